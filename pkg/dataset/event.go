@@ -1,0 +1,69 @@
+package dataset
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+)
+
+const (
+	// EventType is the CloudEvents type of the event that announces a version.
+	EventType = "dev.freshet.dataset.version.v1"
+	// SubjectPrefix is what the NATS subject of every version event begins with; the dataset's name follows.
+	SubjectPrefix = "freshet.v1.versions."
+)
+
+// EventSchema is the JSON Schema (draft 2020-12) of a version event.
+//
+//go:embed event.schema.json
+var EventSchema []byte
+
+// ErrEvent is wrapped by every error that refuses an event.
+var ErrEvent = errors.New("not a version event")
+
+// Subject returns the NATS subject on which the versions of the dataset are announced.
+func Subject(name string) string { return SubjectPrefix + name }
+
+// EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). Its data is r.
+func EncodeEvent(r VersionRecord) ([]byte, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	e := cloudevents.New(cloudevents.CloudEventsVersionV1)
+	e.SetID(r.ID())
+	e.SetSource("/freshet/publisher")
+	e.SetType(EventType)
+	e.SetSubject(r.Dataset)
+	e.SetTime(r.Created)
+	if err := e.SetData(cloudevents.ApplicationJSON, r); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrEvent, r.ID(), err)
+	}
+	return e.MarshalJSON()
+}
+
+// DecodeEvent returns the version record that the event b announces. Its type, id and subject must agree with the
+// record in it.
+func DecodeEvent(b []byte) (VersionRecord, error) {
+	var e cloudevents.Event
+	if err := e.UnmarshalJSON(b); err != nil {
+		return VersionRecord{}, fmt.Errorf("%w: %w", ErrEvent, err)
+	}
+	if err := e.Validate(); err != nil {
+		return VersionRecord{}, fmt.Errorf("%w: %s", ErrEvent, strings.TrimSpace(err.Error()))
+	}
+	if e.Type() != EventType {
+		return VersionRecord{}, fmt.Errorf("%w: its type is %.80q, want %q", ErrEvent, e.Type(), EventType)
+	}
+	r, err := DecodeVersionRecord(e.Data())
+	if err != nil {
+		return VersionRecord{}, fmt.Errorf("%w: %w", ErrEvent, err)
+	}
+	if e.ID() != r.ID() || e.Subject() != r.Dataset {
+		return VersionRecord{}, fmt.Errorf("%w: id %.80q and subject %.80q are not those of version %s", ErrEvent, e.ID(), e.Subject(), r.ID())
+	}
+	return r, nil
+}

@@ -1,0 +1,128 @@
+package dataset
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Limits of a record, in bytes.
+const (
+	MaxKeyBytes   = 1 << 10
+	MaxValueBytes = 1 << 20
+)
+
+// MaxEncodedBytes is the length of the longest encoded record.
+const MaxEncodedBytes = 2 + 3 + MaxKeyBytes + MaxValueBytes
+
+var (
+	// ErrRecord is wrapped by every error that refuses a key or a value for its size.
+	ErrRecord = errors.New("not a record")
+	// ErrEncoding is returned for bytes that are no encoded record.
+	ErrEncoding = errors.New("malformed record encoding")
+)
+
+// Record is a key and its value. In a delta, Removed tells a removal (which has no value) from an upsert.
+type Record struct {
+	Key     []byte
+	Value   []byte
+	Removed bool
+}
+
+// CheckKey says why key cannot be the key of a record; nil means that it can.
+func CheckKey(key []byte) error {
+	switch {
+	case len(key) == 0:
+		return fmt.Errorf("%w: the key is empty", ErrRecord)
+	case len(key) > MaxKeyBytes:
+		return fmt.Errorf("%w: the key %.32q... has %d bytes, the most is %d", ErrRecord, key, len(key), MaxKeyBytes)
+	}
+	return nil
+}
+
+// Check says why r cannot be a record; nil means that it can.
+func (r Record) Check() error {
+	if err := CheckKey(r.Key); err != nil {
+		return err
+	}
+	switch {
+	case len(r.Value) > MaxValueBytes:
+		return fmt.Errorf("%w: the value of key %.64q has %d bytes, the most is %d", ErrRecord, r.Key, len(r.Value), MaxValueBytes)
+	case r.Removed && len(r.Value) > 0:
+		return fmt.Errorf("%w: the removal of key %.64q has a value", ErrRecord, r.Key)
+	}
+	return nil
+}
+
+// EncodedBytes returns the length of r's encoding.
+func (r Record) EncodedBytes() int {
+	n := uvarintBytes(uint64(len(r.Key))<<1) + len(r.Key)
+	if !r.Removed {
+		n += uvarintBytes(uint64(len(r.Value))) + len(r.Value)
+	}
+	return n
+}
+
+// AppendRecord appends the encoding of r, which must pass [Record.Check], to dst.
+func AppendRecord(dst []byte, r Record) []byte {
+	if r.Removed {
+		dst = binary.AppendUvarint(dst, uint64(len(r.Key))<<1|1)
+		return append(dst, r.Key...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.Key))<<1)
+	dst = binary.AppendUvarint(dst, uint64(len(r.Value)))
+	dst = append(dst, r.Key...)
+	return append(dst, r.Value...)
+}
+
+// DecodeRecord returns the record that b begins with, aliasing b, and the length of its encoding. It allocates
+// nothing, and returns [ErrEncoding] for anything that AppendRecord does not write for a record that passes
+// [Record.Check].
+func DecodeRecord(b []byte) (Record, int, error) {
+	k, n := shortUvarint(b, 2*MaxKeyBytes+1)
+	if n == 0 {
+		return Record{}, 0, ErrEncoding
+	}
+	klen, removed := int(k>>1), k&1 == 1
+	var vlen int
+	if !removed {
+		v, m := shortUvarint(b[n:], MaxValueBytes)
+		if m == 0 {
+			return Record{}, 0, ErrEncoding
+		}
+		vlen, n = int(v), n+m
+	}
+	end := n + klen + vlen
+	if klen == 0 || end > len(b) {
+		return Record{}, 0, ErrEncoding
+	}
+	mid := n + klen
+	return Record{Key: b[n:mid:mid], Value: b[mid:end:end], Removed: removed}, end, nil
+}
+
+// shortUvarint reads a uvarint of at most limit in its shortest form; n is 0 when b does not begin with one.
+func shortUvarint(b []byte, limit uint64) (v uint64, n int) {
+	if len(b) > 0 && b[0] < 0x80 && uint64(b[0]) <= limit {
+		return uint64(b[0]), 1
+	}
+	v, n = binary.Uvarint(b)
+	if n <= 0 || v > limit || n != uvarintBytes(v) {
+		return 0, 0
+	}
+	return v, n
+}
+
+func uvarintBytes(v uint64) int {
+	n := 1
+	for ; v >= 0x80; v >>= 7 {
+		n++
+	}
+	return n
+}
+
+// Hash returns the XXH3-64 of key with seed: what orders records and assigns them to partitions.
+func Hash(seed uint64, key []byte) uint64 {
+	return xxh3.HashSeed(key, seed)
+}

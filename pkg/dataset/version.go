@@ -1,0 +1,144 @@
+package dataset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+)
+
+// ErrVersionRecord is wrapped by every error that refuses a version record.
+var ErrVersionRecord = errors.New("not a version record")
+
+// Seed is the seed of a dataset's hash. As text it is 16 lower-case hex digits, because JSON numbers are exact
+// only to 2^53 in many readers.
+type Seed uint64
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Seed) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%016x", uint64(s)), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Seed) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil || len(text) != 16 {
+		return fmt.Errorf("%.40q is no seed: want 16 hex digits", text)
+	}
+	*s = Seed(v)
+	return nil
+}
+
+// Object names an object of a version, and what it leads to.
+type Object struct {
+	// Version is the version that the object's content, a snapshot, is, or that a delta leads to from the one before.
+	Version uint64 `json:"version"`
+	Digest  Digest `json:"digest"`
+	// Bytes is the object's size as stored.
+	Bytes int64 `json:"bytes"`
+}
+
+// Changes counts the records by which a version differs from the one before. In version 1 all are Added.
+type Changes struct {
+	Added   uint64 `json:"added"`
+	Changed uint64 `json:"changed"`
+	Removed uint64 `json:"removed"`
+}
+
+// Total returns the number of records that differ.
+func (c Changes) Total() uint64 { return c.Added + c.Changed + c.Removed }
+
+// VersionRecord describes one version of a dataset. It is immutable once it is in the store, and its being there
+// is what makes the version exist.
+type VersionRecord struct {
+	Dataset string `json:"dataset"`
+	Version uint64 `json:"version"`
+	Seed    Seed   `json:"seed"`
+	// State is the state checksum of the version's records, with their number.
+	State Checksum `json:"state"`
+	// PayloadBytes is the sum of the lengths of all keys and values.
+	PayloadBytes uint64 `json:"payload_bytes"`
+	// Snapshot and the Deltas after it, in order and without a gap, make the version. The last of them leads to it.
+	Snapshot Object   `json:"snapshot"`
+	Deltas   []Object `json:"deltas,omitempty"`
+	Changes  Changes  `json:"changes"`
+	// Created is when the publisher committed the version, by the publisher's clock. Nothing is ordered by it.
+	Created time.Time `json:"created"`
+	// Source says who published: free text of the publisher's configuration.
+	Source string `json:"source"`
+	// Labels are the pipeline's own, kept as they are.
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// ID returns "<dataset>/<version>": the id of the event that announces r.
+func (r VersionRecord) ID() string { return r.Dataset + "/" + strconv.FormatUint(r.Version, 10) }
+
+// Limits of what a pipeline may hang on a version, so that an event stays far below a message's size limit.
+const (
+	MaxLabels      = 32
+	MaxLabelBytes  = 256
+	MaxSourceBytes = 256
+	MaxDeltas      = 1024
+)
+
+// Check says why r cannot be a version record; nil means that it can.
+func (r VersionRecord) Check() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s: "+format, append([]any{ErrVersionRecord, r.ID()}, args...)...)
+	}
+	if err := CheckName(r.Dataset); err != nil {
+		return fmt.Errorf("%w: %w", ErrVersionRecord, err)
+	}
+	switch {
+	case r.Version == 0:
+		return bad("versions begin at 1")
+	case r.Created.IsZero():
+		return bad("it has no creation time")
+	case len(r.Source) > MaxSourceBytes:
+		return bad("the source has %d bytes, the most is %d", len(r.Source), MaxSourceBytes)
+	case len(r.Labels) > MaxLabels:
+		return bad("it has %d labels, the most is %d", len(r.Labels), MaxLabels)
+	case len(r.Deltas) > MaxDeltas:
+		return bad("it has %d deltas, the most is %d", len(r.Deltas), MaxDeltas)
+	}
+	for k, v := range maps.All(r.Labels) {
+		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
+			return bad("the label %.40q is empty or over %d bytes", k, MaxLabelBytes)
+		}
+	}
+	last := r.Snapshot.Version
+	for i, o := range append([]Object{r.Snapshot}, r.Deltas...) {
+		if o.Digest.IsZero() || o.Bytes <= 0 || o.Version == 0 {
+			return bad("object %d names no digest, size or version", i+1)
+		}
+		if i > 0 && o.Version != last+1 {
+			return bad("the delta to version %d follows version %d", o.Version, last)
+		}
+		last = o.Version
+	}
+	if last != r.Version {
+		return bad("its objects lead to version %d", last)
+	}
+	return nil
+}
+
+// Encode returns r, which must pass Check, as JSON: the form in the store, in the catalog and in events.
+func (r VersionRecord) Encode() ([]byte, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(r)
+}
+
+// DecodeVersionRecord returns the version record that b is the JSON of, checked. Members it does not know are
+// ignored, so that a newer publisher does not stop an older instance.
+func DecodeVersionRecord(b []byte) (VersionRecord, error) {
+	var r VersionRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return VersionRecord{}, fmt.Errorf("%w: %w", ErrVersionRecord, err)
+	}
+	if err := r.Check(); err != nil {
+		return VersionRecord{}, err
+	}
+	return r, nil
+}
