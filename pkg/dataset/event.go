@@ -55,6 +55,9 @@ func DecodeEvent(b []byte) (VersionRecord, error) {
 	if err := e.Validate(); err != nil {
 		return VersionRecord{}, fmt.Errorf("%w: %s", ErrEvent, strings.TrimSpace(err.Error()))
 	}
+	if e.SpecVersion() != cloudevents.CloudEventsVersionV1 {
+		return VersionRecord{}, fmt.Errorf("%w: it follows CloudEvents %.20q, want %q", ErrEvent, e.SpecVersion(), cloudevents.CloudEventsVersionV1)
+	}
 	if e.Type() != EventType {
 		return VersionRecord{}, fmt.Errorf("%w: its type is %.80q, want %q", ErrEvent, e.Type(), EventType)
 	}

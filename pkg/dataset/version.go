@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 )
@@ -22,8 +21,8 @@ func (s Seed) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%016x", u
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (s *Seed) UnmarshalText(text []byte) error {
 	v, err := strconv.ParseUint(string(text), 16, 64)
-	if err != nil || len(text) != 16 {
-		return fmt.Errorf("%.40q is no seed: want 16 hex digits", text)
+	if err != nil || fmt.Sprintf("%016x", v) != string(text) {
+		return fmt.Errorf("%.40q is no seed: want 16 lower-case hex digits", text)
 	}
 	*s = Seed(v)
 	return nil
@@ -101,7 +100,7 @@ func (r VersionRecord) Check() error {
 	case len(r.Deltas) > MaxDeltas:
 		return bad("it has %d deltas, the most is %d", len(r.Deltas), MaxDeltas)
 	}
-	for k, v := range maps.All(r.Labels) {
+	for k, v := range r.Labels {
 		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
 			return bad("the label %.40q is empty or over %d bytes", k, MaxLabelBytes)
 		}
