@@ -1,0 +1,92 @@
+// Package exit is the one place that decides what the freshet command's exit codes mean. Help, README and tests
+// read [Codes]; commands return errors made with [With], and main asks [Of].
+package exit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Code is the exit code of a process.
+type Code int
+
+// The exit codes. Scripts rely on them: a code is never given another meaning.
+const (
+	OK          Code = 0
+	Failure     Code = 1
+	Usage       Code = 2
+	Refused     Code = 3
+	Conflict    Code = 4
+	NotFound    Code = 5
+	TimedOut    Code = 6
+	Interrupted Code = 130
+)
+
+// Meaning is one row of the table of exit codes.
+type Meaning struct {
+	Code Code
+	Text string
+}
+
+// Codes lists every code with its meaning, in ascending order.
+var Codes = [...]Meaning{
+	{OK, "done"},
+	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written"},
+	{Usage, "wrong arguments, flags or settings"},
+	{Refused, "the publisher refused the input; nothing was published"},
+	{Conflict, "another publisher committed a version of the dataset meanwhile; publish again"},
+	{NotFound, "no such dataset, version or key"},
+	{TimedOut, "published, but not every instance served the version within --wait-timeout"},
+	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
+}
+
+// Text returns the table of exit codes for a help text, one indented line a code.
+func Text() string {
+	var b strings.Builder
+	for _, c := range Codes {
+		fmt.Fprintf(&b, "  %3d  %s\n", c.Code, c.Text)
+	}
+	return b.String()
+}
+
+// Error is an error that decides the exit code.
+type Error struct {
+	Code Code
+	Err  error
+}
+
+// Error returns the message of the error within.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error within.
+func (e *Error) Unwrap() error { return e.Err }
+
+// With returns err with an exit code; nil stays nil.
+func With(code Code, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Code: code, Err: err}
+}
+
+// Errorf returns a new error with an exit code, formatted as [fmt.Errorf] does.
+func Errorf(code Code, format string, args ...any) error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// Of returns the exit code for err: that of the outermost [Error] in it, else Interrupted for a cancelled context,
+// else Failure. It returns OK for nil.
+func Of(err error) Code {
+	if err == nil {
+		return OK
+	}
+	if coded, ok := errors.AsType[*Error](err); ok {
+		return coded.Code
+	}
+	if errors.Is(err, context.Canceled) {
+		return Interrupted
+	}
+	return Failure
+}

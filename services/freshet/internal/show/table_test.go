@@ -1,0 +1,48 @@
+package show
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTableAligns(t *testing.T) {
+	var b strings.Builder
+	columns := []Column{{Title: "dataset"}, {Title: "records", Align: Right}, {Title: "state"}}
+	rows := [][]string{
+		{"browser-compat", Count(5925), "serving"},
+		{"größe", Count(1234567), ""},
+		{"x"},
+	}
+	if err := Table(&b, columns, rows); err != nil {
+		t.Fatal(err)
+	}
+	want := `dataset           records  state
+browser-compat      5,925  serving
+größe           1,234,567
+x
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestQuantities(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct{ got, want string }{
+		{Count(0), "0"},
+		{Count(5925), "5,925"},
+		{Count(1 << 63), "9223372036854775808"},
+		{Bytes(0), "0 B"},
+		{Bytes(145 << 10), "145 KiB"},
+		{Bytes(-2048), "-2.0 KiB"},
+		{Millis(1234567 * time.Nanosecond), "1.2"},
+		{Ago(now, now.Add(-90 * time.Second)), "1m30s"},
+		{Ago(now, now.Add(time.Second)), "0s"},
+		{Ago(now, time.Time{}), ""},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
