@@ -132,8 +132,10 @@ func TestVersionRecordRefuses(t *testing.T) {
 		change func(*dataset.VersionRecord)
 		want   string
 	}{
-		"gap in chain":    {func(r *dataset.VersionRecord) { r.Snapshot.Version = 1 }, "the delta to version 3 follows version 1"},
-		"chain too short": {func(r *dataset.VersionRecord) { r.Deltas = nil }, "its objects lead to version 2"},
+		"gap in chain":    {func(r *dataset.VersionRecord) { r.Snapshot.Version = 1 }, "no chain of deltas leads to it from the snapshot of version 1"},
+		"chain too short": {func(r *dataset.VersionRecord) { r.Deltas = nil }, "no chain of deltas leads to it from the snapshot of version 2"},
+		"delta elsewhere": {func(r *dataset.VersionRecord) { r.Deltas[0].Version = 2 }, "delta 1 of 1 leads to version 2, want 3"},
+		"snapshot ahead":  {func(r *dataset.VersionRecord) { r.Snapshot.Version = 4 }, "no chain of deltas"},
 		"version 0":       {func(r *dataset.VersionRecord) { r.Version = 0 }, "versions begin at 1"},
 		"no digest":       {func(r *dataset.VersionRecord) { r.Snapshot.Digest = dataset.Digest{} }, "object 1 names no digest"},
 		"long label":      {func(r *dataset.VersionRecord) { r.Labels["x"] = strings.Repeat("y", 257) }, `the label "x"`},
@@ -150,6 +152,11 @@ func TestVersionRecordRefuses(t *testing.T) {
 				t.Errorf("EncodeEvent: error is %v", err)
 			}
 		})
+	}
+	overlap := record()
+	overlap.Snapshot.Version = 3
+	if err := overlap.Check(); err != nil {
+		t.Errorf("a chain that begins before its snapshot: %v", err)
 	}
 	withExtra := strings.Replace(string(must(record().Encode())), `{"dataset"`, `{"later_member":1,"dataset"`, 1)
 	if r, err := dataset.DecodeVersionRecord([]byte(withExtra)); err != nil || r.ID() != "cities/3" {

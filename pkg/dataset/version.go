@@ -57,7 +57,9 @@ type VersionRecord struct {
 	State Checksum `json:"state"`
 	// PayloadBytes is the sum of the lengths of all keys and values.
 	PayloadBytes uint64 `json:"payload_bytes"`
-	// Snapshot and the Deltas after it, in order and without a gap, make the version. The last of them leads to it.
+	// Snapshot and the Deltas that lead on from it make the version. The deltas stand in order and without a gap, and
+	// the last leads to this version. They may begin before the snapshot, so that a new snapshot does not make every
+	// instance that serves the version before it pull a whole dataset.
 	Snapshot Object   `json:"snapshot"`
 	Deltas   []Object `json:"deltas,omitempty"`
 	Changes  Changes  `json:"changes"`
@@ -97,26 +99,27 @@ func (r VersionRecord) Check() error {
 		return bad("the source has %d bytes, the most is %d", len(r.Source), MaxSourceBytes)
 	case len(r.Labels) > MaxLabels:
 		return bad("it has %d labels, the most is %d", len(r.Labels), MaxLabels)
-	case len(r.Deltas) > MaxDeltas:
-		return bad("it has %d deltas, the most is %d", len(r.Deltas), MaxDeltas)
+	case len(r.Deltas) > MaxDeltas || uint64(len(r.Deltas)) >= r.Version:
+		return bad("it has %d deltas, the most is %d", len(r.Deltas), min(MaxDeltas, r.Version-1))
 	}
 	for k, v := range r.Labels {
 		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
 			return bad("the label %.40q is empty or over %d bytes", k, MaxLabelBytes)
 		}
 	}
-	last := r.Snapshot.Version
 	for i, o := range append([]Object{r.Snapshot}, r.Deltas...) {
 		if o.Digest.IsZero() || o.Bytes <= 0 || o.Version == 0 {
 			return bad("object %d names no digest, size or version", i+1)
 		}
-		if i > 0 && o.Version != last+1 {
-			return bad("the delta to version %d follows version %d", o.Version, last)
-		}
-		last = o.Version
 	}
-	if last != r.Version {
-		return bad("its objects lead to version %d", last)
+	for i, o := range r.Deltas {
+		if want := r.Version - uint64(len(r.Deltas)-1-i); o.Version != want {
+			return bad("delta %d of %d leads to version %d, want %d", i+1, len(r.Deltas), o.Version, want)
+		}
+	}
+	// What the deltas reach back to; without any, this version.
+	if first := r.Version - uint64(len(r.Deltas)); r.Snapshot.Version < first || r.Snapshot.Version > r.Version {
+		return bad("no chain of deltas leads to it from the snapshot of version %d", r.Snapshot.Version)
 	}
 	return nil
 }
