@@ -1,0 +1,26 @@
+//go:build unix
+
+package servertest
+
+import "syscall"
+
+// Pause freezes the server (SIGSTOP): its connections stay open and nothing answers.
+func (p *Process) Pause() {
+	p.t.Helper()
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		p.t.Fatalf("pause %s: %v", p.cmd.name, err)
+	}
+	p.frozen = true
+}
+
+// Resume lets a paused server go on.
+func (p *Process) Resume() {
+	p.t.Helper()
+	if !p.frozen || !p.Running() {
+		return
+	}
+	if err := syscall.Kill(p.pid, syscall.SIGCONT); err != nil {
+		p.t.Fatalf("resume %s: %v", p.cmd.name, err)
+	}
+	p.frozen = false
+}

@@ -1,0 +1,160 @@
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// NATSServer is a nats-server with JetStream on file storage.
+type NATSServer struct {
+	*Process
+	// Name is the server's name, in a cluster "n1", "n2" ...
+	Name string
+	// URL is nats://host:port.
+	URL string
+}
+
+// NATSOption changes how a nats-server is run.
+type NATSOption func(*natsOptions)
+
+type natsOptions struct{ config []string }
+
+// NATSConfig adds lines to the server's configuration file.
+func NATSConfig(lines ...string) NATSOption {
+	return func(o *natsOptions) { o.config = append(o.config, lines...) }
+}
+
+const installNATS = "go install github.com/nats-io/nats-server/v2@latest"
+
+// NATS starts a nats-server of its own.
+func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
+	t.Helper()
+	path := program(t, "nats-server", installNATS)
+	s := &NATSServer{Name: "n1"}
+	startOnFreePort(t, 1, func(ports []int) *Process {
+		s.configure(t, path, ports[0], nil, opts)
+		return s.Process
+	})
+	return s
+}
+
+// NATSCluster is a number of nats-servers that replicate JetStream among them.
+type NATSCluster struct {
+	Nodes []*NATSServer
+	// URL lists the URLs of all nodes, separated by commas.
+	URL string
+}
+
+// Cluster starts nodes nats-servers as one cluster.
+func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
+	t.Helper()
+	path := program(t, "nats-server", installNATS)
+	routes := make([]int, nodes)
+	for i := range routes {
+		routes[i] = freePort(t)
+	}
+	c := &NATSCluster{}
+	var urls []string
+	for i := range nodes {
+		s := &NATSServer{Name: fmt.Sprintf("n%d", i+1)}
+		s.configure(t, path, freePort(t), clusterConfig(routes, i), opts)
+		c.Nodes = append(c.Nodes, s)
+		urls = append(urls, s.URL)
+	}
+	c.URL = strings.Join(urls, ",")
+
+	// A node is ready when there is a meta leader, which takes a majority: start all before waiting for any.
+	errs := make(chan error, nodes)
+	for _, s := range c.Nodes {
+		go func() { errs <- s.start() }()
+	}
+	var failed error
+	for range c.Nodes {
+		if err := <-errs; err != nil {
+			failed = err
+		}
+	}
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	return c
+}
+
+// Node returns the node with the given name.
+func (c *NATSCluster) Node(name string) *NATSServer {
+	for _, s := range c.Nodes {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func clusterConfig(routes []int, self int) []string {
+	lines := []string{
+		"cluster {",
+		"  name: freshet",
+		fmt.Sprintf("  listen: %q", loopback(routes[self])),
+		"  routes: [",
+	}
+	for i, port := range routes {
+		if i != self {
+			lines = append(lines, fmt.Sprintf("    nats://%s", loopback(port)))
+		}
+	}
+	return append(lines, "  ]", "}")
+}
+
+// configure writes the server's configuration file and sets its process.
+func (s *NATSServer) configure(t testing.TB, path string, port int, extra []string, opts []NATSOption) {
+	t.Helper()
+	var o natsOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	dir := t.TempDir()
+	lines := append([]string{
+		fmt.Sprintf("listen: %q", loopback(port)),
+		fmt.Sprintf("server_name: %q", s.Name),
+		fmt.Sprintf("jetstream { store_dir: %q, max_memory_store: 64MB, max_file_store: 4GB }", filepath.Join(dir, "jetstream")),
+	}, extra...)
+	config := filepath.Join(dir, "nats.conf")
+	if err := os.WriteFile(config, []byte(strings.Join(append(lines, o.config...), "\n")+"\n"), 0o600); err != nil {
+		t.Fatalf("write the configuration of nats-server: %v", err)
+	}
+	s.URL = "nats://" + loopback(port)
+	s.Process = newProcess(t, command{
+		name:  "nats-server",
+		path:  path,
+		args:  []string{"-c", config},
+		dir:   dir,
+		ready: askJetStream(s.URL),
+	})
+}
+
+// askJetStream returns a check that the server takes clients and that its JetStream answers.
+func askJetStream(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(time.Second))
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err = js.AccountInfo(ctx)
+		return err
+	}
+}
