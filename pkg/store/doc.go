@@ -1,0 +1,31 @@
+// Package store keeps the truth of freshet: objects and version records, in a folder or in an S3 bucket.
+//
+// An object is named by the SHA-256 of its bytes and never changes. A version exists exactly when its version record
+// is in the store; the record is created if absent and is the commit, so of any number of concurrent publishers
+// exactly one creates a given version. Versions of a dataset are 1, 2, 3 ... without a gap, and are never deleted.
+//
+// # Layout
+//
+// Both backends use the same names, so that a store can be copied from one to the other with any tool that copies
+// files (objects before versions, so that no version comes before what it names):
+//
+//	objects/<first 2 hex digits of the digest>/<digest, 64 hex digits>    an object
+//	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
+//	tmp/                                                                  unfinished uploads, never read
+//
+// Names of any other form under objects and versions are ignored.
+//
+// # Durability
+//
+// When PutObject or PutVersion return nil, what they wrote survives a crash of the process and of the machine (in a
+// folder: the file and every folder on the way to it are synced). When they return an error or the process dies
+// within them, nothing half-written can be read as an object or version record. What a dead upload leaves is removed
+// by a later writer once it is a day old.
+//
+// # URLs
+//
+//	dir:///abs/path    dir://rel/path
+//	s3://bucket[/prefix][?endpoint=URL][&region=NAME][&path-style=true|false]
+//
+// See [Open].
+package store

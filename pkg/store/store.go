@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"freshet.dev/pkg/dataset"
+)
+
+var (
+	// ErrNotFound: the store has no such object, version or dataset.
+	ErrNotFound = errors.New("not in the store")
+	// ErrExists: the version is taken, by a record of whatever content. Somebody else committed first.
+	ErrExists = errors.New("the version exists already")
+	// ErrGap: the version is not the next one: the one before it does not exist.
+	ErrGap = errors.New("the version would leave a gap")
+	// ErrRange: the range asked for is not within the object.
+	ErrRange = errors.New("range outside of the object")
+	// ErrMismatch: the bytes given to PutObject do not have the digest or size given with them.
+	ErrMismatch = errors.New("content does not match its digest and size")
+	// ErrDamaged: what lies in the store is not what was put there. The message names the place.
+	ErrDamaged = errors.New("damaged in the store")
+	// ErrURL: the URL of the store is malformed, or something it needs is not set.
+	ErrURL = errors.New("not the URL of a store")
+	// ErrUnusable: the store is there but cannot be used as one, for example because its server ignores conditional
+	// writes or its file system has no hard links. Trying again does not help.
+	ErrUnusable = errors.New("cannot be used as a store")
+)
+
+// Store keeps objects and version records. Its methods may be called concurrently, by any number of processes on the
+// same store. Errors that wrap none of this package's sentinels (a network that fails, a disk that is full, a context
+// that ended) may pass when tried again.
+type Store interface {
+	// PutObject stores the bytes that r yields to its end, which must be of the given size and digest, else
+	// ErrMismatch. An object that is there already is left alone, and r is then not read. On an error r may have
+	// been read in part.
+	PutObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) error
+	// OpenObject returns the object's bytes from offset on, length of them; a negative length means to the end. It
+	// fails with ErrNotFound, or with ErrRange if the object does not have all of them. The reader yields exactly
+	// those bytes or an error, must be closed, and is for one goroutine. Its bytes are as the disk or the network
+	// gave them: who needs to know checks the digest. If it implements [io.WriterTo], use that (by [io.Copy]): a
+	// file's bytes then go to a socket without passing through the process.
+	OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error)
+	// StatObject returns the object's size, or ErrNotFound.
+	StatObject(ctx context.Context, digest dataset.Digest) (bytes int64, err error)
+	// PutVersion commits a version. It fails with ErrExists or ErrGap unless the version is the one after the
+	// newest. The objects that it names must be in the store before; PutVersion does not look for them.
+	PutVersion(ctx context.Context, rec dataset.VersionRecord) error
+	// Version returns one version's record, or ErrNotFound, or ErrDamaged.
+	Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
+	// Latest returns the newest version's record, or ErrNotFound if the dataset has none, or ErrDamaged.
+	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+	// Versions returns the records of versions below before (0: from the newest on), newest first, at most limit of
+	// them (0 or less: all). It returns none for a dataset that has none. With an error come the records that are
+	// newer than the one that failed.
+	Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error)
+	// Datasets returns the names of the datasets that have a version, in order.
+	Datasets(ctx context.Context) ([]string, error)
+	// String returns the store's URL, without secrets.
+	String() string
+	// Close releases what Open acquired. Readers from OpenObject stay usable.
+	Close() error
+}
+
+// Open opens the store at rawURL and looks whether it is there: ctx bounds that look, not the store's life.
+//
+// dir:///abs/path and dir://rel/path name a folder, which is created when missing. What cannot stand in a URL (%, ?,
+// #) is percent-encoded.
+//
+// s3://bucket/prefix names a bucket, which must exist, and what all keys begin with. The credentials come from
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or where those are not set from
+// AWS_WEB_IDENTITY_TOKEN_FILE or the AWS_CONTAINER_CREDENTIALS_* variables. The query may name:
+//   - endpoint: the server, as http://host:port or https://host; Amazon's if missing.
+//   - region: if missing, AWS_REGION, then AWS_DEFAULT_REGION, then us-east-1 for a named endpoint; Amazon is asked.
+//   - path-style: whether the bucket stands in the path (true) or in the host name (false); guessed if missing.
+func Open(ctx context.Context, rawURL string) (Store, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// The error of url.Parse quotes the URL, which may hold a password.
+		if e := (*url.Error)(nil); errors.As(err, &e) {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("%w: %w; want dir:///path or s3://bucket/prefix", ErrURL, err)
+	}
+	switch u.Scheme {
+	case "dir":
+		return openDir(u)
+	case "s3":
+		return openS3(ctx, u)
+	default:
+		return nil, fmt.Errorf("%w: %q begins with neither dir:// nor s3://; for the folder ./data write dir://data",
+			ErrURL, u.Redacted())
+	}
+}
