@@ -1,0 +1,85 @@
+package pull
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Limits of what is taken from an answer that refuses, in bytes.
+const (
+	maxProblemBytes = 16 << 10
+	maxDetailBytes  = 300 // what of a problem's text goes into an error
+)
+
+// checkObject says why res cannot be the whole of o.
+func checkObject(res *http.Response, o dataset.Object) error {
+	if res.ContentLength >= 0 && res.ContentLength != o.Bytes {
+		return fmt.Errorf("%w: it has %d bytes, the version record says %d", ErrAnswer, res.ContentLength, o.Bytes)
+	}
+	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return fmt.Errorf("%w: it has the Content-Encoding %.40q, which was not asked for; a proxy must leave objects as they are", ErrAnswer, enc)
+	}
+	// A proxy may weaken or drop an ETag, but another digest is another object.
+	etag := strings.TrimPrefix(res.Header.Get("ETag"), "W/")
+	if etag != "" && etag != strconv.Quote(o.Digest.String()) {
+		return fmt.Errorf("%w: its ETag is %.80s, want the digest", ErrAnswer, etag)
+	}
+	return nil
+}
+
+// status returns the status of res in words: the text from the wire only if there is no standard one.
+func status(res *http.Response) string {
+	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
+}
+
+// detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error message.
+func detail(b *Body) string {
+	kind, _, err := mime.ParseMediaType(b.res.Header.Get("Content-Type"))
+	if err != nil || kind != "application/problem+json" {
+		return ""
+	}
+	var problem struct{ Title, Detail string }
+	text, err := io.ReadAll(io.LimitReader(b, maxProblemBytes))
+	if err != nil || json.Unmarshal(text, &problem) != nil {
+		return ""
+	}
+	say := problem.Detail
+	if say == "" {
+		say = problem.Title
+	}
+	if say == "" {
+		return ""
+	}
+	if len(say) > maxDetailBytes {
+		say = say[:maxDetailBytes] + "..."
+	}
+	return ": " + strings.ToValidUTF8(strings.Map(printable, say), "?")
+}
+
+// printable keeps what a relay says on one line of a log.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
+
+// retryAfter returns the time that a Retry-After header asks for: seconds or an HTTP date; 0 for none.
+func retryAfter(header string) time.Duration {
+	const most = time.Hour
+	if s, err := strconv.ParseUint(header, 10, 32); err == nil {
+		return min(most, time.Duration(s)*time.Second)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(most, max(0, time.Until(at)))
+	}
+	return 0
+}

@@ -1,0 +1,94 @@
+package pull
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
+var ErrConfig = errors.New("unusable pull configuration")
+
+// Defaults of the fields of a [Config] that are zero.
+const (
+	DefaultHeaderTimeout  = 15 * time.Second
+	DefaultStallTimeout   = 20 * time.Second
+	DefaultMaxConnections = 16
+)
+
+const (
+	// dialTimeout is short because relays are near, and because a black-holed relay delays the failover to the next one by it.
+	dialTimeout = 3 * time.Second
+	tlsTimeout  = 5 * time.Second
+	// idleTimeout outlasts the pause between the versions of a busy dataset, so that a small refresh need not dial.
+	idleTimeout = 90 * time.Second
+	// cooldown is how long a relay that failed is asked after the others.
+	cooldown = 30 * time.Second
+)
+
+// Config says which relays to ask, and how long to wait for them.
+type Config struct {
+	// Relays are the base URLs of the relays (http or https), the preferred first. At least one.
+	Relays []string
+	// HeaderTimeout bounds one relay's time from the start of the request to the end of the response's header, with the wait for a
+	// free connection. Zero means DefaultHeaderTimeout.
+	HeaderTimeout time.Duration
+	// StallTimeout bounds each wait for more bytes of a response's body. Zero means DefaultStallTimeout.
+	StallTimeout time.Duration
+	// MaxConnections bounds the connections to each relay; a request beyond it waits for a free one. Zero means DefaultMaxConnections.
+	MaxConnections int
+}
+
+func (c Config) withDefaults() Config {
+	if c.HeaderTimeout == 0 {
+		c.HeaderTimeout = DefaultHeaderTimeout
+	}
+	if c.StallTimeout == 0 {
+		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = DefaultMaxConnections
+	}
+	return c
+}
+
+// Check says why c cannot be used; nil means that it can.
+func (c Config) Check() error {
+	switch {
+	case len(c.Relays) == 0:
+		return fmt.Errorf("%w: Relays is empty; give the base URL of at least one relay", ErrConfig)
+	case c.HeaderTimeout < 0:
+		return fmt.Errorf("%w: HeaderTimeout is %s; it must not be negative", ErrConfig, c.HeaderTimeout)
+	case c.StallTimeout < 0:
+		return fmt.Errorf("%w: StallTimeout is %s; it must not be negative", ErrConfig, c.StallTimeout)
+	case c.MaxConnections < 0:
+		return fmt.Errorf("%w: MaxConnections is %d; it must not be negative", ErrConfig, c.MaxConnections)
+	}
+	for i, r := range c.Relays {
+		if _, err := parseRelay(r); err != nil {
+			return fmt.Errorf("%w: Relays[%d] %w", ErrConfig, i, err)
+		}
+	}
+	return nil
+}
+
+// parseRelay returns the base URL that text is. Its errors never repeat a password.
+func parseRelay(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("is no URL; want http://host:port or https://host")
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("has the scheme %.16q; want http://host:port or https://host", u.Scheme)
+	case u.Host == "":
+		return nil, errors.New("has no host; want http://host:port or https://host")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("is %q, which has a query or a fragment; want a base URL", u.Redacted())
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}
