@@ -1,0 +1,201 @@
+package cachedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gofrs/flock"
+
+	"freshet.dev/pkg/dataset"
+)
+
+var (
+	// ErrNone is returned when the folder has no version of a dataset.
+	ErrNone = errors.New("no version in the cache folder")
+	// ErrDamaged is wrapped by errors about a version whose files are not what was written.
+	ErrDamaged = errors.New("damaged in the cache folder")
+	// ErrShared is wrapped by the error of a write while another process has the folder.
+	ErrShared = errors.New("the cache folder is in use by another process; give each instance its own")
+)
+
+const (
+	lockName     = "lock"
+	recordName   = "version.json"
+	objectSuffix = ".object"
+	tempPrefix   = "new-"
+	tempSuffix   = ".tmp"
+)
+
+// Dir is a cache folder. Its methods are safe for concurrent use, for different datasets; of one dataset there is one
+// draft at a time.
+type Dir struct {
+	root string
+
+	mu    sync.Mutex // guards what follows
+	lock  *flock.Flock
+	ready bool // the folder is there and the lock held
+}
+
+// New returns the cache folder at root, which is created when it is first written.
+func New(root string) *Dir {
+	return &Dir{root: root, lock: flock.New(filepath.Join(root, lockName))}
+}
+
+// Close gives the folder free for another process. No draft may be open.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ready = false
+	return d.lock.Close()
+}
+
+// own makes the folder and takes its lock, if it has not done so yet.
+func (d *Dir) own() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ready {
+		return nil
+	}
+	// Records may be confidential: nobody but the service's user reads them.
+	if err := os.MkdirAll(d.root, 0o700); err != nil {
+		return fmt.Errorf("make the cache folder: %w", err)
+	}
+	ok, err := d.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the cache folder: %w", err)
+	}
+	if !ok {
+		return fmt.Errorf("%s: %w", d.root, ErrShared)
+	}
+	d.ready = true
+	return nil
+}
+
+func (d *Dir) dir(name string) string { return filepath.Join(d.root, name) }
+
+func (d *Dir) object(name string, digest dataset.Digest) string {
+	return filepath.Join(d.root, name, digest.String()+objectSuffix)
+}
+
+// Clean removes what a process that died has left, and every version of datasets other than names. It touches
+// no file whose name is not of this package's making.
+func (d *Dir) Clean(names []string) error {
+	if _, err := os.Stat(d.root); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := d.own(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(d.root)
+	if err != nil {
+		return fmt.Errorf("clean the cache folder: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !e.IsDir() || dataset.CheckName(e.Name()) != nil {
+			continue
+		}
+		var keep []string
+		if slices.Contains(names, e.Name()) {
+			rec, err := d.record(e.Name())
+			switch {
+			case errors.Is(err, ErrNone): // then no object is of use
+			case err != nil:
+				continue // Stored will say what is wrong with it
+			default:
+				keep = append(objectNames(rec), recordName)
+			}
+		}
+		if err := d.sweep(e.Name(), keep); err != nil {
+			errs = append(errs, fmt.Errorf("clean the cache folder: %w", err))
+		}
+		os.Remove(d.dir(e.Name())) // succeeds only when it is empty
+	}
+	return errors.Join(errs...)
+}
+
+// Discard removes the cached version of the dataset.
+func (d *Dir) Discard(name string) error {
+	if err := d.own(); err != nil {
+		return err
+	}
+	if err := d.sweep(name, nil); err != nil {
+		return fmt.Errorf("discard %s from the cache folder: %w", name, err)
+	}
+	return nil
+}
+
+// sweep removes the package's files in the dataset's folder except those named in keep. The version record goes
+// first, so that it never names what is gone.
+func (d *Dir) sweep(name string, keep []string) error {
+	entries, err := os.ReadDir(d.dir(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) {
+			gone = append(gone, e.Name())
+		}
+	}
+	slices.SortFunc(gone, func(a, b string) int {
+		switch {
+		case a == recordName:
+			return -1
+		case b == recordName:
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	for _, file := range gone {
+		if err := os.Remove(filepath.Join(d.dir(name), file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ours reports whether file is a name that this package gives.
+func ours(file string) bool {
+	if digest, ok := strings.CutSuffix(file, objectSuffix); ok {
+		_, err := dataset.ParseDigest(digest)
+		return err == nil
+	}
+	return file == recordName || strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
+}
+
+// record returns the version record of the cached version.
+func (d *Dir) record(name string) (dataset.VersionRecord, error) {
+	text, err := os.ReadFile(filepath.Join(d.dir(name), recordName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return dataset.VersionRecord{}, ErrNone
+	}
+	if err != nil {
+		return dataset.VersionRecord{}, fmt.Errorf("read the cached version record: %w", err)
+	}
+	rec, err := dataset.DecodeVersionRecord(text)
+	if err != nil {
+		return dataset.VersionRecord{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
+	}
+	if rec.Dataset != name {
+		return dataset.VersionRecord{}, fmt.Errorf("%s of %s: %w: it is about %q", recordName, name, ErrDamaged, rec.Dataset)
+	}
+	return rec, nil
+}
+
+func objectNames(rec dataset.VersionRecord) []string {
+	names := []string{rec.Snapshot.Digest.String() + objectSuffix}
+	for _, o := range rec.Deltas {
+		names = append(names, o.Digest.String()+objectSuffix)
+	}
+	return names
+}

@@ -1,0 +1,20 @@
+// Package cachedir keeps the last good version of each dataset in a local folder, so that a restarted instance serves
+// at once, also when nothing around it is up.
+//
+// # Layout
+//
+//	<root>/lock                        held by the process that may write (flock)
+//	<root>/<dataset>/version.json      the version record of the cached version; what it names is all there
+//	<root>/<dataset>/<digest>.object   the objects that it names
+//	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
+//
+// A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only after the
+// caller has verified every byte of them. The rename of version.json is what makes the cached version change. Files are
+// synced before they are renamed, and the folder after. Objects of the version before are removed last, so that at any moment there is
+// one whole version, and the folder has to have room for two.
+//
+// The package trusts nothing that it finds: who reads a [Stored] version verifies it again like a pulled one.
+//
+// The folder belongs to one process at a time. A second one, such as the next release of a service that starts while the last one
+// is still stopping, reads it but does not write until the first has ended.
+package cachedir

@@ -1,0 +1,71 @@
+package cachedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Stored is a cached version, opened. Its files stay readable when a later version takes their place.
+type Stored struct {
+	Record dataset.VersionRecord
+	// Objects are those of the record: the snapshot, then the deltas. Their content is not verified.
+	Objects []*os.File
+}
+
+// Close closes the objects.
+func (s *Stored) Close() error {
+	var errs []error
+	for _, f := range s.Objects {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged] when what is
+// there can be seen to be no whole version.
+func (d *Dir) Stored(name string) (*Stored, error) {
+	s, err := d.open(name)
+	// Without the lock, the process that has it may have put a newer version in between.
+	if errors.Is(err, fs.ErrNotExist) {
+		s, err = d.open(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return s, err
+}
+
+func (d *Dir) open(name string) (*Stored, error) {
+	rec, err := d.record(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stored{Record: rec}
+	for _, o := range append([]dataset.Object{rec.Snapshot}, rec.Deltas...) {
+		if err := s.add(d.object(name, o.Digest), o.Bytes); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("open version %s in the cache folder: %w", rec.ID(), err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Stored) add(path string, bytes int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	s.Objects = append(s.Objects, f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != bytes {
+		return fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, path, info.Size(), bytes)
+	}
+	return nil
+}
