@@ -1,0 +1,142 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// Prefix is what the name of every variable begins with, before an underscore.
+const Prefix = "FRESHET"
+
+// ErrSettings is wrapped by every error about the environment's variables or their values.
+var ErrSettings = errors.New("bad settings")
+
+// Load fills spec, a pointer to a struct in envconfig's form, from the environment. It returns what is odd but no error:
+// one text per variable that no service knows. While it runs it hides set-but-empty variables from envconfig, so nothing else may
+// change the environment meanwhile.
+func Load(spec any) (warnings []string, err error) {
+	own, err := variables(spec)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range own {
+		if value, ok := os.LookupEnv(v); ok && value == "" {
+			if err := os.Unsetenv(v); err != nil {
+				return nil, fmt.Errorf("hide the empty variable %s: %w", v, err)
+			}
+			defer os.Setenv(v, "") //nolint:errcheck // it was set before
+		}
+	}
+	if err := envconfig.Process(Prefix, spec); err != nil {
+		return nil, refusal(err)
+	}
+	return unknown(own, os.Environ())
+}
+
+// refusal names the variable and the reason, and leaves out the value: it may hold a secret.
+func refusal(err error) error {
+	var parse *envconfig.ParseError
+	if !errors.As(err, &parse) {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	return fmt.Errorf("%w: %s: want a %s", ErrSettings, parse.KeyName, typeName(parse.TypeName))
+}
+
+func typeName(goType string) string {
+	switch goType {
+	case "time.Duration":
+		return "duration such as 90s or 15m"
+	case "settings.Bytes":
+		return "number of bytes such as 268435456 or 256MiB"
+	case "slog.Level":
+		return "log level: debug, info, warn or error"
+	case "int", "int64", "uint64":
+		return "whole number"
+	case "bool":
+		return "true or false"
+	default:
+		return goType
+	}
+}
+
+// variables returns the names of spec's variables, each of which must be in Known.
+func variables(spec any) ([]string, error) {
+	var b strings.Builder
+	if err := envconfig.Usagef(Prefix, spec, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
+		return nil, fmt.Errorf("list the variables of %T: %w", spec, err)
+	}
+	own := strings.Fields(b.String())
+	for _, v := range own {
+		if !slices.Contains(Known, v) {
+			return nil, fmt.Errorf("%T has the variable %s, which settings.Known lacks", spec, v)
+		}
+	}
+	return own, nil
+}
+
+// orchestrated matches what Kubernetes adds for services whose names begin with freshet, such as FRESHET_RELAY_SERVICE_HOST
+// (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+var orchestrated = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// unknown looks for variables that no service has.
+func unknown(own, environ []string) (warnings []string, err error) {
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, Prefix+"_") || value == "" || slices.Contains(Known, name) || orchestrated.MatchString(name) {
+			continue
+		}
+		if near, distance := nearest(name, own); distance <= 2 {
+			return nil, fmt.Errorf("%w: %s is not a setting; did you mean %s?", ErrSettings, name, near)
+		}
+		warnings = append(warnings, name+" is not a setting of any freshet service and is ignored")
+	}
+	return warnings, nil
+}
+
+func nearest(name string, known []string) (near string, distance int) {
+	distance = len(name)
+	for _, k := range known {
+		if d := editDistance(name, k); d < distance {
+			near, distance = k, d
+		}
+	}
+	return near, distance
+}
+
+// editDistance returns how many bytes must be put in, taken out or replaced to make b of a.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// Usage writes a table of spec's variables, with meanings and defaults.
+func Usage(w io.Writer, spec any) error {
+	tabs := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	const row = "{{range .}}  {{usage_key .}}\t{{usage_description .}}{{with usage_default .}} (default {{.}}){{end}}\n{{end}}"
+	if err := envconfig.Usagef(Prefix, spec, tabs, row); err != nil {
+		return fmt.Errorf("list the variables of %T: %w", spec, err)
+	}
+	return tabs.Flush()
+}

@@ -1,0 +1,59 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Bytes is a number of bytes, written as digits alone or with a unit: 256MiB, 1GiB, 500kB.
+type Bytes int64
+
+var errBytes = errors.New("not a number of bytes")
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (b *Bytes) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(strings.TrimSpace(string(text)))
+	if err != nil || n > math.MaxInt64 {
+		return errBytes
+	}
+	*b = Bytes(n)
+	return nil
+}
+
+// String returns the number with a unit.
+func (b Bytes) String() string { return humanize.IBytes(uint64(max(b, 0))) }
+
+// List is a list of texts, written with commas between them. Space around a text and empty texts are dropped.
+type List []string
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (l *List) UnmarshalText(text []byte) error {
+	*l = nil
+	for item := range strings.SplitSeq(string(text), ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	return nil
+}
+
+// CheckListen says what is wrong with the address to listen on; nil means that it is host:port.
+func CheckListen(address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%w: FRESHET_LISTEN is %q: want host:port, such as 127.0.0.1:8480 or :8480", ErrSettings, address)
+	}
+	return nil
+}
+
+// CheckAtLeast says that the value of the variable is below least; nil means that it is not.
+func CheckAtLeast[N ~int | ~int64](variable string, value, least N) error {
+	if value < least {
+		return fmt.Errorf("%w: %s is %v: the least is %v", ErrSettings, variable, value, least)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Handler answers a request, or returns why it cannot; see the package comment.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// Mux routes requests to handlers by the patterns of [http.ServeMux], and answers what no route takes with a problem
+// of status 404 or 405. Routes are added before it serves.
+type Mux struct {
+	mux     *http.ServeMux
+	log     *slog.Logger
+	metrics *metrics
+	routes  []string
+}
+
+// Option changes how a route is treated.
+type Option func(*route)
+
+// Quiet is for probes, and for lookups, which come by the ten thousand a second: the route's requests are logged only
+// at the debug level, except when the service is at fault, and the response writer its handler gets must not be used
+// once the handler has returned.
+func Quiet(r *route) { r.level = slog.LevelDebug }
+
+func (rt *route) quiet() bool { return rt.level == slog.LevelDebug }
+
+type route struct {
+	mux     *Mux
+	pattern string
+	level   slog.Level
+	handler Handler
+}
+
+// NewMux returns a Mux that logs requests to log, registers its metrics with reg and has the routes of health, of
+// which /readyz asks ready.
+func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
+	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg)}
+	m.mux.Handle("/", &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound})
+	m.Handle("GET /healthz", healthy, Quiet)
+	m.Handle("GET /readyz", readiness(ready), Quiet)
+	m.Handle("GET /metrics", metricsHandler(reg), Quiet)
+	return m
+}
+
+// Handle adds a route. The pattern names a method.
+func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
+	r := &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h}
+	for _, o := range opts {
+		o(r)
+	}
+	m.mux.Handle(pattern, r)
+	m.routes = append(m.routes, pattern)
+}
+
+// Routes returns the patterns of all routes, sorted.
+func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) }
+
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
+
+// notFound answers what no route takes: 405 if the path has a route by another method, else 404.
+func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
+	var allowed []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		probe := *r
+		probe.Method = method
+		if _, pattern := m.mux.Handler(&probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return Refuse(http.StatusNotFound, "no-such-route", "there is nothing at %.200q", r.URL.EscapedPath())
+	}
+	p := Refuse(http.StatusMethodNotAllowed, "method-not-allowed", "%.200q takes %s, not %.20q",
+		r.URL.EscapedPath(), strings.Join(allowed, ", "), r.Method)
+	p.Header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
+	return p
+}
+
+func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	if rt.quiet() {
+		rec = record(w)
+		defer rec.free()
+	}
+	rt.mux.metrics.active.Inc()
+	aborted, err := rt.call(rec, r)
+	if err != nil && !aborted {
+		aborted = rt.fail(rec, r, err)
+	}
+	rt.mux.metrics.active.Dec()
+	rt.done(rec, r, err, aborted, time.Since(start))
+	if aborted {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// call runs the handler; a panic becomes an error. aborted says that the handler gave the connection up.
+func (rt *route) call(w http.ResponseWriter, r *http.Request) (aborted bool, err error) {
+	defer func() {
+		switch v := recover(); {
+		case v == nil:
+		case v == http.ErrAbortHandler:
+			aborted = true
+		default:
+			err = &panicError{value: v, stack: debug.Stack()}
+		}
+	}()
+	return false, rt.handler(w, r)
+}
+
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.value) }
+
+// fail sends err as a problem. If the response has begun, the connection must be given up instead: true.
+func (rt *route) fail(rec *recorder, r *http.Request, err error) (abort bool) {
+	if rec.status != 0 {
+		return true
+	}
+	var p *Problem
+	if !errors.As(err, &p) {
+		if r.Context().Err() != nil {
+			return true // the client has left; the error tells of that
+		}
+		p = Refuse(http.StatusInternalServerError, "internal", "the service failed; its log says why")
+	}
+	p.send(rec)
+	return false
+}
+
+// done logs and counts the finished request.
+func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, took time.Duration) {
+	status := rec.status
+	if status == 0 && aborted {
+		status = 499 // as nginx logs a client that closed the request
+	} else if status == 0 {
+		status = http.StatusOK // net/http sends it when the handler wrote nothing
+	}
+	rt.mux.metrics.observe(rt.pattern, status, rec.bytes, took)
+
+	level, ctx := rt.level, context.WithoutCancel(r.Context())
+	var panicked *panicError
+	switch {
+	case errors.As(err, &panicked):
+		level = slog.LevelError
+	case status == http.StatusServiceUnavailable && rt.quiet(): // waits for a version, or is told to by its prober
+	case status >= 500, aborted && err != nil && r.Context().Err() == nil:
+		level = slog.LevelWarn
+	}
+	if !rt.mux.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", cut(r.URL.EscapedPath(), 300)), slog.String("route", rt.pattern),
+		slog.Int("status", status), slog.Int64("bytes", rec.bytes),
+		slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("remote", r.RemoteAddr),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	if aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	if panicked != nil {
+		attrs = append(attrs, slog.String("stack", string(panicked.stack)))
+	}
+	rt.mux.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// cut bounds what a client can put into the log.
+func cut(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

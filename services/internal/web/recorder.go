@@ -1,0 +1,45 @@
+package web
+
+import (
+	"net/http"
+	"sync"
+)
+
+// recorder notes what became of a response. It comes from a pool, so that a route costs no allocation for it.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the header is written
+	bytes  int64
+}
+
+var recorders = sync.Pool{New: func() any { return new(recorder) }}
+
+func record(w http.ResponseWriter) *recorder {
+	rec := recorders.Get().(*recorder)
+	*rec = recorder{ResponseWriter: w}
+	return rec
+}
+
+func (r *recorder) free() {
+	r.ResponseWriter = nil
+	recorders.Put(r)
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

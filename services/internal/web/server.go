@@ -1,0 +1,162 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ServerConfig configures a [Server].
+type ServerConfig struct {
+	// Listen is the address to bind, host:port; port 0 takes any free one.
+	Listen string
+	// Grace is how long requests may take to finish once the server is told to stop. Zero: [DefaultGrace].
+	Grace time.Duration
+	// WriteTimeout is how long a response may take from the end of the request's header. A handler that sends for
+	// longer moves its deadline as it makes progress. Zero: one minute.
+	WriteTimeout time.Duration
+	Log          *slog.Logger
+}
+
+// DefaultGrace fits into the 30 s that Kubernetes gives a container to stop.
+const DefaultGrace = 20 * time.Second
+
+// How long a client may take to send a header, and to hold an idle connection open. The header limit leaves room for
+// a key of 1 KiB with every byte percent-encoded and for proxies' headers.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// stopWait is how long a handler whose connection is closed and whose context has ended may take to return.
+const stopWait = 5 * time.Second
+
+// Server serves one handler on one address.
+type Server struct {
+	cfg     ServerConfig
+	handler http.Handler
+	ready   chan struct{}
+	addr    string // set before ready is closed
+
+	active atomic.Int64  // handlers running
+	idle   chan struct{} // of size 1: filled whenever active falls to 0
+}
+
+// NewServer returns a server. It binds nothing before Run.
+func NewServer(cfg ServerConfig, h http.Handler) *Server {
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = time.Minute
+	}
+	return &Server{cfg: cfg, handler: h, ready: make(chan struct{}), idle: make(chan struct{}, 1)}
+}
+
+// Ready is closed once the server listens. It stays open if Run fails before.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr returns the address bound, or "" before Ready.
+func (s *Server) Addr() string {
+	select {
+	case <-s.ready:
+		return s.addr
+	default:
+		return ""
+	}
+}
+
+// Run listens and serves until ctx ends, then takes no new requests and lets those begun finish within the grace
+// time; what is left after that is cut off, and its handlers have stopWait to return. A stop is no error. It is
+// called once.
+func (s *Server) Run(ctx context.Context) error {
+	ln, err := listen(ctx, s.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	// Requests outlive ctx by the grace time: they have a context of their own.
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	srv := &http.Server{
+		Handler:           http.HandlerFunc(s.serve),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      s.cfg.WriteTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	s.addr = ln.Addr().String()
+	close(s.ready)
+	s.cfg.Log.InfoContext(ctx, "listening", "address", s.addr)
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", s.addr, err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(requests, s.cfg.Grace)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		s.cfg.Log.WarnContext(ctx, "requests did not finish in time and were cut off", "grace", s.cfg.Grace.String())
+		cut()
+		_ = srv.Close()
+		s.waitIdle()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", s.addr, err)
+	}
+	s.cfg.Log.InfoContext(ctx, "stopped listening", "address", s.addr)
+	return nil
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.active.Add(1)
+	defer func() {
+		if s.active.Add(-1) == 0 {
+			select {
+			case s.idle <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	s.handler.ServeHTTP(w, r)
+}
+
+// waitIdle waits until no handler runs, because what a handler uses is released after Run: http.Server.Close does not
+// wait for them.
+func (s *Server) waitIdle() {
+	timeout := time.NewTimer(stopWait)
+	defer timeout.Stop()
+	for s.active.Load() > 0 {
+		select {
+		case <-s.idle:
+		case <-timeout.C:
+			s.cfg.Log.Warn("a request goes on although its connection is closed")
+			return
+		}
+	}
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen on %s: another program has this port; stop it, or set FRESHET_LISTEN to another address (port 0 takes any free one): %w", address, err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("listen on %s: this user may not bind the port; set FRESHET_LISTEN to one above 1023: %w", address, err)
+	default:
+		return nil, fmt.Errorf("listen on %s: set FRESHET_LISTEN to host:port: %w", address, err)
+	}
+}
