@@ -1,0 +1,64 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// versionDigits is what the greatest uint64 takes.
+const versionDigits = 20
+
+// encodeEntry returns the entry of r, and the same without its deltas. See the package comment.
+func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
+	if err := r.Check(); err != nil {
+		return nil, nil, err
+	}
+	deltas := r.Deltas
+	if deltas == nil {
+		deltas = []dataset.Object{}
+	}
+	r.Deltas = nil
+	first, err := json.Marshal(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	second, err := json.Marshal(deltas)
+	if err != nil {
+		return nil, nil, err
+	}
+	trimmed = append(fmt.Appendf(nil, "%0*d\n", versionDigits, r.Version), first...)
+	return bytes.Join([][]byte{trimmed, second}, []byte("\n")), trimmed, nil
+}
+
+// decodeEntry returns the version record of an entry of the dataset name. whole is false when the entry was trimmed:
+// the record then lacks its deltas and passes no Check.
+func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, whole bool, err error) {
+	lines := bytes.Split(entry, []byte("\n"))
+	if len(lines) < 2 || len(lines) > 3 || len(lines[0]) != versionDigits {
+		return r, false, fmt.Errorf("%.60q is no catalog entry", entry)
+	}
+	version, err := strconv.ParseUint(string(lines[0]), 10, 64)
+	if err != nil {
+		return r, false, fmt.Errorf("%.60q is no catalog entry", entry)
+	}
+	if err := json.Unmarshal(lines[1], &r); err != nil {
+		return r, false, fmt.Errorf("the entry of version %d: %w", version, err)
+	}
+	if r.Dataset != name || r.Version != version {
+		return r, false, fmt.Errorf("the entry of version %d holds version %s", version, r.ID())
+	}
+	if len(lines) < 3 {
+		return r, false, nil
+	}
+	if err := json.Unmarshal(lines[2], &r.Deltas); err != nil {
+		return r, false, fmt.Errorf("the deltas of version %d: %w", version, err)
+	}
+	if len(r.Deltas) == 0 {
+		r.Deltas = nil
+	}
+	return r, true, r.Check()
+}
