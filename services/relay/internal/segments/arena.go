@@ -1,0 +1,128 @@
+package segments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// arena is a fixed number of buffers of one size. Buffers are handed out last in, first out, so that those at the
+// bottom of the stack, unused for long, can be given back to the system.
+type arena struct {
+	size   int           // bytes of a buffer
+	memory []byte        // all buffers, if off the heap
+	tokens chan struct{} // one for each free buffer
+
+	mu       sync.Mutex // guards what follows
+	free     []buffer
+	lowest   int // fewest free since the last trim
+	resident int // buffers that may be backed by memory
+}
+
+type buffer struct {
+	bytes   []byte
+	touched bool // it has been used since it was made or trimmed
+}
+
+func newArena(count, size int) (*arena, error) {
+	memory, err := reserve(count * size)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d bytes for the cache: %w", count*size, err)
+	}
+	a := &arena{size: size, memory: memory, tokens: make(chan struct{}, count), free: make([]buffer, 0, count), lowest: count}
+	for i := count - 1; i >= 0; i-- {
+		b := buffer{}
+		if memory != nil {
+			b.bytes = memory[i*size : (i+1)*size : (i+1)*size]
+		}
+		a.free = append(a.free, b)
+		a.tokens <- struct{}{}
+	}
+	return a, nil
+}
+
+var errExhausted = errors.New("every buffer is in use")
+
+// get returns a free buffer, waiting for one until ctx ends.
+func (a *arena) get(ctx context.Context) ([]byte, error) {
+	select {
+	case <-a.tokens:
+		return a.pop(), nil
+	default:
+	}
+	select {
+	case <-a.tokens:
+		return a.pop(), nil
+	case <-ctx.Done():
+		return nil, errExhausted
+	}
+}
+
+func (a *arena) pop() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := len(a.free) - 1
+	b := a.free[last]
+	a.free = a.free[:last]
+	a.lowest = min(a.lowest, last)
+	if !b.touched {
+		a.resident++
+	}
+	if b.bytes == nil {
+		b.bytes = make([]byte, a.size)
+	}
+	return b.bytes
+}
+
+// put takes a buffer of get's back. Nobody may use it any more.
+func (a *arena) put(b []byte) {
+	b = b[:a.size]
+	if a.memory == nil {
+		spoil(b)
+	}
+	a.mu.Lock()
+	a.free = append(a.free, buffer{bytes: b, touched: true})
+	a.mu.Unlock()
+	a.tokens <- struct{}{} // never blocks: there are as many tokens as buffers
+}
+
+// trim gives the memory of buffers that were free all the time since the last trim back to the system.
+func (a *arena) trim() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.lowest {
+		if b := &a.free[i]; b.touched {
+			if a.memory == nil {
+				b.bytes = nil
+			} else if discard(b.bytes) != nil {
+				continue // it stays resident, within the budget
+			}
+			b.touched = false
+			a.resident--
+		}
+	}
+	a.lowest = len(a.free)
+}
+
+// residentBytes returns the most that may be backed by memory now.
+func (a *arena) residentBytes() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return int64(a.resident) * int64(a.size)
+}
+
+// inUse returns the number of buffers handed out.
+func (a *arena) inUse() int { return cap(a.tokens) - len(a.tokens) }
+
+// close gives the memory back, unless a buffer is still in use: then it is leaked, because using it would end the
+// process.
+func (a *arena) close() {
+	if a.memory == nil || a.inUse() > 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.free = nil
+	_ = release(a.memory) // there is no one to tell, and the process goes on as well
+}

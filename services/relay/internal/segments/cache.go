@@ -1,0 +1,217 @@
+package segments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/relay/internal/flight"
+	"github.com/maypok86/otter/v2"
+)
+
+var (
+	// ErrBusy: every buffer is held by clients, or too many reads of the origin are in progress; try again later.
+	ErrBusy = errors.New("the cache is busy")
+	// ErrShort: the origin gave fewer bytes than the object has.
+	ErrShort = errors.New("short read from the origin")
+)
+
+// Origin is where objects come from: a store.
+type Origin interface {
+	// StatObject returns the object's size.
+	StatObject(ctx context.Context, digest dataset.Digest) (bytes int64, err error)
+	// OpenObject returns a reader of length bytes from offset on.
+	OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error)
+}
+
+// DefaultSegmentBytes is the size of a segment: large enough that a write of one is as fast as of many, small enough that a thousand
+// clients at different places fit into the default budget.
+const DefaultSegmentBytes = 256 << 10
+
+// Config configures a [Cache].
+type Config struct {
+	// Bytes is the budget, at least 8 segments and 4 for every origin read.
+	Bytes int64
+	// SegmentBytes is the size of a segment. Zero: DefaultSegmentBytes.
+	SegmentBytes int
+	// TTL is how long a segment stays after its last use, give or take a second.
+	TTL time.Duration
+	// OriginReads is how many reads of the origin may be in progress.
+	OriginReads int
+	// OriginTimeout bounds one read of a segment.
+	OriginTimeout time.Duration
+	// BusyWait is how long a fill waits for a buffer, and for its turn to read, before it fails with ErrBusy.
+	// Zero: 5 s.
+	BusyWait time.Duration
+}
+
+// maxSizes bounds the number of objects whose size is remembered: about 5 MiB of memory.
+const maxSizes = 1 << 15
+
+// Cache gives out segments of objects. Its methods may be called concurrently.
+type Cache struct {
+	cfg    Config
+	origin Origin
+	arena  *arena
+	turns  chan struct{} // one for each read of the origin in progress
+
+	kept  *otter.Cache[place, *Segment]
+	sizes *otter.Cache[dataset.Digest, int64]
+	fills *flight.Group[place, *Segment]
+	stats *flight.Group[dataset.Digest, int64]
+
+	count counters
+}
+
+// place names a segment. The size of the object is part of it, so that the parts of an object whose size came out
+// wrong never mix with those of the right one.
+type place struct {
+	digest dataset.Digest
+	size   int64
+	index  int64
+}
+
+type counters struct {
+	hits, joined, fills, failures, busy, evicted, originBytes atomic.Int64
+}
+
+// New returns an empty cache of the origin's objects. It starts nothing; Run expires segments, Close releases the
+// memory.
+func New(cfg Config, origin Origin) (*Cache, error) {
+	if cfg.SegmentBytes == 0 {
+		cfg.SegmentBytes = DefaultSegmentBytes
+	}
+	if cfg.BusyWait == 0 {
+		cfg.BusyWait = 5 * time.Second
+	}
+	buffers := int(cfg.Bytes / int64(cfg.SegmentBytes))
+	if cfg.OriginReads < 1 || buffers < max(8, 4*cfg.OriginReads) {
+		return nil, fmt.Errorf("a cache of %d bytes is too small: %d origin reads at once need %d", cfg.Bytes, cfg.OriginReads, max(8, 4*cfg.OriginReads)*cfg.SegmentBytes)
+	}
+	a, err := newArena(buffers, cfg.SegmentBytes)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{cfg: cfg, origin: origin, arena: a, turns: make(chan struct{}, cfg.OriginReads)}
+	c.kept, err = otter.New(&otter.Options[place, *Segment]{
+		MaximumSize:      buffers - cfg.OriginReads - buffers/8,
+		ExpiryCalculator: otter.ExpiryAccessing[place, *Segment](cfg.TTL),
+		Clock:            clock{},
+		Executor:         inline,
+		OnAtomicDeletion: func(e otter.DeletionEvent[place, *Segment]) {
+			c.count.evicted.Add(1)
+			e.Value.Release()
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of segments: %w", err)
+	}
+	c.sizes, err = otter.New(&otter.Options[dataset.Digest, int64]{
+		MaximumSize:      maxSizes,
+		ExpiryCalculator: otter.ExpiryAccessing[dataset.Digest, int64](cfg.TTL),
+		Clock:            clock{},
+		Executor:         inline,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of sizes: %w", err)
+	}
+	c.fills = flight.New(c.fill, func(s *Segment, callers int) { s.add(callers - 1) })
+	c.stats = flight.New(c.stat, nil)
+	return c, nil
+}
+
+// inline lets otter evict within the call that made it necessary, so that a buffer is free again by then.
+func inline(fn func()) { fn() }
+
+// clock is the time without otter's own goroutine: it never ticks, Run does its work.
+type clock struct{}
+
+func (clock) NowNano() int64                      { return time.Now().UnixNano() }
+func (clock) Tick(time.Duration) <-chan time.Time { return nil }
+
+// SegmentBytes returns the size of every segment but an object's last.
+func (c *Cache) SegmentBytes() int64 { return int64(c.cfg.SegmentBytes) }
+
+// Size returns the size of the object, from the origin unless it is known.
+func (c *Cache) Size(ctx context.Context, digest dataset.Digest) (int64, error) {
+	if n, ok := c.sizes.GetIfPresent(digest); ok {
+		return n, nil
+	}
+	n, _, err := c.stats.Do(ctx, digest)
+	return n, err
+}
+
+// Segment returns segment index of the object, which has size bytes. The caller releases it, and holds no other
+// segment while it waits for this one, so that callers cannot wait for each other's.
+func (c *Cache) Segment(ctx context.Context, digest dataset.Digest, size, index int64) (*Segment, error) {
+	p := place{digest, size, index}
+	if s := c.get(p); s != nil {
+		c.count.hits.Add(1)
+		return s, nil
+	}
+	s, joined, err := c.fills.Do(ctx, p)
+	if joined {
+		c.count.joined.Add(1)
+	}
+	return s, err
+}
+
+// get returns the segment with a reference for the caller, or nil if the cache has it not.
+func (c *Cache) get(p place) *Segment {
+	if s, ok := c.kept.GetIfPresent(p); ok && s.acquire() {
+		return s
+	}
+	return nil
+}
+
+// Run lets segments that were not used for the time to live go, and gives unused memory back to the system, until ctx
+// ends.
+func (c *Cache) Run(ctx context.Context) {
+	// The time to live of minutes needs no finer tick; a second is otter's own precision.
+	tick := time.NewTicker(min(max(c.cfg.TTL/8, time.Second), 10*time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.kept.CleanUp()
+			c.sizes.CleanUp()
+			c.arena.trim()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close ends reads of the origin in progress and releases the memory. Segments must have been released before.
+func (c *Cache) Close() {
+	c.fills.Close()
+	c.stats.Close()
+	c.kept.InvalidateAll()
+	c.arena.close()
+}
+
+// Stats counts what the cache did since it was made.
+type Stats struct {
+	Hits        int64 // segments found in the cache
+	Joined      int64 // waits for a fill that another caller began
+	Fills       int64 // segments read from the origin
+	Failures    int64 // fills that failed, of which
+	Busy        int64 // for want of a buffer or a turn
+	Evicted     int64 // segments that left the cache
+	OriginBytes int64 // read by fills
+	// Resident is the memory now in use by segments, in bytes; Budget is the most it can be.
+	Resident, Budget int64
+}
+
+// Stats returns the counts.
+func (c *Cache) Stats() Stats {
+	return Stats{
+		Hits: c.count.hits.Load(), Joined: c.count.joined.Load(), Fills: c.count.fills.Load(), Failures: c.count.failures.Load(),
+		Busy: c.count.busy.Load(), Evicted: c.count.evicted.Load(), OriginBytes: c.count.originBytes.Load(),
+		Resident: c.arena.residentBytes(), Budget: int64(cap(c.arena.tokens)) * int64(c.cfg.SegmentBytes),
+	}
+}

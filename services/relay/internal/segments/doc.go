@@ -1,0 +1,29 @@
+// Package segments is the relay's cache: objects cut into fixed-size segments of bytes as they lie in the store, ready to be
+// written to a client.
+//
+// # Memory
+//
+// All segments lie in one arena whose size is the byte budget, and nothing else holds bytes of objects, so the budget
+// holds whatever the number of clients: the memory of a request is a reference to a segment. The arena is outside of the
+// Go heap where the system allows, because the collector lets a heap grow to twice what it finds in use; it
+// becomes resident as it is first used, and what lies unused for a while goes back to the system.
+//
+//	 arena of N buffers
+//	+----+----+----+----+----+----+----+----+
+//	| in the cache: at most N-reserve  | reserve: being filled, or evicted while a client is still being sent it
+//	+----+----+----+----+----+----+----+----+
+//
+// A [Segment] counts its references: one of the cache's while the cache has it, one of each caller's until
+// [Segment.Release]. The last one gives the buffer back. Eviction therefore takes nothing from under a client.
+// When clients hold so many evicted segments that no buffer is free, the coldest segments that only the cache holds
+// are given up; when clients hold all, a fill waits for a moment and fails with [ErrBusy].
+//
+// # Fills
+//
+// A segment that is not in the cache is read from the origin once, whatever the number of callers that wait for it, by
+// a goroutine that belongs to none of them (package flight). A read that fails or comes short is an error to those who
+// wait, and is not remembered.
+//
+// Which segment leaves the cache is decided by otter (W-TinyLFU): one pass over a large object does not push out the
+// small ones in use. Segments not used for the time to live leave as well.
+package segments

@@ -1,0 +1,413 @@
+package segments
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// segment is a multiple of the page size of every system.
+const segment = 64 << 10
+
+// origin is a store of objects in memory that counts what is read and fails as told.
+type origin struct {
+	objects map[dataset.Digest][]byte
+	opens   atomic.Int64
+	stats   atomic.Int64
+	// read, if not nil, is called for each OpenObject and may replace its answer.
+	read func(offset int64, b []byte) (io.ReadCloser, error)
+}
+
+func newOrigin() *origin { return &origin{objects: make(map[dataset.Digest][]byte)} }
+
+func (o *origin) add(n int) (dataset.Digest, []byte) {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(len(o.objects))})
+	_, _ = r.Read(b)
+	d := dataset.Digest(sha256.Sum256(b))
+	o.objects[d] = b
+	return d, b
+}
+
+var errMissing = errors.New("missing")
+
+func (o *origin) StatObject(_ context.Context, d dataset.Digest) (int64, error) {
+	o.stats.Add(1)
+	b, ok := o.objects[d]
+	if !ok {
+		return 0, errMissing
+	}
+	return int64(len(b)), nil
+}
+
+func (o *origin) OpenObject(_ context.Context, d dataset.Digest, offset, length int64) (io.ReadCloser, error) {
+	o.opens.Add(1)
+	part := o.objects[d][offset : offset+length]
+	if o.read != nil {
+		return o.read(offset, part)
+	}
+	return io.NopCloser(bytes.NewReader(part)), nil
+}
+
+func newCache(t *testing.T, o Origin, segments int) *Cache {
+	t.Helper()
+	c, err := New(Config{
+		Bytes: int64(segments) * segment, SegmentBytes: segment, TTL: time.Minute, OriginReads: 2,
+		OriginTimeout: 10 * time.Second, BusyWait: time.Second,
+	}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		if n := c.arena.inUse(); n != 0 {
+			t.Errorf("%d buffers are in use after Close", n)
+		}
+	})
+	return c
+}
+
+func readAll(ctx context.Context, c *Cache, d dataset.Digest) ([]byte, error) {
+	size, err := c.Size(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	var got []byte
+	for i := int64(0); i*segment < size; i++ {
+		s, err := c.Segment(ctx, d, size, i)
+		if err != nil {
+			return nil, err
+		}
+		got = append(got, s.Bytes()...)
+		s.Release()
+	}
+	return got, nil
+}
+
+func TestObjectsComeBackWhole(t *testing.T) {
+	o := newOrigin()
+	c := newCache(t, o, 16)
+	for _, n := range []int{1, segment - 1, segment, segment + 1, 5*segment + 7} {
+		d, want := o.add(n)
+		for range 2 {
+			if got, err := readAll(t.Context(), c, d); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("object of %d bytes: got %d bytes, %v", n, len(got), err)
+			}
+		}
+	}
+	if s := c.Stats(); s.Fills != 11 || s.Hits != 11 || s.OriginBytes != 1+segment-1+segment+segment+1+5*segment+7 || o.stats.Load() != 5 {
+		t.Errorf("%+v, %d stats", s, o.stats.Load())
+	}
+}
+
+// Many clients, more data than budget, hang-ups: every byte is right and no buffer is lost.
+func TestStormOverTheBudget(t *testing.T) {
+	o := newOrigin()
+	c := newCache(t, o, 32)
+	var digests []dataset.Digest
+	for _, n := range []int{segment / 2, 3 * segment, 20 * segment, 100*segment + 1} {
+		d, _ := o.add(n)
+		digests = append(digests, d)
+	}
+	var wg sync.WaitGroup
+	for worker := range 24 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 300 {
+				d := digests[r.IntN(len(digests))]
+				want := o.objects[d]
+				size, err := c.Size(t.Context(), d)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				if r.IntN(4) == 0 {
+					time.AfterFunc(time.Duration(r.IntN(100))*time.Microsecond, cancel)
+				}
+				i := r.Int64N((size + segment - 1) / segment)
+				s, err := c.Segment(ctx, d, size, i)
+				switch {
+				case err == nil:
+					if !bytes.Equal(s.Bytes(), want[i*segment:min(size, (i+1)*segment)]) {
+						t.Errorf("wrong bytes in segment %d of an object of %d", i, size)
+					}
+					s.Release()
+				case !errors.Is(err, context.Canceled):
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if s := c.Stats(); s.Resident > s.Budget || s.Budget != 32*segment {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestConcurrentCallersShareOneFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(segment)
+		o.read = func(_ int64, b []byte) (io.ReadCloser, error) {
+			<-time.After(time.Second)
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}
+		c := newCache(t, o, 16)
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				if got, err := readAll(t.Context(), c, d); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("got %d bytes, %v", len(got), err)
+				}
+			})
+		}
+		wg.Wait()
+		if s := c.Stats(); o.opens.Load() != 1 || o.stats.Load() != 1 || s.Joined != 199 {
+			t.Errorf("%d opens, %d stats, %+v", o.opens.Load(), o.stats.Load(), s)
+		}
+	})
+}
+
+// brokenReader yields its bytes, then the error.
+type brokenReader struct {
+	io.Reader
+	err error
+}
+
+func (b *brokenReader) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = b.err
+	}
+	return n, err
+}
+
+func (b *brokenReader) Close() error { return nil }
+
+func TestFailedFillsAreForgotten(t *testing.T) {
+	broken := errors.New("broken")
+	for name, c := range map[string]struct {
+		read func(offset int64, b []byte) (io.ReadCloser, error)
+		want error
+	}{
+		"open fails": {func(int64, []byte) (io.ReadCloser, error) { return nil, broken }, broken},
+		"read fails": {func(_ int64, b []byte) (io.ReadCloser, error) {
+			return &brokenReader{bytes.NewReader(b[:9]), broken}, nil
+		}, broken},
+		"short":         {func(_ int64, b []byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b[:9])), nil }, ErrShort},
+		"nothing":       {func(int64, []byte) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }, ErrShort},
+		"origin panics": {func(int64, []byte) (io.ReadCloser, error) { panic("boom") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin()
+			d, want := o.add(segment)
+			o.read = c.read
+			cache := newCache(t, o, 16)
+			if _, err := readAll(t.Context(), cache, d); err == nil || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("error is %v, want %v", err, c.want)
+			}
+			o.read = nil
+			if got, err := readAll(t.Context(), cache, d); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("the next read got %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+func TestUnknownObjectIsNotRemembered(t *testing.T) {
+	o := newOrigin()
+	c := newCache(t, o, 16)
+	d := dataset.Digest(sha256.Sum256([]byte("x")))
+	if _, err := c.Size(t.Context(), d); !errors.Is(err, errMissing) {
+		t.Errorf("error is %v", err)
+	}
+	o.objects[d] = []byte("x")
+	if n, err := c.Size(t.Context(), d); n != 1 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+}
+
+// Clients that hold segments do not stop others as long as the cache has segments that nobody holds; when all are held, the
+// wait is bounded.
+func TestHeldSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(17 * segment)
+		c := newCache(t, o, 16)
+		var held []*Segment
+		for i := range int64(16) {
+			s, err := c.Segment(t.Context(), d, int64(len(want)), i)
+			if err != nil {
+				t.Fatalf("segment %d: %v", i, err)
+			}
+			held = append(held, s)
+		}
+		start := time.Now()
+		if _, err := c.Segment(t.Context(), d, int64(len(want)), 16); !errors.Is(err, ErrBusy) {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("the wait took %v", took)
+		}
+		for i, s := range held {
+			if !bytes.Equal(s.Bytes(), want[i*segment:(i+1)*segment]) {
+				t.Errorf("segment %d changed while it was held", i)
+			}
+			s.Release()
+		}
+		s, err := c.Segment(t.Context(), d, int64(len(want)), 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Release()
+	})
+}
+
+func TestTooManyOriginReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(3 * segment)
+		o.read = func(_ int64, b []byte) (io.ReadCloser, error) {
+			<-time.After(5 * time.Second)
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}
+		c := newCache(t, o, 16)
+		var wg sync.WaitGroup
+		var busy atomic.Int64
+		for i := range int64(3) {
+			wg.Go(func() {
+				s, err := c.Segment(t.Context(), d, int64(len(want)), i)
+				if errors.Is(err, ErrBusy) {
+					busy.Add(1)
+				} else if err == nil {
+					s.Release()
+				}
+			})
+		}
+		wg.Wait()
+		if busy.Load() != 1 || c.Stats().Busy != 1 {
+			t.Errorf("%d were refused, %+v", busy.Load(), c.Stats())
+		}
+	})
+}
+
+func TestOriginTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &hanging{}
+		c := newCache(t, o, 16)
+		start := time.Now()
+		if _, err := c.Segment(t.Context(), dataset.Digest{}, segment, 0); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Second {
+			t.Errorf("error is %v after %v", err, time.Since(start))
+		}
+		if _, err := c.Size(t.Context(), dataset.Digest{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+// hanging is an origin that never answers.
+type hanging struct{}
+
+func (*hanging) StatObject(ctx context.Context, _ dataset.Digest) (int64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func (*hanging) OpenObject(ctx context.Context, _ dataset.Digest, _, _ int64) (io.ReadCloser, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestUnusedSegmentsLeaveAndTheirMemoryToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		hot, _ := o.add(segment)
+		cold, _ := o.add(4 * segment)
+		c := newCache(t, o, 16)
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Run(ctx) })
+		if _, err := readAll(ctx, c, cold); err != nil {
+			t.Fatal(err)
+		}
+		for range 12 {
+			if _, err := readAll(ctx, c, hot); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(10 * time.Second)
+		}
+		if s := c.Stats(); s.Evicted != 4 || s.Resident != segment || s.Fills != 5 {
+			t.Errorf("after two minutes: %+v", s)
+		}
+		stop()
+		wg.Wait()
+	})
+}
+
+func TestASmallHotObjectSurvivesAPassOverALargeOne(t *testing.T) {
+	o := newOrigin()
+	hot, _ := o.add(segment)
+	large, want := o.add(1000 * segment)
+	c := newCache(t, o, 64) // a plain LRU would have forgotten the hot one at each of its reads
+	for i := range int64(1000) {
+		s, err := c.Segment(t.Context(), large, int64(len(want)), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Release()
+		if i%100 == 50 {
+			if _, err := readAll(t.Context(), c, hot); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if again := o.opens.Load() - 1000 - 1; again > 2 {
+		t.Errorf("the hot object was read again %d times of 9", again)
+	}
+}
+
+func TestConfigTooSmall(t *testing.T) {
+	for _, cfg := range []Config{
+		{Bytes: 7 * segment, SegmentBytes: segment, OriginReads: 1},
+		{Bytes: 100 * segment, SegmentBytes: segment, OriginReads: 26},
+		{Bytes: 100 * segment, SegmentBytes: segment},
+	} {
+		if _, err := New(cfg, newOrigin()); err == nil || !strings.Contains(err.Error(), "too small") {
+			t.Errorf("%+v: error is %v", cfg, err)
+		}
+	}
+}
+
+func TestReleasedTwice(t *testing.T) {
+	o := newOrigin()
+	d, _ := o.add(segment)
+	c := newCache(t, o, 16)
+	s, err := c.Segment(t.Context(), d, segment, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Release()
+	c.kept.InvalidateAll()
+	defer func() {
+		if recover() == nil {
+			t.Error("a second Release went unnoticed")
+		}
+	}()
+	s.Release()
+}
