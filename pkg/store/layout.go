@@ -1,0 +1,120 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	objectsFolder  = "objects"
+	versionsFolder = "versions"
+	tmpFolder      = "tmp"
+
+	recordSuffix = ".json"
+	// recordDigits is the length of the largest uint64, so that names sort as versions do.
+	recordDigits = 20
+	// maxRecordBytes is far above what [dataset.VersionRecord.Check] lets through (1024 deltas of about 110 bytes, 32
+	// labels of 512): whatever is longer is no version record, and is not read into memory.
+	maxRecordBytes = 1 << 20
+
+	// maxVersion lets two versions be added without a thought. A file with a higher number was not put by us.
+	maxVersion = 1 << 62
+
+	// staleAfter is the age from which an unfinished upload counts as dead. Uploads take minutes; a live one that
+	// stalls for a day fails when it is resumed, and nothing worse.
+	staleAfter = 24 * time.Hour
+)
+
+func objectName(d dataset.Digest) string {
+	hex := d.String()
+	return objectsFolder + "/" + hex[:2] + "/" + hex
+}
+
+func versionsName(name string) string { return versionsFolder + "/" + name }
+
+func recordName(name string, version uint64) string {
+	return versionsName(name) + "/" + recordFile(version)
+}
+
+func recordFile(version uint64) string {
+	return fmt.Sprintf("%0*d%s", recordDigits, version, recordSuffix)
+}
+
+// parseRecordFile returns the version whose record has the file name; ok is false for any other name.
+func parseRecordFile(file string) (version uint64, ok bool) {
+	digits, ok := strings.CutSuffix(file, recordSuffix)
+	if !ok || len(digits) != recordDigits {
+		return 0, false
+	}
+	version, err := strconv.ParseUint(digits, 10, 64) // takes no sign and no space
+	return version, err == nil && 0 < version && version <= maxVersion
+}
+
+// decodeRecord returns the version record that place held when it was read, with errors that name all three.
+func decodeRecord(b []byte, name string, version uint64, place string) (dataset.VersionRecord, error) {
+	rec, err := dataset.DecodeVersionRecord(b)
+	if err != nil {
+		return dataset.VersionRecord{}, damagedRecord(name, version, place, err)
+	}
+	if rec.Dataset != name || rec.Version != version {
+		return dataset.VersionRecord{}, damagedRecord(name, version, place, fmt.Errorf("it is the record of %s", rec.ID()))
+	}
+	return rec, nil
+}
+
+func damagedRecord(name string, version uint64, place string, why error) error {
+	return fmt.Errorf("%w: the record of %s version %d at %s: %w; put back a good copy of it", ErrDamaged, name, version, place, why)
+}
+
+// checkNext says why rec cannot be committed while newest is the dataset's newest version, 0 for none.
+func checkNext(rec dataset.VersionRecord, newest uint64) error {
+	switch {
+	case rec.Version <= newest:
+		return fmt.Errorf("commit %s: %w: the newest is %d", rec.ID(), ErrExists, newest)
+	case rec.Version > newest+1 && newest == 0:
+		return fmt.Errorf("commit %s: %w: the dataset has no version yet, so the next is 1", rec.ID(), ErrGap)
+	case rec.Version > newest+1:
+		return fmt.Errorf("commit %s: %w: the newest is %d, so the next is %d", rec.ID(), ErrGap, newest, newest+1)
+	}
+	return nil
+}
+
+// page returns the highest version and the number of versions that Versions reads for before and limit.
+func page(newest, before uint64, limit int) (from uint64, n int) {
+	from = newest
+	if before > 0 {
+		from = min(newest, before-1)
+	}
+	if limit <= 0 || uint64(limit) > from {
+		return from, int(from)
+	}
+	return from, limit
+}
+
+// checkRange says why length bytes from offset cannot be read of an object of size bytes, and returns the number of
+// bytes that a negative length stands for.
+func checkRange(d dataset.Digest, size, offset, length int64) (int64, error) {
+	if offset < 0 || offset > size || length > size-offset {
+		return 0, rangeError(d, size, offset, length)
+	}
+	if length < 0 {
+		return size - offset, nil
+	}
+	return length, nil
+}
+
+func rangeError(d dataset.Digest, size, offset, length int64) error {
+	if length < 0 {
+		return fmt.Errorf("%w: object %s has %d bytes, asked for those from %d on", ErrRange, d, size, offset)
+	}
+	return fmt.Errorf("%w: object %s has %d bytes, asked for %d from %d on", ErrRange, d, size, length, offset)
+}
+
+func missingRecord(name string, version, newest uint64) error {
+	return fmt.Errorf("%w: the record of %s version %d is gone, although version %d is there; put back a copy of it",
+		ErrDamaged, name, version, newest)
+}
