@@ -1,0 +1,126 @@
+package input
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/sourcegraph/conc/panics"
+)
+
+// Body reads another reader ahead, on a goroutine of its own, so that reading overlaps with parsing and so that Read
+// returns as soon as its context ends, even while the reader below is stuck. The goroutine ends with the context or
+// with the reader's next return, whichever is later; it is not waited for, because nothing can end a Read from outside.
+type Body struct {
+	ctx    context.Context
+	filled chan filled
+	free   chan []byte
+	cur    filled
+	rest   []byte // what is unread of cur
+	read   int64
+}
+
+type filled struct {
+	data []byte
+	err  error
+}
+
+// readAhead buffers of batchBytes are in flight: one being filled, one waiting, one being read.
+const readAhead = 3
+
+// NewBody returns a Body that reads r until ctx ends, which it must at some time.
+func NewBody(ctx context.Context, r io.Reader) *Body {
+	b := &Body{ctx: ctx, filled: make(chan filled, readAhead), free: make(chan []byte, readAhead)}
+	for range readAhead {
+		b.free <- nil // allocated when first filled: most inputs are small
+	}
+	go b.pump(r)
+	return b
+}
+
+func (b *Body) pump(r io.Reader) {
+	for {
+		var buf []byte
+		select {
+		case buf = <-b.free:
+		case <-b.ctx.Done():
+			return
+		}
+		if buf == nil {
+			buf = make([]byte, batchBytes)
+		}
+		var f filled
+		// A panic of the caller's reader is the caller's: it gets it back as an error instead of a dead process.
+		if p := panics.Try(func() { f = fill(r, buf) }); p != nil {
+			f = filled{err: p.AsError()}
+		}
+		if f.err != nil && f.err != io.EOF {
+			// Wrapped, so that no reader above takes it for an end of its own: a cut HTTP body is io.ErrUnexpectedEOF.
+			f.err = fmt.Errorf("read: %w", f.err)
+		}
+		select {
+		case b.filled <- f:
+		case <-b.ctx.Done():
+			return
+		}
+		if f.err != nil {
+			return
+		}
+	}
+}
+
+// fill reads until buf is full or r fails or ends. Unlike [io.ReadFull] it returns r's error as it is, beside what was
+// read.
+func fill(r io.Reader, buf []byte) filled {
+	n := 0
+	for idle := 0; n < len(buf); {
+		m, err := r.Read(buf[n:])
+		if m < 0 || m > len(buf)-n {
+			return filled{data: buf[:n], err: fmt.Errorf("the reader says that it read %d bytes into %d", m, len(buf)-n)}
+		}
+		n += m
+		if err != nil {
+			return filled{data: buf[:n], err: err}
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle == 100 {
+			return filled{data: buf[:n], err: io.ErrNoProgress}
+		}
+	}
+	return filled{data: buf[:n]}
+}
+
+// Read implements [io.Reader]. Errors other than io.EOF say that the input could not be read.
+func (b *Body) Read(p []byte) (int, error) {
+	for len(b.rest) == 0 {
+		if b.cur.err != nil {
+			return 0, b.cur.err
+		}
+		if b.cur.data != nil {
+			b.free <- b.cur.data[:cap(b.cur.data)] // never blocks: there are readAhead buffers in all
+			b.cur.data = nil
+		}
+		select {
+		case b.cur = <-b.filled:
+		case <-b.ctx.Done():
+			b.cur = filled{err: context.Cause(b.ctx)}
+		}
+		b.rest = b.cur.data
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	b.read += int64(n)
+	return n, nil
+}
+
+// BytesRead returns how many bytes Read has returned.
+func (b *Body) BytesRead() int64 { return b.read }
+
+// failure returns the error that reading ended with, nil if it has not or the reader came to its end.
+func (b *Body) failure() error {
+	if b.cur.err == io.EOF {
+		return nil
+	}
+	return b.cur.err
+}

@@ -1,0 +1,169 @@
+package input
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	// maxRowBytes is the length of a row beyond which its end is not looked for. A row can be longer than the value made
+	// of it, because each quote in it is written twice.
+	maxRowBytes = 2*dataset.MaxValueBytes + 64<<10
+	csvBuffer   = 64 << 10
+)
+
+// rows reads CSV. encoding/csv finds rows and fields; this adds a bound for their size and messages that say what to do.
+type rows struct {
+	guard  guard
+	csv    *csv.Reader
+	header []string
+	key    int // column of the key
+	line   int // line on which the last row ended
+	err    error
+}
+
+// NewCSV returns the source of an input in CSV, whose header it reads, with the key in the column called key. An input
+// without a header line is refused, one without a row is io.EOF of the first Next.
+func NewCSV(r io.Reader, key string) (Source, error) {
+	s := &rows{guard: guard{r: r}}
+	s.csv = csv.NewReader(bufio.NewReaderSize(&s.guard, csvBuffer))
+	s.csv.ReuseRecord = true
+	s.csv.FieldsPerRecord = -1 // counted here, for a better message
+	header, err := s.read()
+	switch {
+	case err == io.EOF:
+		s.err = io.EOF
+		return s, nil
+	case err != nil:
+		return nil, err
+	}
+	s.header = slices.Clone(header)
+	return s, s.checkHeader(key)
+}
+
+func (s *rows) checkHeader(key string) error {
+	line, _ := s.csv.FieldPos(0)
+	seen := make(map[string]bool, len(s.header))
+	for i, name := range s.header {
+		switch {
+		case !utf8.ValidString(name):
+			return &Refusal{Line: line, Problem: fmt.Sprintf("the name of column %d is not UTF-8", i+1), Hint: "convert the input to UTF-8"}
+		case seen[name]:
+			return &Refusal{Line: line, Problem: fmt.Sprintf("the header has the column %.64q twice", name), Hint: "rename one"}
+		}
+		seen[name] = true
+	}
+	if s.key = slices.Index(s.header, key); s.key >= 0 {
+		return nil
+	}
+	r := &Refusal{Line: line, Problem: fmt.Sprintf("the header has no column %q, which was named as the key", key)}
+	const most = 8
+	names := make([]string, 0, most)
+	for _, name := range s.header[:min(len(s.header), most)] {
+		names = append(names, fmt.Sprintf("%.40q", name))
+	}
+	r.Hint = "its columns are " + strings.Join(names, ", ")
+	if len(s.header) > most {
+		r.Hint += " and more"
+	}
+	if len(s.header) == 1 && strings.ContainsAny(s.header[0], ";\t|") {
+		r.Hint = "separate columns by commas"
+	}
+	return r
+}
+
+func (s *rows) NewDecoder() Decoder { return newRowDecoder(s.header, s.key) }
+
+func (s *rows) Next(b *Batch) error {
+	b.reset()
+	for len(b.data) < batchBytes && s.err == nil {
+		row, err := s.read()
+		if err == nil && len(row) != len(s.header) {
+			err = s.miscounted(row)
+		}
+		if err != nil {
+			s.err = err
+			break
+		}
+		line, _ := s.csv.FieldPos(0)
+		start := len(b.data)
+		for _, field := range row {
+			b.data = append(b.data, field...)
+			b.fields = append(b.fields, len(b.data))
+		}
+		b.spans = append(b.spans, span{start: start, end: len(b.data), line: line})
+	}
+	if b.Len() > 0 {
+		return nil
+	}
+	return s.err
+}
+
+// read returns the next row. Every error but io.EOF is of the row's own line.
+func (s *rows) read() ([]string, error) {
+	s.guard.most = s.csv.InputOffset() + maxRowBytes + csvBuffer
+	row, err := s.csv.Read()
+	switch {
+	case err == nil:
+		last := len(row) - 1
+		s.line, _ = s.csv.FieldPos(last)
+		s.line += strings.Count(row[last], "\n")
+		return row, nil
+	case err == io.EOF:
+		return nil, io.EOF
+	case errors.Is(err, errRow):
+		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
+	}
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		r.Line = s.line + 1
+		return nil, r
+	}
+	broken, ok := errors.AsType[*csv.ParseError](err)
+	if !ok {
+		return nil, err
+	}
+	r := &Refusal{Line: broken.Line, Problem: fmt.Sprintf("it is not CSV: %v, at column %d of the line", broken.Err, broken.Column), Err: broken.Err}
+	r.Hint = `a field with quotes in it is written in quotes, each quote in it twice: "say ""so"""`
+	if broken.StartLine != broken.Line {
+		r.Problem += fmt.Sprintf(", in the row that begins on line %d", broken.StartLine)
+	}
+	return nil, r
+}
+
+func (s *rows) miscounted(row []string) *Refusal {
+	line, _ := s.csv.FieldPos(0)
+	r := &Refusal{
+		Line:    line,
+		Problem: fmt.Sprintf("the row has %d fields, the header %d", len(row), len(s.header)),
+		Hint:    "write a field that has a comma or a line end in it in quotes; an empty field still takes its comma",
+	}
+	if s.key < len(row) {
+		r.Key = row[s.key][:min(len(row[s.key]), dataset.MaxKeyBytes)]
+	}
+	return r
+}
+
+var errRow = errors.New("row too long")
+
+// guard fails once it has passed on most bytes: encoding/csv holds a row of any length.
+type guard struct {
+	r          io.Reader
+	read, most int64
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	if g.read >= g.most {
+		return 0, errRow
+	}
+	n, err := g.r.Read(p[:min(int64(len(p)), g.most-g.read)])
+	g.read += int64(n)
+	return n, err
+}

@@ -1,0 +1,127 @@
+package input
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow is the largest zstd window that is read: what the zstd tool reads by default too. It is the memory that an
+// input can make its decompression take.
+const maxWindow = 128 << 20
+
+// Stream is the text of an input: decompressed, without byte order mark.
+type Stream struct {
+	*bufio.Reader
+	close func()
+}
+
+// Close releases the decompressor. It does not touch the Body.
+func (s *Stream) Close() { s.close() }
+
+// NewStream looks at how body begins and undoes what it finds.
+func NewStream(body *Body) (*Stream, error) {
+	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), close: func() {}}
+	head, err := s.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(s.Reader)
+		if err != nil {
+			return nil, (&unpacked{name: "gzip", body: body}).explain(err)
+		}
+		s.Reader = bufio.NewReaderSize(&unpacked{name: "gzip", r: z, body: body}, 64<<10)
+	case isZstd(head):
+		z, err := zstd.NewReader(s.Reader, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, (&unpacked{name: "zstd", body: body}).explain(err)
+		}
+		s.close = z.Close
+		s.Reader = bufio.NewReaderSize(&unpacked{name: "zstd", r: z, body: body}, 64<<10)
+	case bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte("\xfd7zXZ")), bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return nil, &Refusal{
+			Line: 1, Problem: "the input is compressed in a way that is not read (bzip2, xz or zip)",
+			Hint: "send it uncompressed or compressed with gzip or zstd",
+		}
+	}
+	if err := s.skipByteOrderMark(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// isZstd reports whether head begins a zstd frame or a skippable frame (RFC 8878, sections 3.1.1 and 3.1.2).
+func isZstd(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	return bytes.Equal(head[:4], []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
+		head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2a, 0x4d, 0x18})
+}
+
+func (s *Stream) skipByteOrderMark() error {
+	head, err := s.Peek(3)
+	switch {
+	case err != nil && err != io.EOF:
+		return err
+	case bytes.HasPrefix(head, []byte{0xef, 0xbb, 0xbf}):
+		_, err := s.Discard(3)
+		return err
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
+		return &Refusal{Line: 1, Problem: "the input is UTF-16", Hint: "convert it to UTF-8"}
+	}
+	return nil
+}
+
+// First returns the first byte that is no blank, if one comes early; ok is false if the input has none.
+func (s *Stream) First() (c byte, ok bool, err error) {
+	head, err := s.Peek(4 << 10)
+	if err != nil && err != io.EOF {
+		return 0, false, err
+	}
+	if head = bytes.TrimLeft(head, " \t\r\n"); len(head) == 0 {
+		return 0, false, nil
+	}
+	return head[0], true, nil
+}
+
+// unpacked tells the two ways apart in which a decompressor's Read fails: the body could not be read, or what was read
+// does not decompress.
+type unpacked struct {
+	name string
+	r    io.Reader
+	body *Body
+}
+
+func (u *unpacked) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = u.explain(err)
+	}
+	return n, err
+}
+
+func (u *unpacked) explain(err error) error {
+	if failure := u.body.failure(); failure != nil {
+		return failure
+	}
+	r := &Refusal{Problem: "the " + u.name + " data is damaged: " + err.Error(), Err: err}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		r.Problem = "the " + u.name + " data is cut short"
+		r.Hint = "the transfer or the program that wrote it was stopped; send it again, whole"
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		r.Hint = "compress it with a window of at most 128 MiB"
+	default:
+		r.Hint = "test the file with " + u.name + " -t"
+	}
+	return r
+}

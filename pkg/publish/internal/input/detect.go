@@ -1,0 +1,21 @@
+package input
+
+import "fmt"
+
+// NewDetected returns the source of an input that is a JSON array or has one JSON object a line, whichever it begins
+// like.
+func NewDetected(text *Stream, key string) (Source, error) {
+	c, ok, err := text.First()
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok, c == '{':
+		return NewNDJSON(text, key), nil
+	case c == '[':
+		return NewJSON(text, key), nil
+	}
+	return nil, &Refusal{
+		Line: 1, Problem: fmt.Sprintf("the input begins with %q: it is neither JSON nor one JSON object a line", c),
+		Hint: "name its format if it is csv",
+	}
+}

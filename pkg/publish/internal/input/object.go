@@ -1,0 +1,213 @@
+package input
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"freshet.dev/pkg/dataset"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// objects decodes texts that must be JSON objects. It allocates nothing for a good one.
+type objects struct {
+	member string
+	quoted []byte // member as a JSON string in its shortest form
+	buf    bytes.Buffer
+	dec    *jsontext.Decoder
+	// Reused: the key, its JSON, and a member's name that has escapes in it.
+	key, raw, name []byte
+}
+
+func newObjects(member string) *objects {
+	// An error would mean that member is not UTF-8; then no name in any text is equal to it.
+	quoted, _ := jsontext.AppendQuote(nil, member)
+	d := &objects{member: member, quoted: quoted}
+	d.dec = jsontext.NewDecoder(&d.buf)
+	return d
+}
+
+func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
+	text, line := b.text(i), b.Line(i)
+	// jsontext works on a bytes.Buffer in place, which makes this copy the only one.
+	d.buf.Reset()
+	d.buf.Write(text)
+	d.dec.Reset(&d.buf)
+	raw, err := d.walk()
+	switch {
+	case err != nil:
+		return nil, nil, d.refuse(text, line, err)
+	case raw == nil:
+		return nil, nil, d.missing(text, line)
+	}
+	if key, err = d.unquote(raw, line); err != nil {
+		return nil, nil, err
+	}
+	return key, text, check(line, key, text, d.member)
+}
+
+var (
+	errNoObject = errors.New("no object")
+	errTrailing = errors.New("more after the object")
+)
+
+// walk reads the whole text and returns the JSON value of the key member, nil if there is none.
+func (d *objects) walk() (raw jsontext.Value, err error) {
+	if kind := d.dec.PeekKind(); kind != jsontext.KindBeginObject && kind != jsontext.KindInvalid {
+		return nil, errNoObject
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	for d.dec.PeekKind() == jsontext.KindString {
+		name, err := d.dec.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		isKey := d.isMember(name)
+		// ReadValue is several times faster than SkipValue, which reads token by token.
+		value, err := d.dec.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		if isKey {
+			d.raw = append(d.raw[:0], value...)
+			raw = d.raw
+		}
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	switch _, err := d.dec.ReadToken(); {
+	case err == io.EOF:
+		return raw, nil
+	default:
+		return nil, errTrailing
+	}
+}
+
+func (d *objects) isMember(name jsontext.Value) bool {
+	if bytes.Equal(name, d.quoted) {
+		return true
+	}
+	if bytes.IndexByte(name, '\\') < 0 {
+		return false
+	}
+	d.name, _ = jsontext.AppendUnquote(d.name[:0], name)
+	return string(d.name) == d.member
+}
+
+func (d *objects) unquote(raw jsontext.Value, line int) ([]byte, error) {
+	switch raw.Kind() {
+	case jsontext.KindNumber:
+		return raw, nil
+	case jsontext.KindString:
+		var err error
+		d.key, err = jsontext.AppendUnquote(d.key[:0], raw)
+		if err != nil { // the decoder has checked it: not reached
+			return nil, &Refusal{Line: line, Problem: "the key is no JSON string", Err: err}
+		}
+		return d.key, nil
+	}
+	return nil, &Refusal{
+		Line: line, Problem: fmt.Sprintf("the key member %q is %.20s", d.member, describe(raw)),
+		Hint: "a key must be a JSON string or number",
+	}
+}
+
+func describe(v jsontext.Value) string {
+	switch v.Kind() {
+	case jsontext.KindBeginObject:
+		return "an object"
+	case jsontext.KindBeginArray:
+		return "an array"
+	}
+	return v.Kind().String()
+}
+
+// refuse says what is wrong with text, on the line where it is wrong.
+func (d *objects) refuse(text []byte, line int, err error) *Refusal {
+	r := &Refusal{Line: line, Err: err}
+	syntax, _ := errors.AsType[*jsontext.SyntacticError](err)
+	switch {
+	case err == errNoObject:
+		r.Problem, r.Hint = "the record is no JSON object", "each record must be one"
+		if text[0] == '[' {
+			r.Hint = "for a JSON array name the format json"
+		}
+	case err == errTrailing:
+		r.Problem = "something follows the JSON object"
+		r.Hint = "put each record on a line of its own"
+	case errors.Is(err, jsontext.ErrDuplicateName) && syntax != nil:
+		r.Problem = fmt.Sprintf("the member %.64q stands twice in one object", syntax.JSONPointer.LastToken())
+		r.Hint = "which of the two counts is anybody's guess; remove one"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		r.Line += bytes.Count(text, []byte{'\n'})
+		r.Problem = "the record ends within its JSON object"
+		r.Hint = "put each object on one line, without line ends in it; if this is the last line, the input was cut short"
+	case syntax != nil:
+		at := min(max(int(syntax.ByteOffset), 0), len(text))
+		r.Line += bytes.Count(text[:at], []byte{'\n'})
+		r.Problem = fmt.Sprintf("it is not JSON: %v at byte %d of the record", syntax.Err, at+1)
+		if strings.Contains(syntax.Err.Error(), "UTF-8") {
+			r.Hint = "convert the input to UTF-8"
+		}
+	default:
+		r.Problem = "it cannot be read as JSON: " + err.Error()
+	}
+	return r
+}
+
+// missing refuses a record without the key member, and says which members it has.
+func (d *objects) missing(text []byte, line int) *Refusal {
+	const most = 8
+	var names []string
+	d.buf.Reset()
+	d.buf.Write(text)
+	d.dec.Reset(&d.buf)
+	_, err := d.dec.ReadToken()
+	for err == nil && d.dec.PeekKind() == jsontext.KindString {
+		var name jsontext.Token
+		if name, err = d.dec.ReadToken(); err == nil {
+			names = append(names, fmt.Sprintf("%.40q", name.String()))
+			err = d.dec.SkipValue()
+		}
+	}
+	r := &Refusal{
+		Line: line, Problem: fmt.Sprintf("the record has no member %q, which was named as the key", d.member),
+		Hint: "name a member that every record has",
+	}
+	switch {
+	case len(names) > most:
+		r.Hint += ": this one has " + strings.Join(names[:most], ", ") + " and more"
+	case len(names) > 0:
+		r.Hint += ": this one has " + strings.Join(names, ", ")
+	}
+	return r
+}
+
+// check holds key and value against the limits of a record.
+func check(line int, key, value []byte, member string) error {
+	switch {
+	case len(key) == 0:
+		return &Refusal{
+			Line: line, Problem: fmt.Sprintf("the key, %q, is empty", member),
+			Hint: "a key has 1 byte at least", Err: dataset.ErrRecord,
+		}
+	case len(key) > dataset.MaxKeyBytes:
+		return &Refusal{
+			Line: line, Key: string(key[:32]) + "...",
+			Problem: fmt.Sprintf("the key has %d bytes, the most is %d", len(key), dataset.MaxKeyBytes),
+			Hint:    fmt.Sprintf("name a shorter member than %q as the key", member), Err: dataset.ErrRecord,
+		}
+	case len(value) > dataset.MaxValueBytes:
+		return &Refusal{
+			Line: line, Key: string(key),
+			Problem: fmt.Sprintf("the record has %d bytes, the most is %d", len(value), dataset.MaxValueBytes),
+			Hint:    "split it into several records", Err: dataset.ErrRecord,
+		}
+	}
+	return nil
+}
