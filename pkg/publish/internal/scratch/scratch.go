@@ -1,0 +1,113 @@
+// Package scratch makes folders for temporary files that do not outlive their process, however that ends.
+//
+// A folder is owned by whoever holds the lock on the file in it. The operating system releases the lock when the
+// process ends, so that a folder whose lock can be had is nobody's and may be removed.
+package scratch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	prefix   = "freshet-publish-"
+	lockName = "owner.lock"
+)
+
+// Folder is a folder of its own for temporary files.
+type Folder struct {
+	path string
+	lock *flock.Flock
+}
+
+// New makes a folder within parent, which must exist.
+func New(parent string) (*Folder, error) {
+	var err error
+	// More than one round is needed only if Clean, in another process, meets the folder between its making and its
+	// locking.
+	for range 10 {
+		var path string
+		path, err = os.MkdirTemp(parent, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("make a temporary folder: %w", err)
+		}
+		f := &Folder{path: path, lock: flock.New(filepath.Join(path, lockName))}
+		var held bool
+		if held, err = f.lock.TryLock(); err == nil && held && f.owned() {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("cannot lock a temporary folder in %s: does its file system support locks?", parent), err)
+}
+
+// owned reports whether the file that was locked is still the one in the folder, which Clean may have taken away
+// between its opening and its locking.
+func (f *Folder) owned() bool {
+	locked, err := f.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(f.lock.Path())
+	return err == nil && os.SameFile(locked, there)
+}
+
+// Path returns the path of a file called name in the folder.
+func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
+
+// Close removes the folder with all that is in it.
+func (f *Folder) Close() error {
+	err := os.RemoveAll(f.path)
+	if unlock := f.lock.Close(); unlock != nil {
+		err = errors.Join(err, unlock)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the temporary folder: %w", err)
+	}
+	return nil
+}
+
+// Clean removes the folders in parent that New made in processes that have ended, and returns their paths. Folders of
+// other users are left alone. Nothing that goes wrong with one folder keeps it from the others.
+func Clean(parent string) (removed []string, err error) {
+	paths, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("look for temporary folders of dead processes: %w", err)
+	}
+	for _, path := range paths {
+		gone, e := clean(path)
+		if gone {
+			removed = append(removed, path)
+		}
+		if e != nil && !errors.Is(e, fs.ErrNotExist) && !errors.Is(e, fs.ErrPermission) {
+			err = errors.Join(err, fmt.Errorf("remove the temporary folder of a dead process: %w", e))
+		}
+	}
+	return removed, err
+}
+
+func clean(path string) (gone bool, err error) {
+	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+		return false, err
+	}
+	lock := flock.New(filepath.Join(path, lockName))
+	held, err := lock.TryLock()
+	if err != nil || !held {
+		return false, err
+	}
+	defer lock.Close() //nolint:errcheck // the file is gone
+	// Under another name first, so that a process which has made the folder and not locked it yet finds it gone instead
+	// of half removed. The name keeps the prefix: if this process dies now, the next Clean finds it.
+	dead := path + "-dead"
+	if err := os.Rename(path, dead); err != nil {
+		return false, err
+	}
+	return true, os.RemoveAll(dead)
+}

@@ -1,0 +1,68 @@
+package spill
+
+import (
+	"encoding/binary"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Run is a batch of records on their way into a [Sorter]. It is filled by one goroutine.
+type Run struct {
+	seed   uint64
+	data   []byte // spilled records, one after the other
+	items  []item
+	totals Totals
+}
+
+// item is what is sorted: where a spilled record is, and its hash.
+type item struct {
+	hash    uint64
+	segment uint32 // which of the byte slices being sorted
+	at      uint32 // where in it the record begins
+}
+
+// itemBytes is the size of an item in memory.
+const itemBytes = 16
+
+// Totals sums up records.
+type Totals struct {
+	// RawBytes is the sum of the encoded lengths of the records, PayloadBytes that of their keys and values.
+	RawBytes, PayloadBytes int64
+	// State is their state checksum. It counts a key as often as it comes.
+	State dataset.Checksum
+}
+
+func (t *Totals) add(o Totals) {
+	t.RawBytes += o.RawBytes
+	t.PayloadBytes += o.PayloadBytes
+	t.State.Merge(o.State)
+}
+
+// Append copies a record, which must pass [dataset.Record.Check], into the run. The line is where the input has it.
+func (r *Run) Append(line int, key, value []byte) {
+	at := len(r.data)
+	r.items = append(r.items, item{hash: dataset.Hash(r.seed, key), at: uint32(at)})
+	r.data = binary.AppendUvarint(r.data, uint64(line))
+	encoded := len(r.data)
+	r.data = dataset.AppendRecord(r.data, dataset.Record{Key: key, Value: value})
+	r.totals.State.Add(r.seed, r.data[encoded:])
+	r.totals.RawBytes += int64(len(r.data) - encoded)
+	r.totals.PayloadBytes += int64(len(key) + len(value))
+}
+
+// Bytes returns the length of what was appended.
+func (r *Run) Bytes() int { return len(r.data) }
+
+func (r *Run) memory() int64 { return int64(cap(r.data)) + int64(cap(r.items))*itemBytes }
+
+func (r *Run) reset() { r.data, r.items, r.totals = r.data[:0], r.items[:0], Totals{} }
+
+// decode splits the spilled record that b begins with. The error is dataset.ErrEncoding.
+func decode(b []byte) (line int, rec dataset.Record, n int, err error) {
+	l, skip := binary.Uvarint(b)
+	if skip <= 0 {
+		return 0, dataset.Record{}, 0, dataset.ErrEncoding
+	}
+	rec, n, err = dataset.DecodeRecord(b[skip:])
+	return int(l), rec, skip + n, err
+}

@@ -1,0 +1,188 @@
+package spill
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Limits of Config.MemoryBytes. Where a record lies in memory is kept in 32 bits.
+const (
+	MinMemoryBytes = 1 << 20
+	MaxMemoryBytes = 2 << 30
+)
+
+// Config says how a Sorter works.
+type Config struct {
+	// Seed is the seed of the dataset's hash.
+	Seed uint64
+	// MemoryBytes bounds the records held in memory, between MinMemoryBytes and MaxMemoryBytes.
+	MemoryBytes int64
+	// Path returns the path of a file called name in a folder that is the Sorter's own.
+	Path func(name string) string
+}
+
+// Sorter collects records and then yields them in order. Its methods are for one goroutine, except NewRun.
+type Sorter struct {
+	cfg    Config
+	free   sync.Pool // of *Run: as many as are on their way, which the callers bound
+	runs   []*Run    // held in memory; nil once spilled
+	held   int64
+	ranges *ranges // nil until spilled
+	totals Totals
+}
+
+// DuplicateError says that a key comes twice.
+type DuplicateError struct {
+	Key []byte
+	// First and Second are the lines on which it comes.
+	First, Second int
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("key %.64q on line %d is on line %d already", e.Key, e.Second, e.First)
+}
+
+// New returns a Sorter without records.
+func New(cfg Config) *Sorter { return &Sorter{cfg: cfg} }
+
+// NewRun returns an empty run with room for records whose keys and values have about the given bytes. It may be called
+// from any goroutine.
+func (s *Sorter) NewRun(records, bytes int) *Run {
+	r, ok := s.free.Get().(*Run)
+	if !ok {
+		r = &Run{seed: s.cfg.Seed}
+	}
+	// Lengths and line take 8 bytes at most for records of up to 16 KiB in the first 2 million lines.
+	r.data = slices.Grow(r.data, bytes+8*records)
+	r.items = slices.Grow(r.items, records)
+	return r
+}
+
+// Add takes the run's records over, and the run.
+func (s *Sorter) Add(r *Run) error {
+	s.totals.add(r.totals)
+	if s.ranges == nil {
+		if s.held += r.memory(); s.held <= s.cfg.MemoryBytes {
+			s.runs = append(s.runs, r)
+			return nil
+		}
+		s.ranges = newRanges(s.cfg.Path("range"), 0)
+		for _, held := range s.runs {
+			if err := s.spill(held); err != nil {
+				return err
+			}
+		}
+		s.runs = nil
+	}
+	if err := s.spill(r); err != nil {
+		return err
+	}
+	r.reset()
+	s.free.Put(r)
+	return nil
+}
+
+func (s *Sorter) spill(r *Run) error {
+	for i, it := range r.items {
+		end := len(r.data)
+		if i+1 < len(r.items) {
+			end = int(r.items[i+1].at)
+		}
+		if err := s.ranges.add(it.hash, r.data[it.at:end]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Totals sums up what was added.
+func (s *Sorter) Totals() Totals { return s.totals }
+
+// Records yields all records in order, once. A record is valid until the next one. It ends with an error, which is a
+// *DuplicateError if a key comes twice; no record of the two has been yielded then. Where everything fits into memory
+// it is the duplicate that comes first in the input, and nothing has been yielded at all.
+func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
+	return func(yield func(dataset.Record, error) bool) {
+		var err error
+		if s.ranges == nil {
+			_, err = s.memory(yield)
+		} else {
+			_, err = s.disk(ctx, s.ranges, new(buffers), yield)
+		}
+		if err != nil {
+			yield(dataset.Record{}, err)
+		}
+	}
+}
+
+// Close closes the files that Records has left open. Removing them is up to who owns their folder.
+func (s *Sorter) Close() {
+	if s.ranges != nil {
+		s.ranges.close()
+	}
+}
+
+func (s *Sorter) memory(yield func(dataset.Record, error) bool) (more bool, err error) {
+	var n int
+	for _, r := range s.runs {
+		n += len(r.items)
+	}
+	items, segments := make([]item, 0, n), make([][]byte, 0, len(s.runs))
+	for _, r := range s.runs {
+		for _, it := range r.items {
+			it.segment = uint32(len(segments))
+			items = append(items, it)
+		}
+		segments = append(segments, r.data)
+	}
+	s.runs = nil
+	return emit(segments, items, yield)
+}
+
+// emit sorts items, whose records are in segments, and yields the records unless a key comes twice.
+func emit(segments [][]byte, items []item, yield func(dataset.Record, error) bool) (more bool, err error) {
+	at := func(it item) (int, dataset.Record) {
+		// Every record was decoded when it was loaded, or encoded by this process: the error is always nil.
+		line, rec, _, _ := decode(segments[it.segment][it.at:])
+		return line, rec
+	}
+	slices.SortFunc(items, func(a, b item) int {
+		if c := cmp.Compare(a.hash, b.hash); c != 0 {
+			return c
+		}
+		_, x := at(a)
+		_, y := at(b)
+		return bytes.Compare(x.Key, y.Key)
+	})
+	var dup *DuplicateError
+	for i := 1; i < len(items); i++ {
+		if items[i].hash != items[i-1].hash {
+			continue
+		}
+		first, a := at(items[i-1])
+		second, b := at(items[i])
+		if !bytes.Equal(a.Key, b.Key) {
+			continue
+		}
+		first, second = min(first, second), max(first, second)
+		if dup == nil || second < dup.Second {
+			dup = &DuplicateError{Key: bytes.Clone(a.Key), First: first, Second: second}
+		}
+	}
+	if dup != nil {
+		return false, dup
+	}
+	for _, it := range items {
+		if _, rec := at(it); !yield(rec, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
