@@ -1,0 +1,112 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// maxMissed is how many earlier versions are announced and indexed after a time in which that did not work: as many as
+// the catalog keeps. More is a repair of the log, not a publish.
+const maxMissed = 32
+
+// Announcer tells instances of a version: the event log. If it also has the method Latest of
+// [freshet.dev/pkg/events.Log], versions that were committed and never announced are announced first.
+type Announcer interface {
+	// Announce may be called again for a version that was announced before, or that an announced one follows.
+	Announce(ctx context.Context, rec dataset.VersionRecord) error
+}
+
+// Indexer keeps the newest versions of each dataset at hand: the catalog. If it also has the method Latest of
+// [freshet.dev/pkg/catalog.Catalog], versions that were committed and never indexed are indexed first.
+type Indexer interface {
+	// Advance moves forward only and reports whether it moved.
+	Advance(ctx context.Context, rec dataset.VersionRecord) (moved bool, err error)
+}
+
+// Result says what a Publish did.
+type Result struct {
+	// Record is the version with the content of the input.
+	Record dataset.VersionRecord
+	// Created is false if the newest version had this content already, so that no version was created.
+	Created bool
+	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
+	// the Publisher has none.
+	Announced, Indexed bool
+	// Warnings say what went wrong after the commit, for people to read. The version exists all the same; the next
+	// publish of the dataset, of equal content too, completes what is missing.
+	Warnings []string
+}
+
+// tell announces and indexes the version in the result, and says there how that went.
+func (p *Publisher) tell(ctx context.Context, result *Result) {
+	rec := result.Record
+	if log := p.deps.Events; log != nil {
+		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, bool) {
+			l, ok := log.(interface {
+				Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error)
+			})
+			if !ok {
+				return 0, false
+			}
+			latest, err := l.Latest(ctx, []string{rec.Dataset})
+			return latest[rec.Dataset].Version, err == nil
+		}, log.Announce)
+	}
+	if index := p.deps.Catalog; index != nil {
+		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, bool) {
+			l, ok := index.(interface {
+				Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+			})
+			if !ok {
+				return 0, false
+			}
+			// An empty catalog answers with an error too: what it then lacks is a repair's to bring.
+			latest, err := l.Latest(ctx, rec.Dataset)
+			return latest.Version, err == nil
+		}, func(ctx context.Context, rec dataset.VersionRecord) error {
+			_, err := index.Advance(ctx, rec)
+			return err
+		})
+	}
+}
+
+// step has do done for the version in the result, after those that newest says it was not done for. Newest returns the
+// last version that it was done for; ok is false if that cannot be told.
+func (p *Publisher) step(ctx context.Context, result *Result, done string, newest func(context.Context) (version uint64, ok bool),
+	do func(context.Context, dataset.VersionRecord) error,
+) bool {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.AnnounceTimeout)
+	defer cancel()
+	rec := result.Record
+	if version, ok := newest(ctx); ok && version+1 < rec.Version {
+		if err := p.missed(ctx, rec, version, do); err != nil {
+			// The newest version is what instances need; a gap in the history is the lesser harm.
+			result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
+				rec.Dataset, version, rec.Version, done, err))
+		}
+	}
+	if err := do(ctx, rec); err != nil {
+		result.Warnings = append(result.Warnings, fmt.Sprintf("version %s is committed but was not %s: %v; publish it again to complete it",
+			rec.ID(), done, err))
+		return false
+	}
+	return true
+}
+
+// missed has do done, in order, for the versions after the given one and before rec.
+func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after uint64, do func(context.Context, dataset.VersionRecord) error) error {
+	limit := min(rec.Version-1-after, maxMissed)
+	versions, err := p.deps.Store.Versions(ctx, rec.Dataset, rec.Version, int(limit))
+	if err != nil {
+		return err
+	}
+	for _, v := range slices.Backward(versions) {
+		if err := do(ctx, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

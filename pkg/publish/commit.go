@@ -1,0 +1,113 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+)
+
+const (
+	// maxAttempts is how many versions of other publishers a commit steps behind before it gives up.
+	maxAttempts = 32
+	// doubtTimeout bounds how long a publisher whose commit failed tries to find out whether it really did.
+	doubtTimeout = 5 * time.Second
+)
+
+// commit makes the draft the next version, unless the newest version has its content already. Each attempt looks at the
+// newest version anew; the store lets exactly one publisher create the version after it.
+func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
+	for range maxAttempts {
+		if ctx.Err() != nil {
+			return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, context.Cause(ctx))
+		}
+		d.meter.report(PhaseStoring, d.totals.Entries)
+		latest, err := p.latest(ctx, d)
+		if err != nil {
+			return Result{}, err
+		}
+		if latest.Version > 0 && latest.State == d.totals.State {
+			return Result{Record: latest}, nil
+		}
+		result := Result{Created: true}
+		if err := p.prepare(ctx, d, latest, &result); err != nil {
+			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
+		}
+		err = p.deps.Store.PutVersion(ctx, result.Record)
+		if err == nil || p.committed(ctx, result.Record) {
+			return result, nil
+		}
+		if !errors.Is(err, store.ErrExists) {
+			return Result{}, fmt.Errorf("commit version %s: %w", result.Record.ID(), err)
+		}
+	}
+	return Result{}, fmt.Errorf("publish dataset %q: %w %d times; publish again, and let one publisher at a time publish a dataset",
+		d.name, ErrConflict, maxAttempts)
+}
+
+// latest returns the newest version, the zero record if there is none, and brings the draft into the order of its seed:
+// of several publishers of a first version one sets the seed.
+func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord, error) {
+	latest, err := p.deps.Store.Latest(ctx, d.name)
+	if errors.Is(err, store.ErrNotFound) {
+		return dataset.VersionRecord{}, nil
+	}
+	if err != nil {
+		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %q: %w", d.name, err)
+	}
+	if uint64(latest.Seed) != d.seed {
+		if err := p.reseed(ctx, d, uint64(latest.Seed)); err != nil {
+			return dataset.VersionRecord{}, fmt.Errorf("sort dataset %q by the seed of version %s: %w", d.name, latest.ID(), err)
+		}
+	}
+	return latest, nil
+}
+
+// prepare puts the draft's object into the store and the record of the version after latest into the result.
+func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, result *Result) error {
+	changes, err := p.changes(ctx, d, latest)
+	if lost, ok := errors.AsType[*lostError](err); ok {
+		result.Warnings = append(result.Warnings, lost.Error())
+	} else if err != nil {
+		return err
+	}
+	f, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	// After a lost race the object is there already, and the store leaves it alone.
+	if err := p.deps.Store.PutObject(ctx, d.totals.Digest, d.totals.FileBytes, f); err != nil {
+		return err
+	}
+	next := latest.Version + 1
+	result.Record = dataset.VersionRecord{
+		Dataset: d.name, Version: next, Seed: dataset.Seed(d.seed),
+		State: d.totals.State, PayloadBytes: d.totals.PayloadBytes,
+		Snapshot: dataset.Object{Version: next, Digest: d.totals.Digest, Bytes: d.totals.FileBytes},
+		Changes:  changes,
+		Created:  time.Now().UTC(),
+		Source:   d.in.Source, Labels: d.in.Labels,
+	}
+	return nil
+}
+
+// committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have
+// been lost, or the request was sent twice and the second found what the first had written. It also asks when ctx has
+// ended, since a commit that has happened cannot be taken back.
+func (p *Publisher) committed(ctx context.Context, rec dataset.VersionRecord) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)
+	defer cancel()
+	there, err := p.deps.Store.Version(ctx, rec.Dataset, rec.Version)
+	if err != nil {
+		return false
+	}
+	// The creation time to the nanosecond tells two publishers of the same content apart.
+	a, errA := rec.Encode()
+	b, errB := there.Encode()
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}

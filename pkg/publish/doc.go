@@ -1,0 +1,41 @@
+// Package publish turns a pipeline's records into versions of a dataset.
+//
+// [Publisher.Publish] reads records from a reader, writes them as a snapshot, puts it into the store and commits the
+// next version there. Then it announces the version to the event log and to the catalog, so that every instance
+// refreshes. A version exists once its version record is in the store: before that nothing of a failed publish can be
+// seen, after that nothing is lost, because what a publisher that died left unannounced is completed by the next
+// publish of the dataset.
+//
+// # Input
+//
+// Three formats are read, each plain or compressed with gzip or zstd (told by their first bytes), in UTF-8 with or
+// without a byte order mark, with LF or CRLF line ends:
+//
+//   - NDJSON: one JSON object a line. Lines of nothing but spaces and tabs are passed over.
+//   - JSON: one array of objects, laid out in any way.
+//   - CSV (RFC 4180), comma-separated, with a header line. Empty lines are passed over; a CRLF within a quoted field
+//     is read as LF.
+//
+// A record's key is what its member (column) Input.Key holds: a JSON string that is not empty, or a JSON number, taken
+// by its literal text, so that 7 and "7" are the same key and 7 and 7.0 are not. Its value is the object's bytes as
+// they stand in the input, without the blanks around them; for CSV it is a JSON object of the row's fields in column
+// order, all of them strings.
+//
+// JSON is read strictly, as RFC 7493 asks: UTF-8 only, no member name twice in an object, nothing after the object.
+// Any record that cannot be taken, a key that comes twice, an input that is cut short or has no record at all refuses
+// the whole input with an [*InputError] that names the line, and nothing is published.
+//
+// # Memory and disk
+//
+// Memory is bounded by Config.MemoryBytes and some tens of megabytes more, whatever the size of the input. Records
+// beyond it are spilled to files in a folder of their own under Config.TempDir, by ranges of the key's hash; each
+// range is then sorted alone. Disk use is up to the size of the uncompressed input and that of its snapshot. The
+// folder is removed before Publish returns; that of a process which died is removed by the next [New] with the same
+// Config.TempDir.
+//
+// # Concurrent publishers
+//
+// Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
+// one that comes second takes the next number, its changes counted against what was committed before it; one that loses
+// again and again gets [ErrConflict]. Content equal to the newest version's creates no version.
+package publish

@@ -1,0 +1,79 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/spill"
+)
+
+// Errors of Publish. Nothing was published when it returns one.
+var (
+	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and trying again does not
+	// help.
+	ErrInput = errors.New("input refused")
+	// ErrEmpty is wrapped, beside ErrInput, when the input has no record.
+	ErrEmpty = errors.New("no records")
+	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
+	// help; better is one publisher for a dataset.
+	ErrConflict = errors.New("other publishers were faster")
+)
+
+// InputError says what in the input, or in what was said about it, cannot be published.
+type InputError struct {
+	// Dataset is the dataset that was to be published.
+	Dataset string
+	// Line is the line of the input, counted from 1 after decompression, that is at fault; 0 if none alone is.
+	Line int
+	// Key is the record's key, if it is known.
+	Key string
+	// Problem says what is wrong.
+	Problem string
+	// Hint says what to do; it may be empty.
+	Hint string
+	// Err is the cause, if there is one beyond Problem.
+	Err error
+}
+
+// Error puts all of it into one line.
+func (e *InputError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "dataset %q: ", e.Dataset)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, "line %d: ", e.Line)
+	}
+	if e.Key != "" {
+		fmt.Fprintf(&b, "key %.64q: ", e.Key)
+	}
+	b.WriteString(e.Problem)
+	if e.Hint != "" {
+		b.WriteString("; " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrInput and the cause.
+func (e *InputError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrInput}
+	}
+	return []error{ErrInput, e.Err}
+}
+
+// inputError gives what the reading and sorting of the input refuse its public form, and wraps any other error with
+// what was being done.
+func inputError(name, doing string, err error) error {
+	if r, ok := errors.AsType[*input.Refusal](err); ok {
+		return &InputError{Dataset: name, Line: r.Line, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
+	}
+	if d, ok := errors.AsType[*spill.DuplicateError](err); ok {
+		return &InputError{
+			Dataset: name, Line: d.Second, Key: string(d.Key),
+			Problem: fmt.Sprintf("the key stands on line %d already", d.First),
+			Hint:    "a key may come once; remove one of the two records, or name a member as the key that tells them apart",
+		}
+	}
+	return fmt.Errorf("%s of dataset %q: %w", doing, name, err)
+}

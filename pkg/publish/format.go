@@ -1,0 +1,73 @@
+package publish
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Format is how an input writes records down.
+type Format uint8
+
+// The formats. Whether the input is compressed is told by its first bytes, whatever its format.
+const (
+	// FormatAuto is NDJSON or JSON, told by the first character.
+	FormatAuto Format = iota
+	// FormatNDJSON is one JSON object a line.
+	FormatNDJSON
+	// FormatJSON is one JSON array of objects.
+	FormatJSON
+	// FormatCSV is comma-separated values with a header line.
+	FormatCSV
+)
+
+const formatNames = "auto, ndjson, json, csv"
+
+// String returns the name that ParseFormat reads.
+func (f Format) String() string {
+	switch f {
+	case FormatAuto:
+		return "auto"
+	case FormatNDJSON:
+		return "ndjson"
+	case FormatJSON:
+		return "json"
+	case FormatCSV:
+		return "csv"
+	}
+	return fmt.Sprintf("format %d", uint8(f))
+}
+
+// ParseFormat returns the format called name: auto, ndjson (or jsonl), json or csv. The empty name is auto.
+func ParseFormat(name string) (Format, error) {
+	switch strings.ToLower(name) {
+	case "", "auto":
+		return FormatAuto, nil
+	case "ndjson", "jsonl":
+		return FormatNDJSON, nil
+	case "json":
+		return FormatJSON, nil
+	case "csv":
+		return FormatCSV, nil
+	}
+	return 0, fmt.Errorf("%w: there is no format %.40q; use one of %s", ErrInput, name, formatNames)
+}
+
+// FormatOf returns the format that the file's name tells, below a last .gz or .zst; FormatAuto if it tells none. A
+// file called .json is FormatAuto, because both an array and lines of objects go by that name.
+func FormatOf(filename string) Format {
+	name := strings.ToLower(filename)
+	for _, packed := range []string{".gz", ".zst", ".zstd"} {
+		if cut, ok := strings.CutSuffix(name, packed); ok {
+			name = cut
+			break
+		}
+	}
+	switch path.Ext(name) {
+	case ".csv":
+		return FormatCSV
+	case ".ndjson", ".jsonl":
+		return FormatNDJSON
+	}
+	return FormatAuto
+}

@@ -1,0 +1,128 @@
+package publish
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/spill"
+	"github.com/sourcegraph/conc/stream"
+)
+
+// ingest reads all records of in into sorter. Cutting the input into texts is serial, on this goroutine; parsing them
+// is not; adding them to the sorter is serial again and in the order of the input, so that of several faults the first
+// is reported.
+func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spill.Sorter) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the reading of the body
+	body := input.NewBody(ctx, in.Body)
+	text, err := input.NewStream(body)
+	if err != nil {
+		return err
+	}
+	defer text.Close()
+	src, err := source(text, in)
+	if err != nil {
+		return err
+	}
+	g := ingestion{src: src, sorter: sorter}
+	workers := stream.New().WithMaxGoroutines(p.cfg.Workers)
+	for err == nil && !g.failed.Load() && ctx.Err() == nil {
+		b := g.batch()
+		if err = src.Next(b); err != nil {
+			break
+		}
+		read := body.BytesRead()
+		workers.Go(func() stream.Callback {
+			run, err := g.decode(b)
+			g.batches.Put(b)
+			return func() {
+				g.add(run, err)
+				m.bytes = read
+				m.report(PhaseReading, sorter.Totals().State.Records)
+			}
+		})
+	}
+	workers.Wait()
+	switch {
+	case g.err != nil:
+		return g.err // lies before whatever else there is
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	if err != io.EOF {
+		return err
+	}
+	m.bytes = body.BytesRead()
+	if sorter.Totals().State.Records == 0 {
+		return &input.Refusal{
+			Problem: "the input has no record",
+			Hint:    "a version holds one at least; look at what writes the input", Err: ErrEmpty,
+		}
+	}
+	return nil
+}
+
+// ingestion is what the steps of one ingest share.
+type ingestion struct {
+	src      input.Source
+	sorter   *spill.Sorter
+	batches  sync.Pool // of *input.Batch
+	decoders sync.Pool // of input.Decoder
+	failed   atomic.Bool
+	err      error // the first failure of add; read once all workers are done
+}
+
+func (g *ingestion) batch() *input.Batch {
+	if b, ok := g.batches.Get().(*input.Batch); ok {
+		return b
+	}
+	return new(input.Batch)
+}
+
+// decode makes a run of the texts in b, up to the first that is refused.
+func (g *ingestion) decode(b *input.Batch) (*spill.Run, error) {
+	d, ok := g.decoders.Get().(input.Decoder)
+	if !ok {
+		d = g.src.NewDecoder()
+	}
+	defer g.decoders.Put(d)
+	run := g.sorter.NewRun(b.Len(), b.Bytes()+b.Bytes()/8)
+	for i := range b.Len() {
+		key, value, err := d.Decode(b, i)
+		if err != nil {
+			return nil, err
+		}
+		run.Append(b.Line(i), key, value)
+	}
+	return run, nil
+}
+
+// add is called for one batch after the other.
+func (g *ingestion) add(run *spill.Run, err error) {
+	if g.err != nil {
+		return
+	}
+	if err == nil {
+		err = g.sorter.Add(run)
+	}
+	if err != nil {
+		g.err = err
+		g.failed.Store(true)
+	}
+}
+
+// source returns the reader of the input's format.
+func source(text *input.Stream, in Input) (input.Source, error) {
+	switch in.Format {
+	case FormatCSV:
+		return input.NewCSV(text, in.Key)
+	case FormatNDJSON:
+		return input.NewNDJSON(text, in.Key), nil
+	case FormatJSON:
+		return input.NewJSON(text, in.Key), nil
+	}
+	return input.NewDetected(text, in.Key)
+}

@@ -1,0 +1,168 @@
+package publish
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/store"
+)
+
+// Config says how a Publisher works. The zero Config is usable.
+type Config struct {
+	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs room for the uncompressed input and
+	// its snapshot, and should not be in memory. It is created if missing.
+	TempDir string
+	// MemoryBytes is how many bytes of records are held before they are spilled: 1 MiB to 2 GiB; 0 means 64 MiB.
+	MemoryBytes int64
+	// Source is Input.Source where that is empty.
+	Source string
+	// Workers is how many goroutines parse and compress; 0 means GOMAXPROCS, at most 4.
+	Workers int
+	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
+	AnnounceTimeout time.Duration
+	// Log gets what a Publisher has to say that no caller is told; nil means nothing is logged.
+	Log *slog.Logger
+}
+
+func (c *Config) setDefaults() error {
+	if c.TempDir == "" {
+		c.TempDir = os.TempDir()
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = 64 << 20
+	}
+	if c.Workers == 0 {
+		c.Workers = min(runtime.GOMAXPROCS(0), 4)
+	}
+	if c.AnnounceTimeout == 0 {
+		c.AnnounceTimeout = 5 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
+		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, spill.MaxMemoryBytes)
+	case c.Workers < 0:
+		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
+	case c.AnnounceTimeout < 0:
+		return fmt.Errorf("publish: AnnounceTimeout is %v; it cannot be negative", c.AnnounceTimeout)
+	case len(c.Source) > dataset.MaxSourceBytes:
+		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
+	}
+	return nil
+}
+
+// Deps is what a Publisher works with. It closes none of it.
+type Deps struct {
+	// Store takes objects and version records. It is required.
+	Store store.Store
+	// Events announces versions; nil if nobody is to be told.
+	Events Announcer
+	// Catalog indexes versions; nil if there is no catalog.
+	Catalog Indexer
+}
+
+// Publisher publishes versions of any number of datasets. It may be used by many goroutines at a time; each Publish
+// takes memory of its own.
+type Publisher struct {
+	cfg  Config
+	deps Deps
+}
+
+// New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what
+// publishers in dead processes have left.
+func New(cfg Config, deps Deps) (*Publisher, error) {
+	if deps.Store == nil {
+		return nil, errors.New("publish: there is no Store")
+	}
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.TempDir, 0o700); err != nil {
+		return nil, fmt.Errorf("publish: make the folder for temporary files (TempDir): %w", err)
+	}
+	removed, err := scratch.Clean(cfg.TempDir)
+	for _, path := range removed {
+		cfg.Log.Info("removed the temporary files of a publisher that died", "folder", path)
+	}
+	if err != nil {
+		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
+	}
+	return &Publisher{cfg: cfg, deps: deps}, nil
+}
+
+// Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version
+// in the Result is committed; on any error nothing is published. It returns an [*InputError] for an input that is
+// refused, [ErrConflict], ctx's error, or what failed in reading, in the temporary folder or in the store.
+//
+// Once the version is committed, ctx ending does not stop it from being announced; see Config.AnnounceTimeout.
+func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result, error) {
+	if in.Source == "" {
+		in.Source = p.cfg.Source
+	}
+	if in.Progress == nil {
+		in.Progress = func(Progress) {}
+	}
+	if err := CheckInput(name, in); err != nil {
+		return Result{}, err
+	}
+	result, err := p.publish(ctx, name, in)
+	if err != nil {
+		return Result{}, err
+	}
+	p.tell(context.WithoutCancel(ctx), &result)
+	return result, nil
+}
+
+// publish does everything up to the commit. All temporary files are gone when it returns.
+func (p *Publisher) publish(ctx context.Context, name string, in Input) (Result, error) {
+	seed, err := p.seed(ctx, name)
+	if err != nil {
+		return Result{}, err
+	}
+	folder, err := scratch.New(p.cfg.TempDir)
+	if err != nil {
+		return Result{}, fmt.Errorf("publish dataset %q: %w", name, err)
+	}
+	defer func() {
+		// After a commit this is no error of Publish any more: the version exists.
+		if left := folder.Close(); left != nil {
+			p.cfg.Log.Warn("temporary files are left", "dataset", name, "error", left)
+		}
+	}()
+	d, err := p.draft(ctx, name, in, seed, folder)
+	if err != nil {
+		return Result{}, err
+	}
+	result, err := p.commit(ctx, d)
+	if err != nil {
+		return Result{}, err
+	}
+	d.meter.report(PhaseAnnouncing, result.Record.State.Records)
+	return result, nil
+}
+
+// seed returns the seed of the dataset's hash: that of its versions, or a new one.
+func (p *Publisher) seed(ctx context.Context, name string) (uint64, error) {
+	latest, err := p.deps.Store.Latest(ctx, name)
+	switch {
+	case err == nil:
+		return uint64(latest.Seed), nil
+	case !errors.Is(err, store.ErrNotFound):
+		return 0, fmt.Errorf("look up the newest version of dataset %q: %w", name, err)
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, its documentation says
+	return binary.LittleEndian.Uint64(b[:]), nil
+}
