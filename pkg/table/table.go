@@ -1,0 +1,108 @@
+package table
+
+import (
+	"iter"
+	"math/bits"
+	"unsafe"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/snapshot"
+)
+
+// Table is one version of a dataset in memory. It is immutable: its methods may be called from any number of
+// goroutines.
+type Table struct {
+	seed uint64
+	// shift is 64 minus the number of leading bits of a hash that select a partition.
+	shift uint8
+	// partitions is the directory. An entry is never nil; several entries may be the same partition.
+	partitions []*partition
+	version    uint64
+	state      dataset.Checksum
+	bytes      int64
+	payload    int64
+}
+
+// Get returns the value of the record with the given key, and whether there is one.
+//
+// The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
+// as it is held; it then keeps the slab that it lies in (about 256 KiB) alive, also when the table is gone. The
+// value of a record with an empty value is not nil.
+func (t *Table) Get(key []byte) (value []byte, ok bool) {
+	hash := dataset.Hash(t.seed, key)
+	p := t.partitions[hash>>(t.shift&63)]
+	prefetch(p.guess(hash))
+	return p.find(key, hash, p.home(hash))
+}
+
+// GetString is [Table.Get] for a key that is a string.
+func (t *Table) GetString(key string) (value []byte, ok bool) {
+	return t.Get(unsafe.Slice(unsafe.StringData(key), len(key)))
+}
+
+// Len returns the number of records.
+func (t *Table) Len() int { return int(t.state.Records) }
+
+// Bytes returns the memory that the table occupies.
+func (t *Table) Bytes() int64 { return t.bytes }
+
+// PayloadBytes returns the sum of the lengths of all keys and values.
+func (t *Table) PayloadBytes() int64 { return t.payload }
+
+// Version returns the version that was given to [Load].
+func (t *Table) Version() uint64 { return t.version }
+
+// State returns the state checksum of the records.
+func (t *Table) State() dataset.Checksum { return t.state }
+
+// Seed returns the seed of the dataset's hash.
+func (t *Table) Seed() uint64 { return t.seed }
+
+// All returns an iterator over keys and values in the order of (hash, key). Both alias the table's memory; see
+// [Table.Get].
+func (t *Table) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		var last *partition
+		for _, p := range t.partitions {
+			if p == last {
+				continue // the entries that share a partition stand side by side
+			}
+			last = p
+			for b := p.slab; len(b) > 0; {
+				r, n, err := dataset.DecodeRecord(b)
+				if err != nil {
+					panic("table: a slab changed after it was verified; was a value modified?")
+				}
+				if !yield(r.Key, r.Value) {
+					return
+				}
+				b = b[n:]
+			}
+		}
+	}
+}
+
+// assemble makes a table of verified partitions, numbered as in the snapshot with header h.
+func assemble(h snapshot.Header, built []numbered, sum snapshot.Tally, version uint64) *Table {
+	// At least one bit, so that a lookup's shift is below 64, which is an instruction less.
+	dirBits := max(h.Bits, 1)
+	t := &Table{
+		seed: h.Seed, shift: 64 - dirBits, partitions: make([]*partition, 1<<dirBits),
+		version: version, state: sum.State, payload: int64(sum.PayloadBytes),
+	}
+	for _, b := range built {
+		t.bytes += b.partition.bytes()
+		first := b.number << (dirBits - h.Bits)
+		for i := range 1 << (dirBits - h.Bits) {
+			t.partitions[first+i] = b.partition
+		}
+	}
+	empty := &partition{slots: make([]uint32, 1), homes: 1}
+	for i, p := range t.partitions {
+		if p == nil {
+			t.partitions[i] = empty
+		}
+	}
+	t.bytes += empty.bytes() + int64(unsafe.Sizeof(*t)) + int64(len(t.partitions))*bits.UintSize/8
+	return t
+}
