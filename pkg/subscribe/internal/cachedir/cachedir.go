@@ -192,9 +192,21 @@ func (d *Dir) record(name string) (dataset.VersionRecord, error) {
 	return rec, nil
 }
 
-func objectNames(rec dataset.VersionRecord) []string {
-	names := []string{rec.Snapshot.Digest.String() + objectSuffix}
+// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on from it. The
+// record may name older deltas too, which are of no use then.
+func Chain(rec dataset.VersionRecord) []dataset.Object {
+	chain := []dataset.Object{rec.Snapshot}
 	for _, o := range rec.Deltas {
+		if o.Version > rec.Snapshot.Version {
+			chain = append(chain, o)
+		}
+	}
+	return chain
+}
+
+func objectNames(rec dataset.VersionRecord) []string {
+	var names []string
+	for _, o := range Chain(rec) {
 		names = append(names, o.Digest.String()+objectSuffix)
 	}
 	return names

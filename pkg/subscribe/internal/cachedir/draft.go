@@ -82,7 +82,7 @@ func (r *Draft) writeRecord(rec dataset.VersionRecord) error {
 	if err != nil {
 		return fmt.Errorf("write the version record to the cache folder: %w", err)
 	}
-	for _, o := range append([]dataset.Object{rec.Snapshot}, rec.Deltas...) {
+	for _, o := range Chain(rec) {
 		if _, err := os.Stat(r.dir.object(r.name, o.Digest)); err != nil {
 			return fmt.Errorf("write version %s to the cache folder: an object is missing: %w", rec.ID(), err)
 		}

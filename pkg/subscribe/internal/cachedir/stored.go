@@ -12,7 +12,7 @@ import (
 // Stored is a cached version, opened. Its files stay readable when a later version takes their place.
 type Stored struct {
 	Record dataset.VersionRecord
-	// Objects are those of the record: the snapshot, then the deltas. Their content is not verified.
+	// Objects are those of the record's [Chain]. Their content is not verified.
 	Objects []*os.File
 }
 
@@ -45,7 +45,7 @@ func (d *Dir) open(name string) (*Stored, error) {
 		return nil, err
 	}
 	s := &Stored{Record: rec}
-	for _, o := range append([]dataset.Object{rec.Snapshot}, rec.Deltas...) {
+	for _, o := range Chain(rec) {
 		if err := s.add(d.object(name, o.Digest), o.Bytes); err != nil {
 			s.Close()
 			return nil, fmt.Errorf("open version %s in the cache folder: %w", rec.ID(), err)

@@ -1,0 +1,155 @@
+package refresh
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+func logOf(name string, version uint64) func() (map[string]dataset.VersionRecord, error) {
+	return func() (map[string]dataset.VersionRecord, error) {
+		return map[string]dataset.VersionRecord{name: rec(name, version)}, nil
+	}
+}
+
+func TestCatchUpAtStartAndOnReasons(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 7)
+		r.start(config)
+		r.serves("prices", 7)
+		r.log = logOf("prices", 9)
+		r.catchUps <- "reconnect"
+		synctest.Wait()
+		r.serves("prices", 9)
+		r.log = logOf("prices", 3) // a stream that was made anew orders nothing
+		r.catchUps <- "slow consumer"
+		synctest.Wait()
+		r.serves("prices", 9)
+		if len(r.asked) != 0 {
+			t.Errorf("the relays were asked about %q although the log knows it", r.asked)
+		}
+		want := []string{"start: caught up", "reconnect: caught up", "slow consumer: caught up"}
+		if said := r.said(); !slices.Equal(said, want) {
+			t.Errorf("the watcher was told %q, want %q", said, want)
+		}
+	})
+}
+
+func TestRelaysAreAskedAboutWhatTheLogDoesNotKnow(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = []string{"ads", "prices", "rules"}
+		r.log = logOf("prices", 1)
+		r.relay = func(name string) (uint64, error) {
+			if name == "rules" {
+				return 4, nil
+			}
+			return 0, nil // no version yet: no error
+		}
+		r.start(cfg)
+		r.serves("prices", 1)
+		r.serves("rules", 4)
+		r.serves("ads", 0)
+		pass(time.Hour)
+		slices.Sort(r.asked)
+		if !slices.Equal(r.asked, []string{"ads", "rules"}) {
+			t.Errorf("the relays were asked about %q, want ads and rules once", r.asked)
+		}
+	})
+}
+
+func TestCatchUpIsTriedAgainUntilTheLogAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = []string{"ads", "prices"}
+		r.stored = map[string]uint64{"prices": 1}
+		var down atomic.Bool
+		down.Store(true)
+		r.log = func() (map[string]dataset.VersionRecord, error) {
+			if down.Load() {
+				return nil, errors.New("log is down")
+			}
+			return map[string]dataset.VersionRecord{"ads": rec("ads", 2), "prices": rec("prices", 2)}, nil
+		}
+		r.relay = func(string) (uint64, error) {
+			if down.Load() {
+				return 0, errors.New("relay is down")
+			}
+			return 0, nil
+		}
+		r.start(cfg)
+		pass(10 * time.Minute)
+		r.serves("prices", 1)
+		attempts := len(r.said())
+		if attempts < 10 || attempts > 50 {
+			t.Errorf("%d catch-ups in ten minutes", attempts)
+		}
+		// The dataset that is served from the folder is not polled for at the relays; only the first attempt, which may
+		// have begun before it was served, can have asked.
+		if n := len(slices.DeleteFunc(slices.Clone(r.asked), func(s string) bool { return s == "ads" })); n > 1 {
+			t.Errorf("the relays were asked %d times about a dataset that is served", n)
+		}
+		said := r.said()[attempts-1]
+		for _, want := range []string{"start: ", "ask the event log: log is down", "relay is down", "again in "} {
+			if !strings.Contains(said, want) {
+				t.Errorf("the watcher was told %q, want in it %q", said, want)
+			}
+		}
+		down.Store(false)
+		r.catchUps <- "reconnect" // does not wait for the backoff
+		synctest.Wait()
+		r.serves("prices", 2)
+		r.serves("ads", 2)
+		n := len(r.said())
+		pass(time.Hour)
+		if len(r.said()) != n {
+			t.Error("catch-ups go on after success")
+		}
+	})
+}
+
+func TestInstanceWithoutLogIsServedByTheRelays(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = func() (map[string]dataset.VersionRecord, error) { return nil, errors.New("log is down") }
+		r.relay = func(string) (uint64, error) { return 3, nil }
+		r.start(config)
+		r.serves("prices", 3)
+	})
+}
+
+func TestReasonsDuringACatchUpMakeOneMore(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.log = func() (map[string]dataset.VersionRecord, error) { <-gate; return nil, nil }
+		r.start(config)
+		for range 10 {
+			r.catchUps <- "slow consumer"
+		}
+		close(gate)
+		synctest.Wait()
+		if said := r.said(); !slices.Equal(said, []string{"start: caught up", "slow consumer: caught up"}) {
+			t.Errorf("the watcher was told %q", said)
+		}
+	})
+}
+
+func TestPanicInTheCatcherIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		calls := 0
+		r.log = func() (map[string]dataset.VersionRecord, error) {
+			if calls++; calls == 1 {
+				panic("boom")
+			}
+			return logOf("prices", 1)()
+		}
+		r.start(config)
+		pass(config.Retry.Initial * 3 / 2)
+		r.serves("prices", 1)
+	})
+}

@@ -1,0 +1,112 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"freshet.dev/pkg/dataset"
+)
+
+var (
+	// ErrStalled is wrapped by the error of a refresh that was cancelled because it made no progress for Config.Stall.
+	ErrStalled = errors.New("the refresh made no progress")
+	// ErrNone is what [Loader.Stored] returns when no version is stored.
+	ErrNone = errors.New("no version is stored")
+)
+
+// Config is how an [Engine] works. All fields are set.
+type Config struct {
+	Datasets []string
+	// Lanes is how many datasets are refreshed at a time.
+	Lanes int
+	// Stall is how long a refresh may go without progress.
+	Stall time.Duration
+	Retry Retry
+}
+
+// Retry says when what failed is tried again: after Initial, then after twice as long each time up to Max, each time
+// give or take half, so that instances that failed together do not return together.
+type Retry struct {
+	Initial, Max time.Duration
+}
+
+func (r Retry) policy() *backoff.ExponentialBackOff {
+	b := &backoff.ExponentialBackOff{
+		InitialInterval: r.Initial, MaxInterval: r.Max, Multiplier: 2, RandomizationFactor: 0.5,
+	}
+	b.Reset()
+	return b
+}
+
+// Deps is what an [Engine] works with. T is what a dataset is in memory.
+type Deps[T any] struct {
+	// Versions brings version records of the datasets in any order, also repeatedly.
+	Versions <-chan dataset.VersionRecord
+	// CatchUps brings reasons to ask for the newest versions.
+	CatchUps <-chan string
+	Log      Log
+	Relays   Relays
+	Loader   Loader[T]
+	Watcher  Watcher[T]
+}
+
+// Log is what the catcher needs of the event log.
+type Log interface {
+	// Latest returns the record of the newest version of each dataset that the log knows of. With an error come
+	// those that could be read.
+	Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error)
+}
+
+// Relays is what the catcher needs of the relays.
+type Relays interface {
+	// Latest returns the record of the newest version; ok is false if there is no version yet.
+	Latest(ctx context.Context, name string) (rec dataset.VersionRecord, ok bool, err error)
+}
+
+// Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step forward by
+// progress, which is cheap, and returns soon after ctx ends.
+type Loader[T any] interface {
+	// Stored returns the version kept locally, or ErrNone.
+	Stored(ctx context.Context, name string, progress func()) (Loaded[T], error)
+	// Load pulls and verifies the version rec. served is what is served now, nil if nothing is.
+	Load(ctx context.Context, rec dataset.VersionRecord, served *Served[T], progress func()) (Loaded[T], error)
+}
+
+// Loaded is a version ready to be served.
+type Loaded[T any] struct {
+	Record      dataset.VersionRecord
+	Value       T
+	PulledBytes int64
+	// Finish, if not nil, is called on the lane when the version has been swapped in, or will not be: what has to be
+	// done after a refresh but must not delay the swap. Its error is not one of the refresh.
+	Finish func(swapped bool) error
+}
+
+// Watcher is told what happens. Its methods are called by the loop, so they must return at once; one that panics makes the loop
+// start again.
+type Watcher[T any] interface {
+	// Swapped: before was served until now (nil if nothing was), now is served from now on.
+	Swapped(before, now *Served[T])
+	// Failed: an attempt failed and will be made again.
+	Failed(f Failure)
+	// StoredUnusable: the locally stored version of a dataset cannot be served.
+	StoredUnusable(name string, err error)
+	// Finished: what remained to be done after a swap failed; or, with nil, succeeded after it had failed before.
+	Finished(name string, err error)
+	// CaughtUp: a catch-up ended. With an error it will be tried again at retry.
+	CaughtUp(reason string, err error, retry time.Time)
+	// Restarted: the loop panicked and is started again.
+	Restarted(err error)
+}
+
+// Failure is a failed attempt to refresh a dataset.
+type Failure struct {
+	Record   dataset.VersionRecord
+	Err      error
+	Attempt  int // 1 for the first since the last success
+	Duration time.Duration
+	Retry    time.Time // when it is tried again, unless a newer version comes
+}

@@ -1,0 +1,114 @@
+package refresh
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Engine refreshes a fixed set of datasets.
+type Engine[T any] struct {
+	cfg  Config
+	deps Deps[T]
+	sets map[string]*set[T] // not changed after New
+
+	jobs     chan job[T]     // to the lanes; never holds more than there are idle lanes
+	asks     chan ask        // to the catcher; never holds more than one
+	messages chan message[T] // from lanes and catcher to the loop
+
+	// What follows is the loop's own.
+	queue   []*set[T] // due and waiting for a lane, the longest waiting first
+	idle    int       // lanes without a job
+	catchUp catchUp
+}
+
+// set is a dataset's state.
+type set[T any] struct {
+	name   string
+	served atomic.Pointer[Served[T]]
+	health atomic.Pointer[Health]
+	first  chan struct{} // closed at the first swap
+
+	// What follows is the loop's own.
+	target   dataset.VersionRecord // the newest announced; its Version is 0 if none is
+	begun    bool                  // its stored version was, or is being, looked at
+	running  bool                  // a lane has it
+	queued   bool                  // it stands in the queue
+	tried    uint64                // the version of the last attempt
+	failedAt time.Time             // when that failed
+	retryAt  time.Time             // not before then; zero if there is nothing to wait for
+	backoff  *backoff.ExponentialBackOff
+}
+
+// New returns an engine that does nothing yet.
+func New[T any](cfg Config, deps Deps[T]) *Engine[T] {
+	e := &Engine[T]{
+		cfg: cfg, deps: deps, sets: make(map[string]*set[T]),
+		jobs: make(chan job[T], cfg.Lanes),
+		asks: make(chan ask, 1),
+		// A lane waits for the answer to a message before it sends the next, so none ever blocks here for long.
+		messages: make(chan message[T], cfg.Lanes+1),
+		idle:     cfg.Lanes,
+		catchUp:  catchUp{backoff: cfg.Retry.policy()},
+	}
+	for _, name := range cfg.Datasets {
+		s := &set[T]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy()}
+		s.health.Store(&Health{})
+		e.sets[name] = s
+	}
+	return e
+}
+
+// Run refreshes until ctx ends, and returns when all its goroutines have ended. It may be called once.
+func (e *Engine[T]) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for range e.cfg.Lanes {
+		workers.Go(func() { e.lane(ctx) })
+	}
+	workers.Go(func() { e.catcher(ctx) })
+	for _, name := range e.cfg.Datasets {
+		e.enqueue(e.sets[name])
+	}
+	e.supervise(ctx)
+	workers.Wait()
+}
+
+// Served returns what is served of the dataset: nil as long as nothing is, or if the engine does not know it. It is one
+// look-up and one atomic load.
+func (e *Engine[T]) Served(name string) *Served[T] {
+	if s := e.sets[name]; s != nil {
+		return s.served.Load()
+	}
+	return nil
+}
+
+// First returns a channel that is closed as soon as a version of the dataset is served; nil if the engine does not
+// know it.
+func (e *Engine[T]) First(name string) <-chan struct{} {
+	if s := e.sets[name]; s != nil {
+		return s.first
+	}
+	return nil
+}
+
+// Health returns how refreshing the dataset, which the engine knows, goes.
+func (e *Engine[T]) Health(name string) Health { return *e.sets[name].health.Load() }
+
+func (s *set[T]) version() uint64 {
+	if v := s.served.Load(); v != nil {
+		return v.Record.Version
+	}
+	return 0
+}
+
+// update changes the dataset's health. Only the loop calls it.
+func (s *set[T]) update(change func(*Health)) {
+	h := *s.health.Load()
+	change(&h)
+	s.health.Store(&h)
+}

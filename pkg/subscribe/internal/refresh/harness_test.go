@@ -1,0 +1,213 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// rig is an engine in a synctest bubble, with everything around it in the test's hands. A dataset in memory is a string.
+type rig struct {
+	t        *testing.T
+	engine   *Engine[string]
+	versions chan dataset.VersionRecord
+	catchUps chan string
+	stop     func()
+
+	// Set before start; nil functions do nothing or succeed.
+	load    func(ctx context.Context, rec dataset.VersionRecord, progress func()) error
+	stored  map[string]uint64
+	finish  func(name string, swapped bool) error
+	log     func() (map[string]dataset.VersionRecord, error)
+	relay   func(name string) (uint64, error)
+	onSwap  func(now *Served[string])
+	storedE error
+
+	mu       sync.Mutex
+	loads    []string // "prices/3", in the order in which loading began
+	failures []Failure
+	asked    []string // datasets that the relays were asked about
+	lines    []string // other calls of the Watcher
+	at       []time.Duration
+	began    time.Time
+}
+
+var config = Config{
+	Datasets: []string{"prices"}, Lanes: 2, Stall: time.Minute,
+	Retry: Retry{Initial: time.Second, Max: 30 * time.Second},
+}
+
+// start runs the rig's engine until the test ends.
+func (r *rig) start(cfg Config) {
+	r.versions, r.catchUps = make(chan dataset.VersionRecord), make(chan string)
+	r.engine = New(cfg, Deps[string]{
+		Versions: r.versions, CatchUps: r.catchUps, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
+	})
+	r.began = time.Now()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); r.engine.Run(ctx) }()
+	r.stop = func() { cancel(); <-done }
+	synctest.Wait()
+}
+
+// bubble runs f with a rig in a bubble; goroutines that outlive the engine's Run make it fail.
+func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t}
+		f(t, r)
+		if r.stop != nil {
+			r.stop()
+		}
+	})
+}
+
+// pass lets time go by on the bubble's clock, and everything settle.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func rec(name string, version uint64) dataset.VersionRecord {
+	return dataset.VersionRecord{Dataset: name, Version: version}
+}
+
+func (r *rig) announce(name string, versions ...uint64) {
+	for _, v := range versions {
+		r.versions <- rec(name, v)
+	}
+	synctest.Wait()
+}
+
+func (r *rig) serves(name string, want uint64) {
+	r.t.Helper()
+	var got uint64
+	if s := r.engine.Served(name); s != nil {
+		got = s.Record.Version
+	}
+	if got != want {
+		r.t.Fatalf("after %s version %d of %s is served, want %d", time.Since(r.began), got, name, want)
+	}
+}
+
+func (r *rig) loaded() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.loads)
+}
+
+func (r *rig) wantLoads(want ...string) {
+	r.t.Helper()
+	if got := r.loaded(); !slices.Equal(got, want) {
+		r.t.Fatalf("loaded %q, want %q", got, want)
+	}
+}
+
+func (r *rig) said() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
+}
+
+func (r *rig) failed() []Failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failures)
+}
+
+func (r *rig) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+// The rig is the Loader.
+
+func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string], error) {
+	if r.storedE != nil {
+		return Loaded[string]{}, r.storedE
+	}
+	if v := r.stored[name]; v > 0 {
+		return Loaded[string]{Record: rec(name, v), Value: "stored"}, nil
+	}
+	return Loaded[string]{}, ErrNone
+}
+
+func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[string], progress func()) (Loaded[string], error) {
+	r.mu.Lock()
+	r.loads = append(r.loads, rec.ID())
+	r.at = append(r.at, time.Since(r.began))
+	r.mu.Unlock()
+	if r.load != nil {
+		if err := r.load(ctx, rec, progress); err != nil {
+			return Loaded[string]{}, err
+		}
+	}
+	l := Loaded[string]{Record: rec, Value: rec.ID(), PulledBytes: 7}
+	if r.finish != nil {
+		l.Finish = func(swapped bool) error { return r.finish(rec.Dataset, swapped) }
+	}
+	return l, nil
+}
+
+// The rig is the event log.
+
+func (r *rig) Latest(_ context.Context, _ []string) (map[string]dataset.VersionRecord, error) {
+	if r.log == nil {
+		return nil, nil
+	}
+	return r.log()
+}
+
+type relayFunc struct{ r *rig }
+
+func (f relayFunc) Latest(_ context.Context, name string) (dataset.VersionRecord, bool, error) {
+	r := f.r
+	r.mu.Lock()
+	r.asked = append(r.asked, name)
+	r.mu.Unlock()
+	if r.relay == nil {
+		return dataset.VersionRecord{}, false, nil
+	}
+	v, err := r.relay(name)
+	return rec(name, v), v > 0, err
+}
+
+// The rig is the Watcher.
+
+func (r *rig) Swapped(before, now *Served[string]) {
+	if before != nil && before.Record.Version >= now.Record.Version {
+		r.t.Errorf("swapped %s for %s", before.Record.ID(), now.Record.ID())
+	}
+	if r.onSwap != nil {
+		r.onSwap(now)
+	}
+}
+
+func (r *rig) Failed(f Failure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures = append(r.failures, f)
+}
+
+func (r *rig) StoredUnusable(name string, err error) { r.say("stored %s unusable: %v", name, err) }
+func (r *rig) Finished(name string, err error)       { r.say("finished %s: %v", name, err) }
+func (r *rig) Restarted(err error)                   { r.say("restarted: %v", err) }
+
+func (r *rig) CaughtUp(reason string, err error, retry time.Time) {
+	if err != nil {
+		r.say("%s: %v, again in %s", reason, err, time.Until(retry))
+	} else {
+		r.say("%s: caught up", reason)
+	}
+}
+
+var errLoad = errors.New("no luck")

@@ -1,0 +1,177 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+// job is what a lane is to do: bring up the stored version, or load rec.
+type job[T any] struct {
+	set    *set[T]
+	stored bool
+	rec    dataset.VersionRecord
+	served *Served[T]
+}
+
+// loaded says that a version can be swapped in. The loop sets swapped and then closes answered.
+type loaded[T any] struct {
+	set      *set[T]
+	stored   bool
+	version  Loaded[T]
+	duration time.Duration
+	swapped  bool
+	answered chan struct{}
+}
+
+// finished says that the lane is idle again.
+type finished[T any] struct {
+	set       *set[T]
+	stored    bool
+	rec       dataset.VersionRecord
+	err       error // why nothing was loaded
+	finishErr error // why Finish failed, when something was
+	duration  time.Duration
+}
+
+func (e *Engine[T]) lane(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j := <-e.jobs:
+			done := e.work(ctx, j)
+			select {
+			case e.messages <- message[T]{finished: done}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
+	begin := time.Now()
+	done := &finished[T]{set: j.set, stored: j.stored, rec: j.rec}
+	version, err := e.load(ctx, j)
+	done.duration = time.Since(begin)
+	if err != nil {
+		done.err = err
+		return done
+	}
+	// Finish may collect garbage: the version before must be nothing but garbage by then.
+	j.served = nil
+	m := &loaded[T]{
+		set: j.set, stored: j.stored, version: version, duration: done.duration, answered: make(chan struct{}),
+	}
+	swapped := false
+	select {
+	case e.messages <- message[T]{loaded: m}:
+		select {
+		case <-m.answered:
+			swapped = m.swapped
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+	if version.Finish != nil {
+		done.finishErr = guard.Try(func() error { return version.Finish(swapped) })
+	}
+	return done
+}
+
+// load does the job under the watch of a timer that every step of progress sets back.
+func (e *Engine[T]) load(ctx context.Context, j job[T]) (Loaded[T], error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(e.cfg.Stall, func() { cancel(ErrStalled) })
+	defer watchdog.Stop()
+	progress := func() { watchdog.Reset(e.cfg.Stall) }
+
+	var version Loaded[T]
+	err := guard.Try(func() (err error) {
+		if j.stored {
+			version, err = e.deps.Loader.Stored(ctx, j.set.name, progress)
+		} else {
+			version, err = e.deps.Loader.Load(ctx, j.rec, j.served, progress)
+		}
+		return err
+	})
+	if err != nil && errors.Is(context.Cause(ctx), ErrStalled) && !errors.Is(err, ErrStalled) {
+		err = fmt.Errorf("%w for %s: %w", ErrStalled, e.cfg.Stall, err)
+	}
+	return version, err
+}
+
+// onLoaded swaps.
+func (e *Engine[T]) onLoaded(m *loaded[T]) {
+	defer close(m.answered)
+	s := m.set
+	before := s.served.Load()
+	if before != nil && m.version.Record.Version <= before.Record.Version {
+		return
+	}
+	now := &Served[T]{
+		Record: m.version.Record, Value: m.version.Value, Stored: m.stored, At: time.Now(),
+		PulledBytes: m.version.PulledBytes, Duration: m.duration,
+	}
+	s.served.Store(now)
+	m.swapped = true
+	if before == nil {
+		close(s.first)
+	}
+	s.backoff.Reset()
+	s.failedAt, s.retryAt = time.Time{}, time.Time{}
+	s.update(func(h *Health) {
+		h.Newest = max(h.Newest, now.Record.Version)
+		h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{}
+	})
+	e.deps.Watcher.Swapped(before, now)
+}
+
+// onFinished takes the lane back, and after a failure sets when to try again.
+func (e *Engine[T]) onFinished(m *finished[T]) {
+	s := m.set
+	e.idle++
+	s.running = false
+	s.update(func(h *Health) { h.Refreshing = false })
+	switch {
+	case m.err != nil && m.stored:
+		if !errors.Is(m.err, ErrNone) {
+			e.deps.Watcher.StoredUnusable(s.name, m.err)
+		}
+	case m.err != nil:
+		e.failed(m)
+	case m.finishErr != nil || s.health.Load().FinishErr != nil:
+		s.update(func(h *Health) { h.FinishErr = m.finishErr })
+		e.deps.Watcher.Finished(s.name, m.finishErr)
+	}
+}
+
+func (e *Engine[T]) failed(m *finished[T]) {
+	s, now := m.set, time.Now()
+	pause := s.backoff.NextBackOff()
+	// A relay that is out of its depth says for how long; no relay may keep an instance stale for longer than Max.
+	if asked := (interface{ RetryAfter() time.Duration })(nil); errors.As(m.err, &asked) {
+		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))
+	}
+	s.failedAt, s.retryAt = now, now.Add(pause)
+	if s.target.Version > m.rec.Version {
+		e.supersede(s)
+	}
+	var failures int
+	s.update(func(h *Health) {
+		if h.Failures == 0 {
+			h.FailingSince = now
+		}
+		h.Failures++
+		h.Err, failures = m.err, h.Failures
+	})
+	e.deps.Watcher.Failed(Failure{
+		Record: m.rec, Err: m.err, Attempt: failures, Duration: m.duration, Retry: s.retryAt,
+	})
+}

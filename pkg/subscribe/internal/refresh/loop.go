@@ -1,0 +1,161 @@
+package refresh
+
+import (
+	"context"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+// message is what a lane or the catcher tells the loop. One of the fields is set.
+type message[T any] struct {
+	loaded   *loaded[T]
+	finished *finished[T]
+	caughtUp *caughtUp
+}
+
+// supervise runs the loop, again after a panic, until ctx ends.
+func (e *Engine[T]) supervise(ctx context.Context) {
+	policy := e.cfg.Retry.policy()
+	reason := "start"
+	for {
+		began := time.Now()
+		err := guard.Try(func() error {
+			if reason != "" {
+				e.wantCatchUp(reason)
+			}
+			e.loop(ctx)
+			return nil
+		})
+		if err == nil {
+			return // the loop returns only when ctx has ended
+		}
+		reason = "restart of the loop"
+		// A watcher that panics may do so here too; the supervisor itself must live.
+		_ = guard.Try(func() error { e.deps.Watcher.Restarted(err); return nil })
+		if time.Since(began) > e.cfg.Retry.Max {
+			policy.Reset()
+		}
+		// A loop that panics at once must not take a whole CPU.
+		pause := time.NewTimer(policy.NextBackOff())
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// loop takes one message after the other until ctx ends. What a message changes is written before a Watcher is told, so
+// that a panic there leaves a state to go on from.
+func (e *Engine[T]) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	versions, catchUps := e.deps.Versions, e.deps.CatchUps
+	for {
+		now := time.Now()
+		timer.Reset(e.due(now).Sub(now))
+		select {
+		case <-ctx.Done():
+			return
+		case rec, ok := <-versions:
+			if !ok {
+				versions = nil
+				continue
+			}
+			e.announced(rec)
+		case reason, ok := <-catchUps:
+			if !ok {
+				catchUps = nil
+				continue
+			}
+			e.wantCatchUp(reason)
+		case m := <-e.messages:
+			switch {
+			case m.loaded != nil:
+				e.onLoaded(m.loaded)
+			case m.finished != nil:
+				e.onFinished(m.finished)
+			case m.caughtUp != nil:
+				e.onCaughtUp(m.caughtUp)
+			}
+		case <-timer.C:
+		}
+	}
+}
+
+// due starts what is due and returns when something else will be.
+func (e *Engine[T]) due(now time.Time) time.Time {
+	next := now.Add(time.Hour)
+	for _, name := range e.cfg.Datasets {
+		s := e.sets[name]
+		switch {
+		case s.running || s.queued || s.target.Version <= s.version():
+		case s.retryAt.After(now):
+			next = earlier(next, s.retryAt)
+		default:
+			e.enqueue(s)
+		}
+	}
+	if c := &e.catchUp; !c.running && c.reason != "" {
+		if c.retryAt.After(now) {
+			next = earlier(next, c.retryAt)
+		} else {
+			e.ask()
+		}
+	}
+	e.dispatch()
+	return next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// announced takes note of a version.
+func (e *Engine[T]) announced(rec dataset.VersionRecord) {
+	s := e.sets[rec.Dataset]
+	if s == nil || rec.Version <= s.target.Version || rec.Version <= s.version() {
+		return
+	}
+	s.target = rec
+	s.update(func(h *Health) { h.Newest = rec.Version })
+	if !s.running && rec.Version > s.tried {
+		e.supersede(s)
+	}
+}
+
+// supersede ends the backoff of a failed version because there is a newer one. It leaves a pause of one initial interval after the
+// failure, so that the rate of attempts does not follow the rate of publishing while the relays are down.
+func (e *Engine[T]) supersede(s *set[T]) {
+	s.backoff.Reset()
+	if soon := s.failedAt.Add(e.cfg.Retry.Initial); !s.failedAt.IsZero() && soon.Before(s.retryAt) {
+		s.retryAt = soon
+	}
+}
+
+func (e *Engine[T]) enqueue(s *set[T]) {
+	s.queued = true
+	e.queue = append(e.queue, s)
+}
+
+// dispatch hands datasets to idle lanes. The version is chosen only now, so that what was announced while the
+// dataset waited is in it.
+func (e *Engine[T]) dispatch() {
+	for e.idle > 0 && len(e.queue) > 0 {
+		s := e.queue[0]
+		e.queue = e.queue[1:]
+		s.queued, s.running = false, true
+		e.idle--
+		s.tried = s.target.Version
+		stored := !s.begun
+		s.begun = true
+		s.update(func(h *Health) { h.Refreshing = true })
+		e.jobs <- job[T]{set: s, stored: stored, rec: s.target, served: s.served.Load()} // has room for every idle lane
+	}
+}

@@ -1,0 +1,372 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+func TestVersionsAreServedInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start(config)
+		select {
+		case <-r.engine.First("prices"):
+			t.Fatal("First is closed before anything is served")
+		default:
+		}
+		for v := range uint64(3) {
+			r.announce("prices", v+1)
+			r.serves("prices", v+1)
+		}
+		<-r.engine.First("prices")
+		r.announce("prices", 3, 2, 1) // no-ops
+		r.announce("unknown", 9)
+		r.serves("prices", 3)
+		r.wantLoads("prices/1", "prices/2", "prices/3")
+		if s := r.engine.Served("prices"); s.Value != "prices/3" || s.Stored || s.PulledBytes != 7 {
+			t.Errorf("served is %+v", s)
+		}
+		if r.engine.Served("unknown") != nil || r.engine.First("unknown") != nil {
+			t.Error("an unknown dataset is served")
+		}
+	})
+}
+
+func TestBurstCollapsesToTheNewest(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.load = func(context.Context, dataset.VersionRecord, func()) error { <-gate; return nil }
+		r.start(config)
+		for v := range uint64(1000) {
+			r.announce("prices", v+1)
+		}
+		r.announce("prices", 500)
+		close(gate)
+		synctest.Wait()
+		r.serves("prices", 1000)
+		r.wantLoads("prices/1", "prices/1000")
+	})
+}
+
+func TestOneRefreshPerDatasetAndAsManyAsLanes(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Lanes, cfg.Datasets = 3, nil
+		for i := range 10 {
+			cfg.Datasets = append(cfg.Datasets, fmt.Sprintf("d%d", i))
+		}
+		var running, peak atomic.Int64
+		var busy [10]atomic.Bool
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			peak.Store(max(peak.Load(), running.Add(1)))
+			defer running.Add(-1)
+			i := int(rec.Dataset[1] - '0')
+			if busy[i].Swap(true) {
+				t.Errorf("two refreshes of %s at a time", rec.Dataset)
+			}
+			defer busy[i].Store(false)
+			time.Sleep(time.Second) // the bubble's clock: a refresh that takes a second
+			return nil
+		}
+		r.start(cfg)
+		for v := range uint64(5) {
+			for _, name := range cfg.Datasets {
+				r.announce(name, v+1)
+			}
+		}
+		pass(time.Minute)
+		for _, name := range cfg.Datasets {
+			r.serves(name, 5)
+		}
+		if peak.Load() != 3 {
+			t.Errorf("at most %d refreshes ran at a time, want 3", peak.Load())
+		}
+		// Datasets that wait for a lane are served in turn, and with what is newest when their turn comes.
+		if got := r.loaded(); len(got) > 13 || !slices.Contains(got, "d9/5") || slices.Contains(got, "d9/1") {
+			t.Errorf("loaded %q", got)
+		}
+	})
+}
+
+func TestBackoffGrowsWithJitterToItsCapForEver(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(context.Context, dataset.VersionRecord, func()) error { return errLoad }
+		r.start(config)
+		r.announce("prices", 1)
+		pass(time.Hour)
+		if len(r.at) < 60 {
+			t.Fatalf("%d attempts in an hour", len(r.at))
+		}
+		var pauses []time.Duration
+		for i := range r.at[1:] {
+			want := min(config.Retry.Initial<<min(i, 20), config.Retry.Max)
+			pause := r.at[i+1] - r.at[i]
+			pauses = append(pauses, pause)
+			if pause < want/2 || pause > want*3/2+time.Millisecond {
+				t.Errorf("pause %d is %s, want %s give or take half", i+1, pause, want)
+			}
+		}
+		if slices.Min(pauses[10:]) == slices.Max(pauses[10:]) {
+			t.Error("all pauses are the same: there is no jitter")
+		}
+		f := r.failed()[4]
+		if f.Attempt != 5 || !errors.Is(f.Err, errLoad) || f.Record.ID() != "prices/1" {
+			t.Errorf("the fifth failure is %+v", f)
+		}
+		h := r.engine.Health("prices")
+		if h.Failures != len(r.failed()) || h.Err != errLoad || h.Newest != 1 || h.FailingSince.Sub(r.began) != 0 {
+			t.Errorf("health is %+v", h)
+		}
+	})
+}
+
+func TestFailureIsForgottenWithSuccess(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var fail atomic.Bool
+		fail.Store(true)
+		r.load = func(context.Context, dataset.VersionRecord, func()) error {
+			if fail.Load() {
+				return errLoad
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		pass(10 * time.Minute)
+		fail.Store(false)
+		pass(time.Minute)
+		r.serves("prices", 1)
+		if h := r.engine.Health("prices"); h.Err != nil || h.Failures != 0 || !h.FailingSince.IsZero() {
+			t.Errorf("after success health is %+v", h)
+		}
+		fail.Store(true)
+		before := len(r.failed())
+		r.announce("prices", 2)
+		pass(config.Retry.Initial * 3 / 2)
+		if n := len(r.failed()) - before; n < 2 {
+			t.Errorf("%d attempts in the first seconds after a success: the backoff did not begin anew", n)
+		}
+		r.serves("prices", 1)
+	})
+}
+
+func TestNewerVersionDoesNotWaitForThePoisonOne(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			if rec.Version == 2 {
+				return errLoad
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1, 2)
+		pass(10 * time.Minute)
+		r.serves("prices", 1)
+		attempts := len(r.loaded())
+		// Whatever the backoff has grown to, the newer one begins within an initial interval of the failure.
+		r.announce("prices", 3)
+		pass(config.Retry.Initial)
+		r.serves("prices", 3)
+		if got := r.loaded(); len(got) != attempts+1 {
+			t.Errorf("loaded %q", got[attempts:])
+		}
+	})
+}
+
+func TestPublishingDoesNotDriveAttemptsWhileRelaysAreDown(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(context.Context, dataset.VersionRecord, func()) error { return errLoad }
+		r.start(config)
+		for v := range uint64(1000) {
+			r.announce("prices", v+1)
+			pass(10 * time.Millisecond)
+		}
+		if n := len(r.loaded()); n > 22 {
+			t.Errorf("%d attempts during 10 s, want at most one in each half initial interval", n)
+		}
+	})
+}
+
+type busy time.Duration
+
+func (b busy) Error() string             { return "busy" }
+func (b busy) RetryAfter() time.Duration { return time.Duration(b) }
+
+func TestRetryAfterIsHeeded(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var asked atomic.Int64
+		asked.Store(int64(10 * time.Second))
+		r.load = func(context.Context, dataset.VersionRecord, func()) error {
+			return fmt.Errorf("pull: %w", busy(asked.Load()))
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		pass(10*time.Second - 1)
+		r.wantLoads("prices/1")
+		asked.Store(int64(time.Hour)) // more than any relay may ask for
+		pass(1)
+		r.wantLoads("prices/1", "prices/1")
+		pass(config.Retry.Max * 3 / 2)
+		r.wantLoads("prices/1", "prices/1", "prices/1")
+	})
+}
+
+func TestStallIsCancelled(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(ctx context.Context, rec dataset.VersionRecord, progress func()) error {
+			for range 10 { // slow, but it moves
+				time.Sleep(config.Stall * 9 / 10)
+				progress()
+			}
+			if rec.Version == 1 {
+				return ctx.Err()
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		pass(9 * config.Stall)
+		r.serves("prices", 1)
+		r.announce("prices", 2)
+		pass(10*config.Stall - 1)
+		if len(r.failed()) != 0 {
+			t.Fatalf("cancelled early: %v", r.failed()[0].Err)
+		}
+		pass(1)
+		if f := r.failed(); len(f) != 1 || !errors.Is(f[0].Err, ErrStalled) {
+			t.Fatalf("failures are %v, want one that is ErrStalled", f)
+		}
+		r.serves("prices", 1)
+	})
+}
+
+func TestPanicInALaneIsAFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			if len(r.loads)%2 == 1 {
+				panic("boom")
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		f := r.failed()
+		if len(f) != 1 || !strings.HasPrefix(f[0].Err.Error(), "panic: boom (at ") || !strings.Contains(guard.Stack(f[0].Err), "refresh_test.go") {
+			t.Fatalf("failures are %v, want the panic with its stack", f)
+		}
+		pass(config.Retry.Initial * 3 / 2)
+		r.serves("prices", 1)
+	})
+}
+
+func TestLoopIsStartedAgainAfterAPanic(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		panics := 0
+		r.onSwap = func(now *Served[string]) {
+			if now.Record.Version == 2 {
+				panics++
+				panic("in the loop")
+			}
+		}
+		r.finish = func(_ string, swapped bool) error {
+			if !swapped {
+				t.Error("Finish was told that a swapped version was not")
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1, 2)
+		r.serves("prices", 2) // the swap was made before the panic
+		pass(config.Retry.Initial * 3 / 2)
+		r.announce("prices", 3)
+		r.serves("prices", 3)
+		said := strings.Join(r.said(), "\n")
+		if panics != 1 || !strings.Contains(said, "restarted: panic: in the loop (at ") || !strings.Contains(said, "restart of the loop: caught up") {
+			t.Errorf("%d panics; the watcher was told\n%s", panics, said)
+		}
+		// No lane was lost: both work.
+		if r.engine.idle != config.Lanes {
+			t.Errorf("%d lanes are idle, want %d", r.engine.idle, config.Lanes)
+		}
+	})
+}
+
+func TestStoredVersionIsServedFirst(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.stored = map[string]uint64{"prices": 5}
+		r.log = func() (map[string]dataset.VersionRecord, error) { return nil, errors.New("down") }
+		r.start(config)
+		r.serves("prices", 5)
+		if s := r.engine.Served("prices"); !s.Stored {
+			t.Errorf("served is %+v, want Stored", s)
+		}
+		r.announce("prices", 4, 5)
+		r.wantLoads()
+		r.announce("prices", 6)
+		r.serves("prices", 6)
+		if s := r.engine.Served("prices"); s.Stored {
+			t.Errorf("served is %+v, want not Stored", s)
+		}
+	})
+}
+
+func TestUnusableStoredVersionIsReportedAndReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.storedE = errors.New("corrupt")
+		r.start(config)
+		r.serves("prices", 0)
+		r.announce("prices", 1)
+		r.serves("prices", 1)
+		if said := r.said(); !slices.Contains(said, "stored prices unusable: corrupt") || len(r.failed()) != 0 {
+			t.Errorf("the watcher was told %q and %v", said, r.failed())
+		}
+	})
+}
+
+func TestFinishErrorIsNoFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		full := errors.New("disk full")
+		r.finish = func(string, bool) error { return full }
+		r.start(config)
+		r.announce("prices", 1)
+		r.serves("prices", 1)
+		if h := r.engine.Health("prices"); h.FinishErr != full || h.Err != nil || len(r.failed()) != 0 {
+			t.Errorf("health is %+v", h)
+		}
+		full = nil
+		r.announce("prices", 2)
+		if h := r.engine.Health("prices"); h.FinishErr != nil {
+			t.Errorf("health is %+v", h)
+		}
+		r.announce("prices", 3)
+		if said := r.said(); !slices.Equal(said, []string{"start: caught up", "finished prices: disk full", "finished prices: <nil>"}) {
+			t.Errorf("the watcher was told %q", said)
+		}
+	})
+}
+
+func TestRunEndsInMidRefresh(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var finished atomic.Int64
+		r.load = func(ctx context.Context, _ dataset.VersionRecord, _ func()) error { <-ctx.Done(); return ctx.Err() }
+		r.finish = func(_ string, swapped bool) error { finished.Add(1); return nil }
+		r.start(config)
+		r.announce("prices", 1)
+		r.stop()
+		r.stop = nil
+		r.serves("prices", 0)
+		if len(r.failed()) != 0 || finished.Load() != 0 {
+			t.Errorf("ending is a failure: %v", r.failed())
+		}
+	})
+}

@@ -1,0 +1,36 @@
+package refresh
+
+import (
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Served is a version being served. It is immutable.
+type Served[T any] struct {
+	Record dataset.VersionRecord
+	Value  T
+	// Stored is true if the version came from the local folder and not from a relay.
+	Stored bool
+	// At is when the version was swapped in.
+	At          time.Time
+	PulledBytes int64
+	// Duration is the time from the beginning of the refresh to the swap.
+	Duration time.Duration
+}
+
+// Health is how refreshing a dataset goes. It is immutable.
+type Health struct {
+	// Newest is the newest version announced; 0 if none was.
+	Newest uint64
+	// Refreshing is true while a lane works on the dataset.
+	Refreshing bool
+	// Err is the error of the last attempt; nil if it succeeded.
+	Err error
+	// Failures counts the attempts that failed since the last success.
+	Failures int
+	// FailingSince is when the first of them failed.
+	FailingSince time.Time
+	// FinishErr is why what remained to be done after the last swap failed.
+	FinishErr error
+}
