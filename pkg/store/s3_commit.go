@@ -18,6 +18,9 @@ import (
 // probeFile is where the conditional write is tried. It stays: the next look then takes one request.
 const probeFile = tmpFolder + "/conditional-write"
 
+// firstPause is about how long a throttling server wants to be left alone first; the library begins with the same.
+const firstPause = 200 * time.Millisecond
+
 // prepare makes ready for writing: a server that ignores conditional writes is refused before anything is uploaded,
 // and what died long ago is cleared away.
 func (s *s3) prepare(ctx context.Context) error {
@@ -93,7 +96,9 @@ func (s *s3) commit(ctx context.Context, name string, b []byte) (etag string, er
 		unknown = true
 		return "", s.failed("create", name, err)
 	}
-	etag, err = backoff.Retry(ctx, try, backoff.WithBackOff(backoff.NewExponentialBackOff()), backoff.WithMaxTries(s3Attempts))
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval = firstPause
+	etag, err = backoff.Retry(ctx, try, backoff.WithBackOff(pauses), backoff.WithMaxTries(s3Attempts))
 	if err != nil && unknown && !errors.Is(err, ErrExists) {
 		err = fmt.Errorf("it is not known whether it is committed, look for it before you try again: %w", err)
 	}

@@ -1,0 +1,25 @@
+package store_test
+
+import (
+	"testing"
+
+	"freshet.dev/pkg/servertest"
+	"freshet.dev/pkg/store/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+func TestDirConforms(t *testing.T) {
+	storetest.Run(t, storetest.Config{
+		URL:        func(t *testing.T) string { return "dir://" + t.TempDir() },
+		LargeBytes: 3 << 20,
+	})
+}
+
+func TestS3Conforms(t *testing.T) {
+	server := servertest.S3(t)
+	storetest.Run(t, storetest.Config{
+		URL:        func(t *testing.T) string { return server.URL(t.Name()) },
+		LargeBytes: 40 << 20, // three parts
+	})
+}
