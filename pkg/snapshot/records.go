@@ -1,0 +1,66 @@
+package snapshot
+
+import (
+	"io"
+	"iter"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Records returns the file's entries in order, removals of a delta among them. A record is yielded only from a block
+// whose checksums are right, and is valid until the next one is asked for. The last step checks the footer and, in a
+// snapshot, the state checksum: a consumer that must not act on part of a file waits for the end. An error is
+// yielded once, last, with a zero record. It can be used once.
+func (r *Reader) Records() iter.Seq2[dataset.Record, error] {
+	return func(yield func(dataset.Record, error) bool) {
+		var stored, raw []byte
+		var sum Tally
+		for {
+			s, err := r.Next(stored)
+			if err == io.EOF {
+				if err := r.Check(sum); err != nil {
+					yield(dataset.Record{}, err)
+				}
+				return
+			}
+			if err == nil {
+				stored = s.Bytes
+				if need := s.RawBytes + DecodeRoom; cap(raw) < need {
+					raw = make([]byte, 0, need+need/8) // blocks differ in size: do not grow for each
+				}
+				raw, err = s.Decode(raw)
+			}
+			if err != nil {
+				yield(dataset.Record{}, err)
+				return
+			}
+			w := s.Walk(raw)
+			for w.Next() {
+				if !yield(w.Record(), nil) {
+					return
+				}
+			}
+			if err := w.Err(); err != nil {
+				yield(dataset.Record{}, err)
+				return
+			}
+			sum.Merge(w.Tally())
+		}
+	}
+}
+
+// Verify reads the file that src holds to its end and checks everything that can be checked without another file:
+// each checksum, each entry, order, the footer's totals and, of a snapshot, the state checksum. Its errors are those
+// of [NewReader] and [Reader.Next].
+func Verify(src io.Reader, opts ...Option) (Header, Totals, error) {
+	r, err := NewReader(src, opts...)
+	if err != nil {
+		return Header{}, Totals{}, err
+	}
+	for _, err := range r.Records() {
+		if err != nil {
+			return r.Header(), Totals{}, err
+		}
+	}
+	return r.Header(), r.Totals(), nil
+}

@@ -1,0 +1,78 @@
+package snapshot
+
+import (
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Totals is what a file's footer says of the whole file.
+type Totals struct {
+	// Entries counts records and, in a delta, removals; Removals those alone.
+	Entries, Removals uint64
+	// RawBytes is the sum of the entries' encoded lengths, PayloadBytes that of their keys' and values' lengths.
+	RawBytes, PayloadBytes uint64
+	// State is the state checksum of a snapshot's records; in a delta, of the version that it leads to.
+	State dataset.Checksum
+	// Base is the state checksum of the version that a delta starts from; zero in a snapshot.
+	Base dataset.Checksum
+	// FileBytes and Digest are the file's size and SHA-256. They are not written in it.
+	FileBytes int64
+	Digest    dataset.Digest
+}
+
+func (t Totals) append(b []byte) []byte {
+	b = le.AppendUint64(b, t.Entries)
+	b = le.AppendUint64(b, t.Removals)
+	b = le.AppendUint64(b, t.RawBytes)
+	b = le.AppendUint64(b, t.PayloadBytes)
+	b = appendChecksum(b, t.State)
+	return appendChecksum(b, t.Base)
+}
+
+func parseTotals(b []byte) Totals {
+	return Totals{
+		Entries: le.Uint64(b), Removals: le.Uint64(b[8:]), RawBytes: le.Uint64(b[16:]), PayloadBytes: le.Uint64(b[24:]),
+		State: parseChecksum(b[32:]), Base: parseChecksum(b[56:]),
+	}
+}
+
+// plausible says what cannot be in totals of a file of the given kind, whatever its entries are.
+func (t Totals) plausible(k Kind) error {
+	upserts := t.Entries - t.Removals
+	switch {
+	case t.Removals > t.Entries:
+		return fmt.Errorf("%d of %d entries are removals", t.Removals, t.Entries)
+	case t.PayloadBytes > t.RawBytes:
+		return fmt.Errorf("%d payload bytes in %d raw bytes", t.PayloadBytes, t.RawBytes)
+	case k == Snapshot && t.Removals != 0:
+		return fmt.Errorf("%d removals in a snapshot", t.Removals)
+	case k == Snapshot && t.Base != dataset.Checksum{}:
+		return fmt.Errorf("a base state %v in a snapshot", t.Base)
+	case k == Snapshot && t.State.Records != t.Entries:
+		return fmt.Errorf("%d entries, but a state of %d records", t.Entries, t.State.Records)
+	case k == Delta && t.Entries == 0 && t.Base != t.State:
+		return fmt.Errorf("no entries, but they lead from state %v to %v", t.Base, t.State)
+	case k == Delta && t.Removals > t.Base.Records:
+		return fmt.Errorf("%d removals from a base of %d records", t.Removals, t.Base.Records)
+	case k == Delta && t.State.Records+t.Removals < t.Base.Records,
+		k == Delta && t.State.Records+t.Removals-t.Base.Records > upserts:
+		return fmt.Errorf("%d upserts and %d removals cannot lead from %d records to %d",
+			upserts, t.Removals, t.Base.Records, t.State.Records)
+	}
+	return nil
+}
+
+// check says how t, the totals of a file of the given kind, differ from what its entries add up to.
+func (t Totals) check(k Kind, got Tally) error {
+	want := Tally{Entries: t.Entries, Removals: t.Removals, RawBytes: t.RawBytes, PayloadBytes: t.PayloadBytes, State: t.State}
+	if k == Delta {
+		want.State = got.State // the state that a delta leads to does not follow from its entries alone
+	}
+	if want != got {
+		return fmt.Errorf("%w: its footer says %d entries, %d removals, %d raw and %d payload bytes, state %v; its blocks have %d, %d, %d, %d, %v",
+			ErrCorrupt, want.Entries, want.Removals, want.RawBytes, want.PayloadBytes, want.State,
+			got.Entries, got.Removals, got.RawBytes, got.PayloadBytes, got.State)
+	}
+	return nil
+}
