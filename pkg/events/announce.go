@@ -1,0 +1,127 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// errTryAgain is why an attempt to announce ends without knowing; reading the last event back decides the next.
+var errTryAgain = errors.New("the announcement is not in the log yet")
+
+// Announce publishes the event of rec. It returns nil when the log holds that event, or one of a later version of
+// the dataset: then there is nothing left to announce, and an event out of order would only be in the way. It
+// creates the stream if it is missing. It is idempotent, and tries until ctx ends; the error then says that it is not
+// known whether the event is in the log. [ErrConflict] and [ErrStream] are final.
+//
+// The server acknowledges before its disk has the event. A server that loses its power may lose it; announcing it
+// again then puts it back, also within the window in which the stream takes it for a duplicate.
+func (l *Log) Announce(ctx context.Context, rec dataset.VersionRecord) error {
+	data, err := dataset.EncodeEvent(rec)
+	if err != nil {
+		return fmt.Errorf("announce version %s: %w", rec.ID(), err)
+	}
+	a := announcement{log: l, rec: rec, data: data}
+	if err := retry(ctx, func() error { return a.try(ctx) }); err != nil {
+		return fmt.Errorf("announce version %s: %w", rec.ID(), err)
+	}
+	return nil
+}
+
+// announcement is one call of Announce.
+type announcement struct {
+	log  *Log
+	rec  dataset.VersionRecord
+	data []byte
+	// duplicate is set when the stream took the event for a duplicate. If reading back then shows no such event, it
+	// was lost while its id was remembered, and is published without the id.
+	duplicate bool
+}
+
+// try looks at the last event of the dataset, and publishes after it and nothing else. No answer of the publish is
+// taken for a failure, nor Duplicate for success: error 10071 and Duplicate can each mean that an earlier attempt,
+// whose acknowledgement was lost, came through, or that it did not. What the leader holds decides, at the next try.
+func (a *announcement) try(ctx context.Context) error {
+	subject := dataset.Subject(a.rec.Dataset)
+	last, err := a.log.lastAtLeader(ctx, subject)
+	if noStream(err) {
+		err = a.log.ensure(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	var sequence uint64 // 0: the subject must be empty
+	if last != nil {
+		sequence = last.Sequence
+		// An event that is not readable announces nothing: the new one goes after it.
+		if announced, err := dataset.DecodeEvent(last.Data); err == nil && announced.Version >= a.rec.Version {
+			return a.agree(announced)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	options := []jetstream.PublishOpt{
+		jetstream.WithExpectStream(a.log.cfg.Stream),
+		jetstream.WithExpectLastSequencePerSubject(sequence),
+		jetstream.WithRetryAttempts(0),
+	}
+	if !a.duplicate {
+		options = append(options, jetstream.WithMsgID(a.rec.ID()))
+	}
+	ack, err := a.log.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: a.data}, options...)
+	switch {
+	case err == nil && ack.Duplicate:
+		a.duplicate = true
+		return fmt.Errorf("%w: the stream knows its id", errTryAgain)
+	case err == nil:
+		return nil
+	case overtaken(err):
+		return fmt.Errorf("%w: %w", errTryAgain, err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse): // it is gone, or does not listen to the subject
+		return errors.Join(err, a.log.ensure(ctx))
+	}
+	return err
+}
+
+// agree compares what the log announces with the record, as far as this program knows its members.
+func (a *announcement) agree(announced dataset.VersionRecord) error {
+	if announced.Version > a.rec.Version {
+		return nil
+	}
+	theirs, err := announced.Encode()
+	if err != nil {
+		return err
+	}
+	ours, err := a.rec.Encode()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(theirs, ours) {
+		return fmt.Errorf("%w: its snapshot is %s, ours is %s; does another store use this log?",
+			ErrConflict, announced.Snapshot.Digest, a.rec.Snapshot.Digest)
+	}
+	return nil
+}
+
+// overtaken reports whether the stream refused a message because the subject's last one is another than expected, or
+// because one with the same id is on its way through the cluster.
+func overtaken(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateConflict:
+		return true
+	}
+	return false
+}
+
+// duplicateConflict is JSStreamDuplicateMessageConflict in the errors.json of nats-server; the client has no name for it.
+const duplicateConflict jetstream.ErrorCode = 10158

@@ -1,0 +1,84 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	dialTimeout = 2 * time.Second
+	// A connection that died without a word is noticed after two missed pings.
+	pingInterval    = 10 * time.Second
+	maxMissedPings  = 2
+	firstReconnect  = 50 * time.Millisecond
+	longestInterval = 4 * time.Second
+)
+
+// Connect returns a connection to the NATS servers at url (several are separated by commas), known to the server by
+// name. It fails for a malformed url or option only: a server that is down is tried again and again, now and
+// whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
+// log. opts come after these settings and before nothing. The caller closes the connection.
+func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	all := []nats.Option{
+		nats.Name(name),
+		nats.Timeout(dialTimeout),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxMissedPings),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1), // the default gives up after 60 attempts
+		// By default the same authentication error twice closes the connection for good, and the instance stays stale
+		// after the server's accounts are mended.
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomReconnectDelay(reconnectDelay),
+	}
+	nc, err := nats.Connect(url, append(append(all, logState(log)...), opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// reconnectDelay doubles with each round of attempts. The jitter keeps a fleet from coming back in one moment.
+func reconnectDelay(attempts int) time.Duration {
+	d := min(longestInterval, firstReconnect<<min(attempts-1, 10))
+	return d/2 + rand.N(d)
+}
+
+// logState returns the handlers that log what becomes of the connection. Of the failed attempts of one outage only
+// the first is worth a warning.
+func logState(log *slog.Logger) []nats.Option {
+	var warned atomic.Bool
+	connected := func(nc *nats.Conn) {
+		warned.Store(false)
+		log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted())
+	}
+	return []nats.Option{
+		nats.ConnectHandler(connected),
+		nats.ReconnectHandler(connected),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: closed by us
+				log.Warn("lost the connection to NATS, trying to reconnect", "error", err)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			level := slog.LevelDebug
+			if warned.CompareAndSwap(false, true) {
+				level = slog.LevelWarn
+			}
+			log.Log(context.Background(), level, "cannot connect to NATS, trying on", "error", err)
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("NATS reports an error", "error", err, "subject", subject)
+		}),
+	}
+}

@@ -1,0 +1,22 @@
+// Package events is the event log: a NATS JetStream stream with one subject a dataset, on which publishers announce
+// versions and from which instances learn of them.
+//
+// The log is not the truth, the store is. So everything here may be repeated, and everything here heals:
+//
+//   - [Log.Announce] is idempotent, keeps the versions of a subject ascending whoever announces them at the same
+//     time, and returns nil only when the log is known to hold the version or a later one.
+//   - [Listener] gives live events by plain NATS subscriptions, and says whenever some may have been missed: at the
+//     start, after every reconnect, after every asynchronous error, after an event that it could not read.
+//   - [Log.Latest] is how to catch up then: the last event of each dataset, in one request.
+//   - [Log.History] reads the events of a dataset from a version on.
+//
+// Only version numbers order events. Sequence numbers of the stream start again when the stream is created again, so
+// nothing here compares them across that, and History says when it happened while it read.
+//
+// A live event is what a publisher sent, not what the stream stored: subscribers also see an event that the stream
+// refuses as a duplicate or as out of order. It announces a committed version all the same.
+//
+// What remains, in a cluster: in the moments after a subscription another server may not know of it yet, and a
+// version that is published through that server just then, and that reaches the stream after the catch-up, is seen
+// by neither. The publisher's beacon covers it.
+package events

@@ -1,0 +1,186 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var (
+	// ErrStream is returned when a stream is there under the log's name, or over its subjects, that cannot be the log.
+	ErrStream = errors.New("the stream cannot be the event log")
+	// ErrNoStream is returned by History when the log does not exist.
+	ErrNoStream = errors.New("there is no event log")
+	// ErrRecreated is returned by History when the log was deleted while it was read.
+	ErrRecreated = errors.New("the event log was deleted or created again")
+	// ErrConflict is returned by Announce when the log announces other content under the same version: the log
+	// belongs to another store.
+	ErrConflict = errors.New("the event log announces another record as this version")
+)
+
+// EventError tells of an event in the log that is not readable.
+type EventError struct {
+	Dataset  string
+	Sequence uint64 // in the stream
+	Err      error  // wraps dataset.ErrEvent
+}
+
+func (e *EventError) Error() string {
+	return fmt.Sprintf("event %d of the log, of dataset %s: %v", e.Sequence, e.Dataset, e.Err)
+}
+
+func (e *EventError) Unwrap() error { return e.Err }
+
+// Config configures the event log. Its zero value is good.
+type Config struct {
+	// Stream is the name of the JetStream stream; FRESHET if empty.
+	Stream string
+	// Replicas is on how many servers of a cluster the stream lies; if 0, 1 for a new stream, and an existing one is
+	// left as it is.
+	Replicas int
+	// Keep is how many events a new stream keeps of each dataset; 10,000 if 0. An existing one is left as it is.
+	Keep int64
+}
+
+const (
+	defaultStream = "FRESHET"
+	defaultKeep   = 10_000
+	// requestTimeout bounds one request to the server. A request that its server took to the grave is repeated after
+	// that.
+	requestTimeout = 2 * time.Second
+)
+
+// Log is the event log. Its methods may be called at the same time.
+type Log struct {
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	cfg Config
+}
+
+// NewLog returns the event log on nc, which stays the caller's to close. It asks nothing of the server.
+func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
+	if cfg.Stream == "" {
+		cfg.Stream = defaultStream
+	}
+	if cfg.Keep == 0 {
+		cfg.Keep = defaultKeep
+	}
+	if cfg.Replicas < 0 || cfg.Keep < 0 {
+		return nil, fmt.Errorf("event log: replicas (%d) and events to keep (%d) must not be negative", cfg.Replicas, cfg.Keep)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("event log: %w", err)
+	}
+	return &Log{nc: nc, js: js, cfg: cfg}, nil
+}
+
+// info asks the stream's leader what the stream is.
+func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := l.js.Stream(ctx, l.cfg.Stream)
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
+// lastAtLeader returns the last message on the subject, nil if there is none.
+func (l *Log) lastAtLeader(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	return l.askLeader(ctx, leaderRequest{LastFor: subject})
+}
+
+// leaderRequest names a message: the last on a subject, or the first on one from a sequence on.
+type leaderRequest struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	NextFor  string `json:"next_by_subj,omitempty"`
+	LastFor  string `json:"last_by_subj,omitempty"`
+}
+
+// askLeader returns the message, nil if there is none. It asks the stream's leader, where the client would use a
+// direct get, which any replica answers as of some time ago.
+func (l *Log) askLeader(ctx context.Context, what leaderRequest) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request, err := json.Marshal(what)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.cfg.Stream, request)
+	if err != nil {
+		return nil, err
+	}
+	// https://github.com/nats-io/jsm.go/blob/main/schemas/jetstream/api/v1/stream_msg_get_response.json
+	var response struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &response); err != nil {
+		return nil, fmt.Errorf("decode the answer of JetStream: %w", err)
+	}
+	m := response.Message
+	switch {
+	case response.Error != nil && response.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case response.Error != nil:
+		return nil, response.Error
+	case m == nil:
+		return nil, errors.New("JetStream answers with neither a message nor an error")
+	}
+	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Data: m.Data, Time: m.Time}, nil
+}
+
+// noStream reports whether err says that the stream does not exist.
+func noStream(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound
+}
+
+// passing reports whether err may be gone at the next attempt.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api):
+		return api.Code >= 500 // no leader, no quorum, no space
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return true // also what a server answers whose JetStream has not started yet
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, ErrStream),
+		errors.Is(err, ErrConflict), errors.Is(err, ErrRecreated), errors.Is(err, dataset.ErrEvent), errors.Is(err, dataset.ErrVersionRecord):
+		return false
+	}
+	return true
+}
+
+// retry calls try until it succeeds, or fails for good, or ctx ends: then the error has both ctx's and the last one.
+func retry(ctx context.Context, try func() error) error {
+	var last error
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, 500*time.Millisecond
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := try()
+		if err != nil && !passing(err) {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		if err != nil && (last == nil || ctx.Err() == nil) { // what failed for the end of ctx says nothing new
+			last = err
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
+	if err != nil && ctx.Err() != nil && last != nil && !errors.Is(last, err) {
+		return fmt.Errorf("%w, after: %w", err, last)
+	}
+	return err
+}

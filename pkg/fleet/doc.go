@@ -1,0 +1,8 @@
+// Package fleet is how instances say what they serve, and how everyone else finds out: over core NATS, without a
+// registry to keep and to clean.
+//
+//	freshet.v1.instances.status        a request to all instances; each answers with its [Status]
+//	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends, well or badly
+//
+// Both are JSON. A report is sent once and may be lost: what counts is the status, reports only save asking again.
+package fleet

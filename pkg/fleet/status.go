@@ -1,0 +1,88 @@
+package fleet
+
+import "time"
+
+// State is what an instance does about a dataset.
+type State string
+
+// The states of a dataset on an instance.
+const (
+	// Waiting: there is no version of the dataset yet, or none could be had yet.
+	Waiting State = "waiting"
+	// Serving: the instance answers from a version.
+	Serving State = "serving"
+	// Failing: the last refresh failed. If Version is not 0, the instance goes on answering from that version.
+	Failing State = "failing"
+)
+
+// Origin is where an instance has a version from.
+type Origin string
+
+// The origins of a version.
+const (
+	// Relay: pulled from a relay since the instance started.
+	Relay Origin = "relay"
+	// Cache: read from the instance's cache folder when it started.
+	Cache Origin = "cache"
+)
+
+// Status is what an instance says of itself.
+type Status struct {
+	// Instance is its name, as configured. Two processes should not have the same, but may.
+	Instance string          `json:"instance"`
+	Host     string          `json:"host"`
+	PID      int             `json:"pid"`
+	Started  time.Time       `json:"started"`
+	Datasets []DatasetStatus `json:"datasets"`
+}
+
+// DatasetStatus is what an instance says of one of its datasets.
+type DatasetStatus struct {
+	Dataset string `json:"dataset"`
+	// Version is the one that is served, 0 if none is.
+	Version uint64 `json:"version"`
+	Records int    `json:"records"`
+	// Bytes is the resident size of the table.
+	Bytes int64  `json:"bytes"`
+	State State  `json:"state"`
+	From  Origin `json:"from,omitempty"`
+	// Error is why the last refresh failed, empty if it did not.
+	Error string `json:"error,omitempty"`
+	// Since is when the dataset came into its state.
+	Since    time.Time `json:"since"`
+	LastPull Pull      `json:"last_pull,omitzero"`
+}
+
+// Pull is what the last refresh cost.
+type Pull struct {
+	Bytes int64 `json:"bytes"` // over the network
+	// Duration is from the begin of the refresh to the swap, in nanoseconds.
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// Dataset returns what s says of the dataset; ok is false if the instance does not have it.
+func (s Status) Dataset(name string) (d DatasetStatus, ok bool) {
+	for _, d := range s.Datasets {
+		if d.Dataset == name {
+			return d, true
+		}
+	}
+	return DatasetStatus{}, false
+}
+
+// Report is what an instance says at the end of a refresh.
+type Report struct {
+	Instance string `json:"instance"`
+	Dataset  string `json:"dataset"`
+	// Version is the one that is now served, or, with an Error, the one that could not be.
+	Version     uint64 `json:"version"`
+	PulledBytes int64  `json:"pulled_bytes"`
+	// Created is when the version was committed, by the publisher's clock, and Served when the instance swapped it in,
+	// by the instance's.
+	Created time.Time `json:"created,omitzero"`
+	Served  time.Time `json:"served,omitzero"`
+	// Duration is from the begin of the refresh to the swap, in nanoseconds.
+	Duration time.Duration `json:"duration_ns"`
+	// Error is why the refresh failed; empty if it did not.
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,86 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/natsext"
+)
+
+var (
+	// ErrDisconnected is returned by what asks the fleet while there is no connection: an empty answer would say that
+	// there is no instance.
+	ErrDisconnected = errors.New("not connected to NATS")
+	// ErrNoAnswer is returned by Survey when instances are there, but none answered in time.
+	ErrNoAnswer = errors.New("no instance answers")
+)
+
+// SurveyOptions says how long to wait for answers. Its zero value is good.
+type SurveyOptions struct {
+	// Stall is how long to wait after an answer for another one; 300 ms if 0.
+	Stall time.Duration
+	// Wait is how long to wait in all; 2 s if 0.
+	Wait time.Duration
+}
+
+const (
+	defaultStall = 300 * time.Millisecond
+	defaultWait  = 2 * time.Second
+)
+
+// Survey asks all instances for their status and returns the answers sorted by instance, host and process. There
+// being no instance is no error. An answer that is not readable is one, beside which the others are returned.
+func Survey(ctx context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
+	all, err := survey(ctx, nc, opts)
+	if err != nil {
+		err = fmt.Errorf("survey the instances: %w", err)
+	}
+	return all, err
+}
+
+func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
+	opts.Stall, opts.Wait = cmp.Or(opts.Stall, defaultStall), cmp.Or(opts.Wait, defaultWait)
+	if !nc.IsConnected() {
+		return nil, ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(parent, opts.Wait)
+	defer cancel()
+	answers, err := natsext.RequestMany(ctx, nc, statusSubject, nil, natsext.RequestManyStall(opts.Stall))
+	if err != nil {
+		return nil, err
+	}
+	var all []Status
+	var unreadable []error
+	for m, err := range answers {
+		if errors.Is(err, nats.ErrNoResponders) {
+			return nil, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		var s Status
+		if err := json.Unmarshal(m.Data, &s); err != nil {
+			unreadable = append(unreadable, fmt.Errorf("an answer is not readable: %w", err))
+			continue
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b Status) int {
+		return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Host, b.Host), cmp.Compare(a.PID, b.PID))
+	})
+	switch {
+	case parent.Err() != nil: // the answers end without a word when the context does
+		return all, context.Cause(parent)
+	case len(all) == 0 && len(unreadable) == 0 && !nc.IsConnected():
+		return nil, ErrDisconnected
+	case len(all) == 0 && len(unreadable) == 0:
+		return nil, fmt.Errorf("%w within %v", ErrNoAnswer, opts.Wait)
+	}
+	return all, errors.Join(unreadable...)
+}

@@ -1,0 +1,210 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"github.com/nats-io/nats.go"
+)
+
+// BehindError is returned by WaitServed when ctx ends before every instance serves the version.
+type BehindError struct {
+	Dataset string
+	Version uint64
+	// Behind are the instances that do not serve the version, sorted, each with why: "api-1 (serves 6)". It is empty
+	// if no survey succeeded.
+	Behind []string
+	Err    error // ctx's, and the last error of a survey if that failed
+}
+
+func (e *BehindError) Error() string {
+	who := "no instance could be asked"
+	if len(e.Behind) > 0 {
+		who = strings.Join(e.Behind, ", ")
+	}
+	return fmt.Sprintf("version %d of %s is not served by: %s: %v", e.Version, e.Dataset, who, e.Err)
+}
+
+func (e *BehindError) Unwrap() error { return e.Err }
+
+// surveyInterval is how often the wait asks again while someone is behind: for instances that came or went, and for
+// lost reports.
+const surveyInterval = time.Second
+
+// goneAfter is how many surveys in a row an instance must miss to be taken for gone. One may be missed for a moment's
+// load.
+const goneAfter = 2
+
+// WaitServed waits until every live instance that has the dataset serves the version or a later one. It calls onLine,
+// if not nil, on the caller's goroutine, with one report for each instance as it gets there, and one with an Error
+// for each refresh that failed and for each instance that is gone. An instance that comes up meanwhile is waited for
+// too; there being none is no error. If ctx ends first the error is a [*BehindError] that names who is behind.
+func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64, onLine func(Report)) error {
+	fail := func(err error) error {
+		return fmt.Errorf("wait for version %d of %s to be served: %w", version, name, err)
+	}
+	if err := dataset.CheckName(name); err != nil {
+		return fail(err)
+	}
+	if onLine == nil {
+		onLine = func(Report) {}
+	}
+	w := waiting{dataset: name, version: version, onLine: onLine, instances: map[string]*progress{}}
+	// Before the first survey, so that an instance is seen by the one or the other.
+	reports, err := WatchReports(ctx, nc, name)
+	if err != nil {
+		return fail(err)
+	}
+	defer reports.Close()
+	for {
+		all, err := survey(ctx, nc, SurveyOptions{})
+		if err == nil || errors.Is(err, ErrNoAnswer) {
+			w.surveyed(all)
+		}
+		if ctx.Err() == nil { // what failed for the end of ctx says nothing
+			w.surveyErr = err
+		}
+		if err == nil && w.done() {
+			return nil
+		}
+		if err := w.follow(ctx, reports); err != nil {
+			return fail(err)
+		}
+		if ctx.Err() != nil {
+			return w.behind(ctx)
+		}
+	}
+}
+
+// progress is how far an instance is.
+type progress struct {
+	version uint64
+	served  bool
+	err     string // of the last refresh that failed
+	missed  int    // surveys in a row
+}
+
+// waiting is the state of one WaitServed.
+type waiting struct {
+	dataset   string
+	version   uint64
+	onLine    func(Report)
+	instances map[string]*progress
+	surveyErr error
+}
+
+// surveyed takes in the answers of all instances.
+func (w *waiting) surveyed(all []Status) {
+	for _, p := range w.instances {
+		p.missed++
+	}
+	for _, s := range all {
+		d, ok := s.Dataset(w.dataset)
+		if !ok {
+			continue
+		}
+		p := w.instance(s.Instance)
+		p.missed = 0
+		r := Report{Instance: s.Instance, Dataset: w.dataset, Version: d.Version, PulledBytes: d.LastPull.Bytes, Duration: d.LastPull.Duration}
+		if d.State == Serving {
+			r.Served = d.Since
+		}
+		w.reached(p, r)
+		if d.Error != "" && d.Version < w.version {
+			r.Version, r.Error = w.version, d.Error
+			w.failed(p, r)
+		}
+	}
+	for instance, p := range w.instances {
+		if p.missed < goneAfter {
+			continue
+		}
+		delete(w.instances, instance)
+		if !p.served {
+			w.onLine(Report{Instance: instance, Dataset: w.dataset, Version: w.version, Error: "the instance is gone"})
+		}
+	}
+}
+
+// follow takes in reports until the next survey is due, or until all that are known serve the version, or ctx ends.
+func (w *waiting) follow(ctx context.Context, reports *Reports) error {
+	until, cancel := context.WithTimeout(ctx, surveyInterval)
+	defer cancel()
+	for {
+		r, err := reports.Next(until)
+		if until.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p := w.instance(r.Instance)
+		p.missed = 0
+		if r.Error == "" {
+			w.reached(p, r)
+		} else if r.Version >= w.version {
+			w.failed(p, r)
+		}
+		if w.surveyErr == nil && w.done() {
+			return nil // and one more survey, for those who came meanwhile
+		}
+	}
+}
+
+func (w *waiting) instance(name string) *progress {
+	p := w.instances[name]
+	if p == nil {
+		p = &progress{}
+		w.instances[name] = p
+	}
+	return p
+}
+
+// reached notes which version the instance serves.
+func (w *waiting) reached(p *progress, r Report) {
+	p.version = max(p.version, r.Version)
+	if !p.served && r.Version >= w.version {
+		p.served = true
+		w.onLine(r)
+	}
+}
+
+// failed notes why the instance does not serve the version. The same reason twice is one line.
+func (w *waiting) failed(p *progress, r Report) {
+	if !p.served && p.err != r.Error {
+		p.err = r.Error
+		w.onLine(r)
+	}
+}
+
+func (w *waiting) done() bool {
+	for _, p := range w.instances {
+		if !p.served {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *waiting) behind(ctx context.Context) error {
+	e := &BehindError{Dataset: w.dataset, Version: w.version, Err: context.Cause(ctx)}
+	for instance, p := range w.instances {
+		switch {
+		case p.served:
+		case p.err != "":
+			e.Behind = append(e.Behind, fmt.Sprintf("%s (serves %d, last error: %s)", instance, p.version, p.err))
+		default:
+			e.Behind = append(e.Behind, fmt.Sprintf("%s (serves %d)", instance, p.version))
+		}
+	}
+	slices.Sort(e.Behind)
+	if w.surveyErr != nil {
+		e.Err = fmt.Errorf("%w; %w", e.Err, w.surveyErr)
+	}
+	return e
+}
