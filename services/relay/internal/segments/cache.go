@@ -45,7 +45,7 @@ type Config struct {
 	// OriginTimeout bounds one read of a segment.
 	OriginTimeout time.Duration
 	// BusyWait is how long a fill waits for a buffer, and for its turn to read, before it fails with ErrBusy.
-	// Zero: 5 s.
+	// Zero: 3 s.
 	BusyWait time.Duration
 }
 
@@ -86,7 +86,7 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 		cfg.SegmentBytes = DefaultSegmentBytes
 	}
 	if cfg.BusyWait == 0 {
-		cfg.BusyWait = 5 * time.Second
+		cfg.BusyWait = 3 * time.Second // with the origin timeout below the 15 s that instances wait for a header
 	}
 	buffers := int(cfg.Bytes / int64(cfg.SegmentBytes))
 	if cfg.OriginReads < 1 || buffers < max(8, 4*cfg.OriginReads) {

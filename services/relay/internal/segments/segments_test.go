@@ -127,7 +127,7 @@ func TestStormOverTheBudget(t *testing.T) {
 	for worker := range 24 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(worker)))
-			for range 300 {
+			for range 100 {
 				d := digests[r.IntN(len(digests))]
 				want := o.objects[d]
 				size, err := c.Size(t.Context(), d)

@@ -1,0 +1,42 @@
+// Command freshet-relay runs a relay. Its settings come from the environment; --help lists them.
+//
+// Exit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"freshet.dev/services/internal/program"
+	"freshet.dev/services/relay"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	var cfg relay.Config
+	os.Exit(program.Program{
+		Name:    "freshet-relay",
+		Summary: "answers for objects and newest versions, between instances and the store.",
+		Config:  &cfg,
+		Level:   func() slog.Level { return cfg.LogLevel },
+		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, cfg relay.Config, log *slog.Logger) (err error) {
+	deps, err := relay.Open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, deps.Close()) }()
+	r, err := relay.New(cfg, deps)
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
+}

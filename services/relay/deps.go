@@ -1,0 +1,71 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/segments"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Store is what a relay reads: a [store.Store] is one.
+type Store interface {
+	segments.Origin
+	// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
+	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+}
+
+// Catalog is the faster place to ask for the newest version: a [catalog.Catalog] is one.
+type Catalog interface {
+	// Latest fails with any error when it cannot tell.
+	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+}
+
+// Deps is what a relay works with. It closes none of it.
+type Deps struct {
+	Store    Store   // required
+	Catalog  Catalog // nil: the store alone is asked
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+
+	closers []func() error
+}
+
+// Open acquires what cfg names. The catalog may be down, now and later; the store may not be missing now.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
+	d := Deps{Log: log, Registry: web.NewRegistry()}
+	s, err := store.Open(ctx, cfg.StoreURL.Reveal())
+	if errors.Is(err, store.ErrURL) {
+		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
+	}
+	if err != nil {
+		return Deps{}, fmt.Errorf("open the store that FRESHET_STORE_URL names: %w", err)
+	}
+	d.Store = s
+	d.closers = append(d.closers, s.Close)
+	if cfg.RedisURL != "" {
+		rdb, err := catalog.Connect(cfg.RedisURL.Reveal())
+		if err != nil {
+			return Deps{}, errors.Join(fmt.Errorf("connect to the catalog that FRESHET_REDIS_URL names: %w", err), d.Close())
+		}
+		d.Catalog = catalog.New(rdb)
+		d.closers = append(d.closers, rdb.Close)
+	}
+	return d, nil
+}
+
+// Close releases what Open acquired.
+func (d Deps) Close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}

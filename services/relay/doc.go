@@ -1,0 +1,13 @@
+// Package relay is the service between instances and the store: it answers for objects from a bounded cache of
+// segments that many requests share, and says which version of a dataset is the newest.
+//
+//	GET, HEAD /v1/objects/{digest}          an object, whole or one range of bytes
+//	GET       /v1/datasets/{name}/latest    the newest version record
+//	GET       /healthz, /readyz, /metrics
+//
+// An object's bytes are sent as the store gave them: instances check digests and checksums, a relay does not. What it
+// does not do is present a part as the whole: when the store fails within a response, the connection is closed before
+// the length that the header promised.
+//
+// openapi.yaml beside this file describes the interface.
+package relay

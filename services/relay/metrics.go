@@ -1,0 +1,45 @@
+package relay
+
+import (
+	"freshet.dev/services/relay/internal/segments"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// cacheCollector turns the cache's counts into metrics when they are asked for.
+type cacheCollector struct{ cache *segments.Cache }
+
+func describe(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("freshet_relay_"+name, help, nil, nil)
+}
+
+var (
+	descHits     = describe("segment_hits_total", "Segments found in the cache.")
+	descJoined   = describe("segment_shared_waits_total", "Waits for a read of the store that another request had begun.")
+	descFills    = describe("segment_fills_total", "Segments read from the store.")
+	descFailures = describe("segment_fill_failures_total", "Reads of the store that failed.")
+	descBusy     = describe("segment_fill_busy_total", "Fills given up because all memory was in use or too many reads were in progress.")
+	descEvicted  = describe("segment_evictions_total", "Segments that left the cache.")
+	descOrigin   = describe("origin_bytes_total", "Bytes of objects read from the store.")
+	descResident = describe("cache_resident_bytes", "Memory that segments take now.")
+	descBudget   = describe("cache_budget_bytes", "The most that segments may take.")
+)
+
+// Describe implements [prometheus.Collector].
+func (c cacheCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements [prometheus.Collector].
+func (c cacheCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.cache.Stats()
+	count := func(d *prometheus.Desc, n int64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
+	}
+	count(descHits, s.Hits)
+	count(descJoined, s.Joined)
+	count(descFills, s.Fills)
+	count(descFailures, s.Failures)
+	count(descBusy, s.Busy)
+	count(descEvicted, s.Evicted)
+	count(descOrigin, s.OriginBytes)
+	ch <- prometheus.MustNewConstMetric(descResident, prometheus.GaugeValue, float64(s.Resident))
+	ch <- prometheus.MustNewConstMetric(descBudget, prometheus.GaugeValue, float64(s.Budget))
+}

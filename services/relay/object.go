@@ -1,0 +1,99 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/segments"
+)
+
+// object answers GET and HEAD of an object.
+func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
+	digest, err := dataset.ParseDigest(req.PathValue("digest"))
+	if err != nil {
+		return web.Refuse(http.StatusBadRequest, "bad-digest", "%v", err)
+	}
+	size, err := r.cache.Size(req.Context(), digest)
+	if err != nil {
+		return objectProblem(digest, err)
+	}
+	etag := strconv.Quote(digest.String())
+	h := w.Header()
+	h.Set("Etag", etag)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable") // the digest names these bytes and no others
+	if web.MatchesETag(req.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	want, status := span{0, size}, http.StatusOK
+	if wantsRange(req, etag) {
+		part, outcome := parseRange(req.Header.Get("Range"), size)
+		switch outcome {
+		case satisfiable:
+			want, status = part, http.StatusPartialContent
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.from, part.to-1, size))
+		case unsatisfiable:
+			p := web.Refuse(http.StatusRequestedRangeNotSatisfiable, "bad-range", "object %s has %d bytes", digest, size)
+			p.Header = http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}}
+			return p
+		case noRange:
+		}
+	}
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.FormatInt(want.to-want.from, 10))
+	if req.Method == http.MethodHead {
+		w.WriteHeader(status)
+		return nil
+	}
+	return r.send(w, req, digest, size, want, status)
+}
+
+// send writes the bytes of want, a segment at a time. It holds one segment at most, and none while it waits for the
+// next.
+func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Digest, size int64, want span, status int) error {
+	control := http.NewResponseController(w)
+	for at := want.from; at < want.to; {
+		index := at / r.cache.SegmentBytes()
+		s, err := r.cache.Segment(req.Context(), digest, size, index)
+		if err != nil {
+			return objectProblem(digest, err) // closes the connection if a part has been sent
+		}
+		if at == want.from { // only now, so that a store that fails at once gets its own status
+			w.WriteHeader(status)
+		}
+		start := index * r.cache.SegmentBytes()
+		part := s.Bytes()[at-start : min(want.to-start, int64(len(s.Bytes())))]
+		// The deadline moves with each segment: a slow client is served, one that holds its segment for long is not.
+		// An error means that w is no network connection, as in a test.
+		_ = control.SetWriteDeadline(time.Now().Add(r.cfg.RelayWriteStall))
+		n, err := w.Write(part)
+		s.Release()
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client has left or is too slow
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
+// objectProblem says to the client why there is no object, or no more of it.
+func objectProblem(digest dataset.Digest, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return web.Refuse(http.StatusNotFound, "unknown-object", "the store has no object %s", digest)
+	case errors.Is(err, segments.ErrBusy):
+		return web.Unavailable("busy", 2, err, "the relay serves as much as it can; try again after a moment")
+	case errors.Is(err, context.Canceled):
+		return err // the client has left, or the relay stops
+	default:
+		return web.Unavailable("store-unavailable", 2, err, "the store did not give object %s; the relay's log says why", digest)
+	}
+}

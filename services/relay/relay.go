@@ -1,0 +1,80 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/segments"
+	"github.com/sourcegraph/conc/pool"
+)
+
+// Relay is the service.
+type Relay struct {
+	cfg    Config
+	deps   Deps
+	cache  *segments.Cache
+	latest *latest
+	mux    *web.Mux
+	server *web.Server
+	close  sync.Once
+}
+
+// New returns a relay. It starts nothing; the address space of its cache is reserved and released by Run or Close.
+func New(cfg Config, deps Deps) (*Relay, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Store == nil || deps.Log == nil || deps.Registry == nil {
+		return nil, errors.New("relay: Deps lacks the Store, the Log or the Registry")
+	}
+	cache, err := segments.New(segments.Config{
+		Bytes: int64(cfg.RelayCacheBytes), TTL: cfg.RelayCacheTTL,
+		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout,
+	}, deps.Store)
+	if err != nil {
+		return nil, err
+	}
+	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps)}
+	deps.Registry.MustRegister(cacheCollector{cache})
+	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
+	r.mux.Handle("GET /v1/objects/{digest}", r.object)
+	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
+	r.server = web.NewServer(web.ServerConfig{
+		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
+		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
+	}, r.mux)
+	return r, nil
+}
+
+// Handler returns what the relay serves.
+func (r *Relay) Handler() http.Handler { return r.mux }
+
+// Ready is closed once the relay listens; Addr then returns the address bound.
+func (r *Relay) Ready() <-chan struct{} { return r.server.Ready() }
+
+// Addr returns the address bound, or "" before Ready.
+func (r *Relay) Addr() string { return r.server.Addr() }
+
+// Run serves until ctx ends, then stops gracefully and closes the relay. A stop is no error. It is called once.
+func (r *Relay) Run(ctx context.Context) error {
+	defer r.Close()
+	p := pool.New().WithContext(ctx).WithCancelOnError()
+	p.Go(r.server.Run)
+	p.Go(func(ctx context.Context) error {
+		r.cache.Run(ctx)
+		return nil
+	})
+	return p.Wait()
+}
+
+// Close releases the cache; requests fail from then on. It is for a relay that does not Run.
+func (r *Relay) Close() {
+	r.close.Do(func() {
+		r.cache.Close()
+		r.latest.close()
+	})
+}
