@@ -67,8 +67,8 @@ type Store interface {
 
 // Open opens the store at rawURL and looks whether it is there: ctx bounds that look, not the store's life.
 //
-// dir:///abs/path and dir://rel/path name a folder, which is created when missing. What cannot stand in a URL (%, ?,
-// #) is percent-encoded.
+// dir:///abs/path and dir://rel/path name a folder, which is created when missing. What cannot stand in a URL (space,
+// %, ?, #) is percent-encoded, and a relative path with such begins with ./ (dir://./my%20data).
 //
 // s3://bucket/prefix names a bucket, which must exist, and what all keys begin with. The credentials come from
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or where those are not set from

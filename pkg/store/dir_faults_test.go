@@ -1,0 +1,257 @@
+package store_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+)
+
+// wantMessage fails the test unless err wraps want, if there is one, and its message holds all the parts.
+func wantMessage(t *testing.T, err, want error, parts ...string) {
+	t.Helper()
+	if err == nil || want != nil && !errors.Is(err, want) {
+		t.Errorf("got error %v, want one that wraps %v", err, want)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the message\n\t%v\ndoes not say %q", err, part)
+		}
+	}
+}
+
+func TestDirDamagedRecords(t *testing.T) {
+	good, err := record(2).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := record(1).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, damage := range map[string]func(path string) error{
+		"empty":           func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"cut":             func(path string) error { return os.WriteFile(path, good[:len(good)-1], 0o600) },
+		"zeros":           func(path string) error { return os.WriteFile(path, make([]byte, len(good)), 0o600) },
+		"twice":           func(path string) error { return os.WriteFile(path, append(bytes.Clone(good), good...), 0o600) },
+		"another version": func(path string) error { return os.WriteFile(path, first, 0o600) },
+		"huge":            func(path string) error { return os.WriteFile(path, bytes.Repeat([]byte{' '}, 2<<20), 0o600) },
+		"folder":          func(path string) error { return os.Mkdir(path, 0o700) },
+		"link":            func(path string) error { return os.Symlink("00000000000000000001.json", path) },
+		"pipe":            func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			folder := t.TempDir()
+			st := open(t, "dir://"+folder)
+			commit(t, st, 1, 2, 3)
+			path := filepath.Join(folder, "versions", "prices", "00000000000000000002.json")
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := st.Version(t.Context(), "prices", 2)
+			wantMessage(t, err, store.ErrDamaged, "prices", "version 2", path)
+			recs, err := st.Versions(t.Context(), "prices", 0, 10)
+			wantMessage(t, err, store.ErrDamaged, "prices", "version 2", path)
+			if len(recs) != 1 || recs[0].Version != 3 {
+				t.Errorf("with the error come %d records, want that of version 3", len(recs))
+			}
+			if err := os.Remove(filepath.Join(filepath.Dir(path), "00000000000000000003.json")); err != nil {
+				t.Fatal(err)
+			}
+			_, err = st.Latest(t.Context(), "prices")
+			wantMessage(t, err, store.ErrDamaged, "prices", "version 2", path)
+			wantMessage(t, st.PutVersion(t.Context(), record(2)), store.ErrExists)
+		})
+	}
+}
+
+func TestDirMissingRecord(t *testing.T) {
+	folder := t.TempDir()
+	st := open(t, "dir://"+folder)
+	commit(t, st, 1, 2, 3)
+	if err := os.Remove(filepath.Join(folder, "versions", "prices", "00000000000000000002.json")); err != nil {
+		t.Fatal(err)
+	}
+	recs, err := st.Versions(t.Context(), "prices", 0, 10)
+	wantMessage(t, err, store.ErrDamaged, "prices", "version 2", "version 3")
+	if len(recs) != 1 {
+		t.Errorf("with the error come %d records, want that of version 3", len(recs))
+	}
+	wantMessage(t, st.PutVersion(t.Context(), record(2)), store.ErrExists)
+}
+
+func TestDirLinksDoNotLeadOut(t *testing.T) {
+	for _, name := range []string{"objects", "tmp", "versions", "versions/prices"} {
+		t.Run(name, func(t *testing.T) {
+			outside, folder := t.TempDir(), t.TempDir()
+			full, err := record(1).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(outside, "00000000000000000001.json"), full, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := files(t, outside)
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(outside, filepath.Join(folder, name)); err != nil {
+				t.Fatal(err)
+			}
+			st := open(t, "dir://"+folder)
+			content := "content"
+			putErr := st.PutObject(t.Context(), digestOf(content), int64(len(content)), strings.NewReader(content))
+			versionErr := st.PutVersion(t.Context(), record(1))
+			if putErr == nil && versionErr == nil {
+				t.Error("nothing is refused")
+			}
+			if rec, err := st.Latest(t.Context(), "prices"); err == nil && versionErr != nil {
+				t.Errorf("reads %s from outside", rec.ID())
+			}
+			if after := files(t, outside); len(after) != len(before) {
+				t.Errorf("the folder outside now has %v", after)
+			}
+		})
+	}
+}
+
+func sum(b []byte) dataset.Digest { return sha256.Sum256(b) }
+
+func digestOf(content string) dataset.Digest { return sum([]byte(content)) }
+
+func TestDirObjectThatIsNoFile(t *testing.T) {
+	for what, plant := range map[string]func(path string) error{
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"link":   func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			folder := t.TempDir()
+			st := open(t, "dir://"+folder)
+			d := put(t, st, "content")
+			path := filepath.Join(folder, "objects", d.String()[:2], d.String())
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := plant(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := st.StatObject(t.Context(), d)
+			wantMessage(t, err, store.ErrDamaged, path)
+			_, err = st.OpenObject(t.Context(), d, 0, -1)
+			wantMessage(t, err, store.ErrDamaged, path)
+			err = st.PutObject(t.Context(), d, 7, strings.NewReader("content"))
+			wantMessage(t, err, store.ErrDamaged, path)
+		})
+	}
+}
+
+func TestDirThatCannotBe(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		_, err := store.Open(t.Context(), "dir://"+path)
+		wantMessage(t, err, syscall.ENOTDIR, path)
+	}
+	st := open(t, "dir://"+folder)
+	objects := filepath.Join(folder, "objects")
+	if err := os.WriteFile(objects, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := st.PutObject(t.Context(), digestOf("x"), 1, strings.NewReader("x"))
+	wantMessage(t, err, syscall.ENOTDIR, objects)
+}
+
+// faultVariable tells a child process of a test which fault to live with, and where.
+const faultVariable = "FRESHET_STORE_FAULT"
+
+// inChild runs the test again in a process of its own, which may spoil its user and its limits.
+func inChild(t *testing.T, folder string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), faultVariable+"="+folder)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestDirWithoutPermission(t *testing.T) {
+	folder := os.Getenv(faultVariable)
+	if folder == "" {
+		folder = t.TempDir()
+		// The child is another user if this one is root: let it come as far as the folder.
+		if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, open(t, "dir://"+folder), 1)
+		for _, name := range []string{"", "tmp", "versions", "versions/prices"} {
+			if err := os.Chmod(filepath.Join(folder, name), 0o555); err != nil {
+				t.Fatal(err)
+			}
+		}
+		inChild(t, folder)
+		return
+	}
+	if os.Geteuid() == 0 {
+		if err := syscall.Setuid(65534); err != nil { // nobody
+			t.Fatal(err)
+		}
+	}
+	st := open(t, "dir://"+folder)
+	if rec, err := st.Latest(t.Context(), "prices"); err != nil || rec.Version != 1 {
+		t.Errorf("a reader does not need to write: version %d, %v", rec.Version, err)
+	}
+	user := fmt.Sprintf("id %d", os.Geteuid())
+	err := st.PutObject(t.Context(), digestOf("x"), 1, strings.NewReader("x"))
+	wantMessage(t, err, fs.ErrPermission, filepath.Join(folder, "tmp"), user)
+	wantMessage(t, st.PutVersion(t.Context(), record(2)), fs.ErrPermission, filepath.Join(folder, "tmp"), user)
+	_, err = store.Open(t.Context(), "dir://"+folder+"/deeper/store")
+	wantMessage(t, err, fs.ErrPermission, filepath.Join(folder, "deeper", "store"), user)
+}
+
+func TestDirDiskFull(t *testing.T) {
+	folder := os.Getenv(faultVariable)
+	if folder == "" {
+		inChild(t, t.TempDir())
+		return
+	}
+	st := open(t, "dir://"+folder)
+	put(t, st, "content")
+	// A limit on the size of files fails a write half-way just as a full disk does, and needs no disk of its own.
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1<<20)
+	err := st.PutObject(t.Context(), sum(b), int64(len(b)), bytes.NewReader(b))
+	wantMessage(t, err, syscall.EFBIG, sum(b).String(), filepath.Join(folder, "tmp"))
+	_, err = st.StatObject(t.Context(), sum(b))
+	wantMessage(t, err, store.ErrNotFound)
+	if left := files(t, folder); len(left) != 1 {
+		t.Errorf("%d files are there after a failed upload, want the one of before", len(left))
+	}
+	commit(t, st, 1)
+}
