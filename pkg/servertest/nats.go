@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,16 +21,28 @@ type NATSServer struct {
 	Name string
 	// URL is nats://host:port.
 	URL string
+	// config is the path of the configuration file, fixed the part of it that no option changes.
+	config string
+	fixed  []string
 }
 
 // NATSOption changes how a nats-server is run.
 type NATSOption func(*natsOptions)
 
-type natsOptions struct{ config []string }
+type natsOptions struct {
+	config []string
+	login  nats.Option
+}
 
 // NATSConfig adds lines to the server's configuration file.
 func NATSConfig(lines ...string) NATSOption {
 	return func(o *natsOptions) { o.config = append(o.config, lines...) }
+}
+
+// NATSLogin says as whom to ask whether the server is ready, where its configuration asks for a user. The user must
+// be allowed the JetStream API.
+func NATSLogin(user, password string) NATSOption {
+	return func(o *natsOptions) { o.login = nats.UserInfo(user, password) }
 }
 
 const installNATS = "go install github.com/nats-io/nats-server/v2@latest"
@@ -116,34 +129,45 @@ func clusterConfig(routes []int, self int) []string {
 // configure writes the server's configuration file and sets its process.
 func (s *NATSServer) configure(t testing.TB, path string, port int, extra []string, opts []NATSOption) {
 	t.Helper()
-	var o natsOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
 	dir := t.TempDir()
-	lines := append([]string{
+	s.config = filepath.Join(dir, "nats.conf")
+	s.fixed = append([]string{
 		fmt.Sprintf("listen: %q", loopback(port)),
 		fmt.Sprintf("server_name: %q", s.Name),
 		fmt.Sprintf("jetstream { store_dir: %q, max_memory_store: 64MB, max_file_store: 4GB }", filepath.Join(dir, "jetstream")),
 	}, extra...)
-	config := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(config, []byte(strings.Join(append(lines, o.config...), "\n")+"\n"), 0o600); err != nil {
-		t.Fatalf("write the configuration of nats-server: %v", err)
-	}
 	s.URL = "nats://" + loopback(port)
 	s.Process = newProcess(t, command{
-		name:  "nats-server",
-		path:  path,
-		args:  []string{"-c", config},
-		dir:   dir,
-		ready: askJetStream(s.URL),
+		name: "nats-server",
+		path: path,
+		args: []string{"-c", s.config},
+		dir:  dir,
 	})
+	s.Reconfigure(opts...)
 }
 
-// askJetStream returns a check that the server takes clients and that its JetStream answers.
-func askJetStream(url string) func(context.Context) error {
+// Reconfigure replaces what options set before. It holds from the next start on.
+func (s *NATSServer) Reconfigure(opts ...NATSOption) {
+	s.t.Helper()
+	var o natsOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	lines := slices.Concat(s.fixed, o.config, []string{""})
+	if err := os.WriteFile(s.config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		s.t.Fatalf("write the configuration of nats-server: %v", err)
+	}
+	s.cmd.ready = askJetStream(s.URL, o.login)
+}
+
+// askJetStream returns a check that the server takes clients and that its JetStream answers. login may be nil.
+func askJetStream(url string, login nats.Option) func(context.Context) error {
 	return func(ctx context.Context) error {
-		nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(time.Second))
+		opts := []nats.Option{nats.NoReconnect(), nats.Timeout(time.Second)}
+		if login != nil {
+			opts = append(opts, login)
+		}
+		nc, err := nats.Connect(url, opts...)
 		if err != nil {
 			return err
 		}
