@@ -50,7 +50,7 @@ func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRe
 	if err != nil {
 		return c, fmt.Errorf("read version %s: %w", before.ID(), err)
 	}
-	defer old.Close() //nolint:errcheck // it was only read
+	defer old.Close()
 	oldReader, err := snapshot.NewReader(old, snapshot.Expect(before.Snapshot))
 	if err != nil {
 		return c, fmt.Errorf("read version %s: %w", before.ID(), err)
@@ -59,7 +59,7 @@ func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRe
 	if err != nil {
 		return c, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	newReader, err := snapshot.NewReader(f)
 	if err != nil {
 		return c, err

@@ -79,7 +79,7 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	// After a lost race the object is there already, and the store leaves it alone.
 	if err := p.deps.Store.PutObject(ctx, d.totals.Digest, d.totals.FileBytes, f); err != nil {
 		return err

@@ -50,7 +50,7 @@ func (p *Publisher) sorter(seed uint64, folder *scratch.Folder) *spill.Sorter {
 // write makes the records of sorter the content of d.
 func (p *Publisher) write(ctx context.Context, d *draft, seed uint64, sorter *spill.Sorter) (err error) {
 	path := d.folder.Path("snapshot-" + strconv.FormatUint(seed, 16))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- in a folder of our own
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func fill(ctx context.Context, w *snapshot.Writer, m *meter, sorter *spill.Sorte
 }
 
 // open opens the draft's file.
-func (d *draft) open() (*os.File, error) { return os.Open(d.path) } // #nosec G304 -- in a folder of our own
+func (d *draft) open() (*os.File, error) { return os.Open(d.path) }
 
 // reseed writes the draft's records again, in the order of another seed.
 func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) error {
@@ -106,7 +106,7 @@ func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	r, err := snapshot.NewReader(f)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ type Config struct {
 	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs room for the uncompressed input and
 	// its snapshot, and should not be in memory. It is created if missing.
 	TempDir string
-	// MemoryBytes is how many bytes of records are held before they are spilled: 1 MiB to 2 GiB; 0 means 64 MiB.
+	// MemoryBytes is how many bytes of records are held before they are spilled: 4 MiB to 2 GiB; 0 means 64 MiB.
 	MemoryBytes int64
 	// Source is Input.Source where that is empty.
 	Source string

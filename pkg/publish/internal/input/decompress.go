@@ -26,36 +26,52 @@ func (s *Stream) Close() { s.close() }
 // NewStream looks at how body begins and undoes what it finds.
 func NewStream(body *Body) (*Stream, error) {
 	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), close: func() {}}
-	head, err := s.Peek(6)
-	if err != nil && err != io.EOF {
-		return nil, err
+	err := s.decompress(body)
+	if err == nil {
+		err = s.skipByteOrderMark()
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(s.Reader)
-		if err != nil {
-			return nil, (&unpacked{name: "gzip", body: body}).explain(err)
-		}
-		s.Reader = bufio.NewReaderSize(&unpacked{name: "gzip", r: z, body: body}, 64<<10)
-	case isZstd(head):
-		z, err := zstd.NewReader(s.Reader, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, (&unpacked{name: "zstd", body: body}).explain(err)
-		}
-		s.close = z.Close
-		s.Reader = bufio.NewReaderSize(&unpacked{name: "zstd", r: z, body: body}, 64<<10)
-	case bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte("\xfd7zXZ")), bytes.HasPrefix(head, []byte("PK\x03\x04")):
-		return nil, &Refusal{
-			Line: 1, Problem: "the input is compressed in a way that is not read (bzip2, xz or zip)",
-			Hint: "send it uncompressed or compressed with gzip or zstd",
-		}
-	}
-	if err := s.skipByteOrderMark(); err != nil {
+	if err != nil {
 		s.close()
+		if r, ok := errors.AsType[*Refusal](err); ok {
+			r.Line = 1
+		}
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *Stream) decompress(body *Body) error {
+	head, err := s.Peek(6)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	packed := &unpacked{body: body}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		packed.name = "gzip"
+		z, err := gzip.NewReader(s.Reader)
+		if err != nil {
+			return packed.explain(err)
+		}
+		packed.r = z
+	case isZstd(head):
+		packed.name = "zstd"
+		z, err := zstd.NewReader(s.Reader, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return packed.explain(err)
+		}
+		packed.r, s.close = z, z.Close
+	case bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte("\xfd7zXZ")), bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return &Refusal{
+			Problem: "the input is compressed in a way that is not read (bzip2, xz or zip)",
+			Hint:    "send it uncompressed or compressed with gzip or zstd",
+		}
+	default:
+		return nil
+	}
+	s.Reader = bufio.NewReaderSize(packed, 64<<10)
+	return nil
 }
 
 // isZstd reports whether head begins a zstd frame or a skippable frame (RFC 8878, sections 3.1.1 and 3.1.2).
@@ -76,7 +92,7 @@ func (s *Stream) skipByteOrderMark() error {
 		_, err := s.Discard(3)
 		return err
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
-		return &Refusal{Line: 1, Problem: "the input is UTF-16", Hint: "convert it to UTF-8"}
+		return &Refusal{Problem: "the input is UTF-16", Hint: "convert it to UTF-8"}
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
 
 // Close removes the folder with all that is in it.
 func (f *Folder) Close() error {
-	err := os.RemoveAll(f.path)
+	err := remove(f.path)
 	if unlock := f.lock.Close(); unlock != nil {
 		err = errors.Join(err, unlock)
 	}
@@ -72,6 +72,31 @@ func (f *Folder) Close() error {
 		return fmt.Errorf("remove the temporary folder: %w", err)
 	}
 	return nil
+}
+
+// remove removes a folder, its lock last: whoever dies on the way leaves a folder that Clean can tell to be nobody's.
+func remove(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(ignoreGone(os.Remove(filepath.Join(path, lockName))), ignoreGone(os.Remove(path)))
+}
+
+// ignoreGone drops the error of removing what another process has just removed too.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Clean removes the folders in parent that New made in processes that have ended, and returns their paths. Folders of
@@ -86,7 +111,7 @@ func Clean(parent string) (removed []string, err error) {
 		if gone {
 			removed = append(removed, path)
 		}
-		if e != nil && !errors.Is(e, fs.ErrNotExist) && !errors.Is(e, fs.ErrPermission) {
+		if e != nil && !errors.Is(e, fs.ErrPermission) {
 			err = errors.Join(err, fmt.Errorf("remove the temporary folder of a dead process: %w", e))
 		}
 	}
@@ -94,20 +119,20 @@ func Clean(parent string) (removed []string, err error) {
 }
 
 func clean(path string) (gone bool, err error) {
-	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
-		return false, err
+	if info, err := os.Lstat(path); err != nil || !info.IsDir() || !mine(info) {
+		return false, ignoreGone(err)
 	}
-	lock := flock.New(filepath.Join(path, lockName))
+	// Not creating the lock where there is none keeps this from getting between a folder and its owner's Close.
+	lock := flock.New(filepath.Join(path, lockName), flock.SetFlag(os.O_RDWR))
 	held, err := lock.TryLock()
+	if errors.Is(err, fs.ErrNotExist) {
+		// Made and not locked yet, or all but removed. The first finds out and makes another; if anything is in it,
+		// this fails and does nothing.
+		return os.Remove(path) == nil, nil
+	}
 	if err != nil || !held {
 		return false, err
 	}
-	defer lock.Close() //nolint:errcheck // the file is gone
-	// Under another name first, so that a process which has made the folder and not locked it yet finds it gone instead
-	// of half removed. The name keeps the prefix: if this process dies now, the next Clean finds it.
-	dead := path + "-dead"
-	if err := os.Rename(path, dead); err != nil {
-		return false, err
-	}
-	return true, os.RemoveAll(dead)
+	err = remove(path)
+	return err == nil, errors.Join(err, lock.Close())
 }

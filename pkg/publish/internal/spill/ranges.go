@@ -51,7 +51,6 @@ func (r *ranges) add(hash uint64, spilled []byte) error {
 	f := &r.files[r.of(hash)]
 	if f.f == nil {
 		var err error
-		// #nosec G304 -- the path is in a folder of our own.
 		f.f, err = os.OpenFile(fmt.Sprintf("%s-%02x", r.name, r.of(hash)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fmt.Errorf("spill records: %w", err)

@@ -12,9 +12,10 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Limits of Config.MemoryBytes. Where a record lies in memory is kept in 32 bits.
+// Limits of Config.MemoryBytes: some of the largest records must fit, and where a record lies in memory is kept in 32
+// bits.
 const (
-	MinMemoryBytes = 1 << 20
+	MinMemoryBytes = 4 << 20
 	MaxMemoryBytes = 2 << 30
 )
 
