@@ -64,7 +64,7 @@ func (a *announcement) try(ctx context.Context) error {
 		}
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := a.log.attempt(ctx, requestTimeout)
 	defer cancel()
 	options := []jetstream.PublishOpt{
 		jetstream.WithExpectStream(a.log.cfg.Stream),

@@ -43,7 +43,7 @@ func (l *Log) ensure(ctx context.Context) error {
 	if !l.mend(&cfg) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
 		return refused("update", err)
@@ -52,7 +52,7 @@ func (l *Log) ensure(ctx context.Context) error {
 }
 
 func (l *Log) create(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	cfg := jetstream.StreamConfig{
 		Name:              l.cfg.Stream,
@@ -119,8 +119,12 @@ func check(cfg jetstream.StreamConfig) error {
 // refused makes the server's refusal of a configuration an ErrStream.
 func refused(verb string, err error) error {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.Code < 500 {
+	if errors.As(err, &api) && (api.Code < 500 || api.ErrorCode == replicasNotSupported) {
 		return fmt.Errorf("%w: %s it: %w", ErrStream, verb, err)
 	}
 	return fmt.Errorf("%s it: %w", verb, err)
 }
+
+// replicasNotSupported is JSStreamReplicasNotSupported in the errors.json of nats-server: more than one replica on a
+// server that is in no cluster. Its code, 500, would say that trying again helps.
+const replicasNotSupported jetstream.ErrorCode = 10074

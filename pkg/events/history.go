@@ -159,7 +159,7 @@ func (r *reader) sameStream(ctx context.Context) error {
 // open creates a consumer on the stream that was there when the iteration began. An ordered consumer would do this
 // by itself, but on a stream that was created again it goes on from the old sequence and skips what is before.
 func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
-	create, cancel := context.WithTimeout(ctx, requestTimeout)
+	create, cancel := r.log.attempt(ctx, requestTimeout)
 	defer cancel()
 	consumer, err := r.log.js.CreateConsumer(create, r.log.cfg.Stream, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -193,7 +193,7 @@ func (r *reader) remove(ctx context.Context, consumer jetstream.Consumer) {
 // fetch reads up to size messages and returns how many came. delivered and pending are the consumer's counts, and
 // are moved on.
 func (r *reader) fetch(ctx context.Context, c jetstream.Consumer, size int, delivered, pending *uint64) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	ctx, cancel := r.log.attempt(ctx, fetchTime)
 	batch, err := c.Fetch(size, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(heartbeat))
 	if err != nil {
 		cancel()

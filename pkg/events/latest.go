@@ -94,7 +94,7 @@ func (l *Log) directLast(ctx context.Context, names []string) (messages []*jetst
 	if err != nil {
 		return nil, 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	replies, err := natsext.RequestMany(ctx, l.nc, "$JS.API.DIRECT.GET."+l.cfg.Stream, request)
 	if err != nil {

@@ -52,8 +52,7 @@ type Config struct {
 const (
 	defaultStream = "FRESHET"
 	defaultKeep   = 10_000
-	// requestTimeout bounds one request to the server. A request that its server took to the grave is repeated after
-	// that.
+	// requestTimeout bounds one request to the server.
 	requestTimeout = 2 * time.Second
 )
 
@@ -82,9 +81,25 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	return &Log{nc: nc, js: js, cfg: cfg}, nil
 }
 
+// attempt returns a context for one request. It ends after timeout, and when the connection breaks: a server
+// took the request to its grave then, and waiting for an answer would only delay the next attempt.
+func (l *Log) attempt(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	broken := l.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		defer l.nc.RemoveStatusListener(broken)
+		select {
+		case <-broken:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // info asks the stream's leader what the stream is.
 func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	s, err := l.js.Stream(ctx, l.cfg.Stream)
 	if err != nil {
@@ -108,7 +123,7 @@ type leaderRequest struct {
 // askLeader returns the message, nil if there is none. It asks the stream's leader, where the client would use a
 // direct get, which any replica answers as of some time ago.
 func (l *Log) askLeader(ctx context.Context, what leaderRequest) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	request, err := json.Marshal(what)
 	if err != nil {
@@ -151,15 +166,21 @@ func noStream(err error) bool {
 
 // passing reports whether err may be gone at the next attempt.
 func passing(err error) bool {
+	for _, forGood := range []error{
+		ErrStream, ErrConflict, ErrRecreated, dataset.ErrEvent, dataset.ErrVersionRecord, nats.ErrConnectionClosed, nats.ErrMaxPayload,
+	} {
+		if errors.Is(err, forGood) {
+			return false
+		}
+	}
 	var api *jetstream.APIError
 	switch {
-	case errors.As(err, &api):
-		return api.Code >= 500 // no leader, no quorum, no space
+	case errors.Is(err, errTryAgain):
+		return true
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return true // also what a server answers whose JetStream has not started yet
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, ErrStream),
-		errors.Is(err, ErrConflict), errors.Is(err, ErrRecreated), errors.Is(err, dataset.ErrEvent), errors.Is(err, dataset.ErrVersionRecord):
-		return false
+	case errors.As(err, &api):
+		return api.Code >= 500 // no leader, no quorum, no space
 	}
 	return true
 }

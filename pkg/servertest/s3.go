@@ -47,20 +47,13 @@ func S3(t testing.TB) *S3Server {
 		addr := loopback(ports[0])
 		s.Endpoint = "http://" + addr
 		s.Root = filepath.Join(dir, "buckets")
-		meta := filepath.Join(dir, "meta")
-		for _, folder := range []string{filepath.Join(s.Root, s.Bucket), meta} {
-			if err := os.MkdirAll(folder, 0o755); err != nil {
-				t.Fatalf("make a folder of the S3 server: %v", err)
-			}
+		if err := os.MkdirAll(filepath.Join(s.Root, s.Bucket), 0o755); err != nil {
+			t.Fatalf("make the bucket of the S3 server: %v", err)
 		}
 		s.Process = newProcess(t, command{
-			name: "versitygw",
-			path: path,
-			args: []string{
-				"--port", addr, "--quiet", "posix",
-				// A sidecar folder, because a temporary folder may lie on a file system without extended attributes.
-				"--sidecar", meta, s.Root,
-			},
+			name:  "versitygw",
+			path:  path,
+			args:  append(append([]string{"--port", addr, "--quiet", "posix"}, keepMetadata(t, dir, s.Root)...), s.Root),
 			env:   []string{"ROOT_ACCESS_KEY=" + s3AccessKey, "ROOT_SECRET_KEY=" + s3SecretKey, "VGW_REGION=" + S3Region},
 			dir:   dir,
 			ready: findBucket(t, addr, s.Bucket),
@@ -68,6 +61,22 @@ func S3(t testing.TB) *S3Server {
 		return s.Process
 	})
 	return s
+}
+
+// keepMetadata returns the options that say where the server keeps its metadata. Extended attributes come first: with
+// them a file appears whole with its metadata, as a bucket's object should. With a folder beside the bucket the
+// metadata is there first, so that for a moment a conditional write is refused for a file that no listing shows; that
+// is for temporary folders on file systems without extended attributes.
+func keepMetadata(t testing.TB, dir, root string) []string {
+	t.Helper()
+	if hasAttributes(root) {
+		return nil
+	}
+	meta := filepath.Join(dir, "metadata")
+	if err := os.Mkdir(meta, 0o755); err != nil {
+		t.Fatalf("make a folder of the S3 server: %v", err)
+	}
+	return []string{"--sidecar", meta}
 }
 
 // URL returns the store URL of the prefix, which may be empty, in the server's bucket.

@@ -1,0 +1,195 @@
+package events_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sourcegraph/conc/pool"
+)
+
+func TestAnnounceIsIdempotentAndAscending(t *testing.T) {
+	ctx, _, nc, log := start(t)
+	announce(t, ctx, log, "cities", 1, 1, 3, 3, 2, 1, 4, 3)
+	if got := history(t, ctx, log, "cities"); !slices.Equal(got, []uint64{1, 3, 4}) {
+		t.Errorf("the log has versions %v", got)
+	}
+	m := must(stream(t, ctx, nc).GetLastMsgForSubject(ctx, "freshet.v1.versions.cities"))(t)
+	if id := m.Header.Get(jetstream.MsgIDHeader); id != "cities/4" {
+		t.Errorf("the id is %q", id)
+	}
+	if rec, err := dataset.DecodeEvent(m.Data); err != nil || rec.ID() != "cities/4" {
+		t.Errorf("the event is of %s, %v", rec.ID(), err)
+	}
+}
+
+func TestAnnounceRefusesWhatIsNoVersion(t *testing.T) {
+	ctx, _, _, log := start(t)
+	if err := log.Announce(ctx, dataset.VersionRecord{Dataset: "cities"}); !errors.Is(err, dataset.ErrVersionRecord) {
+		t.Error(err)
+	}
+}
+
+func TestAnnounceFindsAnotherStoresVersion(t *testing.T) {
+	ctx, _, _, log := start(t)
+	announce(t, ctx, log, "cities", 1)
+	other := record("cities", 1)
+	other.Snapshot.Digest = dataset.Digest{9}
+	if err := log.Announce(ctx, other); !errors.Is(err, events.ErrConflict) {
+		t.Error(err)
+	}
+}
+
+func TestAnnounceGoesAfterAnUnreadableEvent(t *testing.T) {
+	ctx, _, nc, log := start(t)
+	announce(t, ctx, log, "cities", 1)
+	must(api(t, nc).Publish(ctx, "freshet.v1.versions.cities", []byte("garbage")))(t)
+	announce(t, ctx, log, "cities", 2)
+	latest, err := log.Latest(ctx, []string{"cities"})
+	if err != nil || latest["cities"].Version != 2 {
+		t.Errorf("Latest is %v, %v", latest["cities"].Version, err)
+	}
+}
+
+// An event whose id is still in the duplicate window, but which the stream has no more.
+func TestAnnounceAgainWhatWasLost(t *testing.T) {
+	for name, lose := range map[string]func(context.Context, jetstream.Stream) error{
+		"deleted": func(ctx context.Context, s jetstream.Stream) error { return s.DeleteMsg(ctx, 2) },
+		"purged":  func(ctx context.Context, s jetstream.Stream) error { return s.Purge(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, _, nc, log := start(t)
+			announce(t, ctx, log, "cities", 1, 2)
+			s := stream(t, ctx, nc)
+			if err := lose(ctx, s); err != nil {
+				t.Fatal(err)
+			}
+			// The premise: the stream takes the event for a duplicate that it has.
+			ack := must(api(t, nc).Publish(ctx, "freshet.v1.versions.cities", nil, jetstream.WithMsgID("cities/2")))(t)
+			if !ack.Duplicate {
+				t.Fatal("the stream forgot the id: this test shows nothing")
+			}
+			announce(t, ctx, log, "cities", 2, 2)
+			got := history(t, ctx, log, "cities")
+			if len(got) == 0 || got[len(got)-1] != 2 || slices.Index(got, 2) != len(got)-1 {
+				t.Errorf("the log has versions %v", got)
+			}
+		})
+	}
+}
+
+func TestAnnounceCreatesADeletedStream(t *testing.T) {
+	ctx, _, nc, log := start(t)
+	announce(t, ctx, log, "cities", 1, 2)
+	if err := api(t, nc).DeleteStream(ctx, "FRESHET"); err != nil {
+		t.Fatal(err)
+	}
+	announce(t, ctx, log, "cities", 3)
+	if got := history(t, ctx, log, "cities"); !slices.Equal(got, []uint64{3}) {
+		t.Errorf("the log has versions %v", got)
+	}
+}
+
+// Invariants: whoever announces what in whatever order, the log is strictly ascending, and ends at the highest.
+func TestConcurrentAnnouncers(t *testing.T) {
+	ctx, s, _, log := start(t)
+	const announcers, versions = 6, 40
+	p := pool.New().WithErrors()
+	for i := range announcers {
+		log := newLog(t, connect(t, s.URL), events.Config{})
+		order := upTo(versions)
+		if i%2 == 1 {
+			rand.Shuffle(versions, func(a, b int) { order[a], order[b] = order[b], order[a] })
+		}
+		p.Go(func() error {
+			for _, v := range order {
+				if err := log.Announce(ctx, record("cities", v)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got := history(t, ctx, log, "cities")
+	for i := 1; i < len(got); i++ {
+		if got[i] <= got[i-1] {
+			t.Fatalf("the log has version %d after %d", got[i], got[i-1])
+		}
+	}
+	if len(got) == 0 || got[len(got)-1] != versions {
+		t.Errorf("the log ends before version %d: %v", versions, got)
+	}
+}
+
+// The server stores the event, and the connection breaks before its acknowledgement arrives.
+func TestAnnounceWhoseAcknowledgementIsLost(t *testing.T) {
+	ctx, s, _, log := start(t)
+	if err := log.Ensure(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var cuts atomic.Int32
+	proxy := newProxy(t, s.URL, func(fromServer []byte) bool {
+		return bytes.Contains(fromServer, []byte(`{"stream":"FRESHET","seq":`)) && cuts.Add(1) <= 3
+	})
+	through := newLog(t, connect(t, proxy), events.Config{})
+	announce(t, ctx, through, "cities", upTo(5)...)
+	if got := history(t, ctx, log, "cities"); !slices.Equal(got, upTo(5)) {
+		t.Errorf("the log has versions %v", got)
+	}
+	if cuts.Load() < 3 {
+		t.Errorf("%d acknowledgements were cut off, want 3: this test shows nothing", cuts.Load())
+	}
+}
+
+// Invariant: what Announce confirmed is in the log, once and in order, through stops and kills of the server.
+func TestAnnounceThroughRestarts(t *testing.T) {
+	ctx, s, _, log := start(t)
+	const versions = 300
+	var announced atomic.Int64
+	p := pool.New().WithErrors()
+	p.Go(func() error {
+		for _, v := range upTo(versions) {
+			if err := log.Announce(ctx, record("cities", v)); err != nil {
+				return err
+			}
+			announced.Store(int64(v))
+		}
+		return nil
+	})
+	for i, end := range []func(){s.Stop, s.Kill, s.Kill} {
+		eventually(t, ctx, "announcements go on", func() bool { return announced.Load() >= int64(60*(i+1)) })
+		end()
+		s.Start()
+	}
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := history(t, ctx, log, "cities"); !slices.Equal(got, upTo(versions)) {
+		t.Errorf("the log has %d versions, want %d in order: %v", len(got), versions, got)
+	}
+}
+
+func TestAnnounceSaysWhatWasWrongLast(t *testing.T) {
+	ctx, _, nc, log := start(t)
+	cfg := jetstream.StreamConfig{Name: "FRESHET", Subjects: []string{"freshet.v1.versions.>"}, MaxMsgSize: 10}
+	must(api(t, nc).CreateStream(ctx, cfg))(t)
+	began := time.Now()
+	err := log.Announce(ctx, record("cities", 1))
+	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("message size exceeds maximum")) {
+		t.Errorf("the error is %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("what no attempt can mend was tried for %v", took)
+	}
+}
