@@ -1,0 +1,87 @@
+package publisher
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// finishWait is how long the rest of a refused body is read before the connection closes, so that the client is
+// reading the answer by then: closing earlier can destroy it on the way.
+const finishWait = time.Second
+
+// body is a request's body with a limit for its size and one for the time between two reads. It remembers why reading
+// failed, because what reads it reports only what it made of that. A Read may still be under way when the request is answered.
+type body struct {
+	r       io.ReadCloser
+	control *http.ResponseController
+	stall   time.Duration
+
+	mu       sync.Mutex // guards what follows, and orders the setting of deadlines
+	bytes    int64
+	err      error
+	finished bool
+}
+
+var errFinished = errors.New("the request is answered")
+
+func newBody(w http.ResponseWriter, r *http.Request, limit int64, stall time.Duration) *body {
+	b := &body{r: http.MaxBytesReader(w, r.Body, limit), control: http.NewResponseController(w), stall: stall}
+	// Without it an answer given early would wait for the Read under way, that is, for the client. An error means that
+	// w is no network connection, as in a test; so below.
+	_ = b.control.EnableFullDuplex()
+	return b
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.finished {
+		b.mu.Unlock()
+		return 0, errFinished
+	}
+	_ = b.control.SetReadDeadline(time.Now().Add(b.stall))
+	b.mu.Unlock()
+
+	n, err := b.r.Read(p)
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes += int64(n)
+	if err != nil && b.err == nil && !b.finished {
+		b.err = err
+		// From here on the server itself reads ahead, to see whether the client hangs up; a deadline would look like that.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// finish lets no further Read begin, makes one that is under way end soon, and reports whether the whole body was read.
+func (b *body) finish() (whole bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.finished = true
+	whole = b.err == io.EOF
+	if !whole {
+		_ = b.control.SetReadDeadline(time.Now().Add(finishWait))
+	}
+	return whole
+}
+
+// failure returns why the body could not be read, or nil if that was not the trouble.
+func (b *body) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == io.EOF {
+		return nil
+	}
+	return b.err
+}
+
+// read returns the number of bytes read.
+func (b *body) read() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes
+}

@@ -1,0 +1,42 @@
+// Command freshet-publisher runs a publisher. Its settings come from the environment; --help lists them.
+//
+// Exit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"freshet.dev/services/internal/program"
+	"freshet.dev/services/publisher"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	var cfg publisher.Config
+	os.Exit(program.Program{
+		Name:    "freshet-publisher",
+		Summary: "takes records over HTTP and publishes them as versions of datasets.",
+		Config:  &cfg,
+		Level:   func() slog.Level { return cfg.LogLevel },
+		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, cfg publisher.Config, log *slog.Logger) (err error) {
+	deps, err := publisher.Open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, deps.Close()) }()
+	p, err := publisher.New(cfg, deps)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}

@@ -1,0 +1,55 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/internal/settings"
+)
+
+// Config configures a publisher. Its fields are read from the environment by package settings.
+type Config struct {
+	Listen    string        `split_words:"true" default:":8480" desc:"address to listen on, host:port; port 0 takes any free one"`
+	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
+	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the publisher stops"`
+
+	StoreURL     settings.URL `split_words:"true" desc:"the store: dir:///path or s3://bucket/prefix; required"`
+	NatsURL      settings.URL `split_words:"true" desc:"NATS with JetStream, for the event log: nats://host:port, several with commas between them; required"`
+	NatsReplicas int          `split_words:"true" default:"0" desc:"on how many NATS servers the event log lies; 0: 1 for a new one, as it is for an existing one"`
+	RedisURL     settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it there is no catalog"`
+
+	TempDir     string         `split_words:"true" desc:"folder for temporary files, with room for the uncompressed input of every publish; the system's if not set"`
+	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish before they go to temporary files"`
+	Workers     int            `split_words:"true" default:"0" desc:"goroutines of one publish that parse and compress; 0: one for each processor, at most 4"`
+	Source      string         `split_words:"true" desc:"who publishes, kept with versions that do not say it themselves"`
+
+	Publishes int            `split_words:"true" default:"2" desc:"how many publishes may be in progress; more are told to come again"`
+	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
+	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before it is given up"`
+}
+
+// Validate says everything that is wrong with c, by variable.
+func (c *Config) Validate() error {
+	errs := []error{
+		settings.CheckListen(c.Listen),
+		settings.CheckURL("FRESHET_STORE_URL", c.StoreURL, "dir", "s3"),
+		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
+		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
+		settings.CheckAtLeast("FRESHET_NATS_REPLICAS", c.NatsReplicas, 0),
+		settings.CheckAtLeast("FRESHET_MEMORY_BYTES", c.MemoryBytes, 1<<20),
+		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
+		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
+		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),
+		settings.CheckAtLeast("FRESHET_BODY_STALL", c.BodyStall, time.Second),
+	}
+	if c.RedisURL != "" {
+		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
+	}
+	if len(c.Source) > dataset.MaxSourceBytes {
+		errs = append(errs, fmt.Errorf("%w: FRESHET_SOURCE has %d bytes: the most is %d", settings.ErrSettings, len(c.Source), dataset.MaxSourceBytes))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,144 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+	"github.com/sourcegraph/conc/pool"
+)
+
+const (
+	defaultLimit = 20
+	maxLimit     = 1000
+	// latestReads is how many newest versions are looked up at a time for the list of datasets.
+	latestReads = 8
+)
+
+// VersionList is a page of a dataset's versions, newest first.
+type VersionList struct {
+	Dataset  string                  `json:"dataset"`
+	Versions []dataset.VersionRecord `json:"versions"`
+	// NextBefore is the parameter before of the next page; absent on the last.
+	NextBefore uint64 `json:"next_before,omitempty"`
+}
+
+// versions answers GET /v1/datasets/{name}/versions.
+func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
+	name, err := datasetName(r)
+	if err != nil {
+		return err
+	}
+	limit, err := number(r, "limit", defaultLimit)
+	if err != nil {
+		return err
+	}
+	if limit == 0 || limit > maxLimit {
+		return web.Refuse(http.StatusBadRequest, "bad-parameter", "limit is %d; want 1 to %d", limit, maxLimit)
+	}
+	before, err := number(r, "before", 0)
+	if err != nil {
+		return err
+	}
+	records, err := p.deps.Store.Versions(r.Context(), name, before, int(limit))
+	if err != nil {
+		return storeProblem(name, err)
+	}
+	if len(records) == 0 && before == 0 {
+		return storeProblem(name, store.ErrNotFound)
+	}
+	list := VersionList{Dataset: name, Versions: records}
+	if list.Versions == nil {
+		list.Versions = []dataset.VersionRecord{} // [] and not null
+	}
+	if n := len(records); n == int(limit) && records[n-1].Version > 1 {
+		list.NextBefore = records[n-1].Version
+	}
+	return web.WriteJSON(w, http.StatusOK, list)
+}
+
+// version answers GET /v1/datasets/{name}/versions/{version}.
+func (p *Publisher) version(w http.ResponseWriter, r *http.Request) error {
+	name, err := datasetName(r)
+	if err != nil {
+		return err
+	}
+	version, err := strconv.ParseUint(r.PathValue("version"), 10, 64)
+	if err != nil || version == 0 {
+		return web.Refuse(http.StatusBadRequest, "bad-version", "%.40q is no version: want 1 or more", r.PathValue("version"))
+	}
+	rec, err := p.deps.Store.Version(r.Context(), name, version)
+	if errors.Is(err, store.ErrNotFound) {
+		return web.Refuse(http.StatusNotFound, "unknown-version", "dataset %s has no version %d", name, version).With("dataset", name)
+	}
+	if err != nil {
+		return storeProblem(name, err)
+	}
+	return web.WriteJSON(w, http.StatusOK, rec)
+}
+
+// Dataset is a dataset in the list of all.
+type Dataset struct {
+	Dataset string                `json:"dataset"`
+	Latest  dataset.VersionRecord `json:"latest"`
+}
+
+// datasets answers GET /v1/datasets.
+func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
+	names, err := p.deps.Store.Datasets(r.Context())
+	if err != nil {
+		return web.Unavailable("store-unavailable", 2, err, "the store did not answer; the publisher's log says why")
+	}
+	list := make([]Dataset, len(names))
+	reads := pool.New().WithContext(r.Context()).WithMaxGoroutines(latestReads).WithCancelOnError().WithFirstError()
+	for i, name := range names {
+		reads.Go(func(ctx context.Context) error {
+			rec, err := p.deps.Store.Latest(ctx, name)
+			if err != nil {
+				return storeProblem(name, err)
+			}
+			list[i] = Dataset{Dataset: name, Latest: rec}
+			return nil
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]any{"datasets": list})
+}
+
+func datasetName(r *http.Request) (string, error) {
+	name := r.PathValue("name")
+	if err := dataset.CheckName(name); err != nil {
+		return "", web.Refuse(http.StatusBadRequest, "bad-dataset-name", "%v", err)
+	}
+	return name, nil
+}
+
+// number returns the query's parameter, or what is given if it is absent.
+func number(r *http.Request, parameter string, absent uint64) (uint64, error) {
+	text := r.URL.Query().Get(parameter)
+	if text == "" {
+		return absent, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, web.Refuse(http.StatusBadRequest, "bad-parameter", "%s is %.40q; want a whole number", parameter, text)
+	}
+	return n, nil
+}
+
+func storeProblem(name string, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
+	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrDamaged):
+		return err
+	default:
+		return web.Unavailable("store-unavailable", 2, err, "the store did not answer for dataset %s; the publisher's log says why", name).With("dataset", name)
+	}
+}

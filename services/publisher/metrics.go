@@ -1,0 +1,77 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/internal/web"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts publishes. Only datasets that exist become labels, so that clients cannot make any number of them.
+type metrics struct {
+	publishes *prometheus.CounterVec
+	failures  *prometheus.CounterVec
+	bytes     *prometheus.CounterVec
+	seconds   prometheus.Histogram
+	version   *prometheus.GaugeVec
+	records   *prometheus.GaugeVec
+	created   *prometheus.GaugeVec
+	pending   *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	perDataset := []string{"dataset"}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_publisher_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "freshet_publisher_" + name, Help: help}, perDataset)
+	}
+	m := &metrics{
+		publishes: counter("publishes_total", "Publishes that succeeded, by whether they created a version.", "dataset", "created"),
+		failures:  counter("publish_failures_total", "Publishes that failed, by the problem that was answered.", "problem"),
+		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
+		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; the next completes them.", "dataset"),
+		version:   gauge("version", "Newest version published here."),
+		records:   gauge("records", "Records of the newest version published here."),
+		created:   gauge("version_created_timestamp_seconds", "When the newest version published here was committed."),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "freshet_publisher_publish_seconds", Help: "Time that a publish that succeeded took, from the request's header on.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
+		}),
+	}
+	reg.MustRegister(m.publishes, m.failures, m.bytes, m.pending, m.version, m.records, m.created, m.seconds)
+	return m
+}
+
+func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
+	name := r.Record.Dataset
+	created := "false"
+	if r.Created {
+		created = "true"
+	}
+	m.publishes.WithLabelValues(name, created).Inc()
+	m.bytes.WithLabelValues(name).Add(float64(bytes))
+	m.seconds.Observe(took.Seconds())
+	m.version.WithLabelValues(name).Set(float64(r.Record.Version))
+	m.records.WithLabelValues(name).Set(float64(r.Record.State.Records))
+	m.created.WithLabelValues(name).Set(float64(r.Record.Created.UnixMilli()) / 1000)
+	if len(r.Warnings) > 0 {
+		m.pending.WithLabelValues(name).Inc()
+	}
+}
+
+func (m *metrics) fail(err error) {
+	kind := "internal"
+	var p *web.Problem
+	switch {
+	case errors.As(err, &p):
+		kind = p.Kind
+	case errors.Is(err, context.Canceled):
+		kind = "client-gone"
+	}
+	m.failures.WithLabelValues(kind).Inc()
+}

@@ -1,0 +1,238 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+)
+
+const (
+	// turnWait is how long a publish waits for one of those in progress to end before it is told to come again.
+	turnWait = time.Second
+	// answerWait is how long a client may take to receive the answer, whenever that is: a publish may take hours.
+	answerWait = 30 * time.Second
+)
+
+// Publication is the answer to a publish.
+type Publication struct {
+	// Created is false if the newest version had the body's content already; then there is no new one.
+	Created bool `json:"created"`
+	// Record is the version with the body's content.
+	Record dataset.VersionRecord `json:"version_record"`
+	// Announced and Indexed say whether the event log and the catalog have the version.
+	Announced bool `json:"announced"`
+	Indexed   bool `json:"indexed"`
+	// Warnings say what went wrong after the commit.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// publish answers POST /v1/datasets/{name}/versions.
+func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	start := time.Now()
+	body := newBody(w, r, int64(p.cfg.BodyBytes), p.cfg.BodyStall)
+	result, err := p.take(r, name, body)
+	whole := body.finish()
+	// An error means that w is no network connection, as in a test.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
+	if err != nil {
+		if !whole {
+			w.Header().Set("Connection", "close") // the rest of the body is not waited for
+		}
+		err = p.problem(r, name, body, err)
+		p.metrics.fail(err)
+		return err
+	}
+	p.metrics.published(result, body.read(), time.Since(start))
+	p.log(r.Context(), result, time.Since(start))
+	status := http.StatusOK
+	if result.Created {
+		status = http.StatusCreated
+		w.Header().Set("Location", "/v1/datasets/"+name+"/versions/"+strconv.FormatUint(result.Record.Version, 10))
+	}
+	return web.WriteJSON(w, status, Publication{
+		Created: result.Created, Record: result.Record,
+		Announced: result.Announced, Indexed: result.Indexed, Warnings: result.Warnings,
+	})
+}
+
+// take publishes the body, once all that can be said without it is right and there is a turn.
+func (p *Publisher) take(r *http.Request, name string, body *body) (publish.Result, error) {
+	in, err := input(r)
+	if err != nil {
+		return publish.Result{}, err
+	}
+	in.Body = body
+	if err := publish.CheckInput(name, in); err != nil {
+		return publish.Result{}, err
+	}
+	if r.ContentLength > int64(p.cfg.BodyBytes) {
+		return publish.Result{}, &http.MaxBytesError{Limit: int64(p.cfg.BodyBytes)}
+	}
+	wait, cancel := context.WithTimeout(r.Context(), turnWait)
+	defer cancel()
+	select {
+	case p.turns <- struct{}{}:
+	case <-wait.Done():
+		return publish.Result{}, web.Unavailable("busy", 5, nil, "%d publishes are in progress, as many as FRESHET_PUBLISHES allows; try again", cap(p.turns))
+	}
+	defer func() { <-p.turns }()
+	return p.publisher.Publish(r.Context(), name, in)
+}
+
+// The headers of a publish that HTTP does not define.
+const (
+	sourceHeader = "Freshet-Source"
+	labelHeader  = "Freshet-Label"
+)
+
+// input returns what the request says of its body.
+func input(r *http.Request) (in publish.Input, err error) {
+	query := r.URL.Query()
+	for name := range query {
+		if !slices.Contains([]string{"key", "label", "source"}, name) {
+			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "there is no parameter %.40q; use key, label and source", name)
+		}
+	}
+	in.Key = query.Get("key")
+	in.Source = r.Header.Get(sourceHeader)
+	if in.Source == "" {
+		in.Source = query.Get("source")
+	}
+	for _, label := range slices.Concat(query["label"], r.Header.Values(labelHeader)) {
+		name, value, ok := strings.Cut(label, "=")
+		if !ok || name == "" {
+			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "the label %.80q is not name=value", label)
+		}
+		if _, twice := in.Labels[name]; twice {
+			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "the label %.80q comes twice", name)
+		}
+		if in.Labels == nil {
+			in.Labels = make(map[string]string)
+		}
+		in.Labels[name] = value
+	}
+	if in.Format, err = format(r.Header.Get("Content-Type")); err != nil {
+		return in, err
+	}
+	// Compression is told by the content itself; the header must not promise what that cannot be.
+	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
+	case "", "identity", "gzip", "x-gzip", "zstd":
+		return in, nil
+	default:
+		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", "a body in Content-Encoding %.40q is not taken; use gzip, zstd or none", encoding)
+		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
+		return in, p
+	}
+}
+
+// acceptPost is what the header of that name says (https://www.w3.org/TR/ldp/#header-accept-post).
+const acceptPost = "application/x-ndjson, application/json, text/csv"
+
+// format returns the format that a Content-Type names.
+func format(contentType string) (publish.Format, error) {
+	refuse := func(what string) error {
+		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-type",
+			"a body of %s is not taken; set Content-Type to application/x-ndjson for one JSON object a line, application/json for an array of objects, or text/csv with a header line", what)
+		p.Header = http.Header{"Accept-Post": {acceptPost}}
+		return p
+	}
+	if contentType == "" {
+		return publish.FormatAuto, nil
+	}
+	kind, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return 0, refuse("type " + strconv.Quote(contentType[:min(len(contentType), 80)]))
+	}
+	if charset := strings.ToLower(parameters["charset"]); charset != "" && charset != "utf-8" && charset != "us-ascii" {
+		return 0, refuse("charset " + strconv.Quote(charset[:min(len(charset), 40)]))
+	}
+	switch kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json-lines":
+		return publish.FormatNDJSON, nil
+	case "application/json":
+		return publish.FormatJSON, nil
+	case "text/csv":
+		return publish.FormatCSV, nil
+	case "application/octet-stream", "application/gzip", "application/zstd":
+		return publish.FormatAuto, nil
+	}
+	return 0, refuse("type " + strconv.Quote(kind[:min(len(kind), 80)]))
+}
+
+// problem turns the failure of a publish into what the client is told. What came of reading the body goes first: any
+// other error may follow from it.
+func (p *Publisher) problem(r *http.Request, name string, body *body, err error) error {
+	if failed := body.failure(); failed != nil {
+		err = failed
+	}
+	var (
+		problem  *web.Problem
+		refused  *publish.InputError
+		tooLarge *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &tooLarge):
+		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the body is over %d bytes, what FRESHET_BODY_BYTES allows; send it compressed", tooLarge.Limit).With("dataset", name)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return web.Refuse(http.StatusRequestTimeout, "body-stalled", "the body sent nothing for %v; nothing was published", p.cfg.BodyStall).With("dataset", name)
+	case r.Context().Err() != nil:
+		return err // the client has left, or the publisher stops
+	case body.failure() != nil:
+		return web.Refuse(http.StatusBadRequest, "body-cut-short", "the body could not be read to its end: %v; nothing was published", err).With("dataset", name)
+	case errors.As(err, &refused):
+		return inputProblem(refused)
+	case errors.Is(err, publish.ErrConflict):
+		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrUnusable):
+		return err // trying again does not help: 500
+	case errors.Is(err, syscall.ENOSPC):
+		problem = web.Refuse(http.StatusInsufficientStorage, "no-space", "there is no space left for temporary files or in the store; nothing was published").With("dataset", name)
+		problem.Cause = err
+		return problem
+	default:
+		return web.Unavailable("store-unavailable", 5, err, "the store or the temporary folder failed; nothing was published; the publisher's log says why").With("dataset", name)
+	}
+}
+
+func inputProblem(e *publish.InputError) *web.Problem {
+	p := web.Refuse(http.StatusBadRequest, "bad-input", "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
+	if e.Line > 0 {
+		p.With("line", e.Line)
+	}
+	if e.Key != "" {
+		p.With("key", e.Key)
+	}
+	if e.Hint != "" {
+		p.With("hint", e.Hint)
+	}
+	return p
+}
+
+// log tells operators of the version; the client is told by the answer.
+func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Duration) {
+	rec := result.Record
+	attrs := []any{
+		"dataset", rec.Dataset, "version", rec.Version, "created", result.Created, "records", rec.State.Records,
+		"changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
+	}
+	if len(result.Warnings) > 0 {
+		p.deps.Log.WarnContext(ctx, "published, with warnings", append(attrs, "warnings", result.Warnings)...)
+		return
+	}
+	p.deps.Log.InfoContext(ctx, "published", attrs...)
+}

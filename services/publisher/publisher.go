@@ -1,0 +1,83 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/internal/web"
+	"github.com/sourcegraph/conc/pool"
+)
+
+// Publisher is the service.
+type Publisher struct {
+	cfg       Config
+	deps      Deps
+	publisher *publish.Publisher
+	turns     chan struct{} // one for each publish in progress
+	metrics   *metrics
+	mux       *web.Mux
+	server    *web.Server
+}
+
+// New returns a publisher. It starts nothing, but makes the folder for temporary files and clears it of what dead
+// publishers left.
+func New(cfg Config, deps Deps) (*Publisher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Store == nil || deps.Log == nil || deps.Registry == nil {
+		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
+	}
+	lib, err := publish.New(publish.Config{
+		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), Workers: cfg.Workers, Source: cfg.Source, Log: deps.Log,
+	}, publish.Deps{Store: deps.Store, Events: deps.Events, Catalog: deps.Catalog})
+	if err != nil {
+		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
+	}
+	p := &Publisher{
+		cfg: cfg, deps: deps, publisher: lib, turns: make(chan struct{}, cfg.Publishes), metrics: newMetrics(deps.Registry),
+	}
+	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
+	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
+	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
+	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
+	p.mux.Handle("GET /v1/datasets", p.datasets)
+	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, p.mux)
+	return p, nil
+}
+
+// Handler returns what the publisher serves.
+func (p *Publisher) Handler() http.Handler { return p.mux }
+
+// Ready is closed once the publisher listens; Addr then returns the address bound.
+func (p *Publisher) Ready() <-chan struct{} { return p.server.Ready() }
+
+// Addr returns the address bound, or "" before Ready.
+func (p *Publisher) Addr() string { return p.server.Addr() }
+
+// Run serves until ctx ends, then stops gracefully: a publish that does not finish in the grace time publishes nothing. A
+// stop is no error. It is called once.
+func (p *Publisher) Run(ctx context.Context) error {
+	running := pool.New().WithContext(ctx).WithCancelOnError()
+	running.Go(p.server.Run)
+	running.Go(p.ensureEventLog)
+	return running.Wait()
+}
+
+// ensureEventLog creates the event log before the first version needs it, so that instances find it. That it cannot
+// be the log, or cannot be had yet, keeps nobody from committing versions.
+func (p *Publisher) ensureEventLog(ctx context.Context) error {
+	log, ok := p.deps.Events.(interface {
+		Ensure(ctx context.Context) error
+	})
+	if !ok {
+		return nil
+	}
+	if err := log.Ensure(ctx); err != nil && ctx.Err() == nil {
+		p.deps.Log.ErrorContext(ctx, "versions will be committed but not announced", "error", err.Error())
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package publisher_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/servertest"
+	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/publisher"
+)
+
+// The publisher as its command runs it, with real servers: they learn of a version, and of one that was committed
+// while they were down.
+func TestRunWithRealServers(t *testing.T) {
+	redis, nats := servertest.Redis(t), servertest.NATS(t)
+	cfg := config(t)
+	cfg.StoreURL = settings.URL("dir://" + t.TempDir())
+	cfg.NatsURL, cfg.RedisURL = settings.URL(nats.URL), settings.URL(redis.URL)
+	deps, err := publisher.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := publisher.New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	<-p.Ready()
+	client := &http.Client{}
+	post := func(body string) publisher.Publication {
+		t.Helper()
+		res, err := client.Post("http://"+p.Addr()+versions+"?key=id", "application/x-ndjson", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode/100 != 2 {
+			t.Fatalf("%d %s, %v", res.StatusCode, b, err)
+		}
+		var got publisher.Publication
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+
+	if got := post(ndjson); !got.Created || !got.Announced || !got.Indexed || len(got.Warnings) != 0 {
+		t.Errorf("%+v", got)
+	}
+	nats.Kill()
+	redis.Kill()
+	if got := post(`{"id":"a"}`); !got.Created || got.Announced || got.Indexed || len(got.Warnings) != 2 {
+		t.Errorf("with both down: %+v", got)
+	}
+	nats.Restart()
+	redis.Restart()
+	got := post(`{"id":"a"}`)
+	for range 20 { // the connection to NATS comes back by itself, each attempt to announce takes up to 5 s
+		if got.Announced && got.Indexed {
+			break
+		}
+		got = post(`{"id":"a"}`)
+	}
+	if got.Created || !got.Announced || !got.Indexed || got.Record.Version != 2 {
+		t.Errorf("with both back: %+v", got)
+	}
+
+	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	log, err := events.NewLog(nc, events.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if latest, err := log.Latest(t.Context(), []string{"prices"}); err != nil || latest["prices"].Version != 2 {
+		t.Errorf("the event log has %+v, %v", latest, err)
+	}
+	rdb, err := catalog.Connect(redis.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	if rec, err := catalog.New(rdb).Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
+		t.Errorf("the catalog has %+v, %v", rec, err)
+	}
+
+	client.CloseIdleConnections()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("a stop is an error: %v", err)
+	}
+	if err := deps.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenRefusesABadStore(t *testing.T) {
+	cfg := config(t)
+	cfg.StoreURL = "s3://bucket?endpoint=ftp://x&secret=hunter2"
+	if _, err := publisher.Open(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "FRESHET_STORE_URL") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -1,0 +1,141 @@
+package publisher_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/services/publisher"
+)
+
+// These tests need real connections: how a request ends is their subject.
+
+// dial begins a publish whose body is sent by the test, chunk by chunk.
+func dial(t *testing.T, h http.Handler) (conn net.Conn, answer *bufio.Reader) {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST %s?key=id HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", versions)
+	return conn, bufio.NewReader(conn)
+}
+
+func chunk(conn net.Conn, text string) { fmt.Fprintf(conn, "%x\r\n%s\r\n", len(text), text) }
+
+// A client that sends a bad line and then nothing more is answered at once, not when it goes on.
+func TestARefusalDoesNotWaitForTheRestOfTheBody(t *testing.T) {
+	h := newPublisher(t, openStore(t), nil).Handler()
+	conn, answer := dial(t, h)
+	chunk(conn, strings.Repeat("not json\n", 100_000))
+	start := time.Now()
+	res, err := http.ReadResponse(answer, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); res.StatusCode != 400 || !strings.Contains(string(b), `"line":1`) || err != nil {
+		t.Errorf("%d %s, %v", res.StatusCode, b, err)
+	}
+	if took := time.Since(start); took > 8*time.Second { // the stall time is 10 s
+		t.Errorf("the answer took %v", took)
+	}
+	if _, err := answer.ReadByte(); err != io.EOF {
+		t.Errorf("the connection goes on, with %v", err)
+	}
+}
+
+func TestABodyThatStalls(t *testing.T) {
+	h := newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.BodyStall = time.Second }).Handler()
+	conn, answer := dial(t, h)
+	chunk(conn, ndjson)
+	res, err := http.ReadResponse(answer, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(b), "body-stalled") {
+		t.Errorf("%d %s", res.StatusCode, b)
+	}
+}
+
+// A client that hangs up half-way publishes nothing, not even what it had sent.
+func TestAClientThatHangsUp(t *testing.T) {
+	s := openStore(t)
+	done := make(chan struct{})
+	h := newPublisher(t, s, nil).Handler()
+	conn, _ := dial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
+		h.ServeHTTP(w, r)
+	}))
+	chunk(conn, ndjson)
+	conn.Close()
+	<-done
+	if names, err := s.Datasets(t.Context()); err != nil || len(names) != 0 {
+		t.Errorf("something was published: %v, %v", names, err)
+	}
+}
+
+// While as many publishes as allowed are in progress, another is told to come again; and the connection of a publish that ended well goes on.
+func TestTooManyPublishes(t *testing.T) {
+	h := newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.Publishes = 1 }).Handler()
+	conn, answer := dial(t, h)
+	chunk(conn, ndjson)
+	busy := false
+	for !busy { // until the first has the turn
+		rec := send(h, "POST", "/v1/datasets/other/versions?key=id", ndjson)
+		busy = rec.Code == http.StatusServiceUnavailable
+		if busy && (rec.Header().Get("Retry-After") == "" || !strings.Contains(rec.Body.String(), "problems/busy")) {
+			t.Errorf("%v %s", rec.Header(), rec.Body)
+		}
+	}
+	io.WriteString(conn, "0\r\n\r\n")
+	for range 2 {
+		res, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if res.StatusCode != 201 && res.StatusCode != 200 {
+			t.Errorf("%d", res.StatusCode)
+		}
+		fmt.Fprintf(conn, "GET /v1/datasets HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+}
+
+// A publish that takes longer than the server's write timeout is answered all the same.
+func TestLongPublish(t *testing.T) {
+	s := &slow{broken: broken{Store: openStore(t)}, wait: 1500 * time.Millisecond}
+	srv := httptest.NewUnstartedServer(newPublisher(t, s, nil).Handler())
+	srv.Config.WriteTimeout = time.Second
+	srv.Start()
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "POST", srv.URL+versions+"?key=id", strings.NewReader(ndjson))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); res.StatusCode != 201 || err != nil {
+		t.Errorf("%d %s, %v", res.StatusCode, b, err)
+	}
+}
