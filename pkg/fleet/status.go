@@ -48,6 +48,9 @@ type DatasetStatus struct {
 	From  Origin `json:"from,omitempty"`
 	// Error is why the last refresh failed, empty if it did not.
 	Error string `json:"error,omitempty"`
+	// Warning is what stops neither serving nor refreshing but wants looking after, such as a cache folder that cannot be
+	// written; empty if nothing does.
+	Warning string `json:"warning,omitempty"`
 	// Since is when the dataset came into its state.
 	Since    time.Time `json:"since"`
 	LastPull Pull      `json:"last_pull,omitzero"`

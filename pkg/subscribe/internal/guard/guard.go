@@ -25,6 +25,13 @@ func Try(f func() error) error {
 	return err
 }
 
+// Recovered returns the error of the panic whose recover() returned value. It is for code that is too hot for Try; call it in the
+// deferred function itself.
+func Recovered(value any) error {
+	r := panics.NewRecovered(1, value)
+	return &Panic{&r}
+}
+
 // Error is one line: an error goes into reports and statuses, a stack does not fit there.
 func (p *Panic) Error() string {
 	return fmt.Sprintf("panic: %v (at %s)", p.recovered.Value, p.where())

@@ -36,6 +36,14 @@ func TestPanicSaysWhatAndWhere(t *testing.T) {
 			t.Errorf("the stack of %v is %q", err, s)
 		}
 	}
+	err := func() (err error) {
+		defer func() { err = Recovered(recover()) }()
+		explode("by hand")
+		return nil
+	}()
+	if !strings.HasPrefix(err.Error(), "panic: by hand (at ") || !strings.Contains(err.Error(), "guard.explode") {
+		t.Errorf("Recovered says %v", err)
+	}
 	if err := Try(func() error { explode(io.EOF); return nil }); !errors.Is(err, io.EOF) {
 		t.Errorf("%v does not wrap what was panicked with", err)
 	}

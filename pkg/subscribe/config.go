@@ -1,0 +1,169 @@
+package subscribe
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
+)
+
+// ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
+var ErrConfig = errors.New("unusable subscribe configuration")
+
+// Defaults of the fields of a [Config] that are zero.
+const (
+	DefaultLanes        = 4
+	DefaultStallTimeout = 30 * time.Second
+	DefaultRetryInitial = 200 * time.Millisecond
+	DefaultRetryMax     = 30 * time.Second
+)
+
+// Config says what to subscribe to and how.
+type Config struct {
+	// NATS is the URL of the NATS servers that carry the event log, several separated by commas. Required.
+	NATS string
+	// NATSOptions are further options of the connection, such as credentials.
+	NATSOptions []nats.Option
+	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
+	Stream string
+	// Relays are the base URLs of the relays, the preferred first. At least one.
+	Relays []string
+	// Datasets are the names of the datasets. At least one.
+	Datasets []string
+
+	// CacheDir is a folder of this instance's own, in which the last good version of each dataset is kept for the next start. It
+	// is created when missing, and needs room for two versions. Empty means none: then a restarted instance serves nothing
+	// until a relay answers.
+	CacheDir string
+	// Instance is this instance's name in the fleet; empty means "<host>-<pid>".
+	Instance string
+
+	// Lanes is how many datasets are refreshed at a time; zero means DefaultLanes, and never more than there are datasets.
+	Lanes int
+	// Workers is how many goroutines decode and index in each of these refreshes; zero means GOMAXPROCS, at most 4.
+	Workers int
+	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again. There is no limit
+	// for a whole refresh. Zero means DefaultStallTimeout.
+	StallTimeout time.Duration
+	// RetryInitial and RetryMax: what failed is tried again after RetryInitial, then after twice as long each time up to RetryMax,
+	// each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
+	RetryInitial, RetryMax time.Duration
+
+	// Log is where to say what happens; nil means nowhere.
+	Log *slog.Logger
+	// Observer is told what happens, for metrics.
+	Observer Observer
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Lanes == 0 {
+		c.Lanes = DefaultLanes
+	}
+	c.Lanes = min(c.Lanes, len(c.Datasets))
+	if c.StallTimeout == 0 {
+		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.RetryMax == 0 {
+		c.RetryMax = max(DefaultRetryMax, c.RetryInitial)
+	}
+	if c.RetryInitial == 0 {
+		c.RetryInitial = min(DefaultRetryInitial, c.RetryMax)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("%w: Instance is empty, and the host's name cannot be had: %w", ErrConfig, err)
+		}
+		c.Instance = host + "-" + strconv.Itoa(os.Getpid())
+	}
+	c.Datasets = slices.Clone(c.Datasets)
+	return c, nil
+}
+
+// Check says why c cannot be used; nil means that it can. It looks at no server and no folder.
+func (c Config) Check() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
+	}
+	if err := checkNATS(c.NATS); err != nil {
+		return bad("NATS %w", err)
+	}
+	if len(c.Datasets) == 0 {
+		return bad("Datasets is empty; name at least one")
+	}
+	for i, name := range c.Datasets {
+		if err := dataset.CheckName(name); err != nil {
+			return bad("Datasets[%d]: %w", i, err)
+		}
+		if slices.Contains(c.Datasets[:i], name) {
+			return bad("Datasets[%d]: %s is named twice", i, name)
+		}
+	}
+	for _, f := range []struct {
+		field string
+		value int64
+	}{
+		{"Lanes", int64(c.Lanes)},
+		{"Workers", int64(c.Workers)},
+		{"StallTimeout", int64(c.StallTimeout)},
+		{"RetryInitial", int64(c.RetryInitial)},
+		{"RetryMax", int64(c.RetryMax)},
+	} {
+		if f.value < 0 {
+			return bad("%s must not be negative", f.field)
+		}
+	}
+	if c.RetryMax != 0 && c.RetryMax < c.RetryInitial {
+		return bad("RetryMax is %s, below RetryInitial, which is %s", c.RetryMax, c.RetryInitial)
+	}
+	if err := c.pull().Check(); err != nil {
+		return bad("%w", err) // its message names Relays
+	}
+	return nil
+}
+
+// pull returns the configuration of the client of the relays. Its waits are shorter than StallTimeout, so that there is time for
+// the next relay before the refresh is cancelled.
+func (c Config) pull() pull.Config {
+	half := max(c.StallTimeout/2, 1)
+	if c.StallTimeout == 0 {
+		half = DefaultStallTimeout / 2
+	}
+	return pull.Config{
+		Relays: c.Relays, HeaderTimeout: min(pull.DefaultHeaderTimeout, half), StallTimeout: min(pull.DefaultStallTimeout, half),
+	}
+}
+
+// checkNATS refuses what is no list of URLs without repeating it: there may be a password in it.
+func checkNATS(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
+	}
+	for i, server := range strings.Split(text, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server // as the NATS client has it
+		}
+		u, err := url.Parse(server)
+		switch {
+		case err != nil || u.Host == "":
+			return fmt.Errorf("has no URL as server %d; want nats://host:port", i+1)
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			return fmt.Errorf("has the scheme %.16q in server %d; want nats, tls, ws or wss", u.Scheme, i+1)
+		}
+	}
+	return nil
+}

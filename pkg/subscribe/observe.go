@@ -1,0 +1,47 @@
+package subscribe
+
+import (
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+// Observer is told what happens, so that it can be counted. Any of its functions may be nil. They are called on the
+// goroutine that refreshes everything, so they must return at once; a panic in one is logged and goes no further.
+type Observer struct {
+	// Swapped: a version is served from now on.
+	Swapped func(Refresh)
+	// Failed: an attempt to refresh failed; the version before, if any, is served on.
+	Failed func(dataset string, version uint64, err error)
+	// CaughtUp: the event log was asked for the newest versions, and why; err is nil if it could be.
+	CaughtUp func(reason string, err error)
+	// CacheFailed: the cache folder could not be read or written. Serving goes on.
+	CacheFailed func(dataset string, err error)
+	// CallbackFailed: a function given to OnSwap panicked.
+	CallbackFailed func(dataset string, err error)
+	// Restarted: the supervised goroutine panicked and goes on.
+	Restarted func(err error)
+}
+
+// Refresh is what a swap cost and brought.
+type Refresh struct {
+	Record dataset.VersionRecord
+	// From says whether the version was pulled or read from the cache folder.
+	From fleet.Origin
+	// Records is the number of records, Bytes the resident size of the table.
+	Records int
+	Bytes   int64
+	// PulledBytes is what came over the network.
+	PulledBytes int64
+	// Duration is from the begin of the refresh to the swap.
+	Duration time.Duration
+}
+
+// observe calls f, which calls one of the Observer's functions.
+func (s *Subscriber) observe(f func()) {
+	if err := guard.Try(func() error { f(); return nil }); err != nil {
+		s.cfg.Log.Error("a function of the Observer panicked", "error", err, "stack", guard.Stack(err))
+	}
+}

@@ -1,0 +1,46 @@
+package subscribe
+
+import (
+	"os"
+
+	"freshet.dev/pkg/fleet"
+)
+
+// Status returns what this instance serves and how refreshing goes: the same that it answers to the fleet's surveys.
+func (s *Subscriber) Status() fleet.Status {
+	status := fleet.Status{Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started}
+	for _, name := range s.cfg.Datasets {
+		status.Datasets = append(status.Datasets, s.datasetStatus(name))
+	}
+	return status
+}
+
+func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
+	d := fleet.DatasetStatus{Dataset: name, State: fleet.Waiting, Since: s.started}
+	if v := s.engine.Served(name); v != nil {
+		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
+		d.State, d.Since = fleet.Serving, v.At
+		d.LastPull = fleet.Pull{Bytes: v.PulledBytes, Duration: v.Duration}
+	}
+	h := s.engine.Health(name)
+	if h.Err != nil {
+		d.State, d.Since, d.Error = fleet.Failing, h.FailingSince, h.Err.Error()
+	}
+	d.Warning = s.warning(name, h.FinishErr)
+	return d
+}
+
+// warning returns what wants looking after although refreshing goes well.
+func (s *Subscriber) warning(name string, cacheErr error) string {
+	if cacheErr != nil {
+		return "not kept in the cache folder: " + cacheErr.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.callbacks[name] {
+		if err := c.failed.Load(); err != nil {
+			return (*err).Error()
+		}
+	}
+	return ""
+}

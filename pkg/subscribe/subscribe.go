@@ -1,0 +1,201 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/load"
+	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/table"
+)
+
+var (
+	// ErrUnknown is wrapped when a dataset is not one of [Config].Datasets.
+	ErrUnknown = errors.New("the dataset is not subscribed to")
+	// ErrClosed is wrapped by calls that can do nothing after Close.
+	ErrClosed = errors.New("the subscriber is closed")
+)
+
+// Subscriber keeps datasets in memory. Its methods may be called from any goroutine.
+type Subscriber struct {
+	cfg     Config
+	host    string
+	started time.Time
+	nc      *nats.Conn
+	relays  *pull.Client
+	cache   *cachedir.Dir // nil if there is none
+	engine  *refresh.Engine[*table.Table]
+	reports chan fleet.Report
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	close  func() error
+
+	mu        sync.Mutex // guards what follows
+	closing   bool
+	running   sync.WaitGroup // Add only while closing is false
+	callbacks map[string][]*callback
+}
+
+// Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the field. ctx
+// bounds Open itself, not the subscriber's life. The caller closes the subscriber.
+func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("open the subscriber: %w", context.Cause(ctx))
+	}
+	s := &Subscriber{
+		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports),
+		callbacks: make(map[string][]*callback),
+	}
+	s.host, _ = os.Hostname() // without it the status says less, no more
+	if s.relays, err = pull.New(cfg.pull()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if s.nc, err = events.Connect(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {
+		return nil, fmt.Errorf("%w: NATS or NATSOptions: %w", ErrConfig, err)
+	}
+	log, err := events.NewLog(s.nc, events.Config{Stream: cfg.Stream})
+	if err != nil {
+		s.nc.Close()
+		return nil, fmt.Errorf("%w: Stream: %w", ErrConfig, err)
+	}
+	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{})
+	if err != nil {
+		s.nc.Close()
+		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
+	}
+	s.openCache()
+	s.engine = refresh.New(refresh.Config{
+		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
+		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax},
+	}, refresh.Deps[*table.Table]{
+		Versions: listener.Versions(), CatchUps: listener.CatchUps(),
+		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
+		Loader: &load.Loader{Pull: s.relays, Cache: s.cache, Table: table.Config{Workers: cfg.Workers}},
+	})
+
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.close = sync.OnceValue(s.shutDown)
+	s.running.Go(func() { s.engine.Run(s.ctx) })
+	s.running.Go(func() { s.keep("listen to events", listener.Run) })
+	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.Status).Run) })
+	s.running.Go(func() { s.keep("send reports", s.sendReports) })
+	return s, nil
+}
+
+// openCache cleans the cache folder. It says what is wrong with it, and that is all: a subscriber works without one.
+func (s *Subscriber) openCache() {
+	if s.cfg.CacheDir == "" {
+		return
+	}
+	s.cache = cachedir.New(s.cfg.CacheDir)
+	if err := s.cache.Clean(s.cfg.Datasets); err != nil {
+		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)
+	}
+}
+
+// Close ends everything that Open started and waits for it. Tables stay usable. A callback that is running is waited for, so
+// a callback must not call Close. Further calls wait too and return the same.
+func (s *Subscriber) Close() error { return s.close() }
+
+func (s *Subscriber) shutDown() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.cancel()
+	s.running.Wait()
+	s.nc.Close()
+	s.relays.Close()
+	if s.cache == nil {
+		return nil
+	}
+	if err := s.cache.Close(); err != nil {
+		return fmt.Errorf("close the cache folder: %w", err)
+	}
+	return nil
+}
+
+// Datasets returns the names of the datasets, in the order of the configuration.
+func (s *Subscriber) Datasets() []string { return append([]string(nil), s.cfg.Datasets...) }
+
+// Table returns the version of the dataset that is served now; nil as long as none is, or if the dataset is not one of
+// [Config].Datasets. It never waits. For look-ups that belong together call it once.
+func (s *Subscriber) Table(name string) *table.Table {
+	if v := s.engine.Served(name); v != nil {
+		return v.Value
+	}
+	return nil
+}
+
+// Version returns the record of the version of the dataset that is served now; ok is false as long as none is.
+func (s *Subscriber) Version(name string) (rec dataset.VersionRecord, ok bool) {
+	if v := s.engine.Served(name); v != nil {
+		return v.Record, true
+	}
+	return dataset.VersionRecord{}, false
+}
+
+// Wait returns when every named dataset has a table; without names, when all of them have. Its error names those that
+// have none when ctx ends, and why. It wraps [ErrUnknown] for a name that is not subscribed to, and [ErrClosed].
+func (s *Subscriber) Wait(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		names = s.cfg.Datasets
+	}
+	for _, name := range names {
+		first := s.engine.First(name)
+		if first == nil {
+			return fmt.Errorf("wait for %q: %w", name, ErrUnknown)
+		}
+		select {
+		case <-first:
+			continue
+		default:
+		}
+		select {
+		case <-first:
+		case <-ctx.Done():
+			return s.missing(names, context.Cause(ctx))
+		case <-s.ctx.Done():
+			return s.missing(names, ErrClosed)
+		}
+	}
+	return nil
+}
+
+// missing returns the error of a Wait for names that ended because of err.
+func (s *Subscriber) missing(names []string, err error) error {
+	var missing []string
+	for _, name := range names {
+		if s.engine.First(name) == nil || s.engine.Served(name) != nil {
+			continue
+		}
+		why := "no version is known yet"
+		switch h := s.engine.Health(name); {
+		case h.Err != nil:
+			why = fmt.Sprintf("version %d: %v", h.Newest, h.Err)
+		case h.Newest > 0:
+			why = fmt.Sprintf("version %d is on its way", h.Newest)
+		}
+		missing = append(missing, name+" ("+why+")")
+	}
+	return fmt.Errorf("wait for the first version of %s: %w", strings.Join(missing, ", "), err)
+}

@@ -1,0 +1,133 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+// pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that takes nothing
+// and does not break lets them pile up, and then the status says the same to whoever asks.
+const pendingReports = 256
+
+// backoff returns the pauses between attempts.
+func (s *Subscriber) backoff() *backoff.ExponentialBackOff {
+	b := &backoff.ExponentialBackOff{
+		InitialInterval: s.cfg.RetryInitial, MaxInterval: s.cfg.RetryMax, Multiplier: 2, RandomizationFactor: 0.5,
+	}
+	b.Reset()
+	return b
+}
+
+// keep runs run, again whenever it fails or panics, until the subscriber is closed.
+func (s *Subscriber) keep(what string, run func(context.Context) error) {
+	pauses := s.backoff()
+	for {
+		began := time.Now()
+		err := guard.Try(func() error { return run(s.ctx) })
+		if s.ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > s.cfg.RetryMax {
+			pauses.Reset()
+		}
+		pause := pauses.NextBackOff()
+		s.cfg.Log.Error("a part of the subscriber ended and is started again", "part", what, "error", err, "retry_in", pause, "stack", guard.Stack(err))
+		if !s.pause(pause, nil) {
+			return
+		}
+	}
+}
+
+// pause waits for d, or for wake, and reports whether the subscriber is still open.
+func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-s.ctx.Done():
+	}
+	return s.ctx.Err() == nil
+}
+
+// report queues r for sending.
+func (s *Subscriber) report(r fleet.Report) {
+	r.Instance = s.cfg.Instance
+	select {
+	case s.reports <- r:
+	default:
+		s.cfg.Log.Debug("too many reports wait to be sent; one is dropped", "dataset", r.Dataset, "version", r.Version)
+	}
+}
+
+// sendReports sends what is queued. It has a goroutine of its own because the NATS client waits for its socket.
+func (s *Subscriber) sendReports(ctx context.Context) error {
+	for {
+		select {
+		case r := <-s.reports:
+			if err := fleet.SendReport(s.nc, r); err != nil {
+				s.cfg.Log.Debug("a report is lost", "error", err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// eventLog is the event log as a catch-up needs it.
+type eventLog struct {
+	s   *Subscriber
+	log *events.Log
+}
+
+// Latest leaves out datasets whose last event is not readable, so that the relays are asked about them. Without a connection
+// it fails at once instead of after a timeout: the relays may have something meanwhile.
+func (l eventLog) Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
+	if !l.s.nc.IsConnected() {
+		return nil, nats.ErrDisconnected
+	}
+	known, err := l.log.Latest(ctx, names)
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return known, err
+	}
+	var failed []error
+	unreadable := false
+	for _, one := range joined.Unwrap() {
+		if e := (*events.EventError)(nil); errors.As(one, &e) {
+			unreadable = true
+			l.s.cfg.Log.Warn("the last event of a dataset is not readable; the relays are asked instead", "dataset", e.Dataset, "error", one)
+			continue
+		}
+		failed = append(failed, one)
+	}
+	if !unreadable {
+		return known, err // no list of events: an error that wraps several
+	}
+	return known, errors.Join(failed...)
+}
+
+// latest is the relays as a catch-up needs them.
+type latest struct{ relays *pull.Client }
+
+func (l latest) Latest(ctx context.Context, name string) (dataset.VersionRecord, bool, error) {
+	rec, err := l.relays.Latest(ctx, name)
+	if errors.Is(err, pull.ErrNotFound) {
+		return dataset.VersionRecord{}, false, nil
+	}
+	if err != nil {
+		return dataset.VersionRecord{}, false, fmt.Errorf("ask the relays: %w", err)
+	}
+	return rec, true, nil
+}
