@@ -31,7 +31,7 @@ type Stored struct {
 	rawSum uint64
 }
 
-// decoders holds idle zstd decoders. One has some 300 KiB of tables, too much to make for each block or for each
+// decoders holds idle zstd decoders. One has some 200 KiB of tables, too much to make for each block or for each
 // refresh of a small dataset. A decoder that only ever decodes whole frames owns no goroutine, so that the collector
 // may drop it.
 var decoders = sync.Pool{New: func() any {

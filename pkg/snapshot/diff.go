@@ -121,9 +121,10 @@ func (m *merge) advance() bool {
 	return true
 }
 
-// side is where one of the two streams of a Diff stands.
+// side is where one of the streams of a Diff or a Merge stands.
 type side struct {
 	seed    uint64
+	delta   bool // removals are allowed
 	record  dataset.Record
 	hash    uint64
 	key     []byte // a copy of the key, to compare the next with: the record's own may be overwritten by then
@@ -134,7 +135,7 @@ type side struct {
 func (s *side) set(r dataset.Record) error {
 	hash := dataset.Hash(s.seed, r.Key)
 	switch {
-	case r.Removed:
+	case r.Removed && !s.delta:
 		return fmt.Errorf("%w: key %.64q", ErrRemoval, r.Key)
 	case hash < s.hash || hash == s.hash && s.started && bytes.Compare(r.Key, s.key) <= 0:
 		return fmt.Errorf("%w: key %.64q (hash %016x) follows key %.64q (hash %016x); sort by (hash, key) with seed %016x",

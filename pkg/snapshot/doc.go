@@ -13,7 +13,7 @@
 //     damaged block is ever returned.
 //   - Nothing is allocated that the input cannot back. Every length is checked against what remains or grows with
 //     what has come, and a block's raw bytes are bounded by its stored bytes, so [Stored.RawBytes] may be allocated
-//     as it is. Reading a file allocates at most some 100 times what has been read of it, and 1 MiB.
+//     as it is. Reading a file allocates at most some 100 times what has been read of it, and 2 MiB.
 //   - A file whose checksums are right but whose content no Writer would write (entries out of order, in another
 //     partition, malformed) is refused as well.
 //
