@@ -1,10 +1,6 @@
 package table
 
-import (
-	"unsafe"
-
-	"freshet.dev/pkg/dataset"
-)
+import "freshet.dev/pkg/dataset"
 
 // batch is how many lookups GetMany has under way: about as many cache misses as a core can have outstanding.
 const batch = 16
@@ -26,46 +22,45 @@ func (t *Table) GetMany(keys, values [][]byte) (found int) {
 
 func (t *Table) getBatch(keys, values [][]byte) (found int) {
 	var (
-		parts  [batch]*partition
-		hashes [batch]uint64
-		at     [batch]int
+		partitions [batch]*partition
+		hashes     [batch]uint64
+		records    [batch]record
 	)
 	for i, key := range keys {
 		hash := dataset.Hash(t.seed, key)
 		p := t.partitions[hash>>(t.shift&63)]
-		home := p.home(hash)
-		prefetch(unsafe.Pointer(&p.slots[home]))
-		parts[i&(batch-1)], hashes[i&(batch-1)], at[i&(batch-1)] = p, hash, home
+		prefetch(p.home(hash).at)
+		partitions[i&(batch-1)], hashes[i&(batch-1)] = p, hash
 	}
 	for i := range keys {
-		p, hash := parts[i&(batch-1)], hashes[i&(batch-1)]
-		slot, off := p.candidate(hash, at[i&(batch-1)])
-		at[i&(batch-1)] = slot
-		if off > 0 {
-			prefetch(unsafe.Pointer(&p.slab[off-1]))
+		p, hash := partitions[i&(batch-1)], hashes[i&(batch-1)]
+		tag, limit := p.tag(hash)
+		for s := p.home(hash); s.load() != 0; s = s.next() {
+			if off := s.load() ^ tag; off < limit {
+				r := p.record(off)
+				prefetch(r.at)
+				records[i&(batch-1)] = r
+				break
+			}
 		}
 	}
 	for i, key := range keys {
-		value, ok := parts[i&(batch-1)].find(key, hashes[i&(batch-1)], at[i&(batch-1)])
-		if values[i] = value; ok {
+		r := records[i&(batch-1)]
+		values[i] = nil
+		if r.at == nil {
+			continue
+		}
+		// Nearly always this is the one. If the record only has the same tag, or the key is long, search again.
+		head, n := r.header()
+		ok := len(key) <= maxShortKey && r.keyLen() == len(key) && equal(r.bytes(head, len(key)), key)
+		if ok {
+			values[i] = r.bytes(head+len(key), n)
+		} else {
+			values[i], ok = t.Get(key)
+		}
+		if ok {
 			found++
 		}
 	}
 	return found
-}
-
-// candidate returns the first slot from at on that can be that of hash, and the record's offset plus 1. The offset
-// is 0 if there is none; the slot is then a free one.
-func (p *partition) candidate(hash uint64, at int) (slot int, off uint32) {
-	tag, limit := uint32(hash)<<(p.shift&31), uint32(1)<<(p.shift&31)
-	for {
-		s := p.slots[at]
-		if s == 0 {
-			return at, 0
-		}
-		if off := s ^ tag; off < limit {
-			return at, off
-		}
-		at++
-	}
 }

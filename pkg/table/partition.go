@@ -1,11 +1,9 @@
 package table
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -52,12 +50,13 @@ func decodePartition(s snapshot.Stored, slab []byte) (*partition, snapshot.Tally
 		bits:    s.Header.Bits,
 	}
 	// Records come in hash order, and so do their homes: the slot after the one filled last is always free.
-	next := 0
+	next := uint64(0)
 	w := s.Walk(raw)
 	for w.Next() {
 		hash := w.Hash()
-		at := max(p.home(hash), next)
-		if next = at + 1; next == len(slots) {
+		at, _ := bits.Mul64(hash<<p.bits, uint64(p.homes))
+		at = max(at, next)
+		if next = at + 1; next == uint64(len(slots)) {
 			slots = append(slots, make([]uint32, spareSlots)...)
 		}
 		slots[at] = uint32(hash)<<p.shift | uint32(w.Offset()+1)
@@ -69,71 +68,7 @@ func decodePartition(s snapshot.Stored, slab []byte) (*partition, snapshot.Tally
 	return p, w.Tally(), nil
 }
 
-// home returns the slot where the search for hash begins.
-func (p *partition) home(hash uint64) int {
-	hi, _ := bits.Mul64(hash<<(p.bits&63), uint64(p.homes))
-	return int(hi)
-}
-
 // bytes returns the memory that p occupies.
 func (p *partition) bytes() int64 {
 	return partitionBytes + int64(cap(p.slab)) + 4*int64(cap(p.slots))
-}
-
-// find searches the slots from at on for the record of key, whose hash is hash, and returns its value.
-//
-// The address of a value follows from the slot and len(key) alone, not from what is read of the record, so that the
-// processor can fetch the value while it compares the key.
-func (p *partition) find(key []byte, hash uint64, at int) ([]byte, bool) {
-	tag, limit := uint32(hash)<<(p.shift&31), uint32(1)<<(p.shift&31)
-	for {
-		slot := p.slots[at]
-		if slot == 0 {
-			return nil, false
-		}
-		if off := slot ^ tag; off < limit {
-			if value, ok := match(p.slab[off-1:], key); ok {
-				return value, true
-			}
-		}
-		at++
-	}
-}
-
-// match returns the value of the record that b begins with if its key is key.
-func match(b, key []byte) ([]byte, bool) {
-	if len(key) >= 64 || len(b) < 4 {
-		return matchAny(b, key)
-	}
-	head, n := 2, int(b[1])
-	if n >= 0x80 {
-		head, n = 3, n&0x7f|int(b[2])<<7
-		if n >= 0x80<<7 {
-			head, n = 4, n&0x3fff|int(b[3])<<14
-		}
-	}
-	if int(b[0]) != len(key)<<1 || !equal(b[head:head+len(key)], key) {
-		return nil, false
-	}
-	mid := head + len(key)
-	return b[mid : mid+n : mid+n], true
-}
-
-// matchAny is match for records of every shape.
-func matchAny(b, key []byte) ([]byte, bool) {
-	r, _, err := dataset.DecodeRecord(b)
-	if err != nil || string(r.Key) != string(key) {
-		return nil, false
-	}
-	return r.Value, true
-}
-
-// equal reports whether a and b, of the same length, are equal. Keys of 8 to 16 bytes are worth a shortcut: the
-// runtime's comparison costs a fifth of a lookup.
-func equal(a, b []byte) bool {
-	if len(a) >= 8 && len(a) <= 16 && len(b) == len(a) {
-		le := binary.LittleEndian
-		return le.Uint64(a)^le.Uint64(b)|le.Uint64(a[len(a)-8:])^le.Uint64(b[len(b)-8:]) == 0
-	}
-	return string(a) == string(b)
 }

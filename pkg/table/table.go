@@ -28,16 +28,38 @@ type Table struct {
 // The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
 // as it is held; it then keeps the slab that it lies in (about 256 KiB) alive, also when the table is gone. The
 // value of a record with an empty value is not nil.
-func (t *Table) Get(key []byte) (value []byte, ok bool) {
-	hash := dataset.Hash(t.seed, key)
-	p := t.partitions[hash>>(t.shift&63)]
-	prefetch(p.guess(hash))
-	return p.find(key, hash, p.home(hash))
-}
+func (t *Table) Get(key []byte) (value []byte, ok bool) { return t.get(key) }
 
 // GetString is [Table.Get] for a key that is a string.
 func (t *Table) GetString(key string) (value []byte, ok bool) {
-	return t.Get(unsafe.Slice(unsafe.StringData(key), len(key)))
+	return t.get(unsafe.Slice(unsafe.StringData(key), len(key)))
+}
+
+// get is Get. It has all of a lookup in one function but the hash; see probe.go for why.
+func (t *Table) get(key []byte) (value []byte, ok bool) {
+	hash := dataset.Hash(t.seed, key)
+	p := t.partitions[hash>>(t.shift&63)]
+	prefetch(p.guess(hash))
+	tag, limit := p.tag(hash)
+	for s := p.home(hash); ; s = s.next() {
+		off := s.load()
+		if off == 0 {
+			return nil, false
+		}
+		if off ^= tag; off >= limit {
+			continue
+		}
+		if len(key) > maxShortKey {
+			if value, ok := p.matchLong(off, key); ok {
+				return value, true
+			}
+			continue
+		}
+		r := p.record(off)
+		if head, n := r.header(); r.keyLen() == len(key) && equal(r.bytes(head, len(key)), key) {
+			return r.bytes(head+len(key), n), true
+		}
+	}
 }
 
 // Len returns the number of records.
