@@ -101,6 +101,10 @@ func (c Config) Check() error {
 	if err := checkNATS(c.NATS); err != nil {
 		return bad("NATS %w", err)
 	}
+	// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-6.md
+	if strings.ContainsAny(c.Stream, " \t\r\n.*>/\\") {
+		return bad("Stream is %q; a stream's name has no space and none of . * > / \\", c.Stream)
+	}
 	if len(c.Datasets) == 0 {
 		return bad("Datasets is empty; name at least one")
 	}

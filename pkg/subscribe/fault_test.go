@@ -1,0 +1,456 @@
+package subscribe_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe"
+)
+
+// damaged returns a fault that answers with what change makes of an object.
+func (w *world) damaged(digest dataset.Digest, change func(object []byte) []byte) func(http.ResponseWriter, *http.Request) bool {
+	return func(rw http.ResponseWriter, q *http.Request) bool {
+		if !strings.HasSuffix(q.URL.Path, digest.String()) {
+			return false
+		}
+		whole := httptest.NewRecorder()
+		if err := w.relay.object(whole, q); err != nil {
+			w.t.Error(err)
+			return false
+		}
+		rw.Write(change(whole.Body.Bytes()))
+		return true
+	}
+}
+
+// Invariant: whichever bit of an object is flipped on its way, no reader sees anything but the version before, and the first
+// undamaged answer heals it.
+func TestEveryFlippedBitIsRefused(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.RetryInitial, cfg.RetryMax = time.Microsecond, time.Microsecond
+	var failed atomic.Int64
+	cfg.Observer.Failed = func(_ string, version uint64, err error) {
+		if version != 2 || err == nil {
+			t.Errorf("version %d failed: %v", version, err)
+		}
+		failed.Add(1)
+	}
+	s := open(t, cfg)
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	first := s.Table("prices")
+
+	rec := w.commit("prices", 2, numbered(2))
+	var bit atomic.Int64
+	bits := rec.Snapshot.Bytes * 8
+	w.relay.fail(w.damaged(rec.Snapshot.Digest, func(object []byte) []byte {
+		i := bit.Add(1) - 1
+		if i >= bits {
+			return object
+		}
+		if s.Table("prices") != first {
+			t.Errorf("before bit %d was flipped another version was served", i)
+		}
+		object[i/8] ^= 1 << (i % 8)
+		return object
+	}))
+	w.announce(rec)
+	awaitVersion(t, s, "prices", 2)
+	if failed.Load() != bits {
+		t.Errorf("%d of %d flipped bits were refused", failed.Load(), bits)
+	}
+}
+
+func TestDamageOfOtherKindsIsRefused(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	rec := w.commit("prices", 2, numbered(2))
+	w.announce(rec)
+	awaitVersion(t, s, "prices", 2)
+	other, _ := build(t, numbered(7))
+	for name, change := range map[string]func([]byte) []byte{
+		"truncated":      func(b []byte) []byte { return b[:len(b)-1] },
+		"empty":          func([]byte) []byte { return nil },
+		"something more": func(b []byte) []byte { return append(b, 0) },
+		"another object": func([]byte) []byte { return other },
+		"HTML":           func([]byte) []byte { return []byte("<html>please log in</html>") },
+		"zeros":          func(b []byte) []byte { return make([]byte, len(b)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := s.Table("prices")
+			rec := w.commit("prices", before.Version()+1, numbered(before.Version()+1))
+			var served atomic.Int64
+			w.relay.fail(w.damaged(rec.Snapshot.Digest, func(b []byte) []byte { served.Add(1); return change(b) }))
+			w.announce(rec)
+			await(t, "two attempts", func() bool { return served.Load() >= 2 })
+			if s.Table("prices") != before {
+				t.Error("damage was served")
+			}
+			w.relay.fail(nil)
+			awaitVersion(t, s, "prices", rec.Version)
+		})
+	}
+}
+
+// A version whose files are whole but not those of its record fails for ever; the next version is not held up by it.
+func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.RetryInitial, cfg.RetryMax = 10*time.Millisecond, time.Hour
+	var failed atomic.Pointer[error]
+	cfg.Observer.Failed = func(_ string, _ uint64, err error) { failed.Store(&err) }
+	s := open(t, cfg)
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	for i, want := range []string{"its state checksum is", "its seed is", "needs deltas"} {
+		v := uint64(2 + 2*i)
+		failed.Store(nil)
+		rec := w.commit("prices", v, numbered(v))
+		switch i {
+		case 0:
+			rec.State.Lo++
+		case 1:
+			rec.Seed++
+		case 2:
+			rec.Snapshot.Version--
+			rec.Deltas = []dataset.Object{{Version: v, Digest: rec.Snapshot.Digest, Bytes: 1}}
+		}
+		w.announce(rec)
+		await(t, "the failure", func() bool { return failed.Load() != nil })
+		if err := *failed.Load(); !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), rec.ID()) {
+			t.Errorf("version %d fails with %v, want %q", v, err, want)
+		}
+		if got := versionOf(t, s.Table("prices")); got != v-1 {
+			t.Errorf("version %d is served, want %d", got, v-1)
+		}
+		w.publish("prices", v+1)
+		awaitVersion(t, s, "prices", v+1)
+	}
+}
+
+func TestRelayDownIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	w.relay.stop()
+	w.publish("prices", 2)
+	await(t, "the failure to be in the status", func() bool {
+		d := statusOf(t, s, "prices")
+		return d.State == fleet.Failing && strings.Contains(d.Error, "connection refused") && d.Version == 1
+	})
+	versionOf(t, s.Table("prices"))
+	w.relay.restart()
+	awaitVersion(t, s, "prices", 2)
+}
+
+func TestSecondRelayTakesOver(t *testing.T) {
+	w := newWorld(t)
+	other := newRelay(t, w.store)
+	cfg := w.config("prices")
+	cfg.Relays = append(cfg.Relays, other.url)
+	s := open(t, cfg)
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	w.relay.fail(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+	w.publish("prices", 2)
+	awaitVersion(t, s, "prices", 2)
+	if w.relay.objects.Load() == 0 || other.objects.Load() == 0 {
+		t.Errorf("the relays had %d and %d requests", w.relay.objects.Load(), other.objects.Load())
+	}
+}
+
+func TestStallIsCancelledAndTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.StallTimeout = 200 * time.Millisecond
+	cfg.CacheDir = t.TempDir()
+	var failed atomic.Pointer[error]
+	cfg.Observer.Failed = func(_ string, _ uint64, err error) { failed.Store(&err) }
+	s := open(t, cfg)
+	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
+		rw.WriteHeader(200)
+		http.NewResponseController(rw).Flush()
+		<-q.Context().Done()
+		return true
+	})
+	w.publish("prices", 1)
+	await(t, "the stall to be noticed", func() bool { return failed.Load() != nil })
+	if err := *failed.Load(); !strings.Contains(err.Error(), "stalled") {
+		t.Errorf("the failure is %v", err)
+	}
+	w.relay.fail(nil)
+	awaitVersion(t, s, "prices", 1)
+}
+
+func TestNATSRestart(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	for v := uint64(2); v <= 3; v++ {
+		w.nats.Kill()
+		rec := w.commit("prices", v, numbered(v))
+		versionOf(t, s.Table("prices"))
+		w.nats.Start()
+		w.announce(rec)
+		awaitVersion(t, s, "prices", v)
+	}
+}
+
+// The version is in the log, but its event was sent while the subscriber had no connection: only a catch-up can find it.
+func TestReconnectCatchesUp(t *testing.T) {
+	w := newWorld(t)
+	p := newProxy(t, w.nats.URL)
+	cfg := w.config("prices")
+	cfg.NATS = p.url
+	s := open(t, cfg)
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	p.cut()
+	w.publish("prices", 2)
+	w.publish("prices", 3)
+	p.mend()
+	awaitVersion(t, s, "prices", 3)
+}
+
+// A stream that was deleted and made anew knows nothing: the relays do.
+func TestStreamLostMeansTheRelaysAreAsked(t *testing.T) {
+	w := newWorld(t)
+	w.publish("prices", 1)
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, w.config("prices", "rules"))
+	awaitVersion(t, s, "prices", 1)
+	if err := js.DeleteStream(w.context(), "FRESHET"); err != nil {
+		t.Fatal(err)
+	}
+	w.commit("prices", 2, numbered(2)) // the publisher died before it announced it
+	w.nats.Restart()
+	awaitVersion(t, s, "prices", 2)
+	if err := w.log.Ensure(w.context()); err != nil {
+		t.Fatal(err)
+	}
+	w.announce(w.commit("prices", 3, numbered(3))) // has a lower place in the stream than version 1 had
+	awaitVersion(t, s, "prices", 3)
+}
+
+func TestEventThatIsNotReadableMeansTheRelaysAreAsked(t *testing.T) {
+	w := newWorld(t)
+	w.commit("prices", 1, numbered(1))
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(w.context(), dataset.Subject("prices"), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, w.config("prices"))
+	awaitVersion(t, s, "prices", 1)
+}
+
+func TestOpenWhileNATSIsDown(t *testing.T) {
+	w := newWorld(t)
+	w.publish("prices", 1)
+	w.nats.Kill()
+	s := open(t, w.config("prices", "rules"))
+	awaitVersion(t, s, "prices", 1) // from the relay
+	w.nats.Start()
+	w.publish("prices", 2)
+	w.publish("rules", 1)
+	awaitVersion(t, s, "prices", 2)
+	awaitVersion(t, s, "rules", 1)
+}
+
+func TestPanickingCallback(t *testing.T) {
+	w := newWorld(t)
+	book := &logbook{}
+	cfg := w.config("prices", "rules")
+	cfg.Log = book.logger()
+	var observed atomic.Int64
+	cfg.Observer.CallbackFailed = func(string, error) { observed.Add(1) }
+	s := open(t, cfg)
+	var broken atomic.Bool
+	broken.Store(true)
+	swaps := make(chan subscribe.Swap, 100)
+	if err := s.OnSwap("prices", func(swap subscribe.Swap) {
+		if broken.Load() {
+			panic("in the callback")
+		}
+		swaps <- swap
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("prices", 1)
+	await(t, "the panic to be in the status", func() bool {
+		return strings.Contains(statusOf(t, s, "prices").Warning, "call back for version prices/1: panic: in the callback (at ")
+	})
+	for v := uint64(2); v <= 3; v++ { // neither this dataset nor another stops
+		w.publish("prices", v)
+		awaitVersion(t, s, "prices", v)
+	}
+	w.publish("rules", 1)
+	awaitVersion(t, s, "rules", 1)
+	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
+		t.Errorf("the status is %+v", d)
+	}
+	broken.Store(false)
+	// Called again until it returns, with what it missed in one.
+	if swap := <-swaps; swap.Old != nil || swap.New.Version() != 3 {
+		t.Errorf("the first call that returned was told %+v", swap)
+	}
+	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	if observed.Load() == 0 || !book.has("fault_test.go") {
+		t.Error("the panic's stack is not in the log, or the Observer was not told")
+	}
+}
+
+func TestSlowCallbackHoldsUpNothing(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices", "rules"))
+	gate, swaps := make(chan struct{}), make(chan subscribe.Swap, 100)
+	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swaps <- swap; <-gate }); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("prices", 1)
+	first := <-swaps
+	for v := uint64(2); v <= 5; v++ {
+		w.publish("prices", v)
+		awaitVersion(t, s, "prices", v)
+	}
+	w.publish("rules", 1)
+	awaitVersion(t, s, "rules", 1)
+	close(gate)
+	if next := <-swaps; next.Old != first.New || next.New.Version() != 5 {
+		t.Errorf("the next call was told %+v", next)
+	}
+}
+
+func TestViewDecodes(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	broken := errors.New("no number")
+	view, err := subscribe.NewView(s, "prices", func(key, value []byte) (int, error) {
+		switch string(key) {
+		case "key1":
+			return 0, broken
+		case "key2":
+			var m map[string]int
+			m["x"] = 1
+		}
+		return strconv.Atoi(string(value))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := view.Get("key0"); ok || err != nil {
+		t.Errorf("before the first version: got %v, %v", ok, err)
+	}
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	if v, ok, err := view.Get("key0"); v != 1 || !ok || err != nil {
+		t.Errorf("got %v, %v, %v", v, ok, err)
+	}
+	if _, ok, err := view.Get("nobody"); ok || err != nil {
+		t.Errorf("an unknown key: got %v, %v", ok, err)
+	}
+	if _, ok, err := view.Get("key1"); !ok || !errors.Is(err, broken) || !strings.Contains(err.Error(), `record "key1" of prices/1`) {
+		t.Errorf("a record that does not decode: got %v, %v", ok, err)
+	}
+	if _, ok, err := view.Get("key2"); !ok || err == nil || !strings.Contains(err.Error(), "panic: assignment to entry in nil map (at ") {
+		t.Errorf("a decoder that panics: got %v, %v", ok, err)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { view.Get("nobody") }); allocs > 0 {
+		t.Errorf("a miss allocates %v times", allocs)
+	}
+}
+
+// A relay that trickles bytes never stalls, and a newer version does not cut it off.
+func TestSlowPullIsLeftToEnd(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.StallTimeout = 400 * time.Millisecond
+	s := open(t, cfg)
+	rec := w.commit("prices", 1, numbered(1))
+	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
+		if !strings.HasSuffix(q.URL.Path, rec.Snapshot.Digest.String()) {
+			return false
+		}
+		body, err := w.store.OpenObject(context.Background(), rec.Snapshot.Digest, 0, -1)
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		defer body.Close()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for piece := make([]byte, rec.Snapshot.Bytes/12); ; {
+			n, err := io.ReadFull(body, piece)
+			rw.Write(piece[:n])
+			http.NewResponseController(rw).Flush()
+			if err != nil {
+				return true
+			}
+			<-tick.C
+		}
+	})
+	swapped := make(chan uint64, 10)
+	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swapped <- swap.New.Version() }); err != nil {
+		t.Fatal(err)
+	}
+	w.announce(rec)
+	await(t, "the pull to begin", func() bool { return w.relay.objects.Load() > 0 })
+	w.publish("prices", 2)
+	if v := <-swapped; v != 1 {
+		t.Errorf("version %d was served first, want 1", v)
+	}
+	awaitVersion(t, s, "prices", 2)
+	if n := w.relay.objects.Load(); n != 2 {
+		t.Errorf("%d pulls, want 2", n)
+	}
+}
+
+// A late event of a version below the served one changes nothing and pulls nothing.
+func TestLateEventIsANoOp(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	old := w.publish("prices", 1)
+	w.publish("prices", 2)
+	awaitVersion(t, s, "prices", 2)
+	pulls := w.relay.objects.Load()
+	event, err := dataset.EncodeEvent(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if err := w.nc.Publish(dataset.Subject("prices"), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.nc.Publish(dataset.Subject("prices"), bytes.Repeat([]byte("x"), 100)); err != nil { // and one that is none
+		t.Fatal(err)
+	}
+	w.publish("prices", 3)
+	awaitVersion(t, s, "prices", 3)
+	if n := w.relay.objects.Load() - pulls; n != 1 {
+		t.Errorf("%d pulls, want 1", n)
+	}
+}
