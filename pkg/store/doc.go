@@ -22,6 +22,14 @@
 // within them, nothing half-written can be read as an object or version record. What a dead upload leaves is removed
 // by a later writer once it is a day old.
 //
+// # Cost
+//
+// The newest version is found from the newest that this Store saw before. In a folder that takes two looks for a file
+// when nothing is new, 2*log2(n) more when n versions are, and at a dataset's first call one listing of its folder (5 ms
+// for 10,000 versions). In a bucket it takes one list request as long as at most 1,000 versions are new (also at the
+// first call), else about 4*log2(n/1000) more; the record itself is read once. PutObject holds at most 64 MiB in
+// memory for a bucket (more only for objects above 160 GB, whose parts are larger), and nearly nothing for a folder.
+//
 // # URLs
 //
 //	dir:///abs/path    dir://rel/path

@@ -85,9 +85,11 @@ func (s *s3) putParts(ctx context.Context, content *verifier) error {
 
 // sendParts reads content to its verified end and uploads it, several parts at a time.
 func (s *s3) sendParts(ctx context.Context, name, upload string, content *verifier) ([]minio.CompletePart, error) {
-	ctx, fail := context.WithCancelCause(ctx)
+	// A part that fails stops the reading, but not the other parts: one that the server is still at work on when the
+	// upload is aborted could outlive it.
+	reading, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	content.ctx = ctx // a part that fails stops the reading
+	content.ctx = reading
 	partBytes := max(s.partBytes, (content.want+maxParts-1)/maxParts)
 	parts := make([]minio.CompletePart, (content.want+partBytes-1)/partBytes)
 	lanes := pool.New().WithMaxGoroutines(uploadLanes)
@@ -123,7 +125,7 @@ func (s *s3) sendParts(ctx context.Context, name, upload string, content *verifi
 		}
 	}
 	lanes.Wait()
-	if err := context.Cause(ctx); err != nil {
+	if err := context.Cause(reading); err != nil {
 		return nil, err
 	}
 	return parts, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 const (
@@ -37,6 +38,9 @@ func parseS3(u *url.URL) (s3Settings, error) {
 	}
 	if u.Host == "" || u.Opaque != "" || u.Fragment != "" {
 		return bad("want s3://bucket/prefix?endpoint=URL")
+	}
+	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
+		return bad("%w", err)
 	}
 	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
 		for part := range strings.SplitSeq(prefix, "/") {

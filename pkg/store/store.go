@@ -40,9 +40,10 @@ type Store interface {
 	PutObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) error
 	// OpenObject returns the object's bytes from offset on, length of them; a negative length means to the end. It
 	// fails with ErrNotFound, or with ErrRange if the object does not have all of them. The reader yields exactly
-	// those bytes or an error, must be closed, and is for one goroutine. Its bytes are as the disk or the network
-	// gave them: who needs to know checks the digest. If it implements [io.WriterTo], use that (by [io.Copy]): a
-	// file's bytes then go to a socket without passing through the process.
+	// those bytes or an error, must be closed, and is for one goroutine; ctx has to last until then. Its bytes are
+	// as the disk or the network gave them: who needs to know checks the digest. If it implements [io.WriterTo], use
+	// that (by [io.Copy]): a file's bytes then go to a socket without passing through the process. A file's reader
+	// implements [io.ReaderAt] too.
 	OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error)
 	// StatObject returns the object's size, or ErrNotFound.
 	StatObject(ctx context.Context, digest dataset.Digest) (bytes int64, err error)

@@ -1,13 +1,14 @@
 package store_test
 
 import (
+	"os"
 	"testing"
 
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
 func TestDirConforms(t *testing.T) {
 	storetest.Run(t, storetest.Config{
@@ -18,8 +19,12 @@ func TestDirConforms(t *testing.T) {
 
 func TestS3Conforms(t *testing.T) {
 	server := servertest.S3(t)
+	size := int64(40 << 20) // three parts
+	if testing.Short() {
+		size = 17 << 20 // two
+	}
 	storetest.Run(t, storetest.Config{
 		URL:        func(t *testing.T) string { return server.URL(t.Name()) },
-		LargeBytes: 40 << 20, // three parts
+		LargeBytes: size,
 	})
 }

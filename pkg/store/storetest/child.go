@@ -27,23 +27,25 @@ const (
 	roleStall = "stall"
 )
 
-// Main is the TestMain of a package that uses the suite. In a child process of the suite it does the child's work;
-// else it runs the tests and then looks for leaked goroutines.
-func Main(m *testing.M) {
-	role := os.Getenv(roleVariable)
-	if role == "" {
-		goleak.VerifyTestMain(m)
-		return
+// Main is what the TestMain of a package that uses the suite calls; it exits with the code that Main returns. In a
+// child process of the suite Main does the child's work, else it runs the tests and then looks for leaked goroutines.
+func Main(m *testing.M) (code int) {
+	var err error
+	if role := os.Getenv(roleVariable); role != "" {
+		err = beChild(role)
+	} else if code = m.Run(); code == 0 {
+		err = goleak.Find()
 	}
-	if err := beChild(role); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
-	os.Exit(0)
+	return code
 }
 
 func beChild(role string) error {
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	st, err := store.Open(ctx, os.Getenv(urlVariable))
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func beChild(role string) error {
 	}
 	go func() { // a child that works without end must not outlive a parent that died
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(1)
+		cancel()
 	}()
 	if role == roleStall {
 		return stallChild(ctx, st, os.Getenv(whoVariable), say)
