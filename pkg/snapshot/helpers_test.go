@@ -29,10 +29,13 @@ func gone(key string) dataset.Record { return dataset.Record{Key: []byte(key), R
 
 // sorted brings records into the order of a file with the given seed.
 func sorted(seed uint64, rs []dataset.Record) []dataset.Record {
-	slices.SortFunc(rs, func(a, b dataset.Record) int {
-		return cmp.Or(cmp.Compare(dataset.Hash(seed, a.Key), dataset.Hash(seed, b.Key)), bytes.Compare(a.Key, b.Key))
-	})
+	slices.SortFunc(rs, func(a, b dataset.Record) int { return compareKeys(seed, a.Key, b.Key) })
 	return rs
+}
+
+// compareKeys compares by (hash, key).
+func compareKeys(seed uint64, a, b []byte) int {
+	return cmp.Or(cmp.Compare(dataset.Hash(seed, a), dataset.Hash(seed, b)), bytes.Compare(a, b))
 }
 
 // stateOf returns the state checksum of rs.
