@@ -1,0 +1,178 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/zeebo/xxh3"
+)
+
+// firstLook is how much of a file's end is read at first: trailer and footer of a file of up to 2,000 blocks (some
+// 700 MB raw) in one read.
+const firstLook = 64 << 10
+
+// Index is the table of a file's blocks, read from its footer, for reading single blocks out of a file. It is
+// immutable. It has not seen the blocks: each is verified when it is read, and only a Reader verifies the digest.
+type Index struct {
+	Header Header
+	Totals Totals // without Digest
+	rows   []byte
+}
+
+// ReadIndex reads header and footer of the file of the given size, with two or three reads. Its errors wrap
+// [ErrFormat], [ErrCorrupt] or src's error.
+func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
+	const least = headerBytes + tagBytes + totalsBytes + trailerBytes
+	if size < least {
+		return nil, fmt.Errorf("%w: it has %d bytes, the shortest file has %d", ErrTruncated, size, least)
+	}
+	var head [headerBytes]byte
+	if err := readAt(src, head[:], 0); err != nil {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	h, err := parseHeader(head[:])
+	if err != nil {
+		return nil, err
+	}
+	end := make([]byte, min(size-headerBytes, firstLook))
+	if err := readAt(src, end, size-int64(len(end))); err != nil {
+		return nil, fmt.Errorf("read footer: %w", err)
+	}
+	trailer := end[len(end)-trailerBytes:]
+	length := le.Uint64(trailer)
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: the footer: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case !bytes.HasSuffix(trailer, []byte(endMagic)):
+		return nil, bad("the file ends with %q, not with the end mark", trailer[16:])
+	case length > uint64(size-headerBytes-trailerBytes) || length < tagBytes+totalsBytes:
+		return nil, bad("its length is said to be %d, in a file of %d bytes", length, size)
+	}
+	footer := end[:len(end)-trailerBytes]
+	if uint64(len(footer)) >= length {
+		footer = footer[uint64(len(footer))-length:]
+	} else {
+		footer = make([]byte, length) // no longer than the file
+		if err := readAt(src, footer, size-trailerBytes-int64(length)); err != nil {
+			return nil, fmt.Errorf("read footer: %w", err)
+		}
+	}
+	if le.Uint64(trailer[8:]) != xxh3.Hash(footer) {
+		return nil, bad("it does not match its checksum")
+	}
+	x := &Index{Header: h, rows: footer[tagBytes : len(footer)-totalsBytes]}
+	x.Totals = parseTotals(footer[len(footer)-totalsBytes:])
+	x.Totals.FileBytes = size
+	if le.Uint32(footer) != footerTag || uint64(le.Uint32(footer[4:]))*rowBytes != uint64(len(x.rows)) {
+		return nil, bad("it lists %d blocks in %d bytes", le.Uint32(footer[4:]), len(x.rows))
+	}
+	if err := x.Totals.plausible(h.Kind); err != nil {
+		return nil, bad("it says %v", err)
+	}
+	if problem := x.check(size - trailerBytes - int64(length)); problem != "" {
+		return nil, bad("%s", problem)
+	}
+	x.rows = bytes.Clone(x.rows) // let go of the rest of what was read
+	return x, nil
+}
+
+// check says what is wrong with the table, whose blocks must fill the file from the header to the footer at end.
+func (x *Index) check(end int64) string {
+	off, next := int64(headerBytes), uint32(0)
+	var entries, raw uint64
+	for i := range x.Blocks() {
+		at, p := x.row(i)
+		switch {
+		case at != off:
+			return fmt.Sprintf("block %d is said to begin at byte %d, the one before ends at %d", i, at, off)
+		case p.partition < next || p.partition>>x.Header.Bits != 0:
+			return fmt.Sprintf("block %d is said to be of partition %d", i, p.partition)
+		case p.raw == 0 || p.raw > MaxBlockRaw || int(p.stored) < minStored(int(p.raw)) || int(p.stored) > maxStored(int(p.raw)):
+			return fmt.Sprintf("block %d is said to have %d stored bytes for %d raw bytes", i, p.stored, p.raw)
+		}
+		off += prefixBytes + int64(p.stored)
+		next = p.partition + 1
+		entries += uint64(p.entries)
+		raw += uint64(p.raw)
+	}
+	switch {
+	case off != end:
+		return fmt.Sprintf("its blocks end at byte %d, it begins at %d", off, end)
+	case entries != x.Totals.Entries || raw != x.Totals.RawBytes:
+		return fmt.Sprintf("it says %d entries and %d raw bytes, its blocks have %d and %d", x.Totals.Entries, x.Totals.RawBytes, entries, raw)
+	}
+	return ""
+}
+
+// Blocks returns the number of blocks.
+func (x *Index) Blocks() int { return len(x.rows) / rowBytes }
+
+// Block returns the number of the block that an entry whose key has the given hash is in if the file has one; ok is
+// false if there is no such block.
+func (x *Index) Block(hash uint64) (block int, ok bool) {
+	partition := uint32(hash >> (64 - uint(x.Header.Bits))) // a shift by 64 is 0 in Go
+	lo, hi := 0, x.Blocks()
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if _, p := x.row(mid); p.partition < partition {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == x.Blocks() {
+		return 0, false
+	}
+	_, p := x.row(lo)
+	return lo, p.partition == partition
+}
+
+// Read reads the block of the given number, from 0 to Blocks()-1, of the file that x is the index of. Its stored bytes
+// are verified, as [Reader.Next] does it. It may be called from several goroutines if src's ReadAt may.
+func (x *Index) Read(src io.ReaderAt, block int) (Stored, error) {
+	off, want := x.row(block)
+	b := make([]byte, prefixBytes+int(want.stored)) // no longer than the file: see check
+	if err := readAt(src, b, off); err != nil {
+		return Stored{}, fmt.Errorf("read block of partition %d: %w", want.partition, err)
+	}
+	p, problem := parsePrefix(b)
+	stored := b[prefixBytes:]
+	switch {
+	case problem != "":
+	case le.Uint32(b) != blockTag || !bytes.Equal(appendRow(nil, off, p), x.rows[block*rowBytes:(block+1)*rowBytes]):
+		problem = "its prefix is not that of the footer's list"
+	case xxh3.Hash(stored) != p.storedSum:
+		problem = "its stored bytes do not match their checksum"
+	}
+	if problem != "" {
+		return Stored{}, corruptBlock(off, want.partition, problem)
+	}
+	return Stored{
+		Header: x.Header, Offset: off, Partition: int(p.partition), RawBytes: int(p.raw), Entries: int(p.entries),
+		Bytes: stored, rawSum: p.rawSum,
+	}, nil
+}
+
+// row returns line i of the table; of the prefix, all but storedSum.
+func (x *Index) row(i int) (offset int64, p prefix) {
+	b := x.rows[i*rowBytes:]
+	return int64(le.Uint64(b)), prefix{
+		partition: le.Uint32(b[8:]), stored: le.Uint32(b[12:]), raw: le.Uint32(b[16:]), entries: le.Uint32(b[20:]),
+		rawSum: le.Uint64(b[24:]),
+	}
+}
+
+// readAt fills b from off on. Input that ends before is [ErrTruncated].
+func readAt(src io.ReaderAt, b []byte, off int64) error {
+	n, err := src.ReadAt(b, off)
+	switch {
+	case n == len(b):
+		return nil
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: at byte %d", ErrTruncated, off+int64(n))
+	}
+	return err
+}
