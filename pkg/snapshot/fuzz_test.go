@@ -91,6 +91,10 @@ func FuzzEntries(f *testing.F) {
 			f.Add(append(raw, raw...), s.Header.Kind == Delta, s.Header.Bits, uint32(s.Partition), uint32(2*s.Entries))
 		}
 	}
+	first, second := dataset.AppendRecord(nil, up(tied[0], "1")), dataset.AppendRecord(nil, up(tied[1], "2"))
+	for _, pair := range [][][]byte{{first, second}, {second, first}, {first, first}} { // of one hash
+		f.Add(bytes.Join(pair, nil), false, uint8(0), uint32(0), uint32(2))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte, delta bool, bits uint8, partition, entries uint32) {
 		h := Header{Kind: Snapshot, Bits: bits % (MaxBits + 1), Seed: testSeed}
 		if delta {

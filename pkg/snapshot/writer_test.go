@@ -93,6 +93,12 @@ func TestWriterRefuses(t *testing.T) {
 			t.Errorf("Add %d: %v; want %v", i, err, c.want)
 		}
 	}
+	for _, keys := range [][2]string{{tied[1], tied[0]}, {tied[0], tied[0]}} { // one hash: the keys decide
+		w := newTestWriter(t, io.Discard, WriterConfig{Kind: Snapshot, Seed: testSeed})
+		if err := errors.Join(w.Add(up(keys[0], "")), w.Add(up(keys[1], ""))); !errors.Is(err, ErrOrder) {
+			t.Errorf("Add of %q: %v", keys, err)
+		}
+	}
 	if _, err := w.CloseDelta(dataset.Checksum{}); !errors.Is(err, ErrFormat) {
 		t.Errorf("CloseDelta of a snapshot: %v", err)
 	}
