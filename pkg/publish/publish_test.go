@@ -119,7 +119,7 @@ func TestProgress(t *testing.T) {
 func TestContextEnds(t *testing.T) {
 	input := bytes.Repeat([]byte("x"), 100)
 	var b bytes.Buffer
-	for i := range 60_000 {
+	for i := range 40_000 {
 		fmt.Fprintf(&b, `{"id":"%d","v":"%s"}`+"\n", i, input)
 	}
 	stop := errors.New("enough")
