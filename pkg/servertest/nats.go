@@ -95,10 +95,45 @@ func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 			failed = err
 		}
 	}
+	if failed == nil {
+		failed = c.waitForPeers()
+	}
 	if failed != nil {
 		t.Fatal(failed)
 	}
 	return c
+}
+
+// waitForPeers waits until the cluster places a stream on all of its nodes. A node is ready before that.
+func (c *NATSCluster) waitForPeers() error {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	nc, err := nats.Connect(c.URL)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	const name = "servertest-ready"
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Replicas: len(c.Nodes)})
+		if err == nil {
+			err = js.DeleteStream(ctx, name)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster places no stream on %d nodes after %v: %w", len(c.Nodes), readyTimeout, err)
+		}
+	}
 }
 
 // Node returns the node with the given name.
