@@ -117,16 +117,6 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err := CheckInput(name, in); err != nil {
 		return Result{}, err
 	}
-	result, err := p.publish(ctx, name, in)
-	if err != nil {
-		return Result{}, err
-	}
-	p.tell(context.WithoutCancel(ctx), &result)
-	return result, nil
-}
-
-// publish does everything up to the commit. All temporary files are gone when it returns.
-func (p *Publisher) publish(ctx context.Context, name string, in Input) (Result, error) {
 	seed, err := p.seed(ctx, name)
 	if err != nil {
 		return Result{}, err
@@ -142,16 +132,17 @@ func (p *Publisher) publish(ctx context.Context, name string, in Input) (Result,
 		}
 	}()
 	d := &draft{name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed}
-	result, err := p.make(ctx, d)
+	result, err := p.produce(ctx, d)
 	if err != nil {
 		return Result{}, err
 	}
 	d.meter.report(PhaseAnnouncing, result.Record.State.Records)
+	p.tell(context.WithoutCancel(ctx), &result)
 	return result, nil
 }
 
-// make makes a version of the draft's input, or finds that the newest version has its content.
-func (p *Publisher) make(ctx context.Context, d *draft) (Result, error) {
+// produce makes a version of the draft's input, or finds that the newest version has its content.
+func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
 	sorter := p.sorter(d.seed, d.folder)
 	defer sorter.Close()
 	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
