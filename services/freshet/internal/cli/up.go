@@ -77,6 +77,8 @@ func stackError(err error) error {
 		return fmt.Errorf("%w; end that one, or choose another with --%s-port (0 takes a free one)", busy, busy.Part)
 	}
 	switch {
+	case errors.Is(err, stack.ErrDir):
+		return fmt.Errorf("%w; name another with --dir", err)
 	case errors.Is(err, stack.ErrInUse):
 		return fmt.Errorf("%w; end that one, or choose another with --dir", err)
 	case errors.Is(err, settings.ErrSettings), errors.Is(err, stack.ErrConfig):

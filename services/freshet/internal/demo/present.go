@@ -125,6 +125,10 @@ func awaitInstances(ctx context.Context, conn *nats.Conn) error {
 		case err == nil && len(all) == len(instances):
 			return nil
 		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

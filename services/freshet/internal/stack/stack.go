@@ -93,8 +93,12 @@ func (e *PortError) Error() string {
 	return fmt.Sprintf("cannot start the %s on %s: another program has this port", e.Part, e.Address)
 }
 
-// ErrInUse is wrapped when another process runs on the same folder.
-var ErrInUse = errors.New("another freshet runs on this folder")
+var (
+	// ErrDir is wrapped when the data folder cannot be made or written.
+	ErrDir = errors.New("cannot use the data folder")
+	// ErrInUse is wrapped when another process runs on the same folder.
+	ErrInUse = errors.New("another freshet runs on this folder")
+)
 
 // Run starts every part in turn, calls use once all of them listen, and stops them in reverse order when use returns.
 // The context of use ends when ctx does, or when a part fails, which becomes Run's error. Nothing that Run started
@@ -124,13 +128,13 @@ func Run(ctx context.Context, cfg Config, use func(ctx context.Context, at Addre
 // lock makes the folder and takes it for this process.
 func lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	held := flock.New(filepath.Join(dir, "lock"))
 	ok, err := held.TryLock()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("lock the data folder: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrDir, err)
 	case !ok:
 		return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
 	}
