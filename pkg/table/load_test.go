@@ -55,7 +55,7 @@ func TestLoadFromASlowReader(t *testing.T) {
 }
 
 func TestLoadWithHugePages(t *testing.T) {
-	m := numberedRecords(90_000, 100)
+	m := numberedRecords(12_000, 900)
 	file := snapshotOf(t, testSeed, m, 0)
 	for _, off := range []bool{false, true} {
 		r, err := snapshot.NewReader(bytes.NewReader(file))
