@@ -179,12 +179,15 @@ func TestEqualFiles(t *testing.T) {
 	}
 }
 
-// failAfter is a writer that fails once it has taken n bytes.
+// failAfter is a writer that fails once it has taken n bytes, and must then be left alone.
 type failAfter struct{ n int }
 
 var errDisk = errors.New("no space left")
 
 func (f *failAfter) Write(b []byte) (int, error) {
+	if f.n < 0 {
+		panic("written to after it had failed")
+	}
 	if f.n -= len(b); f.n < 0 {
 		return len(b) / 2, errDisk
 	}
