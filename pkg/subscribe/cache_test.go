@@ -91,7 +91,8 @@ func TestVersionInTheCacheIsNotPulledAgain(t *testing.T) {
 	}
 }
 
-// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal it.
+// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal
+// it.
 func TestCorruptCacheIsDiscarded(t *testing.T) {
 	flip := func(pattern string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
