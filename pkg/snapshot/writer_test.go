@@ -199,7 +199,7 @@ func (f *failAfter) Write(b []byte) (int, error) {
 func TestWriteFails(t *testing.T) {
 	rs := rows(10_000)
 	size := len(snapshotOf(t, rs, 0))
-	for n := 0; n < size; n += size/16 + 1 {
+	for n := 0; n < size; n += size/8 + 1 {
 		w, err := NewWriter(&failAfter{n: n}, WriterConfig{Kind: Snapshot, Seed: testSeed, RawBytes: rawBytes(rs)})
 		for i := 0; err == nil && i < len(rs); i++ {
 			err = w.Add(rs[i])
