@@ -114,9 +114,9 @@ func TestReadersSeeWholeVersionsInOrder(t *testing.T) {
 	s := open(t, w.config("prices"))
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)
-	const last = 60
+	const last = 30
 	var readers sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		readers.Go(func() {
 			for seen := uint64(0); seen < last && !t.Failed(); {
 				v := versionOf(t, s.Table("prices"))
