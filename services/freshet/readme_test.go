@@ -246,7 +246,7 @@ func TestREADMENamesWhatExists(t *testing.T) {
 		named = append(named, m[1])
 	}
 	_, folders, _ := strings.Cut(text, "## Where things are\n")
-	for _, m := range regexp.MustCompile("(?m)^\\| ([^|]*) \\|").FindAllStringSubmatch(folders, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([^|]*) \|`).FindAllStringSubmatch(folders, -1) {
 		for f := range strings.SplitSeq(m[1], ", ") {
 			if strings.HasPrefix(f, "`") {
 				named = append(named, strings.Trim(f, "`"))

@@ -86,10 +86,10 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		defer instances.Close()
 	}
 
-	body, clear := in.progress(p.Err)
-	req.Body, req.Bytes = body, in.bytes
+	body, hide := in.progress(p.Err)
+	req.Body = body
 	result, err := c.Publish(ctx, name, req)
-	clear()
+	hide()
 	if err != nil {
 		return err
 	}
@@ -160,16 +160,23 @@ func (f *publishFlags) awaitServed(ctx context.Context, p Process, instances *na
 	waiting, cancel := context.WithTimeout(ctx, f.waitTimeout)
 	defer cancel()
 	err := fleet.WaitServed(waiting, instances, rec.Dataset, rec.Version, func(r fleet.Report) {
+		if r.Error != "" { // it tries again, and may still get there
+			fmt.Fprintf(p.Err, "freshet: warning: %s does not serve version %d yet: %s\n", r.Instance, r.Version, r.Error)
+			return
+		}
 		report.Served = append(report.Served, r)
 		if f.out == textOutput {
 			printServed(p.Out, r)
 		}
 	})
 	switch {
-	case err == nil && f.out == textOutput:
-		fmt.Fprintf(p.Out, "every live instance (%d) serves version %d\n", len(report.Served), rec.Version)
 	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, f.waitTimeout, err)
+	case err != nil || f.out != textOutput:
+	case len(report.Served) == 0:
+		fmt.Fprintf(p.Out, "no live instance has the dataset %s: nobody to wait for\n", rec.Dataset)
+	default:
+		fmt.Fprintf(p.Out, "every live instance (%d) serves version %d\n", len(report.Served), rec.Version)
 	}
 	return err
 }
