@@ -6,6 +6,7 @@ require (
 	freshet.dev/pkg v0.0.0
 	github.com/colinmarc/cdb v0.0.0-20190223170904-60f317823f70
 	github.com/dolthub/swiss v0.2.1
+	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -35,7 +36,6 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
 )
