@@ -35,7 +35,8 @@ func TestPublishAndLookUp(t *testing.T) {
 
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait", "--label", "run=1").
 		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added, 0 changed, 0 removed)",
-			"stdout:up-1 serves version 1", "stdout:up-2 serves version 1", "stdout:every live instance (2) serves version 1")
+			"stdout:up-1 serves version 1, ", "stdout:up-2 serves version 1, ", "stdout: ms after it was committed, ",
+			"stdout:every live instance (2) serves version 1")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait", "--source", "me", "--label", "run=2", "--label", "by=x=y").
 		want(t, exit.OK, "version 2: 3 records (1 added, 1 changed, 0 removed)")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait").
