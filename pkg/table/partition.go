@@ -3,11 +3,13 @@ package table
 import (
 	"math/bits"
 	"slices"
+	"unsafe"
 
 	"freshet.dev/pkg/snapshot"
 )
 
-// partition holds the records of one range of hashes. It is immutable once built, and has 64 bytes: one cache line.
+// partition holds the records of one range of hashes. It is immutable once built, and no longer than a
+// cache line.
 type partition struct {
 	// slab holds encoded records. A record never moves, so values may alias it.
 	slab []byte
@@ -16,15 +18,14 @@ type partition struct {
 	// last slot is always 0, so that every search ends.
 	slots []uint32
 	// homes is how many of the slots are a home. The rest takes what the last homes have no room for.
-	homes   uint32
-	records uint32
-	shift   uint8
+	homes uint32
+	shift uint8
 	// bits is the number of leading bits that all hashes of the partition have in common.
 	bits uint8
 }
 
 // partitionBytes is the size of a partition without what it points to.
-const partitionBytes = 64
+const partitionBytes = int64(unsafe.Sizeof(partition{}))
 
 // spareSlots is how many slots follow the last home at first. Displacement at this load is under 16 nearly always.
 const spareSlots = 16
@@ -43,11 +44,10 @@ func decodePartition(s snapshot.Stored, slab []byte) (*partition, snapshot.Tally
 	slots := slices.Grow([]uint32(nil), homesFor(s.Entries)+spareSlots)
 	slots = slots[:cap(slots)] // the allocator rounds up: use what it gives
 	p := &partition{
-		slab:    slab[:len(raw)], // the same bytes, with all of the slab's capacity
-		homes:   uint32(len(slots) - spareSlots),
-		records: uint32(s.Entries),
-		shift:   uint8(bits.Len(uint(len(raw)))), // an offset plus 1 is at most len(raw)
-		bits:    s.Header.Bits,
+		slab:  slab[:len(raw)], // the same bytes, with all of the slab's capacity
+		homes: uint32(len(slots) - spareSlots),
+		shift: uint8(bits.Len(uint(len(raw)))), // an offset plus 1 is at most len(raw)
+		bits:  s.Header.Bits,
 	}
 	// Records come in hash order, and so do their homes: the slot after the one filled last is always free.
 	next := uint64(0)
