@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/settings"
 )
 
@@ -39,7 +40,7 @@ func (c *Config) Validate() error {
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_NATS_REPLICAS", c.NatsReplicas, 0),
-		settings.CheckAtLeast("FRESHET_MEMORY_BYTES", c.MemoryBytes, 1<<20),
+		settings.CheckBetween("FRESHET_MEMORY_BYTES", c.MemoryBytes, publish.MinMemoryBytes, publish.MaxMemoryBytes),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),
