@@ -18,7 +18,7 @@ const (
 	doubtTimeout = 5 * time.Second
 )
 
-// commit makes the draft the next version, unless the newest version has its content already. Each attempt looks at the
+// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt looks at the
 // newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for range maxAttempts {
@@ -30,10 +30,18 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
+		var result Result
 		if latest.Version > 0 && latest.State == d.totals.State {
-			return Result{Record: latest}, nil
+			whole, err := p.heal(ctx, d, latest, &result)
+			if err != nil {
+				return Result{}, err
+			}
+			if whole {
+				result.Record = latest
+				return result, nil
+			}
 		}
-		result := Result{Created: true}
+		result.Created = true
 		if err := p.prepare(ctx, d, latest, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
