@@ -40,8 +40,7 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 	hash := dataset.Hash(t.seed, key)
 	p := t.partitions[hash>>(t.shift&63)]
 	prefetch(p.guess(hash))
-	tag, limit := p.tag(hash)
-	for s := p.home(hash); ; s = s.next() {
+	for s, tag, limit := p.find(hash); ; s = s.next() {
 		off := s.load()
 		if off == 0 {
 			return nil, false
@@ -84,24 +83,27 @@ func (t *Table) Seed() uint64 { return t.seed }
 // [Table.Get].
 func (t *Table) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		var last *partition
-		for _, p := range t.partitions {
-			if p == last {
-				continue // the entries that share a partition stand side by side
-			}
-			last = p
-			for b := p.slab; len(b) > 0; {
-				r, n, err := dataset.DecodeRecord(b)
-				if err != nil {
-					panic("table: a slab changed after it was verified; was a value modified?")
-				}
-				if !yield(r.Key, r.Value) {
-					return
-				}
-				b = b[n:]
+		c := t.cursor(0, len(t.partitions))
+		for c.next() {
+			if !yield(c.record.Key, c.record.Value) {
+				return
 			}
 		}
 	}
+}
+
+// dirBits returns the number of leading bits of a hash that select an entry of the directory.
+func (t *Table) dirBits() uint8 { return 64 - t.shift }
+
+// extent returns the range of directory entries, from first to before end, that entry i shares its partition with.
+func (t *Table) extent(i int) (first, end int) {
+	p := t.partitions[i]
+	if p.records == 0 {
+		return i, i + 1 // the empty partition also stands for ranges that are far apart
+	}
+	n := 1 << (t.dirBits() - p.bits)
+	first = i &^ (n - 1)
+	return first, first + n
 }
 
 // assemble makes a table of verified partitions, numbered as in the snapshot with header h.
@@ -119,12 +121,12 @@ func assemble(h snapshot.Header, built []numbered, sum snapshot.Tally, version u
 			t.partitions[first+i] = b.partition
 		}
 	}
-	empty := &partition{slots: make([]uint32, 1), homes: 1}
+	empty := emptyPartition()
 	for i, p := range t.partitions {
 		if p == nil {
 			t.partitions[i] = empty
 		}
 	}
-	t.bytes += empty.bytes() + int64(unsafe.Sizeof(*t)) + int64(len(t.partitions))*bits.UintSize/8
+	t.bytes += int64(unsafe.Sizeof(*t)) + int64(len(t.partitions))*bits.UintSize/8
 	return t
 }
