@@ -23,7 +23,7 @@ const (
 // Connect returns a connection to the NATS servers at url (several are separated by commas), known to the server by
 // name. It fails for a malformed url or option only: a server that is down is tried again and again, now and
 // whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
-// log. opts come after these settings and before nothing. The caller closes the connection.
+// log. opts go before these settings. The caller closes the connection.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	all := []nats.Option{
 		nats.Name(name),

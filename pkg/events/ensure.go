@@ -116,15 +116,24 @@ func check(cfg jetstream.StreamConfig) error {
 	return nil
 }
 
-// refused makes the server's refusal of a configuration an ErrStream.
+// refused makes the server's refusal of a configuration an ErrStream, unless a later attempt may be granted.
 func refused(verb string, err error) error {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.Code < 500 || api.ErrorCode == replicasNotSupported) {
-		return fmt.Errorf("%w: %s it: %w", ErrStream, verb, err)
+	if errors.As(err, &api) {
+		switch {
+		case api.ErrorCode == noSuitablePeers:
+			return fmt.Errorf("%s it: %s", verb, api.Description) // as text: the code says that it is for good
+		case api.Code < 500, api.ErrorCode == replicasNotSupported:
+			return fmt.Errorf("%w: %s it: %w", ErrStream, verb, err)
+		}
 	}
 	return fmt.Errorf("%s it: %w", verb, err)
 }
 
-// replicasNotSupported is JSStreamReplicasNotSupported in the errors.json of nats-server: more than one replica on a
-// server that is in no cluster. Its code, 500, would say that trying again helps.
-const replicasNotSupported jetstream.ErrorCode = 10074
+// Errors of nats-server (server/errors.json) whose codes say the contrary of whether trying again helps.
+const (
+	// noSuitablePeers, 400: fewer servers of the cluster are up than there shall be replicas.
+	noSuitablePeers jetstream.ErrorCode = 10005
+	// replicasNotSupported, 500: there is no cluster.
+	replicasNotSupported jetstream.ErrorCode = 10074
+)

@@ -119,7 +119,8 @@ func TestNothingBlocksLongerThanItsContext(t *testing.T) {
 			began := time.Now()
 			err := call(short)
 			cancel()
-			if !errors.Is(err, context.DeadlineExceeded) {
+			// Latest makes one attempt, which the end of the connection ends before.
+			if !errors.Is(err, context.DeadlineExceeded) && !(name == "Latest" && errors.Is(err, events.ErrNoAnswer)) {
 				t.Errorf("%s: %s: %v", state, name, err)
 			}
 			if took := time.Since(began); took > time.Second {

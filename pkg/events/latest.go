@@ -36,7 +36,7 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 	case noStream(err):
 		return latest, nil
 	case err != nil:
-		return latest, fmt.Errorf("catch up with the event log: %w", err)
+		return latest, fmt.Errorf("catch up with the event log: %w", unanswered(ctx, err))
 	case info.State.Msgs == 0:
 		return latest, nil
 	}
@@ -46,7 +46,7 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 		n := min(batchSubjects, len(names))
 		messages, err := l.lastOfEach(ctx, names[:n], info)
 		if err != nil {
-			return latest, errors.Join(append(unreadable, fmt.Errorf("catch up with the event log: %w", err))...)
+			return latest, errors.Join(append(unreadable, fmt.Errorf("catch up with the event log: %w", unanswered(ctx, err)))...)
 		}
 		for _, m := range messages {
 			rec, err := decode(m.Subject, m.Data)

@@ -91,6 +91,10 @@ func (l *Listener) CatchUps() <-chan string { return l.catchUps }
 // no more: [ErrClosed], or a subscription that the server does not permit. It may be run again afterwards, but not
 // twice at a time. A connection that is down is no error: it waits.
 func (l *Listener) Run(ctx context.Context) error {
+	select {
+	case <-l.asyncErr: // of an earlier Run
+	default:
+	}
 	// Before the subscriptions, so that no reconnect falls between.
 	status := l.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer l.nc.RemoveStatusListener(status)
@@ -114,7 +118,7 @@ func (l *Listener) Run(ctx context.Context) error {
 			s.ask("reconnected", true)
 			s.retryFlush = nil
 		case err := <-l.asyncErr:
-			if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), dataset.SubjectPrefix) {
+			if denied(err) {
 				return fmt.Errorf("listen to events: the server does not let this user subscribe to %s<dataset>: %w", dataset.SubjectPrefix, err)
 			}
 			s.ask(fmt.Sprintf("NATS reports an error: %v", err), false)
@@ -131,6 +135,11 @@ func (l *Listener) Run(ctx context.Context) error {
 			s.countDropped()
 		}
 	}
+}
+
+// denied reports whether err says that the server refused one of our subscriptions. It has no more than text to say so.
+func denied(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+dataset.SubjectPrefix)
 }
 
 // listening is the state of one Run, of its goroutine alone.

@@ -38,6 +38,10 @@ func (e *EventError) Error() string {
 
 func (e *EventError) Unwrap() error { return e.Err }
 
+// ErrNoAnswer is returned by Latest when the server did not answer within two seconds, or the connection broke
+// meanwhile.
+var ErrNoAnswer = errors.New("JetStream does not answer")
+
 // Config configures the event log. Its zero value is good.
 type Config struct {
 	// Stream is the name of the JetStream stream; FRESHET if empty.
@@ -95,6 +99,14 @@ func (l *Log) attempt(ctx context.Context, timeout time.Duration) (context.Conte
 		}
 	}()
 	return ctx, cancel
+}
+
+// unanswered replaces the end of an attempt's context: to the caller, whose ctx goes on, it would look like that one's.
+func unanswered(ctx context.Context, err error) error {
+	if ctx.Err() == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return ErrNoAnswer
+	}
+	return err
 }
 
 // info asks the stream's leader what the stream is.
@@ -191,7 +203,7 @@ func retry(ctx context.Context, try func() error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, 500*time.Millisecond
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := try()
+		err := unanswered(ctx, try())
 		if err != nil && !passing(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}

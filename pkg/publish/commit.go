@@ -52,12 +52,9 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 // latest returns the newest version, the zero record if there is none, and brings the draft into the order of its seed:
 // of several publishers of a first version one sets the seed.
 func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord, error) {
-	latest, err := p.deps.Store.Latest(ctx, d.name)
-	if errors.Is(err, store.ErrNotFound) {
-		return dataset.VersionRecord{}, nil
-	}
-	if err != nil {
-		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %q: %w", d.name, err)
+	latest, err := p.newest(ctx, d.name)
+	if err != nil || latest.Version == 0 {
+		return latest, err
 	}
 	if uint64(latest.Seed) != d.seed {
 		if err := p.reseed(ctx, d, uint64(latest.Seed)); err != nil {

@@ -21,23 +21,10 @@ type draft struct {
 	in     Input
 	meter  *meter
 	folder *scratch.Folder
-	path   string // of the file; empty until it is written
 	seed   uint64
-	totals snapshot.Totals
-}
 
-// draft reads the input and writes its snapshot.
-func (p *Publisher) draft(ctx context.Context, name string, in Input, seed uint64, folder *scratch.Folder) (*draft, error) {
-	sorter := p.sorter(seed, folder)
-	defer sorter.Close()
-	d := &draft{name: name, in: in, meter: &meter{call: in.Progress}, folder: folder}
-	if err := p.ingest(ctx, in, d.meter, sorter); err != nil {
-		return nil, inputError(name, "read the input", err)
-	}
-	if err := p.write(ctx, d, seed, sorter); err != nil {
-		return nil, inputError(name, "write the snapshot", err)
-	}
-	return d, nil
+	path   string // of the file; empty until it is written
+	totals snapshot.Totals
 }
 
 func (p *Publisher) sorter(seed uint64, folder *scratch.Folder) *spill.Sorter {
@@ -47,9 +34,9 @@ func (p *Publisher) sorter(seed uint64, folder *scratch.Folder) *spill.Sorter {
 	})
 }
 
-// write makes the records of sorter the content of d.
-func (p *Publisher) write(ctx context.Context, d *draft, seed uint64, sorter *spill.Sorter) (err error) {
-	path := d.folder.Path("snapshot-" + strconv.FormatUint(seed, 16))
+// write writes the records of sorter, which is in the order of the draft's seed, into the draft's file.
+func (p *Publisher) write(ctx context.Context, d *draft, sorter *spill.Sorter) (err error) {
+	path := d.folder.Path("snapshot-" + strconv.FormatUint(d.seed, 16))
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -57,7 +44,7 @@ func (p *Publisher) write(ctx context.Context, d *draft, seed uint64, sorter *sp
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sorter.Totals()
 	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: seed, RawBytes: sum.RawBytes, Workers: p.cfg.Workers,
+		Kind: snapshot.Snapshot, Seed: d.seed, RawBytes: sum.RawBytes, Workers: p.cfg.Workers,
 	})
 	if err != nil {
 		return err
@@ -73,7 +60,7 @@ func (p *Publisher) write(ctx context.Context, d *draft, seed uint64, sorter *sp
 	if d.path != "" {
 		err = os.Remove(d.path)
 	}
-	d.path, d.seed, d.totals = path, seed, totals
+	d.path, d.totals = path, totals
 	return err
 }
 
@@ -135,5 +122,6 @@ func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) error {
 	if err := sorter.Add(run); err != nil {
 		return err
 	}
-	return p.write(ctx, d, seed, sorter)
+	d.seed = seed
+	return p.write(ctx, d, sorter)
 }

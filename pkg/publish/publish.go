@@ -117,16 +117,6 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err := CheckInput(name, in); err != nil {
 		return Result{}, err
 	}
-	result, err := p.publish(ctx, name, in)
-	if err != nil {
-		return Result{}, err
-	}
-	p.tell(context.WithoutCancel(ctx), &result)
-	return result, nil
-}
-
-// publish does everything up to the commit. All temporary files are gone when it returns.
-func (p *Publisher) publish(ctx context.Context, name string, in Input) (Result, error) {
 	seed, err := p.seed(ctx, name)
 	if err != nil {
 		return Result{}, err
@@ -141,26 +131,59 @@ func (p *Publisher) publish(ctx context.Context, name string, in Input) (Result,
 			p.cfg.Log.Warn("temporary files are left", "dataset", name, "error", left)
 		}
 	}()
-	d, err := p.draft(ctx, name, in, seed, folder)
-	if err != nil {
-		return Result{}, err
-	}
-	result, err := p.commit(ctx, d)
+	d := &draft{name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed}
+	result, err := p.produce(ctx, d)
 	if err != nil {
 		return Result{}, err
 	}
 	d.meter.report(PhaseAnnouncing, result.Record.State.Records)
+	p.tell(context.WithoutCancel(ctx), &result)
 	return result, nil
+}
+
+// produce makes a version of the draft's input, or finds that the newest version has its content.
+func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
+	sorter := p.sorter(d.seed, d.folder)
+	defer sorter.Close()
+	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
+		return Result{}, inputError(d.name, "read the input", err)
+	}
+	newest, err := p.newest(ctx, d.name)
+	if err != nil {
+		return Result{}, err
+	}
+	if uint64(newest.Seed) == d.seed && newest.State == sorter.Totals().State {
+		// Pipelines publish what has not changed often: it costs no snapshot. A key that comes twice is refused here too.
+		for _, err := range sorter.Records(ctx) {
+			if err != nil {
+				return Result{}, inputError(d.name, "sort", err)
+			}
+		}
+		return Result{Record: newest}, nil
+	}
+	if err := p.write(ctx, d, sorter); err != nil {
+		return Result{}, inputError(d.name, "write the snapshot", err)
+	}
+	return p.commit(ctx, d)
+}
+
+// newest returns the newest version of the dataset, the zero record if it has none.
+func (p *Publisher) newest(ctx context.Context, name string) (dataset.VersionRecord, error) {
+	rec, err := p.deps.Store.Latest(ctx, name)
+	switch {
+	case err == nil:
+		return rec, nil
+	case errors.Is(err, store.ErrNotFound):
+		return dataset.VersionRecord{}, nil
+	}
+	return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %q: %w", name, err)
 }
 
 // seed returns the seed of the dataset's hash: that of its versions, or a new one.
 func (p *Publisher) seed(ctx context.Context, name string) (uint64, error) {
-	latest, err := p.deps.Store.Latest(ctx, name)
-	switch {
-	case err == nil:
-		return uint64(latest.Seed), nil
-	case !errors.Is(err, store.ErrNotFound):
-		return 0, fmt.Errorf("look up the newest version of dataset %q: %w", name, err)
+	newest, err := p.newest(ctx, name)
+	if err != nil || newest.Version > 0 {
+		return uint64(newest.Seed), err
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, its documentation says

@@ -32,27 +32,37 @@ func TestSuccessiveVersions(t *testing.T) {
 	}{
 		{
 			publish.Input{Body: strings.NewReader(`{"id":"a","v":1}` + "\n" + `{"id":"b"}`), Labels: map[string]string{"run": "7"}},
-			true, 1, dataset.Changes{Added: 2}, "default",
+			true, 1,
+			dataset.Changes{Added: 2},
+			"default",
 			map[string]string{"a": `{"id":"a","v":1}`, "b": `{"id":"b"}`},
 		},
 		{ // the same records in another order and format
 			publish.Input{Body: strings.NewReader(`[{"id":"b"}, {"id":"a","v":1}]`), Format: publish.FormatJSON},
-			false, 1, dataset.Changes{Added: 2}, "default",
+			false, 1,
+			dataset.Changes{Added: 2},
+			"default",
 			map[string]string{"a": `{"id":"a","v":1}`, "b": `{"id":"b"}`},
 		},
 		{
 			publish.Input{Body: strings.NewReader(`{"id":"a","v":2}` + "\n" + `{"id":"c"}` + "\n" + `{"id":"d"}`), Source: "me"},
-			true, 2, dataset.Changes{Added: 2, Changed: 1, Removed: 1}, "me",
+			true, 2,
+			dataset.Changes{Added: 2, Changed: 1, Removed: 1},
+			"me",
 			map[string]string{"a": `{"id":"a","v":2}`, "c": `{"id":"c"}`, "d": `{"id":"d"}`},
 		},
 		{
 			publish.Input{Body: strings.NewReader("v,id\n1,a\n"), Format: publish.FormatCSV},
-			true, 3, dataset.Changes{Changed: 1, Removed: 2}, "default",
+			true, 3,
+			dataset.Changes{Changed: 1, Removed: 2},
+			"default",
 			map[string]string{"a": `{"v":"1","id":"a"}`},
 		},
 		{ // the content of version 1 again
 			publish.Input{Body: strings.NewReader(`{"id":"a","v":1}` + "\n" + `{"id":"b"}`)},
-			true, 4, dataset.Changes{Added: 1, Changed: 1}, "default",
+			true, 4,
+			dataset.Changes{Added: 1, Changed: 1},
+			"default",
 			map[string]string{"a": `{"id":"a","v":1}`, "b": `{"id":"b"}`},
 		},
 	} {
@@ -119,7 +129,7 @@ func TestProgress(t *testing.T) {
 func TestContextEnds(t *testing.T) {
 	input := bytes.Repeat([]byte("x"), 100)
 	var b bytes.Buffer
-	for i := range 60_000 {
+	for i := range 40_000 {
 		fmt.Fprintf(&b, `{"id":"%d","v":"%s"}`+"\n", i, input)
 	}
 	stop := errors.New("enough")

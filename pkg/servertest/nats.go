@@ -24,6 +24,8 @@ type NATSServer struct {
 	// config is the path of the configuration file, fixed the part of it that no option changes.
 	config string
 	fixed  []string
+	// login is how the test itself logs in; nil if nobody has to.
+	login nats.Option
 }
 
 // NATSOption changes how a nats-server is run.
@@ -95,10 +97,45 @@ func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 			failed = err
 		}
 	}
+	if failed == nil {
+		failed = c.waitForPeers()
+	}
 	if failed != nil {
 		t.Fatal(failed)
 	}
 	return c
+}
+
+// waitForPeers waits until the cluster places a stream on all of its nodes. A node is ready before that.
+func (c *NATSCluster) waitForPeers() error {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	nc, err := nats.Connect(c.URL, c.Nodes[0].login)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	const name = "servertest-ready"
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Replicas: len(c.Nodes)})
+		if err == nil {
+			err = js.DeleteStream(ctx, name)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster places no stream on %d nodes after %v: %w", len(c.Nodes), readyTimeout, err)
+		}
+	}
 }
 
 // Node returns the node with the given name.
@@ -157,28 +194,23 @@ func (s *NATSServer) Reconfigure(opts ...NATSOption) {
 	if err := os.WriteFile(s.config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		s.t.Fatalf("write the configuration of nats-server: %v", err)
 	}
-	s.cmd.ready = askJetStream(s.URL, o.login)
+	s.login = o.login
+	s.cmd.ready = func(ctx context.Context) error { return askJetStream(ctx, s.URL, s.login) }
 }
 
-// askJetStream returns a check that the server takes clients and that its JetStream answers. login may be nil.
-func askJetStream(url string, login nats.Option) func(context.Context) error {
-	return func(ctx context.Context) error {
-		opts := []nats.Option{nats.NoReconnect(), nats.Timeout(time.Second)}
-		if login != nil {
-			opts = append(opts, login)
-		}
-		nc, err := nats.Connect(url, opts...)
-		if err != nil {
-			return err
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_, err = js.AccountInfo(ctx)
+// askJetStream returns nil if the server takes clients and its JetStream answers. login may be nil.
+func askJetStream(ctx context.Context, url string, login nats.Option) error {
+	nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(time.Second), login)
+	if err != nil {
 		return err
 	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err = js.AccountInfo(ctx)
+	return err
 }

@@ -48,6 +48,7 @@ type Process struct {
 	// pid and exited are those of the present child; exited is nil while none runs.
 	pid    int
 	exited chan struct{}
+	code   int // how the last child ended; valid once exited is closed
 	frozen bool
 }
 
@@ -116,6 +117,14 @@ func (p *Process) PID() int {
 	return p.pid
 }
 
+// ExitCode returns the exit code with which the server ended last; -1 while it runs, and after a signal ended it.
+func (p *Process) ExitCode() int {
+	if p.Running() {
+		return -1
+	}
+	return p.code
+}
+
 // Log returns the last 16 KiB of what the server wrote to its standard output and error.
 func (p *Process) Log() string {
 	f, err := os.Open(p.log)
@@ -150,6 +159,7 @@ func (p *Process) start() error {
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	dieWithParent(cmd)
 
+	p.code = -1
 	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(exited)
@@ -159,7 +169,8 @@ func (p *Process) start() error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log; that it ended is what counts here
+			_ = cmd.Wait() // what it says of the end is in the exit code
+			p.code = cmd.ProcessState.ExitCode()
 		}
 	}()
 	if err := <-started; err != nil {

@@ -83,7 +83,7 @@ func TestDamageOfOtherKindsIsRefused(t *testing.T) {
 	rec := w.commit("prices", 2, numbered(2))
 	w.announce(rec)
 	awaitVersion(t, s, "prices", 2)
-	other, _ := build(t, numbered(7))
+	other, _ := build(t, numbered(99))
 	for name, change := range map[string]func([]byte) []byte{
 		"truncated":      func(b []byte) []byte { return b[:len(b)-1] },
 		"empty":          func([]byte) []byte { return nil },

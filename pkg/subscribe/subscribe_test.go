@@ -199,6 +199,9 @@ func TestCloseDuringAPull(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	began := make(chan struct{}, 1)
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
+		if !strings.Contains(q.URL.Path, "/objects/") {
+			return false
+		}
 		rw.Header().Set("Content-Length", "1000000")
 		rw.Write([]byte("x"))
 		http.NewResponseController(rw).Flush()

@@ -129,7 +129,9 @@ func (w *world) commit(name string, version uint64, content records) dataset.Ver
 
 func (w *world) announce(rec dataset.VersionRecord) {
 	w.t.Helper()
-	if err := w.log.Announce(w.context(), rec); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := w.log.Announce(ctx, rec); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -3,17 +3,14 @@ package publisher_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -227,90 +224,6 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// broken is a store that fails as told.
-type broken struct {
-	store.Store
-	mu  sync.Mutex
-	err error // of everything
-	put error // of PutVersion
-}
-
-func (b *broken) failure() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err
-}
-
-func (b *broken) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
-	if err := b.failure(); err != nil {
-		return dataset.VersionRecord{}, err
-	}
-	return b.Store.Latest(ctx, name)
-}
-
-func (b *broken) Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error) {
-	if err := b.failure(); err != nil {
-		return nil, err
-	}
-	return b.Store.Versions(ctx, name, before, limit)
-}
-
-func (b *broken) Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error) {
-	if err := b.failure(); err != nil {
-		return dataset.VersionRecord{}, err
-	}
-	return b.Store.Version(ctx, name, version)
-}
-
-func (b *broken) Datasets(ctx context.Context) ([]string, error) {
-	if err := b.failure(); err != nil {
-		return nil, err
-	}
-	return b.Store.Datasets(ctx)
-}
-
-func (b *broken) PutVersion(ctx context.Context, rec dataset.VersionRecord) error {
-	if b.put != nil {
-		return b.put
-	}
-	return b.Store.PutVersion(ctx, rec)
-}
-
-func TestBackendTrouble(t *testing.T) {
-	s := &broken{Store: openStore(t), err: errors.New("disk on fire")}
-	p := newPublisher(t, s, nil)
-	h := p.Handler()
-	for _, path := range []string{"POST " + versions + "?key=id", "GET " + versions, "GET " + versions + "/1", "GET /v1/datasets"} {
-		method, path, _ := strings.Cut(path, " ")
-		rec := send(h, method, path, ndjson)
-		wantProblem(t, rec, 503, "store-unavailable")
-		if rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "fire") {
-			t.Errorf("%v %s", rec.Header(), rec.Body)
-		}
-	}
-	s.err, s.put = nil, store.ErrExists
-	wantProblem(t, send(h, "POST", versions+"?key=id", ndjson), 409, "conflict")
-	if n, err := testutil.GatherAndCount(p.Registry(), "freshet_publisher_publish_failures_total"); n != 2 || err != nil {
-		t.Errorf("%d kinds of failures are counted, %v", n, err)
-	}
-}
-
-// announcer is an event log that is down.
-type announcer struct{}
-
-func (announcer) Announce(context.Context, dataset.VersionRecord) error {
-	return errors.New("the event log is down")
-}
-
-func TestAnAnnouncementThatFailsIsAWarning(t *testing.T) {
-	h := newPublisher(t, openStore(t), func(_ *publisher.Config, d *publisher.Deps) { d.Events = announcer{} }).Handler()
-	rec := send(h, "POST", versions+"?key=id", ndjson)
-	got := decode[publisher.Publication](t, rec)
-	if rec.Code != 201 || got.Announced || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "the event log is down") {
-		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-}
-
 func TestVersionsAndDatasets(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler()
 	for v := 1; v <= 5; v++ {
@@ -410,15 +323,4 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// slow is a store that takes its time to commit.
-type slow struct {
-	broken
-	wait time.Duration
-}
-
-func (s *slow) PutVersion(ctx context.Context, rec dataset.VersionRecord) error {
-	<-time.After(s.wait)
-	return s.broken.PutVersion(ctx, rec)
 }

@@ -3,26 +3,20 @@ package relay_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/apidoc"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay"
@@ -34,82 +28,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 //go:embed openapi.yaml
 var description []byte
-
-// memory is a store in memory that fails as told.
-type memory struct {
-	mu      sync.Mutex
-	objects map[dataset.Digest][]byte
-	latest  map[string]dataset.VersionRecord
-	err     error           // of every call
-	short   map[int64]bool  // offsets at which OpenObject yields one byte less
-	gate    <-chan struct{} // OpenObject waits for it
-	opens   atomic.Int64
-	opened  chan struct{} // closed by the first OpenObject
-}
-
-func newMemory() *memory {
-	return &memory{objects: map[dataset.Digest][]byte{}, latest: map[string]dataset.VersionRecord{}, short: map[int64]bool{}, opened: make(chan struct{})}
-}
-
-func (m *memory) add(n int) (dataset.Digest, []byte) {
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
-	d := dataset.Digest(sha256.Sum256(b))
-	m.objects[d] = b
-	return d, b
-}
-
-func (m *memory) fail(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.err = err
-}
-
-func (m *memory) StatObject(_ context.Context, d dataset.Digest) (int64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b, ok := m.objects[d]
-	if !ok && m.err == nil {
-		return 0, store.ErrNotFound
-	}
-	return int64(len(b)), m.err
-}
-
-func (m *memory) OpenObject(ctx context.Context, d dataset.Digest, offset, length int64) (io.ReadCloser, error) {
-	if m.opens.Add(1) == 1 {
-		close(m.opened)
-	}
-	if m.gate != nil {
-		select {
-		case <-m.gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.short[offset] {
-		length--
-	}
-	return io.NopCloser(bytes.NewReader(m.objects[d][offset : offset+length])), m.err
-}
-
-func (m *memory) Latest(_ context.Context, name string) (dataset.VersionRecord, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	rec, ok := m.latest[name]
-	if !ok && m.err == nil {
-		return rec, store.ErrNotFound
-	}
-	return rec, m.err
-}
-
-func record(name string, version uint64) dataset.VersionRecord {
-	return dataset.VersionRecord{
-		Dataset: name, Version: version, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Snapshot: dataset.Object{Version: version, Digest: dataset.Digest{1}, Bytes: 7},
-	}
-}
 
 func config() relay.Config {
 	return relay.Config{
@@ -322,86 +240,6 @@ func TestConcurrentRequestsShareOneRead(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("%s is not in the metrics", want)
 		}
-	}
-}
-
-// slowCatalog answers when its context ends, or at once if it has an answer.
-type slowCatalog struct {
-	calls atomic.Int64
-	err   error
-	rec   dataset.VersionRecord
-}
-
-func (c *slowCatalog) Latest(ctx context.Context, _ string) (dataset.VersionRecord, error) {
-	c.calls.Add(1)
-	if c.err != nil || c.rec.Version > 0 {
-		return c.rec, c.err
-	}
-	<-ctx.Done()
-	return dataset.VersionRecord{}, ctx.Err()
-}
-
-func TestLatest(t *testing.T) {
-	inStore := newMemory()
-	inStore.latest["cities"] = record("cities", 7)
-	for name, c := range map[string]struct {
-		catalog relay.Catalog
-		from    string
-		version uint64
-	}{
-		"catalog":            {&slowCatalog{rec: record("cities", 6)}, "catalog", 6},
-		"no catalog":         {nil, "store", 7},
-		"not in the catalog": {&slowCatalog{err: catalog.ErrNotFound}, "store", 7},
-		"too long for it":    {&slowCatalog{err: catalog.ErrTrimmed}, "store", 7},
-		"catalog broken":     {&slowCatalog{err: errors.New("connection refused")}, "store", 7},
-	} {
-		t.Run(name, func(t *testing.T) {
-			res := do(t, newRelay(t, inStore, c.catalog).Handler(), "GET", "/v1/datasets/cities/latest")
-			rec, err := dataset.DecodeVersionRecord(body(t, res))
-			if err != nil || rec.Version != c.version || res.Header.Get("Freshet-From") != c.from || res.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("version %d, %v, %v", rec.Version, err, res.Header)
-			}
-		})
-	}
-}
-
-// A catalog that hangs delays one request by a bounded moment, and the next ones of the same second not at all.
-func TestHangingCatalog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		inStore := newMemory()
-		inStore.latest["cities"] = record("cities", 7)
-		hanging := &slowCatalog{}
-		h := newRelay(t, inStore, hanging).Handler()
-		for i, want := range []time.Duration{250 * time.Millisecond, 0, 0} {
-			start := time.Now()
-			if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 200 || res.Header.Get("Freshet-From") != "store" {
-				t.Errorf("%d %v", res.StatusCode, res.Header)
-			}
-			if took := time.Since(start); took != want {
-				t.Errorf("request %d took %v, want %v", i+1, took, want)
-			}
-		}
-		<-time.After(time.Second)
-		hanging.rec = record("cities", 8)
-		hanging.calls.Store(0)
-		if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.Header.Get("Freshet-From") != "catalog" {
-			t.Error("the catalog is not asked again")
-		}
-	})
-}
-
-func TestLatestRefusals(t *testing.T) {
-	m := newMemory()
-	h := newRelay(t, m, nil).Handler()
-	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 404 || problem(t, res) != "unknown-dataset" {
-		t.Errorf("%d", res.StatusCode)
-	}
-	if res := do(t, h, "GET", "/v1/datasets/Cities/latest"); res.StatusCode != 400 || problem(t, res) != "bad-dataset-name" {
-		t.Errorf("%d", res.StatusCode)
-	}
-	m.fail(errors.New("disk on fire"))
-	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || problem(t, res) != "store-unavailable" {
-		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -32,6 +33,7 @@ func list(t *testing.T) []goPackage {
 	for _, m := range modules {
 		cmd := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Dir,Imports,Deps", "./...")
 		cmd.Dir = path.Join(root(t), m)
+		cmd.Env = append(os.Environ(), "GOWORK=") // the workspace, in which this module is not
 		out, err := cmd.Output()
 		if err != nil {
 			var exit *exec.ExitError

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
+	"time"
 )
 
 // WriteJSON sends v as the whole response, not to be cached.
@@ -26,9 +28,17 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+// bodyTimeout is how long a body that ReadJSON reads may take to come.
+const bodyTimeout = 30 * time.Second
+
 // ReadJSON reads the request's body, one JSON document of at most limit bytes without members that v does not have,
 // into v. The error is a *Problem.
 func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	// An error means that w is no network connection, as in a test. The deadline is lifted again, because it would end
+	// the request that the server's own reading ahead waits beside.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
@@ -39,6 +49,9 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 		if err == nil {
 			err = errors.New("something follows the document")
 		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not come within %v", bodyTimeout)
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

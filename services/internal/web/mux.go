@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,10 +89,12 @@ func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
 
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w}
+	var rec *recorder
 	if rt.quiet() {
 		rec = record(w)
 		defer rec.free()
+	} else {
+		rec = &recorder{ResponseWriter: w}
 	}
 	rt.mux.metrics.active.Inc()
 	aborted, err := rt.call(rec, r)
@@ -154,10 +155,10 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 	}
 	rt.mux.metrics.observe(rt.pattern, status, rec.bytes, took)
 
-	level, ctx := rt.level, context.WithoutCancel(r.Context())
-	var panicked *panicError
+	level, ctx := rt.level, r.Context()
+	panicked := asPanic(err)
 	switch {
-	case errors.As(err, &panicked):
+	case panicked != nil:
 		level = slog.LevelError
 	case status == http.StatusServiceUnavailable && rt.quiet(): // waits for a version, or is told to by its prober
 	case status >= 500, aborted && err != nil && r.Context().Err() == nil:
@@ -181,6 +182,15 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 		attrs = append(attrs, slog.String("stack", string(panicked.stack)))
 	}
 	rt.mux.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+func asPanic(err error) *panicError {
+	if err == nil {
+		return nil // without the cost of a target
+	}
+	var p *panicError
+	errors.As(err, &p)
+	return p
 }
 
 // cut bounds what a client can put into the log.

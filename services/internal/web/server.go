@@ -108,8 +108,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
 		s.cfg.Log.WarnContext(ctx, "requests did not finish in time and were cut off", "grace", s.cfg.Grace.String())
+		_ = srv.Close() // first: a handler that sees its context end must not answer as if that were the end
 		cut()
-		_ = srv.Close()
 		s.waitIdle()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

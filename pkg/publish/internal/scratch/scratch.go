@@ -27,25 +27,26 @@ type Folder struct {
 
 // New makes a folder within parent, which must exist.
 func New(parent string) (*Folder, error) {
-	var err error
 	// More than one round is needed only if Clean, in another process, meets the folder between its making and its
-	// locking.
-	for range 10 {
-		var path string
-		path, err = os.MkdirTemp(parent, prefix)
+	// locking. Many rounds are lost only to a process that does nothing but clean.
+	for range 100 {
+		path, err := os.MkdirTemp(parent, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("make a temporary folder: %w", err)
 		}
 		f := &Folder{path: path, lock: flock.New(filepath.Join(path, lockName))}
-		var held bool
-		if held, err = f.lock.TryLock(); err == nil && held && f.owned() {
+		held, err := f.lock.TryLock()
+		if err == nil && held && f.owned() {
 			return f, nil
 		}
 		if err := f.Close(); err != nil {
 			return nil, err
 		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("lock a temporary folder: %w", err)
+		}
 	}
-	return nil, errors.Join(fmt.Errorf("cannot lock a temporary folder in %s: does its file system support locks?", parent), err)
+	return nil, fmt.Errorf("temporary folders in %s are taken away as soon as they are made", parent)
 }
 
 // owned reports whether the file that was locked is still the one in the folder, which Clean may have taken away

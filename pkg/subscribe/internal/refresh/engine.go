@@ -20,6 +20,7 @@ type Engine[T any] struct {
 	jobs     chan job[T]     // to the lanes; never holds more than there are idle lanes
 	asks     chan ask        // to the catcher; never holds more than one
 	messages chan message[T] // from lanes and catcher to the loop
+	ended    chan struct{}   // closed when the loop has ended
 
 	// What follows is the loop's own.
 	queue   []*set[T] // due and waiting for a lane, the longest waiting first
@@ -53,6 +54,7 @@ func New[T any](cfg Config, deps Deps[T]) *Engine[T] {
 		asks: make(chan ask, 1),
 		// A lane waits for the answer to a message before it sends the next, so none ever blocks here for long.
 		messages: make(chan message[T], cfg.Lanes+1),
+		ended:    make(chan struct{}),
 		idle:     cfg.Lanes,
 		catchUp:  catchUp{backoff: cfg.Retry.policy()},
 	}
@@ -75,6 +77,7 @@ func (e *Engine[T]) Run(ctx context.Context) {
 		e.enqueue(e.sets[name])
 	}
 	e.supervise(ctx)
+	close(e.ended)
 	workers.Wait()
 }
 

@@ -68,20 +68,31 @@ func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
 	m := &loaded[T]{
 		set: j.set, stored: j.stored, version: version, duration: done.duration, answered: make(chan struct{}),
 	}
-	swapped := false
-	select {
-	case e.messages <- message[T]{loaded: m}:
-		select {
-		case <-m.answered:
-			swapped = m.swapped
-		case <-ctx.Done():
-		}
-	case <-ctx.Done():
-	}
+	swapped := e.offer(ctx, m)
 	if version.Finish != nil {
 		done.finishErr = guard.Try(func() error { return version.Finish(swapped) })
 	}
 	return done
+}
+
+// offer hands m to the loop and reports whether it swapped. The end of ctx does not settle that, but the loop's does: a version that
+// was seen to be served is finished as such.
+func (e *Engine[T]) offer(ctx context.Context, m *loaded[T]) bool {
+	select {
+	case e.messages <- message[T]{loaded: m}:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-m.answered:
+	case <-e.ended:
+		select {
+		case <-m.answered:
+		default:
+			return false
+		}
+	}
+	return m.swapped
 }
 
 // load does the job under the watch of a timer that every step of progress sets back.

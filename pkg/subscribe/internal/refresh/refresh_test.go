@@ -370,3 +370,26 @@ func TestRunEndsInMidRefresh(t *testing.T) {
 		}
 	})
 }
+
+// What was seen to be served is finished as swapped, also if Run was ended at once.
+func TestEndRightAfterASwap(t *testing.T) {
+	for range 100 {
+		bubble(t, func(t *testing.T, r *rig) {
+			var swapped, dropped atomic.Int64
+			r.finish = func(_ string, s bool) error {
+				if s {
+					swapped.Add(1)
+				} else {
+					dropped.Add(1)
+				}
+				return nil
+			}
+			r.start(config)
+			go func() { <-r.engine.First("prices"); r.stop() }()
+			r.announce("prices", 1)
+			if swapped.Load() != 1 || dropped.Load() != 0 {
+				t.Fatalf("%d finished as swapped, %d as not", swapped.Load(), dropped.Load())
+			}
+		})
+	}
+}

@@ -85,12 +85,31 @@ func OpenNATS(ctx context.Context, cfg NATSConfig) (*NATS, error) {
 // URL returns the address to connect to.
 func (n *NATS) URL() string { return n.server.ClientURL() }
 
+// goodbyeTimeout is how long Close waits for clients, which should have been closed before it is called, and for what
+// they asked for.
+const goodbyeTimeout = time.Second
+
 // Close stops the server and returns when it has stopped.
 func (n *NATS) Close() {
 	n.close.Do(func() {
+		// The server works a request off even if its client has gone. Shut down while it creates a stream, nats-server
+		// 2.15 forgets the new stream, whose goroutine then writes to Dir for ever.
+		for gone := time.Now().Add(goodbyeTimeout); !n.idle() && time.Now().Before(gone); {
+			time.Sleep(time.Millisecond)
+		}
 		n.server.Shutdown()
 		n.server.WaitForShutdown()
 	})
+}
+
+// idle reports whether there is neither a client nor a request to JetStream that has not been worked off. A client's
+// requests are counted before it is gone.
+func (n *NATS) idle() bool {
+	if n.server.NumClients() > 0 {
+		return false
+	}
+	info, err := n.server.Jsz(nil)
+	return err != nil || info.API.Inflight == 0
 }
 
 // checkFree returns ErrPortBusy if something listens on the port; port 0 is always free.

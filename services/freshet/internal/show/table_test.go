@@ -37,7 +37,7 @@ func TestQuantities(t *testing.T) {
 		{Bytes(145 << 10), "145 KiB"},
 		{Bytes(-2048), "-2.0 KiB"},
 		{Millis(1234567 * time.Nanosecond), "1.2"},
-		{Ago(now, now.Add(-90 * time.Second)), "1m30s"},
+		{Ago(now, now.Add(-90*time.Second)), "1m30s"},
 		{Ago(now, now.Add(time.Second)), "0s"},
 		{Ago(now, time.Time{}), ""},
 	} {

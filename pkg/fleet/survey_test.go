@@ -1,0 +1,131 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/fleet"
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+)
+
+func TestSurvey(t *testing.T) {
+	ctx, s, nc := start(t)
+	if all, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{}); err != nil || len(all) != 0 {
+		t.Errorf("of no instance: %v, %v", all, err)
+	}
+	for _, name := range []string{"b", "c", "a"} {
+		run(t, s.URL, name, serving("cities", 7), serving("prices", 9))
+	}
+	all, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []fleet.Status
+	for _, name := range []string{"a", "b", "c"} {
+		want = append(want, fleet.Status{
+			Instance: name, Host: "host", PID: 1, Datasets: []fleet.DatasetStatus{serving("cities", 7), serving("prices", 9)},
+		})
+	}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Error(diff)
+	}
+	if d, ok := all[0].Dataset("prices"); !ok || d.Version != 9 {
+		t.Errorf("prices: %v, %v", d, ok)
+	}
+	if _, ok := all[0].Dataset("rules"); ok {
+		t.Error("an instance has what it does not have")
+	}
+}
+
+// silent is an instance that hangs: it is there, and does not answer.
+func silent(t *testing.T, url string) {
+	t.Helper()
+	nc := connect(t, url)
+	if _, err := nc.SubscribeSync("freshet.v1.instances.status"); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSurveyOfAHangingInstance(t *testing.T) {
+	ctx, s, nc := start(t)
+	silent(t, s.URL)
+	quick := fleet.SurveyOptions{Stall: 100 * time.Millisecond, Wait: 200 * time.Millisecond}
+	if _, err := fleet.Survey(ctx, nc, quick); !errors.Is(err, fleet.ErrNoAnswer) {
+		t.Errorf("of one that hangs: %v", err)
+	}
+	run(t, s.URL, "a")
+	all, err := fleet.Survey(ctx, nc, quick)
+	if err != nil || len(all) != 1 {
+		t.Errorf("of one that hangs beside one that does not: %v, %v", all, err)
+	}
+}
+
+func TestSurveyReturnsTheReadableBesideTheUnreadable(t *testing.T) {
+	ctx, s, nc := start(t)
+	run(t, s.URL, "a")
+	other := connect(t, s.URL)
+	if _, err := other.Subscribe("freshet.v1.instances.status", func(m *nats.Msg) {
+		if err := m.Respond([]byte("{")); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{})
+	if len(all) != 1 || err == nil || !strings.Contains(err.Error(), "not readable") {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// No connection must not look like no instance.
+func TestSurveyWithoutAConnection(t *testing.T) {
+	ctx, s, nc := start(t)
+	silent(t, s.URL)
+	ended, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := fleet.Survey(ended, nc, fleet.SurveyOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a deadline: %v", err)
+	}
+	s.Stop()
+	eventually(t, ctx, "disconnected", func() bool { return !nc.IsConnected() })
+	if _, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{}); !errors.Is(err, fleet.ErrDisconnected) {
+		t.Errorf("disconnected: %v", err)
+	}
+}
+
+func TestResponderAnswersAgainAfterARestart(t *testing.T) {
+	ctx, s, nc := start(t)
+	run(t, s.URL, "a")
+	s.Kill()
+	s.Start()
+	eventually(t, ctx, "the instance answers", func() bool {
+		all, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{Stall: time.Millisecond, Wait: 100 * time.Millisecond})
+		return err == nil && len(all) == 1
+	})
+}
+
+func TestResponderOfAClosedConnection(t *testing.T) {
+	ctx, s, _ := start(t)
+	nc := connect(t, s.URL)
+	r := fleet.NewResponder(nc, func() fleet.Status { return fleet.Status{} })
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	eventually(t, ctx, "subscribed", func() bool { return nc.NumSubscriptions() == 1 })
+	nc.Close()
+	if err := <-done; !errors.Is(err, fleet.ErrClosed) {
+		t.Error(err)
+	}
+	if err := r.Run(ctx); !errors.Is(err, fleet.ErrClosed) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,159 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// lines collects what WaitServed says, as "instance version error", and calls during once, at the first line.
+type lines struct {
+	got    []string
+	during func()
+}
+
+func (l *lines) line(r fleet.Report) {
+	l.got = append(l.got, strings.TrimSpace(fmt.Sprintf("%s %d %s", r.Instance, r.Version, r.Error)))
+	if l.during != nil {
+		l.during()
+		l.during = nil
+	}
+}
+
+// What happens at the first line, which in each case is that of an instance that serves version 7 from the start.
+func TestWaitServed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		// behind are the versions that further instances serve at first.
+		behind []uint64
+		during func(t *testing.T, url string, behind []*instance)
+		want   []string
+	}{
+		"all serve it":           {want: []string{"first 7"}},
+		"a later one is as good": {behind: []uint64{8}, want: []string{"first 7", "other-0 8"}},
+		"reports arrive": {behind: []uint64{6, 0}, during: func(_ *testing.T, _ string, behind []*instance) {
+			for _, i := range behind {
+				i.serve("cities", 7)
+				i.report(fleet.Report{Dataset: "cities", Version: 6}) // an old one: no line
+				i.report(fleet.Report{Dataset: "cities", Version: 7})
+				i.report(fleet.Report{Dataset: "cities", Version: 7})
+			}
+		}, want: []string{"first 7", "other-0 7", "other-1 7"}},
+		"reports are lost": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
+			behind[0].serve("cities", 7)
+		}, want: []string{"first 7", "other-0 7"}},
+		"an instance fails first": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
+			behind[0].report(fleet.Report{Dataset: "cities", Version: 7, Error: "no space"})
+			behind[0].report(fleet.Report{Dataset: "cities", Version: 7, Error: "no space"})
+			behind[0].serve("cities", 7)
+			behind[0].report(fleet.Report{Dataset: "cities", Version: 7})
+		}, want: []string{"first 7", "other-0 7", "other-0 7 no space"}},
+		"an instance dies": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
+			behind[0].stop()
+		}, want: []string{"first 7", "other-0 7 the instance is gone"}},
+		"an instance comes up": {behind: []uint64{6}, during: func(t *testing.T, url string, behind []*instance) {
+			late := run(t, url, "late", serving("cities", 6))
+			behind[0].serve("cities", 7)
+			behind[0].report(fleet.Report{Dataset: "cities", Version: 7})
+			late.serve("cities", 7)
+		}, want: []string{"first 7", "late 7", "other-0 7"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, s, nc := start(t)
+			run(t, s.URL, "first", serving("cities", 7))
+			run(t, s.URL, "unconcerned", serving("prices", 1))
+			var behind []*instance
+			for i, v := range tc.behind {
+				behind = append(behind, run(t, s.URL, fmt.Sprintf("other-%d", i), serving("cities", v)))
+			}
+			var l lines
+			if tc.during != nil {
+				l.during = func() { tc.during(t, s.URL, behind) }
+			}
+			if err := fleet.WaitServed(ctx, nc, "cities", 7, l.line); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(l.got)
+			if !slices.Equal(l.got, tc.want) {
+				t.Errorf("the lines are %q, want %q", l.got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWaitServedByNobody(t *testing.T) {
+	ctx, s, nc := start(t)
+	if err := fleet.WaitServed(ctx, nc, "cities", 1, nil); err != nil {
+		t.Error(err)
+	}
+	if err := fleet.WaitServed(ctx, nc, "*", 1, nil); !errors.Is(err, dataset.ErrName) {
+		t.Error(err)
+	}
+	s.Stop()
+	eventually(t, ctx, "disconnected", func() bool { return !nc.IsConnected() })
+	if err := fleet.WaitServed(ctx, nc, "cities", 1, nil); !errors.Is(err, fleet.ErrDisconnected) {
+		t.Error(err)
+	}
+}
+
+func TestWaitServedNamesWhoIsBehind(t *testing.T) {
+	ctx, s, nc := start(t)
+	run(t, s.URL, "good", serving("cities", 7))
+	run(t, s.URL, "slow", serving("cities", 6))
+	failing := serving("cities", 5)
+	failing.State, failing.Error = fleet.Failing, "version 7 is damaged"
+	run(t, s.URL, "refuses", failing)
+
+	waiting, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
+	defer cancel()
+	var l lines
+	err := fleet.WaitServed(waiting, nc, "cities", 7, l.line)
+	var behind *fleet.BehindError
+	if !errors.As(err, &behind) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	want := []string{"refuses (serves 5, last error: version 7 is damaged)", "slow (serves 6)"}
+	if !slices.Equal(behind.Behind, want) {
+		t.Errorf("behind are %q, want %q", behind.Behind, want)
+	}
+	slices.Sort(l.got)
+	if want := []string{"good 7", "refuses 7 version 7 is damaged"}; !slices.Equal(l.got, want) {
+		t.Errorf("the lines are %q, want %q", l.got, want)
+	}
+}
+
+func TestWaitServedDoesNotHangOnAHangingInstance(t *testing.T) {
+	ctx, s, nc := start(t)
+	silent(t, s.URL)
+	waiting, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	err := fleet.WaitServed(waiting, nc, "cities", 7, nil)
+	var behind *fleet.BehindError
+	if !errors.As(err, &behind) || len(behind.Behind) != 0 {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestWaitServedThroughARestart(t *testing.T) {
+	ctx, s, nc := start(t)
+	run(t, s.URL, "first", serving("cities", 7))
+	other := run(t, s.URL, "other", serving("cities", 6))
+	var l lines
+	l.during = func() {
+		s.Kill()
+		s.Start()
+		other.serve("cities", 7)
+	}
+	if err := fleet.WaitServed(ctx, nc, "cities", 7, l.line); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(l.got, "other 7") {
+		t.Errorf("the lines are %q", l.got)
+	}
+}

@@ -1,0 +1,275 @@
+package subscribe_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe"
+)
+
+// down ends everything around a subscriber.
+func (w *world) down() {
+	w.nats.Stop()
+	w.relay.stop()
+}
+
+// fill runs a subscriber with the cache folder until the version is in it.
+func (w *world) fill(cfg subscribe.Config, name string, version uint64) {
+	w.t.Helper()
+	s, err := subscribe.Open(w.t.Context(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for v := uint64(1); v <= version; v++ {
+		w.publish(name, v)
+		awaitVersion(w.t, s, name, v)
+	}
+	if err := s.Close(); err != nil { // a swap's commit is finished before Close returns
+		w.t.Fatal(err)
+	}
+	if n := len(files(w.t, cfg.CacheDir)); n != 2 {
+		w.t.Fatalf("the cache folder has %d files, want an object and a record: %q", n, files(w.t, cfg.CacheDir))
+	}
+}
+
+func TestRestartWithEverythingDown(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.CacheDir = filepath.Join(t.TempDir(), "cache")
+	w.fill(cfg, "prices", 2)
+	w.down()
+
+	book := &logbook{}
+	cfg.Log = book.logger()
+	s := open(t, cfg)
+	if err := s.Wait(w.context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitVersion(t, s, "prices", 2)
+	d := statusOf(t, s, "prices")
+	if d.State != fleet.Serving || d.From != fleet.Cache || d.Version != 2 || d.LastPull.Bytes != 0 {
+		t.Errorf("the status is %+v, want serving from the cache", d)
+	}
+	if !book.has("serving a version") || !book.has("from=cache") {
+		t.Error("the log does not say that the version comes from the cache")
+	}
+	await(t, "the log to say that NATS cannot be asked", func() bool { return book.has("cannot catch up") })
+
+	// Everything comes back: a version that was served from the cache is not pulled again, the next one is.
+	w.relay.restart()
+	w.nats.Start()
+	pulls := w.relay.objects.Load()
+	w.publish("prices", 3)
+	awaitVersion(t, s, "prices", 3)
+	if d := statusOf(t, s, "prices"); d.From != fleet.Relay {
+		t.Errorf("the status is %+v, want from the relay", d)
+	}
+	if n := w.relay.objects.Load() - pulls; n != 1 {
+		t.Errorf("%d pulls, want 1", n)
+	}
+}
+
+func TestVersionInTheCacheIsNotPulledAgain(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.CacheDir = t.TempDir()
+	w.fill(cfg, "prices", 1)
+	pulls := w.relay.objects.Load()
+	var caughtUp atomic.Bool
+	cfg.Observer.CaughtUp = func(_ string, err error) { caughtUp.Store(err == nil) }
+	s := open(t, cfg)
+	awaitVersion(t, s, "prices", 1)
+	await(t, "the catch-up", caughtUp.Load)
+	if d := statusOf(t, s, "prices"); d.From != fleet.Cache || w.relay.objects.Load() != pulls {
+		t.Errorf("after the catch-up there were %d pulls, and the status is %+v", w.relay.objects.Load()-pulls, d)
+	}
+}
+
+// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal it.
+func TestCorruptCacheIsDiscarded(t *testing.T) {
+	flip := func(pattern string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			paths, _ := filepath.Glob(filepath.Join(dir, "prices", pattern))
+			b, err := os.ReadFile(paths[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[len(b)/2] ^= 1
+			if err := os.WriteFile(paths[0], b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, damage := range map[string]func(*testing.T, string){
+		"a bit in the object": flip("*.object"),
+		"no record":           func(t *testing.T, dir string) { os.WriteFile(filepath.Join(dir, "prices", "version.json"), nil, 0o600) },
+		"no object": func(t *testing.T, dir string) {
+			paths, _ := filepath.Glob(filepath.Join(dir, "prices", "*.object"))
+			os.Remove(paths[0])
+		},
+		"record of other content": func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "prices", "version.json")
+			b, _ := os.ReadFile(path)
+			i := strings.Index(string(b), `"state":"20-`) + len(`"state":"20-`)
+			b[i] = map[bool]byte{true: '1', false: '0'}[b[i] == '0']
+			os.WriteFile(path, b, 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cfg := w.config("prices")
+			cfg.CacheDir = t.TempDir()
+			w.fill(cfg, "prices", 1)
+			w.down()
+			damage(t, cfg.CacheDir)
+
+			book := &logbook{}
+			cfg.Log = book.logger()
+			var observed atomic.Int64
+			cfg.Observer.CacheFailed = func(string, error) { observed.Add(1) }
+			s := open(t, cfg)
+			await(t, "the log to say so", func() bool {
+				return book.has("the version in the cache folder cannot be served") && observed.Load() == 1
+			})
+			if s.Table("prices") != nil {
+				t.Fatal("a damaged version is served")
+			}
+			if left := files(t, cfg.CacheDir); len(left) != 0 {
+				t.Errorf("%q are still there", left)
+			}
+			w.relay.restart()
+			w.nats.Start()
+			awaitVersion(t, s, "prices", 1)
+			await(t, "the cache to be filled again", func() bool { return len(files(t, cfg.CacheDir)) == 2 })
+		})
+	}
+}
+
+func TestUnusableCacheDoesNotStopServing(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	book := &logbook{}
+	cfg := w.config("prices")
+	cfg.Log = book.logger()
+	cfg.CacheDir = filepath.Join(file, "cache") // cannot be made as long as file is a file
+	s := open(t, cfg)
+	for v := range uint64(3) {
+		w.publish("prices", v+1)
+		awaitVersion(t, s, "prices", v+1)
+	}
+	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
+		t.Errorf("the status is %+v, want serving", d)
+	}
+	await(t, "the status to warn", func() bool {
+		return strings.HasPrefix(statusOf(t, s, "prices").Warning, "not kept in the cache folder: ")
+	})
+	for _, line := range []string{"the cache folder cannot be used for now", "could not be kept in the cache folder"} {
+		if !book.has(line) {
+			t.Errorf("the log does not say %q", line)
+		}
+	}
+	if err := os.Remove(file); err != nil { // someone repairs it
+		t.Fatal(err)
+	}
+	w.publish("prices", 4)
+	awaitVersion(t, s, "prices", 4)
+	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	if len(files(t, cfg.CacheDir)) != 2 || !book.has("the cache folder can be written again") {
+		t.Errorf("the repaired cache folder has %q", files(t, cfg.CacheDir))
+	}
+}
+
+// The next release of a service starts while the last one still runs, with the same cache folder.
+func TestTwoSubscribersWithOneCacheFolder(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.CacheDir = t.TempDir()
+	w.fill(cfg, "prices", 1)
+	first, err := subscribe.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitVersion(t, first, "prices", 1)
+	second := open(t, cfg)
+	awaitVersion(t, second, "prices", 1)
+	w.publish("prices", 2)
+	awaitVersion(t, first, "prices", 2)
+	awaitVersion(t, second, "prices", 2)
+	await(t, "the second to say that it cannot write", func() bool {
+		return strings.Contains(statusOf(t, second, "prices").Warning, "in use by another process")
+	})
+	if d := statusOf(t, first, "prices"); d.Warning != "" {
+		t.Errorf("the first warns: %s", d.Warning)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("prices", 3)
+	awaitVersion(t, second, "prices", 3)
+	await(t, "the second to write", func() bool { return statusOf(t, second, "prices").Warning == "" })
+}
+
+// An event of a version below the cached one is a no-op, also one that the subscriber hears first.
+func TestCacheIsAheadOfTheLog(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.CacheDir = t.TempDir()
+	w.fill(cfg, "prices", 3)
+	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
+		t.Errorf("the relay was asked for %s", q.URL.Path)
+		return false
+	})
+	other := newWorld(t) // a stream that knows version 2 only
+	other.commit("prices", 1, numbered(1))
+	other.publish("prices", 2)
+	cfg.NATS = other.nats.URL
+	var caughtUp atomic.Bool
+	cfg.Observer.CaughtUp = func(_ string, err error) { caughtUp.Store(err == nil) }
+	s := open(t, cfg)
+	awaitVersion(t, s, "prices", 3)
+	await(t, "the catch-up", caughtUp.Load)
+	if got := versionOf(t, s.Table("prices")); got != 3 {
+		t.Errorf("version %d is served, want 3", got)
+	}
+}
+
+func TestLeftoversAreCleanedAtStart(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.CacheDir = t.TempDir()
+	w.fill(cfg, "prices", 1)
+	for _, file := range []string{"prices/new-1.tmp", "prices/" + strings.Repeat("a", 64) + ".object", "retired/version.json"} {
+		path := filepath.Join(cfg.CacheDir, file)
+		os.MkdirAll(filepath.Dir(path), 0o700)
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, cfg)
+	if left := files(t, cfg.CacheDir); len(left) != 2 {
+		t.Errorf("the cache folder has %q", left)
+	}
+	awaitVersion(t, s, "prices", 1)
+}
+
+func TestCloseDoesNotWaitForServersThatAreDown(t *testing.T) {
+	w := newWorld(t)
+	w.down()
+	s, err := subscribe.Open(t.Context(), w.config("prices"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := s.Close(); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("Close took %s, %v", time.Since(began), err)
+	}
+}

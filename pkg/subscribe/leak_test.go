@@ -1,0 +1,147 @@
+package subscribe_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe"
+)
+
+// memoryRelay answers from memory: a store on disk would take most of the test's time.
+type memoryRelay map[string][]byte // by digest; not changed while it answers
+
+func (m memoryRelay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	object, ok := m[strings.TrimPrefix(q.URL.Path, "/v1/objects/")]
+	if !ok {
+		http.NotFound(w, q)
+		return
+	}
+	w.Write(object)
+}
+
+// usage is what a leak would make grow.
+type usage struct {
+	goroutines, descriptors int
+	heap, resident          int64 // bytes
+}
+
+func measure(t *testing.T) usage {
+	t.Helper()
+	debug.FreeOSMemory() // collects first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc)}
+	if runtime.GOOS != "linux" {
+		return u
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "VmRSS:")
+	if _, err := fmt.Sscan(line, &u.resident); err != nil {
+		t.Fatalf("no VmRSS in /proc/self/status: %v", err)
+	}
+	u.resident <<= 10
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.descriptors = len(descriptors)
+	return u
+}
+
+// Invariant: whatever refreshes leave behind, it is not more after ten thousand of them than after two thousand. Every version goes the
+// whole way: event log, event, pull over HTTP, verification, swap, callback, report, cache folder.
+func TestRefreshesLeaveNothingBehind(t *testing.T) {
+	const (
+		datasets = 8
+		cached   = 2 // of them with a cache folder
+		variants = 16
+	)
+	// Pools, buffers and idle connections have their final size after warm refreshes.
+	total, warm := uint64(10_000), uint64(2_000)
+	if testing.Short() {
+		total, warm = 1_600, 800
+	}
+	w := newWorld(t)
+	relay := make(memoryRelay)
+	var contents [variants]snapshot.Totals // made beforehand, and in turn the content of the versions
+	for i := range contents {
+		object, totals := build(t, numbered(uint64(i)))
+		contents[i], relay[totals.Digest.String()] = totals, object
+	}
+	server := httptest.NewServer(relay)
+	defer server.Close()
+
+	// Two subscribers share the work, because syncing files is most of it for the one with a cache folder.
+	var names []string
+	cache := t.TempDir()
+	swapped := make(chan subscribe.Swap, datasets)
+	for i, dir := range []string{cache, ""} {
+		var part []string
+		for j := range []int{cached, datasets - cached}[i] {
+			part = append(part, fmt.Sprintf("d%d-%d", i, j))
+		}
+		names = append(names, part...)
+		cfg := w.config(part...)
+		cfg.Relays, cfg.Lanes, cfg.CacheDir = []string{server.URL}, len(part), dir
+		cfg.Observer.Failed = func(name string, version uint64, err error) { t.Errorf("%s/%d failed: %v", name, version, err) }
+		cfg.Observer.CacheFailed = func(name string, err error) { t.Errorf("the cache of %s failed: %v", name, err) }
+		s := open(t, cfg)
+		for _, name := range part {
+			if err := s.OnSwap(name, func(swap subscribe.Swap) { swapped <- swap }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	publish := func(name string, version uint64) {
+		totals := contents[version%variants]
+		w.announce(dataset.VersionRecord{
+			Dataset: name, Version: version, Seed: seed, State: totals.State, PayloadBytes: totals.PayloadBytes,
+			Snapshot: dataset.Object{Version: version, Digest: totals.Digest, Bytes: totals.FileBytes}, Created: time.Now(), Source: "test",
+		})
+	}
+	var before usage
+	began := time.Now()
+	for version := uint64(1); version <= total/datasets; version++ {
+		for _, name := range names {
+			publish(name, version)
+		}
+		for range names {
+			// None is passed over: the next version is published only when each dataset has been called back with this one.
+			if swap := <-swapped; swap.Record.Version != version || swap.New.Len() != 20 {
+				t.Fatalf("%s: version %d with %d records was swapped in, want version %d", swap.Dataset, swap.Record.Version, swap.New.Len(), version)
+			}
+		}
+		if version == warm/datasets {
+			before = measure(t)
+		}
+	}
+	await(t, "the last refreshes to end", func() bool { return len(files(t, cache)) == 2*cached })
+	after := measure(t)
+	t.Logf("%d refreshes in %s; after %d: %+v; after all: %+v", total, time.Since(began).Round(time.Second), warm, before, after)
+
+	if after.goroutines > before.goroutines+4 { // those of a connection that happened to be idle or not
+		t.Errorf("goroutines grew from %d to %d", before.goroutines, after.goroutines)
+	}
+	if after.descriptors > before.descriptors+4 {
+		t.Errorf("file descriptors grew from %d to %d", before.descriptors, after.descriptors)
+	}
+	if grown := after.heap - before.heap; grown > 1<<20 { // 130 bytes a refresh
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	if grown := after.resident - before.resident; grown > 12<<20 {
+		t.Errorf("resident memory grew by %d bytes", grown)
+	}
+}

@@ -1,0 +1,165 @@
+package table
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"weak"
+)
+
+// TestHeldValuesStay holds values of a table that is gone, and gives the collector and the allocator every chance to
+// reuse their memory.
+func TestHeldValuesStay(t *testing.T) {
+	m := numberedRecords(20_000, 100)
+	tab := tableOf(t, m)
+	held := make(map[string][]byte)
+	for i := 0; i < 20_000; i += 97 {
+		key := fmt.Sprintf("key-%d", i)
+		held[key], _ = tab.GetString(key)
+	}
+	values := make([][]byte, 1)
+	tab.GetMany([][]byte{[]byte("key-3")}, values)
+	held["key-3"] = values[0]
+	gone := weak.Make(tab)
+	tab = nil
+	for range 4 {
+		runtime.GC()
+		for range 64 {
+			junk := make([]byte, 256<<10)
+			for i := range junk {
+				junk[i] = 0xff
+			}
+		}
+	}
+	if gone.Value() != nil {
+		t.Error("values keep the table itself alive")
+	}
+	for key, value := range held {
+		if !bytes.Equal(value, m[key]) {
+			t.Fatalf("held value of %s became %.40q", key, value)
+		}
+	}
+}
+
+// TestReplacedTableIsFreed checks that nothing but held values keeps memory of a table that was swapped out.
+func TestReplacedTableIsFreed(t *testing.T) {
+	var h Handle
+	var slabs []weak.Pointer[byte]
+	var held []byte
+	func() { // whose frame is gone when the collector runs
+		h.Swap(tableOf(t, numberedRecords(50_000, 100)))
+		for _, p := range h.Load().partitions {
+			slabs = append(slabs, weak.Make(&p.slab[0]))
+		}
+		held, _ = h.Load().GetString("key-7")
+	}()
+	h.Swap(tableOf(t, numberedRecords(10, 10)))
+	runtime.GC()
+	runtime.GC() // a pooled decoder remembers what it wrote last until here
+	alive := 0
+	for _, s := range slabs {
+		if s.Value() != nil {
+			alive++
+		}
+	}
+	if alive != 1 {
+		t.Errorf("%d of %d slabs are alive, want the one that a held value lies in", alive, len(slabs))
+	}
+	runtime.KeepAlive(held)
+}
+
+// TestBytes compares Bytes with what the heap grew by, and with what the package comment promises.
+func TestBytes(t *testing.T) {
+	const records, valueBytes = 100_000, 100
+	m := numberedRecords(records, valueBytes)
+	file := snapshotOf(t, testSeed, m, 0)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // the second one empties what pools kept over the first
+	runtime.ReadMemStats(&before)
+	tab, err := load(t, file, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	allocated := int64(after.TotalAlloc - before.TotalAlloc)
+	if limit := tab.Bytes()*115/100 + 4<<20; allocated > limit {
+		t.Errorf("load allocated %d bytes for a table of %d", allocated, tab.Bytes())
+	}
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	if grown < tab.Bytes()*9/10 || grown > tab.Bytes()*11/10+1<<20 {
+		t.Errorf("the heap grew by %d bytes, Bytes says %d", grown, tab.Bytes())
+	}
+	if over := float64(tab.Bytes()-tab.PayloadBytes()) / records; over > 16 {
+		t.Errorf("%.1f bytes a record beside the payload", over)
+	}
+	runtime.KeepAlive(m)
+	runtime.KeepAlive(file)
+}
+
+// TestReadersDuringSwaps has readers look up records while versions are swapped: each sees one version at a time.
+func TestReadersDuringSwaps(t *testing.T) {
+	const records, versions, readers = 3000, 20, 4
+	files := make([][]byte, versions)
+	for v := range files {
+		m := make(map[string][]byte)
+		for i := range records {
+			m[fmt.Sprintf("key-%d", i)] = fmt.Appendf(nil, "%d of version %d", i, v)
+		}
+		files[v] = snapshotOf(t, testSeed, m, 4<<20)
+	}
+	var h Handle
+	if h.Load() != nil {
+		t.Fatal("a new Handle holds a table")
+	}
+	swap := func(v int) {
+		tab, err := load(t, files[v], Config{Version: uint64(v)})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if old := h.Swap(tab); v > 0 && old.Version() != uint64(v-1) {
+			t.Errorf("version %d replaced %d", v, old.Version())
+		}
+	}
+	swap(0)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for r := range readers {
+		wg.Go(func() {
+			last := uint64(0)
+			for i := r; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				tab := h.Load()
+				if tab.Version() < last {
+					t.Errorf("version %d after %d", tab.Version(), last)
+					return
+				}
+				last = tab.Version()
+				values := make([][]byte, 2)
+				keys := [][]byte{fmt.Appendf(nil, "key-%d", i%records), fmt.Appendf(nil, "key-%d", (i+1)%records)}
+				tab.GetMany(keys, values)
+				one, _ := tab.Get(keys[0])
+				want := fmt.Sprintf("%d of version %d", i%records, last)
+				if string(one) != want || string(values[0]) != want {
+					t.Errorf("version %d has %q and %q, want %q", last, one, values[0], want)
+					return
+				}
+			}
+		})
+	}
+	for v := 1; v < versions; v++ {
+		swap(v)
+	}
+	close(done)
+	wg.Wait()
+}

@@ -1,0 +1,52 @@
+// Package proc runs measurements in child processes and reads what the kernel knows about a process's memory, so
+// that what one measurement leaves behind does not count for the next.
+package proc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+)
+
+// Child runs this program again with args and decodes the JSON that it prints into result.
+func Child(ctx context.Context, result any, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("run %q: %w", args, err)
+	}
+	if err := json.Unmarshal(out, result); err != nil {
+		return fmt.Errorf("read the result of %q: %w", args, err)
+	}
+	return nil
+}
+
+// Resident returns the resident memory of this process in bytes.
+func Resident() (int64, error) { return status("VmRSS:") }
+
+// PeakResident returns the most resident memory that this process has had, in bytes.
+func PeakResident() (int64, error) { return status("VmHWM:") }
+
+// status reads a field of /proc/self/status, which gives sizes in KiB. Only Linux has it.
+func status(field string) (int64, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(b) {
+		if f := bytes.Fields(line); len(f) >= 2 && string(f[0]) == field {
+			kib, err := strconv.ParseInt(string(f[1]), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/self/status has no %s", field)
+}

@@ -1,0 +1,38 @@
+// Command bench measures what the design promises. Each subcommand prints one table:
+//
+//	go run ./scripts/bench table      lookups, memory, collection and load against other tables
+//	go run ./scripts/bench publish    memory of publishing and of loading a large file
+//
+// The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+
+	"freshet.dev/scripts/bench/table"
+)
+
+// commands are the subcommands by name.
+var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
+	"table": table.Main,
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintf(os.Stderr, "usage: bench %s [flags]\n", strings.Join(slices.Sorted(maps.Keys(commands)), "|"))
+		os.Exit(2)
+	}
+	if err := commands[os.Args[1]](ctx, os.Args[2:], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,82 @@
+package table
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"runtime"
+	"time"
+
+	"freshet.dev/pkg/table"
+	"freshet.dev/scripts/bench/internal/proc"
+	"freshet.dev/scripts/bench/internal/rows"
+)
+
+// load is what one load in a fresh process costs.
+type load struct {
+	Nanoseconds int64
+	// FileBytes is the size of what was loaded; PeakResident the growth of the process's resident memory at its
+	// peak, and TableBytes what the table says it occupies.
+	FileBytes, PeakResident, TableBytes int64
+}
+
+// measureLoad loads the snapshot from its file.
+func measureLoad(ctx context.Context, f files, cfg table.Config) (load, error) {
+	info, err := os.Stat(f.snapshot)
+	if err != nil {
+		return load{}, err
+	}
+	before, err := proc.Resident()
+	if err != nil {
+		return load{}, err
+	}
+	start := time.Now()
+	t, err := loadTable(ctx, f.snapshot, cfg)
+	if err != nil {
+		return load{}, err
+	}
+	took := time.Since(start)
+	peak, err := proc.PeakResident()
+	return load{int64(took), info.Size(), peak - before, t.Bytes()}, err
+}
+
+// measureJSON decodes the rows, which are in memory already, into a map with json.Unmarshal: into structs, or with
+// keysOnly just the key of each, for a map of the rows as they are, which is what a table holds.
+func measureJSON(f files, keysOnly bool) (load, error) {
+	data := make([]byte, 0, f.count*rows.ValueBytes)
+	for i := range f.count {
+		data = rows.AppendValue(data, i)
+	}
+	before, err := proc.Resident()
+	if err != nil {
+		return load{}, err
+	}
+	row := func(i int) []byte { return data[i*rows.ValueBytes : (i+1)*rows.ValueBytes] }
+	start := time.Now()
+	if keysOnly {
+		m := make(map[string][]byte)
+		for i := range f.count {
+			var r struct {
+				Key string `json:"key"`
+			}
+			if err := json.Unmarshal(row(i), &r); err != nil {
+				return load{}, err
+			}
+			m[r.Key] = row(i)
+		}
+		runtime.KeepAlive(m)
+	} else {
+		m := make(map[string]rows.Row)
+		for i := range f.count {
+			var r rows.Row
+			if err := json.Unmarshal(row(i), &r); err != nil {
+				return load{}, err
+			}
+			m[r.Key] = r
+		}
+		runtime.KeepAlive(m)
+	}
+	took := time.Since(start)
+	peak, err := proc.PeakResident()
+	return load{Nanoseconds: int64(took), FileBytes: int64(len(data)), PeakResident: peak - before}, err
+}

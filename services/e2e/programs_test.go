@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/servertest"
+)
+
+// bin is the folder of the programs under test.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "freshet-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	out, err := exec.Command("go", "build", "-o", dir,
+		"freshet.dev/services/freshet",
+		"freshet.dev/services/publisher/cmd/freshet-publisher",
+		"freshet.dev/services/relay/cmd/freshet-relay",
+		"freshet.dev/services/server/cmd/freshet-server").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// client is the tests' own: what a program's user would have.
+var client = &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+
+// program is one of our programs, with its own port.
+type program struct {
+	*servertest.Process
+	URL string
+}
+
+// start starts one of our programs with the given settings ("NAME=value" without the prefix FRESHET_) and waits until
+// it is healthy.
+func start(t *testing.T, name string, settings ...string) *program {
+	t.Helper()
+	p := prepare(t, name, settings...)
+	p.Start()
+	return p
+}
+
+func prepare(t *testing.T, name string, settings ...string) *program {
+	t.Helper()
+	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(t))
+	env := []string{"FRESHET_LISTEN=" + addr}
+	for _, s := range settings {
+		env = append(env, "FRESHET_"+s)
+	}
+	p := &program{URL: "http://" + addr}
+	p.Process = servertest.New(t, servertest.Program{
+		Name: name, Path: filepath.Join(bin, "freshet-"+name), Env: env,
+		Ready: func(ctx context.Context) error { return healthy(ctx, p.URL+"/healthz") },
+	})
+	return p
+}
+
+func healthy(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	return nil
+}
+
+// system is freshet whole: real servers, our programs.
+type system struct {
+	Redis     *servertest.RedisServer
+	NATS      *servertest.NATSServer
+	Publisher *program
+	Relay     *program
+	Instances []*program
+
+	settings []string // common to all
+}
+
+// newSystem starts everything, with the given number of instances of the datasets. store is a store URL; empty means
+// a folder of the test's.
+func newSystem(t *testing.T, store string, instances int, datasets ...string) *system {
+	t.Helper()
+	if store == "" {
+		store = "dir://" + t.TempDir()
+	}
+	s := &system{Redis: servertest.Redis(t), NATS: servertest.NATS(t)}
+	s.settings = []string{"REDIS_URL=" + s.Redis.URL, "NATS_URL=" + s.NATS.URL, "STORE_URL=" + store, "LOG_LEVEL=debug"}
+	s.Publisher = start(t, "publisher", append(s.settings, "TEMP_DIR="+t.TempDir())...)
+	s.Relay = start(t, "relay", s.settings...)
+	for i := range instances {
+		s.Instances = append(s.Instances, s.newInstance(t, i+1, datasets...))
+	}
+	return s
+}
+
+func (s *system) newInstance(t *testing.T, n int, datasets ...string) *program {
+	t.Helper()
+	return start(t, "server", "NATS_URL="+s.NATS.URL, "RELAYS="+s.Relay.URL, "DATASETS="+strings.Join(datasets, ","),
+		"CACHE_DIR="+t.TempDir(), "INSTANCE=instance-"+strconv.Itoa(n), "LOG_LEVEL=debug")
+}
+
+// eventually waits until f returns nil, and fails the test with f's last error if it never does.
+func eventually(t *testing.T, f func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := f(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within a minute: %v", err)
+		case <-poll.C:
+		}
+	}
+}

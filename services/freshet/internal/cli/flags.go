@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+// endpoint is a flag for the address of a service, with the environment variable that gives its default.
+type endpoint struct {
+	flag, env, value, usage string
+}
+
+// The addresses at which the services listen unless told otherwise, and at which `freshet up` runs them.
+var (
+	publisherURL = endpoint{"publisher", "FRESHET_PUBLISHER_URL", "http://127.0.0.1:8480", "URL of the publisher"}
+	serverURL    = endpoint{"server", "FRESHET_SERVER_URL", "http://127.0.0.1:8482", "URL of the server (an instance) to ask"}
+	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer"}
+)
+
+// add adds the flag to cmd.
+func (e endpoint) add(cmd *cobra.Command, p Process, value *string) {
+	def := e.value
+	if v, ok := p.LookupEnv(e.env); ok && v != "" {
+		def = v
+	}
+	cmd.Flags().StringVar(value, e.flag, def, e.usage+" [$"+e.env+"]")
+}
+
+// hint says how to name another address: what to do when nothing answers at this one.
+func (e endpoint) hint() string {
+	return "is it running there? --" + e.flag + " or " + e.env + " names another address, `freshet up` starts everything"
+}
+
+// output is the flag --output.
+type output string
+
+const (
+	textOutput output = "text"
+	jsonOutput output = "json"
+)
+
+func (o *output) add(cmd *cobra.Command) {
+	*o = textOutput
+	cmd.Flags().VarP(o, "output", "o", "what to print: text or json")
+}
+
+// Set implements pflag.Value.
+func (o *output) Set(s string) error {
+	switch output(s) {
+	case textOutput, jsonOutput:
+		*o = output(s)
+		return nil
+	}
+	return exit.Errorf(exit.Usage, "use text or json")
+}
+
+// String implements pflag.Value.
+func (o *output) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (o *output) Type() string { return "text|json" }
+
+// writeJSON writes v as indented JSON and a line end.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/internal/settings"
+)
+
+// natsTimeout is how long NATS may take to answer a dial.
+const natsTimeout = 5 * time.Second
+
+// dialFleet connects to NATS, over which instances answer. Unlike a service, a command does not wait for a server that
+// is down: who typed it wants to know. The caller closes the connection.
+func dialFleet(ctx context.Context, address string) (*nats.Conn, error) {
+	shown := settings.URL(address) // prints itself without credentials
+	if err := settings.CheckURL("--nats", shown, "nats", "tls", "ws", "wss"); err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	conn, err := nats.Connect(address, nats.Name("freshet"), nats.Timeout(natsTimeout), nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach NATS at %s: %w; %s", shown, err, natsURL.hint())
+	}
+	if ctx.Err() != nil {
+		conn.Close()
+		return nil, context.Cause(ctx)
+	}
+	return conn, nil
+}

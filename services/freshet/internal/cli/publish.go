@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/freshet/internal/client"
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/publisher"
+)
+
+// publishFlags are the flags of publish.
+type publishFlags struct {
+	publisher, nats     string
+	format, key, source string
+	labels              []string
+	wait                bool
+	waitTimeout         time.Duration
+	out                 output
+}
+
+func newPublish(p Process) *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish DATASET FILE|-",
+		Short: "Publish a file of records as the next version of a dataset",
+		Long: `Publish a file of records as the next version of a dataset, through the publisher. - reads standard input.
+
+The file holds all of the dataset's records, one JSON object a line (NDJSON), one JSON array of objects, or CSV with
+a header line; gzipped or compressed with zstd if you like. A record's value is its object, the bytes as they are.
+If one record cannot be taken, nothing is published and the line is named. If the newest version has the same
+records already, no version is created.`,
+		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
+  psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args[0], args[1]) },
+	}
+	flags := cmd.Flags()
+	publisherURL.add(cmd, p, &f.publisher)
+	natsURL.add(cmd, p, &f.nats)
+	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
+	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else its first character")
+	flags.StringVar(&f.source, "source", "", "who publishes, kept with the version (default: what the publisher is set to)")
+	flags.StringArrayVar(&f.labels, "label", nil, "name=value, kept with the version; may be repeated")
+	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
+	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "how long --wait waits before it fails")
+	f.out.add(cmd)
+	return cmd
+}
+
+func (f *publishFlags) run(ctx context.Context, p Process, name, path string) error {
+	req, err := f.request(path)
+	if err != nil {
+		return err
+	}
+	in, err := openInput(path, p.In)
+	if err != nil {
+		return err
+	}
+	defer in.close() //nolint:errcheck // only read
+	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels}
+	if err := publish.CheckInput(name, check); err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	c, err := client.New(f.publisher, "publisher", publisherURL.hint())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var instances *nats.Conn
+	if f.wait {
+		// Before anything is published: a wait that cannot be is better known now.
+		if instances, err = dialFleet(ctx, f.nats); err != nil {
+			return err
+		}
+		defer instances.Close()
+	}
+
+	body, clear := in.progress(p.Err)
+	req.Body, req.Bytes = body, in.bytes
+	result, err := c.Publish(ctx, name, req)
+	clear()
+	if err != nil {
+		return err
+	}
+	report := publication{Publication: result}
+	if f.out == textOutput {
+		report.print(p)
+	}
+	if f.wait {
+		err = f.awaitServed(ctx, p, instances, &report)
+	}
+	if f.out == jsonOutput {
+		err = errors.Join(err, writeJSON(p.Out, report))
+	}
+	return err
+}
+
+// request returns what the flags say of the publication.
+func (f *publishFlags) request(path string) (client.PublishRequest, error) {
+	format, err := publish.ParseFormat(f.format)
+	if err != nil {
+		return client.PublishRequest{}, exit.With(exit.Usage, err)
+	}
+	if format == publish.FormatAuto && path != "-" {
+		format = publish.FormatOf(path)
+	}
+	labels := map[string]string{}
+	for _, l := range f.labels {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return client.PublishRequest{}, exit.Errorf(exit.Usage, "--label %q: want name=value", l)
+		}
+		if _, twice := labels[k]; twice {
+			return client.PublishRequest{}, exit.Errorf(exit.Usage, "--label %s stands twice", k)
+		}
+		labels[k] = v
+	}
+	if f.wait && f.waitTimeout <= 0 {
+		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
+	}
+	return client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels}, nil
+}
+
+// publication is what publish prints as JSON: the publisher's answer and, with --wait, what came of it.
+type publication struct {
+	publisher.Publication
+	// Served holds one report for each instance that serves the version, with --wait.
+	Served []fleet.Report `json:"served,omitempty"`
+}
+
+func (r publication) print(p Process) {
+	rec := r.Record
+	if r.Created {
+		fmt.Fprintf(p.Out, "%s version %d: %s records (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
+			show.Count(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
+			show.Count(rec.Changes.Removed), show.Bytes(rec.Snapshot.Bytes))
+	} else {
+		fmt.Fprintf(p.Out, "%s is unchanged: version %d has the same %s records; no version was created\n",
+			rec.Dataset, rec.Version, show.Count(rec.State.Records))
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(p.Err, "freshet: warning: %s\n", w)
+	}
+}
+
+// awaitServed waits until every live instance serves the version, with a line as each does.
+func (f *publishFlags) awaitServed(ctx context.Context, p Process, instances *nats.Conn, report *publication) error {
+	rec := report.Record
+	waiting, cancel := context.WithTimeout(ctx, f.waitTimeout)
+	defer cancel()
+	err := fleet.WaitServed(waiting, instances, rec.Dataset, rec.Version, func(r fleet.Report) {
+		report.Served = append(report.Served, r)
+		if f.out == textOutput {
+			printServed(p.Out, r)
+		}
+	})
+	switch {
+	case err == nil && f.out == textOutput:
+		fmt.Fprintf(p.Out, "every live instance (%d) serves version %d\n", len(report.Served), rec.Version)
+	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
+		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, f.waitTimeout, err)
+	}
+	return err
+}
+
+// printServed writes the line of one instance.
+func printServed(w io.Writer, r fleet.Report) {
+	line := fmt.Sprintf("  %s serves version %d", r.Instance, r.Version)
+	if !r.Served.IsZero() && !r.Created.IsZero() {
+		line += fmt.Sprintf(", %s ms after it was committed, %s pulled", show.Millis(r.Served.Sub(r.Created)), show.Bytes(r.PulledBytes))
+	}
+	fmt.Fprintln(w, line)
+}

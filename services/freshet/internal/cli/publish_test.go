@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/internal/web"
+)
+
+const (
+	oldPrices = `{"sku":"A1","price":5}` + "\n" + `{"sku":"B2","price":7}` + "\n"
+	newPrices = `{"sku":"A1","price":6}` + "\n" + `{"sku":"B2","price":7}` + "\n" + `{"sku":"C/3","price":1}` + "\n"
+)
+
+// TestPublishAndLookUp goes the way of a pipeline and of who uses what it published.
+func TestPublishAndLookUp(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "status").want(t, exit.OK, "prices", "up-1", "up-2", "waiting")
+	f.run(t, "versions", "prices").want(t, exit.NotFound, "stderr:prices")
+	f.run(t, "get", "prices", "A1").want(t, exit.Failure, "stderr:prices")
+
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait", "--label", "run=1").
+		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added, 0 changed, 0 removed)",
+			"stdout:up-1 serves version 1", "stdout:up-2 serves version 1", "stdout:every live instance (2) serves version 1")
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait", "--source", "me", "--label", "run=2", "--label", "by=x=y").
+		want(t, exit.OK, "version 2: 3 records (1 added, 1 changed, 0 removed)")
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait").
+		want(t, exit.OK, "prices is unchanged: version 2", "no version was created", "every live instance (2) serves version 2")
+
+	if got := f.run(t, "get", "prices", "A1"); got.code != exit.OK || got.out != `{"sku":"A1","price":6}` || got.err != "" {
+		t.Errorf("get prints %+v", got)
+	}
+	f.run(t, "get", "prices", "C/3").want(t, exit.OK, `stdout:{"sku":"C/3","price":1}`)
+	f.run(t, "get", "prices", "D4").want(t, exit.NotFound, "stderr:D4")
+	f.run(t, "get", "prices", "..").want(t, exit.NotFound, "stderr:..")
+	f.run(t, "get", "cities", "A1").want(t, exit.NotFound, "stderr:cities")
+
+	versions := f.run(t, "versions", "prices")
+	versions.want(t, exit.OK, "stdout:run=1", "stdout:me", "stdout:by=x=y run=2")
+	if lines := strings.Split(versions.out, "\n"); len(lines) != 4 || !strings.HasPrefix(strings.TrimSpace(lines[1]), "2 ") {
+		t.Errorf("versions prints\n%s", versions.out)
+	}
+	f.run(t, "versions", "prices", "--limit", "1").want(t, exit.OK, "!run=1", "run=2")
+	f.run(t, "status").want(t, exit.OK, "serving", "relay")
+	f.run(t, "status", "cities").want(t, exit.OK, "cities", "(none)", "!prices")
+}
+
+func TestJSONOutput(t *testing.T) {
+	f := start(t, "prices")
+	var published struct {
+		Created bool `json:"created"`
+		Record  struct {
+			Version uint64            `json:"version"`
+			Labels  map[string]string `json:"labels"`
+		} `json:"version_record"`
+		Served []fleet.Report `json:"served"`
+	}
+	decode := func(r result, v any) {
+		t.Helper()
+		r.want(t, exit.OK)
+		if err := json.Unmarshal([]byte(r.out), v); err != nil {
+			t.Fatalf("%v in %s", err, r.out)
+		}
+	}
+	decode(f.run(t, "publish", "prices", file(t, "p.json", "["+strings.ReplaceAll(strings.TrimSpace(oldPrices), "\n", ",")+"]"),
+		"--key", "sku", "--label", "a=b", "--wait", "--output", "json"), &published)
+	if !published.Created || published.Record.Version != 1 || published.Record.Labels["a"] != "b" || len(published.Served) != 2 {
+		t.Errorf("publish prints %+v", published)
+	}
+	var versions []struct {
+		Version uint64 `json:"version"`
+	}
+	decode(f.run(t, "versions", "prices", "-o", "json"), &versions)
+	if len(versions) != 1 || versions[0].Version != 1 {
+		t.Errorf("versions prints %+v", versions)
+	}
+	var status []datasetStatus
+	decode(f.run(t, "status", "-o", "json"), &status)
+	if len(status) != 1 || status[0].Newest == nil || status[0].Newest.Version != 1 || len(status[0].Instances) != 2 ||
+		status[0].Instances[0].Instance != "up-1" || status[0].Instances[0].State != fleet.Serving {
+		t.Errorf("status prints %+v", status)
+	}
+}
+
+func TestPublishFormats(t *testing.T) {
+	f := start(t, "prices")
+	const csv = "sku,price\nA1,5\n"
+	const want = `{"sku":"A1","price":"5"}`
+	f.run(t, "publish", "prices", file(t, "prices.csv", csv), "--key", "sku", "--wait").want(t, exit.OK, "version 1")
+	f.run(t, "get", "prices", "A1").want(t, exit.OK, "stdout:"+want)
+	run(t.Context(), f.env, csv+"B2,6\n", "publish", "prices", "-", "--key", "sku", "--format", "csv", "--wait").want(t, exit.OK, "version 2")
+	run(t.Context(), f.env, newPrices, "publish", "prices", "-", "--key", "sku", "--wait").want(t, exit.OK, "version 3")
+}
+
+func TestPublishRefused(t *testing.T) {
+	f := start(t, "prices")
+	for name, c := range map[string]struct {
+		text string
+		want string
+	}{
+		"twice the same key": {oldPrices + oldPrices, "line 3"},
+		"no key":             {oldPrices + `{"price":1}`, "line 3"},
+		"broken line":        {oldPrices + `{"sku":`, "line 3"},
+		"empty":              {"", "no record"},
+		// Far more than what is on the way when the publisher answers.
+		"early in a long input": {"{\n" + strings.Repeat(`{"sku":"A1","price":5}`+"\n", 2_000_000), "line 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.run(t, "publish", "prices", file(t, "p.ndjson", c.text), "--key", "sku").
+				want(t, exit.Refused, "stderr:"+c.want, "stderr:nothing was published", "stdout:!version")
+		})
+	}
+	f.run(t, "versions", "prices").want(t, exit.NotFound)
+}
+
+// TestWaitTimesOut waits for an instance that never serves the version.
+func TestWaitTimesOut(t *testing.T) {
+	f := start(t, "prices")
+	conn, err := nats.Connect(f.at.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	responder := fleet.NewResponder(conn, func() fleet.Status {
+		return fleet.Status{Instance: "straggler", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Waiting}}}
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- responder.Run(t.Context()) }()
+	defer func() {
+		conn.Close()
+		<-ended
+	}()
+	for !strings.Contains(f.run(t, "status").out, "straggler") { // until it answers
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+	}
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
+		want(t, exit.TimedOut, "stdout:prices version 1", "up-1 serves", "up-2 serves", "stderr:version 1 is published", "stderr:straggler")
+	r := f.run(t, "publish", "prices", file(t, "p.ndjson", newPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms", "-o", "json")
+	r.want(t, exit.TimedOut, "stderr:straggler")
+	if !json.Valid([]byte(r.out)) || !strings.Contains(r.out, "up-2") {
+		t.Errorf("prints %s", r.out)
+	}
+}
+
+// TestAnswersOfThePublisher gives the answers that are hard to have from a real one, through the real services' frame.
+func TestAnswersOfThePublisher(t *testing.T) {
+	prices := file(t, "p.ndjson", oldPrices)
+	for name, c := range map[string]struct {
+		answer error
+		code   exit.Code
+		want   string
+	}{
+		"conflict": {web.Refuse(http.StatusConflict, "conflict", "dataset %q: other publishers were faster", "prices"), exit.Conflict, "were faster"},
+		"busy":     {web.Unavailable("busy", 5, nil, "2 publishes are in progress"), exit.Failure, "2 publishes are in progress"},
+		"failed":   {errors.New("disk on fire"), exit.Failure, "log"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mux := web.NewMux(slog.New(slog.DiscardHandler), prometheus.NewRegistry(), web.AlwaysReady)
+			mux.Handle("POST /v1/datasets/{name}/versions", func(http.ResponseWriter, *http.Request) error { return c.answer })
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			run(t.Context(), nil, "", "publish", "prices", prices, "--key", "sku", "--publisher", server.URL).want(t, c.code, "stderr:"+c.want)
+		})
+	}
+	t.Run("another program", func(t *testing.T) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, "<html>nothing here")
+		}))
+		defer server.Close()
+		run(t.Context(), nil, "", "publish", "prices", prices, "--publisher", server.URL).
+			want(t, exit.Failure, "stderr:is it a freshet publisher?", "stderr:nothing here", "stderr:"+server.URL)
+		run(t.Context(), nil, "", "get", "prices", "A1", "--server", server.URL).want(t, exit.Failure, "stderr:is it a freshet server?")
+	})
+}
+
+// TestNothingListens asks services that are not there, at addresses that were free a moment ago.
+func TestNothingListens(t *testing.T) {
+	server := httptest.NewServer(nil)
+	server.Close()
+	nowhere := server.URL
+	prices := file(t, "p.ndjson", oldPrices)
+	secret := "nats://user:hunter2@" + strings.TrimPrefix(nowhere, "http://")
+	for _, args := range [][]string{
+		{"publish", "prices", prices, "--publisher", nowhere},
+		{"versions", "prices", "--publisher", nowhere},
+		{"get", "prices", "A1", "--server", nowhere},
+		{"status", "--nats", secret},
+		{"publish", "prices", prices, "--wait", "--nats", secret},
+	} {
+		flag := args[len(args)-2]
+		run(t.Context(), nil, "", args...).want(t, exit.Failure, "stderr:cannot reach", "stderr:"+flag, "!hunter2", "stdout:!version")
+	}
+}
+
+// TestStatusWithoutThePublisher shows what the instances say all the same.
+func TestStatusWithoutThePublisher(t *testing.T) {
+	f := start(t, "prices")
+	server := httptest.NewServer(nil)
+	server.Close()
+	f.run(t, "status", "--publisher", server.URL).want(t, exit.Failure, "stdout:up-1", "stderr:cannot reach the publisher")
+}
+
+// endless yields records without an end, and calls begun at the first.
+type endless struct{ begun func() }
+
+func (e endless) Read(p []byte) (int, error) {
+	e.begun()
+	return copy(p, `{"sku":"A1","price":5}`+"\n"), nil
+}
+
+// TestInterruptedPublish cancels a publish whose input does not end.
+func TestInterruptedPublish(t *testing.T) {
+	f := start(t, "prices")
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, errs strings.Builder
+	code := Run(ctx, Process{
+		In: endless{begun: cancel}, Out: &out, Err: &errs, Command: "freshet",
+		LookupEnv: func(name string) (string, bool) { return f.env[name], true },
+	}, []string{"publish", "prices", "-", "--key", "sku"})
+	result{code, out.String(), errs.String()}.want(t, exit.Interrupted, "stderr:publish: interrupted", "stdout:!version")
+	f.run(t, "versions", "prices").want(t, exit.NotFound)
+}

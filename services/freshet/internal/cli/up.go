@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/freshet/internal/stack"
+	"freshet.dev/services/internal/settings"
+)
+
+func newUp(p Process) *cobra.Command {
+	var (
+		dir       string
+		host      string
+		instances int
+		ports     stack.Ports
+		level     = slog.LevelWarn
+	)
+	cmd := &cobra.Command{
+		Use:   "up DATASET...",
+		Short: "Run everything in this process: NATS, Redis, publisher, relay and instances of the datasets",
+		Long: `Run everything in this process: NATS, Redis, a publisher, a relay, and instances that subscribe to the datasets.
+It is for one machine and for trying things out. What is published is kept in --dir and served again by the next
+` + "`freshet up`" + ` on it. It runs until Ctrl-C, which ends it well (exit code 0).
+
+The services read their other settings from the environment, as their own programs do.`,
+		Example: `  freshet up prices cities --instances 2`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg := stack.Config{
+				Dir: dir, Host: host, Ports: ports, Datasets: args,
+				Log: slog.New(slog.NewTextHandler(p.Err, &slog.HandlerOptions{Level: level})),
+			}
+			for i := range instances {
+				cfg.Instances = append(cfg.Instances, "up-"+strconv.Itoa(i+1))
+			}
+			return stackError(stack.Run(cmd.Context(), cfg, func(ctx context.Context, at stack.Addresses) error {
+				if err := printAddresses(p, at, args[0], dir); err != nil {
+					return err
+				}
+				<-ctx.Done()
+				return nil
+			}))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "freshet-data", "folder for everything that is kept; made if it is missing")
+	flags.StringVar(&host, "host", "127.0.0.1", "address to listen on; nothing asks for a password, so think before opening it")
+	flags.IntVar(&instances, "instances", 1, "how many instances to run")
+	flags.TextVar(&level, "log-level", level, "least level that is logged to stderr: debug, info, warn or error")
+	addPorts(cmd, &ports, stack.Ports{NATS: 4222, Redis: 6379, Publisher: 8480, Relay: 8481, Server: 8482})
+	return cmd
+}
+
+// addPorts adds the flags for the ports of a stack. Each is called after the part it is for: stackError counts on it.
+func addPorts(cmd *cobra.Command, ports *stack.Ports, def stack.Ports) {
+	add := func(port *int, part string, def int, more string) {
+		cmd.Flags().IntVar(port, part+"-port", def, "port of the "+part+"; 0 takes a free one"+more)
+	}
+	add(&ports.NATS, "nats", def.NATS, "")
+	add(&ports.Redis, "redis", def.Redis, "")
+	add(&ports.Publisher, "publisher", def.Publisher, "")
+	add(&ports.Relay, "relay", def.Relay, "")
+	add(&ports.Server, "server", def.Server, "; further instances take the next ones")
+}
+
+// stackError adds what to do to what stopped a stack.
+func stackError(err error) error {
+	if busy, ok := errors.AsType[*stack.PortError](err); ok {
+		return fmt.Errorf("%w; end that one, or choose another with --%s-port (0 takes a free one)", busy, busy.Part)
+	}
+	switch {
+	case errors.Is(err, stack.ErrDir):
+		return fmt.Errorf("%w; name another with --dir", err)
+	case errors.Is(err, stack.ErrInUse):
+		return fmt.Errorf("%w; end that one, or choose another with --dir", err)
+	case errors.Is(err, settings.ErrSettings), errors.Is(err, stack.ErrConfig):
+		return exit.With(exit.Usage, err)
+	}
+	return err
+}
+
+func printAddresses(p Process, at stack.Addresses, name, dir string) error {
+	rows := [][]string{
+		{"publisher", at.Publisher, "POST /v1/datasets/" + name + "/versions"},
+		{"relay", at.Relay, "GET /v1/datasets/" + name + "/latest"},
+	}
+	for _, i := range at.Instances {
+		rows = append(rows, []string{i.Name, i.URL, "GET /v1/datasets/" + name + "/records/KEY"})
+	}
+	rows = append(rows, []string{"NATS", at.NATS, ""}, []string{"Redis", at.Redis, ""}, []string{"data", dir, ""})
+	if err := show.Table(p.Out, []show.Column{{Title: "part"}, {Title: "listens on"}, {Title: "for example"}}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE --wait --publisher %s --nats %s\nCtrl-C ends it all.\n",
+		p.Command, name, at.Publisher, at.NATS)
+	return err
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+// upOnFreePorts are arguments of `freshet up` that do not collide with anything.
+func upOnFreePorts(dir string, more ...string) []string {
+	args := []string{"up", "prices", "--dir", dir}
+	for _, part := range []string{"nats", "redis", "publisher", "relay", "server"} {
+		args = append(args, "--"+part+"-port", "0")
+	}
+	return append(args, more...)
+}
+
+// TestUp runs what `freshet up` prints, and ends it well.
+func TestUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reader, writer := io.Pipe()
+	ended := make(chan result, 1)
+	go func() {
+		var errs strings.Builder
+		code := Run(ctx, Process{
+			In: strings.NewReader(""), Out: writer, Err: &errs, Command: "freshet",
+			LookupEnv: func(string) (string, bool) { return "", false },
+		}, upOnFreePorts(t.TempDir(), "--instances", "2"))
+		writer.Close()
+		ended <- result{code: code, err: errs.String()}
+	}()
+	urls := map[string]string{}
+	var suggested string
+	for lines := bufio.NewScanner(reader); lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C"); {
+		if f := strings.Fields(lines.Text()); len(f) >= 2 {
+			urls[f[0]] = f[1]
+		}
+		if _, command, ok := strings.Cut(lines.Text(), ": "); ok {
+			suggested = command
+		}
+	}
+	args := strings.Fields(suggested)
+	for i, a := range args {
+		if a == "FILE" {
+			args[i] = file(t, "p.ndjson", oldPrices)
+		}
+	}
+	if len(args) < 2 || args[0] != "freshet" {
+		t.Fatalf("suggests %q", suggested)
+	}
+	run(t.Context(), nil, "", append(args[1:], "--key", "sku")...).want(t, exit.OK, "every live instance (2) serves version 1")
+	for _, instance := range []string{"up-1", "up-2"} {
+		run(t.Context(), nil, "", "get", "prices", "A1", "--server", urls[instance]).want(t, exit.OK, `{"sku":"A1","price":5}`)
+	}
+	cancel()
+	if _, err := io.Copy(io.Discard, reader); err != nil {
+		t.Error(err)
+	}
+	r := <-ended
+	r.want(t, exit.OK)
+	if r.err != "" {
+		t.Errorf("stderr says %s", r.err)
+	}
+}
+
+func TestUpCannotStart(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	run(t.Context(), nil, "", upOnFreePorts(t.TempDir(), "--relay-port", port)...).
+		want(t, exit.Failure, "stderr:cannot start the relay on 127.0.0.1:"+port, "stderr:--relay-port")
+
+	notAFolder := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(notAFolder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t.Context(), nil, "", upOnFreePorts(filepath.Join(notAFolder, "data"))...).want(t, exit.Failure, "stderr:"+notAFolder, "stderr:--dir")
+
+	t.Setenv("FRESHET_BODY_BYTES", "many")
+	run(t.Context(), nil, "", upOnFreePorts(t.TempDir())...).want(t, exit.Usage, "stderr:FRESHET_BODY_BYTES")
+}

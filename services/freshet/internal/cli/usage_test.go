@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+func TestUsage(t *testing.T) {
+	records := file(t, "p.ndjson", oldPrices)
+	for _, c := range []struct {
+		want string // in the one message on stderr
+		args []string
+	}{
+		{"unknown command", []string{"publsh"}},
+		{"accepts 2 arg(s)", []string{"publish", "prices"}},
+		{"unknown flag: --nope", []string{"status", "--nope"}},
+		{"not a dataset name", []string{"publish", "Prices", records}},
+		{"not a dataset name", []string{"get", "Prices", "A1"}},
+		{"not a dataset name", []string{"versions", "a.b"}},
+		{"not a dataset name", []string{"status", "a b"}},
+		{"not a dataset name", []string{"up", "Prices", "--dir", t.TempDir()}},
+		{"there is no file", []string{"publish", "prices", "no-such-file"}},
+		{"is a folder", []string{"publish", "prices", t.TempDir()}},
+		{"there is no format", []string{"publish", "prices", records, "--format", "xml"}},
+		{`--label "a": want name=value`, []string{"publish", "prices", records, "--label", "a"}},
+		{"--label a stands twice", []string{"publish", "prices", records, "--label", "a=1", "--label", "a=2"}},
+		{"no member is named", []string{"publish", "prices", records, "--key", ""}},
+		{"--wait-timeout", []string{"publish", "prices", records, "--wait", "--wait-timeout", "0s"}},
+		{"no URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
+		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
+		{"--nats", []string{"status", "--nats", "http://h"}},
+		{"the key is empty", []string{"get", "prices", ""}},
+		{"--limit", []string{"versions", "prices", "--limit", "0"}},
+		{"use text or json", []string{"versions", "prices", "--output", "xml"}},
+		{"requires at least 1 arg", []string{"up"}},
+		{"0 instances", []string{"up", "prices", "--instances", "0", "--dir", t.TempDir()}},
+		{"port 70000", []string{"demo", "--nats-port", "70000"}},
+		{"unknown command", []string{"demo", "now"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			r := run(t.Context(), nil, "", c.args...)
+			r.want(t, exit.Usage, "stderr:"+c.want)
+			if r.out != "" || !strings.HasPrefix(r.err, "freshet: ") || strings.Count(r.err, "\n") != 1 {
+				t.Errorf("stdout %q, stderr %q: want one line on stderr", r.out, r.err)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	r := run(t.Context(), nil, "")
+	r.want(t, exit.OK, "stdout:freshet demo", "stdout:Exit codes")
+	for _, c := range exit.Codes {
+		r.want(t, exit.OK, fmt.Sprintf("stdout:%3d  %s", c.Code, c.Text))
+	}
+	for _, name := range []string{"publish", "get", "versions", "status", "up", "demo"} {
+		run(t.Context(), nil, "", name, "--help").want(t, exit.OK, "stdout:Usage:", "stdout:freshet "+name)
+	}
+}
+
+// TestDefaultsFromTheEnvironment names addresses by variable, over which a flag wins; an empty one counts as not set.
+func TestDefaultsFromTheEnvironment(t *testing.T) {
+	env := map[string]string{"FRESHET_PUBLISHER_URL": "http://from-the-environment.invalid"}
+	run(t.Context(), env, "", "versions", "--help").want(t, exit.OK, "stdout:from-the-environment", "stdout:$FRESHET_PUBLISHER_URL")
+	run(t.Context(), env, "", "versions", "prices", "--publisher", "nonsense").want(t, exit.Usage, "stderr:nonsense")
+	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": ""}, "", "versions", "--help").want(t, exit.OK, "stdout:http://127.0.0.1:8480")
+}

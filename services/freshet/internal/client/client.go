@@ -1,0 +1,151 @@
+// Package client speaks HTTP to the publisher and to a server on behalf of the command line. Its errors carry exit
+// codes and say which flag to change.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+// How long a service may take to answer a dial. Answers themselves have no limit: a publication takes as long as its
+// input, and Ctrl-C ends it.
+const dialTimeout = 5 * time.Second
+
+// maxProblemBytes bounds how much of a refusal is read: a document of the services is far below it.
+const maxProblemBytes = 64 << 10
+
+// Client talks to one service.
+type Client struct {
+	base *url.URL
+	what string // what the service is, for messages
+	hint string // what to do when it does not answer
+	http *http.Client
+}
+
+// New returns a client for the service at base, an absolute HTTP URL. what names the service in messages and hint
+// says what to do when it cannot be reached. Close it to release its connections.
+func New(base, what, hint string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, exit.Errorf(exit.Usage, "%q is no URL of a %s: want http://host:port", base, what)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	// Records already compressed travel as they are; a value asked for is wanted as it is.
+	transport.DisableCompression = true
+	return &Client{base: u, what: what, hint: hint, http: &http.Client{Transport: transport}}, nil
+}
+
+// Close releases idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// request is one request to the service.
+type request struct {
+	method string
+	path   []string // unescaped
+	query  url.Values
+	// contentType, body and bytes (-1: unknown) are of a request with a body.
+	contentType string
+	body        io.Reader
+	bytes       int64
+}
+
+// call sends a request and returns the answer if its status is 2xx; any other becomes an error.
+func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r.path, r.query), r.body)
+	if err != nil {
+		return nil, fmt.Errorf("ask the %s: %w", c.what, err)
+	}
+	if r.body != nil {
+		req.ContentLength = r.bytes
+		req.Header.Set("Content-Type", r.contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, c.refusal(resp)
+	}
+	return resp, nil
+}
+
+// url returns the URL of a path below the base. Neither JoinPath nor a server may clean a key such as ".." away.
+func (c *Client) url(path []string, query url.Values) string {
+	u := *c.base
+	escaped := strings.TrimSuffix(c.base.EscapedPath(), "/")
+	u.Path = strings.TrimSuffix(c.base.Path, "/")
+	for _, p := range path {
+		segment := url.PathEscape(p)
+		if p == "." || p == ".." {
+			segment = strings.ReplaceAll(p, ".", "%2E")
+		}
+		escaped += "/" + segment
+		u.Path += "/" + p
+	}
+	u.RawPath = escaped
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if coded, ok := errors.AsType[*exit.Error](err); ok { // the body's own error
+		return coded
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the URL is said already
+	}
+	return fmt.Errorf("cannot reach the %s at %s: %w; %s", c.what, c.base.Redacted(), err, c.hint)
+}
+
+// Problem is what a service answered instead of doing what was asked: a problem document of RFC 9457.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// refusal makes an error of an answer that is no success.
+func (c *Client) refusal(resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
+	p := Problem{}
+	if err != nil || json.Unmarshal(body, &p) != nil || p.Detail == "" {
+		// Not ours: a proxy's answer, or another program at this address.
+		return fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
+			c.base.Redacted(), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
+	}
+	return exit.With(codeOf(resp.StatusCode), errors.New(p.Detail))
+}
+
+func head(body []byte) string {
+	const most = 200
+	text := strings.TrimSpace(string(body))
+	if len(text) > most {
+		return text[:most] + "..."
+	}
+	return text
+}
+
+// decode reads an answer's JSON into v.
+func (c *Client) decode(resp *http.Response, v any) error {
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
+		return fmt.Errorf("read the answer of the %s at %s: %w", c.what, c.base.Redacted(), err)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/publisher"
+)
+
+// PublishRequest is what one call of Publish sends.
+type PublishRequest struct {
+	Body io.Reader
+	// Bytes is the length of Body; -1 if it is not known.
+	Bytes  int64
+	Format publish.Format
+	Key    string
+	Source string
+	Labels map[string]string
+}
+
+// contentTypes holds the media type of each format. The publisher looks into what has no type of its own.
+var contentTypes = map[publish.Format]string{
+	publish.FormatAuto:   "application/octet-stream",
+	publish.FormatNDJSON: "application/x-ndjson",
+	publish.FormatJSON:   "application/json",
+	publish.FormatCSV:    "text/csv",
+}
+
+// Publish streams records to the publisher and returns its answer.
+func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (publisher.Publication, error) {
+	query := url.Values{"key": {in.Key}}
+	if in.Source != "" {
+		query.Set("source", in.Source)
+	}
+	for label, value := range in.Labels {
+		query.Add("label", label+"="+value)
+	}
+	resp, err := c.call(ctx, request{
+		method: http.MethodPost, path: []string{"v1", "datasets", name, "versions"}, query: query,
+		contentType: contentTypes[in.Format], body: in.Body, bytes: in.Bytes,
+	})
+	if err != nil {
+		return publisher.Publication{}, err
+	}
+	var answer publisher.Publication
+	return answer, c.decode(resp, &answer)
+}
+
+// maxPage is the most versions that the publisher lists at a time.
+const maxPage = 1000
+
+// Versions returns the newest versions of the dataset, newest first, at most limit.
+func (c *Client) Versions(ctx context.Context, name string, limit int) ([]dataset.VersionRecord, error) {
+	var all []dataset.VersionRecord
+	for before := uint64(0); ; {
+		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all), maxPage))}}
+		if before > 0 {
+			query.Set("before", strconv.FormatUint(before, 10))
+		}
+		resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "versions"}, query: query})
+		if err != nil {
+			return nil, err
+		}
+		var page publisher.VersionList
+		if err := c.decode(resp, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Versions...)
+		if before = page.NextBefore; before == 0 || len(all) >= limit {
+			return all, nil
+		}
+	}
+}
+
+// Latest returns the newest version of every dataset, by name.
+func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, error) {
+	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets"}})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Datasets []publisher.Dataset `json:"datasets"`
+	}
+	if err := c.decode(resp, &answer); err != nil {
+		return nil, err
+	}
+	latest := make(map[string]dataset.VersionRecord, len(answer.Datasets))
+	for _, d := range answer.Datasets {
+		latest[d.Dataset] = d.Latest
+	}
+	return latest, nil
+}
+
+// codeOf returns the exit code for a refusal by one of our services.
+func codeOf(status int) exit.Code {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return exit.Refused
+	case http.StatusConflict:
+		return exit.Conflict
+	case http.StatusNotFound:
+		return exit.NotFound
+	}
+	return exit.Failure
+}

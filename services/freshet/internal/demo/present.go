@@ -1,0 +1,236 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/freshet/internal/client"
+	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/freshet/internal/stack"
+)
+
+// shownKey is the record that is looked up before and after the last release, in which its value changes.
+const shownKey = "webassembly.memory64"
+
+// Generous for a machine that is busy with other things; all of it takes milliseconds.
+const (
+	readyTimeout  = 30 * time.Second
+	servedTimeout = 30 * time.Second
+)
+
+// presenter shows the demo. It is used from one goroutine.
+type presenter struct {
+	cfg     Config
+	dir     string
+	at      stack.Addresses
+	reports *fleet.Reports
+	out     io.Writer
+	err     error // of the first write that failed
+}
+
+func (p *presenter) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.out, format, args...)
+	}
+}
+
+func (p *presenter) row(cells ...string) {
+	if p.err == nil {
+		p.err = show.Row(p.out, columns, cells...)
+	}
+}
+
+// columns of the table of versions; the instances' follow.
+var columns = func() []show.Column {
+	all := []show.Column{
+		{Title: "version", Align: show.Right},
+		{Title: "release"},
+		{Title: "records", Align: show.Right},
+		{Title: "added", Align: show.Right},
+		{Title: "changed", Align: show.Right},
+		{Title: "removed", Align: show.Right},
+		{Title: "pulled each", Align: show.Right},
+	}
+	for _, name := range instances {
+		all = append(all, show.Column{Title: name, Align: show.Right})
+	}
+	return all
+}()
+
+// present publishes all releases and shows what became of each.
+func (p *presenter) present(ctx context.Context, all []release) error {
+	conn, err := nats.Connect(p.at.NATS, nats.Name("freshet demo"), nats.MaxReconnects(-1))
+	if err != nil {
+		return fmt.Errorf("connect to the demo's NATS: %w", err)
+	}
+	defer conn.Close()
+	if p.reports, err = fleet.WatchReports(ctx, conn, Dataset); err != nil {
+		return err
+	}
+	defer p.reports.Close()
+	if err := awaitInstances(ctx, conn); err != nil {
+		return err
+	}
+	p.printf(`freshet demo: which browser supports what, %d real releases of MDN's data (CC0-1.0), one after the other.
+
+NATS, Redis, a publisher, a relay and %d instances run in this process and talk over loopback. Each release is
+published over HTTP; NATS tells the instances; each pulls the version from the relay and swaps it in.
+The last columns: milliseconds from the publisher's commit until that instance served the version.
+
+`, len(all), len(instances))
+	if p.err == nil {
+		p.err = show.Titles(p.out, columns)
+	}
+	last := len(all) - 1
+	for _, r := range all[:last] {
+		if _, err := p.publish(ctx, r); err != nil {
+			return err
+		}
+	}
+	before, err := p.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := p.publish(ctx, all[last]); err != nil {
+		return err
+	}
+	after, err := p.lookUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.compare(before, after); err != nil {
+		return err
+	}
+	return p.err
+}
+
+// awaitInstances waits until every instance answers: from then on they hear of versions as they come, and the times
+// shown are of refreshes and not of starts.
+func awaitInstances(ctx context.Context, conn *nats.Conn) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the instances did not answer within %s", readyTimeout))
+	defer cancel()
+	for {
+		all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{Stall: 100 * time.Millisecond})
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil && len(all) == len(instances):
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// publish publishes a release and shows its row once every instance serves it.
+func (p *presenter) publish(ctx context.Context, r release) (dataset.VersionRecord, error) {
+	body, size, err := r.open()
+	if err != nil {
+		return dataset.VersionRecord{}, err
+	}
+	c, err := client.New(p.at.Publisher, "publisher", "it runs in this process")
+	if err != nil {
+		return dataset.VersionRecord{}, err
+	}
+	defer c.Close()
+	result, err := c.Publish(ctx, Dataset, client.PublishRequest{
+		Body: body, Bytes: size, Format: publish.FormatNDJSON, Key: "key",
+		Source: "@mdn/browser-compat-data", Labels: map[string]string{"release": string(r)},
+	})
+	if err != nil {
+		return dataset.VersionRecord{}, fmt.Errorf("publish release %s: %w", r, err)
+	}
+	rec := result.Record
+	served, err := p.served(ctx, rec)
+	if err != nil {
+		return rec, err
+	}
+	cells := []string{
+		strconv.FormatUint(rec.Version, 10), string(r), show.Count(rec.State.Records),
+		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), pulled(served),
+	}
+	for _, name := range instances {
+		cells = append(cells, show.Millis(served[name].Served.Sub(rec.Created)))
+	}
+	p.row(cells...)
+	return rec, p.err
+}
+
+// served waits until every instance has reported that it serves the version.
+func (p *presenter) served(ctx context.Context, rec dataset.VersionRecord) (map[string]fleet.Report, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, servedTimeout, fmt.Errorf("not every instance served version %s within %s", rec.ID(), servedTimeout))
+	defer cancel()
+	served := map[string]fleet.Report{}
+	for len(served) < len(instances) {
+		report, err := p.reports.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, err
+		case report.Error != "":
+			return nil, fmt.Errorf("%s could not take version %d: %s", report.Instance, report.Version, report.Error)
+		case report.Version == rec.Version:
+			served[report.Instance] = report
+		}
+	}
+	return served, nil
+}
+
+// pulled says what each instance pulled: one number if it is the same for all.
+func pulled(served map[string]fleet.Report) string {
+	var least, most int64 = -1, 0
+	for _, r := range served {
+		if least < 0 || r.PulledBytes < least {
+			least = r.PulledBytes
+		}
+		most = max(most, r.PulledBytes)
+	}
+	if least == most {
+		return show.Bytes(most)
+	}
+	return show.Bytes(least) + ".." + show.Bytes(most)
+}
+
+// lookUp asks the first instance for the shown record, over HTTP.
+func (p *presenter) lookUp(ctx context.Context) (client.Record, error) {
+	c, err := client.New(p.at.Instances[0].URL, "server", "it runs in this process")
+	if err != nil {
+		return client.Record{}, err
+	}
+	defer c.Close()
+	return c.Record(ctx, Dataset, shownKey)
+}
+
+// compare shows how the record's value changed.
+func (p *presenter) compare(before, after client.Record) error {
+	changed, err := differences(before.Value, after.Value)
+	if err != nil {
+		return fmt.Errorf("compare the values of %s: %w", shownKey, err)
+	}
+	if len(changed) == 0 {
+		return fmt.Errorf("the value of %s is the same in versions %d and %d", shownKey, before.Version, after.Version)
+	}
+	p.printf("\nOne record, %s, looked up over HTTP in %s before and after the last release:\n\n", shownKey, p.at.Instances[0].Name)
+	rows := make([][]string, len(changed))
+	for i, d := range changed {
+		rows[i] = []string{"  " + d.path, d.before, d.after}
+	}
+	title := func(r client.Record) show.Column {
+		return show.Column{Title: fmt.Sprintf("version %d", r.Version)}
+	}
+	if p.err == nil {
+		p.err = show.Table(p.out, []show.Column{{Title: "  what changed"}, title(before), title(after)}, rows)
+	}
+	return p.err
+}

@@ -1,0 +1,66 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// suggest prints what to try while the stack runs. Every command is whole: it works when it is pasted.
+func (p *presenter) suggest(all []release) error {
+	older := all[len(all)/2]
+	file := filepath.Join(p.dir, older.fileName())
+	if err := older.save(file); err != nil {
+		return err
+	}
+	instance := p.at.Instances[0]
+	p.printf("\nEverything runs on until Ctrl-C. In another terminal, try:\n")
+	p.try("look a record up in an instance",
+		"curl -si "+instance.URL+"/v1/datasets/"+Dataset+"/records/"+shownKey)
+	p.try("publish an older release as the next version, and watch every instance serve it",
+		p.cfg.Command+" publish "+Dataset+" "+quoted(file)+" --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+	p.try("see who serves what",
+		p.cfg.Command+" status --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+	p.try("list the versions",
+		p.cfg.Command+" versions "+Dataset+" --publisher "+p.at.Publisher)
+	p.try("look the record up again",
+		p.cfg.Command+" get "+Dataset+" "+shownKey+" --server "+instance.URL)
+
+	p.printf("\nListening: publisher %s, relay %s, NATS %s, Redis %s\n", p.at.Publisher, p.at.Relay, p.at.NATS, p.at.Redis)
+	for _, i := range p.at.Instances {
+		p.printf("           %s %s (/readyz, /metrics, /v1/datasets)\n", i.Name, i.URL)
+	}
+	p.printf("Files:     %s (log.ndjson is the log), removed at the end\n", p.dir)
+	return p.err
+}
+
+func (p *presenter) try(what, command string) { p.printf("\n  # %s\n  %s\n", what, command) }
+
+// save writes the release to a file, as shipped.
+func (r release) save(file string) error {
+	body, _, err := r.open()
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(body)
+	if err == nil {
+		err = os.WriteFile(file, b, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("put a release into the demo's folder: %w", err)
+	}
+	return nil
+}
+
+// quoted returns text as one word of a shell command.
+func quoted(text string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
+	}
+	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}

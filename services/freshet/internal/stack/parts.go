@@ -1,0 +1,149 @@
+package stack
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"freshet.dev/services/freshet/internal/brokers"
+	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/publisher"
+	"freshet.dev/services/relay"
+	"freshet.dev/services/server"
+)
+
+// startAll starts all parts, in the order in which they need each other.
+func startAll(s *supervisor, cfg Config) (at Addresses, err error) {
+	if at.NATS, err = startNATS(s, cfg); err != nil {
+		return at, err
+	}
+	if at.Redis, err = startRedis(s, cfg); err != nil {
+		return at, err
+	}
+	if at.Publisher, err = startPublisher(s, cfg, at); err != nil {
+		return at, err
+	}
+	if at.Relay, err = startRelay(s, cfg, at); err != nil {
+		return at, err
+	}
+	for i, name := range cfg.Instances {
+		address, err := startServer(s, cfg, at, i)
+		if err != nil {
+			return at, err
+		}
+		at.Instances = append(at.Instances, Instance{Name: name, URL: address})
+	}
+	return at, nil
+}
+
+func startNATS(s *supervisor, cfg Config) (at string, err error) {
+	nats, err := brokers.OpenNATS(s.ctx, brokers.NATSConfig{
+		Host: cfg.Host, Port: cfg.Ports.NATS, Dir: filepath.Join(cfg.Dir, "nats"), Log: cfg.Log,
+	})
+	if err != nil {
+		return "", portError(err, "nats", cfg.address(cfg.Ports.NATS))
+	}
+	s.onStop(func() error { nats.Close(); return nil })
+	return nats.URL(), nil
+}
+
+func startRedis(s *supervisor, cfg Config) (at string, err error) {
+	redis, err := brokers.OpenRedis(cfg.Host, cfg.Ports.Redis)
+	if err != nil {
+		return "", portError(err, "redis", cfg.address(cfg.Ports.Redis))
+	}
+	s.onStop(func() error { redis.Close(); return nil })
+	return redis.URL(), nil
+}
+
+func startPublisher(s *supervisor, cfg Config, at Addresses) (address string, err error) {
+	var c publisher.Config
+	if err := load(&c); err != nil {
+		return "", err
+	}
+	c.Listen = cfg.address(cfg.Ports.Publisher)
+	c.StoreURL = cfg.storeURL()
+	c.NatsURL = settings.URL(at.NATS)
+	c.NatsReplicas = 0
+	c.RedisURL = settings.URL(at.Redis)
+	c.TempDir = filepath.Join(cfg.Dir, "temp")
+	deps, err := publisher.Open(s.ctx, c, cfg.Log.With("service", "publisher"))
+	if err != nil {
+		return "", err
+	}
+	s.onStop(deps.Close)
+	p, err := publisher.New(c, deps)
+	if err != nil {
+		return "", err
+	}
+	return s.run("publisher", c.Listen, p)
+}
+
+func startRelay(s *supervisor, cfg Config, at Addresses) (address string, err error) {
+	var c relay.Config
+	if err := load(&c); err != nil {
+		return "", err
+	}
+	c.Listen = cfg.address(cfg.Ports.Relay)
+	c.StoreURL = cfg.storeURL()
+	c.RedisURL = settings.URL(at.Redis)
+	deps, err := relay.Open(s.ctx, c, cfg.Log.With("service", "relay"))
+	if err != nil {
+		return "", err
+	}
+	s.onStop(deps.Close)
+	r, err := relay.New(c, deps)
+	if err != nil {
+		return "", err
+	}
+	return s.run("relay", c.Listen, r)
+}
+
+func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string, err error) {
+	name := cfg.Instances[i]
+	var c server.Config
+	if err := load(&c); err != nil {
+		return "", err
+	}
+	c.Listen = cfg.address(cfg.Ports.server(i))
+	c.NatsURL = settings.URL(at.NATS)
+	c.Relays = settings.List{at.Relay}
+	c.Datasets = settings.List(cfg.Datasets)
+	c.CacheDir = filepath.Join(cfg.Dir, "cache", name)
+	c.Instance = name
+	deps, err := server.Open(s.ctx, c, cfg.Log.With("service", "server", "instance", name))
+	if err != nil {
+		return "", err
+	}
+	s.onStop(deps.Close)
+	svc, err := server.New(c, deps)
+	if err != nil {
+		return "", err
+	}
+	return s.run("server", c.Listen, svc)
+}
+
+// load fills a service's configuration from the environment, as its own program does: what is neither an address nor
+// a folder may be set there.
+func load(cfg any) error {
+	_, err := settings.Load(cfg)
+	return err
+}
+
+func (c *Config) address(port int) string { return net.JoinHostPort(c.Host, strconv.Itoa(port)) }
+
+func (c *Config) storeURL() settings.URL {
+	u := url.URL{Scheme: "dir", Path: filepath.ToSlash(filepath.Join(c.Dir, "store"))}
+	return settings.URL(u.String())
+}
+
+// portError names the part whose port is taken.
+func portError(err error, part, address string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &PortError{Part: part, Address: address}
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/relay"
+)
+
+// slowCatalog answers when its context ends, or at once if it has an answer.
+type slowCatalog struct {
+	calls atomic.Int64
+	err   error
+	rec   dataset.VersionRecord
+}
+
+func (c *slowCatalog) Latest(ctx context.Context, _ string) (dataset.VersionRecord, error) {
+	c.calls.Add(1)
+	if c.err != nil || c.rec.Version > 0 {
+		return c.rec, c.err
+	}
+	<-ctx.Done()
+	return dataset.VersionRecord{}, ctx.Err()
+}
+
+func TestLatest(t *testing.T) {
+	inStore := newMemory()
+	inStore.latest["cities"] = record("cities", 7)
+	for name, c := range map[string]struct {
+		catalog relay.Catalog
+		from    string
+		version uint64
+	}{
+		"catalog":            {&slowCatalog{rec: record("cities", 6)}, "catalog", 6},
+		"no catalog":         {nil, "store", 7},
+		"not in the catalog": {&slowCatalog{err: catalog.ErrNotFound}, "store", 7},
+		"too long for it":    {&slowCatalog{err: catalog.ErrTrimmed}, "store", 7},
+		"catalog broken":     {&slowCatalog{err: errors.New("connection refused")}, "store", 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := do(t, newRelay(t, inStore, c.catalog).Handler(), "GET", "/v1/datasets/cities/latest")
+			rec, err := dataset.DecodeVersionRecord(body(t, res))
+			if err != nil || rec.Version != c.version || res.Header.Get("Freshet-From") != c.from || res.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("version %d, %v, %v", rec.Version, err, res.Header)
+			}
+		})
+	}
+}
+
+// A catalog that hangs delays one request by a bounded moment, and the next ones of the same second not at all.
+func TestHangingCatalog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inStore := newMemory()
+		inStore.latest["cities"] = record("cities", 7)
+		hanging := &slowCatalog{}
+		h := newRelay(t, inStore, hanging).Handler()
+		for i, want := range []time.Duration{250 * time.Millisecond, 0, 0} {
+			start := time.Now()
+			if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 200 || res.Header.Get("Freshet-From") != "store" {
+				t.Errorf("%d %v", res.StatusCode, res.Header)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("request %d took %v, want %v", i+1, took, want)
+			}
+		}
+		<-time.After(time.Second)
+		hanging.rec = record("cities", 8)
+		hanging.calls.Store(0)
+		if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.Header.Get("Freshet-From") != "catalog" {
+			t.Error("the catalog is not asked again")
+		}
+	})
+}
+
+func TestLatestRefusals(t *testing.T) {
+	m := newMemory()
+	h := newRelay(t, m, nil).Handler()
+	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 404 || problem(t, res) != "unknown-dataset" {
+		t.Errorf("%d", res.StatusCode)
+	}
+	if res := do(t, h, "GET", "/v1/datasets/Cities/latest"); res.StatusCode != 400 || problem(t, res) != "bad-dataset-name" {
+		t.Errorf("%d", res.StatusCode)
+	}
+	m.fail(errors.New("disk on fire"))
+	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || problem(t, res) != "store-unavailable" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+}

@@ -1,0 +1,91 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+)
+
+// memory is a store in memory that fails as told.
+type memory struct {
+	mu      sync.Mutex
+	objects map[dataset.Digest][]byte
+	latest  map[string]dataset.VersionRecord
+	err     error           // of every call
+	short   map[int64]bool  // offsets at which OpenObject yields one byte less
+	gate    <-chan struct{} // OpenObject waits for it
+	opens   atomic.Int64
+	opened  chan struct{} // closed by the first OpenObject
+}
+
+func newMemory() *memory {
+	return &memory{objects: map[dataset.Digest][]byte{}, latest: map[string]dataset.VersionRecord{}, short: map[int64]bool{}, opened: make(chan struct{})}
+}
+
+func (m *memory) add(n int) (dataset.Digest, []byte) {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	d := dataset.Digest(sha256.Sum256(b))
+	m.objects[d] = b
+	return d, b
+}
+
+func (m *memory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
+
+func (m *memory) StatObject(_ context.Context, d dataset.Digest) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, ok := m.objects[d]
+	if !ok && m.err == nil {
+		return 0, store.ErrNotFound
+	}
+	return int64(len(b)), m.err
+}
+
+func (m *memory) OpenObject(ctx context.Context, d dataset.Digest, offset, length int64) (io.ReadCloser, error) {
+	if m.opens.Add(1) == 1 {
+		close(m.opened)
+	}
+	if m.gate != nil {
+		select {
+		case <-m.gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.short[offset] {
+		length--
+	}
+	return io.NopCloser(bytes.NewReader(m.objects[d][offset : offset+length])), m.err
+}
+
+func (m *memory) Latest(_ context.Context, name string) (dataset.VersionRecord, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec, ok := m.latest[name]
+	if !ok && m.err == nil {
+		return rec, store.ErrNotFound
+	}
+	return rec, m.err
+}
+
+func record(name string, version uint64) dataset.VersionRecord {
+	return dataset.VersionRecord{
+		Dataset: name, Version: version, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Snapshot: dataset.Object{Version: version, Digest: dataset.Digest{1}, Bytes: 7},
+	}
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/internal/web"
+)
+
+// batchRequest is the body of a batchGet.
+type batchRequest struct {
+	Keys []string `json:"keys"`
+}
+
+// batchGet answers POST /v1/datasets/{name}/records:batchGet: all values are of one version, in the order of the keys.
+func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.view(r)
+	if err != nil {
+		return err
+	}
+	var request batchRequest
+	// A key of the greatest length with every byte written as \u00xx, its quotes and comma; and what is around them.
+	limit := int64(s.cfg.BatchKeys)*(6*dataset.MaxKeyBytes+3) + 4096
+	if err := web.ReadJSON(w, r, limit, &request); err != nil {
+		return err
+	}
+	switch n := len(request.Keys); {
+	case n == 0:
+		return web.Refuse(http.StatusBadRequest, "no-keys", `no key is asked for; want {"keys":["..."]}`)
+	case n > s.cfg.BatchKeys:
+		return web.Refuse(http.StatusRequestEntityTooLarge, "too-many-keys", "%d keys are asked for, the most is %d; ask in several batches", n, s.cfg.BatchKeys).
+			With("limit", s.cfg.BatchKeys)
+	}
+	keys, values := make([][]byte, len(request.Keys)), make([][]byte, len(request.Keys))
+	for i, key := range request.Keys {
+		keys[i] = []byte(key)
+		if err := dataset.CheckKey(keys[i]); err != nil {
+			return web.Refuse(http.StatusBadRequest, "bad-key", "keys[%d]: %v", i, err)
+		}
+	}
+	v.GetMany(keys, values)
+	total := 0
+	for _, value := range values {
+		total += len(value)
+	}
+	if total > int(s.cfg.BatchBytes) {
+		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the values have %d bytes, the most is %d; ask in several batches", total, int64(s.cfg.BatchBytes)).
+			With("limit", int64(s.cfg.BatchBytes))
+	}
+	body, err := encodeBatch(r.PathValue("name"), v, request.Keys, values, total)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h[versionHeader] = v.version
+	h["Content-Type"] = typeJSON
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // a client that has left needs no answer
+	return nil
+}
+
+// encodeBatch returns the answer. Values stand in it byte for byte, as the JSON that they are; one that is none, which
+// pkg/publish does not make, stands there in base64.
+func encodeBatch(name string, v *view, keys []string, values [][]byte, total int) ([]byte, error) {
+	const perRecord = 48 // the members around a key and its value
+	body := make([]byte, 0, total+len(keys)*(perRecord+len(keys[0]))+100)
+	body = append(body, `{"dataset":"`...)
+	body = append(body, name...)
+	body = append(body, `","version":`...)
+	body = append(body, v.version[0]...)
+	body = append(body, `,"records":[`...)
+	for i, value := range values {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		key, err := json.Marshal(keys[i])
+		if err != nil {
+			return nil, err
+		}
+		body = append(append(body, `{"key":`...), key...)
+		switch {
+		case value == nil:
+			body = append(body, `,"found":false}`...)
+		case json.Valid(value):
+			body = append(append(body, `,"found":true,"value":`...), value...)
+			body = append(body, '}')
+		default:
+			body = append(body, `,"found":true,"value_base64":"`...)
+			body = base64.StdEncoding.AppendEncode(body, value)
+			body = append(body, `"}`...)
+		}
+	}
+	return append(body, "]}\n"...), nil
+}

@@ -1,0 +1,43 @@
+// Command freshet-server runs an instance whose lookups go over HTTP. Its settings come from the environment; --help lists
+// them.
+//
+// Exit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"freshet.dev/services/internal/program"
+	"freshet.dev/services/server"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	var cfg server.Config
+	os.Exit(program.Program{
+		Name:    "freshet-server",
+		Summary: "keeps datasets in memory, always at their newest version, and answers lookups over HTTP.",
+		Config:  &cfg,
+		Level:   func() slog.Level { return cfg.LogLevel },
+		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, cfg server.Config, log *slog.Logger) (err error) {
+	deps, err := server.Open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, deps.Close()) }()
+	s, err := server.New(cfg, deps)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

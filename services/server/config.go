@@ -1,0 +1,64 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/internal/settings"
+)
+
+// Config configures a server. Its fields are read from the environment by package settings.
+type Config struct {
+	Listen    string        `split_words:"true" default:":8482" desc:"address to listen on, host:port; port 0 takes any free one"`
+	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug (with each lookup), info, warn or error"`
+	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the server stops"`
+
+	Datasets settings.List `split_words:"true" desc:"the datasets to keep in memory, with commas between them; required"`
+	NatsURL  settings.URL  `split_words:"true" desc:"NATS, for the events: nats://host:port, several with commas between them; required"`
+	Relays   settings.List `split_words:"true" desc:"the relays, http://host:port, the preferred first, with commas between them; required"`
+	CacheDir string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
+	Instance string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
+
+	Workers      int           `split_words:"true" default:"0" desc:"goroutines of one refresh that decode and index; 0: one for each processor, at most 4"`
+	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is tried again"`
+
+	BatchKeys  int            `split_words:"true" default:"1000" desc:"most keys in one batchGet"`
+	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"most bytes of values in the answer to one batchGet"`
+}
+
+// Validate says everything that is wrong with c, by variable.
+func (c *Config) Validate() error {
+	errs := []error{
+		settings.CheckListen(c.Listen),
+		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
+		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
+		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
+		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
+		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
+		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
+	}
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{settings.ErrSettings}, args...)...))
+	}
+	if len(c.Relays) == 0 {
+		bad("FRESHET_RELAYS is not set: want the URL of a relay, such as http://host:8481")
+	}
+	for _, relay := range c.Relays {
+		errs = append(errs, settings.CheckURL("FRESHET_RELAYS", settings.URL(relay), "http", "https"))
+	}
+	if len(c.Datasets) == 0 {
+		bad("FRESHET_DATASETS is not set: want the names of datasets, with commas between them")
+	}
+	for i, name := range c.Datasets {
+		if err := dataset.CheckName(name); err != nil {
+			bad("FRESHET_DATASETS: %w", err)
+		} else if slices.Contains(c.Datasets[:i], name) {
+			bad("FRESHET_DATASETS: %s stands twice", name)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe"
+	"freshet.dev/pkg/table"
+	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/internal/web"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Source is what keeps the datasets in memory: a [subscribe.Subscriber] is one. Its methods return at once.
+type Source interface {
+	// Datasets returns the names of the datasets, the same for its whole life.
+	Datasets() []string
+	// Table returns the version of the dataset that is served now, nil as long as none is.
+	Table(name string) *table.Table
+	// Status returns how refreshing goes.
+	Status() fleet.Status
+}
+
+// Deps is what a server works with. It closes none of it.
+type Deps struct {
+	Source   Source
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+
+	closers []func() error
+}
+
+// Open starts a subscriber as cfg has it. Everything that it talks to may be down, now and later.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
+	d := Deps{Log: log, Registry: web.NewRegistry()}
+	if cfg.CacheDir == "" {
+		log.WarnContext(ctx, "FRESHET_CACHE_DIR is not set: after a restart nothing is served until a relay answers")
+	}
+	s, err := subscribe.Open(ctx, subscribe.Config{
+		NATS: cfg.NatsURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets, CacheDir: cfg.CacheDir, Instance: cfg.Instance,
+		Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, Log: log, Observer: newMetrics(d.Registry).observer(),
+	})
+	if errors.Is(err, subscribe.ErrConfig) {
+		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
+	}
+	if err != nil {
+		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
+	}
+	d.Source = s
+	d.closers = append(d.closers, s.Close)
+	return d, nil
+}
+
+// Close ends what Open started.
+func (d Deps) Close() error {
+	var errs []error
+	for _, closer := range d.closers {
+		errs = append(errs, closer())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"time"
+
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what the subscriber does. Datasets are those of the configuration.
+type metrics struct {
+	refreshes *prometheus.CounterVec
+	failures  *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	pulled    *prometheus.CounterVec
+	swapped   *prometheus.GaugeVec
+	created   *prometheus.GaugeVec
+	cache     *prometheus.CounterVec
+	catchUps  *prometheus.CounterVec
+	restarts  prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "freshet_" + name, Help: help}, []string{"dataset"})
+	}
+	m := &metrics{
+		refreshes: counter("refreshes_total", "Versions that came to be served, by where they came from.", "dataset", "from"),
+		failures:  counter("refresh_failures_total", "Attempts to refresh that failed.", "dataset"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "freshet_refresh_seconds", Help: "Time from the begin of a refresh to the swap.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10), // 1 ms to 4 minutes
+		}, []string{"dataset"}),
+		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset"),
+		swapped:  gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
+		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
+		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
+		catchUps: counter("catch_ups_total", "Times that the event log was asked for the newest versions.", "outcome"),
+		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
+	}
+	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
+	return m
+}
+
+func (m *metrics) observer() subscribe.Observer {
+	return subscribe.Observer{
+		Swapped: func(r subscribe.Refresh) {
+			name := r.Record.Dataset
+			m.refreshes.WithLabelValues(name, string(r.From)).Inc()
+			m.seconds.WithLabelValues(name).Observe(r.Duration.Seconds())
+			m.pulled.WithLabelValues(name).Add(float64(r.PulledBytes))
+			m.swapped.WithLabelValues(name).Set(seconds(time.Now()))
+			m.created.WithLabelValues(name).Set(seconds(r.Record.Created))
+		},
+		Failed:      func(name string, _ uint64, _ error) { m.failures.WithLabelValues(name).Inc() },
+		CacheFailed: func(name string, _ error) { m.cache.WithLabelValues(name).Inc() },
+		CaughtUp: func(_ string, err error) {
+			outcome := "succeeded"
+			if err != nil {
+				outcome = "failed"
+			}
+			m.catchUps.WithLabelValues(outcome).Inc()
+		},
+		Restarted: func(error) { m.restarts.Inc() },
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// statusCollector turns the subscriber's status into metrics when they are asked for.
+type statusCollector struct{ source Source }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("freshet_dataset_"+name, help, append([]string{"dataset"}, labels...), nil)
+}
+
+var (
+	descVersion = describe("version", "Version that is served, 0 for none.")
+	descRecords = describe("records", "Records of the served version.")
+	descBytes   = describe("resident_bytes", "Memory that the table of the served version takes.")
+	descState   = describe("state", "1 for the state that the dataset is in.", "state")
+)
+
+// Describe implements [prometheus.Collector].
+func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descVersion, descRecords, descBytes, descState} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	for _, d := range c.source.Status().Datasets {
+		gauge(descVersion, float64(d.Version), d.Dataset)
+		gauge(descRecords, float64(d.Records), d.Dataset)
+		gauge(descBytes, float64(d.Bytes), d.Dataset)
+		for _, state := range []fleet.State{fleet.Waiting, fleet.Serving, fleet.Failing} {
+			is := 0.0
+			if d.State == state {
+				is = 1
+			}
+			gauge(descState, is, d.Dataset, string(state))
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package server_test
+
+import (
+	"bytes"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/table"
+)
+
+// source holds the tables that a test gives it.
+type source struct {
+	names  []string
+	tables map[string]*atomic.Pointer[table.Table]
+}
+
+func newSource(names ...string) *source {
+	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table])}
+	for _, n := range names {
+		s.tables[n] = new(atomic.Pointer[table.Table])
+	}
+	return s
+}
+
+func (s *source) Datasets() []string { return slices.Clone(s.names) }
+
+func (s *source) Table(name string) *table.Table {
+	if p, ok := s.tables[name]; ok {
+		return p.Load()
+	}
+	return nil
+}
+
+func (s *source) Status() fleet.Status {
+	status := fleet.Status{Instance: "test"}
+	for _, n := range s.names {
+		d := fleet.DatasetStatus{Dataset: n, State: fleet.Waiting}
+		if t := s.Table(n); t != nil {
+			d = fleet.DatasetStatus{Dataset: n, State: fleet.Serving, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
+		}
+		status.Datasets = append(status.Datasets, d)
+	}
+	return status
+}
+
+// serve makes the records the version of the dataset that is served.
+func (s *source) serve(t testing.TB, name string, version uint64, records map[string]string) {
+	t.Helper()
+	const seed = 7
+	var all []dataset.Record
+	var raw int64
+	for k, v := range records {
+		r := dataset.Record{Key: []byte(k), Value: []byte(v)}
+		all = append(all, r)
+		raw += int64(r.EncodedBytes())
+	}
+	slices.SortFunc(all, func(a, b dataset.Record) int {
+		ha, hb := dataset.Hash(seed, a.Key), dataset.Hash(seed, b.Key)
+		switch {
+		case ha < hb:
+			return -1
+		case ha > hb:
+			return 1
+		}
+		return bytes.Compare(a.Key, b.Key)
+	})
+	var file bytes.Buffer
+	w, err := snapshot.NewWriter(&file, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: seed, RawBytes: raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all {
+		if err := w.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := snapshot.NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := table.Load(t.Context(), r, table.Config{Version: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.tables[name].Store(loaded)
+}
