@@ -27,6 +27,7 @@ type editor struct {
 
 // edit makes new partitions for those that es, entries in order, belong to.
 func (e *editor) edit(es []entry) error {
+	warm := 0 // how many of es the memory has been asked for
 	for len(es) > 0 {
 		i := int(es[0].hash >> e.base.shift)
 		first, end := e.base.extent(i)
@@ -34,6 +35,11 @@ func (e *editor) edit(es []entry) error {
 		for n < len(es) && int(es[n].hash>>e.base.shift) < end {
 			n++
 		}
+		if warm < n {
+			warm = min(len(es), n+batch)
+			e.warm(es[:warm])
+		}
+		warm -= n
 		p := e.base.partitions[i]
 		by, err := e.partition(p, es[:n])
 		if err != nil {
@@ -50,6 +56,23 @@ func (e *editor) edit(es []entry) error {
 		}
 	}
 	return nil
+}
+
+// warm asks for the memory of the records that es have the keys of, as GetMany does.
+func (e *editor) warm(es []entry) {
+	for i := range es {
+		s, _, _ := e.base.partitions[es[i].hash>>(e.base.shift&63)].find(es[i].hash)
+		prefetch(s.at)
+	}
+	for i := range es {
+		p := e.base.partitions[es[i].hash>>(e.base.shift&63)]
+		for s, tag, limit := p.find(es[i].hash); s.load() != 0; s = s.next() {
+			if off := s.load() ^ tag; off < limit {
+				prefetch(p.record(off).at)
+				break
+			}
+		}
+	}
 }
 
 // partition returns what p becomes by its entries.

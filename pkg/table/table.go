@@ -23,6 +23,9 @@ type Table struct {
 	payload    int64
 }
 
+// tableBytes is the size of a table without what it points to.
+const tableBytes = int64(unsafe.Sizeof(Table{}))
+
 // Get returns the value of the record with the given key, and whether there is one.
 //
 // The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
@@ -127,6 +130,6 @@ func assemble(h snapshot.Header, built []numbered, sum snapshot.Tally, version u
 			t.partitions[i] = empty
 		}
 	}
-	t.bytes += int64(unsafe.Sizeof(*t)) + int64(len(t.partitions))*bits.UintSize/8
+	t.bytes += tableBytes + int64(len(t.partitions))*bits.UintSize/8
 	return t
 }
