@@ -40,7 +40,8 @@ func status(res *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 }
 
-// detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error message.
+// detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error
+// message.
 func detail(b *Body) string {
 	kind, _, err := mime.ParseMediaType(b.res.Header.Get("Content-Type"))
 	if err != nil || kind != "application/problem+json" {

@@ -29,8 +29,8 @@ func (b *Body) Relay() string { return b.from.String() }
 // Refuse says that the bytes were not those of the object. The relay is then asked after the others for a while.
 func (b *Body) Refuse() { b.relays.fail(b.from) }
 
-// Read reads on. It fails with [ErrStalled] when nothing comes for the client's StallTimeout, and with [ErrAnswer] when the body
-// is longer or shorter than it should be.
+// Read reads on. It fails with [ErrStalled] when nothing comes for the client's StallTimeout, and with [ErrAnswer]
+// when the body is longer or shorter than it should be.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil || len(p) == 0 {
 		return 0, b.err

@@ -22,8 +22,8 @@ type Client struct {
 	http   *http.Client
 }
 
-// New returns a client of the relays in cfg. It dials nothing yet. Its connections are its own: they are not shared with
-// http.DefaultClient.
+// New returns a client of the relays in cfg. It dials nothing yet. Its connections are its own: they are not shared
+// with http.DefaultClient.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -55,8 +55,8 @@ func New(cfg Config) (*Client, error) {
 // Close closes the connections that no pull uses. Pulls under way go on; cancel their contexts to end them.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Object returns the body of the object o. When a relay fails after its answer began, the error comes from the body's Read, and the
-// next call begins at another relay. The error of a call that got no answer is an *[Error], or ctx's.
+// Object returns the body of the object o. When a relay fails after its answer began, the error comes from the body's
+// Read, and the next call begins at another relay. The error of a call that got no answer is an *[Error], or ctx's.
 func (c *Client) Object(ctx context.Context, o dataset.Object) (*Body, error) {
 	what := "object " + o.Digest.String()
 	return ask(ctx, c, what, "/v1/objects/"+o.Digest.String(), func(b *Body) (*Body, error) {
@@ -68,8 +68,8 @@ func (c *Client) Object(ctx context.Context, o dataset.Object) (*Body, error) {
 	})
 }
 
-// Latest returns the record of the newest version of the dataset that a relay knows, with [ErrNotFound] in the error when every
-// relay says that there is none.
+// Latest returns the record of the newest version of the dataset that a relay knows, with [ErrNotFound] in the error
+// when every relay says that there is none.
 func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
 	if err := dataset.CheckName(name); err != nil {
 		return dataset.VersionRecord{}, fmt.Errorf("pull the latest version: %w", err)
@@ -123,7 +123,8 @@ func ask[T any](ctx context.Context, c *Client, what, path string, accept func(*
 func (c *Client) get(ctx context.Context, r *relay, path string) (*Body, Attempt) {
 	attempt := Attempt{Relay: r.String()}
 	ctx, cancel := context.WithCancelCause(ctx)
-	// The transport's own timeouts leave out the wait for a free connection: this timer covers everything up to the body.
+	// The transport's own timeouts leave out the wait for a free connection: this timer covers everything up to the
+	// body.
 	timer := time.AfterFunc(c.cfg.HeaderTimeout, func() {
 		cancel(fmt.Errorf("%w: no response header within %s", ErrStalled, c.cfg.HeaderTimeout))
 	})

@@ -19,7 +19,8 @@ const (
 )
 
 const (
-	// dialTimeout is short because relays are near, and because a black-holed relay delays the failover to the next one by it.
+	// dialTimeout is short because relays are near, and because a black-holed relay delays the failover to the next
+	// one by it.
 	dialTimeout = 3 * time.Second
 	tlsTimeout  = 5 * time.Second
 	// idleTimeout outlasts the pause between the versions of a busy dataset, so that a small refresh need not dial.
@@ -32,12 +33,13 @@ const (
 type Config struct {
 	// Relays are the base URLs of the relays (http or https), the preferred first. At least one.
 	Relays []string
-	// HeaderTimeout bounds one relay's time from the start of the request to the end of the response's header, with the wait for a
-	// free connection. Zero means DefaultHeaderTimeout.
+	// HeaderTimeout bounds one relay's time from the start of the request to the end of the response's header, with
+	// the wait for a free connection. Zero means DefaultHeaderTimeout.
 	HeaderTimeout time.Duration
 	// StallTimeout bounds each wait for more bytes of a response's body. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
-	// MaxConnections bounds the connections to each relay; a request beyond it waits for a free one. Zero means DefaultMaxConnections.
+	// MaxConnections bounds the connections to each relay; a request beyond it waits for a free one. Zero means
+	// DefaultMaxConnections.
 	MaxConnections int
 }
 

@@ -11,7 +11,8 @@ import (
 var (
 	// ErrNotFound is wrapped by the error of a call that every relay answered with 404.
 	ErrNotFound = errors.New("not found at any relay")
-	// ErrAnswer is wrapped by the error of a relay whose answer is not what was asked for: a wrong length, ETag or body.
+	// ErrAnswer is wrapped by the error of a relay whose answer is not what was asked for: a wrong length, ETag or
+	// body.
 	ErrAnswer = errors.New("unusable answer")
 	// ErrStalled is wrapped by the error of a relay that sent nothing for longer than a timeout.
 	ErrStalled = errors.New("the relay stalled")

@@ -11,7 +11,8 @@ import (
 // relay is one of the client's relays.
 type relay struct {
 	base *url.URL
-	// failed is when the relay last failed, in nanoseconds since the client's start; 0 if it never did or has served since.
+	// failed is when the relay last failed, in nanoseconds since the client's start; 0 if it never did or has served
+	// since.
 	failed atomic.Int64
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -189,21 +190,26 @@ func TestMovedParts(t *testing.T) {
 	block := func(i int) []byte { return file[at(i):at(i+1)] }
 	head, foot := file[:at(0)], file[at(3):]
 	other, _, _ := golden(t, "snapshot")
-	for name, parts := range map[string][][]byte{
-		"a block left out":         {head, block(0), block(1), foot},
-		"the first block left out": {head, block(1), block(2), foot},
-		"two blocks swapped":       {head, block(1), block(0), block(2), foot},
-		"a block twice":            {head, block(0), block(0), block(1), block(2), foot},
-		"no blocks":                {head, foot},
-		"another file's footer":    {head, block(0), block(1), block(2), other[len(other)-rowBytes-tagBytes-totalsBytes-trailerBytes:]},
-		"another file's header":    {other[:headerBytes], block(0), block(1), block(2), foot},
-		"a second header":          {head, head, block(0), block(1), block(2), foot},
-		"a second footer":          {head, block(0), block(1), block(2), foot, foot},
+	for name, c := range map[string]struct {
+		parts [][]byte
+		want  string
+	}{
+		"a block left out":         {[][]byte{head, block(0), block(1), foot}, "lists 3 blocks, the file has 2"},
+		"the first block left out": {[][]byte{head, block(1), block(2), foot}, "lists 3 blocks, the file has 2"},
+		"two blocks swapped":       {[][]byte{head, block(1), block(0), block(2), foot}, "comes after that of partition 1"},
+		"a block twice":            {[][]byte{head, block(0), block(0), block(1), block(2), foot}, "comes after that of partition 0"},
+		"no blocks":                {[][]byte{head, foot}, "lists 3 blocks, the file has 0"},
+		"another file's footer": {
+			[][]byte{head, block(0), other[len(other)-rowBytes-tagBytes-totalsBytes-trailerBytes:]}, "list of blocks",
+		},
+		"another file's header": {[][]byte{other[:headerBytes], block(0), block(1), block(2), foot}, "partition"},
+		"a second header":       {[][]byte{head, head, block(0), block(1), block(2), foot}, "neither a block nor the footer"},
+		"a second footer":       {[][]byte{head, block(0), block(1), block(2), foot, foot}, "more bytes follow"},
 	} {
-		damaged := bytes.Join(parts, nil)
+		damaged := bytes.Join(c.parts, nil)
 		_, err := readAll(bytes.NewReader(damaged))
-		if !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: %v", name, err)
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 	}
 	if got, err := readAll(bytes.NewReader(file)); err != nil || !sameRecords(got, entries) {

@@ -95,6 +95,8 @@ func FuzzEntries(f *testing.F) {
 	for _, pair := range [][][]byte{{first, second}, {second, first}, {first, first}} { // of one hash
 		f.Add(bytes.Join(pair, nil), false, uint8(0), uint32(0), uint32(2))
 	}
+	f.Add([]byte{0, 0}, false, uint8(0), uint32(0), uint32(1)) // an empty key
+	f.Add([]byte{1}, true, uint8(0), uint32(0), uint32(1))
 	f.Fuzz(func(t *testing.T, raw []byte, delta bool, bits uint8, partition, entries uint32) {
 		h := Header{Kind: Snapshot, Bits: bits % (MaxBits + 1), Seed: testSeed}
 		if delta {

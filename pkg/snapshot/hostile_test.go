@@ -107,14 +107,14 @@ func TestHostileFields(t *testing.T) {
 		"partition of another":      {"snapshot-partitions", put32(block+4, 1), ErrCorrupt, "hash belongs to another partition"},
 		"all the stored bytes":      {"snapshot", put32(block+8, math.MaxUint32), ErrCorrupt, "4294967295 stored bytes"},
 		"no stored bytes":           {"snapshot", put32(block+8, 0), ErrCorrupt, "says 331 raw bytes and has 0"},
-		"no raw bytes":              {"snapshot", put32(block+12, 0), ErrCorrupt, "0 raw bytes"},
-		"all the raw bytes":         {"snapshot", put32(block+12, math.MaxUint32), ErrCorrupt, "4294967295 raw bytes"},
-		"raw bytes over the limit":  {"snapshot", put32(block+12, MaxBlockRaw+1), ErrCorrupt, "67108865 raw bytes"},
+		"no raw bytes":              {"snapshot", put32(block+12, 0), ErrCorrupt, "says 0 raw bytes;"},
+		"all the raw bytes":         {"snapshot", put32(block+12, math.MaxUint32), ErrCorrupt, "says 4294967295 raw bytes;"},
+		"raw bytes over the limit":  {"snapshot", put32(block+12, MaxBlockRaw+1), ErrCorrupt, "says 67108865 raw bytes;"},
 		"raw bytes not backed":      {"snapshot", put32(block+12, MaxBlockRaw), ErrCorrupt, "stored bytes for 67108864 raw bytes"},
 		"more raw bytes":            {"snapshot", put32(block+12, 64<<10), ErrCorrupt, "says 65536 raw bytes and has"},
 		"fewer raw bytes":           {"snapshot", put32(block+12, 300), ErrCorrupt, "zstd"},
-		"no entries":                {"snapshot", put32(block+16, 0), ErrCorrupt, "0 entries"},
-		"too many entries":          {"snapshot", put32(block+16, math.MaxUint32), ErrCorrupt, "4294967295 entries"},
+		"no entries":                {"snapshot", put32(block+16, 0), ErrCorrupt, "says 0 entries in"},
+		"too many entries":          {"snapshot", put32(block+16, math.MaxUint32), ErrCorrupt, "says 4294967295 entries in"},
 		"one entry more":            {"snapshot", put32(block+16, 8), ErrCorrupt, "says 8 entries and has 7"},
 		"one entry fewer":           {"snapshot", put32(block+16, 6), ErrCorrupt, "says 6 entries and has 7"},
 		"reserved in prefix":        {"snapshot", put32(block+20, 1), ErrCorrupt, "reserved bytes of its prefix"},
@@ -124,11 +124,11 @@ func TestHostileFields(t *testing.T) {
 		"a skippable frame too big": {"snapshot-padded", func(b []byte) { le.PutUint32(b[bytes.Index(b, []byte{0x50, 0x2a, 0x4d, 0x18})+4:], math.MaxUint32) }, ErrCorrupt, "zstd"},
 		"a removal's length":        {"delta", putByte(body+9+11, 0xff), ErrCorrupt, "no record"},
 		"all the blocks":            {"snapshot", func(b []byte) { le.PutUint32(b[foot(b)+4:], math.MaxUint32) }, ErrCorrupt, "lists 4294967295 blocks, the file has 1"},
-		"one entry more in all":     {"snapshot", total(0, 8), ErrCorrupt, "says 8 entries"},
+		"one entry more in all":     {"snapshot", total(0, 8), ErrCorrupt, "says 8 entries and 331 raw bytes, the blocks"},
 		"removals in all":           {"snapshot", total(1, 1), ErrCorrupt, "1 removals in a snapshot"},
 		"too many removals":         {"delta", total(1, 6), ErrCorrupt, "6 of 5 entries are removals"},
 		"fewer removals":            {"delta", total(1, 1), ErrCorrupt, "1 removals"},
-		"raw bytes in all":          {"snapshot", total(2, 1), ErrCorrupt, "1 raw bytes"},
+		"raw bytes in all":          {"snapshot", total(2, 1), ErrCorrupt, "and 1 raw bytes, the blocks"},
 		"too much payload":          {"snapshot", total(3, math.MaxUint64), ErrCorrupt, "payload bytes in"},
 		"payload":                   {"snapshot", total(3, 1), ErrCorrupt, "its blocks have 7"},
 		"records of the state":      {"snapshot", total(4, 8), ErrCorrupt, "a state of 8 records"},
@@ -153,6 +153,34 @@ func TestHostileFields(t *testing.T) {
 				t.Errorf("reading %d bytes allocated %d", len(file), n)
 			}
 		})
+	}
+}
+
+// TestHostileRows changes each byte of the footer's list of blocks, and makes the footer's checksum right: the list
+// must repeat what the blocks say.
+func TestHostileRows(t *testing.T) {
+	file, _, _ := golden(t, "snapshot-partitions")
+	length := int(le.Uint64(file[len(file)-trailerBytes:]))
+	foot := file[len(file)-trailerBytes-length:]
+	for i := tagBytes; i < length-totalsBytes; i++ {
+		foot[i] ^= 1
+		copy(foot[length:], appendTrailer(nil, uint64(length), xxh3.Hash(foot[:length])))
+		if _, _, err := Verify(bytes.NewReader(file)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "list of blocks") {
+			t.Errorf("byte %d of the list: %v", i-tagBytes, err)
+		}
+		foot[i] ^= 1
+	}
+}
+
+// TestRawChecksum checks that Decode compares what zstd made with the checksum of what was written.
+func TestRawChecksum(t *testing.T) {
+	file, _, _ := golden(t, "snapshot")
+	prefix := file[headerBytes:][:prefixBytes]
+	prefix[32] ^= 1
+	le.PutUint64(prefix[40:], xxh3.Hash(prefix[:40]))
+	got, err := readAll(bytes.NewReader(file))
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "raw bytes do not match") || len(got) != 0 {
+		t.Errorf("read %d records, %v", len(got), err)
 	}
 }
 

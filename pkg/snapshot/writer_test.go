@@ -179,12 +179,15 @@ func TestEqualFiles(t *testing.T) {
 	}
 }
 
-// failAfter is a writer that fails once it has taken n bytes.
+// failAfter is a writer that fails once it has taken n bytes, and must then be left alone.
 type failAfter struct{ n int }
 
 var errDisk = errors.New("no space left")
 
 func (f *failAfter) Write(b []byte) (int, error) {
+	if f.n < 0 {
+		panic("written to after it had failed")
+	}
 	if f.n -= len(b); f.n < 0 {
 		return len(b) / 2, errDisk
 	}
@@ -196,7 +199,7 @@ func (f *failAfter) Write(b []byte) (int, error) {
 func TestWriteFails(t *testing.T) {
 	rs := rows(10_000)
 	size := len(snapshotOf(t, rs, 0))
-	for n := 0; n < size; n += size/16 + 1 {
+	for n := 0; n < size; n += size/8 + 1 {
 		w, err := NewWriter(&failAfter{n: n}, WriterConfig{Kind: Snapshot, Seed: testSeed, RawBytes: rawBytes(rs)})
 		for i := 0; err == nil && i < len(rs); i++ {
 			err = w.Add(rs[i])

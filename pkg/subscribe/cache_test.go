@@ -56,9 +56,9 @@ func TestRestartWithEverythingDown(t *testing.T) {
 	if d.State != fleet.Serving || d.From != fleet.Cache || d.Version != 2 || d.LastPull.Bytes != 0 {
 		t.Errorf("the status is %+v, want serving from the cache", d)
 	}
-	if !book.has("serving a version") || !book.has("from=cache") {
-		t.Error("the log does not say that the version comes from the cache")
-	}
+	await(t, "the log to say that the version comes from the cache", func() bool {
+		return book.has("serving a version") && book.has("from=cache")
+	})
 	await(t, "the log to say that NATS cannot be asked", func() bool { return book.has("cannot catch up") })
 
 	// Everything comes back: a version that was served from the cache is not pulled again, the next one is.
@@ -91,7 +91,8 @@ func TestVersionInTheCacheIsNotPulledAgain(t *testing.T) {
 	}
 }
 
-// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal it.
+// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal
+// it.
 func TestCorruptCacheIsDiscarded(t *testing.T) {
 	flip := func(pattern string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -173,9 +174,7 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 		return strings.HasPrefix(statusOf(t, s, "prices").Warning, "not kept in the cache folder: ")
 	})
 	for _, line := range []string{"the cache folder cannot be used for now", "could not be kept in the cache folder"} {
-		if !book.has(line) {
-			t.Errorf("the log does not say %q", line)
-		}
+		await(t, "the log to say "+line, func() bool { return book.has(line) })
 	}
 	if err := os.Remove(file); err != nil { // someone repairs it
 		t.Fatal(err)
@@ -183,7 +182,8 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 	w.publish("prices", 4)
 	awaitVersion(t, s, "prices", 4)
 	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
-	if len(files(t, cfg.CacheDir)) != 2 || !book.has("the cache folder can be written again") {
+	await(t, "the log to say so", func() bool { return book.has("the cache folder can be written again") })
+	if len(files(t, cfg.CacheDir)) != 2 {
 		t.Errorf("the repaired cache folder has %q", files(t, cfg.CacheDir))
 	}
 }

@@ -41,22 +41,23 @@ type Config struct {
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string
 
-	// CacheDir is a folder of this instance's own, in which the last good version of each dataset is kept for the next start. It
-	// is created when missing, and needs room for two versions. Empty means none: then a restarted instance serves nothing
-	// until a relay answers.
+	// CacheDir is a folder of this instance's own, in which the last good version of each dataset is kept for the
+	// next start. It is created when missing, and needs room for two versions. Empty means none: then a restarted
+	// instance serves nothing until a relay answers.
 	CacheDir string
 	// Instance is this instance's name in the fleet; empty means "<host>-<pid>".
 	Instance string
 
-	// Lanes is how many datasets are refreshed at a time; zero means DefaultLanes, and never more than there are datasets.
+	// Lanes is how many datasets are refreshed at a time; zero means DefaultLanes, and never more than there are
+	// datasets.
 	Lanes int
 	// Workers is how many goroutines decode and index in each of these refreshes; zero means GOMAXPROCS, at most 4.
 	Workers int
-	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again. There is no limit
-	// for a whole refresh. Zero means DefaultStallTimeout.
+	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again. There is
+	// no limit for a whole refresh. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
-	// RetryInitial and RetryMax: what failed is tried again after RetryInitial, then after twice as long each time up to RetryMax,
-	// each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
+	// RetryInitial and RetryMax: what failed is tried again after RetryInitial, then after twice as long each time up
+	// to RetryMax, each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
 	RetryInitial, RetryMax time.Duration
 
 	// Log is where to say what happens; nil means nowhere.
@@ -139,8 +140,8 @@ func (c Config) Check() error {
 	return nil
 }
 
-// pull returns the configuration of the client of the relays. Its waits are shorter than StallTimeout, so that there is time for
-// the next relay before the refresh is cancelled.
+// pull returns the configuration of the client of the relays. Its waits are shorter than StallTimeout, so that there
+// is time for the next relay before the refresh is cancelled.
 func (c Config) pull() pull.Config {
 	half := max(c.StallTimeout/2, 1)
 	if c.StallTimeout == 0 {

@@ -1,17 +1,18 @@
 // Package subscribe keeps datasets in the memory of a service, always at their newest version.
 //
-// [Open] starts a [Subscriber]; [Subscriber.Table] gives the version that is served now, as one atomic load, at any time from any
-// goroutine. Readers never wait for a refresh, and what they have got hold of never changes under them.
+// [Open] starts a [Subscriber]; [Subscriber.Table] gives the version that is served now, as one atomic load, at any
+// time from any goroutine. Readers never wait for a refresh, and what they have got hold of never changes under them.
 //
 // # Refreshing
 //
-// New versions are learned of from the event log (NATS), and their bytes pulled from relays (HTTP). One supervised goroutine decides
-// and swaps; a fixed number of lanes do the work. Of each dataset one refresh runs at a time, to the newest version announced when it
-// begins. Only version numbers order things: a version that is not above the served one is a no-op.
+// New versions are learned of from the event log (NATS), and their bytes pulled from relays (HTTP). One supervised
+// goroutine decides and swaps; a fixed number of lanes do the work. Of each dataset one refresh runs at a time, to
+// the newest version announced when it begins. Only version numbers order things: a version that is not above the
+// served one is a no-op.
 //
-// Whatever goes wrong (a server that is down, a damaged file, no progress for [Config].StallTimeout, a panic) is logged, reported
-// and tried again with exponential backoff and jitter, forever, while the last good version is served. A newer version does not wait for
-// one that fails.
+// Whatever goes wrong (a server that is down, a damaged file, no progress for [Config].StallTimeout, a panic) is
+// logged, reported and tried again with exponential backoff and jitter, forever, while the last good version is
+// served. A newer version does not wait for one that fails.
 //
 // # What is certain about a table
 //
@@ -20,17 +21,17 @@
 //
 // # Starting
 //
-// Open fails only for a [Config] that cannot work; servers that are down are waited for. With [Config].CacheDir the versions that
-// were served last are there at once, verified like pulled ones, also when NATS, Redis and the relays are all down; the log and
-// the status then say that they come from the cache. A dataset that has no version yet is no error: the instance waits for the first.
-// Right after the start, after every reconnect and whenever events may have been missed, the event log is asked for the
-// newest versions; the relays are asked about datasets that the log does not know. While NATS does not answer, the relays
-// are asked only about datasets of which nothing is served yet.
+// Open fails only for a [Config] that cannot work; servers that are down are waited for. With [Config].CacheDir the
+// versions that were served last are there at once, verified like pulled ones, also when NATS, Redis and the relays
+// are all down; the log and the status then say that they come from the cache. A dataset that has no version yet is
+// no error: the instance waits for the first. Right after the start, after every reconnect and whenever events may
+// have been missed, the event log is asked for the newest versions; the relays are asked about datasets that the log
+// does not know. While NATS does not answer, the relays are asked only about datasets of which nothing is served yet.
 //
 // # Goroutines and memory
 //
-// Everything that Open started has ended when [Subscriber.Close] returns. The number of goroutines does not
-// follow the number of refreshes. During a refresh the old and the new table are both in memory. After a full load has replaced a
-// table of 64 MiB or more, the subscriber calls runtime.GC once, so that the old table does not count as live until the
-// collector comes round; the collection runs beside readers.
+// Everything that Open started has ended when [Subscriber.Close] returns, but for the goroutines of the connections
+// that it closed, which end right after. The number of goroutines does not follow the number of refreshes. During a refresh the old and the new table are both in memory. After a full load has
+// replaced a table of 64 MiB or more, the subscriber calls runtime.GC once, so that the old table does not count as
+// live until the collector comes round; the collection runs beside readers.
 package subscribe

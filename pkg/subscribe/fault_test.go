@@ -3,11 +3,9 @@ package subscribe_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,8 +34,8 @@ func (w *world) damaged(digest dataset.Digest, change func(object []byte) []byte
 	}
 }
 
-// Invariant: whichever bit of an object is flipped on its way, no reader sees anything but the version before, and the first
-// undamaged answer heals it.
+// Invariant: whichever bit of an object is flipped on its way, no reader sees anything but the version before, and
+// the first undamaged answer heals it.
 func TestEveryFlippedBitIsRefused(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
@@ -214,7 +212,8 @@ func TestNATSRestart(t *testing.T) {
 	}
 }
 
-// The version is in the log, but its event was sent while the subscriber had no connection: only a catch-up can find it.
+// The version is in the log, but its event was sent while the subscriber had no connection: only a catch-up can find
+// it.
 func TestReconnectCatchesUp(t *testing.T) {
 	w := newWorld(t)
 	p := newProxy(t, w.nats.URL)
@@ -278,109 +277,6 @@ func TestOpenWhileNATSIsDown(t *testing.T) {
 	w.publish("rules", 1)
 	awaitVersion(t, s, "prices", 2)
 	awaitVersion(t, s, "rules", 1)
-}
-
-func TestPanickingCallback(t *testing.T) {
-	w := newWorld(t)
-	book := &logbook{}
-	cfg := w.config("prices", "rules")
-	cfg.Log = book.logger()
-	var observed atomic.Int64
-	cfg.Observer.CallbackFailed = func(string, error) { observed.Add(1) }
-	s := open(t, cfg)
-	var broken atomic.Bool
-	broken.Store(true)
-	swaps := make(chan subscribe.Swap, 100)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) {
-		if broken.Load() {
-			panic("in the callback")
-		}
-		swaps <- swap
-	}); err != nil {
-		t.Fatal(err)
-	}
-	w.publish("prices", 1)
-	await(t, "the panic to be in the status", func() bool {
-		return strings.Contains(statusOf(t, s, "prices").Warning, "call back for version prices/1: panic: in the callback (at ")
-	})
-	for v := uint64(2); v <= 3; v++ { // neither this dataset nor another stops
-		w.publish("prices", v)
-		awaitVersion(t, s, "prices", v)
-	}
-	w.publish("rules", 1)
-	awaitVersion(t, s, "rules", 1)
-	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
-		t.Errorf("the status is %+v", d)
-	}
-	broken.Store(false)
-	// Called again until it returns, with what it missed in one.
-	if swap := <-swaps; swap.Old != nil || swap.New.Version() != 3 {
-		t.Errorf("the first call that returned was told %+v", swap)
-	}
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
-	if observed.Load() == 0 || !book.has("fault_test.go") {
-		t.Error("the panic's stack is not in the log, or the Observer was not told")
-	}
-}
-
-func TestSlowCallbackHoldsUpNothing(t *testing.T) {
-	w := newWorld(t)
-	s := open(t, w.config("prices", "rules"))
-	gate, swaps := make(chan struct{}), make(chan subscribe.Swap, 100)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swaps <- swap; <-gate }); err != nil {
-		t.Fatal(err)
-	}
-	w.publish("prices", 1)
-	first := <-swaps
-	for v := uint64(2); v <= 5; v++ {
-		w.publish("prices", v)
-		awaitVersion(t, s, "prices", v)
-	}
-	w.publish("rules", 1)
-	awaitVersion(t, s, "rules", 1)
-	close(gate)
-	if next := <-swaps; next.Old != first.New || next.New.Version() != 5 {
-		t.Errorf("the next call was told %+v", next)
-	}
-}
-
-func TestViewDecodes(t *testing.T) {
-	w := newWorld(t)
-	s := open(t, w.config("prices"))
-	broken := errors.New("no number")
-	view, err := subscribe.NewView(s, "prices", func(key, value []byte) (int, error) {
-		switch string(key) {
-		case "key1":
-			return 0, broken
-		case "key2":
-			var m map[string]int
-			m["x"] = 1
-		}
-		return strconv.Atoi(string(value))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := view.Get("key0"); ok || err != nil {
-		t.Errorf("before the first version: got %v, %v", ok, err)
-	}
-	w.publish("prices", 1)
-	awaitVersion(t, s, "prices", 1)
-	if v, ok, err := view.Get("key0"); v != 1 || !ok || err != nil {
-		t.Errorf("got %v, %v, %v", v, ok, err)
-	}
-	if _, ok, err := view.Get("nobody"); ok || err != nil {
-		t.Errorf("an unknown key: got %v, %v", ok, err)
-	}
-	if _, ok, err := view.Get("key1"); !ok || !errors.Is(err, broken) || !strings.Contains(err.Error(), `record "key1" of prices/1`) {
-		t.Errorf("a record that does not decode: got %v, %v", ok, err)
-	}
-	if _, ok, err := view.Get("key2"); !ok || err == nil || !strings.Contains(err.Error(), "panic: assignment to entry in nil map (at ") {
-		t.Errorf("a decoder that panics: got %v, %v", ok, err)
-	}
-	if allocs := testing.AllocsPerRun(100, func() { view.Get("nobody") }); allocs > 0 {
-		t.Errorf("a miss allocates %v times", allocs)
-	}
 }
 
 // A relay that trickles bytes never stalls, and a newer version does not cut it off.

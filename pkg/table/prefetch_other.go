@@ -6,3 +6,6 @@ import "unsafe"
 
 // prefetch does nothing here. It is a hint.
 func prefetch(unsafe.Pointer) {}
+
+// prefetchRecord does nothing here. It is a hint.
+func prefetchRecord(unsafe.Pointer) {}

@@ -16,12 +16,14 @@ import (
 	"slices"
 	"strings"
 
+	"freshet.dev/scripts/bench/publish"
 	"freshet.dev/scripts/bench/table"
 )
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
-	"table": table.Main,
+	"publish": publish.Main,
+	"table":   table.Main,
 }
 
 func main() {

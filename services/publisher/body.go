@@ -23,6 +23,7 @@ type body struct {
 	bytes    int64
 	err      error
 	finished bool
+	reading  chan struct{} // closed when the Read under way has returned; nil if there is none
 }
 
 var errFinished = errors.New("the request is answered")
@@ -42,12 +43,16 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, errFinished
 	}
 	_ = b.control.SetReadDeadline(time.Now().Add(b.stall))
+	done := make(chan struct{})
+	b.reading = done
 	b.mu.Unlock()
 
 	n, err := b.r.Read(p)
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	close(done)
+	b.reading = nil
 	b.bytes += int64(n)
 	if err != nil && b.err == nil && !b.finished {
 		b.err = err
@@ -57,16 +62,25 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish lets no further Read begin, makes one that is under way end soon, and reports whether the whole body was read.
+// finish lets no further Read begin, ends one that is under way, and reports whether the whole body was read. If it was
+// not, the server reads on after the answer, for finishWait at most.
 func (b *body) finish() (whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.finished = true
-	whole = b.err == io.EOF
-	if !whole {
-		_ = b.control.SetReadDeadline(time.Now().Add(finishWait))
+	if b.err == io.EOF {
+		return true
 	}
-	return whole
+	// A Read still under way when the handler returns would be ended by the server, which then reads on without any
+	// deadline. So it is ended here, and the deadline is set after it.
+	reading := b.reading
+	if err := b.control.SetReadDeadline(time.Unix(1, 0)); err == nil && reading != nil {
+		b.mu.Unlock()
+		<-reading
+		b.mu.Lock()
+	}
+	_ = b.control.SetReadDeadline(time.Now().Add(finishWait))
+	return false
 }
 
 // failure returns why the body could not be read, or nil if that was not the trouble.

@@ -192,8 +192,8 @@ func (d *Dir) record(name string) (dataset.VersionRecord, error) {
 	return rec, nil
 }
 
-// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on from it. The
-// record may name older deltas too, which are of no use then.
+// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on
+// from it. The record may name older deltas too, which are of no use then.
 func Chain(rec dataset.VersionRecord) []dataset.Object {
 	chain := []dataset.Object{rec.Snapshot}
 	for _, o := range rec.Deltas {

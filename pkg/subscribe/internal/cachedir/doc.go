@@ -8,13 +8,13 @@
 //	<root>/<dataset>/<digest>.object   the objects that it names
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
-// A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only after the
-// caller has verified every byte of them. The rename of version.json is what makes the cached version change. Files are
-// synced before they are renamed, and the folder after. Objects of the version before are removed last, so that at any moment there is
-// one whole version, and the folder has to have room for two.
+// A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only
+// after the caller has verified every byte of them. The rename of version.json is what makes the cached version
+// change. Files are synced before they are renamed, and the folder after. Objects of the version before are removed
+// last, so that at any moment there is one whole version, and the folder has to have room for two.
 //
 // The package trusts nothing that it finds: who reads a [Stored] version verifies it again like a pulled one.
 //
-// The folder belongs to one process at a time. A second one, such as the next release of a service that starts while the last one
-// is still stopping, reads it but does not write until the first has ended.
+// The folder belongs to one process at a time. A second one, such as the next release of a service that starts while
+// the last one is still stopping, reads it but does not write until the first has ended.
 package cachedir

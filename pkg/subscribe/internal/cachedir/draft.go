@@ -17,7 +17,8 @@ const writeBuffer = 256 << 10
 // Draft is a version on its way into the cache folder. It is for one goroutine.
 //
 // The writers that it gives out never fail: a cache that cannot be written must not stop the refresh whose bytes pass
-// by. The first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns it.
+// by. The first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns
+// it.
 type Draft struct {
 	dir   *Dir
 	name  string
@@ -52,9 +53,9 @@ func (r *Draft) Object(o dataset.Object) io.Writer {
 	return f
 }
 
-// Commit makes rec the cached version of its dataset, and removes what the version before needed. The caller has verified
-// every byte that was written. What rec names and was not written must be there from before. On an error the version
-// before stays, unless the error is about its removal.
+// Commit makes rec the cached version of its dataset, and removes what the version before needed. The caller has
+// verified every byte that was written. What rec names and was not written must be there from before. On an error the
+// version before stays, unless the error is about its removal.
 func (r *Draft) Commit(rec dataset.VersionRecord) error {
 	if r.err != nil {
 		return r.err

@@ -25,8 +25,8 @@ func (s *Stored) Close() error {
 	return errors.Join(errs...)
 }
 
-// Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged] when what is
-// there can be seen to be no whole version.
+// Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged]
+// when what is there can be seen to be no whole version.
 func (d *Dir) Stored(name string) (*Stored, error) {
 	s, err := d.open(name)
 	// Without the lock, the process that has it may have put a newer version in between.

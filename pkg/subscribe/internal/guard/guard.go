@@ -25,8 +25,8 @@ func Try(f func() error) error {
 	return err
 }
 
-// Recovered returns the error of the panic whose recover() returned value. It is for code that is too hot for Try; call it in the
-// deferred function itself.
+// Recovered returns the error of the panic whose recover() returned value. It is for code that is too hot for Try;
+// call it in the deferred function itself.
 func Recovered(value any) error {
 	r := panics.NewRecovered(1, value)
 	return &Panic{&r}

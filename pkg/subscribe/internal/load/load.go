@@ -1,5 +1,5 @@
-// Package load does the bytes-work of a refresh: it pulls a version, builds its table while the bytes come in, proves that it
-// is what the publisher committed, and keeps the files for the next start.
+// Package load does the bytes-work of a refresh: it pulls a version, builds its table while the bytes come in, proves
+// that it is what the publisher committed, and keeps the files for the next start.
 package load
 
 import (
@@ -24,10 +24,10 @@ var (
 	ErrDeltas = errors.New("the version needs deltas, which this release does not apply; update the instance")
 )
 
-// collectBytes is the size of a table from which on its replacement by a full load is followed by one garbage collection.
-// Until the next collection the replaced table counts as live to the collector's pacing, so that the heap would grow to some
-// twice both. Collected at once, it is the memory that the next load is built in; at 10 M records that halves the peak. Below
-// this size it is not worth a collection of the whole process's heap.
+// collectBytes is the size of a table from which on its replacement by a full load is followed by one garbage
+// collection. Until the next collection the replaced table counts as live to the collector's pacing, so that the heap
+// would grow to some twice both. Collected at once, it is the memory that the next load is built in; at 10 M records
+// that halves the peak. Below this size it is not worth a collection of the whole process's heap.
 const collectBytes = 64 << 20
 
 // Loader implements [refresh.Loader] for tables.

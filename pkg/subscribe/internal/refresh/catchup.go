@@ -14,8 +14,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/guard"
 )
 
-// relayAsks is how many datasets the relays are asked about at a time: enough that one slow answer does not hold up the rest, few
-// beside the connections that pulls need.
+// relayAsks is how many datasets the relays are asked about at a time: enough that one slow answer does not hold up
+// the rest, few beside the connections that pulls need.
 const relayAsks = 4
 
 // catchUp is the loop's state of catching up.
@@ -88,9 +88,10 @@ func (e *Engine[T]) catcher(ctx context.Context) {
 	}
 }
 
-// newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of: it may have been
-// deleted and made anew, and then forgets what the store still has. If the log does not answer, the relays are asked about
-// datasets of which nothing is served. The others are served, and must not turn an outage of the log into polling.
+// newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of: it
+// may have been deleted and made anew, and then forgets what the store still has. If the log does not answer, the
+// relays are asked about datasets of which nothing is served. The others are served, and must not turn an outage of
+// the log into polling.
 func (e *Engine[T]) newest(ctx context.Context, a ask) ([]dataset.VersionRecord, error) {
 	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()

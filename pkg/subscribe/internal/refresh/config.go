@@ -66,8 +66,8 @@ type Relays interface {
 	Latest(ctx context.Context, name string) (rec dataset.VersionRecord, ok bool, err error)
 }
 
-// Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step forward by
-// progress, which is cheap, and returns soon after ctx ends.
+// Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step
+// forward by progress, which is cheap, and returns soon after ctx ends.
 type Loader[T any] interface {
 	// Stored returns the version kept locally, or ErrNone.
 	Stored(ctx context.Context, name string, progress func()) (Loaded[T], error)
@@ -85,8 +85,8 @@ type Loaded[T any] struct {
 	Finish func(swapped bool) error
 }
 
-// Watcher is told what happens. Its methods are called by the loop, so they must return at once; one that panics makes the loop
-// start again.
+// Watcher is told what happens. Its methods are called by the loop, so they must return at once; one that panics
+// makes the loop start again.
 type Watcher[T any] interface {
 	// Swapped: before was served until now (nil if nothing was), now is served from now on.
 	Swapped(before, now *Served[T])

@@ -18,10 +18,10 @@
 //
 //   - Only version numbers order things. A version that is not above the served one is a no-op.
 //   - One refresh at a time per dataset, always to the newest version announced when it begins: a burst collapses.
-//   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever, with exponential
-//     backoff and jitter. Meanwhile the last good version is served.
-//   - A failure belongs to an attempt, not to a version: the next attempt starts clean. A version newer than the one that failed
-//     does not wait for the end of its backoff.
+//   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever,
+//     with exponential backoff and jitter. Meanwhile the last good version is served.
+//   - A failure belongs to an attempt, not to a version: the next attempt starts clean. A version newer than the
+//     one that failed does not wait for the end of its backoff.
 //   - If the loop itself panics it is started again, with the state that it had, and catches up: what it was told when it
 //     panicked may be lost.
 package refresh

@@ -13,7 +13,8 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// rig is an engine in a synctest bubble, with everything around it in the test's hands. A dataset in memory is a string.
+// rig is an engine in a synctest bubble, with everything around it in the test's hands. A dataset in memory is a
+// string.
 type rig struct {
 	t        *testing.T
 	engine   *Engine[string]

@@ -75,8 +75,8 @@ func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
 	return done
 }
 
-// offer hands m to the loop and reports whether it swapped. The end of ctx does not settle that, but the loop's does: a version that
-// was seen to be served is finished as such.
+// offer hands m to the loop and reports whether it swapped. The end of ctx does not settle that, but the loop's does:
+// a version that was seen to be served is finished as such.
 func (e *Engine[T]) offer(ctx context.Context, m *loaded[T]) bool {
 	select {
 	case e.messages <- message[T]{loaded: m}:

@@ -130,8 +130,9 @@ func (e *Engine[T]) announced(rec dataset.VersionRecord) {
 	}
 }
 
-// supersede ends the backoff of a failed version because there is a newer one. It leaves a pause of one initial interval after the
-// failure, so that the rate of attempts does not follow the rate of publishing while the relays are down.
+// supersede ends the backoff of a failed version because there is a newer one. It leaves a pause of one initial
+// interval after the failure, so that the rate of attempts does not follow the rate of publishing while the relays
+// are down.
 func (e *Engine[T]) supersede(s *set[T]) {
 	s.backoff.Reset()
 	if soon := s.failedAt.Add(e.cfg.Retry.Initial); !s.failedAt.IsZero() && soon.Before(s.retryAt) {

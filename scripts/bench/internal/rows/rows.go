@@ -37,9 +37,14 @@ func AppendKey(dst []byte, i int) []byte {
 var words = []string{"bolt", "nut", "washer", "screw", "gear", "plate", "frame", "spring"}
 
 // AppendValue appends the value of row i: a JSON object with the members of [Row].
-func AppendValue(dst []byte, i int) []byte {
+func AppendValue(dst []byte, i int) []byte { return appendValue(dst, i, mix(uint64(i)+1<<40)) }
+
+// AppendUpdate appends the value that row i has in a later version that changed it.
+func AppendUpdate(dst []byte, i int) []byte { return appendValue(dst, i, mix(uint64(i)+1<<41)) }
+
+// appendValue takes what differs between rows, but for the key and the number, from x.
+func appendValue(dst []byte, i int, x uint64) []byte {
 	start := len(dst)
-	x := mix(uint64(i) + 1<<40)
 	dst = append(dst, `{"key":"`...)
 	dst = AppendKey(dst, i)
 	dst = append(dst, `","sku":`...)

@@ -21,6 +21,18 @@ var (
 	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer"}
 )
 
+// Variable is an environment variable of the command line.
+type Variable struct{ Name, Default, Meaning string }
+
+// Variables returns the environment variables of the command line. Each gives the default of a flag.
+func Variables() []Variable {
+	var all []Variable
+	for _, e := range []endpoint{publisherURL, serverURL, natsURL} {
+		all = append(all, Variable{e.env, e.value, e.usage})
+	}
+	return all
+}
+
 // add adds the flag to cmd.
 func (e endpoint) add(cmd *cobra.Command, p Process, value *string) {
 	def := e.value

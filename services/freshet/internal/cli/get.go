@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"freshet.dev/pkg/dataset"
@@ -13,9 +15,9 @@ func newGet(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get DATASET KEY",
 		Short: "Look a record up in an instance and print its value, the bytes as they are",
-		Long: `Look a record up in an instance and print its value: the bytes as they are, nothing added.
+		Long: fmt.Sprintf(`Look a record up in an instance and print its value: the bytes as they are, nothing added.
 
-Exits with ` + "5" + ` if there is no such record, or the instance does not hold the dataset.`,
+Exits with %d if there is no such record, or the instance does not have the dataset.`, exit.NotFound),
 		Example: `  freshet get browser-compat webassembly.memory64 | jq .support`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"freshet.dev/pkg/fleet"
@@ -77,19 +75,19 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		return err
 	}
 	defer c.Close()
-	var instances *nats.Conn
+	var w *wait
 	if f.wait {
 		// Before anything is published: a wait that cannot be is better known now.
-		if instances, err = dialFleet(ctx, f.nats); err != nil {
+		if w, err = openWait(ctx, f.nats, name, f.waitTimeout); err != nil {
 			return err
 		}
-		defer instances.Close()
+		defer w.Close()
 	}
 
-	body, clear := in.progress(p.Err)
-	req.Body, req.Bytes = body, in.bytes
+	body, hide := in.progress(p.Err)
+	req.Body = body
 	result, err := c.Publish(ctx, name, req)
-	clear()
+	hide()
 	if err != nil {
 		return err
 	}
@@ -98,7 +96,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		report.print(p)
 	}
 	if f.wait {
-		err = f.awaitServed(ctx, p, instances, &report)
+		err = w.run(ctx, &report, f.out == textOutput, p)
 	}
 	if f.out == jsonOutput {
 		err = errors.Join(err, writeJSON(p.Out, report))
@@ -142,43 +140,14 @@ type publication struct {
 func (r publication) print(p Process) {
 	rec := r.Record
 	if r.Created {
-		fmt.Fprintf(p.Out, "%s version %d: %s records (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
-			show.Count(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
+		fmt.Fprintf(p.Out, "%s version %d: %s (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
+			show.Records(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
 			show.Count(rec.Changes.Removed), show.Bytes(rec.Snapshot.Bytes))
 	} else {
-		fmt.Fprintf(p.Out, "%s is unchanged: version %d has the same %s records; no version was created\n",
-			rec.Dataset, rec.Version, show.Count(rec.State.Records))
+		fmt.Fprintf(p.Out, "%s is unchanged: version %d has the same %s; no version was created\n",
+			rec.Dataset, rec.Version, show.Records(rec.State.Records))
 	}
 	for _, w := range r.Warnings {
 		fmt.Fprintf(p.Err, "freshet: warning: %s\n", w)
 	}
-}
-
-// awaitServed waits until every live instance serves the version, with a line as each does.
-func (f *publishFlags) awaitServed(ctx context.Context, p Process, instances *nats.Conn, report *publication) error {
-	rec := report.Record
-	waiting, cancel := context.WithTimeout(ctx, f.waitTimeout)
-	defer cancel()
-	err := fleet.WaitServed(waiting, instances, rec.Dataset, rec.Version, func(r fleet.Report) {
-		report.Served = append(report.Served, r)
-		if f.out == textOutput {
-			printServed(p.Out, r)
-		}
-	})
-	switch {
-	case err == nil && f.out == textOutput:
-		fmt.Fprintf(p.Out, "every live instance (%d) serves version %d\n", len(report.Served), rec.Version)
-	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
-		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, f.waitTimeout, err)
-	}
-	return err
-}
-
-// printServed writes the line of one instance.
-func printServed(w io.Writer, r fleet.Report) {
-	line := fmt.Sprintf("  %s serves version %d", r.Instance, r.Version)
-	if !r.Served.IsZero() && !r.Created.IsZero() {
-		line += fmt.Sprintf(", %s ms after it was committed, %s pulled", show.Millis(r.Served.Sub(r.Created)), show.Bytes(r.PulledBytes))
-	}
-	fmt.Fprintln(w, line)
 }

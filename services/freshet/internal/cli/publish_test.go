@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +35,8 @@ func TestPublishAndLookUp(t *testing.T) {
 
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait", "--label", "run=1").
 		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added, 0 changed, 0 removed)",
-			"stdout:up-1 serves version 1", "stdout:up-2 serves version 1", "stdout:every live instance (2) serves version 1")
+			"stdout:up-1 serves version 1, ", "stdout:up-2 serves version 1, ", "stdout: ms after it was committed, ",
+			"stdout:every live instance (2) serves version 1")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait", "--source", "me", "--label", "run=2", "--label", "by=x=y").
 		want(t, exit.OK, "version 2: 3 records (1 added, 1 changed, 0 removed)")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait").
@@ -133,7 +136,9 @@ func TestWaitTimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	responder := fleet.NewResponder(conn, func() fleet.Status {
-		return fleet.Status{Instance: "straggler", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Waiting}}}
+		return fleet.Status{Instance: "straggler", Datasets: []fleet.DatasetStatus{
+			{Dataset: "prices", State: fleet.Failing, Error: "disk on fire"},
+		}}
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- responder.Run(t.Context()) }()
@@ -147,12 +152,31 @@ func TestWaitTimesOut(t *testing.T) {
 		}
 	}
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
-		want(t, exit.TimedOut, "stdout:prices version 1", "up-1 serves", "up-2 serves", "stderr:version 1 is published", "stderr:straggler")
+		want(t, exit.TimedOut, "stdout:prices version 1", "up-1 serves", "up-2 serves", "stderr:warning: straggler does not serve version 1 yet: disk on fire",
+			"stderr:version 1 is published", "stdout:!straggler", "stdout:!every live instance")
 	r := f.run(t, "publish", "prices", file(t, "p.ndjson", newPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms", "-o", "json")
 	r.want(t, exit.TimedOut, "stderr:straggler")
-	if !json.Valid([]byte(r.out)) || !strings.Contains(r.out, "up-2") {
+	if !json.Valid([]byte(r.out)) || !strings.Contains(r.out, "up-2") || strings.Contains(r.out, "straggler") {
 		t.Errorf("prints %s", r.out)
 	}
+}
+
+func TestWaitForNobody(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "publish", "cities", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
+		want(t, exit.OK, "stdout:cities version 1", "stdout:no live instance has the dataset cities")
+}
+
+// TestInputThatCannotBeRead has the input fail half-way.
+func TestInputThatCannotBeRead(t *testing.T) {
+	f := start(t, "prices")
+	in := io.MultiReader(strings.NewReader(oldPrices), iotest.ErrReader(errors.New("disk on fire")))
+	var out, errs strings.Builder
+	code := Run(t.Context(), Process{
+		In: in, Out: &out, Err: &errs, Command: "freshet", LookupEnv: func(name string) (string, bool) { return f.env[name], true },
+	}, []string{"publish", "prices", "-", "--key", "sku"})
+	result{code, out.String(), errs.String()}.want(t, exit.Failure, "stderr:read the input: disk on fire; nothing was published")
+	f.run(t, "versions", "prices").want(t, exit.NotFound)
 }
 
 // TestAnswersOfThePublisher gives the answers that are hard to have from a real one, through the real services' frame.

@@ -54,10 +54,9 @@ type request struct {
 	method string
 	path   []string // unescaped
 	query  url.Values
-	// contentType, body and bytes (-1: unknown) are of a request with a body.
+	// contentType and body are of a request with a body. Its length is not announced: a file may still grow.
 	contentType string
 	body        io.Reader
-	bytes       int64
 }
 
 // call sends a request and returns the answer if its status is 2xx; any other becomes an error.
@@ -67,7 +66,6 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 		return nil, fmt.Errorf("ask the %s: %w", c.what, err)
 	}
 	if r.body != nil {
-		req.ContentLength = r.bytes
 		req.Header.Set("Content-Type", r.contentType)
 	}
 	resp, err := c.http.Do(req)
@@ -102,9 +100,6 @@ func (c *Client) url(path []string, query url.Values) string {
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	}
-	if coded, ok := errors.AsType[*exit.Error](err); ok { // the body's own error
-		return coded
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the URL is said already

@@ -1,11 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -15,9 +18,7 @@ import (
 
 // PublishRequest is what one call of Publish sends.
 type PublishRequest struct {
-	Body io.Reader
-	// Bytes is the length of Body; -1 if it is not known.
-	Bytes  int64
+	Body   io.Reader
 	Format publish.Format
 	Key    string
 	Source string
@@ -41,15 +42,47 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	for label, value := range in.Labels {
 		query.Add("label", label+"="+value)
 	}
+	body := &input{r: in.Body}
 	resp, err := c.call(ctx, request{
 		method: http.MethodPost, path: []string{"v1", "datasets", name, "versions"}, query: query,
-		contentType: contentTypes[in.Format], body: in.Body, bytes: in.Bytes,
+		contentType: contentTypes[in.Format], body: body,
 	})
+	if failed := body.failure(); failed != nil && ctx.Err() == nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return publisher.Publication{}, fmt.Errorf("read the input: %w; nothing was published", failed)
+	}
 	if err != nil {
 		return publisher.Publication{}, err
 	}
 	var answer publisher.Publication
 	return answer, c.decode(resp, &answer)
+}
+
+// input is a body that remembers why it could not be read: the transport reports that as a failure of its own. Reads
+// come from a goroutine of the transport's.
+type input struct {
+	r  io.Reader
+	mu sync.Mutex // guards err
+	// err is the first error that is not io.EOF.
+	err error
+}
+
+func (i *input) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if err != nil && err != io.EOF {
+		i.mu.Lock()
+		i.err = cmp.Or(i.err, err)
+		i.mu.Unlock()
+	}
+	return n, err
+}
+
+func (i *input) failure() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.err
 }
 
 // maxPage is the most versions that the publisher lists at a time.

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // records reads a release on a way of its own: key to value.
 func records(t *testing.T, r release) map[string]string {
 	t.Helper()
-	packed, _, err := r.open()
+	packed, err := r.open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func awaitInstances(ctx context.Context, conn *nats.Conn) error {
 
 // publish publishes a release and shows its row once every instance serves it.
 func (p *presenter) publish(ctx context.Context, r release) (dataset.VersionRecord, error) {
-	body, size, err := r.open()
+	body, err := r.open()
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}
@@ -144,7 +144,7 @@ func (p *presenter) publish(ctx context.Context, r release) (dataset.VersionReco
 	}
 	defer c.Close()
 	result, err := c.Publish(ctx, Dataset, client.PublishRequest{
-		Body: body, Bytes: size, Format: publish.FormatNDJSON, Key: "key",
+		Body: body, Format: publish.FormatNDJSON, Key: "key",
 		Source: "@mdn/browser-compat-data", Labels: map[string]string{"release": string(r)},
 	})
 	if err != nil {

@@ -52,10 +52,10 @@ func (r release) numbers() []int {
 func (r release) fileName() string { return string(r) + dataSuffix }
 
 // open returns the release's records, as shipped: gzipped NDJSON.
-func (r release) open() (io.Reader, int64, error) {
+func (r release) open() (io.Reader, error) {
 	b, err := data.ReadFile(dataDir + "/" + r.fileName())
 	if err != nil {
-		return nil, 0, fmt.Errorf("read the demo's data: %w", err)
+		return nil, fmt.Errorf("read the demo's data: %w", err)
 	}
-	return bytes.NewReader(b), int64(len(b)), nil
+	return bytes.NewReader(b), nil
 }

@@ -40,7 +40,7 @@ func (p *presenter) try(what, command string) { p.printf("\n  # %s\n  %s\n", wha
 
 // save writes the release to a file, as shipped.
 func (r release) save(file string) error {
-	body, _, err := r.open()
+	body, err := r.open()
 	if err != nil {
 		return err
 	}

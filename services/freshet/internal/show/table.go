@@ -86,6 +86,14 @@ func Count(n uint64) string {
 	return humanize.Comma(int64(n))
 }
 
+// Records returns a number of records as text: "1 record", "5,925 records".
+func Records(n uint64) string {
+	if n == 1 {
+		return "1 record"
+	}
+	return Count(n) + " records"
+}
+
 // Bytes returns n in B, KiB, MiB and so on, with three digits at least.
 func Bytes(n int64) string {
 	if n < 0 {

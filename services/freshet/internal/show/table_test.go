@@ -33,6 +33,8 @@ func TestQuantities(t *testing.T) {
 		{Count(0), "0"},
 		{Count(5925), "5,925"},
 		{Count(1 << 63), "9223372036854775808"},
+		{Records(1), "1 record"},
+		{Records(5925), "5,925 records"},
 		{Bytes(0), "0 B"},
 		{Bytes(145 << 10), "145 KiB"},
 		{Bytes(-2048), "-2.0 KiB"},

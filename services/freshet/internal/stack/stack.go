@@ -90,7 +90,18 @@ type PortError struct {
 }
 
 func (e *PortError) Error() string {
-	return fmt.Sprintf("cannot start the %s on %s: another program has this port", e.Part, e.Address)
+	return fmt.Sprintf("cannot start %s on %s: another program has this port", title(e.Part), e.Address)
+}
+
+// title returns what a part is called in a sentence.
+func title(part string) string {
+	switch part {
+	case "nats":
+		return "NATS"
+	case "redis":
+		return "Redis"
+	}
+	return "the " + part
 }
 
 var (

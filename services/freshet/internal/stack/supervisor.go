@@ -74,9 +74,9 @@ func guarded(ctx context.Context, part, address string, svc service) (err error)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return &PortError{Part: part, Address: address}
 	case err != nil:
-		return fmt.Errorf("the %s failed: %w", part, err)
+		return fmt.Errorf("%s failed: %w", title(part), err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("the %s ended by itself", part)
+		return fmt.Errorf("%s ended by itself", title(part))
 	}
 	return nil
 }

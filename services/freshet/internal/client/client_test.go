@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestKeysArriveAsTheyAre looks up keys that mean something in a URL.
+func TestKeysArriveAsTheyAre(t *testing.T) {
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Freshet-Version", "7")
+		_, _ = w.Write([]byte(r.PathValue("name") + " " + r.PathValue("key")))
+	}
+	mux.HandleFunc("GET /v1/datasets/{name}/records/{key...}", answer)
+	mux.HandleFunc("GET /behind/a%20proxy/v1/datasets/{name}/records/{key...}", answer)
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for _, prefix := range []string{"", "/", "/behind/a%20proxy", "/behind/a%20proxy/"} {
+		c, err := New(server.URL+prefix, "server", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"A1", "a/b", "/", "..", ".", "%2F", "a b", "a+b", "ü", "a?b#c", "a;b=c&d", "\x00\xff"} {
+			record, err := c.Record(t.Context(), "prices", key)
+			if err != nil || record.Version != 7 || string(record.Value) != "prices "+key {
+				t.Errorf("key %q below %q: got %q, %v", key, prefix, record.Value, err)
+			}
+		}
+		c.Close()
+	}
+}
+
+// TestVersionsPages asks for more versions than the publisher lists at a time.
+func TestVersionsPages(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.RawQuery)
+		if r.URL.Query().Get("before") == "" {
+			_, _ = w.Write([]byte(`{"dataset":"d","versions":[{"version":3},{"version":2}],"next_before":2}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"dataset":"d","versions":[{"version":1}]}`))
+	}))
+	defer server.Close()
+	c, err := New(server.URL, "publisher", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	all, err := c.Versions(t.Context(), "d", 5000)
+	if err != nil || len(all) != 3 || all[2].Version != 1 {
+		t.Errorf("got %v, %v", all, err)
+	}
+	if len(asked) != 2 || asked[0] != "limit=1000" || asked[1] != "before=2&limit=1000" {
+		t.Errorf("asked %q", asked)
+	}
+}
+
+func TestAnswerThatIsNone(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"no version": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) },
+		"cut short": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			_, _ = w.Write([]byte("x"))
+		},
+		"no answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(handler)
+			defer server.Close()
+			c, err := New(server.URL, "server", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if record, err := c.Record(t.Context(), "prices", "A1"); exit.Of(err) != exit.Failure {
+				t.Errorf("got %+v, %v", record, err)
+			}
+		})
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	c, err := New(server.URL, "server", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Record(ctx, "prices", "A1"); !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, base := range []string{"", "127.0.0.1:8480", "nats://h:1", "http://", "http://[::1"} {
+		if c, err := New(base, "publisher", ""); exit.Of(err) != exit.Usage {
+			t.Errorf("%q: got %v, %v", base, c, err)
+		}
+	}
+}
