@@ -30,6 +30,9 @@ type Config struct {
 	Workers int
 	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
 	AnnounceTimeout time.Duration
+	// MaxDeltas is how many deltas may follow a snapshot before a publish writes a new one; 0 means
+	// [DefaultMaxDeltas], at most 256. A new one is also due when the deltas together have more than half of its bytes.
+	MaxDeltas int
 	// Log gets what a Publisher has to say that no caller is told; nil means nothing is logged.
 	Log *slog.Logger
 }
@@ -47,6 +50,9 @@ func (c *Config) setDefaults() error {
 	if c.AnnounceTimeout == 0 {
 		c.AnnounceTimeout = 5 * time.Second
 	}
+	if c.MaxDeltas == 0 {
+		c.MaxDeltas = DefaultMaxDeltas
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -57,6 +63,8 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:
 		return fmt.Errorf("publish: AnnounceTimeout is %v; it cannot be negative", c.AnnounceTimeout)
+	case c.MaxDeltas < 1 || c.MaxDeltas > hardMaxDeltas:
+		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, hardMaxDeltas)
 	case len(c.Source) > dataset.MaxSourceBytes:
 		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
 	}
