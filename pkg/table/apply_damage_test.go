@@ -133,6 +133,21 @@ func TestRandomDamageOfALargeDelta(t *testing.T) {
 	check(t, tab, testSeed, changedBy(m, changes))
 }
 
+// TestForgedDeltasAreRefused changes what only the entries themselves disprove, and makes all checksums right again.
+func TestForgedDeltasAreRefused(t *testing.T) {
+	l, _, file := smallDelta(t)
+	for name, forged := range map[string][]byte{
+		"another number of bits": forgeHeader(file, func(b []byte) { b[10]++ }),
+		"more payload":           forgeFooter(file, func(b []byte) { b[24]++ }),
+		"one removal more":       forgeFooter(file, func(b []byte) { b[8]++ }),
+	} {
+		if tab, _, err := apply(t.Context(), l.tab, forged, Config{}); !errors.Is(err, snapshot.ErrCorrupt) {
+			t.Errorf("%s: Apply = %v, %v; want ErrCorrupt", name, tab, err)
+		}
+	}
+	l.check()
+}
+
 func applyFrom(ctx context.Context, t *testing.T, base *Table, src io.Reader) error {
 	t.Helper()
 	r, err := snapshot.NewReader(src)

@@ -81,10 +81,10 @@ func TestGrowthFromEmpty(t *testing.T) {
 // TestLargePartitionsAreSplit lets a table grow to many times its size.
 func TestLargePartitionsAreSplit(t *testing.T) {
 	l := newLine(t, numberedRecords(6000, 100)) // two partitions or more
-	value := bytes.Repeat([]byte{'v'}, 200)
-	for n := 0; n < 40_000; n += 2000 {
+	value := bytes.Repeat([]byte{'v'}, 500)
+	for n := 0; n < 16_000; n += 200 { // few enough to be entered one by one
 		changes := make(map[string][]byte)
-		for i := n; i < n+2000; i++ {
+		for i := n; i < n+200; i++ {
 			changes[fmt.Sprintf("new-%d", i)] = value
 		}
 		l.step(changes)
@@ -104,6 +104,23 @@ func TestLargePartitionsAreSplit(t *testing.T) {
 	checkChanges(t, "diff", testSeed, Diff(fresh, l.tab), l.m, l.m)
 }
 
+// TestPartitionsOfLongerValuesAreSplit lets values grow, and the number of records stay.
+func TestPartitionsOfLongerValuesAreSplit(t *testing.T) {
+	l := newLine(t, numberedRecords(3000, 20))
+	value := bytes.Repeat([]byte{'v'}, 1500)
+	for n := 0; n < 3000; n += 60 {
+		changes := make(map[string][]byte)
+		for i := n; i < n+60; i++ {
+			changes[fmt.Sprintf("key-%d", i)] = value
+		}
+		l.step(changes)
+		if largest, _ := l.large(); largest > 3*targetBytes {
+			t.Fatalf("at record %d a partition has %d bytes", n, largest)
+		}
+	}
+	l.check()
+}
+
 // TestFewLargeRecordsAreNotSplit has values that are larger than a partition should be: that must not double the
 // directory again and again.
 func TestFewLargeRecordsAreNotSplit(t *testing.T) {
@@ -118,6 +135,22 @@ func TestFewLargeRecordsAreNotSplit(t *testing.T) {
 	l.check()
 	if len(l.tab.partitions) > 64 {
 		t.Errorf("%d directory entries for %d records", len(l.tab.partitions), l.tab.Len())
+	}
+}
+
+// TestFewLargeRecordsAmongSmallOnes has partitions that stay large however often they are split.
+func TestFewLargeRecordsAmongSmallOnes(t *testing.T) {
+	l := newLine(t, numberedRecords(4000, 100))
+	for n := range 8 {
+		changes := map[string][]byte{fmt.Sprintf("key-%d", n): []byte("changed")}
+		for i := range 4 {
+			changes[fmt.Sprintf("big-%d", i)] = bytes.Repeat([]byte{byte(n)}, dataset.MaxValueBytes-n)
+		}
+		l.step(changes)
+	}
+	l.check()
+	if most := l.tab.PayloadBytes() / leastBytes * 4; int64(len(l.tab.partitions)) > most {
+		t.Errorf("%d directory entries for %d bytes, want %d at most", len(l.tab.partitions), l.tab.PayloadBytes(), most)
 	}
 }
 
@@ -136,7 +169,7 @@ func TestWornTableStaysGood(t *testing.T) {
 				}
 			}
 			l.step(changes)
-			if l.tab.Bytes() > l.tab.PayloadBytes()*3/2+int64(40*len(l.m)) {
+			if l.tab.Bytes() > l.tab.PayloadBytes()*11/10+int64(20*len(l.m)) {
 				t.Fatalf("after %d deltas of %d changes: %d bytes for %d of payload", n+1, changed, l.tab.Bytes(), l.tab.PayloadBytes())
 			}
 		}

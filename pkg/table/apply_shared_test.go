@@ -73,6 +73,36 @@ func TestVersionsFromOneBase(t *testing.T) {
 	}
 }
 
+// TestRoomOfAPatchIsGivenOnce applies two deltas to one table whose patch has room for either: the first takes it,
+// the second must copy.
+func TestRoomOfAPatchIsGivenOnce(t *testing.T) {
+	root := newLine(t, numberedRecords(500, 20))
+	first := make(map[string][]byte)
+	for i := range 40 {
+		first[fmt.Sprintf("key-%d", i)] = []byte("this makes a patch with room")
+	}
+	root.step(first)
+	p := root.tab.partitions[0]
+	if p.patch == nil || p.patchCap-p.patchLen < 100 {
+		t.Fatalf("a patch of %d bytes in %d; the test wants room", p.patchLen, p.patchCap)
+	}
+	one := &line{t: t, tab: root.tab, m: root.m}
+	two := &line{t: t, tab: root.tab, m: root.m}
+	one.step(map[string][]byte{"key-1": []byte("one"), "key-100": []byte("one too")})
+	two.step(map[string][]byte{"key-2": []byte("two"), "key-100": []byte("two, longer")})
+	if one.tab.partitions[0].patch != p.patch {
+		t.Error("the first delta copied the patch although it had room")
+	}
+	if two.tab.partitions[0].patch == p.patch {
+		t.Error("the second delta appended to the patch that the first has appended to")
+	}
+	one.step(map[string][]byte{"key-3": []byte("one three")})
+	two.step(map[string][]byte{"key-3": []byte("two three")})
+	for _, l := range []*line{root, one, two} {
+		l.check()
+	}
+}
+
 // TestReadersDuringApplies has readers go over tables of all ages while deltas are applied to the newest: no table
 // ever changes.
 func TestReadersDuringApplies(t *testing.T) {

@@ -54,7 +54,7 @@ func (p *partition) appendPatch(records []byte) {
 		old = p.patchBytes()
 	}
 	n := max(len(old), patchHeader) + len(records)
-	patch := slices.Grow([]byte(nil), n+n/2+slabRoom)
+	patch := slices.Grow([]byte(nil), n+n/4+slabRoom)
 	patch = append(patch, old...)
 	patch = append(patch, make([]byte, max(0, patchHeader-len(patch)))...)
 	patch = append(patch, records...)
