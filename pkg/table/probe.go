@@ -92,7 +92,7 @@ func (r record) bytes(off, n int) []byte { return unsafe.Slice((*byte)(unsafe.Ad
 func equal(a, b []byte) bool {
 	if len(a) >= 8 && len(a) <= 16 && len(b) == len(a) {
 		le := binary.LittleEndian
-		return le.Uint64(a)^le.Uint64(b)|le.Uint64(a[len(a)-8:])^le.Uint64(b[len(b)-8:]) == 0
+		return (le.Uint64(a)^le.Uint64(b))|(le.Uint64(a[len(a)-8:])^le.Uint64(b[len(b)-8:])) == 0 // | and ^ bind alike
 	}
 	return string(a) == string(b)
 }

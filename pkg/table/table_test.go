@@ -193,3 +193,21 @@ func TestAllStops(t *testing.T) {
 		t.Fatalf("%d records after a break at 3", n)
 	}
 }
+
+// TestEqual compares keys with ones that differ in single bits, of the one and of the other: a record whose tag is that of
+// another must not be taken for it.
+func TestEqual(t *testing.T) {
+	for n := range 70 {
+		a := bytes.Repeat([]byte{0x35}, n)
+		if !equal(a, bytes.Clone(a)) {
+			t.Errorf("%x is not equal to itself", a)
+		}
+		for bit := range 8 * n {
+			b := bytes.Clone(a)
+			b[bit/8] ^= 1 << (bit % 8)
+			if equal(a, b) || equal(b, a) {
+				t.Fatalf("%x and %x are equal", a, b)
+			}
+		}
+	}
+}
