@@ -42,6 +42,12 @@
 // delta that is itself larger than that is not kept. If the version before cannot be read any more, the next one has a
 // snapshot and begins a new chain.
 //
+// # Patches
+//
+// [Publisher.Patch] takes changes instead of all records, and costs what it changes: the present records are looked up
+// in the blocks of the chain that they may be in, and only a delta is written. A [Compactor] writes the snapshots that
+// this makes due, in the background; the store keeps a snapshot record of each, which the versions to come refer to.
+//
 // # Concurrent publishers
 //
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
