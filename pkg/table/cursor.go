@@ -1,8 +1,6 @@
 package table
 
-import (
-	"freshet.dev/pkg/dataset"
-)
+import "freshet.dev/pkg/dataset"
 
 // cursor steps through a partition's records in the order of (hash, key), which is that of its index.
 type cursor struct {

@@ -68,7 +68,7 @@ func (e *editor) warm(es []entry) {
 		p := e.base.partitions[es[i].hash>>(e.base.shift&63)]
 		for s, tag, limit := p.find(es[i].hash); s.load() != 0; s = s.next() {
 			if off := s.load() ^ tag; off < limit {
-				prefetch(p.record(off).at)
+				prefetchRecord(p.record(off).at)
 				break
 			}
 		}

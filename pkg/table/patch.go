@@ -54,6 +54,7 @@ func (p *partition) appendPatch(records []byte) {
 		old = p.patchBytes()
 	}
 	n := max(len(old), patchHeader) + len(records)
+	// Little room: a patch is small beside what else a delta copies, and all patches together are not.
 	patch := slices.Grow([]byte(nil), n+n/4+slabRoom)
 	patch = append(patch, old...)
 	patch = append(patch, make([]byte, max(0, patchHeader-len(patch)))...)

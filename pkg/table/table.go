@@ -29,7 +29,7 @@ const tableBytes = int64(unsafe.Sizeof(Table{}))
 // Get returns the value of the record with the given key, and whether there is one.
 //
 // The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
-// as it is held; it then keeps the slab that it lies in (about 256 KiB) alive, also when the table is gone. The
+// as it is held; it then keeps the slab or patch that it lies in (about 256 KiB) alive, also when the table is gone. The
 // value of a record with an empty value is not nil.
 func (t *Table) Get(key []byte) (value []byte, ok bool) { return t.get(key) }
 
@@ -67,13 +67,13 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 // Len returns the number of records.
 func (t *Table) Len() int { return int(t.state.Records) }
 
-// Bytes returns the memory that the table occupies.
+// Bytes returns the memory that the table occupies. What it shares with other versions counts for each.
 func (t *Table) Bytes() int64 { return t.bytes }
 
 // PayloadBytes returns the sum of the lengths of all keys and values.
 func (t *Table) PayloadBytes() int64 { return t.payload }
 
-// Version returns the version that was given to [Load].
+// Version returns the version that was given to [Load] or [Apply].
 func (t *Table) Version() uint64 { return t.version }
 
 // State returns the state checksum of the records.
