@@ -139,6 +139,9 @@ func TestVersionRecordRefuses(t *testing.T) {
 		"version 0":       {func(r *dataset.VersionRecord) { r.Version = 0 }, "versions begin at 1"},
 		"no digest":       {func(r *dataset.VersionRecord) { r.Snapshot.Digest = dataset.Digest{} }, "object 1 names no digest"},
 		"long label":      {func(r *dataset.VersionRecord) { r.Labels["x"] = strings.Repeat("y", 257) }, `the label "x"`},
+		"label no UTF-8":  {func(r *dataset.VersionRecord) { r.Labels["a\xff"] = "1" }, `the label "a\xff"="1" is not UTF-8`},
+		"value no UTF-8":  {func(r *dataset.VersionRecord) { r.Labels["a"] = "\xff" }, `the label "a"="\xff" is not UTF-8`},
+		"source no UTF-8": {func(r *dataset.VersionRecord) { r.Source = "\xff" }, `the source "\xff" is not UTF-8`},
 		"long source":     {func(r *dataset.VersionRecord) { r.Source = strings.Repeat("y", 257) }, "the source has 257 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // ErrVersionRecord is wrapped by every error that refuses a version record.
@@ -102,9 +103,16 @@ func (r VersionRecord) Check() error {
 	case len(r.Deltas) > MaxDeltas || uint64(len(r.Deltas)) >= r.Version:
 		return bad("it has %d deltas, the most is %d", len(r.Deltas), min(MaxDeltas, r.Version-1))
 	}
+	// JSON has only UTF-8: anything else would not come back as it went, and two labels could become one.
+	if !utf8.ValidString(r.Source) {
+		return bad("the source %.40q is not UTF-8", r.Source)
+	}
 	for k, v := range r.Labels {
-		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
+		switch {
+		case k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes:
 			return bad("the label %.40q is empty or over %d bytes", k, MaxLabelBytes)
+		case !utf8.ValidString(k) || !utf8.ValidString(v):
+			return bad("the label %.40q=%.40q is not UTF-8", k, v)
 		}
 	}
 	for i, o := range append([]Object{r.Snapshot}, r.Deltas...) {

@@ -18,5 +18,6 @@
 //
 // What remains, in a cluster: in the moments after a subscription another server may not know of it yet, and a
 // version that is published through that server just then, and that reaches the stream after the catch-up, is seen
-// by neither. The publisher's beacon covers it.
+// by neither. A beacon of the publisher is to cover it; there is none yet, and until then an instance learns of such a
+// version with the next one or at its next catch-up.
 package events

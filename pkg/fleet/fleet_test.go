@@ -86,6 +86,13 @@ func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *insta
 	return i
 }
 
+// process gives the instance another process number.
+func (i *instance) process(pid int) {
+	s := *i.status.Load()
+	s.PID = pid
+	i.status.Store(&s)
+}
+
 // serve swaps in the version without a word.
 func (i *instance) serve(name string, version uint64) {
 	s := *i.status.Load()
@@ -95,7 +102,8 @@ func (i *instance) serve(name string, version uint64) {
 
 func (i *instance) report(r fleet.Report) {
 	i.t.Helper()
-	r.Instance = i.status.Load().Instance
+	s := i.status.Load()
+	r.Instance, r.Host, r.PID = s.Instance, s.Host, s.PID
 	if err := fleet.SendReport(i.nc, r); err != nil {
 		i.t.Error(err)
 	}

@@ -26,7 +26,7 @@ func TestReports(t *testing.T) {
 
 	created := time.Date(2026, 11, 22, 18, 0, 0, 123456789, time.UTC)
 	sent := []fleet.Report{
-		{Instance: "a", Dataset: "prices", Version: 3, Error: "the relay is down"},
+		{Instance: "a", Host: "h", PID: 7, Dataset: "prices", Version: 3, Error: "the relay is down"},
 		{Instance: "a", Dataset: "cities", Version: 1 << 60, PulledBytes: 77, Created: created, Served: created.Add(time.Second), Duration: time.Minute},
 	}
 	sender := connect(t, s.URL)

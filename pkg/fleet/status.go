@@ -92,7 +92,10 @@ func (s Status) Dataset(name string) (d DatasetStatus, ok bool) {
 
 // Report is what an instance says at the end of a refresh.
 type Report struct {
+	// Instance, Host and PID are as in the instance's [Status].
 	Instance string `json:"instance"`
+	Host     string `json:"host"`
+	PID      int    `json:"pid"`
 	Dataset  string `json:"dataset"`
 	// Version is the one that is now served, or, with an Error, the one that could not be.
 	Version     uint64 `json:"version"`

@@ -19,6 +19,8 @@ var (
 	ErrDisconnected = errors.New("not connected to NATS")
 	// ErrNoAnswer is returned by Survey when instances are there, but none answered in time.
 	ErrNoAnswer = errors.New("no instance answers")
+	// ErrUnreadable is returned by Survey, beside the answers of the others, when an instance's answer is not a Status.
+	ErrUnreadable = errors.New("an instance's status is not readable")
 )
 
 // SurveyOptions says how long to wait for answers. Its zero value is good.
@@ -35,7 +37,7 @@ const (
 )
 
 // Survey asks all instances for their status and returns the answers sorted by instance, host and process. There
-// being no instance is no error. An answer that is not readable is one, beside which the others are returned.
+// being no instance is no error. An answer that is not readable is [ErrUnreadable], beside which the others are returned.
 func Survey(ctx context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
 	all, err := survey(ctx, nc, opts)
 	if err != nil {
@@ -66,7 +68,7 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 		}
 		var s Status
 		if err := json.Unmarshal(m.Data, &s); err != nil {
-			unreadable = append(unreadable, fmt.Errorf("an answer is not readable: %w", err))
+			unreadable = append(unreadable, fmt.Errorf("%w: %w", ErrUnreadable, err))
 			continue
 		}
 		all = append(all, s)

@@ -43,7 +43,8 @@ const goneAfter = 2
 // WaitServed waits until every live instance that has the dataset serves the version or a later one. It calls onLine,
 // if not nil, on the caller's goroutine, with one report for each instance as it gets there, and one with an Error
 // for each refresh that failed and for each instance that is gone. An instance that comes up meanwhile is waited for
-// too; there being none is no error. If ctx ends first the error is a [*BehindError] that names who is behind.
+// too; there being none is no error. One whose status is not readable cannot be waited for: that is one report with an
+// Error and no Instance. If ctx ends first the error is a [*BehindError] that names who is behind.
 func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64, onLine func(Report)) error {
 	fail := func(err error) error {
 		return fmt.Errorf("wait for version %d of %s to be served: %w", version, name, err)
@@ -54,7 +55,7 @@ func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64,
 	if onLine == nil {
 		onLine = func(Report) {}
 	}
-	w := waiting{dataset: name, version: version, onLine: onLine, instances: map[string]*progress{}}
+	w := waiting{dataset: name, version: version, onLine: onLine, instances: map[process]*progress{}}
 	// Before the first survey, so that an instance is seen by the one or the other.
 	reports, err := WatchReports(ctx, nc, name)
 	if err != nil {
@@ -63,13 +64,16 @@ func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64,
 	defer reports.Close()
 	for {
 		all, err := survey(ctx, nc, SurveyOptions{})
-		if err == nil || errors.Is(err, ErrNoAnswer) {
+		if answered(err) || errors.Is(err, ErrNoAnswer) {
 			w.surveyed(all)
+		}
+		if errors.Is(err, ErrUnreadable) {
+			w.unreadable(err)
 		}
 		if ctx.Err() == nil { // what failed for the end of ctx says nothing
 			w.surveyErr = err
 		}
-		if err == nil && w.done() {
+		if answered(err) && w.done() {
 			return nil
 		}
 		if err := w.follow(ctx, reports); err != nil {
@@ -79,6 +83,16 @@ func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64,
 			return w.behind(ctx)
 		}
 	}
+}
+
+// answered says whether a survey that ended with err has the status of every instance that has a readable one.
+func answered(err error) bool { return err == nil || errors.Is(err, ErrUnreadable) }
+
+// process tells instances apart, of which two may have one name.
+type process struct {
+	instance string
+	host     string
+	pid      int
 }
 
 // progress is how far an instance is.
@@ -91,11 +105,12 @@ type progress struct {
 
 // waiting is the state of one WaitServed.
 type waiting struct {
-	dataset   string
-	version   uint64
-	onLine    func(Report)
-	instances map[string]*progress
-	surveyErr error
+	dataset        string
+	version        uint64
+	onLine         func(Report)
+	instances      map[process]*progress
+	surveyErr      error
+	saidUnreadable bool // that an instance's status is not readable
 }
 
 // surveyed takes in the answers of all instances.
@@ -108,9 +123,12 @@ func (w *waiting) surveyed(all []Status) {
 		if !ok {
 			continue
 		}
-		p := w.instance(s.Instance)
+		p := w.instance(process{s.Instance, s.Host, s.PID})
 		p.missed = 0
-		r := Report{Instance: s.Instance, Dataset: w.dataset, Version: d.Version, PulledBytes: d.LastPull.Bytes, Duration: d.LastPull.Duration}
+		r := Report{
+			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.dataset, Version: d.Version,
+			PulledBytes: d.LastPull.Bytes, Duration: d.LastPull.Duration,
+		}
 		if d.State == Serving {
 			r.Served = d.Since
 		}
@@ -120,14 +138,22 @@ func (w *waiting) surveyed(all []Status) {
 			w.failed(p, r)
 		}
 	}
-	for instance, p := range w.instances {
+	for who, p := range w.instances {
 		if p.missed < goneAfter {
 			continue
 		}
-		delete(w.instances, instance)
+		delete(w.instances, who)
 		if !p.served {
-			w.onLine(Report{Instance: instance, Dataset: w.dataset, Version: w.version, Error: "the instance is gone"})
+			w.onLine(Report{Instance: who.instance, Host: who.host, PID: who.pid, Dataset: w.dataset, Version: w.version, Error: "the instance is gone"})
 		}
+	}
+}
+
+// unreadable notes that there are instances of which nothing is known. It is said once.
+func (w *waiting) unreadable(err error) {
+	if !w.saidUnreadable {
+		w.saidUnreadable = true
+		w.onLine(Report{Dataset: w.dataset, Version: w.version, Error: err.Error()})
 	}
 }
 
@@ -143,24 +169,24 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 		if err != nil {
 			return err
 		}
-		p := w.instance(r.Instance)
+		p := w.instance(process{r.Instance, r.Host, r.PID})
 		p.missed = 0
 		if r.Error == "" {
 			w.reached(p, r)
 		} else if r.Version >= w.version {
 			w.failed(p, r)
 		}
-		if w.surveyErr == nil && w.done() {
+		if answered(w.surveyErr) && w.done() {
 			return nil // and one more survey, for those who came meanwhile
 		}
 	}
 }
 
-func (w *waiting) instance(name string) *progress {
-	p := w.instances[name]
+func (w *waiting) instance(who process) *progress {
+	p := w.instances[who]
 	if p == nil {
 		p = &progress{}
-		w.instances[name] = p
+		w.instances[who] = p
 	}
 	return p
 }
@@ -193,14 +219,22 @@ func (w *waiting) done() bool {
 
 func (w *waiting) behind(ctx context.Context) error {
 	e := &BehindError{Dataset: w.dataset, Version: w.version, Err: context.Cause(ctx)}
-	for instance, p := range w.instances {
-		switch {
-		case p.served:
-		case p.err != "":
-			e.Behind = append(e.Behind, fmt.Sprintf("%s (serves %d, last error: %s)", instance, p.version, p.err))
-		default:
-			e.Behind = append(e.Behind, fmt.Sprintf("%s (serves %d)", instance, p.version))
+	named := map[string]int{} // how many have the name
+	for who := range w.instances {
+		named[who.instance]++
+	}
+	for who, p := range w.instances {
+		if p.served {
+			continue
 		}
+		text := fmt.Sprintf("serves %d", p.version)
+		if named[who.instance] > 1 {
+			text = fmt.Sprintf("process %d on %s, %s", who.pid, who.host, text)
+		}
+		if p.err != "" {
+			text += ", last error: " + p.err
+		}
+		e.Behind = append(e.Behind, fmt.Sprintf("%s (%s)", who.instance, text))
 	}
 	slices.Sort(e.Behind)
 	if w.surveyErr != nil {

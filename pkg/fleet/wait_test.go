@@ -157,3 +157,47 @@ func TestWaitServedThroughARestart(t *testing.T) {
 		t.Errorf("the lines are %q", l.got)
 	}
 }
+
+// Of two instances with one name the slower is waited for as well.
+func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
+	ctx, s, nc := start(t)
+	run(t, s.URL, "twin", serving("cities", 7))
+	slow := run(t, s.URL, "twin", serving("cities", 6))
+	slow.process(2)
+
+	brief, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
+	defer cancel()
+	err := fleet.WaitServed(brief, nc, "cities", 7, nil)
+	var behind *fleet.BehindError
+	if !errors.As(err, &behind) || !slices.Equal(behind.Behind, []string{"twin (process 2 on host, serves 6)"}) {
+		t.Errorf("the error is %v", err)
+	}
+
+	var l lines
+	l.during = func() {
+		slow.serve("cities", 7)
+		slow.report(fleet.Report{Dataset: "cities", Version: 7})
+	}
+	if err := fleet.WaitServed(ctx, nc, "cities", 7, l.line); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"twin 7", "twin 7"}; !slices.Equal(l.got, want) {
+		t.Errorf("the lines are %q, want %q", l.got, want)
+	}
+}
+
+// An instance whose status is not readable is said, and holds up nobody: the others are waited for.
+func TestWaitServedBesideAnUnreadableStatus(t *testing.T) {
+	ctx, s, nc := start(t)
+	unreadable(t, s.URL)
+	run(t, s.URL, "good", serving("cities", 7))
+	slow := run(t, s.URL, "slow", serving("cities", 6))
+	var l lines
+	l.during = func() { slow.serve("cities", 7) }
+	if err := fleet.WaitServed(ctx, nc, "cities", 7, l.line); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.got) != 3 || l.got[0] != "good 7" || !strings.Contains(l.got[1], fleet.ErrUnreadable.Error()) || l.got[2] != "slow 7" {
+		t.Errorf("the lines are %q", l.got)
+	}
+}

@@ -30,13 +30,15 @@ type Indexer interface {
 type Result struct {
 	// Record is the version with the content of the input.
 	Record dataset.VersionRecord
-	// Created is false if the newest version had this content already, so that no version was created.
+	// Created is false if the newest version had this content already, so that no version was created. It is true for
+	// equal content where an object of the newest version was lost and could not be put back.
 	Created bool
 	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
 	// the Publisher has none.
 	Announced, Indexed bool
-	// Warnings say what went wrong after the commit, for people to read. The version exists all the same; the next
-	// publish of the dataset, of equal content too, completes what is missing.
+	// Warnings say what went wrong after the commit, for people to read, and what the publish found to be lost of the
+	// version before and put right. The version exists all the same; the next publish of the dataset, of equal content
+	// too, completes what is missing.
 	Warnings []string
 }
 

@@ -19,8 +19,8 @@ const (
 	doubtTimeout = 5 * time.Second
 )
 
-// commit makes the draft the next version, unless the newest version has its content already. Each attempt looks at the
-// newest version anew; the store lets exactly one publisher create the version after it.
+// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt
+// looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for range maxAttempts {
 		if ctx.Err() != nil {
@@ -31,10 +31,18 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
+		var result Result
 		if latest.Version > 0 && latest.State == d.totals.State {
-			return Result{Record: latest}, nil
+			whole, err := p.heal(ctx, d, latest, &result)
+			if err != nil {
+				return Result{}, err
+			}
+			if whole {
+				result.Record = latest
+				return result, nil
+			}
 		}
-		result := Result{Created: true}
+		result.Created = true
 		if err := p.prepare(ctx, d, latest, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
@@ -77,7 +85,12 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 		Changes:  dataset.Changes{Added: d.totals.Entries},
 		Source:   d.in.Source, Labels: d.in.Labels,
 	}
-	if latest.Version > 0 {
+	switch {
+	case latest.Version == 0:
+	case latest.State == d.totals.State:
+		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
+		rec.Changes = dataset.Changes{}
+	default:
 		err := p.follow(ctx, d, latest, &rec)
 		if lost, ok := errors.AsType[*lostError](err); ok {
 			result.Warnings = append(result.Warnings, lost.Error())

@@ -199,24 +199,13 @@ func TestStoreFails(t *testing.T) {
 // A newest version whose object is lost or damaged does not keep the next version from healing the dataset.
 func TestVersionBeforeIsLost(t *testing.T) {
 	for name, harm := range map[string]func(path string) error{
-		"lost": os.Remove,
-		"damaged": func(path string) error {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			b[len(b)/2] ^= 1
-			if err := os.Chmod(path, 0o600); err != nil {
-				return err
-			}
-			return os.WriteFile(path, b, 0o600)
-		},
+		"lost":    os.Remove,
+		"damaged": flipBit,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil)
 			first := r.text(t, "prices", `{"id":"a"}`).Record
-			digest := first.Snapshot.Digest.String()
-			if err := harm(strings.TrimPrefix(r.url, "dir://") + "/objects/" + digest[:2] + "/" + digest); err != nil {
+			if err := harm(r.objectPath(first.Snapshot)); err != nil {
 				t.Fatal(err)
 			}
 			result := r.text(t, "prices", `{"id":"b"}`)

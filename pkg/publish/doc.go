@@ -53,4 +53,13 @@
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
 // one that comes second takes the next number, its delta made anew from what was committed before it; one that loses
 // again and again gets [ErrConflict]. Content equal to the newest version's creates no version.
+//
+// # Objects that were lost
+//
+// Publishing again heals a dataset whose newest version has lost an object: a file that was removed or cut short by
+// hand, a copy of a store that left one out. A publish of equal content looks whether each object that the version
+// record names is in the store with its size. If the snapshot is not, and the snapshot of the input is the same object
+// (equal content written by the same release of freshet is), it is put back; else the content is committed once more,
+// as the next version with a snapshot of its own. Result.Warnings says which, and why. An object of the right size
+// whose bytes were damaged is not noticed; see [freshet.dev/pkg/store].
 package publish

@@ -169,18 +169,29 @@ func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
 		return Result{}, err
 	}
 	if uint64(newest.Seed) == d.seed && newest.State == sorter.Totals().State {
-		// Pipelines publish what has not changed often: it costs no snapshot. A key that comes twice is refused here too.
-		for _, err := range sorter.Records(ctx) {
-			if err != nil {
-				return Result{}, inputError(d.name, "sort", err)
-			}
+		lost, err := p.lost(ctx, newest)
+		if err != nil {
+			return Result{}, err
 		}
-		return Result{Record: newest}, nil
+		if len(lost) == 0 {
+			return Result{Record: newest}, unchanged(ctx, d, sorter)
+		}
 	}
 	if err := p.write(ctx, d, sorter); err != nil {
 		return Result{}, inputError(d.name, "write the snapshot", err)
 	}
 	return p.commit(ctx, d)
+}
+
+// unchanged ends a publish of what the newest version has already. Pipelines do that often: it costs no snapshot. A key
+// that comes twice is refused here too.
+func unchanged(ctx context.Context, d *draft, sorter *spill.Sorter) error {
+	for _, err := range sorter.Records(ctx) {
+		if err != nil {
+			return inputError(d.name, "sort", err)
+		}
+	}
+	return nil
 }
 
 // newest returns the newest version of the dataset, the zero record if it has none.

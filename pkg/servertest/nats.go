@@ -47,12 +47,10 @@ func NATSLogin(user, password string) NATSOption {
 	return func(o *natsOptions) { o.login = nats.UserInfo(user, password) }
 }
 
-const installNATS = "go install github.com/nats-io/nats-server/v2@latest"
-
 // NATS starts a nats-server of its own.
 func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
 	t.Helper()
-	path := program(t, "nats-server", installNATS)
+	path := program(t, "nats-server", installTools)
 	s := &NATSServer{Name: "n1"}
 	startOnFreePort(t, 1, func(ports []int) *Process {
 		s.configure(t, path, ports[0], nil, opts)
@@ -71,7 +69,7 @@ type NATSCluster struct {
 // Cluster starts nodes nats-servers as one cluster.
 func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 	t.Helper()
-	path := program(t, "nats-server", installNATS)
+	path := program(t, "nats-server", installTools)
 	routes := make([]int, nodes)
 	for i := range routes {
 		routes[i] = freePort(t)

@@ -220,6 +220,9 @@ func (p *Process) end(sig syscall.Signal) bool {
 	}
 }
 
+// installTools is how to get the servers that are Go programs, at the versions that scripts/tools/go.mod names.
+const installTools = "GOWORK=off go -C scripts/tools install tool (scripts/test does it for its own run)"
+
 // program returns the path of an executable: from PATH, else from the folder where `go install` puts programs.
 func program(t testing.TB, name, install string) string {
 	t.Helper()

@@ -25,8 +25,6 @@ type S3Server struct {
 }
 
 const (
-	installS3 = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-
 	// S3Region is the region of every S3Server.
 	S3Region = "us-east-1"
 
@@ -37,7 +35,7 @@ const (
 // for the test and the child processes it starts; so the test cannot be a parallel one.
 func S3(t testing.TB) *S3Server {
 	t.Helper()
-	path := program(t, "versitygw", installS3)
+	path := program(t, "versitygw", installTools)
 	t.Setenv("AWS_ACCESS_KEY_ID", s3AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3SecretKey)
 	t.Setenv("AWS_SESSION_TOKEN", "")

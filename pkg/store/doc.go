@@ -24,6 +24,12 @@
 // within them, nothing half-written can be read as an object or version record. What a dead upload leaves is removed
 // by a later writer once it is a day old.
 //
+// An object that is lost from the store, or has another size than it should, is put back by the next PutObject of it,
+// which a publish of the same content makes. One of the right size whose bytes were damaged at rest is left alone:
+// PutObject looks at the size only, not to read what may be gigabytes. An instance that pulls it refuses it, since the
+// digest is its name. To heal it, remove the file (or the bucket's object) of that name, then publish the same content
+// again.
+//
 // # Cost
 //
 // The newest version is found from the newest that this Store saw before. In a folder that takes two looks for a file

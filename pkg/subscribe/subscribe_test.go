@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,7 +164,7 @@ func TestReportsAndSurvey(t *testing.T) {
 	s := open(t, w.config("prices"))
 	rec := w.publish("prices", 1)
 	r, err := reports.Next(w.context())
-	if err != nil || r.Instance != "i1" || r.Version != 1 || r.Error != "" || r.PulledBytes != rec.Snapshot.Bytes || !r.Created.Equal(rec.Created) ||
+	if err != nil || r.Instance != "i1" || r.PID != os.Getpid() || r.Version != 1 || r.Error != "" || r.PulledBytes != rec.Snapshot.Bytes || !r.Created.Equal(rec.Created) ||
 		r.Served.IsZero() || r.Duration <= 0 {
 		t.Errorf("the first report is %+v, %v", r, err)
 	}
@@ -175,7 +176,7 @@ func TestReportsAndSurvey(t *testing.T) {
 	}
 	await(t, "the status to say failing", func() bool { return statusOf(t, s, "prices").State == fleet.Failing })
 	all, err := fleet.Survey(w.context(), w.nc, fleet.SurveyOptions{})
-	if err != nil || len(all) != 1 || all[0].Instance != "i1" {
+	if err != nil || len(all) != 1 || all[0].Instance != "i1" || all[0].Host != r.Host || all[0].PID != r.PID {
 		t.Fatalf("the survey says %+v, %v", all, err)
 	}
 	if d, _ := all[0].Dataset("prices"); d.Version != 1 || d.State != fleet.Failing || !strings.Contains(d.Error, "500") || d.Since.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -63,7 +64,7 @@ func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
 
 // report queues r for sending.
 func (s *Subscriber) report(r fleet.Report) {
-	r.Instance = s.cfg.Instance
+	r.Instance, r.Host, r.PID = s.cfg.Instance, s.host, os.Getpid()
 	select {
 	case s.reports <- r:
 	default:

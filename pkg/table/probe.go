@@ -46,7 +46,7 @@ func (p *partition) find(hash uint64) (s slot, tag, limit uint32) {
 // guess returns an address in the slab near that of the record of hash: records lie in hash order, so a hash at one
 // third of the partition's range is about one third into the slab. That is off by some records, but mostly in the
 // same page; asked for while the index is on its way, the page's address is resolved when the offset is known. At 10 M
-// records it takes a fifth off a hit with 4 KiB pages, and a tenth with huge ones.
+// records it takes a fifth off a hit with 4 KiB pages, and some 7 % with huge ones.
 func (p *partition) guess(hash uint64) unsafe.Pointer {
 	off, _ := bits.Mul64(hash<<(p.bits&63), uint64(len(p.slab)))
 	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(p.slab)), off)
@@ -92,7 +92,9 @@ func (r record) bytes(off, n int) []byte { return unsafe.Slice((*byte)(unsafe.Ad
 func equal(a, b []byte) bool {
 	if len(a) >= 8 && len(a) <= 16 && len(b) == len(a) {
 		le := binary.LittleEndian
-		return (le.Uint64(a)^le.Uint64(b))|(le.Uint64(a[len(a)-8:])^le.Uint64(b[len(b)-8:])) == 0 // | and ^ bind alike
+		first := le.Uint64(a) ^ le.Uint64(b)
+		last := le.Uint64(a[len(a)-8:]) ^ le.Uint64(b[len(b)-8:])
+		return first|last == 0
 	}
 	return string(a) == string(b)
 }

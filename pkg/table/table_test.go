@@ -194,8 +194,8 @@ func TestAllStops(t *testing.T) {
 	}
 }
 
-// TestEqual compares keys with ones that differ in single bits, of the one and of the other: a record whose tag is that of
-// another must not be taken for it.
+// TestEqual compares keys with ones that differ in single bits, of the one and of the other, and random keys of few
+// different bytes: a record whose tag is that of another must not be taken for it.
 func TestEqual(t *testing.T) {
 	for n := range 70 {
 		a := bytes.Repeat([]byte{0x35}, n)
@@ -208,6 +208,20 @@ func TestEqual(t *testing.T) {
 			if equal(a, b) || equal(b, a) {
 				t.Fatalf("%x and %x are equal", a, b)
 			}
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	a, b := make([]byte, 20), make([]byte, 20)
+	for range 200_000 {
+		n, few := rng.IntN(len(a)), []byte{0x00, 0x01, 0x0f, 0xff}
+		for i := range n {
+			a[i] = few[rng.IntN(len(few))]
+			if b[i] = a[i]; rng.IntN(n) == 0 {
+				b[i] = few[rng.IntN(len(few))]
+			}
+		}
+		if equal(a[:n], b[:n]) != bytes.Equal(a[:n], b[:n]) {
+			t.Fatalf("equal(%x, %x) is %v", a[:n], b[:n], equal(a[:n], b[:n]))
 		}
 	}
 }

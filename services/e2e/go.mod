@@ -39,7 +39,4 @@ require (
 	gopkg.in/ini.v1 v1.67.3 // indirect
 )
 
-replace (
-	freshet.dev/pkg => ../../pkg
-	freshet.dev/services => ../
-)
+replace freshet.dev/pkg => ../../pkg

@@ -28,11 +28,9 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	out, err := exec.Command("go", "build", "-o", dir,
-		"freshet.dev/services/freshet",
-		"freshet.dev/services/publisher/cmd/freshet-publisher",
-		"freshet.dev/services/relay/cmd/freshet-relay",
-		"freshet.dev/services/server/cmd/freshet-server").CombinedOutput()
+	build := exec.Command("go", "build", "-o", dir, "./freshet", "./publisher/cmd/freshet-publisher", "./relay/cmd/freshet-relay", "./server/cmd/freshet-server")
+	build.Dir = ".." // in their own module, with its own requirements
+	out, err := build.CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		return 1

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/settings"
 )
 
@@ -42,7 +43,7 @@ func (c *Config) Validate() error {
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_NATS_REPLICAS", c.NatsReplicas, 0),
-		settings.CheckAtLeast("FRESHET_MEMORY_BYTES", c.MemoryBytes, 1<<20),
+		settings.CheckBetween("FRESHET_MEMORY_BYTES", c.MemoryBytes, publish.MinMemoryBytes, publish.MaxMemoryBytes),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_MAX_DELTAS", c.MaxDeltas, 1),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),

@@ -81,10 +81,11 @@ func (p *Publisher) version(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, rec)
 }
 
-// Dataset is a dataset in the list of all.
+// Dataset is a dataset in the list of all: with its newest version, or with why that is not known.
 type Dataset struct {
-	Dataset string                `json:"dataset"`
-	Latest  dataset.VersionRecord `json:"latest"`
+	Dataset string                 `json:"dataset"`
+	Latest  *dataset.VersionRecord `json:"latest,omitempty"`
+	Error   string                 `json:"error,omitempty"`
 }
 
 // datasets answers GET /v1/datasets.
@@ -98,10 +99,15 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 	for i, name := range names {
 		reads.Go(func(ctx context.Context) error {
 			rec, err := p.deps.Store.Latest(ctx, name)
-			if err != nil {
+			switch {
+			case errors.Is(err, store.ErrDamaged): // of this dataset; the others are as good as before
+				p.deps.Log.ErrorContext(ctx, "the newest version of a dataset cannot be read", "dataset", name, "error", err.Error())
+				list[i] = Dataset{Dataset: name, Error: "its newest version record is damaged in the store; the publisher's log names the place"}
+			case err != nil:
 				return storeProblem(name, err)
+			default:
+				list[i] = Dataset{Dataset: name, Latest: &rec}
 			}
-			list[i] = Dataset{Dataset: name, Latest: rec}
 			return nil
 		})
 	}

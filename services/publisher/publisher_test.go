@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/apidoc"
+	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/publisher"
 	"github.com/klauspost/compress/zstd"
@@ -295,6 +297,22 @@ func TestValidate(t *testing.T) {
 	cfg := config(t)
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What Validate takes New takes as well, so that a wrong setting is never found later and without its name.
+func TestMemoryBytes(t *testing.T) {
+	for bytes, valid := range map[settings.Bytes]bool{4<<20 - 1: false, 4 << 20: true, 2 << 30: true, 2<<30 + 1: false} {
+		cfg := config(t)
+		cfg.MemoryBytes = bytes
+		err := cfg.Validate()
+		if (err == nil) != valid || !valid && (!errors.Is(err, settings.ErrSettings) || !strings.Contains(err.Error(), "FRESHET_MEMORY_BYTES")) {
+			t.Errorf("%d bytes: error is %v", bytes, err)
+		}
+		_, err = publisher.New(cfg, publisher.Deps{Store: openStore(t), Log: slog.New(slog.DiscardHandler), Registry: web.NewRegistry()})
+		if (err == nil) != valid {
+			t.Errorf("%d bytes: New says %v", bytes, err)
+		}
 	}
 }
 

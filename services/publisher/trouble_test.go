@@ -3,6 +3,8 @@ package publisher_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +81,42 @@ func TestBackendTrouble(t *testing.T) {
 	wantProblem(t, send(h, "POST", versions+"?key=id", ndjson), 409, "conflict")
 	if n, err := testutil.GatherAndCount(p.Registry(), "freshet_publisher_publish_failures_total"); n != 2 || err != nil {
 		t.Errorf("%d kinds of failures are counted, %v", n, err)
+	}
+}
+
+// partly is a store in which the newest version record of a dataset is damaged.
+type partly struct {
+	store.Store
+	damaged string
+}
+
+func (p partly) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
+	if name == p.damaged {
+		return dataset.VersionRecord{}, fmt.Errorf("read /secret/place: %w", store.ErrDamaged)
+	}
+	return p.Store.Latest(ctx, name)
+}
+
+func TestADamagedDatasetDoesNotHideTheOthers(t *testing.T) {
+	s := openStore(t)
+	h := newPublisher(t, s, nil).Handler()
+	for _, name := range []string{"cities", "prices"} {
+		if rec := send(h, "POST", "/v1/datasets/"+name+"/versions?key=id", ndjson); rec.Code != 201 {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+	}
+	var logged strings.Builder
+	h = newPublisher(t, partly{s, "cities"}, func(_ *publisher.Config, d *publisher.Deps) {
+		d.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	}).Handler()
+	rec := send(h, "GET", "/v1/datasets", "")
+	list := decode[struct{ Datasets []publisher.Dataset }](t, rec).Datasets
+	if rec.Code != 200 || len(list) != 2 || list[0].Dataset != "cities" || list[0].Latest != nil || !strings.Contains(list[0].Error, "damaged") ||
+		list[1].Error != "" || list[1].Latest == nil || list[1].Latest.ID() != "prices/1" || strings.Contains(rec.Body.String(), "/secret/place") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if log := logged.String(); !strings.Contains(log, "dataset=cities") || !strings.Contains(log, "/secret/place") {
+		t.Errorf("the log says %s", log)
 	}
 }
 

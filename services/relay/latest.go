@@ -33,7 +33,7 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	if err := dataset.CheckName(name); err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-dataset-name", "%v", err)
 	}
-	rec, from, err := r.latest.find(req.Context(), name)
+	found, _, err := r.latest.flights.Do(req.Context(), name)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
@@ -42,35 +42,42 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	case err != nil:
 		return web.Unavailable("store-unavailable", 2, err, "the store did not answer for dataset %s; the relay's log says why", name).With("dataset", name)
 	}
-	w.Header().Set(fromHeader, from)
-	return web.WriteJSON(w, http.StatusOK, rec)
+	w.Header().Set(fromHeader, found.from)
+	return web.WriteJSON(w, http.StatusOK, found.record)
 }
 
-// latest asks the catalog, else the store.
+// latest asks the catalog, else the store, once for all requests for a dataset that come meanwhile: after an event every
+// instance asks.
 type latest struct {
-	deps   Deps
-	store  *flight.Group[string, dataset.VersionRecord]
-	paused atomic.Int64 // Unix nanoseconds until which the catalog is left alone
+	deps    Deps
+	flights *flight.Group[string, found]
+	paused  atomic.Int64 // Unix nanoseconds until which the catalog is left alone
+}
+
+// found is a newest version record and which backend it is from.
+type found struct {
+	record dataset.VersionRecord
+	from   string
 }
 
 func newLatest(deps Deps) *latest {
-	return &latest{deps: deps, store: flight.New(func(ctx context.Context, name string) (dataset.VersionRecord, error) {
-		ctx, cancel := context.WithTimeout(ctx, storeWait)
-		defer cancel()
-		return deps.Store.Latest(ctx, name)
-	}, nil)}
+	l := &latest{deps: deps}
+	l.flights = flight.New(l.find, nil)
+	return l
 }
 
-func (l *latest) close() { l.store.Close() }
+func (l *latest) close() { l.flights.Close() }
 
-func (l *latest) find(ctx context.Context, name string) (rec dataset.VersionRecord, from string, err error) {
+func (l *latest) find(ctx context.Context, name string) (found, error) {
 	if l.deps.Catalog != nil && time.Now().UnixNano() >= l.paused.Load() {
-		if rec, err = l.indexed(ctx, name); err == nil {
-			return rec, "catalog", nil
+		if rec, err := l.indexed(ctx, name); err == nil {
+			return found{rec, "catalog"}, nil
 		}
 	}
-	rec, _, err = l.store.Do(ctx, name)
-	return rec, "store", err
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	rec, err := l.deps.Store.Latest(ctx, name)
+	return found{rec, "store"}, err
 }
 
 // indexed asks the catalog, and pauses it unless it answered.
@@ -78,8 +85,11 @@ func (l *latest) indexed(ctx context.Context, name string) (dataset.VersionRecor
 	wait, cancel := context.WithTimeout(ctx, catalogWait)
 	defer cancel()
 	rec, err := l.deps.Catalog.Latest(wait, name)
-	answered := err == nil || errors.Is(err, catalog.ErrNotFound) || errors.Is(err, catalog.ErrTrimmed)
-	if !answered && ctx.Err() == nil {
+	switch {
+	case err == nil, errors.Is(err, catalog.ErrNotFound), errors.Is(err, catalog.ErrTrimmed), ctx.Err() != nil:
+	case errors.Is(err, catalog.ErrCorrupt): // of this dataset; the catalog is as good as before for the others
+		l.deps.Log.WarnContext(ctx, "the catalog's entry of a dataset is of no use; the store is asked instead", "dataset", name, "error", err.Error())
+	default:
 		l.paused.Store(time.Now().Add(catalogPause).UnixNano())
 		l.deps.Log.WarnContext(ctx, "the catalog does not answer; the store is asked instead", "dataset", name, "error", err.Error())
 	}

@@ -3,6 +3,10 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +14,7 @@ import (
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay"
 )
 
@@ -41,6 +46,7 @@ func TestLatest(t *testing.T) {
 		"no catalog":         {nil, "store", 7},
 		"not in the catalog": {&slowCatalog{err: catalog.ErrNotFound}, "store", 7},
 		"too long for it":    {&slowCatalog{err: catalog.ErrTrimmed}, "store", 7},
+		"catalog corrupt":    {&slowCatalog{err: catalog.ErrCorrupt}, "store", 7},
 		"catalog broken":     {&slowCatalog{err: errors.New("connection refused")}, "store", 7},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +82,65 @@ func TestHangingCatalog(t *testing.T) {
 			t.Error("the catalog is not asked again")
 		}
 	})
+}
+
+// A key of one dataset that is corrupt says nothing about the others: the catalog answers for them at once.
+func TestACorruptEntryDoesNotPauseTheCatalog(t *testing.T) {
+	inStore := newMemory()
+	inStore.latest["cities"] = record("cities", 7)
+	index := &slowCatalog{err: fmt.Errorf("%w: delete the key x", catalog.ErrCorrupt)}
+	var logged strings.Builder
+	r, err := relay.New(config(), relay.Deps{
+		Store: inStore, Catalog: index, Log: slog.New(slog.NewTextHandler(&logged, nil)), Registry: web.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if res := do(t, r.Handler(), "GET", "/v1/datasets/cities/latest"); res.StatusCode != 200 || res.Header.Get("Freshet-From") != "store" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	if log := logged.String(); !strings.Contains(log, "dataset=cities") || !strings.Contains(log, "delete the key x") || strings.Contains(log, "does not answer") {
+		t.Errorf("the log says %s", log)
+	}
+	index.err, index.rec = nil, record("prices", 3)
+	if res := do(t, r.Handler(), "GET", "/v1/datasets/prices/latest"); res.Header.Get("Freshet-From") != "catalog" {
+		t.Error("the catalog is not asked about another dataset")
+	}
+}
+
+// Requests for one dataset that come at once are one look-up, in the catalog as in the store.
+func TestLatestIsLookedUpOnceForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inStore := newMemory()
+		inStore.latest["cities"] = record("cities", 7)
+		hanging := &slowCatalog{}
+		counted := &countedStore{memory: inStore}
+		h := newRelay(t, counted, hanging).Handler()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 200 || res.Header.Get("Freshet-From") != "store" {
+					t.Errorf("%d %v", res.StatusCode, res.Header)
+				}
+			})
+		}
+		wg.Wait()
+		if c, s := hanging.calls.Load(), counted.calls.Load(); c != 1 || s != 1 {
+			t.Errorf("the catalog was asked %d times and the store %d times", c, s)
+		}
+	})
+}
+
+// countedStore counts the look-ups of newest versions.
+type countedStore struct {
+	*memory
+	calls atomic.Int64
+}
+
+func (s *countedStore) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
+	s.calls.Add(1)
+	return s.memory.Latest(ctx, name)
 }
 
 func TestLatestRefusals(t *testing.T) {

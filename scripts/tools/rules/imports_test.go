@@ -18,7 +18,7 @@ const (
 )
 
 // modules are the folders, from the repository's root, of the modules that make the product.
-var modules = []string{"pkg", "services", "services/e2e", "scripts/bench"}
+var modules = []string{"pkg", "services", "services/e2e", "scripts/benchmarks"}
 
 type goPackage struct {
 	ImportPath, Name, Doc, Dir string

@@ -86,6 +86,10 @@ func TestURLHidesCredentials(t *testing.T) {
 		"user:hunter2@host":                               "(not a URL)",
 		"hunter2":                                         "(not a URL)",
 		"dir:///data":                                     "dir:///data",
+		"dir:///a,b":                                      "dir:///a,b",
+		"redis://:hunter2,hunter2@h:6379":                 "redis://xxxxx@h:6379",
+		"redis://h,redis://:hunter2@g:1":                  "redis://h,redis://xxxxx@g:1",
+		"nats://h, user:hunter2@g:1":                      "nats://h,(not a URL)",
 		"":                                                "",
 	} {
 		j, err := json.Marshal(map[string]any{"u": in})
@@ -114,12 +118,20 @@ func TestCheckURL(t *testing.T) {
 		want string // empty: accepted
 	}{
 		{"redis://h:6379", ""},
-		{"rediss://h:6379,redis://g:1", ""},
-		{"", "FRESHET_REDIS_URL is not set: want a URL beginning with redis:// or rediss://"},
+		{"nats://h:4222, nats://user:pw@g:1", ""},
+		{"dir:///a,b", ""},
+		{"dir://a/b", ""},
+		{"unix:///run/redis", ""},
+		{"redis://h,redis://:pw@g:1", "FRESHET_REDIS_URL is redis://h,redis://xxxxx@g:1: want one URL"},
+		{"nats://", "FRESHET_REDIS_URL is nats:: no host follows nats://"},
+		{"nats://user:pw@:4222", "no host follows nats://"},
+		{"nats://h:4222,nats://", "no host follows nats://"},
+		{"redis:///0", "no host follows redis://"},
+		{"", "FRESHET_REDIS_URL is not set: want a URL beginning with redis:// or nats://"},
 		{"localhost:6379", "FRESHET_REDIS_URL is (not a URL)"},
-		{"http://h", "FRESHET_REDIS_URL is http://h: want a URL beginning with redis:// or rediss://"},
+		{"http://h", "FRESHET_REDIS_URL is http://h: want a URL beginning with redis:// or nats://"},
 	} {
-		err := settings.CheckURL("FRESHET_REDIS_URL", c.u, "redis", "rediss")
+		err := settings.CheckURL("FRESHET_REDIS_URL", c.u, "redis", "nats", "dir", "unix")
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q", c.u, err, c.want)
 		}

@@ -50,6 +50,14 @@ func CheckListen(address string) error {
 	return nil
 }
 
+// CheckBetween says that the value of the variable is below least or above most; nil means that it is not.
+func CheckBetween[N ~int | ~int64](variable string, value, least, most N) error {
+	if value > most {
+		return fmt.Errorf("%w: %s is %v: the most is %v", ErrSettings, variable, value, most)
+	}
+	return CheckAtLeast(variable, value, least)
+}
+
 // CheckAtLeast says that the value of the variable is below least; nil means that it is not.
 func CheckAtLeast[N ~int | ~int64](variable string, value, least N) error {
 	if value < least {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,13 +22,30 @@ func dialFleet(ctx context.Context, address string) (*nats.Conn, error) {
 	if err := settings.CheckURL("--nats", shown, "nats", "tls", "ws", "wss"); err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
-	conn, err := nats.Connect(address, nats.Name("freshet"), nats.Timeout(natsTimeout), nats.MaxReconnects(-1))
+	conn, err := nats.Connect(address, nats.Name("freshet"), nats.Timeout(natsTimeout), nats.MaxReconnects(-1),
+		nats.SetCustomDialer(dialer{ctx}), nats.SkipHostLookup()) // the dialer looks the host up, and ends with ctx
+	if ctx.Err() != nil {
+		if err == nil {
+			conn.Close()
+		}
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach NATS at %s: %w; %s", shown, err, natsURL.hint())
 	}
-	if ctx.Err() != nil {
-		conn.Close()
-		return nil, context.Cause(ctx)
+	return conn, nil
+}
+
+// dialer makes connections that end with ctx, for nats.Connect takes none: Ctrl-C shall end a command at once whatever
+// the server leaves unanswered.
+type dialer struct{ ctx context.Context }
+
+// Dial implements [nats.CustomDialer].
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: natsTimeout}).DialContext(d.ctx, network, address)
+	if err != nil {
+		return nil, err
 	}
+	context.AfterFunc(d.ctx, func() { _ = conn.Close() }) // fails only when it is closed already
 	return conn, nil
 }

@@ -21,8 +21,8 @@ import (
 // datasetStatus is a dataset as the publisher and the instances see it.
 type datasetStatus struct {
 	Dataset string `json:"dataset"`
-	// Newest is the newest version that is committed; nil if there is none, or the publisher did not answer.
-	Newest *dataset.VersionRecord `json:"newest"`
+	// Latest is the newest version that is committed; nil if there is none, or the publisher did not say.
+	Latest *dataset.VersionRecord `json:"latest"`
 	// Instances are those that subscribe to the dataset.
 	Instances []instanceStatus `json:"instances"`
 }
@@ -58,19 +58,19 @@ committed versions from the publisher. Without arguments it shows all datasets.`
 				return err
 			}
 			defer conn.Close()
-			instances, err := fleet.Survey(cmd.Context(), conn, fleet.SurveyOptions{})
-			if err != nil {
-				return err
+			instances, unreadable := fleet.Survey(cmd.Context(), conn, fleet.SurveyOptions{})
+			if unreadable != nil && !errors.Is(unreadable, fleet.ErrUnreadable) {
+				return unreadable
 			}
-			newest, newestErr := c.Latest(cmd.Context())
-			all := gather(instances, newest, args)
+			latest, latestErr := c.Latest(cmd.Context())
+			all := gather(instances, latest, args)
 			if out == jsonOutput {
 				err = writeJSON(p.Out, all)
 			} else {
 				err = printStatus(p, all, time.Now())
 			}
-			// Shown first: what the instances say is worth having when the publisher is down.
-			return errors.Join(err, newestErr)
+			// Shown first: what the instances say is worth having when the publisher, or another instance, says nothing.
+			return errors.Join(err, unreadable, latestErr)
 		},
 	}
 	publisherURL.add(cmd, p, &publisher)
@@ -80,7 +80,7 @@ committed versions from the publisher. Without arguments it shows all datasets.`
 }
 
 // gather puts together what the instances said and the newest versions, by dataset; of all datasets if only is empty.
-func gather(instances []fleet.Status, newest map[string]dataset.VersionRecord, only []string) []datasetStatus {
+func gather(instances []fleet.Status, latest map[string]dataset.VersionRecord, only []string) []datasetStatus {
 	byName := map[string]*datasetStatus{}
 	add := func(name string) *datasetStatus {
 		if byName[name] == nil {
@@ -92,9 +92,9 @@ func gather(instances []fleet.Status, newest map[string]dataset.VersionRecord, o
 		add(name)
 	}
 	wanted := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
-	for name, rec := range newest {
+	for name, rec := range latest {
 		if wanted(name) {
-			add(name).Newest = &rec
+			add(name).Latest = &rec
 		}
 	}
 	for _, i := range instances {
@@ -114,7 +114,7 @@ func gather(instances []fleet.Status, newest map[string]dataset.VersionRecord, o
 
 var statusColumns = []show.Column{
 	{Title: "dataset"},
-	{Title: "newest", Align: show.Right},
+	{Title: "latest", Align: show.Right},
 	{Title: "instance"},
 	{Title: "serves", Align: show.Right},
 	{Title: "state"},
@@ -122,7 +122,7 @@ var statusColumns = []show.Column{
 	{Title: "records", Align: show.Right},
 	{Title: "memory", Align: show.Right},
 	{Title: "from"},
-	{Title: "error"},
+	{Title: "trouble"},
 }
 
 func printStatus(p Process, all []datasetStatus, now time.Time) error {
@@ -132,12 +132,12 @@ func printStatus(p Process, all []datasetStatus, now time.Time) error {
 	}
 	var rows [][]string
 	for _, s := range all {
-		newest := "-"
-		if s.Newest != nil {
-			newest = strconv.FormatUint(s.Newest.Version, 10)
+		latest := "-"
+		if s.Latest != nil {
+			latest = strconv.FormatUint(s.Latest.Version, 10)
 		}
 		if len(s.Instances) == 0 {
-			rows = append(rows, []string{s.Dataset, newest, "(none)"})
+			rows = append(rows, []string{s.Dataset, latest, "(none)"})
 		}
 		for _, i := range s.Instances {
 			serves, records, memory := "-", "", ""
@@ -146,8 +146,8 @@ func printStatus(p Process, all []datasetStatus, now time.Time) error {
 				records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
 			}
 			rows = append(rows, []string{
-				s.Dataset, newest, i.Instance, serves, string(i.State), show.Ago(now, i.Since), records, memory,
-				string(cmp.Or(i.From, "-")), i.Error,
+				s.Dataset, latest, i.Instance, serves, string(i.State), show.Ago(now, i.Since), records, memory,
+				string(cmp.Or(i.From, "-")), cmp.Or(i.Error, i.Warning),
 			})
 		}
 	}

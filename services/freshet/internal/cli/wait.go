@@ -46,8 +46,14 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	rec := report.Record
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	reported := map[string]fleet.Report{}
+	reported := map[instance]fleet.Report{}
+	every := "every live instance"
 	err := fleet.WaitServed(waiting, w.conn, rec.Dataset, rec.Version, func(r fleet.Report) {
+		if r.Instance == "" && r.Error != "" {
+			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
+			every += " whose status is readable"
+			return
+		}
 		if r.Error != "" { // it tries again, and may still get there
 			fmt.Fprintf(p.Err, "freshet: warning: %s does not serve version %d yet: %s\n", r.Instance, r.Version, r.Error)
 			return
@@ -67,32 +73,40 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	case len(report.Served) == 0:
 		fmt.Fprintf(p.Out, "no live instance has the dataset %s: nobody to wait for\n", rec.Dataset)
 	default:
-		fmt.Fprintf(p.Out, "every live instance (%d) serves version %d\n", len(report.Served), rec.Version)
+		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
 	}
 	return err
 }
+
+// instance tells the processes of a report apart, of which two may have one name.
+type instance struct {
+	name, host string
+	pid        int
+}
+
+func sender(r fleet.Report) instance { return instance{r.Instance, r.Host, r.PID} }
 
 // reportTimeout is how long the report of an instance that serves the version already may be under way.
 const reportTimeout = time.Second
 
 // withTimes returns the instance's own report of the version in place of r, which may stem from its status and then
 // has no times. Reports may be lost; then it returns r. It keeps those of other instances in reported.
-func (w *wait) withTimes(ctx context.Context, r fleet.Report, rec dataset.VersionRecord, reported map[string]fleet.Report) fleet.Report {
+func (w *wait) withTimes(ctx context.Context, r fleet.Report, rec dataset.VersionRecord, reported map[instance]fleet.Report) fleet.Report {
 	if !r.Created.IsZero() || r.Version != rec.Version {
 		return r
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	for reported[r.Instance].Version != r.Version {
+	for reported[sender(r)].Version != r.Version {
 		next, err := w.reports.Next(ctx)
 		if err != nil {
 			return r
 		}
 		if next.Error == "" && next.Version == rec.Version {
-			reported[next.Instance] = next
+			reported[sender(next)] = next
 		}
 	}
-	return reported[r.Instance]
+	return reported[sender(r)]
 }
 
 // printServed writes the line of one instance.

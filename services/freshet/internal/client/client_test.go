@@ -66,6 +66,23 @@ func TestVersionsPages(t *testing.T) {
 	}
 }
 
+// TestLatestBesideADamagedDataset has the publisher know the newest version of one dataset only.
+func TestLatestBesideADamagedDataset(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"datasets":[{"dataset":"cities","error":"damaged"},{"dataset":"prices","latest":{"version":3}}]}`))
+	}))
+	defer server.Close()
+	c, err := New(server.URL, "publisher", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	latest, err := c.Latest(t.Context())
+	if len(latest) != 1 || latest["prices"].Version != 3 || err == nil || err.Error() != "dataset cities: damaged" {
+		t.Errorf("got %v, %v", latest, err)
+	}
+}
+
 func TestAnswerThatIsNone(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"no version": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) },

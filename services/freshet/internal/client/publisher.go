@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -125,7 +126,8 @@ func (c *Client) Versions(ctx context.Context, name string, limit int) ([]datase
 	}
 }
 
-// Latest returns the newest version of every dataset, by name.
+// Latest returns the newest version of every dataset, by name. For those of which the publisher does not know it, the
+// error says so, beside the others.
 func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, error) {
 	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets"}})
 	if err != nil {
@@ -138,10 +140,15 @@ func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, 
 		return nil, err
 	}
 	latest := make(map[string]dataset.VersionRecord, len(answer.Datasets))
+	var unknown []error
 	for _, d := range answer.Datasets {
-		latest[d.Dataset] = d.Latest
+		if d.Latest == nil {
+			unknown = append(unknown, fmt.Errorf("dataset %s: %s", d.Dataset, cmp.Or(d.Error, "the publisher names no newest version")))
+			continue
+		}
+		latest[d.Dataset] = *d.Latest
 	}
-	return latest, nil
+	return latest, errors.Join(unknown...)
 }
 
 // codeOf returns the exit code for a refusal by one of our services.

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -24,19 +23,6 @@ func main() {
 		Summary: "takes records over HTTP and publishes them as versions of datasets.",
 		Config:  &cfg,
 		Level:   func() slog.Level { return cfg.LogLevel },
-		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+		Run:     program.Service(&cfg, publisher.Open, publisher.New),
 	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func run(ctx context.Context, cfg publisher.Config, log *slog.Logger) (err error) {
-	deps, err := publisher.Open(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, deps.Close()) }()
-	p, err := publisher.New(cfg, deps)
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx)
 }

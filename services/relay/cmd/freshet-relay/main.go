@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -24,19 +23,6 @@ func main() {
 		Summary: "answers for objects and newest versions, between instances and the store.",
 		Config:  &cfg,
 		Level:   func() slog.Level { return cfg.LogLevel },
-		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+		Run:     program.Service(&cfg, relay.Open, relay.New),
 	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func run(ctx context.Context, cfg relay.Config, log *slog.Logger) (err error) {
-	deps, err := relay.Open(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, deps.Close()) }()
-	r, err := relay.New(cfg, deps)
-	if err != nil {
-		return err
-	}
-	return r.Run(ctx)
 }

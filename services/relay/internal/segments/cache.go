@@ -86,7 +86,9 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 		cfg.SegmentBytes = DefaultSegmentBytes
 	}
 	if cfg.BusyWait == 0 {
-		cfg.BusyWait = 3 * time.Second // with the origin timeout below the 15 s that instances wait for a header
+		// With an origin timeout of 10 s below the 15 s that instances wait for a header, once the object's size is known.
+		// Size may take another origin timeout before; who has given up by then asks again, and finds the size.
+		cfg.BusyWait = 3 * time.Second
 	}
 	buffers := int(cfg.Bytes / int64(cfg.SegmentBytes))
 	if cfg.OriginReads < 1 || buffers < max(8, 4*cfg.OriginReads) {

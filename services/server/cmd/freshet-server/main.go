@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,19 +24,6 @@ func main() {
 		Summary: "keeps datasets in memory, always at their newest version, and answers lookups over HTTP.",
 		Config:  &cfg,
 		Level:   func() slog.Level { return cfg.LogLevel },
-		Run:     func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) },
+		Run:     program.Service(&cfg, server.Open, server.New),
 	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func run(ctx context.Context, cfg server.Config, log *slog.Logger) (err error) {
-	deps, err := server.Open(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, deps.Close()) }()
-	s, err := server.New(cfg, deps)
-	if err != nil {
-		return err
-	}
-	return s.Run(ctx)
 }

@@ -1,7 +1,7 @@
 // Command bench measures what the design promises. Each subcommand prints one table:
 //
-//	go run ./scripts/bench table      lookups, memory, collection and load against other tables
-//	go run ./scripts/bench publish    memory of publishing and of loading a large file
+//	scripts/bench table      lookups, memory, collection and load against other tables
+//	scripts/bench publish    memory of publishing and of loading a large file
 //
 // The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
 package main
@@ -16,8 +16,8 @@ import (
 	"slices"
 	"strings"
 
-	"freshet.dev/scripts/bench/publish"
-	"freshet.dev/scripts/bench/table"
+	"freshet.dev/scripts/benchmarks/publish"
+	"freshet.dev/scripts/benchmarks/table"
 )
 
 // commands are the subcommands by name.

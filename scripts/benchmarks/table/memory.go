@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"freshet.dev/scripts/bench/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
 // memory is what an alternative costs in a process of its own.

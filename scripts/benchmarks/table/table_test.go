@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // sizes are the numbers of records that benchmarks run with.

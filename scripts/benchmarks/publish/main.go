@@ -10,8 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"freshet.dev/scripts/bench/internal/proc"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // name is the dataset's.

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/bench/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
 // Main runs the measurement with the given command line and prints its table to out.

@@ -14,7 +14,7 @@ import (
 
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // alternative is a structure that holds the rows. Each has its own loop around its lookup, so that none pays for a

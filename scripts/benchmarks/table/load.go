@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/bench/internal/proc"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // load is what one load in a fresh process costs.

@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"freshet.dev/scripts/bench/internal/proc"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // queries is the number of lookups in a round: they touch far more memory than the processor's caches hold.

@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/bench/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
 // cost is what a step costs a process of its own.

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"os"
 
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // writeInput writes count rows as NDJSON. A version above 0 changes every hundredth of them.

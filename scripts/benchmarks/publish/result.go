@@ -5,7 +5,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // result is all that was measured.

@@ -1,4 +1,4 @@
-module freshet.dev/scripts/bench
+module freshet.dev/scripts/benchmarks
 
 go 1.26.0
 

@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"freshet.dev/scripts/bench/internal/proc"
-	"freshet.dev/scripts/bench/internal/rows"
+	"freshet.dev/scripts/benchmarks/internal/proc"
+	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
 // result is all that was measured for one number of records.
