@@ -42,7 +42,9 @@ func TestPatch(t *testing.T) {
 		},
 		{ // nothing changes
 			patch(`{"id":"a"}`, `{"id":"c","$remove":true}`),
-			2, dataset.Changes{}, 1, 1,
+			2,
+			dataset.Changes{},
+			1, 1,
 			map[string]string{"a": `{"id":"a"}`, "b": `{"id":"b","v":1}`, "d": `{"id":"d"}`},
 		},
 		{

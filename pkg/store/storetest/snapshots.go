@@ -37,8 +37,19 @@ func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
 	wantErr(t, "another of that version", st.PutSnapshot(t.Context(), snapshotRecord("prices", 66)), store.ErrExists)
 	for _, handle := range []store.Store{st, s.open(t, url)} {
 		for _, c := range []struct{ after, upTo, want uint64 }{
-			{0, 1 << 62, 999_999}, {0, 999_999, 999_999}, {0, 999_998, 1000}, {0, 66, 66}, {33, 66, 66}, {66, 66, 0}, {33, 65, 0}, {0, 32, 0},
-			{999_998, 1<<64 - 1, 999_999}, {999_999, 1<<64 - 1, 0}, {70, 60, 0}, {0, 0, 0}, {1<<64 - 1, 1<<64 - 1, 0},
+			{0, 1 << 62, 999_999},
+			{0, 999_999, 999_999},
+			{0, 999_998, 1000},
+			{0, 66, 66},
+			{33, 66, 66},
+			{66, 66, 0},
+			{33, 65, 0},
+			{0, 32, 0},
+			{999_998, 1<<64 - 1, 999_999},
+			{999_999, 1<<64 - 1, 0},
+			{70, 60, 0},
+			{0, 0, 0},
+			{1<<64 - 1, 1<<64 - 1, 0},
 		} {
 			got, err := handle.NewestSnapshot(t.Context(), "prices", c.after, c.upTo)
 			if c.want == 0 {
