@@ -54,11 +54,28 @@ type DatasetStatus struct {
 	// Since is when the dataset came into its state.
 	Since    time.Time `json:"since"`
 	LastPull Pull      `json:"last_pull,omitzero"`
+	// Refreshes counts those since the instance started.
+	Refreshes Refreshes `json:"refreshes,omitzero"`
+}
+
+// Refreshes counts refreshes that succeeded, by how.
+type Refreshes struct {
+	Full  uint64 `json:"full"`  // from a snapshot
+	Delta uint64 `json:"delta"` // from the version before
+	// GaveUp counts those among Full that began with deltas, which did not lead to the version.
+	GaveUp      uint64 `json:"gave_up"`
+	PulledBytes int64  `json:"pulled_bytes"`
 }
 
 // Pull is what the last refresh cost.
 type Pull struct {
 	Bytes int64 `json:"bytes"` // over the network
+	// Full is true if the version was made from a snapshot, false if from the version before. Deltas is how many deltas
+	// were applied to either.
+	Full   bool `json:"full"`
+	Deltas int  `json:"deltas"`
+	// GaveUp is why the deltas from the version before were given up for the snapshot; empty if they were not.
+	GaveUp string `json:"gave_up,omitempty"`
 	// Duration is from the begin of the refresh to the swap, in nanoseconds.
 	Duration time.Duration `json:"duration_ns"`
 }
@@ -83,6 +100,10 @@ type Report struct {
 	// Version is the one that is now served, or, with an Error, the one that could not be.
 	Version     uint64 `json:"version"`
 	PulledBytes int64  `json:"pulled_bytes"`
+	// Full, Deltas and GaveUp are as in Pull.
+	Full   bool   `json:"full"`
+	Deltas int    `json:"deltas"`
+	GaveUp string `json:"gave_up,omitempty"`
 	// Created is when the version was committed, by the publisher's clock, and Served when the instance swapped it in,
 	// by the instance's.
 	Created time.Time `json:"created,omitzero"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -18,8 +19,8 @@ const (
 	doubtTimeout = 5 * time.Second
 )
 
-// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt looks at the
-// newest version anew; the store lets exactly one publisher create the version after it.
+// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt
+// looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for range maxAttempts {
 		if ctx.Err() != nil {
@@ -72,33 +73,66 @@ func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord
 	return latest, nil
 }
 
-// prepare puts the draft's object into the store and the record of the version after latest into the result.
+// prepare puts what the next version needs into the store, and its record into the result: the delta from latest, and
+// the draft as a snapshot if one is due.
 func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, result *Result) error {
-	changes, err := p.changes(ctx, d, latest)
-	if lost, ok := errors.AsType[*lostError](err); ok {
-		result.Warnings = append(result.Warnings, lost.Error())
-	} else if err != nil {
-		return err
+	next := latest.Version + 1
+	own := dataset.Object{Version: next, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
+	rec := dataset.VersionRecord{
+		Dataset: d.name, Version: next, Seed: dataset.Seed(d.seed),
+		State: d.totals.State, PayloadBytes: d.totals.PayloadBytes,
+		Snapshot: own,
+		Changes:  dataset.Changes{Added: d.totals.Entries},
+		Source:   d.in.Source, Labels: d.in.Labels,
 	}
-	f, err := d.open()
+	switch {
+	case latest.Version == 0:
+	case latest.State == d.totals.State:
+		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
+		rec.Changes = dataset.Changes{}
+	default:
+		err := p.follow(ctx, d, latest, &rec)
+		if lost, ok := errors.AsType[*lostError](err); ok {
+			result.Warnings = append(result.Warnings, lost.Error())
+			rec.Changes = dataset.Changes{}
+		} else if err != nil {
+			return err
+		}
+	}
+	if rec.Snapshot.Version == next {
+		// After a lost race the object is there already, and the store leaves it alone.
+		if err := p.put(ctx, d.path, own); err != nil {
+			return err
+		}
+	}
+	rec.Created = time.Now().UTC()
+	result.Record = rec
+	return nil
+}
+
+// follow makes rec, which is that of the draft with a snapshot of its own, lead on from latest: it puts the delta
+// between the two into the store, and names the snapshot of latest instead while no new one is due.
+func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
+	c, err := p.chain(ctx, latest)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	// After a lost race the object is there already, and the store leaves it alone.
-	if err := p.deps.Store.PutObject(ctx, d.totals.Digest, d.totals.FileBytes, f); err != nil {
+	made, err := p.diff(ctx, d, latest, c)
+	if err != nil {
 		return err
 	}
-	next := latest.Version + 1
-	result.Record = dataset.VersionRecord{
-		Dataset: d.name, Version: next, Seed: dataset.Seed(d.seed),
-		State: d.totals.State, PayloadBytes: d.totals.PayloadBytes,
-		Snapshot: dataset.Object{Version: next, Digest: d.totals.Digest, Bytes: d.totals.FileBytes},
-		Changes:  changes,
-		Created:  time.Now().UTC(),
-		Source:   d.in.Source, Labels: d.in.Labels,
+	rec.Changes = made.changes
+	own := rec.Snapshot
+	all := append(slices.Clone(latest.Deltas), made.object)
+	// Against the new snapshot too: a dataset that shrinks has deltas that are large beside what it has become.
+	if now := append(slices.Clone(c.deltas), made.object); !p.due(now, min(c.snapshot.Bytes, own.Bytes)) {
+		rec.Snapshot = c.snapshot
 	}
-	return nil
+	rec.Deltas = kept(all, rec.Snapshot)
+	if len(rec.Deltas) == 0 {
+		return nil // the delta is larger than the snapshot: of no use to anyone
+	}
+	return p.put(ctx, made.path, made.object)
 }
 
 // committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have

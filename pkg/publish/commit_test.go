@@ -210,7 +210,7 @@ func TestVersionBeforeIsLost(t *testing.T) {
 			}
 			result := r.text(t, "prices", `{"id":"b"}`)
 			if !result.Created || result.Record.Version != 2 || result.Record.Changes != (dataset.Changes{}) ||
-				len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "the changes from version prices/1 are not counted") {
+				len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "the changes from version prices/1 are not counted and there is no delta from it") {
 				t.Errorf("result is %+v", result)
 			}
 			if diff := cmp.Diff(map[string]string{"b": `{"id":"b"}`}, content(t, r.store, result.Record)); diff != "" {

@@ -1,7 +1,7 @@
 // Package publish turns a pipeline's records into versions of a dataset.
 //
-// [Publisher.Publish] reads records from a reader, writes them as a snapshot, puts it into the store and commits the
-// next version there. Then it announces the version to the event log and to the catalog, so that every instance
+// [Publisher.Publish] reads all records of a dataset from a reader, puts the delta from the version before and, when
+// one is due, a snapshot into the store, and commits the next version there. Then it announces the version to the event log and to the catalog, so that every instance
 // refreshes. A version exists once its version record is in the store: before that nothing of a failed publish can be
 // seen, after that nothing is lost, because what a publisher that died left unannounced is completed by the next
 // publish of the dataset.
@@ -29,14 +29,29 @@
 //
 // Memory is bounded by Config.MemoryBytes and some tens of megabytes more, whatever the size of the input. Records
 // beyond it are spilled to files in a folder of their own under Config.TempDir, by ranges of the key's hash; each
-// range is then sorted alone. Disk use is up to the size of the uncompressed input and that of its snapshot. The
+// range is then sorted alone. Disk use is up to the size of the uncompressed input, twice, and that of its snapshot. The
 // folder is removed before Publish returns; that of a process which died is removed by the next [New] with the same
 // Config.TempDir.
+//
+// # Snapshots and deltas
+//
+// The first version has a snapshot. Each later one has a delta, made by comparing the new records with those of the
+// version before as two streams in the same order, and a new snapshot only once more than Config.MaxDeltas deltas
+// follow the last one, or deltas with more than half of its bytes. A new snapshot does not cut the chain: a version
+// record goes on naming up to 64 deltas, back beyond the snapshot, while together they are not larger than it. A
+// delta that is itself larger than that is not kept. If the version before cannot be read any more, the next one has a
+// snapshot and begins a new chain.
+//
+// # Patches
+//
+// [Publisher.Patch] takes changes instead of all records, and costs what it changes: the present records are looked up
+// in the blocks of the chain that they may be in, and only a delta is written. A [Compactor] writes the snapshots that
+// this makes due, in the background; the store keeps a snapshot record of each, which the versions to come refer to.
 //
 // # Concurrent publishers
 //
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
-// one that comes second takes the next number, its changes counted against what was committed before it; one that loses
+// one that comes second takes the next number, its delta made anew from what was committed before it; one that loses
 // again and again gets [ErrConflict]. Content equal to the newest version's creates no version.
 //
 // # Objects that were lost

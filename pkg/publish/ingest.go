@@ -41,7 +41,7 @@ func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spil
 			return func() {
 				g.add(run, err)
 				m.bytes = read
-				m.report(PhaseReading, sorter.Totals().State.Records)
+				m.report(PhaseReading, sorter.Totals().Entries())
 			}
 		})
 	}
@@ -56,10 +56,10 @@ func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spil
 		return err
 	}
 	m.bytes = body.BytesRead()
-	if sorter.Totals().State.Records == 0 {
+	if sorter.Totals().Entries() == 0 {
 		return &input.Refusal{
 			Problem: "the input has no record",
-			Hint:    "a version holds one at least; look at what writes the input", Err: ErrEmpty,
+			Hint:    in.emptyHint(), Err: ErrEmpty,
 		}
 	}
 	return nil
@@ -95,7 +95,11 @@ func (g *ingestion) decode(b *input.Batch) (*spill.Run, error) {
 		if err != nil {
 			return nil, err
 		}
-		run.Append(b.Line(i), key, value)
+		if value == nil {
+			run.Remove(b.Line(i), key)
+		} else {
+			run.Append(b.Line(i), key, value)
+		}
 	}
 	return run, nil
 }
@@ -116,13 +120,17 @@ func (g *ingestion) add(run *spill.Run, err error) {
 
 // source returns the reader of the input's format.
 func source(text *input.Stream, in Input) (input.Source, error) {
+	var opts []input.Option
+	if in.removals != "" {
+		opts = append(opts, input.Removals(in.removals))
+	}
 	switch in.Format {
 	case FormatCSV:
-		return input.NewCSV(text, in.Key)
+		return input.NewCSV(text, in.Key, opts...)
 	case FormatNDJSON:
-		return input.NewNDJSON(text, in.Key), nil
+		return input.NewNDJSON(text, in.Key, opts...), nil
 	case FormatJSON:
-		return input.NewJSON(text, in.Key), nil
+		return input.NewJSON(text, in.Key, opts...), nil
 	}
-	return input.NewDetected(text, in.Key)
+	return input.NewDetected(text, in.Key, opts...)
 }

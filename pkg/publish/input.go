@@ -7,9 +7,9 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Input is what one call of Publish publishes.
+// Input is what one call of Publish publishes, or Patch applies.
 type Input struct {
-	// Body yields the records, all of the dataset's. It is read to its end once. A Read that is under way when
+	// Body yields the records: for Publish all of the dataset's, for Patch those to be added, changed or removed. It is read to its end once. A Read that is under way when
 	// Publish returns early (because ctx ended or the input was refused) is left to end by itself, so that a pipe
 	// nobody writes to holds nobody up; Body must not be read by others even then.
 	Body io.Reader
@@ -24,6 +24,16 @@ type Input struct {
 	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should
 	// return at once: nothing is read while it runs.
 	Progress func(Progress)
+
+	// removals is PatchInput.Remove; empty for a whole dataset, which has none.
+	removals string
+}
+
+func (in Input) emptyHint() string {
+	if in.removals != "" {
+		return "a patch has one at least; look at what writes the input"
+	}
+	return "a version holds one at least; look at what writes the input"
 }
 
 // Progress says how far a Publish is.

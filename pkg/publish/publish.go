@@ -30,6 +30,9 @@ type Config struct {
 	Workers int
 	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
 	AnnounceTimeout time.Duration
+	// MaxDeltas is how many deltas may follow a snapshot before a publish writes a new one; 0 means
+	// [DefaultMaxDeltas], at most 256. A new one is also due when the deltas together have more than half of its bytes.
+	MaxDeltas int
 	// Log gets what a Publisher has to say that no caller is told; nil means nothing is logged.
 	Log *slog.Logger
 }
@@ -47,6 +50,9 @@ func (c *Config) setDefaults() error {
 	if c.AnnounceTimeout == 0 {
 		c.AnnounceTimeout = 5 * time.Second
 	}
+	if c.MaxDeltas == 0 {
+		c.MaxDeltas = DefaultMaxDeltas
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -57,6 +63,8 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:
 		return fmt.Errorf("publish: AnnounceTimeout is %v; it cannot be negative", c.AnnounceTimeout)
+	case c.MaxDeltas < 1 || c.MaxDeltas > hardMaxDeltas:
+		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, hardMaxDeltas)
 	case len(c.Source) > dataset.MaxSourceBytes:
 		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
 	}
@@ -76,8 +84,9 @@ type Deps struct {
 // Publisher publishes versions of any number of datasets. It may be used by many goroutines at a time; each Publish
 // takes memory of its own.
 type Publisher struct {
-	cfg  Config
-	deps Deps
+	cfg   Config
+	deps  Deps
+	files *files // what patches look records up in
 }
 
 // New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what
@@ -99,7 +108,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	return &Publisher{cfg: cfg, deps: deps}, nil
+	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store)}, nil
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version
@@ -108,12 +117,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 //
 // Once the version is committed, ctx ending does not stop it from being announced; see Config.AnnounceTimeout.
 func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result, error) {
-	if in.Source == "" {
-		in.Source = p.cfg.Source
-	}
-	if in.Progress == nil {
-		in.Progress = func(Progress) {}
-	}
+	p.fill(&in)
 	if err := CheckInput(name, in); err != nil {
 		return Result{}, err
 	}
@@ -125,12 +129,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err != nil {
 		return Result{}, fmt.Errorf("publish dataset %q: %w", name, err)
 	}
-	defer func() {
-		// After a commit this is no error of Publish any more: the version exists.
-		if left := folder.Close(); left != nil {
-			p.cfg.Log.Warn("temporary files are left", "dataset", name, "error", left)
-		}
-	}()
+	defer p.discard(name, folder)
 	d := &draft{name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed}
 	result, err := p.produce(ctx, d)
 	if err != nil {
@@ -139,6 +138,23 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	d.meter.report(PhaseAnnouncing, result.Record.State.Records)
 	p.tell(context.WithoutCancel(ctx), &result)
 	return result, nil
+}
+
+// fill sets what in leaves to the Publisher.
+func (p *Publisher) fill(in *Input) {
+	if in.Source == "" {
+		in.Source = p.cfg.Source
+	}
+	if in.Progress == nil {
+		in.Progress = func(Progress) {}
+	}
+}
+
+// discard removes temporary files. That it fails is no error of a publish: after the commit the version exists.
+func (p *Publisher) discard(name string, folder *scratch.Folder) {
+	if left := folder.Close(); left != nil {
+		p.cfg.Log.Warn("temporary files are left", "dataset", name, "error", left)
+	}
 }
 
 // produce makes a version of the draft's input, or finds that the newest version has its content.

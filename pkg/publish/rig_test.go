@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,27 +77,80 @@ func noTemp(t testing.TB, dir string) {
 	}
 }
 
-// content returns the records of a version, read and verified from its object in the store.
+// content returns the records of a version, read and verified from its objects in the store. The whole chain of deltas
+// is verified, also the part from before the snapshot: each delta leads from the version before to the one it is of.
 func content(t testing.TB, st store.Store, rec dataset.VersionRecord) map[string]string {
 	t.Helper()
-	o, err := st.OpenObject(t.Context(), rec.Snapshot.Digest, 0, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	r, err := snapshot.NewReader(o, snapshot.Expect(rec.Snapshot))
-	if err != nil {
-		t.Fatal(err)
-	}
-	records := map[string]string{}
-	for rec, err := range r.Records() {
+	open := func(o dataset.Object) *snapshot.Reader {
+		f, err := st.OpenObject(t.Context(), o.Digest, 0, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		records[string(rec.Key)] = string(rec.Value)
+		t.Cleanup(func() { _ = f.Close() })
+		r, err := snapshot.NewReader(f, snapshot.Expect(o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Header().Seed != uint64(rec.Seed) {
+			t.Errorf("an object of version %s has the seed %x", rec.ID(), r.Header().Seed)
+		}
+		return r
 	}
-	if r.Totals().State != rec.State || r.Totals().PayloadBytes != rec.PayloadBytes || r.Header().Seed != uint64(rec.Seed) {
-		t.Errorf("version %s is not what its object says: %+v", rec.ID(), r.Totals())
+	base := open(rec.Snapshot)
+	var deltas []iter.Seq2[dataset.Record, error]
+	for _, o := range rec.Deltas {
+		_, totals, err := snapshot.Verify(must(st.OpenObject(t.Context(), o.Digest, 0, -1)), snapshot.Expect(o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, after := must(st.Version(t.Context(), rec.Dataset, o.Version-1)), must(st.Version(t.Context(), rec.Dataset, o.Version))
+		if o.Version == rec.Version {
+			after = rec
+		}
+		if totals.Base != before.State || totals.State != after.State {
+			t.Errorf("the delta to version %d leads from %v to %v, want from %v to %v", o.Version, totals.Base, totals.State, before.State, after.State)
+		}
+		if totals.Entries != after.Changes.Total() || totals.Removals != after.Changes.Removed {
+			t.Errorf("the delta to version %d has %d entries, %d removals; its changes are %+v", o.Version, totals.Entries, totals.Removals, after.Changes)
+		}
+		if o.Version > rec.Snapshot.Version {
+			deltas = append(deltas, open(o).Records())
+		}
+	}
+	records := map[string]string{}
+	var state dataset.Checksum
+	payload := uint64(0)
+	for r, err := range snapshot.Merge(uint64(rec.Seed), base.Records(), deltas...) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		records[string(r.Key)] = string(r.Value)
+		state.Add(uint64(rec.Seed), dataset.AppendRecord(nil, r))
+		payload += uint64(len(r.Key) + len(r.Value))
+	}
+	if state != rec.State || payload != rec.PayloadBytes {
+		t.Errorf("version %s is not what its objects say: %v, %d bytes; want %v, %d", rec.ID(), state, payload, rec.State, rec.PayloadBytes)
 	}
 	return records
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// spoil flips a bit of an object in the store.
+func spoil(t testing.TB, r *rig, d dataset.Digest) {
+	t.Helper()
+	path := strings.TrimPrefix(r.url, "dir://") + "/objects/" + d.String()[:2] + "/" + d.String()
+	b := must(os.ReadFile(path))
+	b[len(b)/2] ^= 1
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

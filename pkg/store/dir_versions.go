@@ -53,22 +53,42 @@ func (d *dir) Version(_ context.Context, name string, version uint64) (dataset.V
 		return dataset.VersionRecord{}, err
 	}
 	file := recordName(name, version)
+	b, err := d.readSmall(file)
+	if errors.Is(err, ErrNotFound) {
+		return dataset.VersionRecord{}, fmt.Errorf("%s version %d: %w %s", name, version, ErrNotFound, d)
+	}
+	if odd, ok := errors.AsType[oddFile](err); ok {
+		return dataset.VersionRecord{}, damagedRecord(name, version, d.full(file), odd)
+	}
+	if err != nil {
+		return dataset.VersionRecord{}, err
+	}
+	return decodeRecord(b, name, version, d.full(file))
+}
+
+// oddFile says why something in the place of a record cannot be one.
+type oddFile string
+
+func (o oddFile) Error() string { return string(o) }
+
+// readSmall returns the content of a record's file, or ErrNotFound, or an oddFile.
+func (d *dir) readSmall(file string) ([]byte, error) {
 	info, err := d.root.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return dataset.VersionRecord{}, fmt.Errorf("%s version %d: %w %s", name, version, ErrNotFound, d)
+		return nil, ErrNotFound
 	case err != nil:
-		return dataset.VersionRecord{}, d.failed("read version record", file, err)
+		return nil, d.failed("read record", file, err)
 	case !info.Mode().IsRegular():
-		return dataset.VersionRecord{}, damagedRecord(name, version, d.full(file), fmt.Errorf("it is not a regular file (%v)", info.Mode()))
+		return nil, oddFile(fmt.Sprintf("it is not a regular file (%v)", info.Mode()))
 	case info.Size() > maxRecordBytes:
-		return dataset.VersionRecord{}, damagedRecord(name, version, d.full(file), fmt.Errorf("it has %d bytes, the most is %d", info.Size(), maxRecordBytes))
+		return nil, oddFile(fmt.Sprintf("it has %d bytes, the most is %d", info.Size(), maxRecordBytes))
 	}
 	b, err := d.root.ReadFile(file)
 	if err != nil {
-		return dataset.VersionRecord{}, d.failed("read version record", file, err)
+		return nil, d.failed("read record", file, err)
 	}
-	return decodeRecord(b, name, version, d.full(file))
+	return b, nil
 }
 
 func (d *dir) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
@@ -207,10 +227,14 @@ func (d *dir) hasVersion(name string, version uint64) (bool, error) {
 	return true, nil
 }
 
-// listNewest returns the newest version in the dataset's folder, 0 if there is none. It holds a bounded number of
-// names in memory.
+// listNewest returns the newest version in the dataset's folder, 0 if there is none.
 func (d *dir) listNewest(name string) (uint64, error) {
-	folder := versionsName(name)
+	return d.highest(versionsName(name), 0, maxVersion)
+}
+
+// highest returns the highest version above after, up to upTo, that has a record in the folder; 0 if none has. It holds
+// a bounded number of names in memory.
+func (d *dir) highest(folder string, after, upTo uint64) (uint64, error) {
 	f, err := d.root.Open(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -223,7 +247,7 @@ func (d *dir) listNewest(name string) (uint64, error) {
 	for {
 		files, err := f.Readdirnames(1024)
 		for _, file := range files {
-			if version, ok := parseRecordFile(file); ok {
+			if version, ok := parseRecordFile(file); ok && after < version && version <= upTo {
 				newest = max(newest, version)
 			}
 		}

@@ -11,9 +11,11 @@
 //
 //	objects/<first 2 hex digits of the digest>/<digest, 64 hex digits>    an object
 //	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
+//	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
 //	tmp/                                                                  unfinished uploads, never read
 //
-// Names of any other form under objects and versions are ignored.
+// A snapshot record names a snapshot that was written after the version was committed, to shorten the chains of the
+// versions to come. Nothing is lost where one is missing. Names of any other form in these folders are ignored.
 //
 // # Durability
 //

@@ -12,6 +12,7 @@ import (
 const (
 	objectsFolder  = "objects"
 	versionsFolder = "versions"
+	snapsFolder    = "snapshots"
 	tmpFolder      = "tmp"
 
 	recordSuffix = ".json"
@@ -38,6 +39,12 @@ func versionsName(name string) string { return versionsFolder + "/" + name }
 
 func recordName(name string, version uint64) string {
 	return versionsName(name) + "/" + recordFile(version)
+}
+
+func snapshotsName(name string) string { return snapsFolder + "/" + name }
+
+func snapshotRecordName(name string, version uint64) string {
+	return snapshotsName(name) + "/" + recordFile(version)
 }
 
 func recordFile(version uint64) string {
@@ -68,6 +75,27 @@ func decodeRecord(b []byte, name string, version uint64, place string) (dataset.
 
 func damagedRecord(name string, version uint64, place string, why error) error {
 	return fmt.Errorf("%w: the record of %s version %d at %s: %w; put back a good copy of it", ErrDamaged, name, version, place, why)
+}
+
+// decodeSnapshotRecord is decodeRecord for a snapshot record.
+func decodeSnapshotRecord(b []byte, name string, version uint64, place string) (dataset.SnapshotRecord, error) {
+	rec, err := dataset.DecodeSnapshotRecord(b)
+	if err == nil && (rec.Dataset != name || rec.Object.Version != version) {
+		err = fmt.Errorf("it is the record of %s", rec.ID())
+	}
+	if err != nil {
+		return dataset.SnapshotRecord{}, damagedSnapshot(name, version, place, err)
+	}
+	return rec, nil
+}
+
+// damagedSnapshot says that a snapshot record is damaged. Nothing is lost with one: versions name an older snapshot.
+func damagedSnapshot(name string, version uint64, place string, why error) error {
+	return fmt.Errorf("%w: the snapshot record of %s version %d at %s: %w; remove it or put back a good copy of it", ErrDamaged, name, version, place, why)
+}
+
+func noSnapshot(name string, after, upTo uint64, where fmt.Stringer) error {
+	return fmt.Errorf("a snapshot record of %s after version %d, up to %d: %w %s", name, after, upTo, ErrNotFound, where)
 }
 
 // checkNext says why rec cannot be committed while newest is the dataset's newest version, 0 for none.

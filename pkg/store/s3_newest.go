@@ -23,14 +23,14 @@ func (s *s3) findNewest(ctx context.Context, name string) (seenRecord, error) {
 	s.mu.Unlock()
 	// From the known one on, and not from the one after: if it is gone or another, the store was replaced by a
 	// copy, and nothing that we know of it holds.
-	found, err := s.listFrom(ctx, name, known.version, s.pageKeys)
+	found, err := s.listFrom(ctx, versionsName(name), known.version, s.pageKeys)
 	if err == nil && known.version > 0 && (len(found) == 0 || found[0].version != known.version) {
-		found, err = s.listFrom(ctx, name, 0, s.pageKeys)
+		found, err = s.listFrom(ctx, versionsName(name), 0, s.pageKeys)
 	}
 	for err == nil && len(found) == s.pageKeys {
 		var low uint64
 		if low, err = s.nearEnd(ctx, name, found[len(found)-1].version); err == nil {
-			found, err = s.listFrom(ctx, name, low, s.pageKeys)
+			found, err = s.listFrom(ctx, versionsName(name), low, s.pageKeys)
 		}
 	}
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *s3) nearEnd(ctx context.Context, name string, low uint64) (uint64, erro
 	page := uint64(s.pageKeys)
 	step := page
 	for { // low exists
-		found, err := s.listFrom(ctx, name, low+step, 1)
+		found, err := s.listFrom(ctx, versionsName(name), low+step, 1)
 		if err != nil {
 			return 0, err
 		}
@@ -71,7 +71,7 @@ func (s *s3) nearEnd(ctx context.Context, name string, low uint64) (uint64, erro
 	}
 	for high := low + step; high-low >= page; { // none exists from high on
 		mid := low + (high-low)/2
-		found, err := s.listFrom(ctx, name, mid, 1)
+		found, err := s.listFrom(ctx, versionsName(name), mid, 1)
 		if err != nil {
 			return 0, err
 		}
@@ -84,19 +84,19 @@ func (s *s3) nearEnd(ctx context.Context, name string, low uint64) (uint64, erro
 	return low, nil
 }
 
-// listFrom returns the first most versions from the version from on, in order.
-func (s *s3) listFrom(ctx context.Context, name string, from uint64, most int) ([]seenRecord, error) {
-	folder := s.key(versionsName(name)) + "/"
-	opts := minio.ListObjectsOptions{Prefix: folder, Recursive: true, MaxKeys: most}
+// listFrom returns the first most versions that have a record in the folder, from the version from on, in order.
+func (s *s3) listFrom(ctx context.Context, folder string, from uint64, most int) ([]seenRecord, error) {
+	prefix := s.key(folder) + "/"
+	opts := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, MaxKeys: most}
 	if from > 0 {
-		opts.StartAfter = s.key(recordName(name, from-1))
+		opts.StartAfter = prefix + recordFile(from-1)
 	}
 	var found []seenRecord
 	for entry := range s.core.ListObjectsIter(ctx, s.settings.bucket, opts) {
 		if entry.Err != nil {
-			return nil, s.failed("list", versionsName(name)+"/", entry.Err)
+			return nil, s.failed("list", folder+"/", entry.Err)
 		}
-		version, ok := parseRecordFile(strings.TrimPrefix(entry.Key, folder))
+		version, ok := parseRecordFile(strings.TrimPrefix(entry.Key, prefix))
 		if !ok {
 			continue
 		}
@@ -105,7 +105,7 @@ func (s *s3) listFrom(ctx context.Context, name string, from uint64, most int) (
 		}
 	}
 	if err := context.Cause(ctx); err != nil { // at which the listing ends without an error
-		return nil, s.failed("list", versionsName(name)+"/", err)
+		return nil, s.failed("list", folder+"/", err)
 	}
 	return found, nil
 }

@@ -13,7 +13,8 @@ import (
 var (
 	// ErrNotFound: the store has no such object, version or dataset.
 	ErrNotFound = errors.New("not in the store")
-	// ErrExists: the version is taken, by a record of whatever content. Somebody else committed first.
+	// ErrExists: the version is taken, by a record of whatever content. Somebody else committed first. Or it has a
+	// snapshot record already.
 	ErrExists = errors.New("the version exists already")
 	// ErrGap: the version is not the next one: the one before it does not exist.
 	ErrGap = errors.New("the version would leave a gap")
@@ -30,7 +31,7 @@ var (
 	ErrUnusable = errors.New("cannot be used as a store")
 )
 
-// Store keeps objects and version records. Its methods may be called concurrently, by any number of processes on the
+// Store keeps objects, version records and snapshot records. Its methods may be called concurrently, by any number of processes on the
 // same store. Errors that wrap none of this package's sentinels (a network that fails, a disk that is full, a context
 // that ended) may pass when tried again.
 type Store interface {
@@ -58,6 +59,12 @@ type Store interface {
 	// them (0 or less: all). It returns none for a dataset that has none. With an error come the records that are
 	// newer than the one that failed.
 	Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error)
+	// PutSnapshot stores a snapshot record. It fails with ErrExists if there is one for that version. The object that
+	// it names must be in the store before; PutSnapshot does not look for it, nor for the version.
+	PutSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error
+	// NewestSnapshot returns the snapshot record of the highest version above after, up to upTo, or ErrNotFound if there
+	// is none, or ErrDamaged. A high after makes it cheap.
+	NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error)
 	// Datasets returns the names of the datasets that have a version, in order.
 	Datasets(ctx context.Context) ([]string, error)
 	// String returns the store's URL, without secrets.

@@ -116,7 +116,7 @@ func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 	s := open(t, cfg)
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)
-	for i, want := range []string{"its state checksum is", "its seed is", "needs deltas"} {
+	for i, want := range []string{"its state checksum is", "its seed is", "not the kind of file"} {
 		v := uint64(2 + 2*i)
 		failed.Store(nil)
 		rec := w.commit("prices", v, numbered(v))
@@ -127,7 +127,7 @@ func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 			rec.Seed++
 		case 2:
 			rec.Snapshot.Version--
-			rec.Deltas = []dataset.Object{{Version: v, Digest: rec.Snapshot.Digest, Bytes: 1}}
+			rec.Deltas = []dataset.Object{{Version: v, Digest: rec.Snapshot.Digest, Bytes: rec.Snapshot.Bytes}} // a snapshot for a delta
 		}
 		w.announce(rec)
 		await(t, "the failure", func() bool { return failed.Load() != nil })

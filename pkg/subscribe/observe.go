@@ -35,6 +35,12 @@ type Refresh struct {
 	Bytes   int64
 	// PulledBytes is what came over the network.
 	PulledBytes int64
+	// Full is true if the version was made from a snapshot, false if from the version that was served before. Deltas is
+	// how many deltas were applied to either.
+	Full   bool
+	Deltas int
+	// GaveUp is why the deltas from the version before were given up for the snapshot; nil if they were not.
+	GaveUp error
 	// Duration is from the begin of the refresh to the swap.
 	Duration time.Duration
 }

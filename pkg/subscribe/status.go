@@ -20,8 +20,11 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	if v := s.engine.Served(name); v != nil {
 		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
 		d.State, d.Since = fleet.Serving, v.At
-		d.LastPull = fleet.Pull{Bytes: v.PulledBytes, Duration: v.Duration}
+		d.LastPull = pullOf(v)
 	}
+	s.mu.Lock()
+	d.Refreshes = s.refreshes[name]
+	s.mu.Unlock()
 	h := s.engine.Health(name)
 	if h.Err != nil {
 		d.State, d.Since, d.Error = fleet.Failing, h.FailingSince, h.Err.Error()
@@ -43,4 +46,33 @@ func (s *Subscriber) warning(name string, cacheErr error) string {
 		}
 	}
 	return ""
+}
+
+// pullOf returns what the refresh cost that brought v.
+func pullOf(v *served) fleet.Pull {
+	p := fleet.Pull{Bytes: v.Pull.Bytes, Full: v.Pull.Full, Deltas: v.Pull.Deltas, Duration: v.Duration}
+	if v.Pull.GaveUp != nil {
+		p.GaveUp = v.Pull.GaveUp.Error()
+	}
+	return p
+}
+
+// count adds the refresh that brought now to the sums of the status.
+func (s *Subscriber) count(now *served) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.refreshes[now.Record.Dataset]
+	switch {
+	case now.Stored: // it is no refresh
+		return
+	case now.Pull.Full:
+		r.Full++
+	default:
+		r.Delta++
+	}
+	if now.Pull.GaveUp != nil {
+		r.GaveUp++
+	}
+	r.PulledBytes += now.Pull.Bytes
+	s.refreshes[now.Record.Dataset] = r
 }

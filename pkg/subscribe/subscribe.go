@@ -36,8 +36,10 @@ type Subscriber struct {
 	nc      *nats.Conn
 	relays  *pull.Client
 	cache   *cachedir.Dir // nil if there is none
-	engine  *refresh.Engine[*table.Table]
-	reports chan fleet.Report
+	// shortener is nil if cache is.
+	shortener *load.Shortener
+	engine    *refresh.Engine[*table.Table, *table.Changes]
+	reports   chan fleet.Report
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -47,6 +49,7 @@ type Subscriber struct {
 	closing   bool
 	running   sync.WaitGroup // Add only while closing is false
 	callbacks map[string][]*callback
+	refreshes map[string]fleet.Refreshes // by dataset
 }
 
 // Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the
@@ -64,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports),
-		callbacks: make(map[string][]*callback),
+		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more
 	if s.relays, err = pull.New(cfg.pull()); err != nil {
@@ -87,10 +90,12 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax},
-	}, refresh.Deps[*table.Table]{
+	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(),
 		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
-		Loader: &load.Loader{Pull: s.relays, Cache: s.cache, Table: table.Config{Workers: cfg.Workers}},
+		Loader: &load.Loader{
+			Pull: s.relays, Cache: s.cache, Shortener: s.shortener, Table: table.Config{Workers: cfg.Workers},
+		},
 	})
 
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -99,6 +104,11 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
 	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.Status).Run) })
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
+	if s.shortener != nil {
+		s.running.Go(func() {
+			s.keep("shorten the cache", func(ctx context.Context) error { return s.shortener.Run(ctx, watcher{s}.shortened) })
+		})
+	}
 	return s, nil
 }
 
@@ -108,6 +118,7 @@ func (s *Subscriber) openCache() {
 		return
 	}
 	s.cache = cachedir.New(s.cfg.CacheDir)
+	s.shortener = load.NewShortener(s.cache)
 	if err := s.cache.Clean(s.cfg.Datasets); err != nil {
 		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)
 	}

@@ -2,9 +2,11 @@ package subscribe
 
 import (
 	"fmt"
+	"iter"
 	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/guard"
 	"freshet.dev/pkg/table"
 )
@@ -16,9 +18,31 @@ type Swap struct {
 	Record dataset.VersionRecord
 	// Old is the New of the Swap before; nil in the first.
 	Old, New *table.Table
-	// Full is true if New was loaded as a whole, or if versions between Old and New were passed over: then there is
-	// no telling what changed but by comparing the two.
+	// Full is false if New was made from Old by deltas, so that Changes costs what they changed. It is true if there
+	// was a full load between the two; then Changes compares the tables.
 	Full bool
+
+	changes *table.Changes // nil if Full
+}
+
+// Changes returns an iterator over the records that differ between Old and New, each once and in the order of (hash,
+// key). In the first Swap all are Added. It may be used more than once, and after the call, but holds on to both tables.
+//
+// Keys and values alias the tables' memory: they must not be modified, and each keeps alive the slab that it lies in.
+func (s Swap) Changes() iter.Seq[snapshot.Change] {
+	switch {
+	case s.changes != nil:
+		return s.changes.All()
+	case s.Old != nil:
+		return table.Diff(s.Old, s.New)
+	}
+	return func(yield func(snapshot.Change) bool) {
+		for key, value := range s.New.All() {
+			if !yield(snapshot.Change{Op: snapshot.Added, Key: key, New: value}) {
+				return
+			}
+		}
+	}
 }
 
 // callback is a function given to OnSwap, with the goroutine that calls it.
@@ -27,13 +51,16 @@ type callback struct {
 	call    func(Swap)
 	wake    chan struct{}         // has room for one: there is something new
 	failed  atomic.Pointer[error] // of the last call; nil if it succeeded
+
+	newest *served // the last that it was woken for; guarded by Subscriber.mu
+	ahead  *leg    // to newest, from what was taken last; nil if that is newest. Guarded by Subscriber.mu
 }
 
 // OnSwap has f called after each swap of the dataset, and at once if a version is served already.
 //
 // Every f has a goroutine of its own, so it may take its time: neither refreshes nor other callbacks wait for it. Its
 // calls come one at a time, in the order of versions, each Old being the New of the call before. Versions that come
-// while f runs are passed over but for the newest. If f panics, it is called again with the same Old, with backoff
+// while f runs are passed over but for the newest, and [Swap.Changes] then tells of all of them together. If f panics, it is called again with the same Old, with backoff
 // and jitter as after a failed refresh, or as soon as a newer version is served; the log, the status and the Observer
 // are told. A call holds on to both its tables, and f must not call Close.
 //
@@ -48,30 +75,52 @@ func (s *Subscriber) OnSwap(name string, f func(Swap)) error {
 	if s.closing {
 		return fmt.Errorf("register a callback for %s: %w", name, ErrClosed)
 	}
+	if c.newest = s.engine.Served(name); c.newest != nil {
+		c.ahead = &leg{to: c.newest}
+	}
 	s.callbacks[name] = append(s.callbacks[name], c)
 	s.running.Go(func() { s.serve(c) })
 	return nil
 }
 
-// wake tells the dataset's callbacks that there is a new version.
-func (s *Subscriber) wake(name string) {
+// wake tells the dataset's callbacks of a new version, which changes lead to from the one before; nil if it was loaded
+// as a whole.
+func (s *Subscriber) wake(now *served, changes *table.Changes) {
+	next := &leg{to: now, changes: changes, bytes: now.Pull.Bytes}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.callbacks[name] {
+	for _, c := range s.callbacks[now.Record.Dataset] {
+		if c.newest == now {
+			continue // it was registered between the swap and now
+		}
+		c.newest, c.ahead = now, c.ahead.then(next)
 		select {
 		case c.wake <- struct{}{}:
-		default: // it will look at what is newest then
+		default: // it will take what is ahead then
 		}
 	}
 }
 
-// serve calls c whenever what is served is not what its last call was told.
+// take returns what is ahead of c since the last call; nil if nothing is.
+func (s *Subscriber) take(c *callback) *leg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ahead := c.ahead
+	c.ahead = nil
+	return ahead
+}
+
+// serve calls c whenever there is something ahead of it.
 func (s *Subscriber) serve(c *callback) {
-	var told *served
+	var told *table.Table
+	var ahead *leg
 	pauses := s.backoff()
 	for {
-		now := s.engine.Served(c.dataset)
-		if now == told {
+		ahead = ahead.then(s.take(c))
+		if s.ctx.Err() != nil {
+			return
+		}
+		if ahead == nil {
 			select {
 			case <-c.wake:
 				continue
@@ -79,16 +128,14 @@ func (s *Subscriber) serve(c *callback) {
 				return
 			}
 		}
-		if s.ctx.Err() != nil {
-			return
-		}
-		swap := Swap{Dataset: c.dataset, Record: now.Record, New: now.Value, Full: true}
-		if told != nil {
-			swap.Old = told.Value
+		now := ahead.to
+		swap := Swap{Dataset: c.dataset, Record: now.Record, Old: told, New: now.Value, Full: true}
+		if ahead.changes != nil && ahead.changes.Old() == told {
+			swap.Full, swap.changes = false, ahead.changes
 		}
 		err := guard.Try(func() error { c.call(swap); return nil })
 		if err == nil {
-			told = now
+			told, ahead = now.Value, nil
 			c.failed.Store(nil)
 			pauses.Reset()
 			continue

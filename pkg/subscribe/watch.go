@@ -15,17 +15,23 @@ type served = refresh.Served[*table.Table]
 // watcher tells the log, the fleet, the Observer and the callbacks what the supervised goroutine does. It never waits.
 type watcher struct{ s *Subscriber }
 
-func (w watcher) Swapped(_, now *served) {
+func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	s := w.s
+	s.wake(now, changes) // first: should anything below panic, callbacks have been told
+	s.count(now)
+	name, version, pull := now.Record.Dataset, now.Record.Version, pullOf(now)
 	r := Refresh{
 		Record: now.Record, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
-		PulledBytes: now.PulledBytes, Duration: now.Duration,
+		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: now.Pull.GaveUp, Duration: now.Duration,
 	}
-	s.cfg.Log.Info("serving a version", "dataset", now.Record.Dataset, "version", now.Record.Version, "from", r.From,
+	if r.GaveUp != nil {
+		s.cfg.Log.Warn("deltas did not lead to a version, which was loaded from its snapshot instead", "dataset", name, "version", version,
+			"error", r.GaveUp, "stack", guard.Stack(r.GaveUp))
+	}
+	s.cfg.Log.Info("serving a version", "dataset", name, "version", version, "from", r.From, "full", r.Full, "deltas", r.Deltas,
 		"records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
-	s.wake(now.Record.Dataset)
 	s.report(fleet.Report{
-		Dataset: now.Record.Dataset, Version: now.Record.Version, PulledBytes: now.PulledBytes,
+		Dataset: name, Version: version, PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
 		Created: now.Record.Created, Served: now.At, Duration: now.Duration,
 	})
 	if f := s.cfg.Observer.Swapped; f != nil {
@@ -57,6 +63,17 @@ func (w watcher) Finished(name string, err error) {
 	}
 	w.s.cfg.Log.Warn("a version is served but could not be kept in the cache folder; a restart would begin with an older one or none",
 		"dataset", name, "error", err, "stack", guard.Stack(err))
+	w.cacheFailed(name, err)
+}
+
+// shortened is told of each try to rewrite the cached snapshot.
+func (w watcher) shortened(name string, err error) {
+	if err == nil {
+		w.s.cfg.Log.Debug("the cached deltas were made part of a new cached snapshot", "dataset", name)
+		return
+	}
+	w.s.cfg.Log.Warn("a snapshot could not be written to the cache folder; it will be tried after the next refresh", "dataset", name,
+		"error", err, "stack", guard.Stack(err))
 	w.cacheFailed(name, err)
 }
 

@@ -88,3 +88,37 @@ func ExampleHandle() {
 	fmt.Printf("version %d: %s, version %d: %s\n", old.Version(), before, h.Load().Version(), after)
 	// Output: version 1: 1.20, version 2: 1.30
 }
+
+// A delta makes the next version of a table, and tells what changed.
+func ExampleApply() {
+	t := load(prices("1.20"), 1)
+	next := load(prices("1.30"), 2) // here only for its state checksum
+
+	// A delta from one to the other, as a publisher writes it.
+	var file bytes.Buffer
+	w, err := snapshot.NewWriter(&file, snapshot.WriterConfig{Kind: snapshot.Delta, Seed: t.Seed(), Base: t.State()})
+	if err != nil {
+		panic(err)
+	}
+	if err := w.Add(dataset.Record{Key: []byte("apple"), Value: []byte("1.30")}); err != nil {
+		panic(err)
+	}
+	if _, err := w.CloseDelta(next.State()); err != nil {
+		panic(err)
+	}
+
+	r, err := snapshot.NewReader(&file)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	t, changes, err := table.Apply(context.Background(), t, r, table.Config{Version: 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for c := range changes.All() {
+		fmt.Printf("version %d: %s %v from %s to %s\n", t.Version(), c.Key, c.Op, c.Old, c.New)
+	}
+	// Output: version 2: apple changed from 1.20 to 1.30
+}

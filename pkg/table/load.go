@@ -15,10 +15,10 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// ErrKind is wrapped when [Load] is given a file that is no snapshot.
-var ErrKind = errors.New("not a snapshot")
+// ErrKind is wrapped when [Load] is given a file that is no snapshot, or [Apply] one that is no delta.
+var ErrKind = errors.New("not the kind of file that is wanted here")
 
-// Config says how a table is loaded. Its zero value is what most want.
+// Config says how a table is made. Its zero value is what most want.
 type Config struct {
 	// Version is what [Table.Version] will return.
 	Version uint64

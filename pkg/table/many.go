@@ -30,13 +30,13 @@ func (t *Table) getBatch(keys, values [][]byte) (found int) {
 	for i, key := range keys {
 		hash := dataset.Hash(t.seed, key)
 		p := t.partitions[hash>>(t.shift&63)]
-		prefetch(p.home(hash).at)
+		s, _, _ := p.find(hash)
+		prefetch(s.at)
 		partitions[i&(batch-1)], hashes[i&(batch-1)] = p, hash
 	}
 	for i := range keys {
 		p, hash := partitions[i&(batch-1)], hashes[i&(batch-1)]
-		tag, limit := p.tag(hash)
-		for s := p.home(hash); s.load() != 0; s = s.next() {
+		for s, tag, limit := p.find(hash); s.load() != 0; s = s.next() {
 			if off := s.load() ^ tag; off < limit {
 				r := p.record(off)
 				prefetchRecord(r.at)

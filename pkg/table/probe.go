@@ -12,15 +12,15 @@ import (
 // This file is the inner loop of every lookup. It reads slots and records through unsafe pointers, because a lookup is
 // bound by memory latency and the processor hides that by working on the next lookups meanwhile, as far as its reorder
 // buffer reaches: with Go's checks in between, and with one more call that is not inlined, a hit took a third longer.
-// The functions here are small enough to be inlined. They are safe because of what decodePartition proved before it
-// returned a partition, and because a partition never changes after that:
+// The functions here are small enough to be inlined. They are safe because of what is proved of a partition before
+// there is a table with it, and because a partition never changes after that:
 //
-//   - home is below len(slots), and the last slot is 0, so that a search ends within slots;
-//   - a slot that is not 0 holds, in its low shift bits, 1 more than the offset of a whole record in slab;
-//   - slab has at least slabRoom bytes after the last record, so that a header can be read before its length is known,
-//     and the pointer of an empty value at the end still points into slab.
+//   - home is below the number of slots of a page, and the last of them is 0, so that a search ends within the page;
+//   - a slot that is not 0 holds, in its low shift bits, 1 more than the offset of a whole record in slab and patch;
+//   - both have at least slabRoom bytes after the last record, so that a header can be read before its length is known,
+//     and the pointer of an empty value at the end still points into them.
 
-// slabRoom is the least spare capacity of a slab.
+// slabRoom is the least spare capacity of a slab and of a patch.
 const slabRoom = 16
 
 const _ = uint(snapshot.DecodeRoom - slabRoom) // what a slab is allocated with
@@ -34,15 +34,13 @@ func (s slot) load() uint32 { return *(*uint32)(s.at) }
 // next returns the slot after s.
 func (s slot) next() slot { return slot{unsafe.Add(s.at, 4)} }
 
-// home returns the slot where a search for hash begins.
-func (p *partition) home(hash uint64) slot {
-	n, _ := bits.Mul64(hash<<(p.bits&63), uint64(p.homes))
-	return slot{unsafe.Add(unsafe.Pointer(unsafe.SliceData(p.slots)), n*4)}
-}
-
-// tag returns the tag of hash in its place in a slot, and the limit that a slot of that tag is below without it.
-func (p *partition) tag(hash uint64) (tag, limit uint32) {
-	return uint32(hash) << (p.shift & 31), 1 << (p.shift & 31)
+// find returns the slot where a search for hash begins, the tag of hash in its place in a slot, and the limit that a
+// slot of that tag is below without it. It is place, for the search.
+func (p *partition) find(hash uint64) (s slot, tag, limit uint32) {
+	x := hash << (p.bits & 63)
+	home, fraction := bits.Mul64(x<<pageBits, uint64(p.homes))
+	limit = 1 << (p.shift & 31)
+	return slot{unsafe.Add(unsafe.Pointer(p.pages[x>>(64-pageBits)]), home*4)}, uint32(fraction>>32) & -limit, limit
 }
 
 // guess returns an address in the slab near that of the record of hash: records lie in hash order, so a hash at one
@@ -56,7 +54,11 @@ func (p *partition) guess(hash uint64) unsafe.Pointer {
 
 // record returns the record at off, a slot without its tag.
 func (p *partition) record(off uint32) record {
-	return record{unsafe.Add(unsafe.Pointer(unsafe.SliceData(p.slab)), uintptr(off)-1)}
+	at, i := unsafe.Pointer(unsafe.SliceData(p.slab)), uintptr(off)-1
+	if n := uintptr(len(p.slab)); i >= n {
+		at, i = unsafe.Pointer(p.patch), i-n
+	}
+	return record{unsafe.Add(at, i)}
 }
 
 // record points to an encoded record; see package dataset. Its methods are for those with a key shorter than 64 bytes,
@@ -99,9 +101,18 @@ func equal(a, b []byte) bool {
 
 // matchLong returns the value of the record at off, a slot without its tag, if its key is key, of any length.
 func (p *partition) matchLong(off uint32, key []byte) ([]byte, bool) {
-	r, _, err := dataset.DecodeRecord(p.slab[off-1:])
+	r, _, err := dataset.DecodeRecord(p.encoded(off))
 	if err != nil || string(r.Key) != string(key) {
 		return nil, false
 	}
 	return r.Value, true
+}
+
+// encoded returns the bytes from the record at off on, a slot without its tag.
+func (p *partition) encoded(off uint32) []byte {
+	if i := int(off) - 1; i < len(p.slab) {
+		return p.slab[i:]
+	} else {
+		return p.patchBytes()[i-len(p.slab):]
+	}
 }

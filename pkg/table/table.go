@@ -23,10 +23,13 @@ type Table struct {
 	payload    int64
 }
 
+// tableBytes is the size of a table without what it points to.
+const tableBytes = int64(unsafe.Sizeof(Table{}))
+
 // Get returns the value of the record with the given key, and whether there is one.
 //
 // The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
-// as it is held; it then keeps the slab that it lies in (about 256 KiB) alive, also when the table is gone. The
+// as it is held; it then keeps the slab or patch that it lies in (about 256 KiB) alive, also when the table is gone. The
 // value of a record with an empty value is not nil.
 func (t *Table) Get(key []byte) (value []byte, ok bool) { return t.get(key) }
 
@@ -40,8 +43,7 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 	hash := dataset.Hash(t.seed, key)
 	p := t.partitions[hash>>(t.shift&63)]
 	prefetch(p.guess(hash))
-	tag, limit := p.tag(hash)
-	for s := p.home(hash); ; s = s.next() {
+	for s, tag, limit := p.find(hash); ; s = s.next() {
 		off := s.load()
 		if off == 0 {
 			return nil, false
@@ -65,13 +67,13 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 // Len returns the number of records.
 func (t *Table) Len() int { return int(t.state.Records) }
 
-// Bytes returns the memory that the table occupies.
+// Bytes returns the memory that the table occupies. What it shares with other versions counts for each.
 func (t *Table) Bytes() int64 { return t.bytes }
 
 // PayloadBytes returns the sum of the lengths of all keys and values.
 func (t *Table) PayloadBytes() int64 { return t.payload }
 
-// Version returns the version that was given to [Load].
+// Version returns the version that was given to [Load] or [Apply].
 func (t *Table) Version() uint64 { return t.version }
 
 // State returns the state checksum of the records.
@@ -84,24 +86,27 @@ func (t *Table) Seed() uint64 { return t.seed }
 // [Table.Get].
 func (t *Table) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		var last *partition
-		for _, p := range t.partitions {
-			if p == last {
-				continue // the entries that share a partition stand side by side
-			}
-			last = p
-			for b := p.slab; len(b) > 0; {
-				r, n, err := dataset.DecodeRecord(b)
-				if err != nil {
-					panic("table: a slab changed after it was verified; was a value modified?")
-				}
-				if !yield(r.Key, r.Value) {
-					return
-				}
-				b = b[n:]
+		c := t.cursor(0, len(t.partitions))
+		for c.next() {
+			if !yield(c.record.Key, c.record.Value) {
+				return
 			}
 		}
 	}
+}
+
+// dirBits returns the number of leading bits of a hash that select an entry of the directory.
+func (t *Table) dirBits() uint8 { return 64 - t.shift }
+
+// extent returns the range of directory entries, from first to before end, that entry i shares its partition with.
+func (t *Table) extent(i int) (first, end int) {
+	p := t.partitions[i]
+	if p.records == 0 {
+		return i, i + 1 // the empty partition also stands for ranges that are far apart
+	}
+	n := 1 << (t.dirBits() - p.bits)
+	first = i &^ (n - 1)
+	return first, first + n
 }
 
 // assemble makes a table of verified partitions, numbered as in the snapshot with header h.
@@ -119,12 +124,12 @@ func assemble(h snapshot.Header, built []numbered, sum snapshot.Tally, version u
 			t.partitions[first+i] = b.partition
 		}
 	}
-	empty := &partition{slots: make([]uint32, 1), homes: 1}
+	empty := emptyPartition()
 	for i, p := range t.partitions {
 		if p == nil {
 			t.partitions[i] = empty
 		}
 	}
-	t.bytes += empty.bytes() + int64(unsafe.Sizeof(*t)) + int64(len(t.partitions))*bits.UintSize/8
+	t.bytes += tableBytes + int64(len(t.partitions))*bits.UintSize/8
 	return t
 }

@@ -147,8 +147,8 @@ func TestIndexThatOverflows(t *testing.T) {
 	}
 	tab := tableOf(t, m)
 	p := tab.partitions[0]
-	if spare := len(p.slots) - int(p.homes); spare <= spareSlots {
-		t.Fatalf("%d slots after %d homes; the test wants more", spare, p.homes)
+	if p.spare <= spareSlots {
+		t.Fatalf("%d slots after %d homes; the test wants more", p.spare, p.homes)
 	}
 	check(t, tab, testSeed, m)
 }

@@ -20,6 +20,7 @@ type metrics struct {
 	records   *prometheus.GaugeVec
 	created   *prometheus.GaugeVec
 	pending   *prometheus.CounterVec
+	compacts  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,6 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		failures:  counter("publish_failures_total", "Publishes that failed, by the problem that was answered.", "problem"),
 		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
 		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; the next completes them.", "dataset"),
+		compacts:  counter("compactions_total", "Snapshots that were due and written in the background, or not, by result.", "dataset", "result"),
 		version:   gauge("version", "Newest version published here."),
 		records:   gauge("records", "Records of the newest version published here."),
 		created:   gauge("version_created_timestamp_seconds", "When the newest version published here was committed."),
@@ -43,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
 		}),
 	}
-	reg.MustRegister(m.publishes, m.failures, m.bytes, m.pending, m.version, m.records, m.created, m.seconds)
+	reg.MustRegister(m.publishes, m.failures, m.bytes, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m
 }
 
@@ -62,6 +64,14 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	if len(r.Warnings) > 0 {
 		m.pending.WithLabelValues(name).Inc()
 	}
+}
+
+func (m *metrics) compacted(name string, err error) {
+	result := "written"
+	if err != nil {
+		result = "failed"
+	}
+	m.compacts.WithLabelValues(name, result).Inc()
 }
 
 func (m *metrics) fail(err error) {

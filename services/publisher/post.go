@@ -36,14 +36,44 @@ type Publication struct {
 	Indexed   bool `json:"indexed"`
 	// Warnings say what went wrong after the commit.
 	Warnings []string `json:"warnings,omitempty"`
+	// Patch says what a patch did; absent for a publish of all records.
+	Patch *Patch `json:"patch,omitempty"`
 }
 
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
+	return p.answer(w, r, func(body *body) (taken, error) {
+		in, err := input(r, "key", "label", "source")
+		if err != nil {
+			return taken{}, err
+		}
+		in.Body = body
+		name := r.PathValue("name")
+		if err := publish.CheckInput(name, in); err != nil {
+			return taken{}, err
+		}
+		done, err := p.turn(r)
+		if err != nil {
+			return taken{}, err
+		}
+		defer done()
+		result, err := p.publisher.Publish(r.Context(), name, in)
+		return taken{Result: result}, err
+	})
+}
+
+// taken is what came of a body.
+type taken struct {
+	publish.Result
+	patch *Patch
+}
+
+// answer has take publish the request's body, and answers with what came of it.
+func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*body) (taken, error)) error {
 	name := r.PathValue("name")
 	start := time.Now()
 	body := newBody(w, r, int64(p.cfg.BodyBytes), p.cfg.BodyStall)
-	result, err := p.take(r, name, body)
+	result, err := take(body)
 	whole := body.finish()
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
@@ -55,8 +85,8 @@ func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 		p.metrics.fail(err)
 		return err
 	}
-	p.metrics.published(result, body.read(), time.Since(start))
-	p.log(r.Context(), result, time.Since(start))
+	p.metrics.published(result.Result, body.read(), time.Since(start))
+	p.log(r.Context(), result.Result, time.Since(start))
 	status := http.StatusOK
 	if result.Created {
 		status = http.StatusCreated
@@ -64,32 +94,23 @@ func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 	}
 	return web.WriteJSON(w, status, Publication{
 		Created: result.Created, Record: result.Record,
-		Announced: result.Announced, Indexed: result.Indexed, Warnings: result.Warnings,
+		Announced: result.Announced, Indexed: result.Indexed, Warnings: result.Warnings, Patch: result.patch,
 	})
 }
 
-// take publishes the body, once all that can be said without it is right and there is a turn.
-func (p *Publisher) take(r *http.Request, name string, body *body) (publish.Result, error) {
-	in, err := input(r)
-	if err != nil {
-		return publish.Result{}, err
-	}
-	in.Body = body
-	if err := publish.CheckInput(name, in); err != nil {
-		return publish.Result{}, err
-	}
+// turn waits for a turn to publish, once all that can be said without the body is right. The turn ends with done.
+func (p *Publisher) turn(r *http.Request) (done func(), err error) {
 	if r.ContentLength > int64(p.cfg.BodyBytes) {
-		return publish.Result{}, &http.MaxBytesError{Limit: int64(p.cfg.BodyBytes)}
+		return nil, &http.MaxBytesError{Limit: int64(p.cfg.BodyBytes)}
 	}
 	wait, cancel := context.WithTimeout(r.Context(), turnWait)
 	defer cancel()
 	select {
 	case p.turns <- struct{}{}:
+		return func() { <-p.turns }, nil
 	case <-wait.Done():
-		return publish.Result{}, web.Unavailable("busy", 5, nil, "%d publishes are in progress, as many as FRESHET_PUBLISHES allows; try again", cap(p.turns))
+		return nil, web.Unavailable("busy", 5, nil, "%d publishes are in progress, as many as FRESHET_PUBLISHES allows; try again", cap(p.turns))
 	}
-	defer func() { <-p.turns }()
-	return p.publisher.Publish(r.Context(), name, in)
 }
 
 // The headers of a publish that HTTP does not define.
@@ -98,12 +119,13 @@ const (
 	labelHeader  = "Freshet-Label"
 )
 
-// input returns what the request says of its body.
-func input(r *http.Request) (in publish.Input, err error) {
+// input returns what the request says of its body, in which no other than the given parameters are allowed.
+func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
 	query := r.URL.Query()
 	for name := range query {
-		if !slices.Contains([]string{"key", "label", "source"}, name) {
-			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "there is no parameter %.40q; use key, label and source", name)
+		if last := len(parameters) - 1; !slices.Contains(parameters, name) {
+			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "there is no parameter %.40q; use %s and %s", name,
+				strings.Join(parameters[:last], ", "), parameters[last])
 		}
 	}
 	in.Key = query.Get("key")
@@ -196,6 +218,8 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		return web.Refuse(http.StatusBadRequest, "body-cut-short", "the body could not be read to its end: %v; nothing was published", err).With("dataset", name)
 	case errors.As(err, &refused):
 		return inputProblem(refused)
+	case errors.Is(err, publish.ErrNoVersion):
+		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrConflict):
 		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrUnusable):

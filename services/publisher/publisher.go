@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/web"
@@ -16,6 +18,7 @@ type Publisher struct {
 	cfg       Config
 	deps      Deps
 	publisher *publish.Publisher
+	compactor *publish.Compactor
 	turns     chan struct{} // one for each publish in progress
 	metrics   *metrics
 	mux       *web.Mux
@@ -32,16 +35,23 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
 	}
 	lib, err := publish.New(publish.Config{
-		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), Workers: cfg.Workers, Source: cfg.Source, Log: deps.Log,
+		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), Workers: cfg.Workers, Source: cfg.Source,
+		MaxDeltas: cfg.MaxDeltas, Log: deps.Log,
 	}, publish.Deps{Store: deps.Store, Events: deps.Events, Catalog: deps.Catalog})
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
 	}
+	metrics := newMetrics(deps.Registry)
+	compactor, err := publish.NewCompactor(lib, publish.CompactorConfig{Every: cfg.CompactEvery, Done: compacted(metrics, deps.Log)})
+	if err != nil {
+		return nil, fmt.Errorf("FRESHET_COMPACT_EVERY: %w", err)
+	}
 	p := &Publisher{
-		cfg: cfg, deps: deps, publisher: lib, turns: make(chan struct{}, cfg.Publishes), metrics: newMetrics(deps.Registry),
+		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, turns: make(chan struct{}, cfg.Publishes), metrics: metrics,
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
+	p.mux.Handle("PATCH /v1/datasets/{name}", p.patch)
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)
@@ -64,7 +74,21 @@ func (p *Publisher) Run(ctx context.Context) error {
 	running := pool.New().WithContext(ctx).WithCancelOnError()
 	running.Go(p.server.Run)
 	running.Go(p.ensureEventLog)
+	running.Go(p.compactor.Run)
 	return running.Wait()
+}
+
+// compacted returns what tells operators of compactions.
+func compacted(m *metrics, log *slog.Logger) func(name string, c publish.Compaction, took time.Duration, err error) {
+	return func(name string, c publish.Compaction, took time.Duration, err error) {
+		m.compacted(name, err)
+		if err != nil {
+			log.Error("a snapshot that is due was not written; it is tried again", "dataset", name, "error", err.Error())
+			return
+		}
+		log.Info("wrote a snapshot", "dataset", name, "version", c.Record.Object.Version, "bytes", c.Record.Object.Bytes,
+			"deltas", c.Deltas, "delta_bytes", c.Bytes, "seconds", took.Seconds())
+	}
 }
 
 // ensureEventLog creates the event log before the first version needs it, so that instances find it. That it cannot

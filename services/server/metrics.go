@@ -14,6 +14,8 @@ type metrics struct {
 	failures  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	pulled    *prometheus.CounterVec
+	deltas    *prometheus.CounterVec
+	gaveUp    *prometheus.CounterVec
 	swapped   *prometheus.GaugeVec
 	created   *prometheus.GaugeVec
 	cache     *prometheus.CounterVec
@@ -29,20 +31,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "freshet_" + name, Help: help}, []string{"dataset"})
 	}
 	m := &metrics{
-		refreshes: counter("refreshes_total", "Versions that came to be served, by where they came from.", "dataset", "from"),
+		refreshes: counter("refreshes_total", "Versions that came to be served, by where they came from and whether from a snapshot (full) or from the version before (delta).", "dataset", "from", "kind"),
 		failures:  counter("refresh_failures_total", "Attempts to refresh that failed.", "dataset"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_refresh_seconds", Help: "Time from the begin of a refresh to the swap.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10), // 1 ms to 4 minutes
 		}, []string{"dataset"}),
 		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset"),
+		deltas:   counter("deltas_applied_total", "Deltas applied by refreshes that succeeded.", "dataset"),
+		gaveUp:   counter("deltas_given_up_total", "Refreshes whose deltas did not lead to the version, so that its snapshot was pulled.", "dataset"),
 		swapped:  gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
 		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
 		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
 		catchUps: counter("catch_ups_total", "Times that the event log was asked for the newest versions.", "outcome"),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
-	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
+	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
 	return m
 }
 
@@ -50,7 +54,15 @@ func (m *metrics) observer() subscribe.Observer {
 	return subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
 			name := r.Record.Dataset
-			m.refreshes.WithLabelValues(name, string(r.From)).Inc()
+			kind := "delta"
+			if r.Full {
+				kind = "full"
+			}
+			m.refreshes.WithLabelValues(name, string(r.From), kind).Inc()
+			m.deltas.WithLabelValues(name).Add(float64(r.Deltas))
+			if r.GaveUp != nil {
+				m.gaveUp.WithLabelValues(name).Inc()
+			}
 			m.seconds.WithLabelValues(name).Observe(r.Duration.Seconds())
 			m.pulled.WithLabelValues(name).Add(float64(r.PulledBytes))
 			m.swapped.WithLabelValues(name).Set(seconds(time.Now()))

@@ -26,14 +26,15 @@ type rows struct {
 	csv    *csv.Reader
 	header []string
 	key    int // column of the key
+	remove int // column that makes a removal of a row; -1 if there is none
 	line   int // line on which the last row ended
 	err    error
 }
 
 // NewCSV returns the source of an input in CSV, whose header it reads, with the key in the column called key. An input
 // without a header line is refused, one without a row is io.EOF of the first Next.
-func NewCSV(r io.Reader, key string) (Source, error) {
-	s := &rows{guard: guard{r: r}}
+func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
+	s := &rows{guard: guard{r: r}, remove: -1}
 	s.csv = csv.NewReader(bufio.NewReaderSize(&s.guard, csvBuffer))
 	s.csv.ReuseRecord = true
 	s.csv.FieldsPerRecord = -1 // counted here, for a better message
@@ -46,6 +47,9 @@ func NewCSV(r io.Reader, key string) (Source, error) {
 		return nil, err
 	}
 	s.header = slices.Clone(header)
+	if remove := apply(opts).remove; remove != "" {
+		s.remove = slices.Index(s.header, remove) // without the column, nothing is removed
+	}
 	return s, s.checkHeader(key)
 }
 
@@ -80,7 +84,7 @@ func (s *rows) checkHeader(key string) error {
 	return r
 }
 
-func (s *rows) NewDecoder() Decoder { return newRowDecoder(s.header, s.key) }
+func (s *rows) NewDecoder() Decoder { return newRowDecoder(s.header, s.key, s.remove) }
 
 func (s *rows) Next(b *Batch) error {
 	b.reset()

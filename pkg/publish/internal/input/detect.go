@@ -4,15 +4,15 @@ import "fmt"
 
 // NewDetected returns the source of an input that is a JSON array or has one JSON object a line, whichever it begins
 // like.
-func NewDetected(text *Stream, key string) (Source, error) {
+func NewDetected(text *Stream, key string, opts ...Option) (Source, error) {
 	c, ok, err := text.First()
 	switch {
 	case err != nil:
 		return nil, err
 	case !ok, c == '{':
-		return NewNDJSON(text, key), nil
+		return NewNDJSON(text, key, opts...), nil
 	case c == '[':
-		return NewJSON(text, key), nil
+		return NewJSON(text, key, opts...), nil
 	}
 	return nil, &Refusal{
 		Line: 1, Problem: fmt.Sprintf("the input begins with %q: it is neither JSON nor one JSON object a line", c),

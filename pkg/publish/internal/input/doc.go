@@ -32,8 +32,25 @@ type Source interface {
 // Decoder turns texts into records. It is for one goroutine.
 type Decoder interface {
 	// Decode returns the key and the value of text i of b, within the limits of a record. They are valid until the next
-	// call, or until b changes. The error is a *Refusal.
+	// call, or until b changes. The value is nil, and only then, if the record is to be removed; see Removals. The error
+	// is a *Refusal.
 	Decode(b *Batch, i int) (key, value []byte, err error)
+}
+
+// Option is an option of a source.
+type Option func(*options)
+
+type options struct{ remove string }
+
+// Removals makes removals of records whose member called name is true, or of rows whose column called name is true or
+// 1. In a row that column is then no part of the value. The name must not be that of the key.
+func Removals(name string) Option { return func(o *options) { o.remove = name } }
+
+func apply(opts []Option) (o options) {
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // Batch holds the texts of consecutive records. It is reused: keep none of its parts.

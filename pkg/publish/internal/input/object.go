@@ -15,16 +15,20 @@ import (
 type objects struct {
 	member string
 	quoted []byte // member as a JSON string in its shortest form
-	buf    bytes.Buffer
-	dec    *jsontext.Decoder
+	// remove is the member that makes a removal of a record, quoted likewise; empty where there are no removals.
+	remove  string
+	removal []byte
+	buf     bytes.Buffer
+	dec     *jsontext.Decoder
 	// Reused: the key, its JSON, and a member's name that has escapes in it.
 	key, raw, name []byte
 }
 
-func newObjects(member string) *objects {
+func newObjects(member, remove string) *objects {
 	// An error would mean that member is not UTF-8; then no name in any text is equal to it.
 	quoted, _ := jsontext.AppendQuote(nil, member)
-	d := &objects{member: member, quoted: quoted}
+	removal, _ := jsontext.AppendQuote(nil, remove)
+	d := &objects{member: member, quoted: quoted, remove: remove, removal: removal}
 	d.dec = jsontext.NewDecoder(&d.buf)
 	return d
 }
@@ -35,7 +39,7 @@ func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
 	d.buf.Reset()
 	d.buf.Write(text)
 	d.dec.Reset(&d.buf)
-	raw, err := d.walk()
+	raw, removed, err := d.walk()
 	switch {
 	case err != nil:
 		return nil, nil, d.refuse(text, line, err)
@@ -45,58 +49,71 @@ func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
 	if key, err = d.unquote(raw, line); err != nil {
 		return nil, nil, err
 	}
+	if removed {
+		return key, nil, check(line, key, nil, d.member)
+	}
 	return key, text, check(line, key, text, d.member)
 }
 
 var (
 	errNoObject = errors.New("no object")
 	errTrailing = errors.New("more after the object")
+	errRemove   = errors.New("no removal")
 )
 
-// walk reads the whole text and returns the JSON value of the key member, nil if there is none.
-func (d *objects) walk() (raw jsontext.Value, err error) {
+// walk reads the whole text and returns the JSON value of the key member, nil if there is none, and whether the record
+// is to be removed.
+func (d *objects) walk() (raw jsontext.Value, removed bool, err error) {
 	if kind := d.dec.PeekKind(); kind != jsontext.KindBeginObject && kind != jsontext.KindInvalid {
-		return nil, errNoObject
+		return nil, false, errNoObject
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	odd := false
 	for d.dec.PeekKind() == jsontext.KindString {
 		name, err := d.dec.ReadValue()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		isKey := d.isMember(name)
+		isKey := d.is(name, d.quoted, d.member)
+		isRemoval := d.remove != "" && d.is(name, d.removal, d.remove)
 		// ReadValue is several times faster than SkipValue, which reads token by token.
 		value, err := d.dec.ReadValue()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if isKey {
 			d.raw = append(d.raw[:0], value...)
 			raw = d.raw
 		}
+		if isRemoval {
+			removed = value.Kind() == jsontext.KindTrue
+			odd = !removed
+		}
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch _, err := d.dec.ReadToken(); {
-	case err == io.EOF:
-		return raw, nil
-	default:
-		return nil, errTrailing
+	case err != io.EOF:
+		return nil, false, errTrailing
+	case odd:
+		return nil, false, errRemove
 	}
+	return raw, removed, nil
 }
 
-func (d *objects) isMember(name jsontext.Value) bool {
-	if bytes.Equal(name, d.quoted) {
+// is reports whether name, a JSON string, is the member, whose shortest JSON form is quoted.
+func (d *objects) is(name jsontext.Value, quoted []byte, member string) bool {
+	if bytes.Equal(name, quoted) {
 		return true
 	}
 	if bytes.IndexByte(name, '\\') < 0 {
 		return false
 	}
 	d.name, _ = jsontext.AppendUnquote(d.name[:0], name)
-	return string(d.name) == d.member
+	return string(d.name) == member
 }
 
 func (d *objects) unquote(raw jsontext.Value, line int) ([]byte, error) {
@@ -137,6 +154,9 @@ func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 		if text[0] == '[' {
 			r.Hint = "for a JSON array name the format json"
 		}
+	case err == errRemove:
+		r.Problem = fmt.Sprintf("the member %q is not true", d.remove)
+		r.Hint = "it is true to remove the record; leave it out to add or change one"
 	case err == errTrailing:
 		r.Problem = "something follows the JSON object"
 		r.Hint = "put each record on a line of its own"

@@ -11,14 +11,15 @@ type rowDecoder struct {
 	header []string
 	names  [][]byte // what comes before each field: a brace or comma, the name as a JSON string, a colon
 	key    int
+	remove int // -1 if no column tells removals
 	out    []byte
 }
 
-func newRowDecoder(header []string, key int) *rowDecoder {
-	d := &rowDecoder{header: header, key: key}
+func newRowDecoder(header []string, key, remove int) *rowDecoder {
+	d := &rowDecoder{header: header, key: key, remove: remove}
 	for i, name := range header {
 		before := []byte{','}
-		if i == 0 {
+		if i == 0 || i == 1 && remove == 0 { // what tells removals is no part of a value
 			before = []byte{'{'}
 		}
 		before, _ = jsontext.AppendQuote(before, name) // the header is UTF-8: checked by NewCSV
@@ -30,10 +31,17 @@ func newRowDecoder(header []string, key int) *rowDecoder {
 func (d *rowDecoder) Decode(b *Batch, i int) (key, value []byte, err error) {
 	line, n := b.Line(i), len(d.header)
 	start := b.spans[i].start
+	removed := false
 	d.out = d.out[:0]
 	for j, end := range b.fields[i*n : (i+1)*n] {
 		field := b.data[start:end]
 		start = end
+		if j == d.remove {
+			if removed, err = d.removal(line, field); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
 		if j == d.key {
 			key = field
 		}
@@ -45,6 +53,23 @@ func (d *rowDecoder) Decode(b *Batch, i int) (key, value []byte, err error) {
 			}
 		}
 	}
+	if removed {
+		return key, nil, check(line, key, nil, d.header[d.key])
+	}
 	d.out = append(d.out, '}')
 	return key, d.out, check(line, key, d.out, d.header[d.key])
+}
+
+// removal reads the field that says whether the row is a removal.
+func (d *rowDecoder) removal(line int, field []byte) (bool, error) {
+	switch string(field) {
+	case "true", "1":
+		return true, nil
+	case "", "false", "0":
+		return false, nil
+	}
+	return false, &Refusal{
+		Line: line, Problem: fmt.Sprintf("the field in column %.64q is %.20q", d.header[d.remove], field),
+		Hint: "true or 1 removes the record; leave it empty, or write false or 0, to add or change one",
+	}
 }

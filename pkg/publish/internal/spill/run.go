@@ -28,26 +28,45 @@ const itemBytes = 16
 type Totals struct {
 	// RawBytes is the sum of the encoded lengths of the records, PayloadBytes that of their keys and values.
 	RawBytes, PayloadBytes int64
-	// State is their state checksum. It counts a key as often as it comes.
+	// State is the state checksum of those that are no removals. It counts a key as often as it comes.
 	State dataset.Checksum
+	// Removals is how many removals there are.
+	Removals uint64
 }
+
+// Entries returns the number of records, removals among them.
+func (t Totals) Entries() uint64 { return t.State.Records + t.Removals }
 
 func (t *Totals) add(o Totals) {
 	t.RawBytes += o.RawBytes
 	t.PayloadBytes += o.PayloadBytes
 	t.State.Merge(o.State)
+	t.Removals += o.Removals
 }
 
 // Append copies a record, which must pass [dataset.Record.Check], into the run. The line is where the input has it.
 func (r *Run) Append(line int, key, value []byte) {
-	at := len(r.data)
-	r.items = append(r.items, item{hash: dataset.Hash(r.seed, key), at: uint32(at)})
-	r.data = binary.AppendUvarint(r.data, uint64(line))
-	encoded := len(r.data)
-	r.data = dataset.AppendRecord(r.data, dataset.Record{Key: key, Value: value})
+	encoded := r.append(line, dataset.Record{Key: key, Value: value})
 	r.totals.State.Add(r.seed, r.data[encoded:])
-	r.totals.RawBytes += int64(len(r.data) - encoded)
 	r.totals.PayloadBytes += int64(len(key) + len(value))
+}
+
+// Remove is Append for the removal of the record with the given key.
+func (r *Run) Remove(line int, key []byte) {
+	r.append(line, dataset.Record{Key: key, Removed: true})
+	r.totals.PayloadBytes += int64(len(key))
+	r.totals.Removals++
+}
+
+// append returns where in r.data the record's encoding begins.
+func (r *Run) append(line int, rec dataset.Record) (encoded int) {
+	at := len(r.data)
+	r.items = append(r.items, item{hash: dataset.Hash(r.seed, rec.Key), at: uint32(at)})
+	r.data = binary.AppendUvarint(r.data, uint64(line))
+	encoded = len(r.data)
+	r.data = dataset.AppendRecord(r.data, rec)
+	r.totals.RawBytes += int64(len(r.data) - encoded)
+	return encoded
 }
 
 // Bytes returns the length of what was appended.

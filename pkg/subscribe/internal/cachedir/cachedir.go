@@ -22,6 +22,8 @@ var (
 	ErrDamaged = errors.New("damaged in the cache folder")
 	// ErrShared is wrapped by the error of a write while another process has the folder.
 	ErrShared = errors.New("the cache folder is in use by another process; give each instance its own")
+	// ErrOther is wrapped when the cached version is not the one that was to be gone on from.
+	ErrOther = errors.New("the cache folder has another version")
 )
 
 const (
@@ -32,19 +34,23 @@ const (
 	tempSuffix   = ".tmp"
 )
 
-// Dir is a cache folder. Its methods are safe for concurrent use, for different datasets; of one dataset there is one
-// draft at a time.
+// Dir is a cache folder. Its methods are safe for concurrent use.
 type Dir struct {
 	root string
 
 	mu    sync.Mutex // guards what follows
 	lock  *flock.Flock
-	ready bool // the folder is there and the lock held
+	ready bool                   // the folder is there and the lock held
+	names map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
+	temps map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
 }
 
 // New returns the cache folder at root, which is created when it is first written.
 func New(root string) *Dir {
-	return &Dir{root: root, lock: flock.New(filepath.Join(root, lockName))}
+	return &Dir{
+		root: root, lock: flock.New(filepath.Join(root, lockName)),
+		names: make(map[string]*sync.Mutex), temps: make(map[string]bool),
+	}
 }
 
 // Close gives the folder free for another process. No draft may be open.
@@ -77,6 +83,42 @@ func (d *Dir) own() error {
 	return nil
 }
 
+// of returns the lock of the dataset's files.
+func (d *Dir) of(name string) *sync.Mutex {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.names[name]
+	if m == nil {
+		m = new(sync.Mutex)
+		d.names[name] = m
+	}
+	return m
+}
+
+// temp makes a temporary file in the dataset's folder. The caller gives it up by untemp.
+func (d *Dir) temp(name string) (*os.File, error) {
+	d.mu.Lock() // so that no sweep sees the file before it is known
+	defer d.mu.Unlock()
+	f, err := os.CreateTemp(d.dir(name), tempPrefix+"*"+tempSuffix)
+	if err != nil {
+		return nil, fmt.Errorf("create a file in the cache folder: %w", err)
+	}
+	d.temps[f.Name()] = true
+	return f, nil
+}
+
+func (d *Dir) untemp(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.temps, path)
+}
+
+func (d *Dir) inUse(path string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.temps[path]
+}
+
 func (d *Dir) dir(name string) string { return filepath.Join(d.root, name) }
 
 func (d *Dir) object(name string, digest dataset.Digest) string {
@@ -103,13 +145,13 @@ func (d *Dir) Clean(names []string) error {
 		}
 		var keep []string
 		if slices.Contains(names, e.Name()) {
-			rec, err := d.record(e.Name())
+			held, err := d.Held(e.Name())
 			switch {
 			case errors.Is(err, ErrNone): // then no object is of use
 			case err != nil:
 				continue // Stored will say what is wrong with it
 			default:
-				keep = append(objectNames(rec), recordName)
+				keep = held.files()
 			}
 		}
 		if err := d.sweep(e.Name(), keep); err != nil {
@@ -125,6 +167,9 @@ func (d *Dir) Discard(name string) error {
 	if err := d.own(); err != nil {
 		return err
 	}
+	files := d.of(name)
+	files.Lock()
+	defer files.Unlock()
 	if err := d.sweep(name, nil); err != nil {
 		return fmt.Errorf("discard %s from the cache folder: %w", name, err)
 	}
@@ -143,7 +188,7 @@ func (d *Dir) sweep(name string, keep []string) error {
 	}
 	var gone []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) {
+		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) && !d.inUse(filepath.Join(d.dir(name), e.Name())) {
 			gone = append(gone, e.Name())
 		}
 	}
@@ -171,43 +216,4 @@ func ours(file string) bool {
 		return err == nil
 	}
 	return file == recordName || strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
-}
-
-// record returns the version record of the cached version.
-func (d *Dir) record(name string) (dataset.VersionRecord, error) {
-	text, err := os.ReadFile(filepath.Join(d.dir(name), recordName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return dataset.VersionRecord{}, ErrNone
-	}
-	if err != nil {
-		return dataset.VersionRecord{}, fmt.Errorf("read the cached version record: %w", err)
-	}
-	rec, err := dataset.DecodeVersionRecord(text)
-	if err != nil {
-		return dataset.VersionRecord{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
-	}
-	if rec.Dataset != name {
-		return dataset.VersionRecord{}, fmt.Errorf("%s of %s: %w: it is about %q", recordName, name, ErrDamaged, rec.Dataset)
-	}
-	return rec, nil
-}
-
-// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on
-// from it. The record may name older deltas too, which are of no use then.
-func Chain(rec dataset.VersionRecord) []dataset.Object {
-	chain := []dataset.Object{rec.Snapshot}
-	for _, o := range rec.Deltas {
-		if o.Version > rec.Snapshot.Version {
-			chain = append(chain, o)
-		}
-	}
-	return chain
-}
-
-func objectNames(rec dataset.VersionRecord) []string {
-	var names []string
-	for _, o := range Chain(rec) {
-		names = append(names, o.Digest.String()+objectSuffix)
-	}
-	return names
 }

@@ -4,14 +4,19 @@
 // # Layout
 //
 //	<root>/lock                        held by the process that may write (flock)
-//	<root>/<dataset>/version.json      the version record of the cached version; what it names is all there
-//	<root>/<dataset>/<digest>.object   the objects that it names
+//	<root>/<dataset>/version.json      the version record of the cached version, with the member "cached" more: the snapshot
+//	                                   and the deltas on it that make the version here, in order; all of them are there
+//	<root>/<dataset>/<digest>.object   these objects
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
 // A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only
 // after the caller has verified every byte of them. The rename of version.json is what makes the cached version
 // change. Files are synced before they are renamed, and the folder after. Objects of the version before are removed
 // last, so that at any moment there is one whole version, and the folder has to have room for two.
+//
+// A version that deltas led to is made of what was cached before and these deltas ([Draft.Extend]), so what is written follows what
+// changed. When the deltas have become many, somebody puts one new snapshot in the place of those that lead up to it
+// ([Draft.Shorten]), also while later deltas are being added.
 //
 // The package trusts nothing that it finds: who reads a [Stored] version verifies it again like a pulled one.
 //

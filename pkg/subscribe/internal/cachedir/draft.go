@@ -39,59 +39,146 @@ func (d *Dir) Draft(name string) *Draft {
 
 // Object returns where to write the bytes of the object o.
 func (r *Draft) Object(o dataset.Object) io.Writer {
-	f := &draftFile{draft: r, object: o}
+	f := r.create(int(min(writeBuffer, o.Bytes)))
+	f.object = o
+	return f
+}
+
+// Make has write write an object that nobody has pulled, and say what it is. Its error is also that of Commit.
+func (r *Draft) Make(write func(io.Writer) (dataset.Object, error)) error {
+	f := r.create(writeBuffer)
+	if r.err != nil {
+		return r.err
+	}
+	o, err := write(f)
+	if err != nil {
+		r.fail(err)
+	}
+	f.object = o
+	return r.err
+}
+
+func (r *Draft) create(buffer int) *draftFile {
+	f := &draftFile{draft: r}
 	r.files = append(r.files, f)
 	if r.err != nil {
 		return f
 	}
-	file, err := os.CreateTemp(r.dir.dir(r.name), tempPrefix+"*"+tempSuffix)
+	file, err := r.dir.temp(r.name)
 	if err != nil {
-		r.fail(fmt.Errorf("create a file in the cache folder: %w", err))
+		r.fail(err)
 		return f
 	}
-	f.file, f.buf = file, bufio.NewWriterSize(file, int(min(writeBuffer, o.Bytes)))
+	f.file, f.path, f.buf = file, file.Name(), bufio.NewWriterSize(file, buffer)
 	return f
 }
 
-// Commit makes rec the cached version of its dataset, and removes what the version before needed. The caller has
-// verified every byte that was written. What rec names and was not written must be there from before. On an error the
-// version before stays, unless the error is about its removal.
+// Commit makes rec the cached version of its dataset, from the objects of its [Chain], and removes what the version before
+// needed. The caller has verified every byte that was written. What the chain names and was not written must be there from
+// before. On an error the version before stays, unless the error is about its removal.
 func (r *Draft) Commit(rec dataset.VersionRecord) error {
+	return r.commit(func() (Held, error) { return Held{rec, Chain(rec)}, nil })
+}
+
+// Extend makes rec the cached version: what is cached now, which must be base, and the deltas that were written. If something else is
+// cached, it fails with [ErrOther] and changes nothing.
+func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
+	return r.commit(func() (Held, error) {
+		held, err := r.dir.Held(r.name)
+		if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
+			return Held{}, ErrOther
+		}
+		if err != nil {
+			return Held{}, err
+		}
+		if held.Record.Version != base.Version || held.Record.State != base.State {
+			return Held{}, fmt.Errorf("%w: version %d", ErrOther, held.Record.Version)
+		}
+		held.Record = rec
+		for _, f := range r.files {
+			held.Chain = append(held.Chain, f.object)
+		}
+		return held, nil
+	})
+}
+
+// Shorten puts the snapshot of the version rec, which was written by Make, in the place of what leads up to that version. Deltas
+// that lead on from it to a later cached version stay. Without any, rec becomes the cached version, unless a later one is.
+func (r *Draft) Shorten(rec dataset.VersionRecord) error {
+	return r.commit(func() (Held, error) {
+		fresh := Held{Record: rec}
+		for _, f := range r.files {
+			fresh.Chain = append(fresh.Chain, f.object)
+		}
+		held, err := r.dir.Held(r.name)
+		switch {
+		case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
+			return fresh, nil
+		case err != nil:
+			return Held{}, err
+		case held.Record.Version < rec.Version:
+			return fresh, nil
+		case held.Chain[0].Version > rec.Version:
+			return Held{}, fmt.Errorf("%w: a later snapshot, of version %d", ErrOther, held.Chain[0].Version)
+		}
+		later := held.Chain[uint64(len(held.Chain))-(held.Record.Version-rec.Version):]
+		fresh.Record = held.Record
+		fresh.Chain = append(fresh.Chain, later...)
+		return fresh, nil
+	})
+}
+
+// commit makes what decide returns the cached version.
+func (r *Draft) commit(decide func() (Held, error)) error {
+	for _, f := range r.files {
+		if r.err == nil {
+			if err := f.finish(); err != nil { // before the lock: it may take long
+				r.fail(err)
+			}
+		}
+	}
 	if r.err != nil {
 		return r.err
 	}
+	files := r.dir.of(r.name)
+	files.Lock()
+	defer files.Unlock()
+	held, err := decide()
 	for _, f := range r.files {
-		if err := f.finish(r.dir.object(r.name, f.object.Digest)); err != nil {
-			r.fail(err)
-			return r.err
+		if err == nil {
+			err = f.rename(r.dir.object(r.name, f.object.Digest))
 		}
 	}
-	if err := r.writeRecord(rec); err != nil {
+	if err == nil {
+		err = r.write(held)
+	}
+	if err != nil {
 		r.fail(err)
 		return r.err
 	}
-	if err := r.dir.sweep(r.name, append(objectNames(rec), recordName)); err != nil {
-		return fmt.Errorf("remove the version before %s from the cache folder: %w", rec.ID(), err)
+	if err := r.dir.sweep(r.name, held.files()); err != nil {
+		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err)
 	}
 	return nil
 }
 
-// writeRecord puts rec in the place of the version record. The folder is synced once, after all renames: should a
+// write puts held in the place of the version record. The folder is synced once, after all renames: should a
 // crash keep some of them only, Stored sees that the version is not whole.
-func (r *Draft) writeRecord(rec dataset.VersionRecord) error {
-	text, err := rec.Encode()
+func (r *Draft) write(held Held) error {
+	text, err := held.encode()
 	if err != nil {
 		return fmt.Errorf("write the version record to the cache folder: %w", err)
 	}
-	for _, o := range Chain(rec) {
+	for _, o := range held.Chain {
 		if _, err := os.Stat(r.dir.object(r.name, o.Digest)); err != nil {
-			return fmt.Errorf("write version %s to the cache folder: an object is missing: %w", rec.ID(), err)
+			return fmt.Errorf("write version %s to the cache folder: an object is missing: %w", held.Record.ID(), err)
 		}
 	}
-	file, err := os.CreateTemp(r.dir.dir(r.name), tempPrefix+"*"+tempSuffix)
+	file, err := r.dir.temp(r.name)
 	if err != nil {
-		return fmt.Errorf("create a file in the cache folder: %w", err)
+		return err
 	}
+	defer r.dir.untemp(file.Name())
 	_, err = file.Write(text)
 	if err = errors.Join(err, syncClose(file)); err == nil {
 		err = os.Rename(file.Name(), filepath.Join(r.dir.dir(r.name), recordName))
@@ -134,7 +221,8 @@ func (r *Draft) fail(err error) {
 type draftFile struct {
 	draft   *Draft
 	object  dataset.Object
-	file    *os.File // nil when discarded or finished
+	path    string   // of the temporary file; empty when it was renamed or removed
+	file    *os.File // nil when closed
 	buf     *bufio.Writer
 	written int64
 }
@@ -149,32 +237,41 @@ func (f *draftFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finish syncs the file and gives it its name.
-func (f *draftFile) finish(path string) error {
+// finish syncs and closes the file.
+func (f *draftFile) finish() error {
 	if f.written != f.object.Bytes {
 		return fmt.Errorf("write to the cache folder: %d of %d bytes of an object were written", f.written, f.object.Bytes)
 	}
 	if err := f.buf.Flush(); err != nil {
 		return fmt.Errorf("write to the cache folder: %w", err)
 	}
-	temp := f.file.Name()
 	err := syncClose(f.file)
 	f.file = nil
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
 	if err != nil {
-		os.Remove(temp)
 		return fmt.Errorf("write to the cache folder: %w", err)
 	}
+	return nil
+}
+
+// rename gives the file its name.
+func (f *draftFile) rename(path string) error {
+	if err := os.Rename(f.path, path); err != nil {
+		return fmt.Errorf("write to the cache folder: %w", err)
+	}
+	f.draft.dir.untemp(f.path)
+	f.path = ""
 	return nil
 }
 
 func (f *draftFile) discard() {
 	if f.file != nil {
 		f.file.Close()
-		os.Remove(f.file.Name())
 		f.file = nil
+	}
+	if f.path != "" {
+		os.Remove(f.path)
+		f.draft.dir.untemp(f.path)
+		f.path = ""
 	}
 }
 

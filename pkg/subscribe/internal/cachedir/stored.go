@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-
-	"freshet.dev/pkg/dataset"
 )
 
 // Stored is a cached version, opened. Its files stay readable when a later version takes their place.
 type Stored struct {
-	Record dataset.VersionRecord
-	// Objects are those of the record's [Chain]. Their content is not verified.
+	Held
+	// Objects are those of the Chain. Their content is not verified.
 	Objects []*os.File
 }
 
@@ -40,15 +38,15 @@ func (d *Dir) Stored(name string) (*Stored, error) {
 }
 
 func (d *Dir) open(name string) (*Stored, error) {
-	rec, err := d.record(name)
+	held, err := d.Held(name)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stored{Record: rec}
-	for _, o := range Chain(rec) {
+	s := &Stored{Held: held}
+	for _, o := range held.Chain {
 		if err := s.add(d.object(name, o.Digest), o.Bytes); err != nil {
 			s.Close()
-			return nil, fmt.Errorf("open version %s in the cache folder: %w", rec.ID(), err)
+			return nil, fmt.Errorf("open version %s in the cache folder: %w", held.Record.ID(), err)
 		}
 	}
 	return s, nil

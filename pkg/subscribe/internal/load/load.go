@@ -1,5 +1,5 @@
-// Package load does the bytes-work of a refresh: it pulls a version, builds its table while the bytes come in, proves
-// that it is what the publisher committed, and keeps the files for the next start.
+// Package load does the bytes-work of a refresh: it pulls what an instance lacks of a version, builds its table, proves that it
+// is what the publisher committed, and keeps the files for the next start.
 package load
 
 import (
@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	"sync"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
@@ -17,18 +17,23 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-var (
-	// ErrMismatch is wrapped when whole, undamaged files make another content than the version record says.
-	ErrMismatch = errors.New("the content is not that of the version record")
-	// ErrDeltas is wrapped when a version can only be had by deltas, which this release does not apply.
-	ErrDeltas = errors.New("the version needs deltas, which this release does not apply; update the instance")
-)
+// ErrMismatch is wrapped when whole, undamaged files make another content than the version record says.
+var ErrMismatch = errors.New("the content is not that of the version record")
 
-// collectBytes is the size of a table from which on its replacement by a full load is followed by one garbage
-// collection. Until the next collection the replaced table counts as live to the collector's pacing, so that the heap
-// would grow to some twice both. Collected at once, it is the memory that the next load is built in; at 10 M records
-// that halves the peak. Below this size it is not worth a collection of the whole process's heap.
+// collectBytes is the size of a table from which on its replacement by a full load is followed by one garbage collection.
+// Until the next collection the replaced table counts as live to the collector's pacing, so that the heap would grow to some
+// twice both. Collected at once, it is the memory that the next load is built in; at 10 M records that halves the peak. Below
+// this size it is not worth a collection of the whole process's heap. After deltas there is next to nothing to collect.
 const collectBytes = 64 << 20
+
+// maxRefusals is how often in a row a delta may be refused for its content before the snapshot is pulled in its place: bytes that a
+// relay damaged once come whole the next time, and cost less than a snapshot.
+const maxRefusals = 2
+
+type (
+	served = refresh.Served[*table.Table]
+	loaded = refresh.Loaded[*table.Table, *table.Changes]
+)
 
 // Loader implements [refresh.Loader] for tables.
 type Loader struct {
@@ -38,128 +43,139 @@ type Loader struct {
 	Cache *cachedir.Dir
 	// Table is how tables are loaded; its Version is ignored.
 	Table table.Config
+	// Shortener keeps what is cached short; nil for never.
+	Shortener *Shortener
+
+	mu      sync.Mutex
+	refused map[string]refusals // by dataset; guarded by mu
 }
 
-// Stored loads the version in the cache folder. One that is not whole and right is discarded.
-func (l *Loader) Stored(ctx context.Context, name string, progress func()) (refresh.Loaded[*table.Table], error) {
-	none := refresh.Loaded[*table.Table]{}
-	if l.Cache == nil {
-		return none, refresh.ErrNone
+// refusals counts how often in a row a delta was refused.
+type refusals struct {
+	delta dataset.Digest
+	times int
+}
+
+// Load brings in the version rec: by the deltas from what is served if that is fewer bytes, and otherwise by the snapshot and the
+// deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the snapshot.
+func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
+	deltas, ok := bridge(rec, served)
+	if ok && l.worn(rec, deltas) {
+		ok = false
 	}
-	rec, t, err := l.stored(ctx, name, progress)
+	var pulled int64
+	var gaveUp error
+	if ok {
+		p := l.begin(ctx, rec, progress)
+		v, err := p.deltas(served, deltas)
+		if err == nil {
+			l.accept(rec.Dataset)
+			return v, nil
+		}
+		p.drop()
+		err = fmt.Errorf("bring version %d to %s: %w", served.Record.Version, rec.ID(), err)
+		if !l.refuse(rec, err) {
+			return loaded{}, err
+		}
+		pulled, gaveUp = p.bytes, err
+	}
+	p := l.begin(ctx, rec, progress)
+	p.bytes = pulled
+	v, err := p.full(served)
+	if err != nil {
+		p.drop()
+		return loaded{}, errors.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), gaveUp)
+	}
+	l.accept(rec.Dataset)
+	v.Pull.GaveUp = gaveUp
+	return v, nil
+}
+
+// bridge returns the deltas that lead from what is served to rec, and whether they are fewer bytes than a full load.
+func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) {
+	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
+		return nil, false
+	}
+	from := served.Record.Version
+	if from >= rec.Version || rec.Version-from > uint64(len(rec.Deltas)) {
+		return nil, false
+	}
+	deltas := rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
+	return deltas, size(deltas) < size(cachedir.Chain(rec))
+}
+
+func size(objects []dataset.Object) (sum int64) {
+	for _, o := range objects {
+		sum += o.Bytes
+	}
+	return sum
+}
+
+// worn reports whether one of the deltas was refused too often and the snapshot helps: it must not need the same delta.
+func (l *Loader) worn(rec dataset.VersionRecord, deltas []dataset.Object) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.refused[rec.Dataset]
+	return r.times >= maxRefusals && contains(deltas, r.delta) && !contains(cachedir.Chain(rec), r.delta)
+}
+
+func contains(objects []dataset.Object, d dataset.Digest) bool {
+	for _, o := range objects {
+		if o.Digest == d {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse takes note of err, for which deltas did not lead to rec, and reports whether to load the snapshot now.
+func (l *Loader) refuse(rec dataset.VersionRecord, err error) bool {
+	var e *deltaError
+	if !errors.As(err, &e) {
+		return errors.Is(err, ErrMismatch)
+	}
 	switch {
-	case err == nil:
-		return refresh.Loaded[*table.Table]{Record: rec, Value: t}, nil
-	case errors.Is(err, cachedir.ErrNone):
-		return none, refresh.ErrNone
-	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
-		if discard := l.Cache.Discard(name); discard != nil {
-			return none, fmt.Errorf("%w; and it stays there: %w", err, discard)
-		}
-		return none, fmt.Errorf("%w; it was discarded", err)
+	case errors.Is(err, table.ErrBase), errors.Is(err, table.ErrState):
+		return true // the digest is proven: another try brings the same
+	case errors.Is(err, pull.ErrNotFound):
+		return !contains(cachedir.Chain(rec), e.object.Digest)
+	case !e.content:
+		return false
 	}
-	return none, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.refused[rec.Dataset]
+	if r.delta != e.object.Digest {
+		r = refusals{delta: e.object.Digest}
+	}
+	r.times++
+	if l.refused == nil {
+		l.refused = make(map[string]refusals)
+	}
+	l.refused[rec.Dataset] = r
+	return r.times >= maxRefusals && !contains(cachedir.Chain(rec), r.delta)
 }
 
-func (l *Loader) stored(ctx context.Context, name string, progress func()) (dataset.VersionRecord, *table.Table, error) {
-	s, err := l.Cache.Stored(name)
-	if err != nil {
-		return dataset.VersionRecord{}, nil, err
-	}
-	defer s.Close()
-	if len(s.Objects) != 1 {
-		return s.Record, nil, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), ErrDeltas)
-	}
-	t, err := l.table(ctx, s.Record, &reader{ctx: ctx, src: s.Objects[0], progress: progress})
-	if err != nil {
-		return s.Record, nil, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), err)
-	}
-	return s.Record, t, nil
+// accept forgets refusals: the dataset is past them.
+func (l *Loader) accept(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.refused, name)
 }
 
-// Load pulls the snapshot of rec. Its bytes go to the table and to the cache folder in one pass.
-func (l *Loader) Load(
-	ctx context.Context, rec dataset.VersionRecord, served *refresh.Served[*table.Table], progress func(),
-) (refresh.Loaded[*table.Table], error) {
-	none := refresh.Loaded[*table.Table]{}
-	if len(cachedir.Chain(rec)) != 1 {
-		return none, fmt.Errorf("load version %s: %w", rec.ID(), ErrDeltas)
-	}
-	body, err := l.Pull.Object(ctx, rec.Snapshot)
-	if err != nil {
-		return none, fmt.Errorf("load version %s: %w", rec.ID(), err)
-	}
-	defer body.Close()
-
-	src := &reader{ctx: ctx, src: body, progress: progress}
-	var all io.Reader = src
-	var draft *cachedir.Draft
-	if l.Cache != nil {
-		draft = l.Cache.Draft(rec.Dataset)
-		all = io.TeeReader(src, draft.Object(rec.Snapshot))
-	}
-	done := false
-	defer func() { // also if the table's loader panics
-		if draft != nil && !done {
-			draft.Drop()
-		}
-	}()
-	t, err := l.table(ctx, rec, all)
-	if err != nil {
-		if refused(err) && !errors.Is(err, ErrMismatch) { // for a mismatch the relay cannot be to blame: it proved the digest
-			body.Refuse()
-		}
-		return none, fmt.Errorf("load version %s from relay %s: %w", rec.ID(), body.Relay(), err)
-	}
-	done = true
-	collect := served != nil && served.Value.Bytes() >= collectBytes
-	return refresh.Loaded[*table.Table]{
-		Record: rec, Value: t, PulledBytes: src.bytes,
-		Finish: func(swapped bool) error { return finish(swapped, collect, draft, rec) },
-	}, nil
+// deltaError is the error of one delta.
+type deltaError struct {
+	object dataset.Object
+	// content is true if the bytes came and are to blame, false if they could not be had.
+	content bool
+	err     error
 }
 
-// finish collects what the swap made garbage and keeps what it put in its place.
-func finish(swapped, collect bool, draft *cachedir.Draft, rec dataset.VersionRecord) error {
-	if swapped && collect {
-		runtime.GC()
-	}
-	if draft == nil {
-		return nil
-	}
-	defer draft.Drop()
-	if !swapped {
-		return nil
-	}
-	return draft.Commit(rec)
+func (e *deltaError) Error() string {
+	return fmt.Sprintf("delta to version %d: %v", e.object.Version, e.err)
 }
 
-// table builds the table of the version rec from its snapshot, and proves that it is that version.
-func (l *Loader) table(ctx context.Context, rec dataset.VersionRecord, src io.Reader) (*table.Table, error) {
-	r, err := snapshot.NewReader(src, snapshot.Expect(rec.Snapshot))
-	if err != nil {
-		return nil, err
-	}
-	cfg := l.Table
-	cfg.Version = rec.Version
-	t, err := table.Load(ctx, r, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if t.State() != rec.State {
-		return nil, fmt.Errorf("%w: its state checksum is %s, the record says %s", ErrMismatch, t.State(), rec.State)
-	}
-	if t.Seed() != uint64(rec.Seed) {
-		return nil, fmt.Errorf("%w: its seed is %016x, the record says %016x", ErrMismatch, t.Seed(), uint64(rec.Seed))
-	}
-	return t, nil
-}
-
-// refused reports whether err is about the content of the files, and not about getting at them.
-func refused(err error) bool {
-	return errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrFormat) || errors.Is(err, table.ErrKind) ||
-		errors.Is(err, ErrMismatch)
-}
+func (e *deltaError) Unwrap() error { return e.err }
 
 // reader counts what passes, and ends with ctx.
 type reader struct {
@@ -167,16 +183,27 @@ type reader struct {
 	src      io.Reader
 	progress func()
 	bytes    int64
+	err      error // of src, but io.EOF
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
+		r.err = context.Cause(r.ctx)
+		return 0, r.err
 	}
 	n, err := r.src.Read(p)
 	if n > 0 {
 		r.bytes += int64(n)
 		r.progress()
 	}
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
 	return n, err
+}
+
+// refused reports whether err is about the content of the files, and not about getting at them.
+func refused(err error) bool {
+	return errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrFormat) || errors.Is(err, table.ErrKind) ||
+		errors.Is(err, table.ErrBase) || errors.Is(err, table.ErrState) || errors.Is(err, ErrMismatch)
 }

@@ -85,7 +85,7 @@ func TestLoadKeepsWhatItPulledAfterTheSwap(t *testing.T) {
 	l, requests := loader(t, file)
 	steps := 0
 	v, err := l.Load(t.Context(), rec, nil, func() { steps++ })
-	if err != nil || v.Value.Version() != 1 || v.Value.State() != rec.State || v.PulledBytes != rec.Snapshot.Bytes || steps == 0 {
+	if err != nil || v.Value.Version() != 1 || v.Value.State() != rec.State || v.Pull.Bytes != rec.Snapshot.Bytes || steps == 0 {
 		t.Fatalf("got %+v after %d steps, %v", v, steps, err)
 	}
 	if _, err := l.Stored(t.Context(), "prices", nothing); !errors.Is(err, refresh.ErrNone) {

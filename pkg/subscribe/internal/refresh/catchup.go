@@ -40,11 +40,11 @@ type caughtUp struct {
 }
 
 // wantCatchUp asks for a catch-up that begins after now: one under way may have read the log before the reason arose.
-func (e *Engine[T]) wantCatchUp(reason string) {
+func (e *Engine[T, D]) wantCatchUp(reason string) {
 	e.catchUp.reason, e.catchUp.retryAt = reason, time.Time{}
 }
 
-func (e *Engine[T]) ask() {
+func (e *Engine[T, D]) ask() {
 	c := &e.catchUp
 	a := ask{reason: c.reason, bare: make(map[string]bool)}
 	for name, s := range e.sets {
@@ -54,7 +54,7 @@ func (e *Engine[T]) ask() {
 	e.asks <- a // has room: no other is under way
 }
 
-func (e *Engine[T]) onCaughtUp(m *caughtUp) {
+func (e *Engine[T, D]) onCaughtUp(m *caughtUp) {
 	c := &e.catchUp
 	c.running = false
 	for _, rec := range m.records {
@@ -68,7 +68,7 @@ func (e *Engine[T]) onCaughtUp(m *caughtUp) {
 	e.deps.Watcher.CaughtUp(m.reason, m.err, c.retryAt)
 }
 
-func (e *Engine[T]) catcher(ctx context.Context) {
+func (e *Engine[T, D]) catcher(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,7 +80,7 @@ func (e *Engine[T]) catcher(ctx context.Context) {
 				return err
 			})
 			select {
-			case e.messages <- message[T]{caughtUp: m}:
+			case e.messages <- message[T, D]{caughtUp: m}:
 			case <-ctx.Done():
 				return
 			}
@@ -92,7 +92,7 @@ func (e *Engine[T]) catcher(ctx context.Context) {
 // may have been deleted and made anew, and then forgets what the store still has. If the log does not answer, the
 // relays are asked about datasets of which nothing is served. The others are served, and must not turn an outage of
 // the log into polling.
-func (e *Engine[T]) newest(ctx context.Context, a ask) ([]dataset.VersionRecord, error) {
+func (e *Engine[T, D]) newest(ctx context.Context, a ask) ([]dataset.VersionRecord, error) {
 	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
 	known, logErr := e.deps.Log.Latest(logCtx, e.cfg.Datasets)

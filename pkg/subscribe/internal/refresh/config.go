@@ -41,16 +41,16 @@ func (r Retry) policy() *backoff.ExponentialBackOff {
 	return b
 }
 
-// Deps is what an [Engine] works with. T is what a dataset is in memory.
-type Deps[T any] struct {
+// Deps is what an [Engine] works with. T is what a dataset is in memory, and D how a version of it differs from the one before.
+type Deps[T, D any] struct {
 	// Versions brings version records of the datasets in any order, also repeatedly.
 	Versions <-chan dataset.VersionRecord
 	// CatchUps brings reasons to ask for the newest versions.
 	CatchUps <-chan string
 	Log      Log
 	Relays   Relays
-	Loader   Loader[T]
-	Watcher  Watcher[T]
+	Loader   Loader[T, D]
+	Watcher  Watcher[T, D]
 }
 
 // Log is what the catcher needs of the event log.
@@ -68,18 +68,20 @@ type Relays interface {
 
 // Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step
 // forward by progress, which is cheap, and returns soon after ctx ends.
-type Loader[T any] interface {
+type Loader[T, D any] interface {
 	// Stored returns the version kept locally, or ErrNone.
-	Stored(ctx context.Context, name string, progress func()) (Loaded[T], error)
+	Stored(ctx context.Context, name string, progress func()) (Loaded[T, D], error)
 	// Load pulls and verifies the version rec. served is what is served now, nil if nothing is.
-	Load(ctx context.Context, rec dataset.VersionRecord, served *Served[T], progress func()) (Loaded[T], error)
+	Load(ctx context.Context, rec dataset.VersionRecord, served *Served[T], progress func()) (Loaded[T, D], error)
 }
 
 // Loaded is a version ready to be served.
-type Loaded[T any] struct {
-	Record      dataset.VersionRecord
-	Value       T
-	PulledBytes int64
+type Loaded[T, D any] struct {
+	Record dataset.VersionRecord
+	Value  T
+	// Difference is what the Watcher is told of how Value differs from what was served. The engine does not keep it.
+	Difference D
+	Pull       Pull
 	// Finish, if not nil, is called on the lane when the version has been swapped in, or will not be: what has to be
 	// done after a refresh but must not delay the swap. Its error is not one of the refresh.
 	Finish func(swapped bool) error
@@ -87,9 +89,10 @@ type Loaded[T any] struct {
 
 // Watcher is told what happens. Its methods are called by the loop, so they must return at once; one that panics
 // makes the loop start again.
-type Watcher[T any] interface {
-	// Swapped: before was served until now (nil if nothing was), now is served from now on.
-	Swapped(before, now *Served[T])
+type Watcher[T, D any] interface {
+	// Swapped: before was served until now (nil if nothing was), now is served from now on, and by is the
+	// Difference of what was loaded.
+	Swapped(before, now *Served[T], by D)
 	// Failed: an attempt failed and will be made again.
 	Failed(f Failure)
 	// StoredUnusable: the locally stored version of a dataset cannot be served.

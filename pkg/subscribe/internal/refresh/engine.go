@@ -12,24 +12,24 @@ import (
 )
 
 // Engine refreshes a fixed set of datasets.
-type Engine[T any] struct {
+type Engine[T, D any] struct {
 	cfg  Config
-	deps Deps[T]
-	sets map[string]*set[T] // not changed after New
+	deps Deps[T, D]
+	sets map[string]*set[T, D] // not changed after New
 
-	jobs     chan job[T]     // to the lanes; never holds more than there are idle lanes
-	asks     chan ask        // to the catcher; never holds more than one
-	messages chan message[T] // from lanes and catcher to the loop
-	ended    chan struct{}   // closed when the loop has ended
+	jobs     chan job[T, D]     // to the lanes; never holds more than there are idle lanes
+	asks     chan ask           // to the catcher; never holds more than one
+	messages chan message[T, D] // from lanes and catcher to the loop
+	ended    chan struct{}      // closed when the loop has ended
 
 	// What follows is the loop's own.
-	queue   []*set[T] // due and waiting for a lane, the longest waiting first
-	idle    int       // lanes without a job
+	queue   []*set[T, D] // due and waiting for a lane, the longest waiting first
+	idle    int          // lanes without a job
 	catchUp catchUp
 }
 
 // set is a dataset's state.
-type set[T any] struct {
+type set[T, D any] struct {
 	name   string
 	served atomic.Pointer[Served[T]]
 	health atomic.Pointer[Health]
@@ -47,19 +47,19 @@ type set[T any] struct {
 }
 
 // New returns an engine that does nothing yet.
-func New[T any](cfg Config, deps Deps[T]) *Engine[T] {
-	e := &Engine[T]{
-		cfg: cfg, deps: deps, sets: make(map[string]*set[T]),
-		jobs: make(chan job[T], cfg.Lanes),
+func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
+	e := &Engine[T, D]{
+		cfg: cfg, deps: deps, sets: make(map[string]*set[T, D]),
+		jobs: make(chan job[T, D], cfg.Lanes),
 		asks: make(chan ask, 1),
 		// A lane waits for the answer to a message before it sends the next, so none ever blocks here for long.
-		messages: make(chan message[T], cfg.Lanes+1),
+		messages: make(chan message[T, D], cfg.Lanes+1),
 		ended:    make(chan struct{}),
 		idle:     cfg.Lanes,
 		catchUp:  catchUp{backoff: cfg.Retry.policy()},
 	}
 	for _, name := range cfg.Datasets {
-		s := &set[T]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy()}
+		s := &set[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy()}
 		s.health.Store(&Health{})
 		e.sets[name] = s
 	}
@@ -67,7 +67,7 @@ func New[T any](cfg Config, deps Deps[T]) *Engine[T] {
 }
 
 // Run refreshes until ctx ends, and returns when all its goroutines have ended. It may be called once.
-func (e *Engine[T]) Run(ctx context.Context) {
+func (e *Engine[T, D]) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	for range e.cfg.Lanes {
 		workers.Go(func() { e.lane(ctx) })
@@ -83,7 +83,7 @@ func (e *Engine[T]) Run(ctx context.Context) {
 
 // Served returns what is served of the dataset: nil as long as nothing is, or if the engine does not know it. It is one
 // look-up and one atomic load.
-func (e *Engine[T]) Served(name string) *Served[T] {
+func (e *Engine[T, D]) Served(name string) *Served[T] {
 	if s := e.sets[name]; s != nil {
 		return s.served.Load()
 	}
@@ -92,7 +92,7 @@ func (e *Engine[T]) Served(name string) *Served[T] {
 
 // First returns a channel that is closed as soon as a version of the dataset is served; nil if the engine does not
 // know it.
-func (e *Engine[T]) First(name string) <-chan struct{} {
+func (e *Engine[T, D]) First(name string) <-chan struct{} {
 	if s := e.sets[name]; s != nil {
 		return s.first
 	}
@@ -100,9 +100,9 @@ func (e *Engine[T]) First(name string) <-chan struct{} {
 }
 
 // Health returns how refreshing the dataset, which the engine knows, goes.
-func (e *Engine[T]) Health(name string) Health { return *e.sets[name].health.Load() }
+func (e *Engine[T, D]) Health(name string) Health { return *e.sets[name].health.Load() }
 
-func (s *set[T]) version() uint64 {
+func (s *set[T, D]) version() uint64 {
 	if v := s.served.Load(); v != nil {
 		return v.Record.Version
 	}
@@ -110,7 +110,7 @@ func (s *set[T]) version() uint64 {
 }
 
 // update changes the dataset's health. Only the loop calls it.
-func (s *set[T]) update(change func(*Health)) {
+func (s *set[T, D]) update(change func(*Health)) {
 	h := *s.health.Load()
 	change(&h)
 	s.health.Store(&h)

@@ -17,7 +17,7 @@ import (
 // string.
 type rig struct {
 	t        *testing.T
-	engine   *Engine[string]
+	engine   *Engine[string, string]
 	versions chan dataset.VersionRecord
 	catchUps chan string
 	stop     func()
@@ -48,7 +48,7 @@ var config = Config{
 // start runs the rig's engine until the test ends.
 func (r *rig) start(cfg Config) {
 	r.versions, r.catchUps = make(chan dataset.VersionRecord), make(chan string)
-	r.engine = New(cfg, Deps[string]{
+	r.engine = New(cfg, Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
 	})
 	r.began = time.Now()
@@ -132,27 +132,27 @@ func (r *rig) say(format string, args ...any) {
 
 // The rig is the Loader.
 
-func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string], error) {
+func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string, string], error) {
 	if r.storedE != nil {
-		return Loaded[string]{}, r.storedE
+		return Loaded[string, string]{}, r.storedE
 	}
 	if v := r.stored[name]; v > 0 {
-		return Loaded[string]{Record: rec(name, v), Value: "stored"}, nil
+		return Loaded[string, string]{Record: rec(name, v), Value: "stored"}, nil
 	}
-	return Loaded[string]{}, ErrNone
+	return Loaded[string, string]{}, ErrNone
 }
 
-func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[string], progress func()) (Loaded[string], error) {
+func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[string], progress func()) (Loaded[string, string], error) {
 	r.mu.Lock()
 	r.loads = append(r.loads, rec.ID())
 	r.at = append(r.at, time.Since(r.began))
 	r.mu.Unlock()
 	if r.load != nil {
 		if err := r.load(ctx, rec, progress); err != nil {
-			return Loaded[string]{}, err
+			return Loaded[string, string]{}, err
 		}
 	}
-	l := Loaded[string]{Record: rec, Value: rec.ID(), PulledBytes: 7}
+	l := Loaded[string, string]{Record: rec, Value: rec.ID(), Pull: Pull{Bytes: 7}}
 	if r.finish != nil {
 		l.Finish = func(swapped bool) error { return r.finish(rec.Dataset, swapped) }
 	}
@@ -184,7 +184,7 @@ func (f relayFunc) Latest(_ context.Context, name string) (dataset.VersionRecord
 
 // The rig is the Watcher.
 
-func (r *rig) Swapped(before, now *Served[string]) {
+func (r *rig) Swapped(before, now *Served[string], _ string) {
 	if before != nil && before.Record.Version >= now.Record.Version {
 		r.t.Errorf("swapped %s for %s", before.Record.ID(), now.Record.ID())
 	}

@@ -11,26 +11,26 @@ import (
 )
 
 // job is what a lane is to do: bring up the stored version, or load rec.
-type job[T any] struct {
-	set    *set[T]
+type job[T, D any] struct {
+	set    *set[T, D]
 	stored bool
 	rec    dataset.VersionRecord
 	served *Served[T]
 }
 
 // loaded says that a version can be swapped in. The loop sets swapped and then closes answered.
-type loaded[T any] struct {
-	set      *set[T]
+type loaded[T, D any] struct {
+	set      *set[T, D]
 	stored   bool
-	version  Loaded[T]
+	version  Loaded[T, D]
 	duration time.Duration
 	swapped  bool
 	answered chan struct{}
 }
 
 // finished says that the lane is idle again.
-type finished[T any] struct {
-	set       *set[T]
+type finished[T, D any] struct {
+	set       *set[T, D]
 	stored    bool
 	rec       dataset.VersionRecord
 	err       error // why nothing was loaded
@@ -38,7 +38,7 @@ type finished[T any] struct {
 	duration  time.Duration
 }
 
-func (e *Engine[T]) lane(ctx context.Context) {
+func (e *Engine[T, D]) lane(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,7 +46,7 @@ func (e *Engine[T]) lane(ctx context.Context) {
 		case j := <-e.jobs:
 			done := e.work(ctx, j)
 			select {
-			case e.messages <- message[T]{finished: done}:
+			case e.messages <- message[T, D]{finished: done}:
 			case <-ctx.Done():
 				return
 			}
@@ -54,9 +54,9 @@ func (e *Engine[T]) lane(ctx context.Context) {
 	}
 }
 
-func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
+func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	begin := time.Now()
-	done := &finished[T]{set: j.set, stored: j.stored, rec: j.rec}
+	done := &finished[T, D]{set: j.set, stored: j.stored, rec: j.rec}
 	version, err := e.load(ctx, j)
 	done.duration = time.Since(begin)
 	if err != nil {
@@ -65,7 +65,7 @@ func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
 	}
 	// Finish may collect garbage: the version before must be nothing but garbage by then.
 	j.served = nil
-	m := &loaded[T]{
+	m := &loaded[T, D]{
 		set: j.set, stored: j.stored, version: version, duration: done.duration, answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)
@@ -77,9 +77,9 @@ func (e *Engine[T]) work(ctx context.Context, j job[T]) *finished[T] {
 
 // offer hands m to the loop and reports whether it swapped. The end of ctx does not settle that, but the loop's does:
 // a version that was seen to be served is finished as such.
-func (e *Engine[T]) offer(ctx context.Context, m *loaded[T]) bool {
+func (e *Engine[T, D]) offer(ctx context.Context, m *loaded[T, D]) bool {
 	select {
-	case e.messages <- message[T]{loaded: m}:
+	case e.messages <- message[T, D]{loaded: m}:
 	case <-ctx.Done():
 		return false
 	}
@@ -96,14 +96,14 @@ func (e *Engine[T]) offer(ctx context.Context, m *loaded[T]) bool {
 }
 
 // load does the job under the watch of a timer that every step of progress sets back.
-func (e *Engine[T]) load(ctx context.Context, j job[T]) (Loaded[T], error) {
+func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(e.cfg.Stall, func() { cancel(ErrStalled) })
 	defer watchdog.Stop()
 	progress := func() { watchdog.Reset(e.cfg.Stall) }
 
-	var version Loaded[T]
+	var version Loaded[T, D]
 	err := guard.Try(func() (err error) {
 		if j.stored {
 			version, err = e.deps.Loader.Stored(ctx, j.set.name, progress)
@@ -119,7 +119,7 @@ func (e *Engine[T]) load(ctx context.Context, j job[T]) (Loaded[T], error) {
 }
 
 // onLoaded swaps.
-func (e *Engine[T]) onLoaded(m *loaded[T]) {
+func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	defer close(m.answered)
 	s := m.set
 	before := s.served.Load()
@@ -128,7 +128,7 @@ func (e *Engine[T]) onLoaded(m *loaded[T]) {
 	}
 	now := &Served[T]{
 		Record: m.version.Record, Value: m.version.Value, Stored: m.stored, At: time.Now(),
-		PulledBytes: m.version.PulledBytes, Duration: m.duration,
+		Pull: m.version.Pull, Duration: m.duration,
 	}
 	s.served.Store(now)
 	m.swapped = true
@@ -141,11 +141,11 @@ func (e *Engine[T]) onLoaded(m *loaded[T]) {
 		h.Newest = max(h.Newest, now.Record.Version)
 		h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{}
 	})
-	e.deps.Watcher.Swapped(before, now)
+	e.deps.Watcher.Swapped(before, now, m.version.Difference)
 }
 
 // onFinished takes the lane back, and after a failure sets when to try again.
-func (e *Engine[T]) onFinished(m *finished[T]) {
+func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 	s := m.set
 	e.idle++
 	s.running = false
@@ -163,7 +163,7 @@ func (e *Engine[T]) onFinished(m *finished[T]) {
 	}
 }
 
-func (e *Engine[T]) failed(m *finished[T]) {
+func (e *Engine[T, D]) failed(m *finished[T, D]) {
 	s, now := m.set, time.Now()
 	pause := s.backoff.NextBackOff()
 	// A relay that is out of its depth says for how long; no relay may keep an instance stale for longer than Max.

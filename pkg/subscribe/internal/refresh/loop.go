@@ -9,14 +9,14 @@ import (
 )
 
 // message is what a lane or the catcher tells the loop. One of the fields is set.
-type message[T any] struct {
-	loaded   *loaded[T]
-	finished *finished[T]
+type message[T, D any] struct {
+	loaded   *loaded[T, D]
+	finished *finished[T, D]
 	caughtUp *caughtUp
 }
 
 // supervise runs the loop, again after a panic, until ctx ends.
-func (e *Engine[T]) supervise(ctx context.Context) {
+func (e *Engine[T, D]) supervise(ctx context.Context) {
 	policy := e.cfg.Retry.policy()
 	reason := "start"
 	for {
@@ -50,7 +50,7 @@ func (e *Engine[T]) supervise(ctx context.Context) {
 
 // loop takes one message after the other until ctx ends. What a message changes is written before a Watcher is told, so
 // that a panic there leaves a state to go on from.
-func (e *Engine[T]) loop(ctx context.Context) {
+func (e *Engine[T, D]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	versions, catchUps := e.deps.Versions, e.deps.CatchUps
@@ -87,7 +87,7 @@ func (e *Engine[T]) loop(ctx context.Context) {
 }
 
 // due starts what is due and returns when something else will be.
-func (e *Engine[T]) due(now time.Time) time.Time {
+func (e *Engine[T, D]) due(now time.Time) time.Time {
 	next := now.Add(time.Hour)
 	for _, name := range e.cfg.Datasets {
 		s := e.sets[name]
@@ -118,7 +118,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // announced takes note of a version.
-func (e *Engine[T]) announced(rec dataset.VersionRecord) {
+func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
 	s := e.sets[rec.Dataset]
 	if s == nil || rec.Version <= s.target.Version || rec.Version <= s.version() {
 		return
@@ -133,21 +133,21 @@ func (e *Engine[T]) announced(rec dataset.VersionRecord) {
 // supersede ends the backoff of a failed version because there is a newer one. It leaves a pause of one initial
 // interval after the failure, so that the rate of attempts does not follow the rate of publishing while the relays
 // are down.
-func (e *Engine[T]) supersede(s *set[T]) {
+func (e *Engine[T, D]) supersede(s *set[T, D]) {
 	s.backoff.Reset()
 	if soon := s.failedAt.Add(e.cfg.Retry.Initial); !s.failedAt.IsZero() && soon.Before(s.retryAt) {
 		s.retryAt = soon
 	}
 }
 
-func (e *Engine[T]) enqueue(s *set[T]) {
+func (e *Engine[T, D]) enqueue(s *set[T, D]) {
 	s.queued = true
 	e.queue = append(e.queue, s)
 }
 
 // dispatch hands datasets to idle lanes. The version is chosen only now, so that what was announced while the
 // dataset waited is in it.
-func (e *Engine[T]) dispatch() {
+func (e *Engine[T, D]) dispatch() {
 	for e.idle > 0 && len(e.queue) > 0 {
 		s := e.queue[0]
 		e.queue = e.queue[1:]
@@ -157,6 +157,6 @@ func (e *Engine[T]) dispatch() {
 		stored := !s.begun
 		s.begun = true
 		s.update(func(h *Health) { h.Refreshing = true })
-		e.jobs <- job[T]{set: s, stored: stored, rec: s.target, served: s.served.Load()} // has room for every idle lane
+		e.jobs <- job[T, D]{set: s, stored: stored, rec: s.target, served: s.served.Load()} // has room for every idle lane
 	}
 }

@@ -32,7 +32,7 @@ func TestVersionsAreServedInOrder(t *testing.T) {
 		r.announce("unknown", 9)
 		r.serves("prices", 3)
 		r.wantLoads("prices/1", "prices/2", "prices/3")
-		if s := r.engine.Served("prices"); s.Value != "prices/3" || s.Stored || s.PulledBytes != 7 {
+		if s := r.engine.Served("prices"); s.Value != "prices/3" || s.Stored || s.Pull.Bytes != 7 {
 			t.Errorf("served is %+v", s)
 		}
 		if r.engine.Served("unknown") != nil || r.engine.First("unknown") != nil {

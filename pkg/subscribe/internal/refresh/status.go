@@ -13,10 +13,22 @@ type Served[T any] struct {
 	// Stored is true if the version came from the local folder and not from a relay.
 	Stored bool
 	// At is when the version was swapped in.
-	At          time.Time
-	PulledBytes int64
+	At   time.Time
+	Pull Pull
 	// Duration is the time from the beginning of the refresh to the swap.
 	Duration time.Duration
+}
+
+// Pull is how a version came to be there.
+type Pull struct {
+	// Bytes came over the network.
+	Bytes int64
+	// Full is true if the version was made from a snapshot, false if from the version that was served.
+	Full bool
+	// Deltas is how many deltas were applied to either.
+	Deltas int
+	// GaveUp is why the deltas from the version that was served were given up for the snapshot; nil if they were not.
+	GaveUp error
 }
 
 // Health is how refreshing a dataset goes. It is immutable.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/services/freshet/internal/client"
@@ -22,6 +23,9 @@ type publishFlags struct {
 	publisher, nats     string
 	format, key, source string
 	labels              []string
+	patch               bool
+	base                uint64
+	remove              string
 	wait                bool
 	waitTimeout         time.Duration
 	out                 output
@@ -37,9 +41,14 @@ func newPublish(p Process) *cobra.Command {
 The file holds all of the dataset's records, one JSON object a line (NDJSON), one JSON array of objects, or CSV with
 a header line; gzipped or compressed with zstd if you like. A record's value is its object, the bytes as they are.
 If one record cannot be taken, nothing is published and the line is named. If the newest version has the same
-records already, no version is created.`,
+records already, no version is created.
+
+With --patch the file holds changes instead: records to add or change, and removals, which are objects with the
+member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. All other
+records stay as they are. A patch costs what it changes, however large the dataset is.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
-  psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku`,
+  psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
+  freshet publish cities changes.ndjson --key id --patch --base 41`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args[0], args[1]) },
 	}
@@ -50,6 +59,9 @@ records already, no version is created.`,
 	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else its first character")
 	flags.StringVar(&f.source, "source", "", "who publishes, kept with the version (default: what the publisher is set to)")
 	flags.StringArrayVar(&f.labels, "label", nil, "name=value, kept with the version; may be repeated")
+	flags.BoolVar(&f.patch, "patch", false, "the file holds changes to the newest version, not all records")
+	flags.Uint64Var(&f.base, "base", 0, "with --patch: the version that the changes are for; refused if the newest is another")
+	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that tells removals")
 	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
 	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "how long --wait waits before it fails")
 	f.out.add(cmd)
@@ -67,7 +79,11 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	}
 	defer in.close() //nolint:errcheck // only read
 	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels}
-	if err := publish.CheckInput(name, check); err != nil {
+	err = publish.CheckInput(name, check)
+	if f.patch {
+		err = publish.CheckPatch(name, publish.PatchInput{Input: check, Remove: req.Remove, Base: req.Base})
+	}
+	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	c, err := client.New(f.publisher, "publisher", publisherURL.hint())
@@ -127,7 +143,14 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 	if f.wait && f.waitTimeout <= 0 {
 		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
 	}
-	return client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels}, nil
+	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch}
+	switch {
+	case f.patch:
+		req.Base, req.Remove = f.base, f.remove
+	case f.base > 0 || f.remove != publish.DefaultRemove:
+		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--base and --remove are of a patch: add --patch, or leave them out")
+	}
+	return req, nil
 }
 
 // publication is what publish prints as JSON: the publisher's answer and, with --wait, what came of it.
@@ -137,15 +160,37 @@ type publication struct {
 	Served []fleet.Report `json:"served,omitempty"`
 }
 
+// toPull returns what an instance on the version before has to pull: the delta, or the snapshot with the deltas after it
+// if there is no delta or that is smaller.
+func toPull(rec dataset.VersionRecord) int64 {
+	whole := rec.Snapshot.Bytes
+	for _, d := range rec.Deltas {
+		if d.Version > rec.Snapshot.Version {
+			whole += d.Bytes
+		}
+	}
+	if n := len(rec.Deltas); n > 0 {
+		return min(whole, rec.Deltas[n-1].Bytes)
+	}
+	return whole
+}
+
 func (r publication) print(p Process) {
 	rec := r.Record
-	if r.Created {
+	switch {
+	case r.Created:
 		fmt.Fprintf(p.Out, "%s version %d: %s (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
-			show.Count(rec.Changes.Removed), show.Bytes(rec.Snapshot.Bytes))
-	} else {
+			show.Count(rec.Changes.Removed), show.Bytes(toPull(rec)))
+	case r.Patch != nil:
+		fmt.Fprintf(p.Out, "%s is unchanged: the patch changes nothing in version %d; no version was created\n", rec.Dataset, rec.Version)
+	default:
 		fmt.Fprintf(p.Out, "%s is unchanged: version %d has the same %s; no version was created\n",
 			rec.Dataset, rec.Version, show.Records(rec.State.Records))
+	}
+	if r.Patch != nil && r.Patch.Unchanged+r.Patch.Missing > 0 {
+		fmt.Fprintf(p.Out, "  unchanged: %s, removals of keys that are not there: %s\n",
+			show.Count(r.Patch.Unchanged), show.Count(r.Patch.Missing))
 	}
 	for _, w := range r.Warnings {
 		fmt.Fprintf(p.Err, "freshet: warning: %s\n", w)

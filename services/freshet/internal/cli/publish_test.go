@@ -97,6 +97,24 @@ func TestJSONOutput(t *testing.T) {
 	}
 }
 
+func TestPatch(t *testing.T) {
+	f := start(t, "prices")
+	patch := file(t, "patch.ndjson", `{"sku":"A1","price":6}`+"\n"+`{"sku":"B2","$remove":true}`+"\n"+`{"sku":"no","$remove":true}`+"\n")
+	args := []string{"publish", "prices", patch, "--key", "sku", "--patch"}
+	f.run(t, args...).want(t, exit.NotFound, "stderr:publish all of its records first")
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku").want(t, exit.OK, "version 1")
+	f.run(t, append(args, "--base", "1", "--wait")...).want(t, exit.OK, "stdout:prices version 2: 1 record (0 added, 1 changed, 1 removed)",
+		"stdout:unchanged: 0, removals of keys that are not there: 1", "stdout:every live instance (2) serves version 2")
+	f.run(t, "get", "prices", "A1").want(t, exit.OK, `stdout:{"sku":"A1","price":6}`)
+	f.run(t, "get", "prices", "B2").want(t, exit.NotFound)
+	f.run(t, append(args, "--base", "1")...).want(t, exit.Conflict, "stderr:the patch is for version 1, the newest is 2")
+	f.run(t, args...).want(t, exit.OK, "stdout:the patch changes nothing in version 2")
+	csv := file(t, "patch.csv", "sku,gone\nA1,0\nC3,\nD4,1\n")
+	f.run(t, "publish", "prices", csv, "--key", "sku", "--patch", "--remove", "gone", "--wait").want(t, exit.OK, "stdout:version 3: 2 records (1 added, 1 changed, 0 removed)")
+	f.run(t, "publish", "prices", patch, "--key", "sku", "--base", "1").want(t, exit.Usage, "stderr:add --patch")
+	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
+}
+
 func TestPublishFormats(t *testing.T) {
 	f := start(t, "prices")
 	const csv = "sku,price\nA1,5\n"

@@ -24,6 +24,10 @@ type PublishRequest struct {
 	Key    string
 	Source string
 	Labels map[string]string
+	// Patch makes it a patch: Body holds changes, not all records. Base and Remove are of a patch alone.
+	Patch  bool
+	Base   uint64 // the version that the patch is for; 0: any
+	Remove string // the member or column that tells removals; empty: the publisher's default
 }
 
 // contentTypes holds the media type of each format. The publisher looks into what has no type of its own.
@@ -44,8 +48,18 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 		query.Add("label", label+"="+value)
 	}
 	body := &input{r: in.Body}
+	method, path := http.MethodPost, []string{"v1", "datasets", name, "versions"}
+	if in.Patch {
+		method, path = http.MethodPatch, path[:3]
+		if in.Base > 0 {
+			query.Set("base", strconv.FormatUint(in.Base, 10))
+		}
+		if in.Remove != "" {
+			query.Set("remove", in.Remove)
+		}
+	}
 	resp, err := c.call(ctx, request{
-		method: http.MethodPost, path: []string{"v1", "datasets", name, "versions"}, query: query,
+		method: method, path: path, query: query,
 		contentType: contentTypes[in.Format], body: body,
 	})
 	if failed := body.failure(); failed != nil && ctx.Err() == nil {

@@ -1,0 +1,103 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+)
+
+const (
+	// DefaultMaxDeltas is how many deltas follow a snapshot before a new one is due.
+	DefaultMaxDeltas = 32
+	// hardMaxDeltas is how many may follow one when nobody writes the snapshot that is due: then the publisher of the
+	// next version does it itself. Each delta costs whoever loads the dataset a pull, and its line in each event.
+	hardMaxDeltas = 256
+	// keptDeltas is how many deltas a version record names if it can do with less: instances that serve a version from
+	// before the snapshot then still refresh by deltas.
+	keptDeltas = 64
+)
+
+// chain is what a version is read from: a snapshot and all deltas from it to the version.
+type chain struct {
+	snapshot dataset.Object
+	deltas   []dataset.Object
+}
+
+func total(objects []dataset.Object) (bytes int64) {
+	for _, o := range objects {
+		bytes += o.Bytes
+	}
+	return bytes
+}
+
+// after returns the deltas that lead on from the given version.
+func after(deltas []dataset.Object, version uint64) []dataset.Object {
+	for i, d := range deltas {
+		if d.Version > version {
+			return deltas[i:]
+		}
+	}
+	return nil
+}
+
+// chain returns the shortest chain to rec: from the snapshot that rec names, or from a newer one that was written since.
+func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain, error) {
+	c := chain{snapshot: rec.Snapshot}
+	if rec.Snapshot.Version < rec.Version {
+		newer, err := p.newerSnapshot(ctx, rec)
+		if err != nil {
+			return chain{}, err
+		}
+		if newer.Version > 0 {
+			c.snapshot = newer
+		}
+	}
+	c.deltas = after(rec.Deltas, c.snapshot.Version)
+	return c, nil
+}
+
+// newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names; a zero
+// Object if there is none.
+func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord) (dataset.Object, error) {
+	newest, err := p.deps.Store.NewestSnapshot(ctx, rec.Dataset, rec.Snapshot.Version, rec.Version)
+	if errors.Is(err, store.ErrNotFound) {
+		return dataset.Object{}, nil
+	}
+	if err != nil {
+		return dataset.Object{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
+	}
+	of := rec
+	if newest.Object.Version != rec.Version {
+		if of, err = p.deps.Store.Version(ctx, rec.Dataset, newest.Object.Version); err != nil {
+			return dataset.Object{}, fmt.Errorf("look up the version of snapshot %s: %w", newest.ID(), err)
+		}
+	}
+	if of.State != newest.State {
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of state %v, the version is of %v; remove the snapshot record",
+			store.ErrDamaged, newest.ID(), newest.State, of.State)
+	}
+	return newest.Object, nil
+}
+
+// due reports whether a chain of that many deltas from a snapshot is too long or too large to go on without a new one.
+func (p *Publisher) due(deltas []dataset.Object, snapshotBytes int64) bool {
+	return len(deltas) > p.cfg.MaxDeltas || total(deltas) > snapshotBytes/2
+}
+
+// kept returns what a version record names of deltas, which end with the one to its version: all that lead on from
+// the snapshot, and older ones as long as they are few and all together are not larger than the snapshot.
+func kept(deltas []dataset.Object, snapshot dataset.Object) []dataset.Object {
+	from := len(deltas) - len(after(deltas, snapshot.Version))
+	bytes := total(deltas[from:])
+	for from > 0 && len(deltas)-from < keptDeltas && bytes+deltas[from-1].Bytes <= snapshot.Bytes {
+		from--
+		bytes += deltas[from].Bytes
+	}
+	if from == len(deltas) {
+		return nil
+	}
+	return deltas[from:]
+}

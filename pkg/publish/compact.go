@@ -1,0 +1,107 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/store"
+)
+
+// Compaction says what Compact did.
+type Compaction struct {
+	// Record is the snapshot that it wrote, or that somebody else wrote meanwhile; zero if none was due.
+	Record dataset.SnapshotRecord
+	// Deltas is how many deltas followed the snapshot before, Bytes is how many bytes they had.
+	Deltas int
+	Bytes  int64
+}
+
+// Compact writes a snapshot of the newest version of the dataset called name if one is due: a publish writes it itself,
+// but a patch does not, because that would take as long as the dataset is large. It streams from the store to the store:
+// memory does not follow the size of the dataset, and disk use is up to one and a half snapshots. The version does not
+// change; the versions after it name the new snapshot.
+//
+// It may be stopped or killed at any point, and run again. It holds up no publish, and several processes may run it at a
+// time: one of them is too many, but no more than that.
+func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error) {
+	newest, err := p.newest(ctx, name)
+	if err != nil || newest.Version == 0 {
+		return Compaction{}, err
+	}
+	c, err := p.chain(ctx, newest)
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, err)
+	}
+	if !p.due(c.deltas, c.snapshot.Bytes) {
+		return Compaction{}, nil
+	}
+	return p.compact(ctx, newest, c)
+}
+
+// compact writes a snapshot of the version of rec, which c leads to.
+func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c chain) (_ Compaction, err error) {
+	folder, err := scratch.New(p.cfg.TempDir)
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
+	}
+	defer p.discard(rec.Dataset, folder)
+	path := folder.Path("snapshot")
+	object, err := p.merge(ctx, folder, path, rec, c)
+	if err == nil {
+		err = p.put(ctx, path, object)
+	}
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
+	}
+	done := Compaction{
+		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: time.Now().UTC()},
+		Deltas: len(c.deltas), Bytes: total(c.deltas),
+	}
+	// Somebody else's snapshot of the version is as good.
+	if err := p.deps.Store.PutSnapshot(ctx, done.Record); err != nil && !errors.Is(err, store.ErrExists) {
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
+	}
+	return done, nil
+}
+
+// merge writes the records of the version of rec, which c leads to, into a new file as a snapshot.
+func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path string, rec dataset.VersionRecord, c chain) (_ dataset.Object, err error) {
+	from, err := p.past(ctx, folder, rec, c)
+	if err != nil {
+		return dataset.Object{}, err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	f, err := os.Create(path)
+	if err != nil {
+		return dataset.Object{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// The encoded length of a record is some bytes more than that of its key and value.
+	const overhead = 3
+	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
+		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: int64(rec.PayloadBytes + overhead*rec.State.Records), Workers: p.cfg.Workers,
+	})
+	if err != nil {
+		return dataset.Object{}, err
+	}
+	defer w.Abort()
+	for r, err := range from.records(ctx) {
+		if err == nil {
+			err = w.Add(r)
+		}
+		if err != nil {
+			return dataset.Object{}, err
+		}
+	}
+	totals, err := w.Close()
+	if err != nil {
+		return dataset.Object{}, err
+	}
+	return dataset.Object{Version: rec.Version, Digest: totals.Digest, Bytes: totals.FileBytes}, nil
+}

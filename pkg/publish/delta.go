@@ -1,0 +1,149 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/publish/internal/tape"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/store"
+)
+
+// deltaScale makes the blocks of a delta an eighth of a snapshot's: 32 KiB raw. A patch reads the blocks that may hold
+// its keys out of every delta of the chain, and has to decode each whole.
+const deltaScale = 8
+
+// lostError says that there is no delta from the version before, because it cannot be read. Only the next version can
+// heal a dataset whose newest version is lost, so this must not be in the way of a commit.
+type lostError struct {
+	before dataset.VersionRecord
+	err    error
+}
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("the changes from version %s are not counted and there is no delta from it, because it cannot be read: %v", e.before.ID(), e.err)
+}
+
+func (e *lostError) Unwrap() error { return e.err }
+
+// delta is the delta file of a version to be, in a temporary file.
+type delta struct {
+	path    string
+	object  dataset.Object
+	changes dataset.Changes
+}
+
+// diff writes the delta that leads from the version before to the draft. It reads both as streams: memory does not
+// follow their size. The error is a *lostError if the version before is damaged for good.
+func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRecord, c chain) (delta, error) {
+	made, err := p.compare(ctx, d, before, c)
+	if err == nil {
+		return made, nil
+	}
+	for _, lost := range []error{store.ErrNotFound, store.ErrDamaged, snapshot.ErrCorrupt, snapshot.ErrFormat, snapshot.ErrOrder, snapshot.ErrRemoval} {
+		if errors.Is(err, lost) {
+			return delta{}, &lostError{before, err}
+		}
+	}
+	return delta{}, err
+}
+
+func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.VersionRecord, c chain) (made delta, err error) {
+	old, err := p.past(ctx, d.folder, before, c)
+	if err != nil {
+		return delta{}, err
+	}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	f, err := d.open()
+	if err != nil {
+		return delta{}, err
+	}
+	defer f.Close()
+	drafted, err := snapshot.NewReader(f)
+	if err != nil {
+		return delta{}, err
+	}
+	// How large a delta is decides how it is cut into blocks, and is known only at the end.
+	entries, err := tape.New(d.folder.Path("changes"))
+	if err != nil {
+		return delta{}, err
+	}
+	defer func() { err = errors.Join(err, entries.Close()) }()
+	var changes dataset.Changes
+	for change, err := range snapshot.Diff(d.seed, old.records(ctx), drafted.Records()) {
+		if err != nil {
+			return delta{}, fmt.Errorf("compare with version %s: %w", before.ID(), err)
+		}
+		count(&changes, change.Op)
+		if err := entries.Add(change.Record()); err != nil {
+			return delta{}, err
+		}
+	}
+	return p.writeDelta(ctx, d.folder, entries, before, d.totals.State, changes)
+}
+
+func count(c *dataset.Changes, op snapshot.Op) {
+	switch op {
+	case snapshot.Added:
+		c.Added++
+	case snapshot.Changed:
+		c.Changed++
+	case snapshot.Removed:
+		c.Removed++
+	}
+}
+
+// writeDelta writes entries, which are in order and make the given changes, as the delta from the version before to
+// the one after it, whose state checksum is state.
+func (p *Publisher) writeDelta(ctx context.Context, folder *scratch.Folder, entries *tape.Tape, before dataset.VersionRecord,
+	state dataset.Checksum, changes dataset.Changes,
+) (made delta, err error) {
+	path := folder.Path("delta")
+	f, err := os.Create(path) // over that of an attempt before
+	if err != nil {
+		return delta{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
+		Kind: snapshot.Delta, Seed: uint64(before.Seed), RawBytes: deltaScale * entries.RawBytes(), Base: before.State, Workers: p.cfg.Workers,
+	})
+	if err != nil {
+		return delta{}, err
+	}
+	defer w.Abort()
+	n := 0
+	for r, err := range entries.Records() {
+		if n%progressEvery == 0 && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			err = w.Add(r)
+		}
+		if err != nil {
+			return delta{}, fmt.Errorf("write the delta from version %s: %w", before.ID(), err)
+		}
+		n++
+	}
+	totals, err := w.CloseDelta(state)
+	if err != nil {
+		return delta{}, fmt.Errorf("write the delta from version %s: %w", before.ID(), err)
+	}
+	return delta{
+		path: path, changes: changes,
+		object: dataset.Object{Version: before.Version + 1, Digest: totals.Digest, Bytes: totals.FileBytes},
+	}, nil
+}
+
+// put puts the file at path into the store as the object o.
+func (p *Publisher) put(ctx context.Context, path string, o dataset.Object) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return p.deps.Store.PutObject(ctx, o.Digest, o.Bytes, f)
+}

@@ -1,0 +1,75 @@
+package tape_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/tape"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// What was added comes back in order, each time it is asked for, whatever the sizes and wherever buffers end.
+func TestRecordsReadAsAdded(t *testing.T) {
+	folder, n := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		path := filepath.Join(folder, fmt.Sprint(n))
+		tp, err := tape.New(path)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var want []dataset.Record
+		raw := int64(0)
+		for range 2 { // read, go on, read again
+			for range rapid.IntRange(0, 20).Draw(rt, "records") {
+				r := dataset.Record{Key: rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(rt, "key"), Removed: rapid.Bool().Draw(rt, "removed")}
+				if !r.Removed {
+					size := rapid.SampledFrom([]int{0, 1, 1000, 64 << 10, dataset.MaxValueBytes}).Draw(rt, "size")
+					r.Value = make([]byte, size)
+				}
+				if err := tp.Add(r); err != nil {
+					rt.Fatal(err)
+				}
+				raw += int64(r.EncodedBytes())
+				want = append(want, r)
+			}
+			for range 2 {
+				i := 0
+				for r, err := range tp.Records() {
+					if err != nil {
+						rt.Fatal(err)
+					}
+					if string(r.Key) != string(want[i].Key) || string(r.Value) != string(want[i].Value) || r.Removed != want[i].Removed {
+						rt.Fatalf("record %d is another", i)
+					}
+					i++
+				}
+				if i != len(want) || tp.Entries() != uint64(i) || tp.RawBytes() != raw {
+					rt.Fatalf("%d records, %d entries of %d bytes; want %d of %d", i, tp.Entries(), tp.RawBytes(), len(want), raw)
+				}
+			}
+		}
+		if err := tp.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		left, err := filepath.Glob(filepath.Join(folder, "*"))
+		if diff := cmp.Diff([]string(nil), left); err != nil || diff != "" {
+			rt.Fatalf("%v %s", err, diff)
+		}
+	})
+}
+
+func TestFileIsNotTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tape")
+	first, err := tape.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := tape.New(path); err == nil {
+		t.Error("two tapes share a file")
+	}
+}

@@ -1,0 +1,307 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/bits"
+	"slices"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/publish/internal/tape"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/store"
+)
+
+// DefaultRemove is the member or column that tells removals in a patch.
+const DefaultRemove = "$remove"
+
+// ErrNoVersion: there is no version that a patch could be applied to.
+var ErrNoVersion = errors.New("the dataset has no version")
+
+// PatchInput is what one call of Patch applies. A record is added, or takes the place of the one with its key. A removal
+// is a JSON object whose member called Remove is true; members besides it and the key are ignored. In CSV it is a row
+// whose column called Remove, if there is one, holds true or 1; where that is empty, false or 0, the row is a record,
+// and the column no part of its value.
+type PatchInput struct {
+	Input
+	// Remove is that name; if empty, DefaultRemove.
+	Remove string
+	// Base is the version that the patch is for: if the newest is another, Patch returns ErrConflict. 0 is any.
+	Base uint64
+}
+
+// PatchResult says what a Patch did. Created is false if the patch changes nothing; Record is then the newest version.
+type PatchResult struct {
+	Result
+	// Changes are those of the patch: those of Record if it was created, else zero.
+	Changes dataset.Changes
+	// Unchanged counts records that are in the dataset as they are in the patch, Missing removals of keys that the
+	// dataset does not have. Neither is an error.
+	Unchanged, Missing uint64
+}
+
+// CheckPatch is [CheckInput] for a patch.
+func CheckPatch(name string, in PatchInput) error {
+	if err := CheckInput(name, in.Input); err != nil {
+		return err
+	}
+	if remove := in.removeName(); remove == in.Key {
+		return &InputError{
+			Dataset: name, Problem: fmt.Sprintf("the member %q is named for both the key and removals", remove),
+			Hint: "name two different ones",
+		}
+	}
+	return nil
+}
+
+func (in PatchInput) removeName() string {
+	if in.Remove == "" {
+		return DefaultRemove
+	}
+	return in.Remove
+}
+
+// Patch makes the newest version of the dataset called name, with the changes in in, its next version. Its cost follows
+// the number of changes, not the size of the dataset: it looks up the present records by reading the blocks that they
+// may be in, and writes a delta. It returns as Publish does, and [ErrNoVersion] if nothing has been published yet.
+//
+// It writes no snapshot; run a [Compactor], or Compact now and then. Only once 256 deltas have followed the last snapshot
+// does Patch compact the dataset itself, before its own version, and that takes as long as the dataset is large.
+func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (PatchResult, error) {
+	p.fill(&in.Input)
+	in.removals = in.removeName()
+	if err := CheckPatch(name, in); err != nil {
+		return PatchResult{}, err
+	}
+	newest, err := p.newest(ctx, name)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	if err := checkBase(name, newest, in.Base); err != nil {
+		return PatchResult{}, err // before the body is read
+	}
+	folder, err := scratch.New(p.cfg.TempDir)
+	if err != nil {
+		return PatchResult{}, fmt.Errorf("patch dataset %q: %w", name, err)
+	}
+	defer p.discard(name, folder)
+	d := &draft{name: name, in: in.Input, meter: &meter{call: in.Progress}, folder: folder, seed: uint64(newest.Seed)}
+	entries, err := p.entries(ctx, d)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	result, err := p.commitPatch(ctx, d, in.Base, entries)
+	if err := errors.Join(err, entries.Close()); err != nil {
+		return PatchResult{}, err
+	}
+	d.meter.report(PhaseAnnouncing, entries.Entries())
+	p.tell(context.WithoutCancel(ctx), &result.Result)
+	return result, nil
+}
+
+// checkBase says why a patch for the version base cannot be applied to newest.
+func checkBase(name string, newest dataset.VersionRecord, base uint64) error {
+	switch {
+	case newest.Version == 0:
+		return fmt.Errorf("patch dataset %q: %w; publish all of its records first", name, ErrNoVersion)
+	case base > 0 && base != newest.Version:
+		return fmt.Errorf("patch dataset %q: %w: the patch is for version %d, the newest is %d; make it anew from that",
+			name, ErrConflict, base, newest.Version)
+	}
+	return nil
+}
+
+// entries reads the patch and returns its records and removals in order.
+func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err error) {
+	sorter := p.sorter(d.seed, d.folder)
+	defer sorter.Close()
+	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
+		return nil, inputError(d.name, "read the patch", err)
+	}
+	t, err := tape.New(d.folder.Path("patch"))
+	if err != nil {
+		return nil, fmt.Errorf("patch dataset %q: %w", d.name, err)
+	}
+	d.meter.report(PhaseSorting, 0)
+	for r, err := range sorter.Records(ctx) {
+		if err == nil {
+			err = t.Add(r)
+		}
+		if err != nil {
+			return nil, errors.Join(inputError(d.name, "sort the patch", err), t.Close())
+		}
+	}
+	return t, nil
+}
+
+// commitPatch makes the next version of the newest one and the entries. Each attempt looks at the newest version anew.
+func (p *Publisher) commitPatch(ctx context.Context, d *draft, base uint64, entries *tape.Tape) (PatchResult, error) {
+	for range maxAttempts {
+		if ctx.Err() != nil {
+			return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, context.Cause(ctx))
+		}
+		d.meter.report(PhaseStoring, entries.Entries())
+		newest, err := p.newest(ctx, d.name)
+		if err != nil {
+			return PatchResult{}, err
+		}
+		if err := checkBase(d.name, newest, base); err != nil {
+			return PatchResult{}, err
+		}
+		if uint64(newest.Seed) != d.seed {
+			return PatchResult{}, fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", d.name, ErrConflict)
+		}
+		result, err := p.apply(ctx, d, newest, entries)
+		if err != nil {
+			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), err)
+		}
+		if !result.Created {
+			return result, nil
+		}
+		err = p.deps.Store.PutVersion(ctx, result.Record)
+		if err == nil || p.committed(ctx, result.Record) {
+			return result, nil
+		}
+		if !errors.Is(err, store.ErrExists) {
+			return PatchResult{}, fmt.Errorf("commit version %s: %w", result.Record.ID(), err)
+		}
+	}
+	return PatchResult{}, fmt.Errorf("patch dataset %q: %w %d times; patch it again, and let one publisher at a time publish a dataset",
+		d.name, ErrConflict, maxAttempts)
+}
+
+// apply puts the delta from newest by entries into the store and returns the record of the version that it leads to.
+func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionRecord, entries *tape.Tape) (_ PatchResult, err error) {
+	c, err := p.chain(ctx, newest)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	if len(c.deltas) >= hardMaxDeltas {
+		done, err := p.compact(ctx, newest, c)
+		if err != nil {
+			return PatchResult{}, err
+		}
+		c = chain{snapshot: done.Record.Object}
+	}
+	changes, err := tape.New(d.folder.Path("changes"))
+	if err != nil {
+		return PatchResult{}, err
+	}
+	defer func() { err = errors.Join(err, changes.Close()) }()
+	e := edit{result: PatchResult{}, rec: newest, changes: changes}
+	for batch, err := range batches(d.seed, entries) {
+		if err == nil {
+			err = p.lookup(ctx, newest, c, batch)
+		}
+		if err != nil {
+			return PatchResult{}, err
+		}
+		for i := range batch {
+			if err := e.take(&batch[i]); err != nil {
+				return PatchResult{}, err
+			}
+		}
+	}
+	result, rec := e.result, e.rec
+	switch {
+	case changes.Entries() == 0:
+		result.Record = newest
+		return result, nil
+	case rec.State.Records == 0:
+		return PatchResult{}, &InputError{
+			Dataset: d.name, Problem: "the patch removes every record of the dataset",
+			Hint: "a version holds one at least", Err: ErrEmpty,
+		}
+	}
+	made, err := p.writeDelta(ctx, d.folder, changes, newest, rec.State, result.Changes)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	if err := p.put(ctx, made.path, made.object); err != nil {
+		return PatchResult{}, err
+	}
+	result.Created = true
+	result.Record = dataset.VersionRecord{
+		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
+		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
+		Changes: result.Changes, Created: time.Now().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+	}
+	return result, nil
+}
+
+// edit applies entries to the sums of a version.
+type edit struct {
+	result  PatchResult
+	rec     dataset.VersionRecord // its State and PayloadBytes
+	changes *tape.Tape
+	buf     []byte
+}
+
+// take applies one entry that was looked up.
+func (e *edit) take(w *wanted) error {
+	var op snapshot.Op
+	switch {
+	case w.Removed && !w.present:
+		e.result.Missing++
+		return nil
+	case w.equal:
+		e.result.Unchanged++
+		return nil
+	case w.Removed:
+		op = snapshot.Removed
+	case w.present:
+		op = snapshot.Changed
+	default:
+		op = snapshot.Added
+	}
+	count(&e.result.Changes, op)
+	if w.present {
+		e.rec.State = without(e.rec.State, w.sum)
+		e.rec.PayloadBytes -= w.payload
+	}
+	if !w.Removed {
+		e.buf = dataset.AppendRecord(e.buf[:0], w.Record)
+		e.rec.State.Add(uint64(e.rec.Seed), e.buf)
+		e.rec.PayloadBytes += uint64(len(w.Key) + len(w.Value))
+	}
+	return e.changes.Add(w.Record)
+}
+
+// without takes the records of part, which are all in c, out of it.
+func without(c, part dataset.Checksum) dataset.Checksum {
+	lo, borrow := bits.Sub64(c.Lo, part.Lo, 0)
+	hi, _ := bits.Sub64(c.Hi, part.Hi, borrow)
+	return dataset.Checksum{Records: c.Records - part.Records, Hi: hi, Lo: lo}
+}
+
+// batches yields the entries in parts of bounded size. A part is valid until the next.
+func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]wanted, error] {
+	return func(yield func([]wanted, error) bool) {
+		var batch []wanted
+		size := 0
+		for r, err := range entries.Records() {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			data := append(slices.Clone(r.Key), r.Value...)
+			key := data[:len(r.Key):len(r.Key)]
+			batch = append(batch, wanted{
+				Record: dataset.Record{Key: key, Value: data[len(r.Key):], Removed: r.Removed}, hash: dataset.Hash(seed, key),
+			})
+			if size += len(data); len(batch) == batchRecords || size >= batchBytes {
+				if !yield(batch, nil) {
+					return
+				}
+				batch, size = batch[:0], 0
+			}
+		}
+		if len(batch) > 0 {
+			yield(batch, nil)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"freshet.dev/pkg/dataset"
+)
+
+func (d *dir) PutSnapshot(_ context.Context, rec dataset.SnapshotRecord) error {
+	b, err := rec.Encode()
+	if err != nil {
+		return err
+	}
+	name := snapshotRecordName(rec.Dataset, rec.Object.Version)
+	tmp, err := d.writeTmp("snapshot", func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+	if err == nil {
+		err = d.publish(tmp, name, d.root.Link)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("put snapshot record %s: %w", rec.ID(), err)
+	}
+	return nil
+}
+
+func (d *dir) NewestSnapshot(_ context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error) {
+	if err := dataset.CheckName(name); err != nil {
+		return dataset.SnapshotRecord{}, err
+	}
+	newest, err := d.highest(snapshotsName(name), after, upTo)
+	if err != nil {
+		return dataset.SnapshotRecord{}, err
+	}
+	if newest == 0 {
+		return dataset.SnapshotRecord{}, noSnapshot(name, after, upTo, d)
+	}
+	file := snapshotRecordName(name, newest)
+	b, err := d.readSmall(file)
+	if odd, ok := errors.AsType[oddFile](err); ok {
+		err = damagedSnapshot(name, newest, d.full(file), odd)
+	}
+	if err != nil {
+		return dataset.SnapshotRecord{}, err
+	}
+	return decodeSnapshotRecord(b, name, newest, d.full(file))
+}

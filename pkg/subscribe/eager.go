@@ -1,0 +1,141 @@
+package subscribe
+
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe/internal/guard"
+)
+
+// shardRecords is how many records a shard has when the values are laid out. A shard is copied for the first change in
+// it: fewer make the list of shards longer, which is copied for each version, more make each change dearer.
+const shardRecords = 64
+
+// eager keeps the values of an eager view.
+type eager[V any] struct {
+	view    *View[V]
+	seed    maphash.Seed
+	current atomic.Pointer[values[V]]
+	first   chan struct{} // closed when there is a version
+	once    sync.Once
+}
+
+// values are those of one version. They are immutable, and share with the version before the shards that nothing changed in.
+type values[V any] struct {
+	version uint64
+	shards  []map[string]decoded[V] // a power of two of them
+}
+
+type decoded[V any] struct {
+	value V
+	err   error
+}
+
+func newEager[V any](v *View[V]) *eager[V] {
+	return &eager[V]{view: v, seed: maphash.MakeSeed(), first: make(chan struct{})}
+}
+
+func (e *eager[V]) shard(vs *values[V], key string) int {
+	return int(maphash.String(e.seed, key) & uint64(len(vs.shards)-1))
+}
+
+func (e *eager[V]) get(key string) (value V, ok bool, err error) {
+	vs := e.current.Load()
+	if vs == nil {
+		return value, false, nil
+	}
+	d, ok := vs.shards[e.shard(vs, key)][key]
+	return d.value, ok, d.err
+}
+
+func (e *eager[V]) version() uint64 {
+	if vs := e.current.Load(); vs != nil {
+		return vs.version
+	}
+	return 0
+}
+
+// swap brings the view to another version. It is a function for OnSwap: its calls come one at a time.
+func (e *eager[V]) swap(swap Swap) {
+	b := e.begin(swap)
+	for c := range swap.Changes() {
+		if e.view.s.ctx.Err() != nil {
+			return // Close waits
+		}
+		b.apply(c)
+	}
+	if b.failed > 0 {
+		e.view.s.cfg.Log.Warn("records of a version could not be decoded for an eager view", "dataset", swap.Dataset, "version", b.version,
+			"records", b.failed, "error", b.err, "stack", guard.Stack(b.err))
+	}
+	e.current.Store(&b.values)
+	e.once.Do(func() { close(e.first) })
+}
+
+// build is the values of a version in the making.
+type build[V any] struct {
+	values[V]
+	eager  *eager[V]
+	own    []bool // by shard: it is no longer shared
+	failed int    // records that could not be decoded
+	err    error  // of the first of them
+}
+
+func (e *eager[V]) begin(swap Swap) *build[V] {
+	b := &build[V]{eager: e}
+	if was := e.current.Load(); was != nil && swap.Old != nil {
+		b.shards = slices.Clone(was.shards)
+	}
+	b.version = swap.New.Version()
+	if n := swap.New.Len(); len(b.shards) == 0 || n > 4*shardRecords*len(b.shards) {
+		b.layOut(n)
+	}
+	if b.own == nil {
+		b.own = make([]bool, len(b.shards))
+	}
+	return b
+}
+
+// layOut spreads the values over as many shards as n records want.
+func (b *build[V]) layOut(n int) {
+	count := 1
+	for count*shardRecords < n {
+		count *= 2
+	}
+	was := b.shards
+	b.shards, b.own = make([]map[string]decoded[V], count), make([]bool, count)
+	for i := range b.shards {
+		b.shards[i], b.own[i] = make(map[string]decoded[V]), true
+	}
+	for _, shard := range was {
+		for key, d := range shard {
+			b.shards[b.eager.shard(&b.values, key)][key] = d
+		}
+	}
+}
+
+// apply makes one change.
+func (b *build[V]) apply(c snapshot.Change) {
+	key := string(c.Key)
+	i := b.eager.shard(&b.values, key)
+	if !b.own[i] {
+		b.shards[i], b.own[i] = maps.Clone(b.shards[i]), true
+	}
+	if c.Op == snapshot.Removed {
+		delete(b.shards[i], key)
+		return
+	}
+	var d decoded[V]
+	d.value, d.err = b.eager.view.decodeOne(b.version, c.Key, c.New)
+	if d.err != nil {
+		b.failed++
+		if b.err == nil {
+			b.err = d.err
+		}
+	}
+	b.shards[i][key] = d
+}

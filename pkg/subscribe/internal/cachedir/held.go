@@ -1,0 +1,109 @@
+package cachedir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Held is a cached version, as version.json tells of it.
+type Held struct {
+	Record dataset.VersionRecord
+	// Chain is what makes the version: a snapshot and the deltas that lead on from it. It need not be the chain of the record,
+	// because the folder goes on from the snapshot that it has.
+	Chain []dataset.Object
+}
+
+// heldJSON is version.json: a version record with a member more. A folder of before there were deltas does not have it.
+type heldJSON struct {
+	dataset.VersionRecord
+	Cached []dataset.Object `json:"cached,omitempty"`
+}
+
+// SnapshotBytes returns the size of the cached snapshot.
+func (h Held) SnapshotBytes() int64 { return h.Chain[0].Bytes }
+
+// DeltaBytes returns the size of the cached deltas.
+func (h Held) DeltaBytes() (sum int64) {
+	for _, o := range h.Chain[1:] {
+		sum += o.Bytes
+	}
+	return sum
+}
+
+// check says why h is no version.
+func (h Held) check() error {
+	if err := h.Record.Check(); err != nil {
+		return err
+	}
+	for i, o := range h.Chain {
+		if want := h.Record.Version - uint64(len(h.Chain)-1-i); o.Version != want || o.Digest.IsZero() || o.Bytes <= 0 {
+			return fmt.Errorf("cached object %d of %d is of version %d, digest %s and %d bytes, want version %d", i+1, len(h.Chain),
+				o.Version, o.Digest, o.Bytes, want)
+		}
+	}
+	if n := uint64(len(h.Chain)); n == 0 || n > h.Record.Version {
+		return fmt.Errorf("%d cached objects", n)
+	}
+	return nil
+}
+
+// files returns the names of the files that make the version.
+func (h Held) files() []string {
+	names := []string{recordName}
+	for _, o := range h.Chain {
+		names = append(names, o.Digest.String()+objectSuffix)
+	}
+	return names
+}
+
+func (h Held) encode() ([]byte, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(heldJSON{h.Record, h.Chain})
+}
+
+// Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
+func (d *Dir) Held(name string) (Held, error) {
+	text, err := os.ReadFile(filepath.Join(d.dir(name), recordName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Held{}, ErrNone
+	}
+	if err != nil {
+		return Held{}, fmt.Errorf("read the cached version record: %w", err)
+	}
+	var j heldJSON
+	err = json.Unmarshal(text, &j)
+	held := Held{Record: j.VersionRecord, Chain: j.Cached}
+	if len(held.Chain) == 0 {
+		held.Chain = Chain(held.Record)
+	}
+	if err == nil {
+		err = held.check()
+	}
+	if err == nil && held.Record.Dataset != name {
+		err = fmt.Errorf("it is about %q", held.Record.Dataset)
+	}
+	if err != nil {
+		return Held{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
+	}
+	return held, nil
+}
+
+// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on from it. The
+// record may name older deltas too, which are of no use then.
+func Chain(rec dataset.VersionRecord) []dataset.Object {
+	chain := []dataset.Object{rec.Snapshot}
+	for _, o := range rec.Deltas {
+		if o.Version > rec.Snapshot.Version {
+			chain = append(chain, o)
+		}
+	}
+	return chain
+}

@@ -1,0 +1,139 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/table"
+)
+
+// source opens the objects of a version, one after the other.
+type source func(o dataset.Object) (input, error)
+
+// input is an object's bytes on their way.
+type input struct {
+	io.Reader
+	from string // in words, for errors
+	// close takes what became of the object.
+	close func(error)
+}
+
+// snapshotTable returns the table of the snapshot o.
+func (l *Loader) snapshotTable(ctx context.Context, o dataset.Object, from source) (t *table.Table, err error) {
+	in, err := from(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { in.close(err) }()
+	r, err := snapshot.NewReader(in, snapshot.Expect(o))
+	if err == nil {
+		cfg := l.Table
+		cfg.Version = o.Version
+		t, err = table.Load(ctx, r, cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of version %d from %s: %w", o.Version, in.from, err)
+	}
+	return t, nil
+}
+
+// apply returns the table that the deltas lead to from base, and how it differs. The tables in between are nobody's to see.
+func (l *Loader) apply(ctx context.Context, base *table.Table, deltas []dataset.Object, from source) (*table.Table, *table.Changes, error) {
+	var changes *table.Changes
+	for _, o := range deltas {
+		step, err := l.step(ctx, base, o, from)
+		if err != nil {
+			return nil, nil, err
+		}
+		base = step.New()
+		if changes == nil {
+			changes = step
+		} else {
+			changes = changes.Then(step)
+		}
+	}
+	return base, changes, nil
+}
+
+// step applies one delta.
+func (l *Loader) step(ctx context.Context, base *table.Table, o dataset.Object, from source) (changes *table.Changes, err error) {
+	in, err := from(o)
+	if err != nil {
+		return nil, &deltaError{object: o, content: errors.Is(err, pull.ErrAnswer), err: err}
+	}
+	defer func() { in.close(err) }()
+	src := &reader{ctx: ctx, src: in, progress: func() {}}
+	r, err := snapshot.NewReader(src, snapshot.Expect(o))
+	if err == nil {
+		cfg := l.Table
+		cfg.Version = o.Version
+		_, changes, err = table.Apply(ctx, base, r, cfg)
+	}
+	if err != nil {
+		return nil, &deltaError{object: o, content: src.err == nil && ctx.Err() == nil || errors.Is(err, pull.ErrAnswer), err: fmt.Errorf("from %s: %w", in.from, err)}
+	}
+	return changes, nil
+}
+
+// prove says how t is not the version rec.
+func prove(t *table.Table, rec dataset.VersionRecord) error {
+	if t.State() != rec.State {
+		return fmt.Errorf("%w: its state checksum is %s, the record says %s", ErrMismatch, t.State(), rec.State)
+	}
+	if t.Seed() != uint64(rec.Seed) {
+		return fmt.Errorf("%w: its seed is %016x, the record says %016x", ErrMismatch, t.Seed(), uint64(rec.Seed))
+	}
+	return nil
+}
+
+// Stored loads the version in the cache folder. One that is not whole and right is discarded.
+func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
+	if l.Cache == nil {
+		return loaded{}, refresh.ErrNone
+	}
+	v, err := l.stored(ctx, name, progress)
+	switch {
+	case err == nil:
+		return v, nil
+	case errors.Is(err, cachedir.ErrNone):
+		return loaded{}, refresh.ErrNone
+	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
+		if discard := l.Cache.Discard(name); discard != nil {
+			return loaded{}, fmt.Errorf("%w; and it stays there: %w", err, discard)
+		}
+		return loaded{}, fmt.Errorf("%w; it was discarded", err)
+	}
+	return loaded{}, err
+}
+
+func (l *Loader) stored(ctx context.Context, name string, progress func()) (loaded, error) {
+	s, err := l.Cache.Stored(name)
+	if err != nil {
+		return loaded{}, err
+	}
+	defer s.Close()
+	next := 0
+	from := func(dataset.Object) (input, error) { // is asked for the objects of the chain, in order
+		f := s.Objects[next]
+		next++
+		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name(), func(error) {}}, nil
+	}
+	t, err := l.snapshotTable(ctx, s.Chain[0], from)
+	if err == nil {
+		t, _, err = l.apply(ctx, t, s.Chain[1:], from)
+	}
+	if err == nil {
+		err = prove(t, s.Record)
+	}
+	if err != nil {
+		return loaded{}, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), err)
+	}
+	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}}, nil
+}

@@ -1,0 +1,135 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/table"
+)
+
+// pulling is one attempt at a version: what it pulls goes to the table and to the cache folder in one pass.
+type pulling struct {
+	*Loader
+	ctx      context.Context
+	rec      dataset.VersionRecord
+	progress func()
+	draft    *cachedir.Draft // nil if there is no cache folder
+	bytes    int64
+}
+
+func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *pulling {
+	p := &pulling{Loader: l, ctx: ctx, rec: rec, progress: progress}
+	if l.Cache != nil {
+		p.draft = l.Cache.Draft(rec.Dataset)
+	}
+	return p
+}
+
+// drop removes what was written to the cache folder and not committed.
+func (p *pulling) drop() {
+	if p.draft != nil {
+		p.draft.Drop()
+	}
+}
+
+// deltas makes the version of what is served and the deltas.
+func (p *pulling) deltas(served *served, deltas []dataset.Object) (v loaded, err error) {
+	defer p.dropOnPanic()
+	t, changes, err := p.apply(p.ctx, served.Value, deltas, p.open)
+	if err == nil {
+		err = prove(t, p.rec)
+	}
+	if err != nil {
+		return loaded{}, err
+	}
+	base := served.Record
+	v = loaded{
+		Record: p.rec, Value: t, Difference: changes,
+		Pull: refresh.Pull{Bytes: p.bytes, Deltas: len(deltas)},
+	}
+	v.Finish = p.keep(func() error { return p.draft.Extend(base, p.rec) }, t)
+	return v, nil
+}
+
+// full makes the version of its snapshot and the deltas that lead on from it.
+func (p *pulling) full(served *served) (v loaded, err error) {
+	defer p.dropOnPanic()
+	chain := cachedir.Chain(p.rec)
+	t, err := p.snapshotTable(p.ctx, chain[0], p.open)
+	if err == nil {
+		t, _, err = p.apply(p.ctx, t, chain[1:], p.open)
+	}
+	if err == nil {
+		err = prove(t, p.rec)
+	}
+	if err != nil {
+		return loaded{}, err
+	}
+	keep := p.keep(func() error { return p.draft.Commit(p.rec) }, t)
+	collect := served != nil && served.Value.Bytes() >= collectBytes
+	v = loaded{
+		Record: p.rec, Value: t,
+		Pull: refresh.Pull{Bytes: p.bytes, Full: true, Deltas: len(chain) - 1},
+	}
+	v.Finish = func(swapped bool) error {
+		if swapped && collect {
+			runtime.GC()
+		}
+		return keep(swapped)
+	}
+	return v, nil
+}
+
+func (p *pulling) dropOnPanic() {
+	if r := recover(); r != nil {
+		p.drop()
+		panic(r)
+	}
+}
+
+// keep returns what commits the version to the cache folder if it was swapped in.
+func (p *pulling) keep(commit func() error, t *table.Table) func(swapped bool) error {
+	return func(swapped bool) error {
+		if p.draft == nil {
+			return nil
+		}
+		defer p.draft.Drop()
+		if !swapped {
+			return nil
+		}
+		err := commit()
+		if errors.Is(err, cachedir.ErrOther) {
+			err = nil // what was cached before is not what the deltas start from: a snapshot of the table makes up for it
+		}
+		if p.Shortener != nil {
+			err = errors.Join(err, p.Shortener.consider(p.rec, t))
+		}
+		return err
+	}
+}
+
+// open pulls an object.
+func (p *pulling) open(o dataset.Object) (input, error) {
+	body, err := p.Pull.Object(p.ctx, o)
+	if err != nil {
+		return input{}, err
+	}
+	src := &reader{ctx: p.ctx, src: body, progress: p.progress}
+	var all io.Reader = src
+	if p.draft != nil {
+		all = io.TeeReader(all, p.draft.Object(o))
+	}
+	return input{all, "relay " + body.Relay(), func(err error) {
+		p.bytes += src.bytes
+		// For a content that the digest proves the relay is not to blame.
+		if refused(err) && !errors.Is(err, table.ErrBase) && !errors.Is(err, table.ErrState) {
+			body.Refuse()
+		}
+		body.Close()
+	}}, nil
+}

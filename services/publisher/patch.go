@@ -1,0 +1,56 @@
+package publisher
+
+import (
+	"net/http"
+
+	"freshet.dev/pkg/publish"
+)
+
+// Patch says what a patch did to the dataset.
+type Patch struct {
+	Added   uint64 `json:"added"`
+	Changed uint64 `json:"changed"`
+	Removed uint64 `json:"removed"`
+	// Unchanged counts records that the dataset had as they are, Missing removals of keys that it did not have.
+	Unchanged uint64 `json:"unchanged"`
+	Missing   uint64 `json:"missing"`
+}
+
+// patch answers PATCH /v1/datasets/{name}.
+func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
+	return p.answer(w, r, func(body *body) (taken, error) {
+		in, err := patchInput(r)
+		if err != nil {
+			return taken{}, err
+		}
+		in.Body = body
+		name := r.PathValue("name")
+		if err := publish.CheckPatch(name, in); err != nil {
+			return taken{}, err
+		}
+		done, err := p.turn(r)
+		if err != nil {
+			return taken{}, err
+		}
+		defer done()
+		got, err := p.publisher.Patch(r.Context(), name, in)
+		if err != nil {
+			return taken{}, err
+		}
+		p.compactor.Look(name)
+		return taken{Result: got.Result, patch: &Patch{
+			Added: got.Changes.Added, Changed: got.Changes.Changed, Removed: got.Changes.Removed,
+			Unchanged: got.Unchanged, Missing: got.Missing,
+		}}, nil
+	})
+}
+
+// patchInput returns what the request says of its body.
+func patchInput(r *http.Request) (in publish.PatchInput, err error) {
+	if in.Input, err = input(r, "key", "label", "source", "remove", "base"); err != nil {
+		return in, err
+	}
+	in.Remove = r.URL.Query().Get("remove")
+	in.Base, err = number(r, "base", 0)
+	return in, err
+}
