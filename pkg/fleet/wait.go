@@ -127,7 +127,8 @@ func (w *waiting) surveyed(all []Status) {
 		p.missed = 0
 		r := Report{
 			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.dataset, Version: d.Version,
-			PulledBytes: d.LastPull.Bytes, Duration: d.LastPull.Duration,
+			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
+			Duration: d.LastPull.Duration,
 		}
 		if d.State == Serving {
 			r.Served = d.Since

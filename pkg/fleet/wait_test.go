@@ -87,6 +87,25 @@ func TestWaitServed(t *testing.T) {
 	}
 }
 
+// An instance that serves the version already has its line from its status: with what its refresh cost.
+func TestWaitServedTellsTheCost(t *testing.T) {
+	ctx, s, nc := start(t)
+	d := serving("cities", 7)
+	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, GaveUp: "another state", Duration: time.Second}
+	run(t, s.URL, "first", d)
+	var got []fleet.Report
+	if err := fleet.WaitServed(ctx, nc, "cities", 7, func(r fleet.Report) { got = append(got, r) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 {
+		t.Fatalf("%d lines: %+v", len(got), got)
+	}
+	r := got[0]
+	if cost := (fleet.Pull{Bytes: r.PulledBytes, Full: r.Full, Deltas: r.Deltas, GaveUp: r.GaveUp, Duration: r.Duration}); cost != d.LastPull {
+		t.Errorf("the refresh is said to cost %+v, want %+v", cost, d.LastPull)
+	}
+}
+
 func TestWaitServedByNobody(t *testing.T) {
 	ctx, s, nc := start(t)
 	if err := fleet.WaitServed(ctx, nc, "cities", 1, nil); err != nil {
