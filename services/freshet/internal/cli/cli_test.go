@@ -64,11 +64,13 @@ type freshet struct {
 // start runs a stack for the test, with two instances, up-1 and up-2.
 func start(t *testing.T, datasets ...string) freshet {
 	t.Helper()
+	// Asked for before the cleanup below is: what is asked for later is removed earlier, while the stack still writes there.
+	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan stack.Addresses, 1), make(chan error, 1)
 	go func() {
 		ended <- stack.Run(ctx, stack.Config{
-			Dir: t.TempDir(), Host: "127.0.0.1", Instances: []string{"up-1", "up-2"}, Datasets: datasets,
+			Dir: dir, Host: "127.0.0.1", Instances: []string{"up-1", "up-2"}, Datasets: datasets,
 			Log: slog.New(slog.DiscardHandler),
 		}, func(ctx context.Context, at stack.Addresses) error {
 			ready <- at

@@ -40,8 +40,14 @@ func newStatus(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [DATASET...]",
 		Short: "Show which instance serves which version of which dataset",
-		Long: `Show which instance serves which version of which dataset: the instances are asked over NATS, the newest
-committed versions from the publisher. Without arguments it shows all datasets.`,
+		Long: `Show which instance serves which version of which dataset. Without arguments it shows all datasets.
+
+First comes the newest committed version of each dataset, from the publisher: how many records it added, changed and
+removed, and the size of the delta that holds just these (- if there is none) and of the snapshot that it goes back to.
+
+Then comes what each instance says over NATS: which version it serves, in which state and since when, the memory that
+the records take, and what its last refresh pulled over the network: a snapshot, deltas, or both. from is the relay, or
+the instance's own cache folder, from which nothing is pulled.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, name := range args {
 				if err := dataset.CheckName(name); err != nil {
@@ -112,15 +118,28 @@ func gather(instances []fleet.Status, latest map[string]dataset.VersionRecord, o
 	return all
 }
 
-var statusColumns = []show.Column{
+var newestColumns = []show.Column{
 	{Title: "dataset"},
-	{Title: "latest", Align: show.Right},
+	{Title: "newest", Align: show.Right},
+	{Title: "age", Align: show.Right},
+	{Title: "records", Align: show.Right},
+	{Title: "added", Align: show.Right},
+	{Title: "changed", Align: show.Right},
+	{Title: "removed", Align: show.Right},
+	{Title: "delta", Align: show.Right},
+	{Title: "snapshot", Align: show.Right},
+}
+
+var instanceColumns = []show.Column{
+	{Title: "dataset"},
 	{Title: "instance"},
 	{Title: "serves", Align: show.Right},
 	{Title: "state"},
 	{Title: "since", Align: show.Right},
 	{Title: "records", Align: show.Right},
 	{Title: "memory", Align: show.Right},
+	{Title: "pulled", Align: show.Right},
+	{Title: "made from"},
 	{Title: "from"},
 	{Title: "trouble"},
 }
@@ -130,26 +149,53 @@ func printStatus(p Process, all []datasetStatus, now time.Time) error {
 		_, err := fmt.Fprintln(p.Out, "no dataset has a version, and no instance answers")
 		return err
 	}
-	var rows [][]string
+	var newest, instances [][]string
 	for _, s := range all {
-		latest := "-"
-		if s.Latest != nil {
-			latest = strconv.FormatUint(s.Latest.Version, 10)
-		}
+		newest = append(newest, newestRow(s, now))
 		if len(s.Instances) == 0 {
-			rows = append(rows, []string{s.Dataset, latest, "(none)"})
+			instances = append(instances, []string{s.Dataset, "(none)"})
 		}
 		for _, i := range s.Instances {
-			serves, records, memory := "-", "", ""
-			if i.Version > 0 {
-				serves = strconv.FormatUint(i.Version, 10)
-				records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
-			}
-			rows = append(rows, []string{
-				s.Dataset, latest, i.Instance, serves, string(i.State), show.Ago(now, i.Since), records, memory,
-				string(cmp.Or(i.From, "-")), cmp.Or(i.Error, i.Warning),
-			})
+			instances = append(instances, instanceRow(s.Dataset, i, now))
 		}
 	}
-	return show.Table(p.Out, statusColumns, rows)
+	if err := show.Table(p.Out, newestColumns, newest); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(p.Out); err != nil {
+		return err
+	}
+	return show.Table(p.Out, instanceColumns, instances)
+}
+
+func newestRow(s datasetStatus, now time.Time) []string {
+	if s.Latest == nil {
+		return []string{s.Dataset, show.None}
+	}
+	rec := *s.Latest
+	snapshot := show.Bytes(rec.Snapshot.Bytes)
+	if n := show.Chain(rec); n > 0 {
+		snapshot += " of version " + strconv.FormatUint(rec.Snapshot.Version, 10)
+	}
+	return []string{
+		s.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.Count(rec.State.Records),
+		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), snapshot,
+	}
+}
+
+func instanceRow(name string, i instanceStatus, now time.Time) []string {
+	serves, records, memory, pulled, made := show.None, "", "", "", ""
+	if i.Version > 0 {
+		serves = strconv.FormatUint(i.Version, 10)
+		records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
+		pulled, made = show.Bytes(i.LastPull.Bytes), show.MadeFrom(i.LastPull.Full, i.LastPull.Deltas)
+	}
+	var gaveUp string
+	if i.LastPull.GaveUp != "" {
+		gaveUp = "deltas given up for the snapshot: " + i.LastPull.GaveUp
+	}
+	return []string{
+		name, i.Instance, serves, string(i.State), show.Ago(now, i.Since), records, memory,
+		pulled, made, string(cmp.Or(i.From, show.None)), cmp.Or(i.Error, i.Warning, gaveUp),
+	}
 }

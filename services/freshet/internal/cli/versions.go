@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -24,7 +25,14 @@ func newVersions(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "versions DATASET",
 		Short: "List the versions of a dataset, newest first",
-		Args:  cobra.ExactArgs(1),
+		Long: `List the versions of a dataset, newest first.
+
+added, changed and removed count the records by which a version differs from the one before. delta is the file of just
+these: what an instance pulls that serves the version before. snapshot is the file of all records; most versions have
+none of their own (-) and are made from an older one and the deltas since, which chain counts: an instance that begins
+with nothing pulls that snapshot and those deltas. What is written in the background after patches is shown from the
+next version on.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
 			if err := dataset.CheckName(name); err != nil {
@@ -61,12 +69,20 @@ var versionColumns = []show.Column{
 	{Title: "added", Align: show.Right},
 	{Title: "changed", Align: show.Right},
 	{Title: "removed", Align: show.Right},
+	{Title: "delta", Align: show.Right},
 	{Title: "snapshot", Align: show.Right},
+	{Title: "chain", Align: show.Right},
 	{Title: "source"},
 	{Title: "labels"},
 }
 
+// versionRows returns the rows of records, which are the newest versions without a gap.
 func versionRows(records []dataset.VersionRecord) [][]string {
+	// By version. A snapshot that was written after its version is named by newer ones only.
+	snapshots := map[uint64]string{}
+	for _, r := range records {
+		snapshots[r.Snapshot.Version] = show.Bytes(r.Snapshot.Bytes)
+	}
 	rows := make([][]string, len(records))
 	for i, r := range records {
 		rows[i] = []string{
@@ -76,7 +92,9 @@ func versionRows(records []dataset.VersionRecord) [][]string {
 			show.Count(r.Changes.Added),
 			show.Count(r.Changes.Changed),
 			show.Count(r.Changes.Removed),
-			show.Bytes(r.Snapshot.Bytes),
+			show.Delta(r),
+			cmp.Or(snapshots[r.Version], show.None),
+			show.Count(show.Chain(r)),
 			r.Source,
 			labelText(r.Labels),
 		}

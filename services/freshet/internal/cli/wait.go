@@ -113,7 +113,8 @@ func (w *wait) withTimes(ctx context.Context, r fleet.Report, rec dataset.Versio
 func printServed(w io.Writer, r fleet.Report) {
 	line := fmt.Sprintf("  %s serves version %d", r.Instance, r.Version)
 	if !r.Served.IsZero() && !r.Created.IsZero() {
-		line += fmt.Sprintf(", %s ms after it was committed, %s pulled", show.Millis(r.Served.Sub(r.Created)), show.Bytes(r.PulledBytes))
+		line += fmt.Sprintf(", %s ms after it was committed, %s pulled (%s)",
+			show.Millis(r.Served.Sub(r.Created)), show.Bytes(r.PulledBytes), show.MadeFrom(r.Full, r.Deltas))
 	}
 	fmt.Fprintln(w, line)
 }

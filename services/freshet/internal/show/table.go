@@ -94,7 +94,7 @@ func Records(n uint64) string {
 	return Count(n) + " records"
 }
 
-// Bytes returns n in B, KiB, MiB and so on, with three digits at least.
+// Bytes returns n in B, KiB, MiB and so on, rounded to two digits or to a whole number.
 func Bytes(n int64) string {
 	if n < 0 {
 		return "-" + humanize.IBytes(uint64(-n))

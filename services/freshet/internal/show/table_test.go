@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"freshet.dev/pkg/dataset"
 )
 
 func TestTableAligns(t *testing.T) {
@@ -42,6 +44,28 @@ func TestQuantities(t *testing.T) {
 		{Ago(now, now.Add(-90*time.Second)), "1m30s"},
 		{Ago(now, now.Add(time.Second)), "0s"},
 		{Ago(now, time.Time{}), ""},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestVersions(t *testing.T) {
+	whole := dataset.VersionRecord{Version: 7, Snapshot: dataset.Object{Version: 7, Bytes: 4096}}
+	patched := dataset.VersionRecord{
+		Version: 9, Snapshot: dataset.Object{Version: 7, Bytes: 4096},
+		Deltas: []dataset.Object{{Version: 7, Bytes: 100}, {Version: 8, Bytes: 200}, {Version: 9, Bytes: 300}},
+	}
+	for _, c := range []struct{ got, want string }{
+		{Delta(whole), "-"},
+		{Delta(patched), "300 B"},
+		{Count(Chain(whole)), "0"},
+		{Count(Chain(patched)), "2"},
+		{MadeFrom(true, 0), "snapshot"},
+		{MadeFrom(true, 1), "snapshot + 1 delta"},
+		{MadeFrom(false, 1), "1 delta"},
+		{MadeFrom(false, 32), "32 deltas"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

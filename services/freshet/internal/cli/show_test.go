@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/show"
+)
+
+var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// history returns the versions of a dataset from its first: a snapshot, two deltas, and a version whose snapshot was
+// written before it, which its successor names. Newest first.
+func history() []dataset.VersionRecord {
+	first := dataset.Object{Version: 1, Bytes: 3 << 20}
+	later := dataset.Object{Version: 3, Bytes: 3<<20 + 512<<10}
+	deltas := []dataset.Object{{Version: 2, Bytes: 1536}, {Version: 3, Bytes: 900 << 10}, {Version: 4, Bytes: 88}}
+	record := func(version uint64, records uint64, snapshot dataset.Object, changes dataset.Changes) dataset.VersionRecord {
+		return dataset.VersionRecord{
+			Dataset: "prices", Version: version, State: dataset.Checksum{Records: records}, Snapshot: snapshot,
+			Deltas: deltas[:version-1], Changes: changes, Created: began.Add(time.Duration(version) * time.Minute),
+		}
+	}
+	all := []dataset.VersionRecord{
+		record(4, 30_000, later, dataset.Changes{Changed: 1}),
+		record(3, 30_000, first, dataset.Changes{Added: 10_000, Changed: 250}),
+		record(2, 20_000, first, dataset.Changes{Added: 3, Changed: 12, Removed: 3}),
+		record(1, 20_000, first, dataset.Changes{Added: 20_000}),
+	}
+	all[0].Labels = map[string]string{"run": "4", "by": "hand"}
+	all[3].Source = "pipeline"
+	return all
+}
+
+func TestVersionsTable(t *testing.T) {
+	local := time.Local
+	time.Local = time.UTC
+	defer func() { time.Local = local }()
+	var out strings.Builder
+	if err := show.Table(&out, versionColumns, versionRows(history())); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, out.String(), `
+version  committed            records   added  changed  removed    delta  snapshot  chain  source    labels
+      4  2026-01-02 03:08:05   30,000       0        1        0     88 B         -      1            by=hand run=4
+      3  2026-01-02 03:07:05   30,000  10,000      250        0  900 KiB   3.5 MiB      2
+      2  2026-01-02 03:06:05   20,000       3       12        3  1.5 KiB         -      1
+      1  2026-01-02 03:05:05   20,000  20,000        0        0        -   3.0 MiB      0  pipeline
+`)
+}
+
+func TestStatusTable(t *testing.T) {
+	newest := history()[0]
+	whole := history()[3]
+	whole.Dataset = "cities"
+	serving := func(version uint64, from fleet.Origin, pull fleet.Pull) fleet.DatasetStatus {
+		return fleet.DatasetStatus{
+			Version: version, Records: 30_000, Bytes: 4 << 20, State: fleet.Serving, From: from,
+			Since: began.Add(4*time.Minute + time.Second), LastPull: pull,
+		}
+	}
+	failing := serving(3, fleet.Cache, fleet.Pull{Full: true, Deltas: 2})
+	failing.State, failing.Error = fleet.Failing, "no relay answers"
+	all := []datasetStatus{
+		{Dataset: "cities", Latest: &whole},
+		{Dataset: "prices", Latest: &newest, Instances: []instanceStatus{
+			{"api-1", serving(4, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})},
+			{"api-2", serving(4, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true})},
+			{"api-3", serving(4, fleet.Relay, fleet.Pull{Bytes: 3<<20 + 900<<10, Full: true, Deltas: 1, GaveUp: "another state"})},
+			{"api-4", failing},
+			{"api-5", fleet.DatasetStatus{State: fleet.Waiting, Since: began.Add(time.Minute)}},
+		}},
+		{Dataset: "rules", Instances: []instanceStatus{{"api-1", fleet.DatasetStatus{State: fleet.Waiting}}}},
+	}
+	var out strings.Builder
+	if err := printStatus(Process{Out: &out}, all, began.Add(5*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, out.String(), `
+dataset  newest   age  records   added  changed  removed  delta              snapshot
+cities        1  4m0s   20,000  20,000        0        0      -               3.0 MiB
+prices        4  1m0s   30,000       0        1        0   88 B  3.5 MiB of version 3
+rules         -
+
+dataset  instance  serves  state    since  records   memory   pulled  made from            from   trouble
+cities   (none)
+prices   api-1          4  serving    59s   30,000  4.0 MiB     88 B  1 delta              relay
+prices   api-2          4  serving    59s   30,000  4.0 MiB  3.0 MiB  snapshot             relay
+prices   api-3          4  serving    59s   30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  deltas given up for the snapshot: another state
+prices   api-4          3  failing    59s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  no relay answers
+prices   api-5          -  waiting   4m0s                                                  -
+rules    api-1          -  waiting                                                         -
+`)
+}
+
+// TestStatusShowsWhatWasPulled has two instances follow a dataset through a snapshot and a delta.
+func TestStatusShowsWhatWasPulled(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
+		want(t, exit.OK, "stdout:up-1 serves version 1, ", "stdout:pulled (snapshot)")
+	f.run(t, "publish", "prices", file(t, "c.ndjson", `{"sku":"A1","price":6}`), "--key", "sku", "--patch", "--wait").
+		want(t, exit.OK, "stdout:up-2 serves version 2, ", "stdout:pulled (1 delta)")
+	rows := map[string][]string{}
+	for line := range strings.Lines(f.run(t, "status").out) {
+		if cells := strings.Fields(line); len(cells) > 1 {
+			rows[cells[1]] = cells
+		}
+	}
+	delta := rows["2"]
+	if len(delta) < 9 || strings.Join(delta[4:7], " ") != "0 1 0" || delta[8] != "B" {
+		t.Fatalf("the newest version is shown as %q", rows["2"])
+	}
+	for _, instance := range []string{"up-1", "up-2"} {
+		cells := rows[instance]
+		if len(cells) != 13 || cells[2] != "2" || strings.Join(cells[8:13], " ") != delta[7]+" B 1 delta relay" {
+			t.Errorf("%s is shown as %q, the delta has %s B", instance, cells, delta[7])
+		}
+	}
+}
+
+// compare fails the test unless the tables are equal; a line end stands before what is wanted.
+func compare(t *testing.T, got, want string) {
+	t.Helper()
+	if got = "\n" + got; got != want {
+		t.Errorf("got%s\nwant%s", got, want)
+	}
+}
