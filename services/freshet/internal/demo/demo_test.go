@@ -68,6 +68,31 @@ func expectedRow(version int, r release, before, after map[string]string) []stri
 	}
 }
 
+// size returns the bytes that a number and its unit name.
+func size(t *testing.T, cells []string) uint64 {
+	t.Helper()
+	n, err := humanize.ParseBytes(strings.Join(cells, " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestEach(t *testing.T) {
+	for _, c := range []struct {
+		pulled []int64
+		want   string
+	}{
+		{[]int64{2560, 2560, 2560}, "2.5 KiB"},
+		{[]int64{2560, 180224, 2560}, "2.5 KiB / 176 KiB / 2.5 KiB"},
+		{[]int64{0, 0, 988}, "0 B / 0 B / 988 B"},
+	} {
+		if got := each(c.pulled); got != c.want {
+			t.Errorf("%v is shown as %q, want %q", c.pulled, got, c.want)
+		}
+	}
+}
+
 func checkEmpty(t *testing.T, dir string) {
 	t.Helper()
 	left, err := os.ReadDir(dir)
@@ -109,26 +134,37 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 		if got, want := strings.Join(rows[i][:6], " "), strings.Join(expectedRow(i+1, r, before, after), " "); got != want {
 			t.Errorf("row %q, want %q", got, want)
 		}
-		// Then a number of bytes with its unit, and a time for each instance.
-		if len(rows[i]) != 6+2+len(instances) {
-			t.Fatalf("row %q: want %d cells", rows[i], 6+2+len(instances))
+		// Then the bytes of the delta, which these releases make much smaller than the snapshot, what each pulled, which is
+		// the same, and a time for each instance.
+		cells := rows[i][6:]
+		if i == 0 {
+			if cells[0] != "-" {
+				t.Errorf("row %q: the first version has no delta", rows[i])
+			}
+			whole = size(t, cells[1:3])
+			if whole < 50<<10 || whole > 1<<20 {
+				t.Errorf("row %q: pulled is no plausible number of bytes", rows[i])
+			}
+			cells = cells[3:]
+		} else {
+			delta, pulled := size(t, cells[:2]), size(t, cells[2:4])
+			if delta == 0 || delta > whole/5 || pulled != delta {
+				t.Errorf("row %q: pulled %d bytes, of a delta of %d, where the snapshot has %d", rows[i], pulled, delta, whole)
+			}
+			cells = cells[4:]
 		}
-		// The first is the snapshot; the others are deltas, which these releases make much smaller.
-		pulled, err := humanize.ParseBytes(rows[i][6] + rows[i][7])
-		switch {
-		case err != nil || i == 0 && (pulled < 50<<10 || pulled > 1<<20):
-			t.Errorf("row %q: pulled is no plausible number of bytes: %v", rows[i], err)
-		case i == 0:
-			whole = pulled
-		case pulled == 0 || pulled > whole/5:
-			t.Errorf("row %q: pulled %d bytes, where the snapshot has %d", rows[i], pulled, whole)
+		if len(cells) != len(instances) {
+			t.Fatalf("row %q: want %d times at its end", rows[i], len(instances))
 		}
-		for _, cell := range rows[i][8:] {
+		for _, cell := range cells {
 			if ms, err := strconv.ParseFloat(cell, 64); err != nil || ms <= 0 {
 				t.Errorf("row %q: %s is no time", rows[i], cell)
 			}
 		}
 		before = after
+	}
+	if want := "Since version 1, whose snapshot has "; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not said", want)
 	}
 	for _, d := range shownDifference(t, all) {
 		if want := strings.Join([]string{d.path, d.before, d.after}, " "); !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
@@ -247,14 +283,15 @@ func TestSuggestedCommandsWork(t *testing.T) {
 		}
 		suggested = strings.HasPrefix(lines.Text(), "  # ")
 	}
-	if len(commands) != 5 {
+	if len(commands) != 6 {
 		t.Fatalf("%d commands are suggested: %q", len(commands), commands)
 	}
 	// What each prints, in part.
 	for i, want := range [][]string{
 		{"HTTP/1.1 200 OK", "Freshet-Version: 8", `"key":"` + shownKey + `"`},
 		{"version 9: ", "demo-1 serves version 9", "demo-3 serves version 9", "every live instance (3) serves version 9"},
-		{"demo-1", "demo-2", "demo-3", "serving"},
+		{"version 10: ", "(1 added, 0 changed, 0 removed)", "pulled (1 delta)", "every live instance (3) serves version 10"},
+		{"demo-1", "demo-2", "demo-3", "serving", "1 delta"},
 		{"release=8.1.9", "release=8.1.1"},
 		{`"key":"` + shownKey + `"`},
 	} {

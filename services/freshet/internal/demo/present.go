@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,6 +59,7 @@ var columns = func() []show.Column {
 		{Title: "added", Align: show.Right},
 		{Title: "changed", Align: show.Right},
 		{Title: "removed", Align: show.Right},
+		{Title: "delta", Align: show.Right, Width: 7},
 		{Title: "pulled each", Align: show.Right},
 	}
 	for _, name := range instances {
@@ -82,31 +85,37 @@ func (p *presenter) present(ctx context.Context, all []release) error {
 	p.printf(`freshet demo: which browser supports what, %d real releases of MDN's data (CC0-1.0), one after the other.
 
 NATS, Redis, a publisher, a relay and %d instances run in this process and talk over loopback. Each release is
-published over HTTP; NATS tells the instances; each pulls the version from the relay and swaps it in.
-The last columns: milliseconds from the publisher's commit until that instance served the version.
+published whole, over HTTP; NATS tells the instances; each pulls what it lacks from the relay and swaps it in.
 
-`, len(all), len(instances))
+  delta        the file of the records that were added, changed and removed; the first version has a snapshot alone
+  pulled each  bytes that each instance pulled; one number if all pulled the same, else one for each, in their order
+  %s..     milliseconds from the publisher's commit until that instance served the version
+
+`, len(all), len(instances), instances[0])
 	if p.err == nil {
 		p.err = show.Titles(p.out, columns)
 	}
-	last := len(all) - 1
-	for _, r := range all[:last] {
-		if _, err := p.publish(ctx, r); err != nil {
+	var shown [2]client.Record // before and after the last release
+	var first dataset.VersionRecord
+	since := make([]int64, len(instances)) // what each pulled after the first version
+	for i, r := range all {
+		rec, pulled, err := p.publish(ctx, r)
+		if err != nil {
 			return err
 		}
+		if i == 0 {
+			first = rec
+		} else {
+			add(since, pulled)
+		}
+		if after := i - (len(all) - 2); after >= 0 {
+			if shown[after], err = p.lookUp(ctx); err != nil {
+				return err
+			}
+		}
 	}
-	before, err := p.lookUp(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := p.publish(ctx, all[last]); err != nil {
-		return err
-	}
-	after, err := p.lookUp(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.compare(before, after); err != nil {
+	p.printf("\nSince version 1, whose snapshot has %s, each instance pulled %s in all.\n", show.Bytes(first.Snapshot.Bytes), each(since))
+	if err := p.compare(shown[0], shown[1]); err != nil {
 		return err
 	}
 	return p.err
@@ -132,15 +141,15 @@ func awaitInstances(ctx context.Context, conn *nats.Conn) error {
 	}
 }
 
-// publish publishes a release and shows its row once every instance serves it.
-func (p *presenter) publish(ctx context.Context, r release) (dataset.VersionRecord, error) {
+// publish publishes a release and shows its row once every instance serves it. It returns what each of them pulled.
+func (p *presenter) publish(ctx context.Context, r release) (rec dataset.VersionRecord, pulled []int64, err error) {
 	body, err := r.open()
 	if err != nil {
-		return dataset.VersionRecord{}, err
+		return rec, nil, err
 	}
 	c, err := client.New(p.at.Publisher, "publisher", "it runs in this process")
 	if err != nil {
-		return dataset.VersionRecord{}, err
+		return rec, nil, err
 	}
 	defer c.Close()
 	result, err := c.Publish(ctx, Dataset, client.PublishRequest{
@@ -148,22 +157,23 @@ func (p *presenter) publish(ctx context.Context, r release) (dataset.VersionReco
 		Source: "@mdn/browser-compat-data", Labels: map[string]string{"release": string(r)},
 	})
 	if err != nil {
-		return dataset.VersionRecord{}, fmt.Errorf("publish release %s: %w", r, err)
+		return rec, nil, fmt.Errorf("publish release %s: %w", r, err)
 	}
-	rec := result.Record
+	rec = result.Record
 	served, err := p.served(ctx, rec)
 	if err != nil {
-		return rec, err
+		return rec, nil, err
 	}
-	cells := []string{
-		strconv.FormatUint(rec.Version, 10), string(r), show.Count(rec.State.Records),
-		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), pulled(served),
-	}
+	var times []string
 	for _, name := range instances {
-		cells = append(cells, show.Millis(served[name].Served.Sub(rec.Created)))
+		pulled = append(pulled, served[name].PulledBytes)
+		times = append(times, show.Millis(served[name].Served.Sub(rec.Created)))
 	}
-	p.row(cells...)
-	return rec, p.err
+	p.row(append([]string{
+		strconv.FormatUint(rec.Version, 10), string(r), show.Count(rec.State.Records),
+		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), each(pulled),
+	}, times...)...)
+	return rec, pulled, p.err
 }
 
 // served waits until every instance has reported that it serves the version.
@@ -187,19 +197,22 @@ func (p *presenter) served(ctx context.Context, rec dataset.VersionRecord) (map[
 	return served, nil
 }
 
-// pulled says what each instance pulled: one number if it is the same for all.
-func pulled(served map[string]fleet.Report) string {
-	var least, most int64 = -1, 0
-	for _, r := range served {
-		if least < 0 || r.PulledBytes < least {
-			least = r.PulledBytes
-		}
-		most = max(most, r.PulledBytes)
+// each says what the instances pulled: one number if it is the same for all, else one for each.
+func each(pulled []int64) string {
+	if len(slices.Compact(slices.Clone(pulled))) == 1 {
+		return show.Bytes(pulled[0])
 	}
-	if least == most {
-		return show.Bytes(most)
+	all := make([]string, len(pulled))
+	for i, n := range pulled {
+		all[i] = show.Bytes(n)
 	}
-	return show.Bytes(least) + ".." + show.Bytes(most)
+	return strings.Join(all, " / ")
+}
+
+func add(sums, more []int64) {
+	for i, n := range more {
+		sums[i] += n
+	}
 }
 
 // lookUp asks the first instance for the shown record, over HTTP.

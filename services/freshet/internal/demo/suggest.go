@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// patchedKey is the record that a suggested patch adds.
+const patchedKey = "example.patched"
+
 // suggest prints what to try while the stack runs. Every command is whole: it works when it is pasted.
 func (p *presenter) suggest(all []release) error {
 	older := all[len(all)/2]
@@ -21,7 +24,10 @@ func (p *presenter) suggest(all []release) error {
 		"curl -si "+instance.URL+"/v1/datasets/"+Dataset+"/records/"+shownKey)
 	p.try("publish an older release as the next version, and watch every instance serve it",
 		p.cfg.Command+" publish "+Dataset+" "+quoted(file)+" --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
-	p.try("see who serves what",
+	p.try("change one record alone: a patch costs what it changes",
+		`echo '{"key":"`+patchedKey+`","support":{"chrome":"1"}}' | `+
+			p.cfg.Command+" publish "+Dataset+" - --patch --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+	p.try("see who serves what, and what each pulled for it",
 		p.cfg.Command+" status --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
 	p.try("list the versions",
 		p.cfg.Command+" versions "+Dataset+" --publisher "+p.at.Publisher)
