@@ -41,7 +41,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		NATS: cfg.NatsURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets, CacheDir: cfg.CacheDir, Instance: cfg.Instance,
-		Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, Log: log, Observer: newMetrics(d.Registry).observer(),
+		Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, Log: log, Observer: newMetrics(d.Registry, cfg.Datasets).observer(),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)

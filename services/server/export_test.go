@@ -1,6 +1,9 @@
 package server
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"freshet.dev/pkg/subscribe"
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Routes returns the patterns that the server serves.
 func (s *Server) Routes() []string { return s.mux.Routes() }
@@ -9,4 +12,6 @@ func (s *Server) Routes() []string { return s.mux.Routes() }
 func (s *Server) Registry() *prometheus.Registry { return s.deps.Registry }
 
 // Observer returns an Observer that counts into reg.
-func Observer(reg prometheus.Registerer) any { return newMetrics(reg).observer() }
+func Observer(reg prometheus.Registerer, datasets ...string) subscribe.Observer {
+	return newMetrics(reg, datasets).observer()
+}

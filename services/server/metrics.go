@@ -23,7 +23,21 @@ type metrics struct {
 	restarts  prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// The kinds of refreshes.
+const (
+	kindFull  = "full"  // from a snapshot
+	kindDelta = "delta" // from the version before
+)
+
+func kindOf(r subscribe.Refresh) string {
+	if r.Full {
+		return kindFull
+	}
+	return kindDelta
+}
+
+// newMetrics returns metrics of the datasets, all of which are there from the start: what has not happened yet is 0.
+func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_" + name, Help: help}, labels)
 	}
@@ -35,9 +49,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		failures:  counter("refresh_failures_total", "Attempts to refresh that failed.", "dataset"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_refresh_seconds", Help: "Time from the begin of a refresh to the swap.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10), // 1 ms to 4 minutes
-		}, []string{"dataset"}),
-		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset"),
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 12), // 100 microseconds, a delta, to 7 minutes
+		}, []string{"dataset", "kind"}),
+		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset", "kind"),
 		deltas:   counter("deltas_applied_total", "Deltas applied by refreshes that succeeded.", "dataset"),
 		gaveUp:   counter("deltas_given_up_total", "Refreshes whose deltas did not lead to the version, so that its snapshot was pulled.", "dataset"),
 		swapped:  gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
@@ -47,24 +61,29 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
 	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
+	for _, name := range datasets {
+		for _, kind := range []string{kindFull, kindDelta} {
+			m.refreshes.WithLabelValues(name, string(fleet.Relay), kind)
+			m.pulled.WithLabelValues(name, kind)
+		}
+		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.gaveUp, m.cache} {
+			c.WithLabelValues(name)
+		}
+	}
 	return m
 }
 
 func (m *metrics) observer() subscribe.Observer {
 	return subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
-			name := r.Record.Dataset
-			kind := "delta"
-			if r.Full {
-				kind = "full"
-			}
+			name, kind := r.Record.Dataset, kindOf(r)
 			m.refreshes.WithLabelValues(name, string(r.From), kind).Inc()
 			m.deltas.WithLabelValues(name).Add(float64(r.Deltas))
 			if r.GaveUp != nil {
 				m.gaveUp.WithLabelValues(name).Inc()
 			}
-			m.seconds.WithLabelValues(name).Observe(r.Duration.Seconds())
-			m.pulled.WithLabelValues(name).Add(float64(r.PulledBytes))
+			m.seconds.WithLabelValues(name, kind).Observe(r.Duration.Seconds())
+			m.pulled.WithLabelValues(name, kind).Add(float64(r.PulledBytes))
 			m.swapped.WithLabelValues(name).Set(seconds(time.Now()))
 			m.created.WithLabelValues(name).Set(seconds(r.Record.Created))
 		},

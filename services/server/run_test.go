@@ -163,9 +163,9 @@ func TestRunWithRealNATS(t *testing.T) {
 	publishVersion(2)
 	i.until(records+"a//b", 200, `"v":2`)
 	i.until("/metrics", 200, `freshet_refreshes_total{dataset="cities",from="relay",kind="full"} 2`)
-	i.until("/metrics", 200, `freshet_refresh_seconds_count{dataset="cities"} 2`)
+	i.until("/metrics", 200, `freshet_refresh_seconds_count{dataset="cities",kind="full"} 2`)
 	if _, _, metrics := i.get("/metrics"); !strings.Contains(metrics, `freshet_last_swap_timestamp_seconds{dataset="cities"} 1`) ||
-		!strings.Contains(metrics, `freshet_pulled_bytes_total{dataset="cities"} `) {
+		!strings.Contains(metrics, `freshet_pulled_bytes_total{dataset="cities",kind="full"} `) {
 		t.Error("the time of the swap or the bytes pulled are not in the metrics")
 	}
 	i.stop()
