@@ -19,6 +19,9 @@ type metrics struct {
 	version   *prometheus.GaugeVec
 	records   *prometheus.GaugeVec
 	created   *prometheus.GaugeVec
+	changed   *prometheus.CounterVec
+	deltas    *prometheus.CounterVec
+	chain     *prometheus.GaugeVec
 	pending   *prometheus.CounterVec
 	compacts  *prometheus.CounterVec
 }
@@ -37,6 +40,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
 		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; the next completes them.", "dataset"),
 		compacts:  counter("compactions_total", "Snapshots that were due and written in the background, or not, by result.", "dataset", "result"),
+		changed:   counter("changed_records_total", "Records that versions published here added, changed or removed.", "dataset", "change"),
+		deltas:    counter("delta_bytes_total", "Bytes of the deltas of versions published here: what an instance pulls that follows them all.", "dataset"),
+		chain:     gauge("chain_deltas", "Deltas that lead from its snapshot to the newest version published here, which an instance pulls that begins with nothing."),
 		version:   gauge("version", "Newest version published here."),
 		records:   gauge("records", "Records of the newest version published here."),
 		created:   gauge("version_created_timestamp_seconds", "When the newest version published here was committed."),
@@ -45,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
 		}),
 	}
-	reg.MustRegister(m.publishes, m.failures, m.bytes, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
+	reg.MustRegister(m.publishes, m.failures, m.bytes, m.changed, m.deltas, m.chain, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m
 }
 
@@ -54,7 +60,15 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	created := "false"
 	if r.Created {
 		created = "true"
+		m.changed.WithLabelValues(name, "added").Add(float64(r.Record.Changes.Added))
+		m.changed.WithLabelValues(name, "changed").Add(float64(r.Record.Changes.Changed))
+		m.changed.WithLabelValues(name, "removed").Add(float64(r.Record.Changes.Removed))
+		m.deltas.WithLabelValues(name).Add(0) // a first version has none
+		if n := len(r.Record.Deltas); n > 0 {
+			m.deltas.WithLabelValues(name).Add(float64(r.Record.Deltas[n-1].Bytes))
+		}
 	}
+	m.chain.WithLabelValues(name).Set(float64(r.Record.Version - r.Record.Snapshot.Version))
 	m.publishes.WithLabelValues(name, created).Inc()
 	m.bytes.WithLabelValues(name).Add(float64(bytes))
 	m.seconds.Observe(took.Seconds())
