@@ -6,6 +6,7 @@ require (
 	freshet.dev/pkg v0.0.0
 	github.com/colinmarc/cdb v0.0.0-20190223170904-60f317823f70
 	github.com/dolthub/swiss v0.2.1
+	github.com/klauspost/compress v1.20.3
 	golang.org/x/sys v0.49.0
 )
 
@@ -18,8 +19,8 @@ require (
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/gofrs/flock v0.13.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
-	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/klauspost/crc32 v1.3.0 // indirect
 	github.com/minio/crc64nvme v1.1.1 // indirect

@@ -1,7 +1,8 @@
-// Command bench measures what the design promises. Each subcommand prints one table:
+// Command bench measures what the design promises. Each subcommand prints its tables:
 //
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
+//	scripts/bench delta      what refreshes by deltas cost, and whether each bound of the design is kept
 //
 // The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
 package main
@@ -16,12 +17,14 @@ import (
 	"slices"
 	"strings"
 
+	"freshet.dev/scripts/benchmarks/delta"
 	"freshet.dev/scripts/benchmarks/publish"
 	"freshet.dev/scripts/benchmarks/table"
 )
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
+	"delta":   delta.Main,
 	"publish": publish.Main,
 	"table":   table.Main,
 }

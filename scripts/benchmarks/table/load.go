@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"runtime"
 	"time"
@@ -43,40 +42,23 @@ func measureLoad(ctx context.Context, f files, cfg table.Config) (load, error) {
 // measureJSON decodes the rows, which are in memory already, into a map with json.Unmarshal: into structs, or with
 // keysOnly just the key of each, for a map of the rows as they are, which is what a table holds.
 func measureJSON(f files, keysOnly bool) (load, error) {
-	data := make([]byte, 0, f.count*rows.ValueBytes)
-	for i := range f.count {
-		data = rows.AppendValue(data, i)
-	}
+	data := rows.JSON(f.count)
 	before, err := proc.Resident()
 	if err != nil {
 		return load{}, err
 	}
-	row := func(i int) []byte { return data[i*rows.ValueBytes : (i+1)*rows.ValueBytes] }
 	start := time.Now()
+	var m any
 	if keysOnly {
-		m := make(map[string][]byte)
-		for i := range f.count {
-			var r struct {
-				Key string `json:"key"`
-			}
-			if err := json.Unmarshal(row(i), &r); err != nil {
-				return load{}, err
-			}
-			m[r.Key] = row(i)
-		}
-		runtime.KeepAlive(m)
+		m, err = rows.DecodeKeys(data)
 	} else {
-		m := make(map[string]rows.Row)
-		for i := range f.count {
-			var r rows.Row
-			if err := json.Unmarshal(row(i), &r); err != nil {
-				return load{}, err
-			}
-			m[r.Key] = r
-		}
-		runtime.KeepAlive(m)
+		m, err = rows.Decode(data)
+	}
+	if err != nil {
+		return load{}, err
 	}
 	took := time.Since(start)
 	peak, err := proc.PeakResident()
+	runtime.KeepAlive(m)
 	return load{Nanoseconds: int64(took), FileBytes: int64(len(data)), PeakResident: peak - before}, err
 }

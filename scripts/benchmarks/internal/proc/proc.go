@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 )
 
@@ -35,6 +37,19 @@ func Resident() (int64, error) { return status("VmRSS:") }
 
 // PeakResident returns the most resident memory that this process has had, in bytes.
 func PeakResident() (int64, error) { return status("VmHWM:") }
+
+// ResetPeak makes what the process has now its peak.
+func ResetPeak() error {
+	// proc(5): writing 5 resets the peak of resident memory.
+	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+}
+
+// Settle collects garbage and gives what is free back to the system. It returns the resident memory that is left.
+func Settle() (int64, error) {
+	runtime.GC()
+	debug.FreeOSMemory()
+	return Resident()
+}
 
 // status reads a field of /proc/self/status, which gives sizes in KiB. Only Linux has it.
 func status(field string) (int64, error) {

@@ -37,10 +37,15 @@ func AppendKey(dst []byte, i int) []byte {
 var words = []string{"bolt", "nut", "washer", "screw", "gear", "plate", "frame", "spring"}
 
 // AppendValue appends the value of row i: a JSON object with the members of [Row].
-func AppendValue(dst []byte, i int) []byte { return appendValue(dst, i, mix(uint64(i)+1<<40)) }
+func AppendValue(dst []byte, i int) []byte { return AppendGeneration(dst, i, 0) }
 
 // AppendUpdate appends the value that row i has in a later version that changed it.
-func AppendUpdate(dst []byte, i int) []byte { return appendValue(dst, i, mix(uint64(i)+1<<41)) }
+func AppendUpdate(dst []byte, i int) []byte { return AppendGeneration(dst, i, 1) }
+
+// AppendGeneration appends the value that row i has after it was changed g times.
+func AppendGeneration(dst []byte, i, g int) []byte {
+	return appendValue(dst, i, mix(uint64(i)+uint64(g+1)<<40))
+}
 
 // appendValue takes what differs between rows, but for the key and the number, from x.
 func appendValue(dst []byte, i int, x uint64) []byte {
@@ -82,28 +87,48 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// WriteSnapshot writes the snapshot of rows 0 to count-1.
-func WriteSnapshot(w io.Writer, count int) (snapshot.Totals, error) {
+// Order returns the numbers of rows 0 to count-1 in the order in which a snapshot has them.
+func Order(count int) []int32 {
 	type position struct {
 		hash uint64
 		row  int32
 	}
 	order := make([]position, count)
-	var key, value []byte
+	var key []byte
 	for i := range order {
 		key = AppendKey(key[:0], i)
 		order[i] = position{dataset.Hash(Seed, key), int32(i)}
 	}
 	slices.SortFunc(order, func(a, b position) int { return cmp.Compare(a.hash, b.hash) })
-	one := int64(dataset.Record{Key: make([]byte, KeyBytes), Value: make([]byte, ValueBytes)}.EncodedBytes())
+	rows := make([]int32, count)
+	for i, p := range order {
+		rows[i] = p.row
+	}
+	return rows
+}
+
+// EncodedBytes is the size of a row as an entry of a file.
+func EncodedBytes() int {
+	return dataset.Record{Key: make([]byte, KeyBytes), Value: make([]byte, ValueBytes)}.EncodedBytes()
+}
+
+// WriteSnapshot writes the snapshot of rows 0 to count-1.
+func WriteSnapshot(w io.Writer, count int) (snapshot.Totals, error) {
+	return WriteGenerations(w, Order(count), func(int) int { return 0 })
+}
+
+// WriteGenerations writes the snapshot of the rows in order, each of the generation that it has.
+func WriteGenerations(w io.Writer, order []int32, generation func(row int) int) (snapshot.Totals, error) {
 	out, err := snapshot.NewWriter(w, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: Seed, RawBytes: one * int64(count),
+		Kind: snapshot.Snapshot, Seed: Seed, RawBytes: int64(EncodedBytes()) * int64(len(order)),
 	})
 	if err != nil {
 		return snapshot.Totals{}, err
 	}
-	for _, p := range order {
-		key, value = AppendKey(key[:0], int(p.row)), AppendValue(value[:0], int(p.row))
+	var key, value []byte
+	for _, row := range order {
+		i := int(row)
+		key, value = AppendKey(key[:0], i), AppendGeneration(value[:0], i, generation(i))
 		if err := out.Add(dataset.Record{Key: key, Value: value}); err != nil {
 			out.Abort()
 			return snapshot.Totals{}, err

@@ -1,0 +1,239 @@
+package delta
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/klauspost/compress/zstd"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/scripts/benchmarks/internal/rows"
+)
+
+// size is a number of changes in one delta.
+type size struct {
+	label   string
+	changes func(records int) int
+	// variants is how many deltas of the size there are, all from the same version: so that a delta does not find in the
+	// processor's caches what it touched the last time.
+	variants int
+}
+
+var sizes = []size{
+	{"1 %", func(n int) int { return max(1, n/100) }, 3},
+	{"0.1 %", func(n int) int { return max(1, n/1000) }, 10},
+	{"100 changes", func(n int) int { return min(100, n) }, 50},
+}
+
+// depths are the numbers of deltas of 1 % after which lookups are measured.
+var depths = []int{1, 10, 30}
+
+// file is a snapshot or delta on disk.
+type file struct {
+	Path    string
+	Object  dataset.Object
+	State   dataset.Checksum // that it leads to
+	Payload uint64
+	Changes int
+}
+
+// data are the files of one number of records. They are described in a file, for child processes.
+type data struct {
+	Records int
+	Base    file
+	// Single are the deltas of each size, each from Base. Chain are deltas of 1 % that follow on each other, and Fresh
+	// is a snapshot after each of the depths.
+	Single [][]file
+	Chain  []file
+	Fresh  []file
+	// Alone are, for the first delta of each size, the bytes of its records without anything else, compressed in one
+	// piece: as they are encoded, and as NDJSON.
+	Alone, AloneNDJSON []int64
+}
+
+// maker makes the files.
+type maker struct {
+	dir   string
+	order []int32
+	rng   *rand.Rand
+	// generations is by row; nil if all are 0.
+	generations []uint8
+	state       dataset.Checksum
+}
+
+// makeData makes the files for count records in dir, those for lookups after deltas only if chain is true, and
+// returns the name of the description.
+func makeData(dir string, count int, chain bool) (string, error) {
+	m := &maker{dir: dir, order: rows.Order(count), rng: rand.New(rand.NewPCG(1, uint64(count)))}
+	d := data{Records: count}
+	var err error
+	if d.Base, err = m.snapshot(1); err != nil {
+		return "", err
+	}
+	for _, s := range sizes {
+		var files []file
+		for range s.variants {
+			picked := m.pick(s.changes(count))
+			f, err := m.delta(2, picked, false)
+			if err != nil {
+				return "", err
+			}
+			if files = append(files, f); len(files) == 1 {
+				encoded, lines := m.alone(picked)
+				d.Alone, d.AloneNDJSON = append(d.Alone, encoded), append(d.AloneNDJSON, lines)
+			}
+		}
+		d.Single = append(d.Single, files)
+	}
+	if chain {
+		m.generations = make([]uint8, count)
+		for i := range slices.Max(depths) {
+			f, err := m.delta(uint64(i+2), m.pick(sizes[0].changes(count)), true)
+			if err != nil {
+				return "", err
+			}
+			d.Chain = append(d.Chain, f)
+			if slices.Contains(depths, i+1) {
+				fresh, err := m.snapshot(uint64(i + 2))
+				if err != nil {
+					return "", err
+				}
+				if fresh.State != f.State {
+					return "", errors.New("the chain of deltas does not lead to its snapshot")
+				}
+				d.Fresh = append(d.Fresh, fresh)
+			}
+		}
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%d.json", count))
+	return path, os.WriteFile(path, b, 0o600)
+}
+
+func readData(path string) (d data, err error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	return d, err
+}
+
+// snapshot writes the rows as they are now.
+func (m *maker) snapshot(version uint64) (file, error) {
+	f, err := m.write(version, "snapshot", func(w io.Writer) (snapshot.Totals, error) {
+		return rows.WriteGenerations(w, m.order, m.generation)
+	})
+	m.state = f.State
+	return f, err
+}
+
+func (m *maker) generation(row int) int {
+	if m.generations == nil {
+		return 0
+	}
+	return int(m.generations[row])
+}
+
+// pick returns n positions in the order, themselves in order.
+func (m *maker) pick(n int) []int {
+	taken := make(map[int]bool, n)
+	picked := make([]int, 0, n)
+	for len(picked) < n {
+		if i := m.rng.IntN(len(m.order)); !taken[i] {
+			taken[i] = true
+			picked = append(picked, i)
+		}
+	}
+	slices.Sort(picked)
+	return picked
+}
+
+// deltaScale is that of package publish: it makes the blocks of a delta small.
+const deltaScale = 8
+
+// delta writes a delta that changes the rows at the picked positions once more, and changes them if keep is true.
+func (m *maker) delta(version uint64, picked []int, keep bool) (file, error) {
+	f, err := m.write(version, "delta", func(w io.Writer) (snapshot.Totals, error) {
+		out, err := snapshot.NewWriter(w, snapshot.WriterConfig{
+			Kind: snapshot.Delta, Seed: rows.Seed, RawBytes: deltaScale * int64(rows.EncodedBytes()) * int64(len(picked)), Base: m.state,
+		})
+		if err != nil {
+			return snapshot.Totals{}, err
+		}
+		state := m.state
+		var key, was, is, encoded []byte
+		for _, at := range picked {
+			row := int(m.order[at])
+			g := m.generation(row)
+			key, was, is = rows.AppendKey(key[:0], row), rows.AppendGeneration(was[:0], row, g), rows.AppendGeneration(is[:0], row, g+1)
+			encoded = dataset.AppendRecord(encoded[:0], dataset.Record{Key: key, Value: was})
+			state.Remove(rows.Seed, encoded)
+			r := dataset.Record{Key: key, Value: is}
+			encoded = dataset.AppendRecord(encoded[:0], r)
+			state.Add(rows.Seed, encoded)
+			if err := out.Add(r); err != nil {
+				out.Abort()
+				return snapshot.Totals{}, err
+			}
+			if keep {
+				m.generations[row]++
+			}
+		}
+		return out.CloseDelta(state)
+	})
+	f.Changes = len(picked)
+	if keep {
+		m.state = f.State
+	}
+	return f, err
+}
+
+// write writes a file.
+func (m *maker) write(version uint64, kind string, write func(io.Writer) (snapshot.Totals, error)) (_ file, err error) {
+	out, err := os.CreateTemp(m.dir, fmt.Sprintf("%d-%d-*.%s", len(m.order), version, kind))
+	if err != nil {
+		return file{}, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	totals, err := write(out)
+	if err != nil {
+		return file{}, err
+	}
+	return file{
+		Path: out.Name(), Object: dataset.Object{Version: version, Digest: totals.Digest, Bytes: totals.FileBytes},
+		State: totals.State, Payload: totals.PayloadBytes,
+	}, nil
+}
+
+// alone returns the sizes of the changed records at the picked positions, in the order of the delta, compressed in one
+// piece at the level of the files: encoded as in a file, and as lines of NDJSON, which hold each key once.
+func (m *maker) alone(picked []int) (encoded, lines int64) {
+	var key, value, records, text []byte
+	for _, at := range picked {
+		row := int(m.order[at])
+		key, value = rows.AppendKey(key[:0], row), rows.AppendGeneration(value[:0], row, m.generation(row)+1)
+		records = dataset.AppendRecord(records, dataset.Record{Key: key, Value: value})
+		text = append(append(text, value...), '\n')
+	}
+	return compressed(records), compressed(text)
+}
+
+// compressed returns the size of b as one zstd frame at the level of package snapshot.
+func compressed(b []byte) int64 {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderCRC(false))
+	if err != nil {
+		panic(err) // the options above are wrong
+	}
+	defer e.Close()
+	return int64(len(e.EncodeAll(b, nil)))
+}

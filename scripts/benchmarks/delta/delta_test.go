@@ -1,0 +1,146 @@
+package delta
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
+	"freshet.dev/scripts/benchmarks/internal/rows"
+)
+
+// small is a number of records that makes several partitions.
+const small = 20_000
+
+func makeSmall(t *testing.T) data {
+	t.Helper()
+	path, err := makeData(t.TempDir(), small, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := readData(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestMeasure runs the measurements of single processes once, small, in this process.
+func TestMeasure(t *testing.T) {
+	d := makeSmall(t)
+	ctx := t.Context()
+	times, err := measureTimes(ctx, d, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if times.FastestLoad <= 0 || len(times.Refresh) != len(sizes) || times.Refresh[0] <= 0 {
+		t.Errorf("times are %+v", times)
+	}
+	m, err := measureMemory(ctx, d.Base, d.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Peak < m.Before || m.Table < small*rows.PayloadBytes || m.Payload != small*rows.PayloadBytes || m.Slowest < m.Median {
+		t.Errorf("memory is %+v", m)
+	}
+	for i, f := range d.Fresh {
+		l, err := measureLookups(ctx, d.Base, f, d.Chain[:depths[i]], 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Worn <= 0 || l.Fresh <= 0 || l.WornMany <= 0 || l.FreshMany <= 0 || l.WornBytes <= 0 || l.FreshBytes <= 0 {
+			t.Errorf("lookups after %d deltas are %+v", depths[i], l)
+		}
+	}
+	for _, part := range []string{"structs", "keys", "clone"} {
+		if ns, err := measureMap(small, part); err != nil || ns <= 0 {
+			t.Errorf("a map of %s takes %d: %v", part, ns, err)
+		}
+	}
+}
+
+// TestProfile checks that the phases of a profile are found in it.
+func TestProfile(t *testing.T) {
+	d := makeSmall(t)
+	p, err := profile(t.Context(), d, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	b := bench{report: report{out: &out}}
+	found, err := b.printProfile(t.Context(), small, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < len(phases)/2 { // some are too short for a sample, in a table so small
+		t.Errorf("%d phases of %d are found:\n%s", found, len(phases), out.Bytes())
+	}
+}
+
+// Invariant: the deltas made here are those that a publisher makes.
+func TestDeltasAreThoseOfAPublisher(t *testing.T) {
+	d := makeSmall(t)
+	ctx := t.Context()
+	st, err := store.Open(ctx, "dir://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	p, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range sizes {
+		name := fmt.Sprintf("size-%d", i)
+		if err := putBase(ctx, st, name, d); err != nil {
+			t.Fatal(err)
+		}
+		// The same picks as makeData's.
+		m := &maker{order: rows.Order(small), rng: rand.New(rand.NewPCG(1, small))}
+		var picked []int
+		for j, of := range sizes[:i+1] {
+			n := of.variants
+			if j == i {
+				n = 1
+			}
+			for range n {
+				picked = m.pick(of.changes(small))
+			}
+		}
+		var patch []byte
+		for _, at := range picked {
+			patch = append(rows.AppendUpdate(patch, int(m.order[at])), '\n')
+		}
+		in := publish.PatchInput{Input: publish.Input{Body: bytes.NewReader(patch), Format: publish.FormatNDJSON, Key: "key"}}
+		result, err := p.Patch(ctx, name, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := d.Single[i][0]
+		if len(result.Record.Deltas) != 1 || result.Record.Deltas[0] != want.Object || result.Record.State != want.State {
+			t.Errorf("%s: the publisher makes %+v, this package %+v", s.label, result.Record.Deltas, want.Object)
+		}
+	}
+}
+
+// Invariant: a bound that is missed is said in the table and is an error.
+func TestReport(t *testing.T) {
+	var out bytes.Buffer
+	r := report{out: &out}
+	for _, tc := range []struct{ got, want string }{
+		{r.most("a", 1, 1), "at most 1: ok"},
+		{r.least("b", 1, 1), "at least 1: ok"},
+		{r.most("c", 1.5, 1), "at most 1: MISSED"},
+		{r.least("d", 1, 1.5), "at least 1.5: MISSED"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("the report says %q, want %q", tc.got, tc.want)
+		}
+	}
+	if err := r.err(); err == nil || !bytes.Contains(out.Bytes(), []byte("MISSED c: 1.5, at most 1")) {
+		t.Errorf("the report ends with %v and\n%s", err, out.Bytes())
+	}
+}

@@ -1,0 +1,144 @@
+package delta
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"freshet.dev/scripts/benchmarks/internal/proc"
+)
+
+// bench is one run.
+type bench struct {
+	folder string
+	counts []int
+	rounds int
+	data   map[int]string // names of the descriptions of files, by number of records
+	report
+}
+
+// shows are the parts of a run, in their order.
+var shows = []struct {
+	name string
+	show func(*bench, context.Context) error
+}{
+	{"refresh", (*bench).showRefresh},
+	{"profile", (*bench).showProfile},
+	{"lookups", (*bench).showLookups},
+}
+
+// Main runs the measurement with the given command line and prints its tables to out. Its error says that a bound was
+// missed, or what went wrong.
+func Main(ctx context.Context, args []string, out io.Writer) error {
+	var names []string
+	for _, s := range shows {
+		names = append(names, s.name)
+	}
+	flags := flag.NewFlagSet("delta", flag.ContinueOnError)
+	records := flags.String("records", "1000000,10000000", "numbers of records, separated by commas")
+	rounds := flags.Int("rounds", 11, "rounds of each measurement; the median is printed")
+	only := flags.String("only", strings.Join(names, ","), "what to measure")
+	temp := flags.String("temp", "", "folder for the files, which take about 150 bytes a record; default: the system's")
+	part := flags.String("part", "", "used by the program itself: what a child process measures")
+	file := flags.String("data", "", "used by the program itself: the file that describes the data")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if *part != "" {
+		v, err := child(ctx, *part, *file, *rounds)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(out).Encode(v)
+	}
+
+	b := &bench{rounds: *rounds, data: make(map[int]string), report: report{out: out}}
+	for text := range strings.SplitSeq(*records, ",") {
+		count, err := strconv.Atoi(text)
+		if err != nil || count < 1000 {
+			return fmt.Errorf("%q is no number of records; give 1000 at least", text)
+		}
+		b.counts = append(b.counts, count)
+	}
+	wanted := strings.Split(*only, ",")
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("%q is nothing to measure; there is %s", name, strings.Join(names, ", "))
+		}
+	}
+	var err error
+	if b.folder, err = os.MkdirTemp(*temp, "freshet-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.folder)
+	if err := b.make(wanted); err != nil {
+		return fmt.Errorf("make the files: %w", err)
+	}
+	for _, s := range shows {
+		if slices.Contains(wanted, s.name) {
+			if err := s.show(b, ctx); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	return b.err()
+}
+
+// make makes the files that are needed.
+func (b *bench) make(wanted []string) error {
+	for _, count := range b.counts {
+		chain := slices.Contains(wanted, "lookups") || slices.Contains(wanted, "refresh")
+		path, err := makeData(b.folder, count, chain)
+		if err != nil {
+			return err
+		}
+		b.data[count] = path
+	}
+	return nil
+}
+
+// warmBytes is about the most memory that a part needs for a record.
+const warmBytes = 400
+
+// measure runs a part for count records in a process of its own.
+func (b *bench) measure(ctx context.Context, into any, count int, part string) error {
+	if err := proc.Warm(int64(count) * warmBytes); err != nil {
+		return err
+	}
+	return proc.Child(ctx, into, "delta", "-part", part, "-data", b.data[count], "-rounds", strconv.Itoa(b.rounds))
+}
+
+// child measures one part in this process.
+func child(ctx context.Context, part, path string, rounds int) (any, error) {
+	d, err := readData(path)
+	if err != nil {
+		return nil, err
+	}
+	kind, detail, _ := strings.Cut(part, ":")
+	number, _ := strconv.Atoi(detail) // where a part has one
+	switch kind {
+	case "times":
+		return measureTimes(ctx, d, rounds)
+	case "map":
+		return measureMap(d.Records, detail)
+	case "memory":
+		return measureMemory(ctx, d.Base, d.Single[number][:1])
+	case "chain":
+		return measureMemory(ctx, d.Base, d.Chain)
+	case "lookups":
+		return measureLookups(ctx, d.Base, d.Fresh[number], d.Chain[:depths[number]], rounds)
+	case "profile":
+		return profile(ctx, d, profileFor)
+	}
+	return nil, fmt.Errorf("no part is called %q", part)
+}

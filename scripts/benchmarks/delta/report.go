@@ -1,0 +1,62 @@
+package delta
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// report prints tables and counts the bounds that were missed.
+type report struct {
+	out    io.Writer
+	missed []string
+}
+
+// table prints a table that fill writes, cells separated and lines ended by tabs, under a title.
+func (r *report) table(title string, fill func(line func(cells ...any))) error {
+	fmt.Fprintf(r.out, "\n%s\n", title)
+	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fill(func(cells ...any) {
+		for _, c := range cells {
+			fmt.Fprintf(w, "%v\t", c)
+		}
+		fmt.Fprintln(w)
+	})
+	return w.Flush()
+}
+
+// most returns whether got keeps the bound, the most that it may be, for a table. What is the bound's name.
+func (r *report) most(what string, got, bound float64) string {
+	return r.verdict(what, got <= bound, got, "at most", bound)
+}
+
+// least is most for a bound that is the least.
+func (r *report) least(what string, got, bound float64) string {
+	return r.verdict(what, got >= bound, got, "at least", bound)
+}
+
+func (r *report) verdict(what string, ok bool, got float64, word string, bound float64) string {
+	if ok {
+		return fmt.Sprintf("%s %.4g: ok", word, bound)
+	}
+	r.missed = append(r.missed, fmt.Sprintf("%s: %.4g, %s %.4g", what, got, word, bound))
+	return fmt.Sprintf("%s %.4g: MISSED", word, bound)
+}
+
+// err names the bounds that were missed.
+func (r *report) err() error {
+	if len(r.missed) == 0 {
+		return nil
+	}
+	fmt.Fprintln(r.out)
+	for _, m := range r.missed {
+		fmt.Fprintln(r.out, "MISSED", m)
+	}
+	return fmt.Errorf("%d bounds are missed", len(r.missed))
+}
+
+// ms is nanoseconds as milliseconds.
+func ms(ns int64) string { return fmt.Sprintf("%.3g", float64(ns)/1e6) }
+
+// percent is a part of a whole.
+func percent(part, whole int64) float64 { return 100 * float64(part) / float64(whole) }
