@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -126,32 +127,68 @@ func TestChainIsBounded(t *testing.T) {
 	}
 }
 
-// When another publisher commits first, the delta is made anew against what it committed.
-func TestDeltaIsMadeAnewAfterALostRace(t *testing.T) {
+// A snapshot that is not due is not even made.
+func TestSnapshotIsMadeWhenDue(t *testing.T) {
 	r, f := newFaulty(t)
 	m := numbered(1000)
-	m.publish(t, r)
-	other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs := maps.Clone(m)
-	theirs.set(1, -1)
-	theirs.set(5000, 1)
-	delete(theirs, "7")
-	races := 0
-	f.putVersion = func(ctx context.Context, rec dataset.VersionRecord) error {
-		if races++; races == 1 {
-			if _, err := other.Publish(ctx, "prices", theirs.input()); err != nil {
-				t.Error(err)
-			}
+	for v := range 35 {
+		var made []string
+		f.putObject = func(context.Context) error {
+			made, _ = filepath.Glob(filepath.Join(r.temp, "*", "snapshot"))
+			return nil
 		}
-		return f.Store.PutVersion(ctx, rec)
+		m.set(v, -v-1)
+		rec := m.publish(t, r)
+		if due := rec.Snapshot.Version == rec.Version; due != (len(made) == 1) || due != (v%33 == 0) {
+			t.Errorf("version %d: snapshot of version %d, made is %v", rec.Version, rec.Snapshot.Version, made)
+		}
 	}
-	m.set(2, -2)
-	rec := m.publish(t, r)
-	if races != 2 || rec.Version != 3 || rec.Changes != (dataset.Changes{Added: 1, Changed: 2, Removed: 1}) || len(rec.Deltas) != 2 {
-		t.Errorf("after %d commits: %+v", races, rec)
+}
+
+// When another publisher commits first, the delta is made anew against what it committed, and a snapshot that is due is
+// put into the store all the same.
+func TestDeltaIsMadeAnewAfterALostRace(t *testing.T) {
+	for name, c := range map[string]struct {
+		records, maxDeltas int
+		snapshot           uint64
+	}{
+		"in memory": {1000, 32, 1},
+		"spilled":   {70_000, 32, 1},
+		"due":       {1000, 1, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &faulty{}
+			r := newRig(t, func(cfg *publish.Config, d *publish.Deps) {
+				cfg.MemoryBytes, cfg.MaxDeltas = publish.MinMemoryBytes, c.maxDeltas
+				f.Store = d.Store
+				d.Store = f
+			})
+			m := numbered(c.records)
+			m.publish(t, r)
+			other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := maps.Clone(m)
+			theirs.set(1, -1)
+			theirs.set(500_000, 1)
+			delete(theirs, "7")
+			races := 0
+			f.putVersion = func(ctx context.Context, rec dataset.VersionRecord) error {
+				if races++; races == 1 {
+					if _, err := other.Publish(ctx, "prices", theirs.input()); err != nil {
+						t.Error(err)
+					}
+				}
+				return f.Store.PutVersion(ctx, rec)
+			}
+			m.set(2, -2)
+			rec := m.publish(t, r)
+			if races != 2 || rec.Version != 3 || rec.Changes != (dataset.Changes{Added: 1, Changed: 2, Removed: 1}) || len(rec.Deltas) != 2 ||
+				rec.Snapshot.Version != c.snapshot {
+				t.Errorf("after %d commits: %+v", races, rec)
+			}
+		})
 	}
 }
 

@@ -26,18 +26,20 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if ctx.Err() != nil {
 			return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, context.Cause(ctx))
 		}
-		d.meter.report(PhaseStoring, d.totals.Entries)
 		latest, err := p.latest(ctx, d)
 		if err != nil {
 			return Result{}, err
 		}
 		var result Result
-		if latest.Version > 0 && latest.State == d.totals.State {
+		if latest.Version > 0 && latest.State == d.state() {
 			whole, err := p.heal(ctx, d, latest, &result)
 			if err != nil {
 				return Result{}, err
 			}
 			if whole {
+				if err := d.check(ctx); err != nil {
+					return Result{}, err
+				}
 				result.Record = latest
 				return result, nil
 			}
@@ -74,34 +76,29 @@ func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord
 }
 
 // prepare puts what the next version needs into the store, and its record into the result: the delta from latest, and
-// the draft as a snapshot if one is due.
+// a snapshot of the draft if one is due.
 func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, result *Result) error {
-	next := latest.Version + 1
-	own := dataset.Object{Version: next, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
+	sum := d.sorter.Totals()
 	rec := dataset.VersionRecord{
-		Dataset: d.name, Version: next, Seed: dataset.Seed(d.seed),
-		State: d.totals.State, PayloadBytes: d.totals.PayloadBytes,
-		Snapshot: own,
-		Changes:  dataset.Changes{Added: d.totals.Entries},
-		Source:   d.in.Source, Labels: d.in.Labels,
+		Dataset: d.name, Version: latest.Version + 1, Seed: dataset.Seed(d.seed),
+		State: sum.State, PayloadBytes: uint64(sum.PayloadBytes),
+		Source: d.in.Source, Labels: d.in.Labels,
 	}
 	switch {
 	case latest.Version == 0:
-	case latest.State == d.totals.State:
+		rec.Changes.Added = sum.State.Records
+	case latest.State == sum.State:
 		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
-		rec.Changes = dataset.Changes{}
 	default:
 		err := p.follow(ctx, d, latest, &rec)
 		if lost, ok := errors.AsType[*lostError](err); ok {
 			result.Warnings = append(result.Warnings, lost.Error())
-			rec.Changes = dataset.Changes{}
 		} else if err != nil {
 			return err
 		}
 	}
-	if rec.Snapshot.Version == next {
-		// After a lost race the object is there already, and the store leaves it alone.
-		if err := p.put(ctx, d.path, own); err != nil {
+	if rec.Snapshot.Version == 0 {
+		if err := p.putSnapshot(ctx, d, &rec); err != nil {
 			return err
 		}
 	}
@@ -110,8 +107,19 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 	return nil
 }
 
-// follow makes rec, which is that of the draft with a snapshot of its own, lead on from latest: it puts the delta
-// between the two into the store, and names the snapshot of latest instead while no new one is due.
+// putSnapshot puts the draft's snapshot into the store, and names it in rec.
+func (p *Publisher) putSnapshot(ctx context.Context, d *draft, rec *dataset.VersionRecord) error {
+	if err := p.write(ctx, d); err != nil {
+		return fmt.Errorf("write the snapshot: %w", err)
+	}
+	d.meter.report(PhaseStoring, d.totals.Entries)
+	rec.Snapshot = dataset.Object{Version: rec.Version, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
+	// After a lost race the object is there already, and the store leaves it alone.
+	return p.put(ctx, d.path, rec.Snapshot)
+}
+
+// follow makes rec, the draft's, lead on from latest: it puts the delta between the two into the store, and names in rec
+// the snapshot of latest or, if one is due, a new one. An error leaves rec without either.
 func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
 	c, err := p.chain(ctx, latest)
 	if err != nil {
@@ -122,13 +130,18 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 		return err
 	}
 	rec.Changes = made.changes
-	own := rec.Snapshot
-	all := append(slices.Clone(latest.Deltas), made.object)
-	// Against the new snapshot too: a dataset that shrinks has deltas that are large beside what it has become.
-	if now := append(slices.Clone(c.deltas), made.object); !p.due(now, min(c.snapshot.Bytes, own.Bytes)) {
+	d.meter.report(PhaseStoring, d.state().Records)
+	// Against the snapshot that the draft would have, too: a dataset that shrinks has deltas that are large beside what
+	// it has become. How well records are compressed is not supposed to change much.
+	own := int64(float64(c.snapshot.Bytes) * float64(d.sorter.Totals().RawBytes) / float64(made.base.RawBytes))
+	if p.due(append(slices.Clone(c.deltas), made.object), min(c.snapshot.Bytes, own)) {
+		if err := p.putSnapshot(ctx, d, rec); err != nil {
+			return err
+		}
+	} else {
 		rec.Snapshot = c.snapshot
 	}
-	rec.Deltas = kept(all, rec.Snapshot)
+	rec.Deltas = kept(append(slices.Clone(latest.Deltas), made.object), rec.Snapshot)
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot: of no use to anyone
 	}

@@ -35,10 +35,11 @@ type delta struct {
 	path    string
 	object  dataset.Object
 	changes dataset.Changes
+	base    snapshot.Totals // of the snapshot that the version before is read from
 }
 
-// diff writes the delta that leads from the version before to the draft. It reads both as streams: memory does not
-// follow their size. The error is a *lostError if the version before is damaged for good.
+// diff writes the delta that leads from the version before to the draft. It reads both as streams, the draft's as they are
+// sorted: memory does not follow their size. The error is a *lostError if the version before is damaged for good.
 func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRecord, c chain) (delta, error) {
 	made, err := p.compare(ctx, d, before, c)
 	if err == nil {
@@ -58,15 +59,6 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 		return delta{}, err
 	}
 	defer func() { err = errors.Join(err, old.Close()) }()
-	f, err := d.open()
-	if err != nil {
-		return delta{}, err
-	}
-	defer f.Close()
-	drafted, err := snapshot.NewReader(f)
-	if err != nil {
-		return delta{}, err
-	}
 	// How large a delta is decides how it is cut into blocks, and is known only at the end.
 	entries, err := tape.New(d.folder.Path("changes"))
 	if err != nil {
@@ -74,7 +66,7 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 	}
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	var changes dataset.Changes
-	for change, err := range snapshot.Diff(d.seed, old.records(ctx), drafted.Records()) {
+	for change, err := range snapshot.Diff(d.seed, old.records(ctx), d.records(ctx)) {
 		if err != nil {
 			return delta{}, fmt.Errorf("compare with version %s: %w", before.ID(), err)
 		}
@@ -83,7 +75,9 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 			return delta{}, err
 		}
 	}
-	return p.writeDelta(ctx, d.folder, entries, before, d.totals.State, changes)
+	made, err = p.writeDelta(ctx, d.folder, entries, before, d.state(), changes)
+	made.base = old.snapshot.Totals()
+	return made, err
 }
 
 func count(c *dataset.Changes, op snapshot.Op) {

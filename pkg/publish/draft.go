@@ -4,26 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strconv"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
 
 // progressEvery is the number of records between two looks at the context and two calls of Progress.
 const progressEvery = 1 << 14
 
-// draft is the snapshot of a version to be, in a temporary file.
+// draft is the content of a version to be: its records and, once somebody needs it, their snapshot.
 type draft struct {
 	name   string
 	in     Input
 	meter  *meter
 	folder *scratch.Folder
+	sorter *spill.Sorter // has the records, in the order of seed
 	seed   uint64
 
-	path   string // of the file; empty until it is written
+	path   string // of the snapshot; empty until it is written
 	totals snapshot.Totals
 }
 
@@ -34,94 +38,122 @@ func (p *Publisher) sorter(seed uint64, folder *scratch.Folder) *spill.Sorter {
 	})
 }
 
-// write writes the records of sorter, which is in the order of the draft's seed, into the draft's file.
-func (p *Publisher) write(ctx context.Context, d *draft, sorter *spill.Sorter) (err error) {
-	path := d.folder.Path("snapshot-" + strconv.FormatUint(d.seed, 16))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// close lets go of the records.
+func (d *draft) close() { d.sorter.Close() }
+
+func (d *draft) state() dataset.Checksum { return d.sorter.Totals().State }
+
+// records yields the records in order, as often as it is called. A key that comes twice ends it with an [*InputError].
+func (d *draft) records(ctx context.Context) iter.Seq2[dataset.Record, error] {
+	return func(yield func(dataset.Record, error) bool) {
+		var state dataset.Checksum
+		var buf []byte
+		n := uint64(0)
+		for r, err := range d.sorter.Records(ctx) {
+			if n%progressEvery == 0 {
+				d.meter.report(PhaseSorting, n)
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
+			}
+			if err != nil {
+				yield(dataset.Record{}, inputError(d.name, "sort the records", err))
+				return
+			}
+			n++
+			buf = dataset.AppendRecord(buf[:0], r)
+			state.Add(d.seed, buf)
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if state != d.state() {
+			yield(dataset.Record{}, fmt.Errorf("the temporary files hold %v, what was read is %v: the disk or the memory of this machine is damaged",
+				state, d.state()))
+		}
+	}
+}
+
+// check goes through the records: a key may come twice.
+func (d *draft) check(ctx context.Context) error {
+	for _, err := range d.records(ctx) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the snapshot of the draft's records into a temporary file, unless it is there already.
+func (p *Publisher) write(ctx context.Context, d *draft) (err error) {
+	if d.path != "" {
+		return nil
+	}
+	path := d.folder.Path("snapshot")
+	f, err := os.Create(path) // over that of another seed
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	sum := sorter.Totals()
 	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: d.seed, RawBytes: sum.RawBytes, Workers: p.cfg.Workers,
+		Kind: snapshot.Snapshot, Seed: d.seed, RawBytes: d.sorter.Totals().RawBytes, Workers: p.cfg.Workers,
 	})
 	if err != nil {
 		return err
 	}
-	totals, err := fill(ctx, w, d.meter, sorter)
-	if err != nil {
-		w.Abort()
-		return err
-	}
-	if totals.State != sum.State {
-		return fmt.Errorf("the temporary files hold %v, what was read is %v: the disk or the memory of this machine is damaged", totals.State, sum.State)
-	}
-	if d.path != "" {
-		err = os.Remove(d.path)
-	}
-	d.path, d.totals = path, totals
-	return err
-}
-
-func fill(ctx context.Context, w *snapshot.Writer, m *meter, sorter *spill.Sorter) (snapshot.Totals, error) {
-	var n uint64
-	for rec, err := range sorter.Records(ctx) {
-		if err != nil {
-			return snapshot.Totals{}, err
+	defer w.Abort()
+	for r, err := range d.records(ctx) {
+		if err == nil {
+			err = w.Add(r)
 		}
-		if n%progressEvery == 0 {
-			if ctx.Err() != nil {
-				return snapshot.Totals{}, context.Cause(ctx)
-			}
-			m.report(PhaseSorting, n)
-		}
-		if err := w.Add(rec); err != nil {
-			return snapshot.Totals{}, err
-		}
-		n++
-	}
-	return w.Close()
-}
-
-// open opens the draft's file.
-func (d *draft) open() (*os.File, error) { return os.Open(d.path) }
-
-// reseed writes the draft's records again, in the order of another seed.
-func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) error {
-	f, err := d.open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r, err := snapshot.NewReader(f)
-	if err != nil {
-		return err
-	}
-	sorter := p.sorter(seed, d.folder)
-	defer sorter.Close()
-	const runBytes = 256 << 10
-	run := sorter.NewRun(0, runBytes)
-	n := 0
-	for rec, err := range r.Records() {
 		if err != nil {
 			return err
 		}
-		if n%progressEvery == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		n++
-		run.Append(n, rec.Key, rec.Value)
-		if run.Bytes() >= runBytes {
-			if err := sorter.Add(run); err != nil {
-				return err
-			}
-			run = sorter.NewRun(0, runBytes)
-		}
 	}
-	if err := sorter.Add(run); err != nil {
+	totals, err := w.Close()
+	if err != nil {
 		return err
 	}
-	d.seed = seed
-	return p.write(ctx, d, sorter)
+	d.path, d.totals = path, totals
+	return nil
+}
+
+// reseed brings the records into the order of another seed.
+func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) (err error) {
+	// By way of a file, so that the memory of one sorter is free before the next takes it.
+	t, err := tape.New(d.folder.Path("reseed"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	for r, err := range d.records(ctx) {
+		if err == nil {
+			err = t.Add(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	d.sorter.Close()
+	d.sorter, d.seed, d.path = p.sorter(seed, d.folder), seed, ""
+	const runBytes = 256 << 10
+	run := d.sorter.NewRun(0, runBytes)
+	n := 0
+	for r, err := range t.Records() {
+		if n%progressEvery == 0 && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		n++
+		run.Append(n, r.Key, r.Value)
+		if run.Bytes() >= runBytes {
+			if err := d.sorter.Add(run); err != nil {
+				return err
+			}
+			run = d.sorter.NewRun(0, runBytes)
+		}
+	}
+	return d.sorter.Add(run)
 }

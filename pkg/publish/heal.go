@@ -61,6 +61,9 @@ func (p *Publisher) heal(ctx context.Context, d *draft, latest dataset.VersionRe
 	if err != nil || len(lost) == 0 {
 		return err == nil, err
 	}
+	if err := p.write(ctx, d); err != nil {
+		return false, fmt.Errorf("write the snapshot: %w", err)
+	}
 	other := slices.IndexFunc(lost, func(o lostObject) bool { return o.Digest != d.totals.Digest || o.Bytes != d.totals.FileBytes })
 	if other >= 0 {
 		result.Warnings = append(result.Warnings, fmt.Sprintf(
@@ -68,12 +71,7 @@ func (p *Publisher) heal(ctx context.Context, d *draft, latest dataset.VersionRe
 			latest.ID(), lost[other].err, latest.Version+1))
 		return false, nil
 	}
-	f, err := d.open()
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	if err := p.deps.Store.PutObject(ctx, d.totals.Digest, d.totals.FileBytes, f); err != nil {
+	if err := p.put(ctx, d.path, dataset.Object{Digest: d.totals.Digest, Bytes: d.totals.FileBytes}); err != nil {
 		return false, fmt.Errorf("put back the snapshot of version %s: %w", latest.ID(), err)
 	}
 	result.Warnings = append(result.Warnings, fmt.Sprintf("put back the snapshot of version %s: %v", latest.ID(), lost[0].err))

@@ -122,7 +122,7 @@ func (g *ingestion) add(run *spill.Run, err error) {
 func source(text *input.Stream, in Input) (input.Source, error) {
 	var opts []input.Option
 	if in.removals != "" {
-		opts = append(opts, input.Removals(in.removals))
+		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
 	}
 	switch in.Format {
 	case FormatCSV:

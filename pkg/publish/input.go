@@ -51,8 +51,8 @@ type Phase uint8
 // The phases of Publish.
 const (
 	PhaseReading    Phase = iota + 1 // reading and checking the input
-	PhaseSorting                     // writing the snapshot, in the order of the keys' hashes
-	PhaseStoring                     // comparing with the version before, putting the snapshot into the store
+	PhaseSorting                     // comparing the records with the version before, in the order of the keys' hashes
+	PhaseStoring                     // putting the delta and, if one is due, the snapshot into the store
 	PhaseAnnouncing                  // the version is committed and is being announced
 )
 
@@ -103,8 +103,16 @@ func CheckInput(name string, in Input) error {
 type meter struct {
 	call  func(Progress)
 	bytes int64
+	last  Progress
 }
 
+// report tells of progress. What was told already is not: after a lost race, and for a snapshot that turns out to be due,
+// the records are gone through again.
 func (m *meter) report(phase Phase, records uint64) {
-	m.call(Progress{Phase: phase, BytesRead: m.bytes, Records: records})
+	now := Progress{Phase: phase, BytesRead: m.bytes, Records: records}
+	if phase < m.last.Phase || phase == m.last.Phase && records < m.last.Records {
+		return
+	}
+	m.last = now
+	m.call(now)
 }

@@ -24,8 +24,8 @@ var ErrNoVersion = errors.New("the dataset has no version")
 
 // PatchInput is what one call of Patch applies. A record is added, or takes the place of the one with its key. A removal
 // is a JSON object whose member called Remove is true; members besides it and the key are ignored. In CSV it is a row
-// whose column called Remove, if there is one, holds true or 1; where that is empty, false or 0, the row is a record,
-// and the column no part of its value.
+// whose column called Remove holds true or 1; where that is empty, false or 0, the row is a record, and the column no
+// part of its value. CSV may lack the column only if Remove is the default.
 type PatchInput struct {
 	Input
 	// Remove is that name; if empty, DefaultRemove.

@@ -101,6 +101,9 @@ func TestPatchRefuses(t *testing.T) {
 		`the field in column "$remove" is "yes"`: {Input: publish.Input{
 			Body: strings.NewReader("id,$remove\na,yes\n"), Key: "id", Format: publish.FormatCSV,
 		}},
+		`line 1: the header has no column "gone", which was named to tell removals; its columns are "id", "v"`: {Remove: "gone", Input: publish.Input{
+			Body: strings.NewReader("id,v\na,1\n"), Key: "id", Format: publish.FormatCSV,
+		}},
 	} {
 		if _, err := r.Patch(t.Context(), "prices", in); !errors.Is(err, publish.ErrInput) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)

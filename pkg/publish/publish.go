@@ -130,7 +130,10 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 		return Result{}, fmt.Errorf("publish dataset %q: %w", name, err)
 	}
 	defer p.discard(name, folder)
-	d := &draft{name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed}
+	d := &draft{
+		name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed, sorter: p.sorter(seed, folder),
+	}
+	defer func() { d.close() }() // a draft may change its sorter
 	result, err := p.produce(ctx, d)
 	if err != nil {
 		return Result{}, err
@@ -159,39 +162,14 @@ func (p *Publisher) discard(name string, folder *scratch.Folder) {
 
 // produce makes a version of the draft's input, or finds that the newest version has its content.
 func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
-	sorter := p.sorter(d.seed, d.folder)
-	defer sorter.Close()
-	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
+	if err := p.ingest(ctx, d.in, d.meter, d.sorter); err != nil {
 		return Result{}, inputError(d.name, "read the input", err)
 	}
-	newest, err := p.newest(ctx, d.name)
-	if err != nil {
-		return Result{}, err
+	result, err := p.commit(ctx, d)
+	if refused, ok := errors.AsType[*InputError](err); ok {
+		return Result{}, refused // which says all, whatever was being done when it was found
 	}
-	if uint64(newest.Seed) == d.seed && newest.State == sorter.Totals().State {
-		lost, err := p.lost(ctx, newest)
-		if err != nil {
-			return Result{}, err
-		}
-		if len(lost) == 0 {
-			return Result{Record: newest}, unchanged(ctx, d, sorter)
-		}
-	}
-	if err := p.write(ctx, d, sorter); err != nil {
-		return Result{}, inputError(d.name, "write the snapshot", err)
-	}
-	return p.commit(ctx, d)
-}
-
-// unchanged ends a publish of what the newest version has already. Pipelines do that often: it costs no snapshot. A key
-// that comes twice is refused here too.
-func unchanged(ctx context.Context, d *draft, sorter *spill.Sorter) error {
-	for _, err := range sorter.Records(ctx) {
-		if err != nil {
-			return inputError(d.name, "sort", err)
-		}
-	}
-	return nil
+	return result, err
 }
 
 // newest returns the newest version of the dataset, the zero record if it has none.

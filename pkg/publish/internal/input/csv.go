@@ -47,10 +47,17 @@ func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 		return nil, err
 	}
 	s.header = slices.Clone(header)
-	if remove := apply(opts).remove; remove != "" {
-		s.remove = slices.Index(s.header, remove) // without the column, nothing is removed
+	if err := s.checkHeader(key); err != nil {
+		return nil, err
 	}
-	return s, s.checkHeader(key)
+	o := apply(opts)
+	if o.remove != "" {
+		s.remove = slices.Index(s.header, o.remove)
+	}
+	if s.remove < 0 && o.required {
+		return nil, s.lacks(o.remove, "which was named to tell removals")
+	}
+	return s, nil
 }
 
 func (s *rows) checkHeader(key string) error {
@@ -68,7 +75,13 @@ func (s *rows) checkHeader(key string) error {
 	if s.key = slices.Index(s.header, key); s.key >= 0 {
 		return nil
 	}
-	r := &Refusal{Line: line, Problem: fmt.Sprintf("the header has no column %q, which was named as the key", key)}
+	return s.lacks(key, "which was named as the key")
+}
+
+// lacks refuses a header that has no column of that name.
+func (s *rows) lacks(name, what string) *Refusal {
+	line, _ := s.csv.FieldPos(0)
+	r := &Refusal{Line: line, Problem: fmt.Sprintf("the header has no column %q, %s", name, what)}
 	const most = 8
 	names := make([]string, 0, most)
 	for _, name := range s.header[:min(len(s.header), most)] {

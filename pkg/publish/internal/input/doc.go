@@ -40,11 +40,17 @@ type Decoder interface {
 // Option is an option of a source.
 type Option func(*options)
 
-type options struct{ remove string }
+type options struct {
+	remove   string
+	required bool
+}
 
 // Removals makes removals of records whose member called name is true, or of rows whose column called name is true or
-// 1. In a row that column is then no part of the value. The name must not be that of the key.
-func Removals(name string) Option { return func(o *options) { o.remove = name } }
+// 1. In a row that column is then no part of the value. The name must not be that of the key. A header that lacks a column
+// which is required is refused; else nothing is removed.
+func Removals(name string, required bool) Option {
+	return func(o *options) { o.remove, o.required = name, required }
+}
 
 func apply(opts []Option) (o options) {
 	for _, opt := range opts {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,11 +31,14 @@ type ranges struct {
 	files [1 << splitBits]rangeFile
 }
 
+// rangeFile is the file of one range, or the ranges that it was split into.
 type rangeFile struct {
-	f     *os.File
+	path  string   // empty if the range has no record
+	f     *os.File // open for writing; nil once all is written
 	buf   []byte
 	bytes int64 // written, buf included
 	count int64
+	split *ranges
 }
 
 func newRanges(name string, depth int) *ranges { return &ranges{name: name, depth: depth} }
@@ -50,12 +52,12 @@ func (r *ranges) of(hash uint64) int {
 func (r *ranges) add(hash uint64, spilled []byte) error {
 	f := &r.files[r.of(hash)]
 	if f.f == nil {
-		var err error
-		f.f, err = os.OpenFile(fmt.Sprintf("%s-%02x", r.name, r.of(hash)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		path := fmt.Sprintf("%s-%02x", r.name, r.of(hash))
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fmt.Errorf("spill records: %w", err)
 		}
-		f.buf = make([]byte, 0, writeBytes)
+		f.path, f.f, f.buf = path, file, make([]byte, 0, writeBytes)
 	}
 	if len(f.buf)+len(spilled) > writeBytes {
 		if err := f.flush(); err != nil {
@@ -80,66 +82,65 @@ func (f *rangeFile) flush() error {
 	return nil
 }
 
-// rewind makes a range ready to be read.
-func (f *rangeFile) rewind() error {
-	if err := f.flush(); err != nil {
-		return err
-	}
-	f.buf = nil
-	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read spilled records: %w", err)
-	}
-	return nil
-}
-
-// remove closes and removes the file: the disk is free again before the next range is split.
-func (f *rangeFile) remove() error {
-	if f.f == nil {
-		return nil
-	}
-	err := errors.Join(f.f.Close(), os.Remove(f.f.Name()))
-	f.f, f.buf = nil, nil
-	if err != nil {
-		return fmt.Errorf("remove spilled records: %w", err)
-	}
-	return nil
-}
-
-func (r *ranges) close() {
-	for i := range r.files {
-		if f := &r.files[i]; f.f != nil {
-			_ = f.f.Close() // what was written is not wanted any more
-		}
-	}
-}
-
-// buffers are reused from range to range.
-type buffers struct {
-	data  []byte
-	items []item
-}
-
-// disk yields the records of every range in turn.
-func (s *Sorter) disk(ctx context.Context, r *ranges, b *buffers, yield func(dataset.Record, error) bool) (more bool, err error) {
-	defer r.close()
+// finish ends the writing of all ranges. Files are then opened one at a time: ranges that were split are many.
+func (r *ranges) finish() error {
 	for i := range r.files {
 		f := &r.files[i]
 		if f.f == nil {
 			continue
 		}
+		if err := f.flush(); err != nil {
+			return err
+		}
+		err := f.f.Close()
+		f.f, f.buf = nil, nil
+		if err != nil {
+			return fmt.Errorf("spill records: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove closes and removes the files.
+func (r *ranges) remove() {
+	for i := range r.files {
+		f := &r.files[i]
+		if f.f != nil {
+			_ = f.f.Close() // what was written is not wanted any more
+		}
+		if f.split != nil {
+			f.split.remove()
+		}
+		if f.path != "" {
+			_ = os.Remove(f.path) // it goes with its folder, at the latest
+		}
+		*f = rangeFile{}
+	}
+}
+
+// disk yields the records of every range in turn, each loaded into b.
+func (s *Sorter) disk(ctx context.Context, r *ranges, b *sorted, yield func(dataset.Record, error) bool) (more bool, err error) {
+	if err := r.finish(); err != nil {
+		return false, err
+	}
+	for i := range r.files {
+		f := &r.files[i]
+		if f.count == 0 {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return false, context.Cause(ctx)
 		}
-		if err := f.rewind(); err != nil {
-			return false, err
-		}
 		if f.bytes+f.count*itemBytes > s.cfg.MemoryBytes {
-			more, err = s.split(ctx, r, i, b, yield)
-		} else {
-			if err = s.load(f, b); err == nil {
-				if err = f.remove(); err == nil {
-					more, err = emit([][]byte{b.data}, b.items, yield)
-				}
+			if f.split == nil {
+				err = s.split(ctx, r, i)
+			}
+			if err == nil {
+				more, err = s.disk(ctx, f.split, b, yield)
+			}
+		} else if err = s.load(f, b); err == nil {
+			if err = b.sort(); err == nil {
+				more = b.yield(yield)
 			}
 		}
 		if err != nil || !more {
@@ -150,21 +151,31 @@ func (s *Sorter) disk(ctx context.Context, r *ranges, b *buffers, yield func(dat
 }
 
 // load reads a range into b.
-func (s *Sorter) load(f *rangeFile, b *buffers) error {
-	if int64(cap(b.data)) < f.bytes {
-		b.data = make([]byte, f.bytes+f.bytes/8) // ranges differ a little: spares the next one
+func (s *Sorter) load(f *rangeFile, b *sorted) error {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("read spilled records: %w", err)
+	}
+	defer file.Close()
+	if len(b.segments) == 0 {
+		b.segments = make([][]byte, 1)
+	}
+	data := b.segments[0]
+	if int64(cap(data)) < f.bytes {
+		data = make([]byte, f.bytes+f.bytes/8) // ranges differ a little: spares the next one
 	}
 	if int64(cap(b.items)) < f.count {
 		b.items = make([]item, 0, f.count+f.count/8)
 	}
-	b.data, b.items = b.data[:f.bytes], b.items[:0]
-	if _, err := io.ReadFull(f.f, b.data); err != nil {
-		return fmt.Errorf("read spilled records: %w", err)
+	data = data[:f.bytes]
+	b.segments[0], b.items = data, b.items[:0]
+	if _, err := io.ReadFull(file, data); err != nil {
+		return fmt.Errorf("read spilled records from %s: %w", f.path, err)
 	}
-	for at := 0; at < len(b.data); {
-		_, rec, n, err := decode(b.data[at:])
+	for at := 0; at < len(data); {
+		_, rec, n, err := decode(data[at:])
 		if err != nil {
-			return fmt.Errorf("read spilled records from %s at byte %d: %w", f.f.Name(), at, err)
+			return fmt.Errorf("read spilled records from %s at byte %d: %w", f.path, at, err)
 		}
 		b.items = append(b.items, item{hash: dataset.Hash(s.cfg.Seed, rec.Key), at: uint32(at)})
 		at += n
@@ -172,20 +183,29 @@ func (s *Sorter) load(f *rangeFile, b *buffers) error {
 	return nil
 }
 
-// split writes the records of range i into ranges of their own, and yields those.
-func (s *Sorter) split(ctx context.Context, r *ranges, i int, b *buffers, yield func(dataset.Record, error) bool) (more bool, err error) {
+// split writes the records of range i into ranges of their own.
+func (s *Sorter) split(ctx context.Context, r *ranges, i int) (err error) {
 	f := &r.files[i]
 	if r.depth+1 >= maxDepth {
-		return false, fmt.Errorf("more than %d bytes of records have keys with the same hash", s.cfg.MemoryBytes)
+		return fmt.Errorf("more than %d bytes of records have keys with the same hash", s.cfg.MemoryBytes)
 	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("read spilled records: %w", err)
+	}
+	defer file.Close()
 	sub := newRanges(fmt.Sprintf("%s-%02x", r.name, i), r.depth+1)
-	defer sub.close()
-	in := bufio.NewReaderSize(f.f, maxSpilledBytes)
+	defer func() {
+		if err != nil {
+			sub.remove()
+		}
+	}()
+	in := bufio.NewReaderSize(file, maxSpilledBytes)
 	var first []byte
 	var firstLine int
 	for n := int64(0); n < f.count; n++ {
 		if n%(1<<16) == 0 && ctx.Err() != nil {
-			return false, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		// What is buffered is a whole record most of the time; asking for the longest each time would move the buffer's
 		// content to its front each time.
@@ -193,10 +213,10 @@ func (s *Sorter) split(ctx context.Context, r *ranges, i int, b *buffers, yield 
 		line, rec, size, err := decode(head)
 		if err != nil {
 			if head, err = in.Peek(maxSpilledBytes); err != nil && err != io.EOF {
-				return false, fmt.Errorf("read spilled records: %w", err)
+				return fmt.Errorf("read spilled records: %w", err)
 			}
 			if line, rec, size, err = decode(head); err != nil {
-				return false, fmt.Errorf("read spilled records from %s: record %d: %w", f.f.Name(), n+1, err)
+				return fmt.Errorf("read spilled records from %s: record %d: %w", f.path, n+1, err)
 			}
 		}
 		switch {
@@ -204,17 +224,22 @@ func (s *Sorter) split(ctx context.Context, r *ranges, i int, b *buffers, yield 
 			first, firstLine = bytes.Clone(rec.Key), line
 		case bytes.Equal(first, rec.Key):
 			// Without this, an input that has one key over and over would be split until no bits are left.
-			return false, &DuplicateError{Key: first, First: min(firstLine, line), Second: max(firstLine, line)}
+			return &DuplicateError{Key: first, First: min(firstLine, line), Second: max(firstLine, line)}
 		}
 		if err := sub.add(dataset.Hash(s.cfg.Seed, rec.Key), head[:size]); err != nil {
-			return false, err
+			return err
 		}
 		if _, err := in.Discard(size); err != nil {
-			return false, fmt.Errorf("read spilled records: %w", err)
+			return fmt.Errorf("read spilled records: %w", err)
 		}
 	}
-	if err := f.remove(); err != nil {
-		return false, err
+	if err := sub.finish(); err != nil {
+		return err
 	}
-	return s.disk(ctx, sub, b, yield)
+	// The disk is free again before the next range is split.
+	if err := os.Remove(f.path); err != nil {
+		return fmt.Errorf("remove spilled records: %w", err)
+	}
+	f.path, f.split = "", sub
+	return nil
 }

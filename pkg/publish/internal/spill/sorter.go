@@ -1,8 +1,6 @@
 package spill
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -33,8 +31,9 @@ type Config struct {
 type Sorter struct {
 	cfg    Config
 	free   sync.Pool // of *Run: as many as are on their way, which the callers bound
-	runs   []*Run    // held in memory; nil once spilled
+	runs   []*Run    // held in memory; nil once spilled or sorted
 	held   int64
+	sorted *sorted // nil until Records is called, and once spilled
 	ranges *ranges // nil until spilled
 	totals Totals
 }
@@ -106,16 +105,17 @@ func (s *Sorter) spill(r *Run) error {
 // Totals sums up what was added.
 func (s *Sorter) Totals() Totals { return s.totals }
 
-// Records yields all records in order, once. A record is valid until the next one. It ends with an error, which is a
+// Records yields all records in order. It may be called again, and then reads and sorts anew what was spilled; no record
+// may be added once it was called. A record is valid until the next one. It ends with an error, which is a
 // *DuplicateError if a key comes twice; no record of the two has been yielded then. Where everything fits into memory
 // it is the duplicate that comes first in the input, and nothing has been yielded at all.
 func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		var err error
 		if s.ranges == nil {
-			_, err = s.memory(yield)
+			err = s.memory(yield)
 		} else {
-			_, err = s.disk(ctx, s.ranges, new(buffers), yield)
+			_, err = s.disk(ctx, s.ranges, new(sorted), yield)
 		}
 		if err != nil {
 			yield(dataset.Record{}, err)
@@ -123,67 +123,34 @@ func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	}
 }
 
-// Close closes the files that Records has left open. Removing them is up to who owns their folder.
+// Close lets go of the records and removes their files. What cannot be removed is left to who owns their folder.
 func (s *Sorter) Close() {
+	s.runs, s.sorted = nil, nil
 	if s.ranges != nil {
-		s.ranges.close()
+		s.ranges.remove()
 	}
 }
 
-func (s *Sorter) memory(yield func(dataset.Record, error) bool) (more bool, err error) {
-	var n int
-	for _, r := range s.runs {
-		n += len(r.items)
-	}
-	items, segments := make([]item, 0, n), make([][]byte, 0, len(s.runs))
-	for _, r := range s.runs {
-		for _, it := range r.items {
-			it.segment = uint32(len(segments))
-			items = append(items, it)
+func (s *Sorter) memory(yield func(dataset.Record, error) bool) error {
+	if s.sorted == nil {
+		all := new(sorted)
+		var n int
+		for _, r := range s.runs {
+			n += len(r.items)
 		}
-		segments = append(segments, r.data)
-	}
-	s.runs = nil
-	return emit(segments, items, yield)
-}
-
-// emit sorts items, whose records are in segments, and yields the records unless a key comes twice.
-func emit(segments [][]byte, items []item, yield func(dataset.Record, error) bool) (more bool, err error) {
-	at := func(it item) (int, dataset.Record) {
-		// Every record was decoded when it was loaded, or encoded by this process: the error is always nil.
-		line, rec, _, _ := decode(segments[it.segment][it.at:])
-		return line, rec
-	}
-	slices.SortFunc(items, func(a, b item) int {
-		if c := cmp.Compare(a.hash, b.hash); c != 0 {
-			return c
+		all.items, all.segments = make([]item, 0, n), make([][]byte, 0, len(s.runs))
+		for _, r := range s.runs {
+			for _, it := range r.items {
+				it.segment = uint32(len(all.segments))
+				all.items = append(all.items, it)
+			}
+			all.segments = append(all.segments, r.data)
 		}
-		_, x := at(a)
-		_, y := at(b)
-		return bytes.Compare(x.Key, y.Key)
-	})
-	var dup *DuplicateError
-	for i := 1; i < len(items); i++ {
-		if items[i].hash != items[i-1].hash {
-			continue
+		if err := all.sort(); err != nil {
+			return err
 		}
-		first, a := at(items[i-1])
-		second, b := at(items[i])
-		if !bytes.Equal(a.Key, b.Key) {
-			continue
-		}
-		first, second = min(first, second), max(first, second)
-		if dup == nil || second < dup.Second {
-			dup = &DuplicateError{Key: bytes.Clone(a.Key), First: first, Second: second}
-		}
+		s.runs, s.sorted = nil, all
 	}
-	if dup != nil {
-		return false, dup
-	}
-	for _, it := range items {
-		if _, rec := at(it); !yield(rec, nil) {
-			return false, nil
-		}
-	}
-	return true, nil
+	s.sorted.yield(yield)
+	return nil
 }

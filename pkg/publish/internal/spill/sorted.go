@@ -1,0 +1,62 @@
+package spill
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// sorted is a set of records that are in memory, to be put in order.
+type sorted struct {
+	segments [][]byte // spilled records
+	items    []item
+}
+
+func (s *sorted) at(it item) (line int, rec dataset.Record) {
+	// Every record was decoded when it was loaded, or encoded by this process: the error is always nil.
+	line, rec, _, _ = decode(s.segments[it.segment][it.at:])
+	return line, rec
+}
+
+// sort puts the items in order. The error is a *DuplicateError if a key comes twice.
+func (s *sorted) sort() error {
+	slices.SortFunc(s.items, func(a, b item) int {
+		if c := cmp.Compare(a.hash, b.hash); c != 0 {
+			return c
+		}
+		_, x := s.at(a)
+		_, y := s.at(b)
+		return bytes.Compare(x.Key, y.Key)
+	})
+	var dup *DuplicateError
+	for i := 1; i < len(s.items); i++ {
+		if s.items[i].hash != s.items[i-1].hash {
+			continue
+		}
+		first, a := s.at(s.items[i-1])
+		second, b := s.at(s.items[i])
+		if !bytes.Equal(a.Key, b.Key) {
+			continue
+		}
+		first, second = min(first, second), max(first, second)
+		if dup == nil || second < dup.Second {
+			dup = &DuplicateError{Key: bytes.Clone(a.Key), First: first, Second: second}
+		}
+	}
+	if dup != nil {
+		return dup
+	}
+	return nil
+}
+
+// yield yields the records in the order of the items, and reports whether more are wanted.
+func (s *sorted) yield(yield func(dataset.Record, error) bool) (more bool) {
+	for _, it := range s.items {
+		if _, rec := s.at(it); !yield(rec, nil) {
+			return false
+		}
+	}
+	return true
+}
