@@ -1,0 +1,281 @@
+package subscribe_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe"
+	"freshet.dev/pkg/table"
+)
+
+// member is an instance of the model's fleet, over its restarts.
+type member struct {
+	m    *model
+	n    int
+	line *proxy // to NATS
+	dir  string // its cache folder; empty if it has none
+	cut  bool   // its line to NATS is
+
+	s       *subscribe.Subscriber
+	view    *subscribe.View[string]
+	mirrors [2]*mirror // of two callbacks, the second of which is held up at times
+	gate    sync.Mutex // locked while the second is held up
+	held    bool
+
+	mu   sync.Mutex // guards seen
+	seen []sighting // what was swapped in since the start
+}
+
+// sighting is a version as a callback saw it.
+type sighting struct {
+	version uint64
+	sums    sums // recomputed from all records
+}
+
+func (i *member) config() subscribe.Config {
+	cfg := i.m.world.config(i.m.name)
+	cfg.Instance, cfg.CacheDir, cfg.NATS = fmt.Sprint("i", i.n), i.dir, i.line.url
+	cfg.NATSOptions = []nats.Option{nats.CustomReconnectDelay(func(int) time.Duration { return 5 * time.Millisecond })}
+	fail := func(what string, err error) {
+		if err != nil {
+			i.m.t.Errorf("instance %d: %s: %v", i.n, what, err)
+		}
+	}
+	// Nothing of what the model does is a reason for any of these.
+	cfg.Observer = subscribe.Observer{
+		Swapped:        func(r subscribe.Refresh) { fail("deltas were given up", r.GaveUp) },
+		CacheFailed:    func(_ string, err error) { fail("the cache folder failed", err) },
+		CallbackFailed: func(_ string, err error) { fail("a callback failed", err) },
+		Restarted:      func(err error) { fail("the refreshing goroutine failed", err) },
+	}
+	return cfg
+}
+
+func (i *member) start() {
+	t := i.m.t
+	t.Helper()
+	s, err := subscribe.Open(t.Context(), i.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.s, i.seen, i.mirrors = s, nil, [2]*mirror{{t: t}, {t: t}}
+	for n, m := range i.mirrors {
+		if err := s.OnSwap(i.m.name, func(swap subscribe.Swap) {
+			if n == 1 {
+				i.gate.Lock()
+				defer i.gate.Unlock()
+			} else {
+				i.see(swap.New)
+			}
+			m.swap(swap)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i.view, err = subscribe.NewView(s, i.m.name, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (i *member) see(t *table.Table) {
+	s := sighting{t.Version(), sumOf(dataset.Seed(t.Seed()), t.All())}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.seen = append(i.seen, s)
+}
+
+func (i *member) stop() {
+	i.m.t.Helper()
+	i.hold(false)
+	if err := i.s.Close(); err != nil {
+		i.m.t.Error(err)
+	}
+	i.checkSeen()
+}
+
+// hold holds the second callback up, or lets it go on.
+func (i *member) hold(on bool) {
+	switch {
+	case on && !i.held:
+		i.gate.Lock()
+	case !on && i.held:
+		i.gate.Unlock()
+	}
+	i.held = on
+}
+
+// sleep cuts the line to NATS, or mends it.
+func (i *member) sleep(on bool) {
+	switch {
+	case on && !i.cut:
+		i.line.cut()
+	case !on && i.cut:
+		i.line.mend()
+	}
+	i.cut = on
+}
+
+// restart ends the instance and starts it again, with its cache folder or without.
+func (i *member) restart(keep bool) {
+	i.m.t.Helper()
+	i.stop()
+	if !keep && i.dir != "" {
+		if err := os.RemoveAll(i.dir); err != nil {
+			i.m.t.Fatal(err)
+		}
+	}
+	i.start()
+}
+
+// kill goes on as an instance that was killed at a moment while during ran: from the cache folder as it lay then. What lay there is
+// first served alone, with NATS and the relays out of reach.
+func (i *member) kill(during func()) {
+	t := i.m.t
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "killed")
+	left, turns := 1+i.m.r.IntN(6), i.m.r.IntN(200)
+	over, frozen := make(chan struct{}), make(chan error, 1)
+	go func() { frozen <- freeze(i.dir, to, left, turns, over) }()
+	during()
+	close(over)
+	if err := <-frozen; err != nil {
+		t.Fatalf("copy the cache folder: %v", err)
+	}
+	i.stop()
+	i.dir = to
+	_, err := os.Stat(filepath.Join(to, i.m.name, "version.json"))
+	if err == nil {
+		i.wakeAlone()
+	}
+	i.start()
+}
+
+// wakeAlone serves what is in the cache folder, without anybody's help.
+func (i *member) wakeAlone() {
+	t := i.m.t
+	t.Helper()
+	cfg := i.config()
+	nobody := newProxy(t, "")
+	nobody.cut()
+	cfg.NATS, cfg.Relays = nobody.url, []string{"http" + nobody.url[len("nats"):]}
+	s, err := subscribe.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Wait(i.m.context()); err != nil {
+		t.Fatalf("instance %d cannot serve from the cache folder after it was killed: %v", i.n, err)
+	}
+	tab := s.Table(i.m.name)
+	i.m.note("  instance %d was killed with version %d in its cache folder", i.n, tab.Version())
+	i.m.check(fmt.Sprintf("instance %d after it was killed", i.n), tab)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// freeze copies a cache folder as it lies at one moment: after left changes of which files are there and some turns more, or when
+// it is over.
+func freeze(from, to string, left, turns int, over <-chan struct{}) error {
+	look := func() string {
+		var seen bytes.Buffer
+		paths, _ := filepath.Glob(filepath.Join(from, "*", "*"))
+		for _, path := range paths {
+			fmt.Fprintln(&seen, path)
+			if filepath.Base(path) == "version.json" {
+				text, _ := os.ReadFile(path)
+				seen.Write(text)
+			}
+		}
+		return seen.String()
+	}
+	for was := look(); left > 0 || turns > 0; {
+		select {
+		case <-over:
+			left, turns = 0, 0
+			continue
+		default:
+		}
+		switch now := look(); {
+		case left == 0:
+			turns--
+		case now != was:
+			was = now
+			left--
+		}
+	}
+	if _, err := os.Stat(from); os.IsNotExist(err) {
+		return os.MkdirAll(to, 0o700) // nothing was ever kept
+	}
+	// The files that have a name do not change, so that the copy is of one moment if the names are the same after it.
+	for {
+		was := look()
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		if err := os.CopyFS(to, os.DirFS(from)); err == nil && look() == was {
+			return nil
+		} else if err != nil && look() == was && !os.IsNotExist(err) {
+			return err
+		}
+	}
+}
+
+// checkSeen checks that what was swapped in were versions, in order, each whole.
+func (i *member) checkSeen() {
+	t := i.m.t
+	t.Helper()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	last := uint64(0)
+	for _, s := range i.seen {
+		if s.version <= last || s.version > uint64(len(i.m.history)) {
+			t.Errorf("instance %d served version %d after version %d, when there are %d", i.n, s.version, last, len(i.m.history))
+			continue
+		}
+		last = s.version
+		if want := i.m.sums[s.version-1]; s.sums != want {
+			t.Errorf("instance %d served version %d as %+v, want %+v", i.n, s.version, s.sums, want)
+		}
+	}
+}
+
+// settle waits until the instance serves rec and all that follows it, and checks every record of it.
+func (i *member) settle(rec dataset.VersionRecord) {
+	t := i.m.t
+	t.Helper()
+	i.hold(false)
+	i.sleep(false)
+	who := fmt.Sprintf("instance %d", i.n)
+	await(t, fmt.Sprintf("%s to serve version %d", who, rec.Version), func() bool {
+		tab := i.s.Table(i.m.name)
+		return tab != nil && tab.Version() >= rec.Version
+	})
+	tab := i.s.Table(i.m.name)
+	got, _ := i.s.Version(i.m.name)
+	if tab.Version() != rec.Version || tab.State() != rec.State || fmt.Sprint(got) != fmt.Sprint(rec) {
+		t.Fatalf("%s serves version %d, %v: %+v; want %+v", who, tab.Version(), tab.State(), got, rec)
+	}
+	i.m.check(who, tab)
+	await(t, who+"'s view", func() bool { return i.view.Version() == rec.Version })
+	for _, key := range i.m.keys {
+		want, has := i.m.all[key]
+		if v, ok, err := i.view.Get(key); v != want || ok != has || err != nil {
+			t.Fatalf("%s: the view has %q, %v, %v for %q; want %q, %v", who, v, ok, err, key, want, has)
+		}
+	}
+	for n, mirror := range i.mirrors {
+		await(t, fmt.Sprintf("%s's callback %d", who, n), func() bool { return mirror.at() == rec.Version })
+		if !maps.Equal(mirror.all, i.m.all) {
+			t.Fatalf("%s: what the changes led to in callback %d is not version %d", who, n, rec.Version)
+		}
+	}
+	i.checkSeen()
+}

@@ -1,0 +1,267 @@
+package subscribe_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/servertest"
+	"freshet.dev/pkg/table"
+)
+
+// modelSeeds is the environment variable that names the seeds of TestModel.
+const modelSeeds = "FRESHET_MODEL_SEEDS"
+
+// Invariant: whatever is published, patched, rolled back and compacted, whoever dies on the way and is started again, what each
+// instance serves is what a map holds that had the same done to it: every record byte for byte, with the sums of the version record;
+// no version is missing or there twice; and what views and the changes of swaps lead to is the same.
+//
+// A seed is one random life of a dataset: publishers that live and publishers that die between any two of their steps, compactions
+// at any moment and cut short, three instances that are stopped, killed in the middle of a refresh, or cut off from NATS for many
+// versions, servers that are killed. Everything goes over a real nats-server, a real redis-server and HTTP.
+//
+// By default a few seeds are run. FRESHET_MODEL_SEEDS names others, the first and the last of them:
+//
+//	FRESHET_MODEL_SEEDS=1-200 go test -race -timeout 2h -run 'TestModel$' ./pkg/subscribe
+//
+// What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by FRESHET_MODEL_SEEDS=17-17.
+func TestModel(t *testing.T) {
+	first, last := uint64(1), uint64(8)
+	if testing.Short() {
+		last = 3
+	}
+	if text := os.Getenv(modelSeeds); text != "" {
+		if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil || first > last {
+			t.Fatalf("%s is %q, want the first and the last seed, as in 1-200", modelSeeds, text)
+		}
+	}
+	for seed := first; seed <= last; seed++ {
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { newModel(t, seed).live() }) {
+			t.Errorf("run seed %d alone: %s=%d-%d go test -race -run 'TestModel$' ./pkg/subscribe", seed, modelSeeds, seed, seed)
+		}
+	}
+}
+
+// model is a dataset, all that is around it, and the map that it is held against.
+type model struct {
+	*world
+	*universe
+	t          *testing.T
+	name       string
+	redis      *servertest.RedisServer
+	catalog    *catalog.Catalog
+	publishing publish.Config
+	publishers []*publish.Publisher // those that live on
+	members    []*member
+	beside     sync.WaitGroup // compactions that run beside the rest
+
+	seed    dataset.Seed
+	all     records   // what the newest version holds
+	history []records // by version, from 1
+	sums    []sums    // of history
+	untold  bool      // the newest version may not have been announced and indexed
+	steps   int
+	began   time.Time
+}
+
+func newModel(t *testing.T, n uint64) *model {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t, n) // the seed of the dataset's hash is drawn from it
+	r := rand.New(rand.NewPCG(n, 2))
+	m := &model{t: t, world: newWorld(t), universe: newUniverse(r), name: "prices", redis: servertest.Redis(t), began: time.Now()}
+	rdb, err := catalog.Connect(m.redis.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	m.catalog = catalog.New(rdb)
+	m.publishing = publish.Config{TempDir: t.TempDir(), Workers: 2, MaxDeltas: []int{1, 2, 3, 5, 8, 32}[r.IntN(6)]}
+	for range 2 {
+		m.publishers = append(m.publishers, m.publisher(publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
+	}
+	m.did("%d keys, values of %d bytes, %d deltas at the most", len(m.keys), m.value, m.publishing.MaxDeltas)
+	return m
+}
+
+// did says what is done next; it is read when the test fails.
+func (m *model) did(format string, args ...any) {
+	m.steps++
+	m.t.Logf("%5.2fs %d. %s", time.Since(m.began).Seconds(), m.steps, fmt.Sprintf(format, args...))
+}
+
+func (m *model) note(format string, args ...any) { m.t.Logf(format, args...) }
+
+// live lives one life.
+func (m *model) live() {
+	m.publishAll()
+	m.note("the hash's seed is %x", uint64(m.seed))
+	for n := range 3 {
+		i := &member{m: m, n: n + 1, line: newProxy(m.t, m.nats.URL)}
+		if n > 0 { // the first has no cache folder
+			i.dir = filepath.Join(m.t.TempDir(), "cache")
+		}
+		m.members = append(m.members, i)
+		i.start()
+	}
+	defer func() { // should the test fail on the way
+		m.beside.Wait()
+		for _, i := range m.members {
+			i.hold(false)
+			i.s.Close()
+		}
+	}()
+	for range 50 {
+		m.step()
+		if m.t.Failed() {
+			return
+		}
+	}
+	m.settle(true)
+	m.checkHistory()
+	for _, i := range m.members {
+		i.restart(i.n == 2)
+		i.settle(m.newest())
+		i.stop()
+	}
+	if left, err := filepath.Glob(filepath.Join(m.publishing.TempDir, "*")); err != nil || len(left) > 0 {
+		m.t.Errorf("publishers left %q: %v", left, err)
+	}
+}
+
+// step does one random thing.
+func (m *model) step() {
+	i := m.members[m.r.IntN(len(m.members))]
+	switch n := m.r.IntN(100); {
+	case n < 26:
+		m.patch()
+	case n < 34:
+		m.publishAll()
+	case n < 37:
+		m.rollback()
+	case n < 39:
+		m.again()
+	case n < 41:
+		m.refused()
+	case n < 44:
+		m.race()
+	case n < 56:
+		m.crash()
+	case n < 66:
+		m.compact()
+	case n < 70:
+		m.did("restart instance %d with its cache folder", i.n)
+		i.restart(true)
+	case n < 73:
+		m.did("restart instance %d without a cache folder", i.n)
+		i.restart(false)
+	case n < 82:
+		if i.dir == "" {
+			return
+		}
+		m.did("kill instance %d while this goes on:", i.n)
+		i.kill(m.bustle)
+	case n < 87:
+		m.did("instance %d loses its line to NATS: %v", i.n, !i.cut)
+		i.sleep(!i.cut)
+	case n < 89:
+		m.did("a callback of instance %d is held up: %v", i.n, !i.held)
+		i.hold(!i.held)
+	case n < 91:
+		m.relayDown()
+	case n < 92:
+		m.did("nats-server is killed and started")
+		m.nats.Kill()
+		m.nats.Start()
+		m.untold = true // it acknowledges an event before its disk has it
+	case n < 93:
+		m.did("redis-server is wiped")
+		m.redis.Wipe()
+		m.untold = true
+	default:
+		m.settle(false)
+	}
+}
+
+// bustle is a few versions.
+func (m *model) bustle() {
+	for range 1 + m.r.IntN(4) {
+		switch m.r.IntN(4) {
+		case 0:
+			m.publishAll()
+		case 1:
+			m.crash()
+		default:
+			m.patch()
+		}
+	}
+}
+
+// relayDown stops the relay for some versions.
+func (m *model) relayDown() {
+	m.did("the relay is down while this goes on:")
+	m.relay.stop()
+	m.bustle()
+	m.relay.restart()
+}
+
+// settle brings everybody to the newest version and checks all. Who is cut off from NATS may stay so.
+func (m *model) settle(everybody bool) {
+	m.t.Helper()
+	m.beside.Wait()
+	if m.untold {
+		// Whoever publishes next completes what was not announced.
+		if m.r.IntN(2) == 0 {
+			m.patch()
+		}
+		m.again()
+	}
+	rec := m.newest()
+	if rec.Version != uint64(len(m.history)) {
+		m.t.Fatalf("the newest is %d, want %d", rec.Version, len(m.history))
+	}
+	m.did("settle on version %d: %d records, snapshot of %d, %d deltas", rec.Version, len(m.all), rec.Snapshot.Version, len(rec.Deltas))
+	m.checkTold(rec)
+	for _, i := range m.members {
+		if tab := i.s.Table(m.name); tab != nil && i.cut && !everybody && m.r.IntN(2) == 0 {
+			m.check(fmt.Sprintf("instance %d, which is cut off", i.n), tab)
+			continue
+		}
+		i.settle(rec)
+	}
+}
+
+// check holds a table against the map of its version.
+func (m *model) check(who string, tab *table.Table) {
+	m.t.Helper()
+	if tab.Version() > uint64(len(m.history)) {
+		m.t.Fatalf("%s serves version %d, and the newest is %d", who, tab.Version(), len(m.history))
+	}
+	want := m.history[tab.Version()-1]
+	if got, want := (sums{tab.State(), uint64(tab.PayloadBytes())}), m.sums[tab.Version()-1]; got != want || uint64(tab.Len()) != want.state.Records {
+		m.t.Fatalf("%s: version %d is %+v of %d records; want %+v", who, tab.Version(), got, tab.Len(), want)
+	}
+	for _, key := range m.keys {
+		line, has := want[key]
+		if value, ok := tab.GetString(key); ok != has || string(value) != line {
+			m.t.Fatalf("%s: version %d has %.80q, %v for %.80q; want %.80q, %v", who, tab.Version(), value, ok, key, line, has)
+		}
+	}
+	n := 0
+	for key, value := range tab.All() {
+		n++
+		if line, has := want[string(key)]; !has || line != string(value) {
+			m.t.Fatalf("%s: version %d yields %.80q with %.80q; want %.80q, %v", who, tab.Version(), key, value, line, has)
+		}
+	}
+	if n != len(want) {
+		m.t.Fatalf("%s: version %d yields %d records, want %d", who, tab.Version(), n, len(want))
+	}
+}
