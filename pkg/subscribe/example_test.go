@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,24 +122,72 @@ func ExampleSubscriber_OnSwap() {
 	}
 	defer sub.Close()
 
-	built := make(chan int)
-	err = sub.OnSwap("prices", func(swap subscribe.Swap) {
-		// Build what the service derives from the dataset, here a number.
-		total := 0
-		for _, value := range swap.New.All() {
-			total += len(value)
+	cents := func(value []byte) (n int) {
+		var price struct{ Cents int }
+		if err := json.Unmarshal(value, &price); err != nil {
+			return 0
 		}
-		select {
-		case built <- total:
-		case <-ctx.Done():
+		return price.Cents
+	}
+
+	// The service's own index beside the dataset: the keys of what costs less than a dollar.
+	var mu sync.RWMutex // guards cheap
+	cheap := map[string]bool{}
+	ready := make(chan struct{})
+	err = sub.OnSwap("prices", func(swap subscribe.Swap) {
+		mu.Lock()
+		defer mu.Unlock()
+		for c := range swap.Changes() { // at first every record, then those that changed
+			if key := string(c.Key); c.Op != snapshot.Removed && cents(c.New) < 100 {
+				cheap[key] = true
+			} else {
+				delete(cheap, key)
+			}
+		}
+		if swap.Old == nil {
+			close(ready)
 		}
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(<-built)
-	// Output: 26
+	<-ready
+	mu.RLock()
+	defer mu.RUnlock()
+	fmt.Println(cheap)
+	// Output: map[apple:true]
+}
+
+func ExampleEager() {
+	relay := relayWithPrices()
+	defer relay.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	sub, err := subscribe.Open(ctx, subscribe.Config{NATS: natsURL, Relays: []string{relay.URL}, Datasets: []string{"prices"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sub.Close()
+
+	type price struct{ Cents int }
+	prices, err := subscribe.NewView(sub, "prices", func(_, value []byte) (p price, err error) {
+		err = json.Unmarshal(value, &p) // once for each record, and again for those that a version changes
+		return p, err
+	}, subscribe.Eager())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := prices.Wait(ctx); err != nil { // for the view, which comes a little after the table
+		fmt.Println(err)
+		return
+	}
+	p, ok, err := prices.Get("apple") // decodes nothing
+	fmt.Println(prices.Version(), p.Cents, ok, err)
+	// Output: 7 45 true <nil>
 }
 
 // BenchmarkTable is what it costs a reader to get at the served version.
