@@ -44,8 +44,9 @@ If one record cannot be taken, nothing is published and the line is named. If th
 records already, no version is created.
 
 With --patch the file holds changes instead: records to add or change, and removals, which are objects with the
-member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. All other
-records stay as they are. A patch costs what it changes, however large the dataset is.`,
+member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. A record
+takes the place of the one with its key as a whole. All other records stay as they are. A patch costs what it changes,
+however large the dataset is; one that changes nothing creates no version.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41`,

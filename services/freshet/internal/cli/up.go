@@ -89,7 +89,7 @@ func stackError(err error) error {
 
 func printAddresses(p Process, at stack.Addresses, name, dir string) error {
 	rows := [][]string{
-		{"publisher", at.Publisher, "POST /v1/datasets/" + name + "/versions"},
+		{"publisher", at.Publisher, "POST /v1/datasets/" + name + "/versions, PATCH /v1/datasets/" + name},
 		{"relay", at.Relay, "GET /v1/datasets/" + name + "/latest"},
 	}
 	for _, i := range at.Instances {
@@ -99,7 +99,8 @@ func printAddresses(p Process, at stack.Addresses, name, dir string) error {
 	if err := show.Table(p.Out, []show.Column{{Title: "part"}, {Title: "listens on"}, {Title: "for example"}}, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE --wait --publisher %s --nats %s\nCtrl-C ends it all.\n",
-		p.Command, name, at.Publisher, at.NATS)
+	where := "--wait --publisher " + at.Publisher + " --nats " + at.NATS
+	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE %s\nChange records:  %s publish %s FILE --patch %s\nCtrl-C ends it all.\n",
+		p.Command, name, where, p.Command, name, where)
 	return err
 }

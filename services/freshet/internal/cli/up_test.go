@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -39,27 +40,29 @@ func TestUp(t *testing.T) {
 		ended <- result{code: code, err: errs.String()}
 	}()
 	urls := map[string]string{}
-	var suggested string
+	var suggested []string
 	for lines := bufio.NewScanner(reader); lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C"); {
 		if f := strings.Fields(lines.Text()); len(f) >= 2 {
 			urls[f[0]] = f[1]
 		}
 		if _, command, ok := strings.Cut(lines.Text(), ": "); ok {
-			suggested = command
+			suggested = append(suggested, command)
 		}
 	}
-	args := strings.Fields(suggested)
-	for i, a := range args {
-		if a == "FILE" {
-			args[i] = file(t, "p.ndjson", oldPrices)
-		}
-	}
-	if len(args) < 2 || args[0] != "freshet" {
+	if len(suggested) != 2 {
 		t.Fatalf("suggests %q", suggested)
 	}
-	run(t.Context(), nil, "", append(args[1:], "--key", "sku")...).want(t, exit.OK, "every live instance (2) serves version 1")
+	for i, input := range []string{oldPrices, `{"sku":"B2","$remove":true}`} { // all records, then a patch
+		args := strings.Fields(strings.Replace(suggested[i], "FILE", file(t, "p.ndjson", input), 1))
+		if len(args) < 2 || args[0] != "freshet" {
+			t.Fatalf("suggests %q", suggested[i])
+		}
+		run(t.Context(), nil, "", append(args[1:], "--key", "sku")...).
+			want(t, exit.OK, fmt.Sprintf("every live instance (2) serves version %d", i+1))
+	}
 	for _, instance := range []string{"up-1", "up-2"} {
 		run(t.Context(), nil, "", "get", "prices", "A1", "--server", urls[instance]).want(t, exit.OK, `{"sku":"A1","price":5}`)
+		run(t.Context(), nil, "", "get", "prices", "B2", "--server", urls[instance]).want(t, exit.NotFound)
 	}
 	cancel()
 	if _, err := io.Copy(io.Discard, reader); err != nil {

@@ -36,7 +36,7 @@ var Codes = [...]Meaning{
 	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written"},
 	{Usage, "wrong arguments, flags or settings"},
 	{Refused, "the publisher refused the input; nothing was published"},
-	{Conflict, "another publisher committed a version of the dataset meanwhile; publish again"},
+	{Conflict, "nothing was published: other publishers committed versions meanwhile, or the newest version is not --base"},
 	{NotFound, "no such dataset, version or key"},
 	{TimedOut, "published, but not every instance served the version within --wait-timeout"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
