@@ -79,6 +79,9 @@ func start(t *testing.T, datasets ...string) freshet {
 		})
 	}()
 	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(dir, "lock")); err != nil && !t.Failed() {
+			t.Errorf("the stack's folder is gone while it runs: %v", err)
+		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the stack failed: %v", err)
