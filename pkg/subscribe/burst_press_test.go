@@ -69,6 +69,7 @@ func checkGroup(tab *table.Table) error {
 // press publishes versions of a dataset as a pipeline does: by the library, into a store, the event log and the catalog.
 type press struct {
 	name      string
+	records   int
 	filler    []byte // the records that no version changes, as NDJSON
 	publisher *publish.Publisher
 	catalog   *catalog.Catalog
@@ -77,7 +78,7 @@ type press struct {
 
 // newPress returns a press for a dataset of so many records of 100 bytes that no version changes, beside the group.
 func newPress(name string, records int, temp string, st store.Store, log *events.Log, rdb redis.UniversalClient) (*press, error) {
-	p := &press{name: name, catalog: catalog.New(rdb)}
+	p := &press{name: name, records: records, catalog: catalog.New(rdb)}
 	for i := range records {
 		at := len(p.filler)
 		p.filler = fmt.Appendf(p.filler, `{"key":"filler/%07d","price":%d,"text":"`, i, i*7919%1_000_003)
@@ -136,7 +137,7 @@ type workshop struct {
 	rdb   redis.UniversalClient
 }
 
-// newWorkshop publishes the first version of a dataset called prices of so many records beside the group.
+// newWorkshop returns a press for a dataset called prices of so many records beside the group, and all that it needs.
 func newWorkshop(t *testing.T, records int) *workshop {
 	t.Helper()
 	w := &workshop{world: newWorld(t), redis: servertest.Redis(t)}
@@ -148,13 +149,18 @@ func newWorkshop(t *testing.T, records int) *workshop {
 	if w.press, err = newPress("prices", records, t.TempDir(), w.store, w.log, w.rdb); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.whole(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return w
 }
 
-// patches publishes n versions.
+// first publishes the first version.
+func (w *workshop) first() {
+	w.t.Helper()
+	if err := w.whole(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// patches publishes n versions by what they change.
 func (w *workshop) patches(n int) {
 	w.t.Helper()
 	for range n {
@@ -164,12 +170,20 @@ func (w *workshop) patches(n int) {
 	}
 }
 
-// burst has another process publish versions as fast as it can, up to the given one, and compact the dataset meanwhile. Every
-// version whose number is a multiple of whole, if that is not 0, is published as a whole, the others by what they change.
-func (w *workshop) burst(to, whole uint64) {
+// pressing is how a burst is published.
+type pressing struct {
+	// Whole, if not 0: every version whose number is a multiple of it is published as a whole. The others are published by
+	// what they change, but for the first.
+	Whole uint64
+	// Compact: a compactor runs beside, as in services/publisher.
+	Compact bool
+}
+
+// burst has another process publish versions as fast as it can, up to the given one.
+func (w *workshop) burst(to uint64, how pressing) {
 	w.t.Helper()
 	cmd := child(w.t, "press", "STORE="+w.store.String(), "NATS="+w.nats.URL, "REDIS="+w.redis.URL, "TEMP_DIR="+w.t.TempDir(),
-		fmt.Sprint("RECORDS=", w.last.State.Records-uint64(len(group))), fmt.Sprint("TO=", to), fmt.Sprint("WHOLE=", whole))
+		fmt.Sprint("ORDER=", w.records, " ", to, " ", how.Whole, " ", how.Compact))
 	if err := cmd.Run(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -205,30 +219,35 @@ func pressChild() (err error) {
 		return err
 	}
 	var records int
-	var to, whole uint64
-	if _, err := fmt.Sscan(os.Getenv("RECORDS")+" "+os.Getenv("TO")+" "+os.Getenv("WHOLE"), &records, &to, &whole); err != nil {
+	var to uint64
+	var how pressing
+	if _, err := fmt.Sscan(os.Getenv("ORDER"), &records, &to, &how.Whole, &how.Compact); err != nil {
 		return err
 	}
 	p, err := newPress("prices", records, os.Getenv("TEMP_DIR"), st, log, rdb)
 	if err != nil {
 		return err
 	}
-	if p.last, err = st.Latest(ctx, p.name); err != nil {
+	if p.last, err = st.Latest(ctx, p.name); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	compactor, err := publish.NewCompactor(p.publisher, publish.CompactorConfig{})
 	if err != nil {
 		return err
 	}
-	compacted := make(chan error, 1)
-	go func() { compacted <- compactor.Run(ctx) }()
+	ended := make(chan error, 1)
+	if how.Compact {
+		go func() { ended <- compactor.Run(ctx) }()
+	} else {
+		ended <- nil
+	}
 	defer func() {
 		cancel()
-		err = errors.Join(err, <-compacted)
+		err = errors.Join(err, <-ended)
 	}()
 	for p.last.Version < to {
 		next := p.patch
-		if whole > 0 && (p.last.Version+1)%whole == 0 {
+		if version := p.last.Version + 1; version == 1 || how.Whole > 0 && version%how.Whole == 0 {
 			next = p.whole
 		}
 		if err := next(ctx); err != nil {

@@ -193,6 +193,7 @@ func TestReadersInABurst(t *testing.T) {
 		versions = 200
 	}
 	w := newWorkshop(t, records)
+	w.first()
 	reading, stop := context.WithCancel(t.Context())
 	defer stop()
 	var readers sync.WaitGroup
@@ -214,7 +215,7 @@ func TestReadersInABurst(t *testing.T) {
 	}
 	before := measure(t)
 	began := time.Now()
-	w.burst(w.last.Version+versions, 50)
+	w.burst(w.last.Version+versions, pressing{Whole: 50, Compact: true})
 	took := time.Since(began)
 	settle()
 	after := measure(t)

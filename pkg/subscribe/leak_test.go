@@ -36,28 +36,34 @@ type usage struct {
 
 func measure(t *testing.T) usage {
 	t.Helper()
+	u, err := ownUsage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// ownUsage returns the usage of this process, after a collection.
+func ownUsage() (usage, error) {
 	debug.FreeOSMemory() // collects first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc)}
 	if runtime.GOOS != "linux" {
-		return u
+		return u, nil
 	}
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		t.Fatal(err)
+		return u, err
 	}
 	_, line, _ := strings.Cut(string(status), "VmRSS:")
 	if _, err := fmt.Sscan(line, &u.resident); err != nil {
-		t.Fatalf("no VmRSS in /proc/self/status: %v", err)
+		return u, fmt.Errorf("no VmRSS in /proc/self/status: %w", err)
 	}
 	u.resident <<= 10
 	descriptors, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
 	u.descriptors = len(descriptors)
-	return u
+	return u, err
 }
 
 // Invariant: whatever refreshes leave behind, it is not more after ten thousand of them than after two thousand.

@@ -53,7 +53,7 @@ func child(t *testing.T, name string, environment ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), path)
+	cmd := exec.Command(path)
 	cmd.Env = append(append(os.Environ(), "CHILD="+name, "GOGC=", "GOMEMLIMIT="), environment...)
 	cmd.Stderr = os.Stderr
 	return cmd
