@@ -75,15 +75,24 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	m.version.WithLabelValues(name).Set(float64(r.Record.Version))
 	m.records.WithLabelValues(name).Set(float64(r.Record.State.Records))
 	m.created.WithLabelValues(name).Set(float64(r.Record.Created.UnixMilli()) / 1000)
+	for _, result := range []string{resultWritten, resultFailed} {
+		m.compacts.WithLabelValues(name, result) // there before the first
+	}
 	if len(r.Warnings) > 0 {
 		m.pending.WithLabelValues(name).Inc()
 	}
 }
 
+// The results of compactions.
+const (
+	resultWritten = "written"
+	resultFailed  = "failed"
+)
+
 func (m *metrics) compacted(name string, err error) {
-	result := "written"
+	result := resultWritten
 	if err != nil {
-		result = "failed"
+		result = resultFailed
 	}
 	m.compacts.WithLabelValues(name, result).Inc()
 }

@@ -41,7 +41,8 @@ func TestDeltaMetrics(t *testing.T) {
 		deltas := decode[publisher.Publication](t, rec).Record.Deltas
 		deltaBytes += deltas[len(deltas)-1].Bytes
 	}
-	awaitMetrics(t, p, `freshet_publisher_chain_deltas{dataset="prices"} 0`, `freshet_publisher_delta_bytes_total{dataset="prices"} 0`)
+	awaitMetrics(t, p, `freshet_publisher_chain_deltas{dataset="prices"} 0`, `freshet_publisher_delta_bytes_total{dataset="prices"} 0`,
+		`freshet_publisher_compactions_total{dataset="prices",result="written"} 0`, `freshet_publisher_compactions_total{dataset="prices",result="failed"} 0`)
 	patch(`{"id":"1","v":"new"}` + "\n" + `{"id":"2","$remove":true}` + "\n" + `{"id":"x"}`)
 	awaitMetrics(t, p, `freshet_publisher_chain_deltas{dataset="prices"} 1`)
 	patch(`{"id":"3","$remove":true}`)
