@@ -130,13 +130,27 @@ func TestREADMEShellCodeRuns(t *testing.T) {
 			t.Errorf("%v in\n%s\n%s", err, block, out)
 		}
 	}
-	for _, want := range []string{
-		"up-1 serves version 1", `{"sku":"A1","cents":995}`, `{"sku":"B/2","cents":1250}`, "no such key", "serving", "freshet_refreshes_total",
-	} {
+	for _, want := range append(metrics(t),
+		"up-1 serves version 1", `{"sku":"A1","cents":995}`, `{"sku":"B/2","cents":1250}`, "no such key", "serving",
+		"prices version 2: 1 record (0 added, 1 changed, 1 removed)", "up-1 serves version 2",
+		`"patch":{"added":1,"changed":0,"removed":1,"unchanged":0,"missing":0}`, "1 delta",
+	) {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("printed no %q:\n%s", want, printed.String())
 		}
 	}
+}
+
+// metrics returns the metrics that the README names, as each has its description in an answer of /metrics.
+func metrics(t *testing.T) (descriptions []string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(readme(t), -1) {
+		descriptions = append(descriptions, "# HELP "+m[1]+" ")
+	}
+	if len(descriptions) < 10 {
+		t.Errorf("README.md names only %q", descriptions)
+	}
+	return descriptions
 }
 
 // TestREADMETables holds the tables of exit codes and settings against the code that they are made from.
