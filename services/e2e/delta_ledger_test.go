@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// ledger is a dataset as maps, one for each version, beside the programs that it is published to.
+type ledger struct {
+	t       *testing.T
+	r       *rand.Rand // of whoever patches
+	moments *rand.Rand // of the test's goroutine, which does other things meanwhile
+	s       *system
+	name    string
+	keys    int                 // how many there can be
+	history []map[string]string // by version, from 1
+}
+
+// newLedger publishes a first version of half of the keys.
+func newLedger(t *testing.T, s *system, name string, keys int) *ledger {
+	t.Helper()
+	l := &ledger{t: t, r: rand.New(rand.NewPCG(7, 7)), moments: rand.New(rand.NewPCG(8, 8)), s: s, name: name, keys: keys}
+	first := map[string]string{}
+	for len(first) < keys/2 {
+		key := l.key()
+		first[key] = l.line(key)
+	}
+	text := strings.Join(slices.Collect(maps.Values(first)), "\n")
+	status, _, body, err := do(t.Context(), http.MethodPost, s.Publisher.URL+"/v1/datasets/"+name+"/versions?key=key", "application/x-ndjson", []byte(text))
+	if err != nil || status != http.StatusCreated {
+		t.Fatalf("publish: %d %s %v", status, body, err)
+	}
+	l.history = append(l.history, first)
+	return l
+}
+
+func (l *ledger) key() string { return "key-" + strconv.Itoa(l.r.IntN(l.keys)) }
+
+func (l *ledger) line(key string) string {
+	return fmt.Sprintf(`{"key":%q,"a":"%x","b":"%x%x"}`, key, l.r.Uint64(), l.r.Uint64(), l.r.Uint64())
+}
+
+func (l *ledger) newest() uint64 { return uint64(len(l.history)) }
+
+// change draws n changes of the newest version: the body of the patch, and what it leads to.
+func (l *ledger) change(n int) (text string, next map[string]string) {
+	next = maps.Clone(l.history[len(l.history)-1])
+	lines := map[string]string{}
+	for range n {
+		key := l.key()
+		if l.r.IntN(4) == 0 {
+			delete(next, key)
+			lines[key] = fmt.Sprintf(`{"key":%q,"$remove":true}`, key)
+			continue
+		}
+		next[key] = l.line(key)
+		lines[key] = next[key]
+	}
+	return strings.Join(slices.Collect(maps.Values(lines)), "\n"), next
+}
+
+// send patches the dataset, and returns the record of the new version.
+func (l *ledger) send(ctx context.Context, text string) (rec dataset.VersionRecord, err error) {
+	status, _, body, err := do(ctx, http.MethodPatch, l.s.Publisher.URL+"/v1/datasets/"+l.name+"?key=key", "application/x-ndjson", []byte(text))
+	if err != nil {
+		return rec, err
+	}
+	var answer struct {
+		Record dataset.VersionRecord `json:"version_record"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusCreated {
+		return rec, fmt.Errorf("%d %s: %v", status, body, err)
+	}
+	return answer.Record, nil
+}
+
+// patch makes n changes the next version, which nothing stands in the way of.
+func (l *ledger) patch(n int) dataset.VersionRecord {
+	l.t.Helper()
+	text, next := l.change(n)
+	rec, err := l.send(l.t.Context(), text)
+	if err != nil || rec.Version != l.newest()+1 {
+		l.t.Fatalf("patch version %d: it became version %d, %v", l.newest(), rec.Version, err)
+	}
+	l.history = append(l.history, next)
+	return rec
+}
+
+// patches makes version after version until stop ends, or until one fails: then it returns what that would have led to.
+func (l *ledger) patches(stop context.Context, n int) (failed map[string]string) {
+	for stop.Err() == nil {
+		text, next := l.change(1 + l.r.IntN(n))
+		rec, err := l.send(l.t.Context(), text)
+		if err != nil {
+			return next
+		}
+		if rec.Version != l.newest()+1 {
+			l.t.Errorf("the patch of version %d became version %d", l.newest(), rec.Version)
+		}
+		l.history = append(l.history, next)
+	}
+	return nil
+}
+
+// versions returns all version records, newest first.
+func (l *ledger) versions() []dataset.VersionRecord {
+	l.t.Helper()
+	status, _, body, err := do(l.t.Context(), http.MethodGet, l.s.Publisher.URL+"/v1/datasets/"+l.name+"/versions?limit=1000", "", nil)
+	var list struct{ Versions []dataset.VersionRecord }
+	if err == nil {
+		err = json.Unmarshal(body, &list)
+	}
+	if err != nil || status != http.StatusOK || len(list.Versions) == 0 {
+		l.t.Fatalf("list the versions: %d %.200s %v", status, body, err)
+	}
+	return list.Versions
+}
+
+// check holds every record of the instance, which serves the version, against the map; also the keys that the map does not have.
+func (l *ledger) check(instance *program, version uint64) {
+	l.t.Helper()
+	all := map[string]string{}
+	for i := range l.keys {
+		all["key-"+strconv.Itoa(i)] = ""
+	}
+	checkAll(l.t, instance, l.name, version, l.history[version-1], all)
+}
+
+// killRounds is how often the tests kill a program. FRESHET_KILL_ROUNDS sets another number than the given one.
+func killRounds(t *testing.T, rounds int) int {
+	t.Helper()
+	if testing.Short() {
+		rounds = 2
+	}
+	if text := os.Getenv("FRESHET_KILL_ROUNDS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("FRESHET_KILL_ROUNDS is %q, want a number", text)
+		}
+		rounds = n
+	}
+	return rounds
+}
+
+// moment waits until now says so, or at most for ticks of a fifth of a millisecond, and then for some ticks more.
+func moment(t *testing.T, ticks, more int, now func() bool) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Microsecond)
+	defer tick.Stop()
+	for seen := false; ; {
+		switch {
+		case seen && more == 0:
+			return
+		case seen:
+			more--
+		case ticks == 0 || now():
+			seen = true
+		default:
+			ticks--
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			return
+		}
+	}
+}
