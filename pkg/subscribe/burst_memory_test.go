@@ -41,7 +41,7 @@ func instanceChild() error {
 	}
 	cfg := subscribe.Config{
 		NATS: os.Getenv("NATS"), Relays: []string{os.Getenv("RELAY")}, Datasets: []string{"prices"}, CacheDir: os.Getenv("CACHE_DIR"),
-		Instance: "child", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Instance: "child", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	cfg.Observer.Swapped = func(r subscribe.Refresh) {
 		mu.Lock()
