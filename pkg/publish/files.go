@@ -11,16 +11,14 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
-	// cachedFiles is how many objects a Publisher remembers the index of: the chains of some datasets. An index has 32
-	// bytes for each block, 150 KB for a dataset of 1 GB.
-	cachedFiles = 512
 	// wholeBytes is the size of an object that is read and remembered whole. It takes as many requests to read its
 	// footer, and it is a small delta, which each patch after it looks into.
 	wholeBytes = 32 << 10
+	// keptRoom is the largest block whose memory is used for the next one: what records of usual size make.
+	keptRoom = 1 << 20
 )
 
 // file is an object that single blocks can be read from.
@@ -30,30 +28,48 @@ type file struct {
 	whole  []byte // nil for an object over wholeBytes
 }
 
-// files remembers the indexes of objects, which never change.
+func (f *file) bytes() int64 { return int64(f.index.Blocks())*32 + int64(len(f.whole)) + 256 }
+
+// files reads blocks of objects.
 type files struct {
 	store store.Store
-	cache *lru.Cache[dataset.Digest, *file]
+	cache *cache
+	// room holds memory to decode blocks in, as often as blocks may be decoded at a time.
+	room chan []byte
 }
 
-func newFiles(st store.Store) *files {
-	cache, err := lru.New[dataset.Digest, *file](cachedFiles)
-	if err != nil {
-		panic(err) // the size is not positive: a mistake in the constant above
+func newFiles(st store.Store, decoders int) *files {
+	fs := &files{store: st, cache: newCache(cacheBytes), room: make(chan []byte, decoders)}
+	for range decoders {
+		fs.room <- nil
 	}
-	return &files{store: st, cache: cache}
+	return fs
 }
 
 // open returns the file of an object that belongs to a dataset with the given seed.
 func (fs *files) open(ctx context.Context, o dataset.Object, seed uint64) (*file, error) {
-	if f, ok := fs.cache.Get(o.Digest); ok {
-		return f, nil
+	known, ok := fs.cache.get(part{o.Digest, indexPart})
+	f := known.file
+	if !ok {
+		var err error
+		if f, err = fs.load(ctx, o); err != nil {
+			return nil, err
+		}
+		fs.cache.add(part{o.Digest, indexPart}, cached{file: f, bytes: f.bytes()})
 	}
+	if f.index.Header.Seed != seed {
+		return nil, fmt.Errorf("read the index of object %s: %w: it is in the order of seed %016x, the dataset's is %016x",
+			o.Digest, snapshot.ErrCorrupt, f.index.Header.Seed, seed)
+	}
+	return f, nil
+}
+
+func (fs *files) load(ctx context.Context, o dataset.Object) (*file, error) {
 	f := &file{object: o}
 	if o.Bytes <= wholeBytes {
 		whole, err := fs.read(ctx, o, 0, o.Bytes)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read object %s: %w", o.Digest, err)
 		}
 		if sha256.Sum256(whole) != o.Digest {
 			return nil, fmt.Errorf("read object %s: %w: its digest is another", o.Digest, snapshot.ErrCorrupt)
@@ -64,21 +80,42 @@ func (fs *files) open(ctx context.Context, o dataset.Object, seed uint64) (*file
 	if f.index, err = snapshot.ReadIndex(fs.at(ctx, f), o.Bytes); err != nil {
 		return nil, fmt.Errorf("read the index of object %s: %w", o.Digest, err)
 	}
-	if f.index.Header.Seed != seed {
-		return nil, fmt.Errorf("read the index of object %s: %w: it is in the order of seed %016x, the dataset's is %016x",
-			o.Digest, snapshot.ErrCorrupt, f.index.Header.Seed, seed)
-	}
-	fs.cache.Add(o.Digest, f)
 	return f, nil
 }
 
 // block returns a block of f, verified.
 func (fs *files) block(ctx context.Context, f *file, block int) (snapshot.Stored, error) {
+	at := part{f.object.Digest, block}
+	if f.whole == nil {
+		if known, ok := fs.cache.get(at); ok {
+			return known.block, nil
+		}
+	}
 	s, err := f.index.Read(fs.at(ctx, f), block)
 	if err != nil {
 		return snapshot.Stored{}, fmt.Errorf("read object %s: %w", f.object.Digest, err)
 	}
+	if f.whole == nil {
+		fs.cache.add(at, cached{block: s, bytes: int64(cap(s.Bytes)) + 256})
+	}
 	return s, nil
+}
+
+// decode has use use the entries of a block, which are gone afterwards.
+func (fs *files) decode(s snapshot.Stored, use func(raw []byte) error) error {
+	room := <-fs.room // never waits for more than decoding and use, which wait for nothing
+	defer func() {
+		if cap(room) > keptRoom {
+			room = nil
+		}
+		fs.room <- room
+	}()
+	raw, err := s.Decode(room)
+	if err != nil {
+		return err
+	}
+	room = raw
+	return use(raw)
 }
 
 func (fs *files) at(ctx context.Context, f *file) io.ReaderAt {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -25,8 +26,12 @@ const (
 type wanted struct {
 	dataset.Record
 	hash uint64
+	answer
+}
 
-	found bool // some file has an entry; the newest counts
+// answer is what the newest file that has an entry says.
+type answer struct {
+	from int // the number of that file in the chain, the snapshot's being 1; 0 if none has an entry
 	// Of the present record, if there is one:
 	present bool
 	equal   bool             // it is as the patch would have it
@@ -38,7 +43,7 @@ type wanted struct {
 // key may be in: of every delta, and of the snapshot those of keys that no delta has.
 func (p *Publisher) lookup(ctx context.Context, rec dataset.VersionRecord, c chain, batch []wanted) error {
 	deltas := make([]*file, len(c.deltas))
-	opening := pool.New().WithContext(ctx).WithMaxGoroutines(lookupLanes).WithCancelOnError().WithFirstError()
+	opening := lanes(ctx)
 	for i, o := range c.deltas {
 		opening.Go(func(ctx context.Context) (err error) {
 			deltas[i], err = p.files.open(ctx, o, uint64(rec.Seed))
@@ -48,12 +53,10 @@ func (p *Publisher) lookup(ctx context.Context, rec dataset.VersionRecord, c cha
 	if err := opening.Wait(); err != nil {
 		return err
 	}
-	// Each delta is searched into answers of its own: blocks of several are read at a time.
-	answers := make([][]wanted, len(deltas))
-	reading := pool.New().WithContext(ctx).WithMaxGoroutines(lookupLanes).WithCancelOnError().WithFirstError()
+	var mu sync.Mutex // guards the answers: blocks of several files are read at a time
+	reading := lanes(ctx)
 	for i, f := range deltas {
-		answers[i] = make([]wanted, len(batch))
-		p.search(reading, f, batch, answers[i])
+		p.search(reading, f, i+2, batch, &mu)
 	}
 	if err := reading.Wait(); err != nil {
 		return err
@@ -61,12 +64,7 @@ func (p *Publisher) lookup(ctx context.Context, rec dataset.VersionRecord, c cha
 	var open []wanted // not in any delta
 	var places []int
 	for i := range batch {
-		for j := len(answers) - 1; j >= 0 && !batch[i].found; j-- {
-			if answers[j][i].found {
-				batch[i] = answers[j][i]
-			}
-		}
-		if !batch[i].found {
+		if batch[i].from == 0 {
 			open, places = append(open, batch[i]), append(places, i)
 		}
 	}
@@ -77,22 +75,24 @@ func (p *Publisher) lookup(ctx context.Context, rec dataset.VersionRecord, c cha
 	if err != nil {
 		return err
 	}
-	reading = pool.New().WithContext(ctx).WithMaxGoroutines(lookupLanes).WithCancelOnError().WithFirstError()
-	found := make([]wanted, len(open))
-	p.search(reading, base, open, found)
+	reading = lanes(ctx)
+	p.search(reading, base, 1, open, &mu)
 	if err := reading.Wait(); err != nil {
 		return err
 	}
 	for i, at := range places {
-		if found[i].found {
-			batch[at] = found[i]
-		}
+		batch[at] = open[i]
 	}
 	return nil
 }
 
-// search starts to read each block of f that a key of batch may be in, and to put what it finds into answers.
-func (p *Publisher) search(reading *pool.ContextPool, f *file, batch, answers []wanted) {
+func lanes(ctx context.Context) *pool.ContextPool {
+	return pool.New().WithContext(ctx).WithMaxGoroutines(lookupLanes).WithCancelOnError().WithFirstError()
+}
+
+// search starts to read each block of f that a key of batch may be in, and to answer what it finds. The number of f tells
+// which answer is the newest.
+func (p *Publisher) search(reading *pool.ContextPool, f *file, number int, batch []wanted, mu *sync.Mutex) {
 	for i := 0; i < len(batch); {
 		block, ok := f.index.Block(batch[i].hash)
 		end := i + 1
@@ -103,13 +103,13 @@ func (p *Publisher) search(reading *pool.ContextPool, f *file, batch, answers []
 			end++
 		}
 		if ok {
-			from := i
+			keys := batch[i:end]
 			reading.Go(func(ctx context.Context) error {
 				s, err := p.files.block(ctx, f, block)
 				if err != nil {
 					return err
 				}
-				if err := find(s, batch[from:end], answers[from:end]); err != nil {
+				if err := p.files.decode(s, func(raw []byte) error { return find(s, raw, number, keys, mu) }); err != nil {
 					return fmt.Errorf("read object %s: %w", f.object.Digest, err)
 				}
 				return nil
@@ -119,33 +119,32 @@ func (p *Publisher) search(reading *pool.ContextPool, f *file, batch, answers []
 	}
 }
 
-// find walks through a block for the keys of batch, both in order.
-func find(s snapshot.Stored, batch, answers []wanted) error {
-	raw, err := s.Decode(nil)
-	if err != nil {
-		return err
-	}
+// find walks through a block for keys, both in order.
+func find(s snapshot.Stored, raw []byte, number int, keys []wanted, mu *sync.Mutex) error {
 	w := s.Walk(raw)
 	var buf []byte
 	i := 0
 	for w.Next() {
-		r := w.Record()
-		for i < len(batch) && compareKeys(batch[i].hash, batch[i].Key, w.Hash(), r.Key) < 0 {
+		for i < len(keys) && compareKeys(keys[i].hash, keys[i].Key, w.Hash(), w.Key()) < 0 {
 			i++
 		}
-		if i == len(batch) || compareKeys(batch[i].hash, batch[i].Key, w.Hash(), r.Key) != 0 {
+		if i == len(keys) || compareKeys(keys[i].hash, keys[i].Key, w.Hash(), w.Key()) != 0 {
 			continue
 		}
-		a := batch[i]
-		a.found = true
+		r := w.Record()
+		a := answer{from: number}
 		if !r.Removed {
 			a.present = true
-			a.equal = !a.Removed && bytes.Equal(a.Value, r.Value)
+			a.equal = !keys[i].Removed && bytes.Equal(keys[i].Value, r.Value)
 			a.payload = uint64(len(r.Key) + len(r.Value))
 			buf = dataset.AppendRecord(buf[:0], r)
 			a.sum.Add(s.Header.Seed, buf)
 		}
-		answers[i] = a
+		mu.Lock()
+		if number > keys[i].from {
+			keys[i].answer = a
+		}
+		mu.Unlock()
 		i++
 	}
 	return w.Err()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -113,55 +111,6 @@ func TestPatchRefuses(t *testing.T) {
 	latest, err := r.store.Latest(t.Context(), "prices")
 	if err != nil || latest.Version != 2 {
 		t.Errorf("the newest is %d: %v", latest.Version, err)
-	}
-}
-
-// counting counts the bytes that are read out of objects.
-type counting struct {
-	store.Store
-	bytes atomic.Int64
-}
-
-func (c *counting) OpenObject(ctx context.Context, d dataset.Digest, offset, length int64) (io.ReadCloser, error) {
-	r, err := c.Store.OpenObject(ctx, d, offset, length)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.TeeReader(r, (*tally)(&c.bytes)), r}, nil
-}
-
-type tally atomic.Int64
-
-func (t *tally) Write(p []byte) (int, error) {
-	(*atomic.Int64)(t).Add(int64(len(p)))
-	return len(p), nil
-}
-
-// A patch reads the blocks that its keys may be in, and not the dataset.
-func TestPatchReadsLittle(t *testing.T) {
-	count := &counting{}
-	r := newRig(t, func(_ *publish.Config, d *publish.Deps) {
-		count.Store = d.Store
-		d.Store = count
-	})
-	first, err := r.Publish(t.Context(), "prices", publish.Input{Body: &generator{records: 200_000}, Key: "key"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 40 {
-		count.bytes.Store(0)
-		got, err := r.Patch(t.Context(), "prices", publish.PatchInput{Input: publish.Input{
-			Body: strings.NewReader(fmt.Sprintf(`{"key":"item-%09d","v":%d}`+"\n"+`{"key":"new-%d"}`, i%3, i, i)), Key: "key",
-		}})
-		if err != nil || got.Changes != (dataset.Changes{Added: 1, Changed: 1}) {
-			t.Fatalf("%+v: %v", got, err)
-		}
-		if read := count.bytes.Load(); read > first.Record.Snapshot.Bytes/8 {
-			t.Errorf("patch %d read %d bytes of a dataset of %d", i, read, first.Record.Snapshot.Bytes)
-		}
 	}
 }
 

@@ -26,7 +26,7 @@ type Config struct {
 	MemoryBytes int64
 	// Source is Input.Source where that is empty.
 	Source string
-	// Workers is how many goroutines parse and compress; 0 means GOMAXPROCS, at most 4.
+	// Workers is how many goroutines parse and compress, and decode what patches look up; 0 means GOMAXPROCS, at most 4.
 	Workers int
 	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
 	AnnounceTimeout time.Duration
@@ -108,7 +108,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store)}, nil
+	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers)}, nil
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version
