@@ -30,6 +30,8 @@ type member struct {
 	gate    sync.Mutex // locked while the second is held up
 	held    bool
 
+	kept []*table.Table // that a reader holds on to
+
 	mu   sync.Mutex // guards seen
 	seen []sighting // what was swapped in since the start
 }
@@ -278,4 +280,7 @@ func (i *member) settle(rec dataset.VersionRecord) {
 		}
 	}
 	i.checkSeen()
+	if i.m.r.IntN(3) == 0 {
+		i.kept = append(i.kept, tab)
+	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // modelSeeds is the environment variable that names the seeds of TestModel.
-const modelSeeds = "FRESHET_MODEL_SEEDS"
+const modelSeeds = "MODEL_SEEDS"
 
 // Invariant: whatever is published, patched, rolled back and compacted, whoever dies on the way and is started again, what each
 // instance serves is what a map holds that had the same done to it: every record byte for byte, with the sums of the version record;
@@ -28,11 +28,11 @@ const modelSeeds = "FRESHET_MODEL_SEEDS"
 // at any moment and cut short, three instances that are stopped, killed in the middle of a refresh, or cut off from NATS for many
 // versions, servers that are killed. Everything goes over a real nats-server, a real redis-server and HTTP.
 //
-// By default a few seeds are run. FRESHET_MODEL_SEEDS names others, the first and the last of them:
+// By default a few seeds are run. MODEL_SEEDS names others, the first and the last of them:
 //
-//	FRESHET_MODEL_SEEDS=1-200 go test -race -timeout 2h -run 'TestModel$' ./pkg/subscribe
+//	MODEL_SEEDS=1-200 go test -race -timeout 2h -run 'TestModel$' ./pkg/subscribe
 //
-// What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by FRESHET_MODEL_SEEDS=17-17.
+// What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by MODEL_SEEDS=17-17.
 func TestModel(t *testing.T) {
 	first, last := uint64(1), uint64(8)
 	if testing.Short() {
@@ -130,6 +130,9 @@ func (m *model) live() {
 		i.restart(i.n == 2)
 		i.settle(m.newest())
 		i.stop()
+		for _, tab := range i.kept { // what others shared with it meanwhile has not changed it
+			m.check(fmt.Sprintf("a reader of instance %d", i.n), tab)
+		}
 	}
 	if left, err := filepath.Glob(filepath.Join(m.publishing.TempDir, "*")); err != nil || len(left) > 0 {
 		m.t.Errorf("publishers left %q: %v", left, err)
@@ -252,6 +255,18 @@ func (m *model) check(who string, tab *table.Table) {
 		line, has := want[key]
 		if value, ok := tab.GetString(key); ok != has || string(value) != line {
 			m.t.Fatalf("%s: version %d has %.80q, %v for %.80q; want %.80q, %v", who, tab.Version(), value, ok, key, line, has)
+		}
+	}
+	keys, values := make([][]byte, len(m.keys)), make([][]byte, len(m.keys))
+	for i, key := range m.keys {
+		keys[i] = []byte(key)
+	}
+	if found := tab.GetMany(keys, values); found != len(want) {
+		m.t.Fatalf("%s: of version %d %d records were got at once, want %d", who, tab.Version(), found, len(want))
+	}
+	for i, key := range m.keys {
+		if line, has := want[key]; (values[i] != nil) != has || string(values[i]) != line {
+			m.t.Fatalf("%s: version %d has %.80q for %.80q got with others; want %.80q, %v", who, tab.Version(), values[i], key, line, has)
 		}
 	}
 	n := 0

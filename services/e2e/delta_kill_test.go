@@ -12,7 +12,7 @@ import (
 // Invariant: a publisher that is killed at any moment, while it patches and while it compacts, loses no version that it told of and
 // leaves none that is not whole; started again it goes on, tells of what it had not told of, compacts, and clears what it had left.
 //
-// FRESHET_KILL_ROUNDS=100 go test -race -timeout 1h -run Killed . kills more often.
+// KILL_ROUNDS=100 go test -race -timeout 1h -run Killed . kills this and the instance below more often.
 func TestPublisherIsKilledWhilePatchingAndCompacting(t *testing.T) {
 	const name = "prices"
 	s := newSystem(t, "", 1, name)

@@ -54,13 +54,14 @@ func (l *ledger) line(key string) string {
 
 func (l *ledger) newest() uint64 { return uint64(len(l.history)) }
 
-// change draws n changes of the newest version: the body of the patch, and what it leads to.
+// change draws n changes of the newest version: the body of the patch, and what it leads to. The last is always a new value, so that
+// there is a version.
 func (l *ledger) change(n int) (text string, next map[string]string) {
 	next = maps.Clone(l.history[len(l.history)-1])
 	lines := map[string]string{}
-	for range n {
+	for i := range n {
 		key := l.key()
-		if l.r.IntN(4) == 0 {
+		if i < n-1 && l.r.IntN(4) == 0 {
 			delete(next, key)
 			lines[key] = fmt.Sprintf(`{"key":%q,"$remove":true}`, key)
 			continue
@@ -138,16 +139,16 @@ func (l *ledger) check(instance *program, version uint64) {
 	checkAll(l.t, instance, l.name, version, l.history[version-1], all)
 }
 
-// killRounds is how often the tests kill a program. FRESHET_KILL_ROUNDS sets another number than the given one.
+// killRounds is how often the tests kill a program. KILL_ROUNDS sets another number than the given one.
 func killRounds(t *testing.T, rounds int) int {
 	t.Helper()
 	if testing.Short() {
 		rounds = 2
 	}
-	if text := os.Getenv("FRESHET_KILL_ROUNDS"); text != "" {
+	if text := os.Getenv("KILL_ROUNDS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			t.Fatalf("FRESHET_KILL_ROUNDS is %q, want a number", text)
+			t.Fatalf("KILL_ROUNDS is %q, want a number", text)
 		}
 		rounds = n
 	}
