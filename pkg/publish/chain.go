@@ -10,8 +10,12 @@ import (
 )
 
 const (
-	// DefaultMaxDeltas is how many deltas follow a snapshot before a new one is due.
-	DefaultMaxDeltas = 32
+	// DefaultMaxDeltas is how many deltas follow a snapshot before a new one is due, DefaultMaxDeltaPercent how large they
+	// are together, in percent of its bytes.
+	DefaultMaxDeltas       = 32
+	DefaultMaxDeltaPercent = 50
+	// MaxMaxDeltas leaves a Compactor the time of as many patches again before they would have to wait for it.
+	MaxMaxDeltas = hardMaxDeltas / 2
 	// hardMaxDeltas is how many may follow one when nobody writes the snapshot that is due: then the publisher of the
 	// next version does it itself. Each delta costs whoever loads the dataset a pull, and its line in each event.
 	hardMaxDeltas = 256
@@ -48,31 +52,31 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 	c := chain{snapshot: rec.Snapshot}
 	if rec.Snapshot.Version < rec.Version {
 		newer, err := p.newerSnapshot(ctx, rec)
-		if err != nil {
-			return chain{}, err
-		}
-		if newer.Version > 0 {
+		switch {
+		case err == nil:
 			c.snapshot = newer
+		case errors.Is(err, store.ErrDamaged):
+			// The chain that rec names does without it.
+			p.cfg.Log.WarnContext(ctx, "a snapshot record is of no use", "dataset", rec.Dataset, "error", err.Error())
+		case !errors.Is(err, store.ErrNotFound):
+			return chain{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
 	}
 	c.deltas = after(rec.Deltas, c.snapshot.Version)
 	return c, nil
 }
 
-// newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names; a zero
-// Object if there is none.
+// newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names;
+// store.ErrNotFound if there is none, store.ErrDamaged if it is not one of this dataset.
 func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord) (dataset.Object, error) {
 	newest, err := p.deps.Store.NewestSnapshot(ctx, rec.Dataset, rec.Snapshot.Version, rec.Version)
-	if errors.Is(err, store.ErrNotFound) {
-		return dataset.Object{}, nil
-	}
 	if err != nil {
-		return dataset.Object{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
+		return dataset.Object{}, err
 	}
 	of := rec
 	if newest.Object.Version != rec.Version {
 		if of, err = p.deps.Store.Version(ctx, rec.Dataset, newest.Object.Version); err != nil {
-			return dataset.Object{}, fmt.Errorf("look up the version of snapshot %s: %w", newest.ID(), err)
+			return dataset.Object{}, err
 		}
 	}
 	if of.State != newest.State {
@@ -84,7 +88,7 @@ func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord
 
 // due reports whether a chain of that many deltas from a snapshot is too long or too large to go on without a new one.
 func (p *Publisher) due(deltas []dataset.Object, snapshotBytes int64) bool {
-	return len(deltas) > p.cfg.MaxDeltas || total(deltas) > snapshotBytes/2
+	return len(deltas) > p.cfg.MaxDeltas || total(deltas) > snapshotBytes*int64(p.cfg.MaxDeltaPercent)/100
 }
 
 // kept returns what a version record names of deltas, which end with the one to its version: all that lead on from

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -28,20 +29,72 @@ type Compaction struct {
 // change; the versions after it name the new snapshot.
 //
 // It may be stopped or killed at any point, and run again. It holds up no publish, and several processes may run it at a
-// time: one of them is too many, but no more than that.
+// time: one of them is too many, but no more than that. Within a Publisher one waits for the other.
 func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error) {
+	done, err := p.compacting.take(ctx, name)
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, err)
+	}
+	defer done()
 	newest, err := p.newest(ctx, name)
 	if err != nil || newest.Version == 0 {
 		return Compaction{}, err
 	}
 	c, err := p.chain(ctx, newest)
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, err)
+		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, ifLost(err))
 	}
 	if !p.due(c.deltas, c.snapshot.Bytes) {
 		return Compaction{}, nil
 	}
 	return p.compact(ctx, newest, c)
+}
+
+// shorten returns a chain to rec that is below the hard limit. It waits for the compaction of the dataset that is under way,
+// and compacts the dataset itself if that was not enough.
+func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord) (chain, error) {
+	done, err := p.compacting.take(ctx, rec.Dataset)
+	if err != nil {
+		return chain{}, err
+	}
+	defer done()
+	c, err := p.chain(ctx, rec)
+	if err != nil || len(c.deltas) < hardMaxDeltas {
+		return c, err
+	}
+	made, err := p.compact(ctx, rec, c)
+	return chain{snapshot: made.Record.Object}, err
+}
+
+// turns lets one goroutine at a time work on a dataset.
+type turns struct {
+	mu   sync.Mutex
+	busy map[string]chan struct{} // closed at the end of a turn, guarded by mu
+}
+
+// take waits for the dataset's turn, which ends with done.
+func (t *turns) take(ctx context.Context, name string) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		busy := t.busy[name]
+		if busy == nil {
+			mine := make(chan struct{})
+			t.busy[name] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.busy, name)
+				t.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // compact writes a snapshot of the version of rec, which c leads to.
@@ -57,7 +110,7 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 		err = p.put(ctx, path, object)
 	}
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), ifLost(err))
 	}
 	done := Compaction{
 		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: time.Now().UTC()},
@@ -85,7 +138,8 @@ func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path stri
 	// The encoded length of a record is some bytes more than that of its key and value.
 	const overhead = 3
 	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: int64(rec.PayloadBytes + overhead*rec.State.Records), Workers: p.cfg.Workers,
+		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: int64(rec.PayloadBytes + overhead*rec.State.Records),
+		Workers: max(1, p.cfg.Workers/2), // nobody waits for it: leave processors to those who publish
 	})
 	if err != nil {
 		return dataset.Object{}, err

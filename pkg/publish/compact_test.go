@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -104,52 +105,96 @@ func TestCompactionFails(t *testing.T) {
 	}
 }
 
-// A Compactor compacts what was there before it, and what it is asked to look at; it goes on after a failure.
-func TestCompactor(t *testing.T) {
+// A patch at the end of the longest chain waits for the compaction that is under way, and does not do it over again.
+func TestPatchWaitsForCompaction(t *testing.T) {
 	r, f := newFaulty(t)
-	m := numbered(2000)
-	patched(t, r, m, 33)
-	type told struct {
-		version uint64
-		err     error
+	m := numbered(5000)
+	rec := patched(t, r, m, 256)
+	begun, released := make(chan struct{}), make(chan struct{})
+	puts := 0
+	f.putObject = func(context.Context) error {
+		if puts++; puts == 1 {
+			close(begun)
+			<-released
+		}
+		return nil
 	}
-	done := make(chan told, 10)
-	c, err := publish.NewCompactor(r.Publisher, publish.CompactorConfig{
-		Every: time.Hour,
-		Done: func(_ string, c publish.Compaction, _ time.Duration, err error) {
-			done <- told{c.Record.Object.Version, err}
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	compacted := make(chan error, 1)
+	go func() {
+		got, err := r.Compact(t.Context(), "prices")
+		if err == nil && got.Record.Object.Version != rec.Version {
+			err = fmt.Errorf("%+v", got)
+		}
+		compacted <- err
+	}()
+	<-begun
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	if got := <-done; got.version != 34 || got.err != nil {
-		t.Errorf("%+v", got)
-	}
-	for i := range 33 {
-		m.set(100+i, -i)
-		if _, err := r.Patch(t.Context(), "prices", patch(m[fmt.Sprint(100+i)])); err != nil {
-			t.Fatal(err)
+	in := patch(`{"id":"new"}`)
+	in.Progress = func(p publish.Progress) {
+		if p.Phase == publish.PhaseStoring {
+			cancel()
 		}
 	}
-	f.putObject = func(context.Context) error { panic("on fire") }
-	c.Look("prices")
-	if got := <-done; got.err == nil {
-		t.Errorf("%+v", got)
+	if _, err := r.Patch(ctx, "prices", in); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
 	}
-	f.putObject = nil
-	c.Look("prices")
-	c.Look("none")
-	if got := <-done; got.version != 67 || got.err != nil {
-		t.Errorf("%+v", got)
+	in = patch(`{"id":"new"}`)
+	in.Progress = func(p publish.Progress) {
+		if p.Phase == publish.PhaseStoring {
+			close(released)
+		}
 	}
-	cancel()
-	if err := <-ended; err != nil {
+	got, err := r.Patch(t.Context(), "prices", in)
+	if err != nil || got.Record.Snapshot.Version != rec.Version || puts != 2 {
+		t.Errorf("after %d puts: %+v: %v", puts, got, err)
+	}
+	if err := <-compacted; err != nil {
 		t.Error(err)
+	}
+	noTemp(t, r.temp)
+}
+
+// A snapshot record that does not fit its version is left alone: the version is read from the chain that it names.
+func TestWrongSnapshotRecord(t *testing.T) {
+	r := newRig(t, nil)
+	m := numbered(2000)
+	rec := patched(t, r, m, 2)
+	wrong := dataset.SnapshotRecord{Dataset: "prices", Object: rec.Snapshot, State: dataset.Checksum{Records: 1}, Created: rec.Created}
+	wrong.Object.Version = rec.Version
+	if err := r.store.PutSnapshot(t.Context(), wrong); err != nil {
+		t.Fatal(err)
+	}
+	m.set(1, -100)
+	got, err := r.Patch(t.Context(), "prices", patch(m["1"]))
+	if err != nil || got.Record.Snapshot.Version != 1 {
+		t.Errorf("%+v: %v", got, err)
+	}
+	m.set(2, -100)
+	m.publish(t, r)
+}
+
+// A dataset whose chain is broken can be neither patched nor compacted; the errors say what heals it, and it does.
+func TestLostObjectStopsPatches(t *testing.T) {
+	r := newRig(t, nil)
+	m := numbered(2000)
+	rec := patched(t, r, m, 33)
+	if err := os.Remove(r.objectPath(rec.Deltas[3])); err != nil {
+		t.Fatal(err)
+	}
+	other := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})) // which remembers nothing
+	_, err := other.Patch(t.Context(), "prices", patch(`{"id":"new"}`))
+	if !errors.Is(err, publish.ErrLost) || !strings.Contains(err.Error(), rec.Deltas[3].Digest.String()) || !strings.Contains(err.Error(), "publish all") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err = r.Compact(t.Context(), "prices"); !errors.Is(err, publish.ErrLost) {
+		t.Errorf("error is %v", err)
+	}
+	m.set(5, -100)
+	if _, err := r.Publish(t.Context(), "prices", m.input()); err != nil {
+		t.Error(err)
+	}
+	if got, err := other.Patch(t.Context(), "prices", patch(`{"id":"new"}`)); err != nil || !got.Created {
+		t.Errorf("%+v: %v", got, err)
 	}
 	noTemp(t, r.temp)
 }

@@ -10,7 +10,6 @@ import (
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/store"
 )
 
 // deltaScale makes the blocks of a delta an eighth of a snapshot's: 32 KiB raw. A patch reads the blocks that may hold
@@ -45,10 +44,8 @@ func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRe
 	if err == nil {
 		return made, nil
 	}
-	for _, lost := range []error{store.ErrNotFound, store.ErrDamaged, snapshot.ErrCorrupt, snapshot.ErrFormat, snapshot.ErrOrder, snapshot.ErrRemoval} {
-		if errors.Is(err, lost) {
-			return delta{}, &lostError{before, err}
-		}
+	if errors.Is(ifLost(err), ErrLost) {
+		return delta{}, &lostError{before, err}
 	}
 	return delta{}, err
 }

@@ -37,7 +37,7 @@
 //
 // The first version has a snapshot. Each later one has a delta, made by comparing the new records as they are sorted with
 // those of the version before, two streams in the same order, and a new snapshot only once more than Config.MaxDeltas
-// deltas follow the last one, or deltas with more than half of its bytes: what does not change is neither compressed nor
+// deltas follow the last one, or deltas with more than Config.MaxDeltaPercent of its bytes: what does not change is neither compressed nor
 // stored again. A new snapshot does not cut the chain: a version
 // record goes on naming up to 64 deltas, back beyond the snapshot, while together they are not larger than it. A
 // delta that is itself larger than that is not kept. If the version before cannot be read any more, the next one has a

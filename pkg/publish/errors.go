@@ -7,6 +7,8 @@ import (
 
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/store"
 )
 
 // Errors of Publish. Nothing was published when it returns one.
@@ -19,7 +21,22 @@ var (
 	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
 	// help; better is one publisher for a dataset.
 	ErrConflict = errors.New("other publishers were faster")
+	// ErrNoVersion: there is no version that a patch could be applied to.
+	ErrNoVersion = errors.New("the dataset has no version")
+	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
+	// patched nor compacted. A publish of all records heals the dataset.
+	ErrLost = errors.New("the newest version has lost an object")
 )
+
+// ifLost returns err as an ErrLost if it says that an object cannot be read, and that trying again does not help.
+func ifLost(err error) error {
+	for _, lost := range []error{store.ErrNotFound, store.ErrDamaged, snapshot.ErrCorrupt, snapshot.ErrFormat, snapshot.ErrOrder, snapshot.ErrRemoval} {
+		if errors.Is(err, lost) {
+			return fmt.Errorf("%w: %w; publish all of the dataset's records to heal it", ErrLost, err)
+		}
+	}
+	return err
+}
 
 // InputError says what in the input, or in what was said about it, cannot be published.
 type InputError struct {

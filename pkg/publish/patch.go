@@ -19,9 +19,6 @@ import (
 // DefaultRemove is the member or column that tells removals in a patch.
 const DefaultRemove = "$remove"
 
-// ErrNoVersion: there is no version that a patch could be applied to.
-var ErrNoVersion = errors.New("the dataset has no version")
-
 // PatchInput is what one call of Patch applies. A record is added, or takes the place of the one with its key. A removal
 // is a JSON object whose member called Remove is true; members besides it and the key are ignored. In CSV it is a row
 // whose column called Remove holds true or 1; where that is empty, false or 0, the row is a record, and the column no
@@ -67,10 +64,12 @@ func (in PatchInput) removeName() string {
 
 // Patch makes the newest version of the dataset called name, with the changes in in, its next version. Its cost follows
 // the number of changes, not the size of the dataset: it looks up the present records by reading the blocks that they
-// may be in, and writes a delta. It returns as Publish does, and [ErrNoVersion] if nothing has been published yet.
+// may be in, and writes a delta. It returns as Publish does, [ErrNoVersion] if nothing has been published yet, and
+// [ErrLost].
 //
 // It writes no snapshot; run a [Compactor], or Compact now and then. Only once 256 deltas have followed the last snapshot
-// does Patch compact the dataset itself, before its own version, and that takes as long as the dataset is large.
+// does Patch compact the dataset itself, or wait for the Compactor that is at it, before its own version; that takes as long
+// as the dataset is large.
 func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (PatchResult, error) {
 	p.fill(&in.Input)
 	in.removals = in.removeName()
@@ -94,7 +93,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
-	result, err := p.commitPatch(ctx, d, in.Base, entries)
+	result, err := p.commitPatch(ctx, d, newest, in.Base, entries)
 	if err := errors.Join(err, entries.Close()); err != nil {
 		return PatchResult{}, err
 	}
@@ -138,26 +137,29 @@ func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err er
 	return t, nil
 }
 
-// commitPatch makes the next version of the newest one and the entries. Each attempt looks at the newest version anew.
-func (p *Publisher) commitPatch(ctx context.Context, d *draft, base uint64, entries *tape.Tape) (PatchResult, error) {
-	for range maxAttempts {
+// commitPatch makes the next version of newest and the entries. When another publisher was faster, it looks at the newest
+// version anew.
+func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.VersionRecord, base uint64, entries *tape.Tape) (PatchResult, error) {
+	for attempt := range maxAttempts {
 		if ctx.Err() != nil {
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, context.Cause(ctx))
 		}
 		d.meter.report(PhaseStoring, entries.Entries())
-		newest, err := p.newest(ctx, d.name)
-		if err != nil {
-			return PatchResult{}, err
-		}
-		if err := checkBase(d.name, newest, base); err != nil {
-			return PatchResult{}, err
+		if attempt > 0 {
+			var err error
+			if newest, err = p.newest(ctx, d.name); err != nil {
+				return PatchResult{}, err
+			}
+			if err := checkBase(d.name, newest, base); err != nil {
+				return PatchResult{}, err
+			}
 		}
 		if uint64(newest.Seed) != d.seed {
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", d.name, ErrConflict)
 		}
 		result, err := p.apply(ctx, d, newest, entries)
 		if err != nil {
-			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), err)
+			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), ifLost(err))
 		}
 		if !result.Created {
 			return result, nil
@@ -181,11 +183,9 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		return PatchResult{}, err
 	}
 	if len(c.deltas) >= hardMaxDeltas {
-		done, err := p.compact(ctx, newest, c)
-		if err != nil {
+		if c, err = p.shorten(ctx, newest); err != nil {
 			return PatchResult{}, err
 		}
-		c = chain{snapshot: done.Record.Object}
 	}
 	changes, err := tape.New(d.folder.Path("changes"))
 	if err != nil {

@@ -30,9 +30,12 @@ type Config struct {
 	Workers int
 	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
 	AnnounceTimeout time.Duration
-	// MaxDeltas is how many deltas may follow a snapshot before a publish writes a new one; 0 means
-	// [DefaultMaxDeltas], at most 256. A new one is also due when the deltas together have more than half of its bytes.
+	// MaxDeltas is how many deltas may follow a snapshot before a new one is due; 0 means [DefaultMaxDeltas], at most
+	// [MaxMaxDeltas].
 	MaxDeltas int
+	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
+	// means [DefaultMaxDeltaPercent], at most 100.
+	MaxDeltaPercent int
 	// Log gets what a Publisher has to say that no caller is told; nil means nothing is logged.
 	Log *slog.Logger
 }
@@ -53,6 +56,9 @@ func (c *Config) setDefaults() error {
 	if c.MaxDeltas == 0 {
 		c.MaxDeltas = DefaultMaxDeltas
 	}
+	if c.MaxDeltaPercent == 0 {
+		c.MaxDeltaPercent = DefaultMaxDeltaPercent
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -63,8 +69,10 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:
 		return fmt.Errorf("publish: AnnounceTimeout is %v; it cannot be negative", c.AnnounceTimeout)
-	case c.MaxDeltas < 1 || c.MaxDeltas > hardMaxDeltas:
-		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, hardMaxDeltas)
+	case c.MaxDeltas < 1 || c.MaxDeltas > MaxMaxDeltas:
+		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, MaxMaxDeltas)
+	case c.MaxDeltaPercent < 1 || c.MaxDeltaPercent > 100:
+		return fmt.Errorf("publish: MaxDeltaPercent is %d; it must be between 1 and 100", c.MaxDeltaPercent)
 	case len(c.Source) > dataset.MaxSourceBytes:
 		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
 	}
@@ -87,6 +95,8 @@ type Publisher struct {
 	cfg   Config
 	deps  Deps
 	files *files // what patches look records up in
+
+	compacting turns
 }
 
 // New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what
@@ -108,7 +118,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers)}, nil
+	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers), compacting: turns{busy: map[string]chan struct{}{}}}, nil
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version

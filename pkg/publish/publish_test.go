@@ -169,6 +169,8 @@ func TestNewRefuses(t *testing.T) {
 		"there is no Store":                  {},
 		"MemoryBytes is 1000":                {publish.Config{MemoryBytes: 1000}, publish.Deps{Store: st}},
 		"Workers is -1":                      {publish.Config{Workers: -1}, publish.Deps{Store: st}},
+		"MaxDeltas is 129":                   {publish.Config{MaxDeltas: publish.MaxMaxDeltas + 1}, publish.Deps{Store: st}},
+		"MaxDeltaPercent is 101":             {publish.Config{MaxDeltaPercent: 101}, publish.Deps{Store: st}},
 		"AnnounceTimeout is -1ns":            {publish.Config{AnnounceTimeout: -1}, publish.Deps{Store: st}},
 		"Source has 300 bytes":               {publish.Config{Source: strings.Repeat("x", 300)}, publish.Deps{Store: st}},
 		"the folder for temporary files":     {publish.Config{TempDir: file}, publish.Deps{Store: st}},
