@@ -27,8 +27,9 @@ type Config struct {
 	Workers     int            `split_words:"true" default:"0" desc:"goroutines of one publish that parse and compress; 0: one for each processor, at most 4"`
 	Source      string         `split_words:"true" desc:"who publishes, kept with versions that do not say it themselves"`
 
-	MaxDeltas    int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due; it is also due when they have half of its bytes"`
-	CompactEvery time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are looked at for a snapshot that is due because of patches; those patched here are looked at at once"`
+	MaxDeltas       int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due"`
+	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
+	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are looked at for a snapshot that is due because of patches; those patched here are looked at at once"`
 
 	Publishes int            `split_words:"true" default:"2" desc:"how many publishes may be in progress; more are told to come again"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
@@ -45,7 +46,8 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_NATS_REPLICAS", c.NatsReplicas, 0),
 		settings.CheckBetween("FRESHET_MEMORY_BYTES", c.MemoryBytes, publish.MinMemoryBytes, publish.MaxMemoryBytes),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
-		settings.CheckAtLeast("FRESHET_MAX_DELTAS", c.MaxDeltas, 1),
+		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
+		settings.CheckBetween("FRESHET_MAX_DELTA_PERCENT", c.MaxDeltaPercent, 1, 100),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),

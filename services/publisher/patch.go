@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"freshet.dev/pkg/publish"
+	"freshet.dev/services/internal/web"
 )
 
 // Patch says what a patch did to the dataset.
@@ -52,5 +53,9 @@ func patchInput(r *http.Request) (in publish.PatchInput, err error) {
 	}
 	in.Remove = r.URL.Query().Get("remove")
 	in.Base, err = number(r, "base", 0)
+	if err == nil && in.Base == 0 && r.URL.Query().Get("base") != "" {
+		// A pipeline that counts from what it knows must not be taken for one that does not care.
+		err = web.Refuse(http.StatusBadRequest, "bad-parameter", "base is 0; versions begin at 1, and the first is no patch")
+	}
 	return in, err
 }

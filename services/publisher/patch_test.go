@@ -36,6 +36,7 @@ func TestPatch(t *testing.T) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=1", `{"id":"a"}`), 409, "conflict")
+	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=0", `{"id":"a"}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=x", `{"id":"a"}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&wait=1", `{"id":"a"}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&remove=id", `{"id":"a"}`), 400, "bad-input")

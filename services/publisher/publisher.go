@@ -36,7 +36,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	}
 	lib, err := publish.New(publish.Config{
 		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), Workers: cfg.Workers, Source: cfg.Source,
-		MaxDeltas: cfg.MaxDeltas, Log: deps.Log,
+		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 	}, publish.Deps{Store: deps.Store, Events: deps.Events, Catalog: deps.Catalog})
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
@@ -82,6 +82,10 @@ func (p *Publisher) Run(ctx context.Context) error {
 func compacted(m *metrics, log *slog.Logger) func(name string, c publish.Compaction, took time.Duration, err error) {
 	return func(name string, c publish.Compaction, took time.Duration, err error) {
 		m.compacted(name, err)
+		if name == "" {
+			log.Error("datasets were not looked at for snapshots that are due; it is tried again", "error", err.Error())
+			return
+		}
 		if err != nil {
 			log.Error("a snapshot that is due was not written; it is tried again", "dataset", name, "error", err.Error())
 			return

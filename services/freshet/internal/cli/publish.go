@@ -51,7 +51,12 @@ however large the dataset is; one that changes nothing creates no version.`,
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("base") && f.base == 0 {
+				return exit.Errorf(exit.Usage, "--base 0: versions begin at 1; leave it out if the patch is for any version")
+			}
+			return f.run(cmd.Context(), p, args[0], args[1])
+		},
 	}
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)

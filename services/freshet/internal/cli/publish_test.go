@@ -111,6 +111,7 @@ func TestPatch(t *testing.T) {
 	f.run(t, args...).want(t, exit.OK, "stdout:the patch changes nothing in version 2")
 	csv := file(t, "patch.csv", "sku,gone\nA1,0\nC3,\nD4,1\n")
 	f.run(t, "publish", "prices", csv, "--key", "sku", "--patch", "--remove", "gone", "--wait").want(t, exit.OK, "stdout:version 3: 2 records (1 added, 1 changed, 0 removed)")
+	f.run(t, append(args, "--base", "0")...).want(t, exit.Usage, "stderr:versions begin at 1")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--base", "1").want(t, exit.Usage, "stderr:add --patch")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
 }
