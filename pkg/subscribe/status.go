@@ -35,6 +35,9 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 
 // warning returns what wants looking after although refreshing goes well.
 func (s *Subscriber) warning(name string, cacheErr error) string {
+	if cacheErr == nil && s.shortener != nil {
+		cacheErr = s.shortener.Failed(name)
+	}
 	if cacheErr != nil {
 		return "not kept in the cache folder: " + cacheErr.Error()
 	}

@@ -41,21 +41,31 @@ func NewShortener(cache *cachedir.Dir) *Shortener {
 	return &Shortener{cache: cache, wake: make(chan struct{}, 1), due: make(map[string]pending), failed: make(map[string]error)}
 }
 
-// consider looks at what is cached now that t, the table of rec, is served. It returns the error of the last try if another
-// one is due.
+// consider looks at what is cached now that t, the table of rec, is served, and has it shortened if that is due.
 func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
 	due, err := s.wanted(rec)
-	if err != nil || !due {
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !due {
+		delete(s.failed, rec.Dataset) // what could not be done need not be done any more
+		return nil
+	}
 	s.due[rec.Dataset] = pending{rec, t}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return s.failed[rec.Dataset]
+	return nil
+}
+
+// Failed returns why the last try for the dataset failed; nil if it did not, and once there is nothing left to be done.
+func (s *Shortener) Failed(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed[name]
 }
 
 // wanted reports whether what is cached is older than rec, or has too many deltas.
