@@ -1,0 +1,76 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+)
+
+// A try that failed is told of until another succeeds, or until nothing is left to be done; and by that alone: what a
+// refresh kept since is not said to have failed.
+func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
+	c := newChain(t)
+	root := t.TempDir()
+	c.loader.Cache = cachedir.New(root)
+	defer c.loader.Cache.Close()
+	s := NewShortener(c.loader.Cache)
+	c.loader.Shortener = s
+	ctx, stop := context.WithCancel(t.Context())
+	tries, ended := make(chan error), make(chan error, 1)
+	go func() {
+		ended <- s.Run(ctx, func(_ string, err error) {
+			select {
+			case tries <- err:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+
+	// Another process has the folder, with nothing in it.
+	other := cachedir.New(root)
+	taken := other.Draft("prices")
+	taken.Drop()
+	v, err := c.loader.Load(t.Context(), c.rec, c.served(), nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Finish(true); !errors.Is(err, cachedir.ErrShared) {
+		t.Fatalf("got %v, want ErrShared", err)
+	}
+	if err := <-tries; !errors.Is(err, cachedir.ErrShared) || !errors.Is(s.Failed("prices"), cachedir.ErrShared) {
+		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// The next refresh has nothing to say against it, and what it sets off succeeds.
+	v, err = c.loader.Load(t.Context(), c.rec, c.served(), nothing)
+	if err == nil {
+		err = v.Finish(true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-tries; err != nil || s.Failed("prices") != nil {
+		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
+	}
+
+	// Nor is one told of that a full load has made needless.
+	s.failed["prices"] = cachedir.ErrShared
+	v, err = c.loader.Load(t.Context(), c.first.Record, nil, nothing)
+	if err == nil {
+		err = v.Finish(true)
+	}
+	if err != nil || s.Failed("prices") != nil {
+		t.Errorf("after a full load %v is told: %v", s.Failed("prices"), err)
+	}
+}
