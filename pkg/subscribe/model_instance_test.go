@@ -6,7 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,16 +26,22 @@ type member struct {
 	dir  string // its cache folder; empty if it has none
 	cut  bool   // its line to NATS is
 
+	*life
+	gate sync.Mutex // locked while the second callback is held up
+	held bool
+
+	kept   []*table.Table // that a reader holds on to
+	shared atomic.Bool    // two lives have the cache folder: one of them cannot write
+}
+
+// life is an instance from a start to its end.
+type life struct {
 	s       *subscribe.Subscriber
 	view    *subscribe.View[string]
 	mirrors [2]*mirror // of two callbacks, the second of which is held up at times
-	gate    sync.Mutex // locked while the second is held up
-	held    bool
-
-	kept []*table.Table // that a reader holds on to
 
 	mu   sync.Mutex // guards seen
-	seen []sighting // what was swapped in since the start
+	seen []sighting // what was swapped in
 }
 
 // sighting is a version as a callback saw it.
@@ -53,8 +61,12 @@ func (i *member) config() subscribe.Config {
 	}
 	// Nothing of what the model does is a reason for any of these.
 	cfg.Observer = subscribe.Observer{
-		Swapped:        func(r subscribe.Refresh) { fail("deltas were given up", r.GaveUp) },
-		CacheFailed:    func(_ string, err error) { fail("the cache folder failed", err) },
+		Swapped: func(r subscribe.Refresh) { fail("deltas were given up", r.GaveUp) },
+		CacheFailed: func(_ string, err error) {
+			if !i.shared.Load() || !strings.Contains(err.Error(), "in use by another process") {
+				fail("the cache folder failed", err)
+			}
+		},
 		CallbackFailed: func(_ string, err error) { fail("a callback failed", err) },
 		Restarted:      func(err error) { fail("the refreshing goroutine failed", err) },
 	}
@@ -68,30 +80,31 @@ func (i *member) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.s, i.seen, i.mirrors = s, nil, [2]*mirror{{t: t}, {t: t}}
-	for n, m := range i.mirrors {
+	l := &life{s: s, mirrors: [2]*mirror{{t: t}, {t: t}}}
+	i.life = l
+	for n, m := range l.mirrors {
 		if err := s.OnSwap(i.m.name, func(swap subscribe.Swap) {
 			if n == 1 {
 				i.gate.Lock()
 				defer i.gate.Unlock()
 			} else {
-				i.see(swap.New)
+				l.see(swap.New)
 			}
 			m.swap(swap)
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if i.view, err = subscribe.NewView(s, i.m.name, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
+	if l.view, err = subscribe.NewView(s, i.m.name, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (i *member) see(t *table.Table) {
+func (l *life) see(t *table.Table) {
 	s := sighting{t.Version(), sumOf(dataset.Seed(t.Seed()), t.All())}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.seen = append(i.seen, s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = append(l.seen, s)
 }
 
 func (i *member) stop() {
@@ -135,6 +148,31 @@ func (i *member) restart(keep bool) {
 		}
 	}
 	i.start()
+}
+
+// replace starts the instance again while it still runs, as the next release of a service is, with the same cache folder, and ends
+// the one from before after during.
+func (i *member) replace(during func()) {
+	i.m.t.Helper()
+	i.hold(false)
+	i.shared.Store(true)
+	before := i.life
+	i.start()
+	during()
+	now := i.life
+	i.life = before
+	i.stop()
+	i.life = now
+	// What the new one then writes follows on what the old one has kept, or on nothing.
+	i.sleep(false)
+	for n := len(i.m.history); len(i.m.history) == n; {
+		i.m.patch()
+	}
+	await(i.m.t, "the next version to be kept", func() bool {
+		d, _ := i.s.Status().Dataset(i.m.name)
+		return d.Version == i.m.newest().Version && d.Warning == ""
+	})
+	i.shared.Store(false)
 }
 
 // kill goes on as an instance that was killed at a moment while during ran: from the cache folder as it lay then. What lay there is

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"freshet.dev/pkg/dataset"
@@ -115,6 +118,30 @@ func (m *model) patch() {
 		m.t.Fatalf("the patch says %+v; want %+v, %d unchanged, %d missing", got, between(m.all, next), unchanged, missing)
 	}
 	m.published(got.Result, err, next)
+}
+
+// lose removes an object of the newest version from the store. Publishing the same again makes it whole, or makes a version that
+// stands in for it.
+func (m *model) lose() {
+	m.settle(true)
+	rec := m.newest()
+	objects := append([]dataset.Object{rec.Snapshot}, rec.Deltas...)
+	o := objects[m.r.IntN(len(objects))]
+	m.did("the object of version %d is lost", o.Version)
+	name := o.Digest.String()
+	if err := os.Remove(filepath.Join(strings.TrimPrefix(m.store.String(), "dir://"), "objects", name[:2], name)); err != nil {
+		m.t.Fatal(err)
+	}
+	got, err := m.someone().Publish(m.t.Context(), m.name, ndjson(m.text(m.all)))
+	if err != nil || len(got.Warnings) != 1 || !got.Announced || !got.Indexed {
+		m.t.Fatalf("%+v: %v", got, err)
+	}
+	if got.Created {
+		m.took(m.all)
+	}
+	if now := m.newest(); now.Version != uint64(len(m.history)) || now.State != rec.State {
+		m.t.Fatalf("the newest is version %d, %v; want %d, %v", now.Version, now.State, len(m.history), rec.State)
+	}
 }
 
 // refused patches for a version that is not the newest.
@@ -253,6 +280,9 @@ func (m *model) checkHistory() {
 	for event, err := range m.world.log.History(m.context(), m.name, 1) {
 		if err != nil {
 			m.t.Fatal(err)
+		}
+		if next == 1 && m.logLost { // a publish brings back as many as the catalog has, a repair the rest
+			next = event.Record.Version
 		}
 		if event.Record.Version != next {
 			m.t.Fatalf("the event log has version %d where version %d comes next", event.Record.Version, next)

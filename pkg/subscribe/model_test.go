@@ -1,6 +1,7 @@
 package subscribe_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/cryptotest"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
@@ -67,6 +70,7 @@ type model struct {
 	all     records   // what the newest version holds
 	history []records // by version, from 1
 	sums    []sums    // of history
+	logLost bool      // the event log was
 	untold  bool      // the newest version may not have been announced and indexed
 	steps   int
 	began   time.Time
@@ -162,9 +166,12 @@ func (m *model) step() {
 	case n < 70:
 		m.did("restart instance %d with its cache folder", i.n)
 		i.restart(true)
-	case n < 73:
+	case n < 72:
 		m.did("restart instance %d without a cache folder", i.n)
 		i.restart(false)
+	case n < 74:
+		m.did("the next release of instance %d starts while this goes on:", i.n)
+		i.replace(m.bustle)
 	case n < 82:
 		if i.dir == "" {
 			return
@@ -188,6 +195,18 @@ func (m *model) step() {
 		m.did("redis-server is wiped")
 		m.redis.Wipe()
 		m.untold = true
+	case n < 94:
+		m.did("the event log is lost")
+		js, err := jetstream.New(m.nc)
+		if err == nil {
+			err = js.DeleteStream(m.context(), "FRESHET")
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			m.t.Fatal(err)
+		}
+		m.logLost, m.untold = true, true
+	case n < 95:
+		m.lose()
 	default:
 		m.settle(false)
 	}
