@@ -37,11 +37,8 @@ func history() []dataset.VersionRecord {
 }
 
 func TestVersionsTable(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	defer func() { time.Local = local }()
 	var out strings.Builder
-	if err := show.Table(&out, versionColumns, versionRows(history())); err != nil {
+	if err := show.Table(&out, versionColumns, versionRows(history(), time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `

@@ -53,7 +53,7 @@ next version on.`,
 			if out == jsonOutput {
 				return writeJSON(p.Out, records)
 			}
-			return show.Table(p.Out, versionColumns, versionRows(records))
+			return show.Table(p.Out, versionColumns, versionRows(records, time.Local))
 		},
 	}
 	publisherURL.add(cmd, p, &publisher)
@@ -76,8 +76,8 @@ var versionColumns = []show.Column{
 	{Title: "labels"},
 }
 
-// versionRows returns the rows of records, which are the newest versions without a gap.
-func versionRows(records []dataset.VersionRecord) [][]string {
+// versionRows returns the rows of records, which are the newest versions without a gap, with times in the zone.
+func versionRows(records []dataset.VersionRecord, zone *time.Location) [][]string {
 	// By version. A snapshot that was written after its version is named by newer ones only.
 	snapshots := map[uint64]string{}
 	for _, r := range records {
@@ -87,7 +87,7 @@ func versionRows(records []dataset.VersionRecord) [][]string {
 	for i, r := range records {
 		rows[i] = []string{
 			strconv.FormatUint(r.Version, 10),
-			r.Created.Local().Format(time.DateTime),
+			r.Created.In(zone).Format(time.DateTime),
 			show.Count(r.State.Records),
 			show.Count(r.Changes.Added),
 			show.Count(r.Changes.Changed),
