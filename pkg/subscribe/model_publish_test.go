@@ -92,11 +92,17 @@ func (m *model) again() {
 	m.publish(m.all)
 }
 
-// rollback publishes what an older version has.
+// rollback publishes what an older version has. At times it goes to and fro, so that one delta leads to several versions.
 func (m *model) rollback() {
-	version := m.r.IntN(len(m.history))
-	m.did("roll back to version %d", version+1)
-	m.publish(m.history[version])
+	version, times := m.r.IntN(len(m.history)), 1
+	if m.r.IntN(2) == 0 {
+		version, times = max(0, len(m.history)-2), 2+m.r.IntN(4)
+	}
+	m.did("roll back to version %d, and to and fro: %d in all", version+1, times)
+	for range times {
+		m.publish(m.history[version])
+		version = max(0, len(m.history)-2)
+	}
 }
 
 func (m *model) patch() {

@@ -149,7 +149,7 @@ func (m *model) step() {
 	switch n := m.r.IntN(100); {
 	case n < 26:
 		m.patch()
-	case n < 34:
+	case n < 33:
 		m.publishAll()
 	case n < 37:
 		m.rollback()
