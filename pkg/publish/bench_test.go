@@ -14,6 +14,7 @@ import (
 // holding more than one chunk.
 type generator struct {
 	next, records int
+	every         int // yields one record of as many, changed; 0 yields all as they are
 	rest          []byte
 	buf           bytes.Buffer
 }
@@ -21,10 +22,10 @@ type generator struct {
 func (g *generator) Read(p []byte) (int, error) {
 	if len(g.rest) == 0 {
 		g.buf.Reset()
-		for ; g.next < g.records && g.buf.Len() < 64<<10; g.next++ {
+		for ; g.next < g.records && g.buf.Len() < 64<<10; g.next += max(g.every, 1) {
 			i := g.next
 			fmt.Fprintf(&g.buf, `{"key":"item-%09d","name":"Sant Julià %d","country":"AD","region":"Encamp","lat":42.%05d,"lng":1.%05d,"population":%d}`+"\n",
-				i, i, i*7919%99_991, i*6151%99_989, i*31%1_000_003)
+				i, i, i*7919%99_991, i*6151%99_989, i*31%1_000_003+g.every)
 		}
 		if g.rest = g.buf.Bytes(); len(g.rest) == 0 {
 			return 0, io.EOF

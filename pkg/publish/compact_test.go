@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"freshet.dev/pkg/dataset"
@@ -103,6 +105,66 @@ func TestCompactionFails(t *testing.T) {
 	if got, err := r.Compact(t.Context(), "prices"); err != nil || got.Record.Object.Version != rec.Version {
 		t.Errorf("%+v: %v", got, err)
 	}
+}
+
+// Publishers that patch and compact one dataset all at once do each other no harm: every patch counts, the snapshots are
+// those of their versions, and later versions name them.
+func TestCompactionsRacePatches(t *testing.T) {
+	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.MaxDeltas = 2 })
+	m := numbered(500)
+	m.publish(t, r)
+	const publishers, patches = 3, 8
+	var all sync.WaitGroup
+	for who := range publishers {
+		p := must(publish.New(publish.Config{TempDir: r.temp, MaxDeltas: 2}, publish.Deps{Store: r.store}))
+		for n := range patches {
+			m.set(who*patches+n, -1)
+		}
+		theirs := maps.Clone(m)
+		all.Go(func() {
+			for n := range patches {
+				if _, err := p.Patch(t.Context(), "prices", patch(theirs[fmt.Sprint(who*patches+n)])); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		all.Go(func() {
+			for range patches {
+				if _, err := p.Compact(t.Context(), "prices"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	last := must(r.Compact(t.Context(), "prices")).Record.Object
+	if last.Version == 0 { // somebody did it after the last patches
+		last = must(r.store.NewestSnapshot(t.Context(), "prices", 1, 1+publishers*patches)).Object
+	}
+	rec := must(r.Patch(t.Context(), "prices", patch(`{"id":"0"}`))).Record
+	if rec.Version != 2+publishers*patches || rec.Snapshot != last {
+		t.Errorf("%+v, want the snapshot %+v", rec, last)
+	}
+	m["0"] = `{"id":"0"}`
+	if diff := cmp.Diff(map[string]string(m), content(t, r.store, rec)); diff != "" {
+		t.Error(diff)
+	}
+	for after := uint64(0); ; {
+		s, err := r.store.NewestSnapshot(t.Context(), "prices", after, after+1)
+		if after++; after > rec.Version {
+			break
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if of := must(r.store.Version(t.Context(), "prices", s.Object.Version)); err != nil || of.State != s.State {
+			t.Errorf("snapshot %s is of %v, the version of %v: %v", s.ID(), s.State, of.State, err)
+		} else {
+			of.Snapshot, of.Deltas = s.Object, nil
+			content(t, r.store, of) // compares with the state
+		}
+	}
+	noTemp(t, r.temp)
 }
 
 // A patch at the end of the longest chain waits for the compaction that is under way, and does not do it over again.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 )
@@ -26,7 +27,7 @@ type footprint struct {
 
 func init() { children["footprint"] = footprintChild }
 
-// footprintChild publishes generated records twice, the second time with changes, and prints its footprint.
+// footprintChild publishes generated records twice, the second time with changes, patches them and prints its footprint.
 func footprintChild() error {
 	ctx := context.Background()
 	st, err := store.Open(ctx, os.Getenv("STORE"))
@@ -64,6 +65,14 @@ func footprintChild() error {
 	if c := result.Record.Changes; c.Added != 500 || c.Removed != 1000 || c.Changed != 0 {
 		return fmt.Errorf("changes are %+v", c)
 	}
+	// Every tenth record is patched, which reads every block.
+	patched, err := p.Patch(ctx, "prices", publish.PatchInput{Input: publish.Input{Body: &generator{next: 2000, records: records, every: 10}, Key: "key"}})
+	if err != nil {
+		return err
+	}
+	if want := uint64(records-2000+9) / 10; patched.Unchanged != 0 || patched.Changes != (dataset.Changes{Changed: want}) {
+		return fmt.Errorf("the patch made %+v, want %d changed", patched, want)
+	}
 	if f.PeakBytes, err = peak(); err != nil {
 		return err
 	}
@@ -86,8 +95,8 @@ func peak() (int64, error) {
 	return 0, fmt.Errorf("no VmHWM in /proc/self/status")
 }
 
-// Memory does not follow the size of the input: 1 GB (100 MB with -short) is published, and published again with
-// changes, in less than 400 MiB resident with the collector's defaults.
+// Memory does not follow the size of the input: 1 GB (100 MB with -short) is published, published again with changes, and
+// patched in a tenth of all records, in less than 400 MiB resident with the collector's defaults.
 func TestPeakMemory(t *testing.T) {
 	const most = 400 << 20
 	records := 7_600_000
