@@ -48,8 +48,8 @@ type Config struct {
 	// Instance is this instance's name in the fleet; empty means "<host>-<pid>".
 	Instance string
 
-	// Lanes is how many datasets are refreshed at a time; zero means DefaultLanes, and never more than there are
-	// datasets.
+	// Lanes is how many datasets are refreshed at a time, and of how many eager views records are decoded beside that; zero
+	// means DefaultLanes, and never more than there are datasets.
 	Lanes int
 	// Workers is how many goroutines decode and index in each of these refreshes; zero means GOMAXPROCS, at most 4.
 	Workers int

@@ -61,6 +61,13 @@ func (e *eager[V]) version() uint64 {
 
 // swap brings the view to another version. It is a function for OnSwap: its calls come one at a time.
 func (e *eager[V]) swap(swap Swap) {
+	s := e.view.s
+	select {
+	case s.decoding <- struct{}{}:
+		defer func() { <-s.decoding }()
+	case <-s.ctx.Done():
+		return
+	}
 	b := e.begin(swap)
 	for c := range swap.Changes() {
 		if e.view.s.ctx.Err() != nil {

@@ -40,6 +40,9 @@ type Subscriber struct {
 	shortener *load.Shortener
 	engine    *refresh.Engine[*table.Table, *table.Changes]
 	reports   chan fleet.Report
+	// decoding has room for as many eager views as may decode at a time. Each is bound by the CPU, and has two versions of its
+	// values in memory meanwhile.
+	decoding chan struct{}
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -66,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		return nil, fmt.Errorf("open the subscriber: %w", context.Cause(ctx))
 	}
 	s := &Subscriber{
-		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports),
+		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports), decoding: make(chan struct{}, cfg.Lanes),
 		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more
