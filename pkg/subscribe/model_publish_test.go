@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"freshet.dev/pkg/dataset"
@@ -135,7 +134,7 @@ func (m *model) lose() {
 	o := objects[m.r.IntN(len(objects))]
 	m.did("the object of version %d is lost", o.Version)
 	name := o.Digest.String()
-	if err := os.Remove(filepath.Join(strings.TrimPrefix(m.store.String(), "dir://"), "objects", name[:2], name)); err != nil {
+	if err := os.Remove(filepath.Join(m.folder, "objects", name[:2], name)); err != nil {
 		m.t.Fatal(err)
 	}
 	got, err := m.someone().Publish(m.t.Context(), m.name, ndjson(m.text(m.all)))

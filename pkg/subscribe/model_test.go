@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/cryptotest"
@@ -17,6 +18,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
+	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/table"
 )
 
@@ -29,7 +31,8 @@ const modelSeeds = "MODEL_SEEDS"
 //
 // A seed is one random life of a dataset: publishers that live and publishers that die between any two of their steps, compactions
 // at any moment and cut short, three instances that are stopped, killed in the middle of a refresh, or cut off from NATS for many
-// versions, servers that are killed. Everything goes over a real nats-server, a real redis-server and HTTP.
+// versions, servers that are killed. Everything goes over a real nats-server, a real redis-server and HTTP. The store is a folder; of
+// every fourth seed it is in a real S3 server.
 //
 // By default a few seeds are run. MODEL_SEEDS names others, the first and the last of them:
 //
@@ -37,9 +40,9 @@ const modelSeeds = "MODEL_SEEDS"
 //
 // What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by MODEL_SEEDS=17-17.
 func TestModel(t *testing.T) {
-	first, last := uint64(1), uint64(8)
+	first, last := uint64(4), uint64(9)
 	if testing.Short() {
-		last = 3
+		last = 6
 	}
 	if text := os.Getenv(modelSeeds); text != "" {
 		if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil || first > last {
@@ -59,6 +62,7 @@ type model struct {
 	*universe
 	t          *testing.T
 	name       string
+	folder     string // of the store's objects, in the end
 	redis      *servertest.RedisServer
 	catalog    *catalog.Catalog
 	publishing publish.Config
@@ -81,6 +85,10 @@ func newModel(t *testing.T, n uint64) *model {
 	cryptotest.SetGlobalRandom(t, n) // the seed of the dataset's hash is drawn from it
 	r := rand.New(rand.NewPCG(n, 2))
 	m := &model{t: t, world: newWorld(t), universe: newUniverse(r), name: "prices", redis: servertest.Redis(t), began: time.Now()}
+	m.folder = strings.TrimPrefix(m.store.String(), "dir://")
+	if n%4 == 0 {
+		m.inBucket()
+	}
 	rdb, err := catalog.Connect(m.redis.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +101,19 @@ func newModel(t *testing.T, n uint64) *model {
 	}
 	m.did("%d keys, values of %d bytes, %d deltas at the most", len(m.keys), m.value, m.publishing.MaxDeltas)
 	return m
+}
+
+// inBucket has the store in an S3 bucket instead of a folder.
+func (m *model) inBucket() {
+	m.t.Helper()
+	bucket := servertest.S3(m.t)
+	s, err := store.Open(m.context(), bucket.URL("freshet"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { s.Close() })
+	m.store, m.relay.store = s, s
+	m.folder = filepath.Join(bucket.Root, bucket.Bucket, "freshet")
 }
 
 // did says what is done next; it is read when the test fails.
