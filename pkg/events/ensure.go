@@ -62,6 +62,9 @@ func (l *Log) create(ctx context.Context) error {
 		Subjects:          []string{allSubjects},
 		MaxMsgsPerSubject: l.cfg.Keep,
 		Duplicates:        duplicateWindow,
+		// An event names the deltas that the one before named, but for one: 14 MB of events with 64 deltas each, and 51 MB with
+		// 256, take 3 MB of disk, most of it for the block that is not full yet. A server before 2.10 does not do it.
+		Compression: jetstream.S2Compression,
 	}
 	l.mend(&cfg)
 	_, err := l.js.CreateStream(ctx, cfg)

@@ -26,11 +26,12 @@ func TestEnsureCreatesTheStreamOnce(t *testing.T) {
 	got := jetstream.StreamConfig{
 		Name: cfg.Name, Subjects: cfg.Subjects, Storage: cfg.Storage, Retention: cfg.Retention, Discard: cfg.Discard,
 		MaxAge: cfg.MaxAge, MaxMsgs: cfg.MaxMsgs, MaxBytes: cfg.MaxBytes, MaxMsgsPerSubject: cfg.MaxMsgsPerSubject,
-		Replicas: cfg.Replicas, Duplicates: cfg.Duplicates, AllowDirect: cfg.AllowDirect,
+		Replicas: cfg.Replicas, Duplicates: cfg.Duplicates, AllowDirect: cfg.AllowDirect, Compression: cfg.Compression,
 	}
 	want := jetstream.StreamConfig{
 		Name: "FRESHET", Subjects: []string{"freshet.v1.versions.>"}, Storage: jetstream.FileStorage,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 10_000, Replicas: 1, Duplicates: 2 * time.Minute, AllowDirect: true,
+		Compression: jetstream.S2Compression,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
