@@ -19,7 +19,7 @@ var (
 	// ErrEmpty is wrapped, beside ErrInput, when the input has no record.
 	ErrEmpty = errors.New("no records")
 	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
-	// help; better is one publisher for a dataset.
+	// help; better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
 	ErrConflict = errors.New("other publishers were faster")
 	// ErrNoVersion: there is no version that a patch could be applied to.
 	ErrNoVersion = errors.New("the dataset has no version")

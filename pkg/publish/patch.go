@@ -108,11 +108,23 @@ func checkBase(name string, newest dataset.VersionRecord, base uint64) error {
 	case newest.Version == 0:
 		return fmt.Errorf("patch dataset %q: %w; publish all of its records first", name, ErrNoVersion)
 	case base > 0 && base != newest.Version:
-		return fmt.Errorf("patch dataset %q: %w: the patch is for version %d, the newest is %d; make it anew from that",
-			name, ErrConflict, base, newest.Version)
+		return fmt.Errorf("patch dataset %q: %w", name, baseError{base, newest.Version})
 	}
 	return nil
 }
+
+// baseError is the ErrConflict of a patch that is for another version than the newest. Nobody need have been faster.
+type baseError struct{ base, newest uint64 }
+
+func (e baseError) Error() string {
+	text := fmt.Sprintf("the patch is for version %d, the newest is %d; ", e.base, e.newest)
+	if e.base > e.newest {
+		return text + "there is no such version yet"
+	}
+	return text + "make it anew from that"
+}
+
+func (baseError) Unwrap() error { return ErrConflict }
 
 // entries reads the patch and returns its records and removals in order.
 func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err error) {

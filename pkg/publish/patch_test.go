@@ -85,10 +85,15 @@ func TestPatchRefuses(t *testing.T) {
 	}
 	r.text(t, "prices", `{"id":"a"}`)
 	r.text(t, "prices", `{"id":"b"}`)
-	based := patch(`{"id":"c"}`)
-	based.Base = 1
-	if _, err = r.Patch(t.Context(), "prices", based); !errors.Is(err, publish.ErrConflict) || !strings.Contains(err.Error(), "for version 1, the newest is 2") {
-		t.Errorf("error is %v", err)
+	for base, want := range map[uint64]string{
+		1: `patch dataset "prices": the patch is for version 1, the newest is 2; make it anew from that`,
+		3: `patch dataset "prices": the patch is for version 3, the newest is 2; there is no such version yet`,
+	} {
+		based := patch(`{"id":"c"}`)
+		based.Base = base
+		if _, err = r.Patch(t.Context(), "prices", based); !errors.Is(err, publish.ErrConflict) || err.Error() != want {
+			t.Errorf("error is %v, want %s", err, want)
+		}
 	}
 	for want, in := range map[string]publish.PatchInput{
 		`line 3: key "x": the key stands on line 1 already`: patch(`{"id":"x"}`, `{"id":"y"}`, `{"id":"x","$remove":true}`),
