@@ -49,7 +49,7 @@ func Apply(ctx context.Context, base *Table, r *snapshot.Reader, cfg Config) (*T
 	if err != nil {
 		return nil, nil, fmt.Errorf("apply delta for version %d to table of version %d: %w", cfg.Version, base.version, err)
 	}
-	return t, &Changes{old: base, new: t, deltas: [][]snapshot.Stored{a.blocks}}, nil
+	return t, &Changes{old: base, new: t, deltas: [][]snapshot.Stored{a.blocks}, replaced: a.edited.unshared + a.working()}, nil
 }
 
 type applier struct {
@@ -84,6 +84,8 @@ type edited struct {
 	// state, payload and bytes are what they add to those of the table. The state is without what the delta adds.
 	state          dataset.Checksum
 	payload, bytes int64
+	// unshared is how much of the memory of the partitions replaced those in their place do not share.
+	unshared int64
 }
 
 // replaced is what stands in the place of the directory entries from first to before end: partitions of equal ranges.
@@ -132,6 +134,11 @@ func (a *applier) apply(ctx context.Context, r *snapshot.Reader) (*Table, error)
 		return nil, fmt.Errorf("%w: it says %v, and leads to %v", ErrState, totals.State, state)
 	}
 	return a.assemble(state), nil
+}
+
+// working returns the bytes of memory that apply has used and nothing holds on to.
+func (a *applier) working() int64 {
+	return int64(len(a.raw)) + int64(len(a.entries))*int64(unsafe.Sizeof(entry{}))
 }
 
 // read reads the whole file.
@@ -217,6 +224,7 @@ func (d *edited) merge(o edited) {
 	d.state.Merge(o.state)
 	d.payload += o.payload
 	d.bytes += o.bytes
+	d.unshared += o.unshared
 }
 
 // split splits the entries into parts for the workers, so that those of one partition are in one part.

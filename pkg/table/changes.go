@@ -16,6 +16,7 @@ import (
 type Changes struct {
 	old, new *Table
 	deltas   [][]snapshot.Stored
+	replaced int64
 }
 
 // Old returns the table before the changes.
@@ -24,13 +25,17 @@ func (c *Changes) Old() *Table { return c.old }
 // New returns the table after the changes.
 func (c *Changes) New() *Table { return c.new }
 
+// Replaced returns how many bytes can be freed once nobody uses the old table: those that the new one does not share, those
+// of tables in between, and what it took to make them. A [Reclaimer] wants to know.
+func (c *Changes) Replaced() int64 { return c.replaced }
+
 // Then returns the changes of c and of next together. They lead from c's old table to the new table of next, whose old
 // one must be c's new one.
 func (c *Changes) Then(next *Changes) *Changes {
 	if c.new != next.old {
 		panic("table: Changes.Then: the changes do not follow on each other")
 	}
-	return &Changes{old: c.old, new: next.new, deltas: slices.Concat(c.deltas, next.deltas)}
+	return &Changes{old: c.old, new: next.new, deltas: slices.Concat(c.deltas, next.deltas), replaced: c.replaced + next.replaced}
 }
 
 // All returns an iterator over the records that differ, each once and in the order of (hash, key). It decodes the

@@ -20,6 +20,7 @@
 // A delta costs, in time and in memory, what it holds: for each change about 2 KiB are copied, and of the index never more
 // than all of it, a twentieth of the table. A table that has taken in many deltas also holds records that they have
 // replaced, up to an eighth of its bytes, or a quarter if each has changed more than some 0.4 %. It is as fast as a fresh one.
+// What a delta has replaced is garbage once nobody uses the old table; see [Reclaimer].
 //
 // A value aliases the table's memory: it must not be modified, and it keeps alive what it lies in, a slab or a patch (about
 // 256 KiB), also after the table has been replaced. Copy what is kept for long.

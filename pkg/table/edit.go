@@ -51,6 +51,11 @@ func (e *editor) edit(es []entry) error {
 		}
 		e.edited.partitions = append(e.edited.partitions, replaced{first, end, by})
 		e.edited.bytes -= p.bytes()
+		if len(by) == 1 {
+			e.edited.unshared += p.unshared(by[0])
+		} else {
+			e.edited.unshared += p.bytes()
+		}
 		for _, q := range by {
 			e.edited.bytes += q.bytes()
 		}

@@ -54,8 +54,10 @@ func (p *partition) appendPatch(records []byte) {
 		old = p.patchBytes()
 	}
 	n := max(len(old), patchHeader) + len(records)
-	// Little room: a patch is small beside what else a delta copies, and all patches together are not.
-	patch := slices.Grow([]byte(nil), n+n/4+slabRoom)
+	// Little room: a patch is small beside what else a delta copies, and all patches together are not. It is not the same
+	// for all partitions, or else they would all come to its end with the same delta, as they began with the same.
+	room := n / 8 * (1 + int(p.records)%4)
+	patch := slices.Grow([]byte(nil), n+room+slabRoom)
 	patch = append(patch, old...)
 	patch = append(patch, make([]byte, max(0, patchHeader-len(patch)))...)
 	patch = append(patch, records...)

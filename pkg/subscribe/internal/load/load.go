@@ -20,12 +20,6 @@ import (
 // ErrMismatch is wrapped when whole, undamaged files make another content than the version record says.
 var ErrMismatch = errors.New("the content is not that of the version record")
 
-// collectBytes is the size of a table from which on its replacement by a full load is followed by one garbage collection.
-// Until the next collection the replaced table counts as live to the collector's pacing, so that the heap would grow to some
-// twice both. Collected at once, it is the memory that the next load is built in; at 10 M records that halves the peak. Below
-// this size it is not worth a collection of the whole process's heap. After deltas there is next to nothing to collect.
-const collectBytes = 64 << 20
-
 // maxRefusals is how often in a row a delta may be refused for its content before the snapshot is pulled in its place: bytes that a
 // relay damaged once come whole the next time, and cost less than a snapshot.
 const maxRefusals = 2
@@ -46,8 +40,9 @@ type Loader struct {
 	// Shortener keeps what is cached short; nil for never.
 	Shortener *Shortener
 
-	mu      sync.Mutex
-	refused map[string]refusals // by dataset; guarded by mu
+	reclaimer table.Reclaimer
+	mu        sync.Mutex
+	refused   map[string]refusals // by dataset; guarded by mu
 }
 
 // refusals counts how often in a row a delta was refused.

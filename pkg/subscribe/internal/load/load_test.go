@@ -212,7 +212,7 @@ func TestReplacedLargeTableIsCollected(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		count, gcs int
-	}{{"small", 10, 0}, {"large", collectBytes >> 19, 1}} {
+	}{{"small", 4, 0}, {"large", 128, 1}} {
 		t.Run(tc.name, func(t *testing.T) {
 			rec, file := version(t, 1, tc.count, 1<<19)
 			l, _ := loader(t, file)

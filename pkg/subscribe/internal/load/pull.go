@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -52,7 +51,7 @@ func (p *pulling) deltas(served *served, deltas []dataset.Object) (v loaded, err
 		Record: p.rec, Value: t, Difference: changes,
 		Pull: refresh.Pull{Bytes: p.bytes, Deltas: len(deltas)},
 	}
-	v.Finish = p.keep(func() error { return p.draft.Extend(base, p.rec) }, t)
+	v.Finish = p.finish(func() error { return p.draft.Extend(base, p.rec) }, t, changes.Replaced())
 	return v, nil
 }
 
@@ -70,18 +69,15 @@ func (p *pulling) full(served *served) (v loaded, err error) {
 	if err != nil {
 		return loaded{}, err
 	}
-	keep := p.keep(func() error { return p.draft.Commit(p.rec) }, t)
-	collect := served != nil && served.Value.Bytes() >= collectBytes
+	replaced := int64(0)
+	if served != nil {
+		replaced = served.Value.Bytes()
+	}
 	v = loaded{
 		Record: p.rec, Value: t,
 		Pull: refresh.Pull{Bytes: p.bytes, Full: true, Deltas: len(chain) - 1},
 	}
-	v.Finish = func(swapped bool) error {
-		if swapped && collect {
-			runtime.GC()
-		}
-		return keep(swapped)
-	}
+	v.Finish = p.finish(func() error { return p.draft.Commit(p.rec) }, t, replaced)
 	return v, nil
 }
 
@@ -89,6 +85,17 @@ func (p *pulling) dropOnPanic() {
 	if r := recover(); r != nil {
 		p.drop()
 		panic(r)
+	}
+}
+
+// finish returns what is to be done after the swap: keep's work, and that of the memory that was replaced.
+func (p *pulling) finish(commit func() error, t *table.Table, replaced int64) func(swapped bool) error {
+	keep := p.keep(commit, t)
+	return func(swapped bool) error {
+		if swapped {
+			p.reclaimer.Replaced(replaced)
+		}
+		return keep(swapped)
 	}
 }
 

@@ -1,0 +1,93 @@
+package table
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// TestReplacedIsWhatIsNotShared changes more and more of a table: what the versions do not share grows with it, up to all
+// of the old one.
+func TestReplacedIsWhatIsNotShared(t *testing.T) {
+	m := numberedRecords(20_000, 100)
+	base := tableOf(t, m)
+	before := int64(0)
+	for _, n := range []int{0, 1, 10, 100, 1000, 20_000} {
+		changes := make(map[string][]byte)
+		for i := range max(n, 1) {
+			key := fmt.Sprintf("key-%d", i)
+			if changes[key] = m[key]; n > 0 {
+				changes[key] = fmt.Appendf(nil, "%0100d", i)
+			}
+		}
+		next, c, err := apply(t.Context(), base, deltaOf(t, testSeed, m, changes), Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Len() != base.Len() {
+			t.Fatalf("%d records of %d", next.Len(), base.Len())
+		}
+		got := c.Replaced()
+		// Beside the table it took the decoded delta: some 150 bytes a change, and at least one block of room.
+		working := int64(n)*200 + 1024
+		most := map[int]int64{0: 0, 1: 8 << 10, 10: 80 << 10, 100: base.Bytes() / 5, 1000: base.Bytes() / 5, 20_000: base.Bytes()}[n]
+		if got <= before || got > most+working {
+			t.Errorf("%d changes replace %d bytes of %d; %d changes less replaced %d", n, got, base.Bytes(), n, before)
+		}
+		if n == 20_000 && got < base.Bytes()*9/10 {
+			t.Errorf("all records changed, and only %d bytes of %d are said to be replaced", got, base.Bytes())
+		}
+		before = got
+
+		again, d, err := apply(t.Context(), next, deltaOf(t, testSeed, changedBy(m, changes), changes), Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.State() != next.State() || c.Then(d).Replaced() != c.Replaced()+d.Replaced() {
+			t.Errorf("two deltas replace %d bytes, the first %d, the second %d", c.Then(d).Replaced(), c.Replaced(), d.Replaced())
+		}
+	}
+}
+
+// TestReclaimerCollectsWhatIsWorthIt counts the collections that replaced memory brings about.
+func TestReclaimerCollectsWhatIsWorthIt(t *testing.T) {
+	held := make([]byte, 400<<20) // of which a twentieth is 20 MiB
+	runtime.GC()
+	var m runtime.MemStats
+	forced := func() uint32 {
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	var r Reclaimer
+	for i, step := range []struct {
+		bytes int64
+		want  uint32
+	}{
+		{6 << 20, 0}, // over the least, but too little for such a heap
+		{6 << 20, 0},
+		{40 << 20, 1}, // with those before
+		{6 << 20, 0},  // a new count
+		{40 << 20, 1},
+	} {
+		before := forced()
+		r.Replaced(step.bytes)
+		if n := forced() - before; n != step.want {
+			t.Errorf("step %d: %d collections, want %d", i, n, step.want)
+		}
+	}
+	runtime.KeepAlive(held)
+}
+
+// TestReclaimerForgetsWhatWasCollected lets the collector come round between two calls.
+func TestReclaimerForgetsWhatWasCollected(t *testing.T) {
+	held := make([]byte, 400<<20)
+	runtime.GC()
+	var r Reclaimer
+	for range 10 {
+		if r.due(15 << 20) {
+			t.Error("a collection is due although there was one since the memory before was replaced")
+		}
+		runtime.GC()
+	}
+	runtime.KeepAlive(held)
+}
