@@ -32,6 +32,9 @@ var shows = []struct {
 	{"refresh", (*bench).showRefresh},
 	{"profile", (*bench).showProfile},
 	{"lookups", (*bench).showLookups},
+	{"cities", (*bench).showCities},
+	{"burst", (*bench).showBurst},
+	{"patch", (*bench).showPatch},
 }
 
 // Main runs the measurement with the given command line and prints its tables to out. Its error says that a bound was
@@ -47,7 +50,9 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	only := flags.String("only", strings.Join(names, ","), "what to measure")
 	temp := flags.String("temp", "", "folder for the files, which take about 150 bytes a record; default: the system's")
 	part := flags.String("part", "", "used by the program itself: what a child process measures")
-	file := flags.String("data", "", "used by the program itself: the file that describes the data")
+	file := flags.String("data", "", "used by the program itself: the file that describes the data, or a folder")
+	nats := flags.String("nats", "", "used by the program itself: the URL of NATS")
+	relay := flags.String("relay", "", "used by the program itself: the URL of the relay")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -55,7 +60,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *part != "" {
-		v, err := child(ctx, *part, *file, *rounds)
+		v, err := child(ctx, *part, where{*file, *nats, *relay}, *rounds)
 		if err != nil {
 			return err
 		}
@@ -118,14 +123,20 @@ func (b *bench) measure(ctx context.Context, into any, count int, part string) e
 	return proc.Child(ctx, into, "delta", "-part", part, "-data", b.data[count], "-rounds", strconv.Itoa(b.rounds))
 }
 
+// where says what a child process works with.
+type where struct{ path, nats, relay string }
+
 // child measures one part in this process.
-func child(ctx context.Context, part, path string, rounds int) (any, error) {
-	d, err := readData(path)
+func child(ctx context.Context, part string, at where, rounds int) (any, error) {
+	kind, detail, _ := strings.Cut(part, ":")
+	number, _ := strconv.Atoi(detail) // where a part has one
+	if kind == "burst" {
+		return measureBurst(ctx, at.nats, at.relay, at.path)
+	}
+	d, err := readData(at.path)
 	if err != nil {
 		return nil, err
 	}
-	kind, detail, _ := strings.Cut(part, ":")
-	number, _ := strconv.Atoi(detail) // where a part has one
 	switch kind {
 	case "times":
 		return measureTimes(ctx, d, rounds)

@@ -20,12 +20,14 @@ type memory struct {
 	Growth int64
 	// Peak is the most that there was at any time, After what remained without garbage.
 	Peak, After int64
+	// Replaced is what the new table does not share with the old one; of several refreshes, the most.
+	Replaced int64
 	// TableAfter and Payload are what the last table says, Median and Slowest nanoseconds of a refresh.
 	TableAfter, Payload, Median, Slowest int64
 }
 
-// measureMemory applies deltas one after the other, as an instance does that is up to date all the time. Nothing is
-// collected in between that the runtime does not collect by itself.
+// measureMemory applies deltas one after the other, as an instance does that is up to date all the time: with a
+// [table.Reclaimer], and otherwise with the collector as it is.
 func measureMemory(ctx context.Context, base file, deltas []file) (memory, error) {
 	var served table.Handle
 	t, err := base.loadFile(ctx)
@@ -46,12 +48,15 @@ func measureMemory(ctx context.Context, base file, deltas []file) (memory, error
 	if m.Before, err = proc.Settle(); err != nil {
 		return memory{}, err
 	}
+	var reclaimer table.Reclaimer
 	var took []int64
 	for i, f := range deltas {
+		var replaced int64
 		growth, ns, err := measureOne(func() error {
-			next, err := f.apply(ctx, served.Load(), bytes.NewReader(files[i]))
+			next, changes, err := f.apply(ctx, served.Load(), bytes.NewReader(files[i]))
 			if err == nil {
 				served.Swap(next)
+				replaced = changes.Replaced()
 			}
 			return err
 		})
@@ -59,6 +64,8 @@ func measureMemory(ctx context.Context, base file, deltas []file) (memory, error
 			return memory{}, err
 		}
 		m.Growth, took = max(m.Growth, growth), append(took, ns)
+		reclaimer.Replaced(replaced)
+		m.Replaced = max(m.Replaced, replaced)
 		peak, err := proc.PeakResident()
 		if err != nil {
 			return memory{}, err

@@ -55,7 +55,7 @@ func profile(ctx context.Context, d data, long time.Duration) (p profiled, err e
 	start := time.Now()
 	for time.Since(start) < long {
 		for i, f := range d.Single[0] {
-			t, err := f.apply(ctx, base, bytes.NewReader(files[i]))
+			t, _, err := f.apply(ctx, base, bytes.NewReader(files[i]))
 			if err != nil {
 				return p, err
 			}

@@ -27,13 +27,12 @@ func (f file) load(ctx context.Context, src io.Reader) (*table.Table, error) {
 }
 
 // apply makes the table that the delta f leads to from base, from its bytes.
-func (f file) apply(ctx context.Context, base *table.Table, src io.Reader) (*table.Table, error) {
+func (f file) apply(ctx context.Context, base *table.Table, src io.Reader) (*table.Table, *table.Changes, error) {
 	r, err := snapshot.NewReader(src, snapshot.Expect(f.Object))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	t, _, err := table.Apply(ctx, base, r, table.Config{Version: f.Object.Version})
-	return t, err
+	return table.Apply(ctx, base, r, table.Config{Version: f.Object.Version})
 }
 
 // loadFile is load from the file.
@@ -53,7 +52,7 @@ func applyAll(ctx context.Context, t *table.Table, deltas []file) (*table.Table,
 		if err != nil {
 			return nil, err
 		}
-		if t, err = f.apply(ctx, t, bytes.NewReader(b)); err != nil {
+		if t, _, err = f.apply(ctx, t, bytes.NewReader(b)); err != nil {
 			return nil, err
 		}
 	}
@@ -112,7 +111,10 @@ func measureTimes(ctx context.Context, d data, rounds int) (times, error) {
 		runtime.GC()
 		for i, files := range d.Single {
 			for j, f := range files {
-				took, err := timed(func() (*table.Table, error) { return f.apply(ctx, base, bytes.NewReader(deltas[i][j])) })
+				took, err := timed(func() (*table.Table, error) {
+					t, _, err := f.apply(ctx, base, bytes.NewReader(deltas[i][j]))
+					return t, err
+				})
 				if err != nil {
 					return times{}, err
 				}

@@ -122,12 +122,12 @@ func (b *bench) printMemory(count int, single []memory, chain memory) error {
 	title := fmt.Sprintf("Resident memory of a refresh, %d records, GOGC and GOMEMLIMIT as they are by default; in percent of the table's %d MB",
 		count, chain.Table/1_000_000)
 	return b.table(title, func(line func(...any)) {
-		line("", "peak growth %", "bound", "after, without garbage %", "peak of all %", "table B/record", "median ms", "slowest ms")
+		line("", "peak growth %", "bound", "after, without garbage %", "peak of all %", "replaced %", "table B/record", "median ms", "slowest ms")
 		row := func(label string, m memory) {
 			growth := percent(m.Growth, m.Table)
 			bound := b.most(fmt.Sprintf("peak growth of %s of %d records, percent", label, count), growth, mostGrowth)
 			line(label, fmt.Sprintf("%.2f", growth), bound, fmt.Sprintf("%+.2f", percent(m.After-m.Before, m.Table)), fmt.Sprintf("%+.1f", percent(m.Peak-m.Before, m.Table)),
-				fmt.Sprintf("%.1f", float64(m.TableAfter)/float64(count)), ms(m.Median), ms(m.Slowest))
+				fmt.Sprintf("%.2f", percent(m.Replaced, m.Table)), fmt.Sprintf("%.1f", float64(m.TableAfter)/float64(count)), ms(m.Median), ms(m.Slowest))
 		}
 		for i, m := range single {
 			row("a delta of "+sizes[i].label, m)
