@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -21,9 +22,7 @@ import (
 const (
 	burstName    = "burst"
 	burstRecords = 100_000
-	// burstVersions are published one right after the other, each of burstChanges.
-	burstVersions = 1000
-	burstChanges  = 10
+	burstChanges = 10
 	// burstWarm come before it: connections, buffers and code that the first refreshes bring in do not count.
 	burstWarm = 50
 	// mostBurst is what resident memory may be afterwards, of what it was before.
@@ -42,12 +41,12 @@ type burst struct {
 	Backwards, Lost uint64
 }
 
-// lastVersion is the one that a burst ends with.
-const lastVersion = 1 + burstWarm + burstVersions
+// lastVersion returns the version that a burst of so many ends with.
+func lastVersion(versions int) uint64 { return uint64(1 + burstWarm + versions) }
 
 // measureBurst is an instance in this process, with its cache in folder: it reads all the time until the last version is
 // served. It makes the file readyIn once it is ready for the burst.
-func measureBurst(ctx context.Context, nats, relay, folder string) (b burst, err error) {
+func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) (b burst, err error) {
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		NATS: nats, Relays: []string{relay}, Datasets: []string{burstName}, CacheDir: filepath.Join(folder, "cache"), Instance: "burst",
 	})
@@ -78,7 +77,7 @@ func measureBurst(ctx context.Context, nats, relay, folder string) (b burst, err
 		readers.Go(func(ctx context.Context) error {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			version := uint64(0)
-			for version < lastVersion && ctx.Err() == nil {
+			for version < last && ctx.Err() == nil {
 				t := s.Table(burstName)
 				if t.Version() < version {
 					backwards.Add(1)
@@ -162,14 +161,15 @@ func (b *bench) showBurst(ctx context.Context) error {
 		defer end()
 		instance := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
 		instance.Go(func(ctx context.Context) error {
-			return proc.Child(ctx, &is, "delta", "-part", "burst", "-data", folder, "-nats", s.NATS, "-relay", s.Relay)
+			return proc.Child(ctx, &is, "delta", "-part", "burst", "-data", folder, "-versions", strconv.Itoa(b.versions),
+				"-nats", s.NATS, "-relay", s.Relay)
 		})
 		instance.Go(func(ctx context.Context) error {
 			if _, _, err := p.served(ctx, 1, 1); err != nil {
 				return err
 			}
 			var start time.Time
-			for i := range burstWarm + burstVersions {
+			for i := range burstWarm + b.versions {
 				if i == burstWarm {
 					if err := await(ctx, readyIn(folder)); err != nil {
 						return err
@@ -185,8 +185,8 @@ func (b *bench) showBurst(ctx context.Context) error {
 				}
 			}
 			took = time.Since(start)
-			last, _, err := p.served(ctx, lastVersion, 1)
-			lag = last.Sub(start) - took
+			lastServed, _, err := p.served(ctx, lastVersion(b.versions), 1)
+			lag = lastServed.Sub(start) - took
 			return err
 		})
 		return instance.Wait()
@@ -199,7 +199,7 @@ func (b *bench) showBurst(ctx context.Context) error {
 
 func (b *bench) printBurst(is burst, took, lag time.Duration) error {
 	mb := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
-	title := fmt.Sprintf("%d versions of %d changes in %d records, published in %.1f s, while an instance is read", burstVersions, burstChanges, burstRecords, took.Seconds())
+	title := fmt.Sprintf("%d versions of %d changes in %d records, published in %.1f s, while an instance is read", b.versions, burstChanges, burstRecords, took.Seconds())
 	return b.table(title, func(line func(...any)) {
 		line("resident before, MB", mb(is.Before))
 		line("peak", mb(is.Peak))

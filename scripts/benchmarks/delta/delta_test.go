@@ -2,8 +2,13 @@ package delta
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +16,60 @@ import (
 	"freshet.dev/pkg/store"
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
+
+// TestMain lets the child processes of a run be this program.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "delta" {
+		if err := Main(context.Background(), os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestMainPrintsEveryTable runs all of it, small, with real servers and child processes. Bounds may be missed: they are for
+// large tables on a machine that does nothing else.
+func TestMainPrintsEveryTable(t *testing.T) {
+	var out bytes.Buffer
+	err := Main(t.Context(), []string{
+		"-records", "2000,20000", "-rounds", "1", "-versions", "20", "-temp", t.TempDir(), "-only", "refresh,lookups,burst,patch",
+	}, &out)
+	if err != nil && !errors.Is(err, errMissed) {
+		t.Fatalf("%v; it printed\n%s", err, out.Bytes())
+	}
+	for _, want := range []string{
+		"Bytes pulled, 2000 records", "hand to swapped, 20000 records", "Resident memory of a refresh, 20000", "100 changes take",
+		"Lookups after deltas of 1 %, 2000 records", "20 versions of 10 changes", "A patch of 100 changes", "20000 records  ",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, out.Bytes())
+		}
+	}
+	for _, never := range []string{"records not found", "versions seen after a newer one"} {
+		if !regexp.MustCompile(never + " +0 ").MatchString(out.String()) {
+			t.Errorf("it does not say that there are no %s:\n%s", never, out.Bytes())
+		}
+	}
+}
+
+// TestCities publishes made-up cities and checks that the steps are about as large as they were made.
+func TestCities(t *testing.T) {
+	const count = 3000
+	steps, err := publishEditions(t.Context(), t.TempDir(), madeUpCities(count))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(steps) != 4 {
+		t.Fatalf("there are %d steps", len(steps))
+	}
+	for i, s := range steps[1:] {
+		if n := s.changes.Total(); n < count/200 || n > count/50 || s.pulled <= 0 || s.pulled > s.whole/10 || s.alone <= 0 {
+			t.Errorf("step %d is %+v", i+1, s)
+		}
+	}
+}
 
 // small is a number of records that makes several partitions.
 const small = 20_000

@@ -17,10 +17,11 @@ import (
 
 // bench is one run.
 type bench struct {
-	folder string
-	counts []int
-	rounds int
-	data   map[int]string // names of the descriptions of files, by number of records
+	folder   string
+	counts   []int
+	rounds   int
+	versions int            // of a burst
+	data     map[int]string // names of the descriptions of files, by number of records
 	report
 }
 
@@ -47,6 +48,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("delta", flag.ContinueOnError)
 	records := flags.String("records", "1000000,10000000", "numbers of records, separated by commas")
 	rounds := flags.Int("rounds", 11, "rounds of each measurement; the median is printed")
+	versions := flags.Int("versions", 1000, "versions of the burst")
 	only := flags.String("only", strings.Join(names, ","), "what to measure")
 	temp := flags.String("temp", "", "folder for the files, which take about 150 bytes a record; default: the system's")
 	part := flags.String("part", "", "used by the program itself: what a child process measures")
@@ -60,14 +62,14 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *part != "" {
-		v, err := child(ctx, *part, where{*file, *nats, *relay}, *rounds)
+		v, err := child(ctx, *part, where{*file, *nats, *relay}, *rounds, *versions)
 		if err != nil {
 			return err
 		}
 		return json.NewEncoder(out).Encode(v)
 	}
 
-	b := &bench{rounds: *rounds, data: make(map[int]string), report: report{out: out}}
+	b := &bench{rounds: *rounds, versions: *versions, data: make(map[int]string), report: report{out: out}}
 	for text := range strings.SplitSeq(*records, ",") {
 		count, err := strconv.Atoi(text)
 		if err != nil || count < 1000 {
@@ -127,11 +129,11 @@ func (b *bench) measure(ctx context.Context, into any, count int, part string) e
 type where struct{ path, nats, relay string }
 
 // child measures one part in this process.
-func child(ctx context.Context, part string, at where, rounds int) (any, error) {
+func child(ctx context.Context, part string, at where, rounds, versions int) (any, error) {
 	kind, detail, _ := strings.Cut(part, ":")
 	number, _ := strconv.Atoi(detail) // where a part has one
 	if kind == "burst" {
-		return measureBurst(ctx, at.nats, at.relay, at.path)
+		return measureBurst(ctx, at.nats, at.relay, at.path, lastVersion(versions))
 	}
 	d, err := readData(at.path)
 	if err != nil {

@@ -1,10 +1,14 @@
 package delta
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
 )
+
+// errMissed is wrapped when a bound was missed.
+var errMissed = errors.New("bounds of the design are missed")
 
 // report prints tables and counts the bounds that were missed.
 type report struct {
@@ -52,7 +56,7 @@ func (r *report) err() error {
 	for _, m := range r.missed {
 		fmt.Fprintln(r.out, "MISSED", m)
 	}
-	return fmt.Errorf("%d bounds are missed", len(r.missed))
+	return fmt.Errorf("%d %w", len(r.missed), errMissed)
 }
 
 // ms is nanoseconds as milliseconds.
