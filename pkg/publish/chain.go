@@ -57,7 +57,7 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 			c.snapshot = newer
 		case errors.Is(err, store.ErrDamaged):
 			// The chain that rec names does without it.
-			p.cfg.Log.WarnContext(ctx, "a snapshot record is of no use", "dataset", rec.Dataset, "error", err.Error())
+			p.cfg.Log.WarnContext(ctx, "a snapshot that was written since is of no use; the next compaction writes another", "dataset", rec.Dataset, "error", err.Error())
 		case !errors.Is(err, store.ErrNotFound):
 			return chain{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
@@ -67,7 +67,7 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 }
 
 // newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names;
-// store.ErrNotFound if there is none, store.ErrDamaged if it is not one of this dataset.
+// store.ErrNotFound if there is none, store.ErrDamaged if it is not one of this dataset or was lost.
 func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord) (dataset.Object, error) {
 	newest, err := p.deps.Store.NewestSnapshot(ctx, rec.Dataset, rec.Snapshot.Version, rec.Version)
 	if err != nil {
@@ -82,6 +82,15 @@ func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord
 	if of.State != newest.State {
 		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of state %v, the version is of %v; remove the snapshot record",
 			store.ErrDamaged, newest.ID(), newest.State, of.State)
+	}
+	// No version names it yet, so that nobody misses it: to go on from it would make its loss theirs.
+	switch bytes, err := p.deps.Store.StatObject(ctx, newest.Object.Digest); {
+	case errors.Is(err, store.ErrNotFound):
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot %s: %w", store.ErrDamaged, newest.ID(), err)
+	case err != nil:
+		return dataset.Object{}, err
+	case bytes != newest.Object.Bytes:
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot %s has %d bytes, its record says %d", store.ErrDamaged, newest.ID(), bytes, newest.Object.Bytes)
 	}
 	return newest.Object, nil
 }
