@@ -226,7 +226,7 @@ func (m *model) step() {
 			m.t.Fatal(err)
 		}
 		m.logLost, m.untold = true, true
-	case n < 95:
+	case n < 96:
 		m.lose()
 	default:
 		m.settle(false)
