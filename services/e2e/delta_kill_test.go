@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Invariant: a publisher that is killed at any moment, while it patches and while it compacts, loses no version that it told of and
+// Invariant: a publisher that is killed at any moment, while it patches, publishes and compacts, loses no version that it told of and
 // leaves none that is not whole; started again it goes on, tells of what it had not told of, compacts, and clears what it had left.
 //
 // KILL_ROUNDS=100 go test -race -timeout 1h -run Killed . kills this and the instance below more often.
@@ -21,27 +21,27 @@ func TestPublisherIsKilledWhilePatchingAndCompacting(t *testing.T) {
 	s.Publisher = start(t, "publisher", append(s.settings, "TEMP_DIR="+temp, "MAX_DELTAS=2", "COMPACT_EVERY=1s")...)
 	l := newLedger(t, s, name, 8000)
 	instance := s.Instances[0]
-	compacting := func() bool {
+	writing := func() bool {
 		snapshots, _ := filepath.Glob(filepath.Join(temp, "*", "snapshot"))
 		return len(snapshots) > 0
 	}
-	var uncertain, committed, compactions int
+	var uncertain, committed, halves int
 	for round := range killRounds(t, 12) {
 		tried := make(chan map[string]string, 1)
-		go func() { tried <- l.patches(t.Context(), 300) }()
-		if round%2 == 0 { // in the middle of a compaction
-			moment(t, 5000, l.moments.IntN(30), compacting)
+		go func() { tried <- l.versions(t.Context(), 300) }()
+		if round%2 == 0 { // in the middle of a snapshot, most often that of a compaction
+			moment(t, 5000, l.moments.IntN(30), writing)
 		} else {
 			moment(t, l.moments.IntN(600), 0, func() bool { return false })
 		}
 		s.Publisher.Kill()
-		if compacting() {
-			compactions++
+		if writing() {
+			halves++
 		}
 		last := <-tried
 		s.Publisher.Start()
-		// The answer to the last patch is lost: the store knows whether it exists.
-		all := l.versions()
+		// The answer to the last one is lost: the store knows whether it exists.
+		all := l.stored()
 		if all[0].Version == l.newest()+1 {
 			l.history = append(l.history, last)
 			committed++
@@ -60,7 +60,7 @@ func TestPublisherIsKilledWhilePatchingAndCompacting(t *testing.T) {
 		awaitVersion(t, instance, name, l.newest())
 		l.check(instance, l.newest())
 	}
-	t.Logf("%d versions; killed %d times, %d in a compaction; of %d unanswered patches %d were committed", l.newest(), uncertain, compactions, uncertain, committed)
+	t.Logf("%d versions; killed %d times, %d in the middle of a snapshot; of %d unanswered versions %d were committed", l.newest(), uncertain, halves, uncertain, committed)
 
 	// Compaction works as ever.
 	killed := l.newest()
@@ -116,7 +116,7 @@ func TestInstanceIsKilledWhileRefreshing(t *testing.T) {
 		settled, before := l.newest(), files()
 		patching, stop := context.WithCancel(t.Context())
 		tried := make(chan map[string]string, 1)
-		go func() { tried <- l.patches(patching, 900) }()
+		go func() { tried <- l.versions(patching, 900) }()
 		if round%2 == 0 { // while it writes to its cache folder
 			moment(t, 2000, l.moments.IntN(40), func() bool { return files() != before })
 		} else {
@@ -125,7 +125,7 @@ func TestInstanceIsKilledWhileRefreshing(t *testing.T) {
 		instance.Kill()
 		stop()
 		if failed := <-tried; failed != nil {
-			t.Fatalf("round %d: a patch failed; the publisher says\n%s", round, s.Publisher.Log())
+			t.Fatalf("round %d: a publish failed; the publisher says\n%s", round, s.Publisher.Log())
 		}
 		if temps, _ := filepath.Glob(filepath.Join(cache, name, "*.tmp")); len(temps) > 0 {
 			unfinished++

@@ -37,14 +37,15 @@ func newLedger(t *testing.T, s *system, name string, keys int) *ledger {
 		key := l.key()
 		first[key] = l.line(key)
 	}
-	text := strings.Join(slices.Collect(maps.Values(first)), "\n")
-	status, _, body, err := do(t.Context(), http.MethodPost, s.Publisher.URL+"/v1/datasets/"+name+"/versions?key=key", "application/x-ndjson", []byte(text))
-	if err != nil || status != http.StatusCreated {
-		t.Fatalf("publish: %d %s %v", status, body, err)
+	if _, err := l.send(t.Context(), http.MethodPost, "/versions", lines(first)); err != nil {
+		t.Fatalf("publish: %v", err)
 	}
 	l.history = append(l.history, first)
 	return l
 }
+
+// lines returns the records as the body of a request.
+func lines(all map[string]string) string { return strings.Join(slices.Collect(maps.Values(all)), "\n") }
 
 func (l *ledger) key() string { return "key-" + strconv.Itoa(l.r.IntN(l.keys)) }
 
@@ -58,23 +59,23 @@ func (l *ledger) newest() uint64 { return uint64(len(l.history)) }
 // there is a version.
 func (l *ledger) change(n int) (text string, next map[string]string) {
 	next = maps.Clone(l.history[len(l.history)-1])
-	lines := map[string]string{}
+	changes := map[string]string{}
 	for i := range n {
 		key := l.key()
 		if i < n-1 && l.r.IntN(4) == 0 {
 			delete(next, key)
-			lines[key] = fmt.Sprintf(`{"key":%q,"$remove":true}`, key)
+			changes[key] = fmt.Sprintf(`{"key":%q,"$remove":true}`, key)
 			continue
 		}
 		next[key] = l.line(key)
-		lines[key] = next[key]
+		changes[key] = next[key]
 	}
-	return strings.Join(slices.Collect(maps.Values(lines)), "\n"), next
+	return lines(changes), next
 }
 
-// send patches the dataset, and returns the record of the new version.
-func (l *ledger) send(ctx context.Context, text string) (rec dataset.VersionRecord, err error) {
-	status, _, body, err := do(ctx, http.MethodPatch, l.s.Publisher.URL+"/v1/datasets/"+l.name+"?key=key", "application/x-ndjson", []byte(text))
+// send publishes (POST, /versions) or patches (PATCH), and returns the record of the new version.
+func (l *ledger) send(ctx context.Context, method, path, text string) (rec dataset.VersionRecord, err error) {
+	status, _, body, err := do(ctx, method, l.s.Publisher.URL+"/v1/datasets/"+l.name+path+"?key=key", "application/x-ndjson", []byte(text))
 	if err != nil {
 		return rec, err
 	}
@@ -91,7 +92,7 @@ func (l *ledger) send(ctx context.Context, text string) (rec dataset.VersionReco
 func (l *ledger) patch(n int) dataset.VersionRecord {
 	l.t.Helper()
 	text, next := l.change(n)
-	rec, err := l.send(l.t.Context(), text)
+	rec, err := l.send(l.t.Context(), http.MethodPatch, "", text)
 	if err != nil || rec.Version != l.newest()+1 {
 		l.t.Fatalf("patch version %d: it became version %d, %v", l.newest(), rec.Version, err)
 	}
@@ -99,24 +100,29 @@ func (l *ledger) patch(n int) dataset.VersionRecord {
 	return rec
 }
 
-// patches makes version after version until stop ends, or until one fails: then it returns what that would have led to.
-func (l *ledger) patches(stop context.Context, n int) (failed map[string]string) {
+// versions makes version after version, by patches of up to n changes and now and then by a full publish, until stop ends or until
+// one fails: then it returns what that would have led to.
+func (l *ledger) versions(stop context.Context, n int) (failed map[string]string) {
 	for stop.Err() == nil {
+		method, path := http.MethodPatch, ""
 		text, next := l.change(1 + l.r.IntN(n))
-		rec, err := l.send(l.t.Context(), text)
+		if l.r.IntN(6) == 0 {
+			method, path, text = http.MethodPost, "/versions", lines(next)
+		}
+		rec, err := l.send(l.t.Context(), method, path, text)
 		if err != nil {
 			return next
 		}
 		if rec.Version != l.newest()+1 {
-			l.t.Errorf("the patch of version %d became version %d", l.newest(), rec.Version)
+			l.t.Errorf("what follows version %d became version %d", l.newest(), rec.Version)
 		}
 		l.history = append(l.history, next)
 	}
 	return nil
 }
 
-// versions returns all version records, newest first.
-func (l *ledger) versions() []dataset.VersionRecord {
+// stored returns all version records, newest first.
+func (l *ledger) stored() []dataset.VersionRecord {
 	l.t.Helper()
 	status, _, body, err := do(l.t.Context(), http.MethodGet, l.s.Publisher.URL+"/v1/datasets/"+l.name+"/versions?limit=1000", "", nil)
 	var list struct{ Versions []dataset.VersionRecord }
