@@ -83,7 +83,12 @@ func (i *member) start() {
 	l := &life{s: s, mirrors: [2]*mirror{{t: t}, {t: t}}}
 	i.life = l
 	for n, m := range l.mirrors {
+		var told *table.Table
 		if err := s.OnSwap(i.m.name, func(swap subscribe.Swap) {
+			if swap.Old != told || swap.Record.Version != swap.New.Version() || !swap.Full && swap.Old == nil {
+				t.Errorf("instance %d: callback %d was told of a swap that does not follow on the one before: %+v", i.n, n, swap)
+			}
+			told = swap.New
 			if n == 1 {
 				i.gate.Lock()
 				defer i.gate.Unlock()
