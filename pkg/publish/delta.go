@@ -57,10 +57,7 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 	}
 	defer func() { err = errors.Join(err, old.Close()) }()
 	// How large a delta is decides how it is cut into blocks, and is known only at the end.
-	entries, err := tape.New(d.folder.Path("changes"))
-	if err != nil {
-		return delta{}, err
-	}
+	entries := tape.New(d.folder.Path("changes"))
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	var changes dataset.Changes
 	for change, err := range snapshot.Diff(d.seed, old.records(ctx), d.records(ctx)) {

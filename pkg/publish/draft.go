@@ -121,10 +121,7 @@ func (p *Publisher) write(ctx context.Context, d *draft) (err error) {
 // reseed brings the records into the order of another seed.
 func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) (err error) {
 	// By way of a file, so that the memory of one sorter is free before the next takes it.
-	t, err := tape.New(d.folder.Path("reseed"))
-	if err != nil {
-		return err
-	}
+	t := tape.New(d.folder.Path("reseed"))
 	defer func() { err = errors.Join(err, t.Close()) }()
 	for r, err := range d.records(ctx) {
 		if err == nil {

@@ -119,12 +119,12 @@ func (p *Publisher) search(reading *pool.ContextPool, f *file, number int, batch
 	}
 }
 
-// find walks through a block for keys, both in order.
+// find walks through a block for keys, both in order, up to where the last one stands or would.
 func find(s snapshot.Stored, raw []byte, number int, keys []wanted, mu *sync.Mutex) error {
 	w := s.Walk(raw)
 	var buf []byte
 	i := 0
-	for w.Next() {
+	for i < len(keys) && w.Next() {
 		for i < len(keys) && compareKeys(keys[i].hash, keys[i].Key, w.Hash(), w.Key()) < 0 {
 			i++
 		}

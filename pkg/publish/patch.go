@@ -133,10 +133,7 @@ func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err er
 	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
 		return nil, inputError(d.name, "read the patch", err)
 	}
-	t, err := tape.New(d.folder.Path("patch"))
-	if err != nil {
-		return nil, fmt.Errorf("patch dataset %q: %w", d.name, err)
-	}
+	t := tape.New(d.folder.Path("patch"))
 	d.meter.report(PhaseSorting, 0)
 	for r, err := range sorter.Records(ctx) {
 		if err == nil {
@@ -199,10 +196,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 			return PatchResult{}, err
 		}
 	}
-	changes, err := tape.New(d.folder.Path("changes"))
-	if err != nil {
-		return PatchResult{}, err
-	}
+	changes := tape.New(d.folder.Path("changes"))
 	defer func() { err = errors.Join(err, changes.Close()) }()
 	e := edit{result: PatchResult{}, rec: newest, changes: changes}
 	for batch, err := range batches(d.seed, entries) {

@@ -2,7 +2,7 @@
 //
 // It holds what a publisher has to know the length of before it can write it (the entries of a delta), or needs again
 // when another publisher was faster (the sorted records of a patch). Records stand in the file as package dataset
-// encodes them, one after the other.
+// encodes them, one after the other; a few stay in memory, because a small patch takes less time than its files would.
 package tape
 
 import (
@@ -16,35 +16,44 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// bufferBytes is the buffer of each of writing and reading: larger ones are no faster.
-const bufferBytes = 64 << 10
+const (
+	// heldBytes is how much is held in memory before it is written: the records of a patch of a thousand or so.
+	heldBytes = 256 << 10
+	// readBytes is the buffer of reading: larger ones are no faster.
+	readBytes = 64 << 10
+)
 
 // Tape is a file of records. Its methods are for one goroutine.
 type Tape struct {
-	f       *os.File
-	w       *bufio.Writer
-	buf     []byte
+	path    string
+	f       *os.File // nil until held is written for the first time
+	held    []byte   // what comes after the bytes in the file
 	entries uint64
 	bytes   int64
 }
 
-// New makes the file at path, which must not exist.
-func New(path string) (*Tape, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make a temporary file: %w", err)
-	}
-	return &Tape{f: f, w: bufio.NewWriterSize(f, bufferBytes)}, nil
-}
+// New returns a Tape that makes the file at path, which must not exist, if it needs one.
+func New(path string) *Tape { return &Tape{path: path} }
 
 // Add appends a record, which must pass [dataset.Record.Check]; it may be a removal.
 func (t *Tape) Add(r dataset.Record) error {
-	t.buf = dataset.AppendRecord(t.buf[:0], r)
-	if _, err := t.w.Write(t.buf); err != nil {
+	before := len(t.held)
+	t.held = dataset.AppendRecord(t.held, r)
+	t.entries++
+	t.bytes += int64(len(t.held) - before)
+	if len(t.held) < heldBytes {
+		return nil
+	}
+	var err error
+	if t.f == nil {
+		if t.f, err = os.OpenFile(t.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return fmt.Errorf("make a temporary file: %w", err)
+		}
+	}
+	if _, err = t.f.Write(t.held); err != nil {
 		return fmt.Errorf("write records to a temporary file: %w; a folder with more room can be named as TempDir", err)
 	}
-	t.entries++
-	t.bytes += int64(len(t.buf))
+	t.held = t.held[:0]
 	return nil
 }
 
@@ -58,39 +67,58 @@ func (t *Tape) RawBytes() int64 { return t.bytes }
 // added while it runs; afterwards it can be used again.
 func (t *Tape) Records() iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
-		fail := func(err error) {
-			yield(dataset.Record{}, fmt.Errorf("read records from a temporary file: %w", err))
-		}
-		if err := t.w.Flush(); err != nil {
-			fail(err)
-			return
-		}
-		in := bufio.NewReaderSize(io.NewSectionReader(t.f, 0, t.bytes), bufferBytes+dataset.MaxEncodedBytes)
-		for range t.entries {
-			// What is buffered is a whole record most of the time; asking for the longest each time would move the
-			// buffer's content to its front each time.
-			head, _ := in.Peek(in.Buffered())
-			r, n, err := dataset.DecodeRecord(head)
-			if err != nil {
-				if head, err = in.Peek(dataset.MaxEncodedBytes); err != nil && !errors.Is(err, io.EOF) {
-					fail(err)
-					return
-				}
-				if r, n, err = dataset.DecodeRecord(head); err != nil {
-					fail(err)
-					return
-				}
-			}
-			if !yield(r, nil) {
+		more := true
+		if t.f != nil {
+			var err error
+			if more, err = t.file(yield); err != nil {
+				yield(dataset.Record{}, fmt.Errorf("read records from a temporary file: %w", err))
 				return
 			}
-			if _, err := in.Discard(n); err != nil {
-				fail(err)
+		}
+		for b := t.held; more && len(b) > 0; {
+			r, n, err := dataset.DecodeRecord(b)
+			if err != nil { // not reached: Add has encoded it
+				yield(dataset.Record{}, fmt.Errorf("read records: %w", err))
 				return
 			}
+			b = b[n:]
+			more = yield(r, nil)
 		}
 	}
 }
 
+// file yields the records in the file, and reports whether more are wanted.
+func (t *Tape) file(yield func(dataset.Record, error) bool) (more bool, err error) {
+	size := t.bytes - int64(len(t.held))
+	in := bufio.NewReaderSize(io.NewSectionReader(t.f, 0, size), readBytes+dataset.MaxEncodedBytes)
+	for size > 0 {
+		// What is buffered is a whole record most of the time; asking for the longest each time would move the
+		// buffer's content to its front each time.
+		head, _ := in.Peek(in.Buffered())
+		r, n, err := dataset.DecodeRecord(head)
+		if err != nil {
+			if head, err = in.Peek(dataset.MaxEncodedBytes); err != nil && !errors.Is(err, io.EOF) {
+				return false, err
+			}
+			if r, n, err = dataset.DecodeRecord(head); err != nil {
+				return false, err
+			}
+		}
+		if !yield(r, nil) {
+			return false, nil
+		}
+		if _, err := in.Discard(n); err != nil {
+			return false, err
+		}
+		size -= int64(n)
+	}
+	return true, nil
+}
+
 // Close removes the file.
-func (t *Tape) Close() error { return errors.Join(t.f.Close(), os.Remove(t.f.Name())) }
+func (t *Tape) Close() error {
+	if t.f == nil {
+		return nil
+	}
+	return errors.Join(t.f.Close(), os.Remove(t.f.Name()))
+}

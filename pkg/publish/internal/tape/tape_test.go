@@ -1,7 +1,9 @@
 package tape_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -17,10 +19,7 @@ func TestRecordsReadAsAdded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
 		path := filepath.Join(folder, fmt.Sprint(n))
-		tp, err := tape.New(path)
-		if err != nil {
-			rt.Fatal(err)
-		}
+		tp := tape.New(path)
 		var want []dataset.Record
 		raw := int64(0)
 		for range 2 { // read, go on, read again
@@ -64,12 +63,26 @@ func TestRecordsReadAsAdded(t *testing.T) {
 
 func TestFileIsNotTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tape")
-	first, err := tape.New(path)
-	if err != nil {
+	first, second := tape.New(path), tape.New(path)
+	defer first.Close()
+	large := dataset.Record{Key: []byte("a"), Value: make([]byte, dataset.MaxValueBytes)}
+	if err := first.Add(large); err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
-	if _, err := tape.New(path); err == nil {
-		t.Error("two tapes share a file")
+	if err := second.Add(large); !errors.Is(err, os.ErrExist) {
+		t.Errorf("two tapes share a file: %v", err)
+	}
+}
+
+// What little there is needs no file.
+func TestFewRecordsStayInMemory(t *testing.T) {
+	tp := tape.New(filepath.Join(t.TempDir(), "none", "tape"))
+	for i := range 1000 {
+		if err := tp.Add(dataset.Record{Key: fmt.Append(nil, i), Value: make([]byte, 100)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tp.Close(); err != nil {
+		t.Error(err)
 	}
 }
