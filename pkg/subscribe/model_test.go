@@ -95,11 +95,14 @@ func newModel(t *testing.T, n uint64) *model {
 	}
 	t.Cleanup(func() { rdb.Close() })
 	m.catalog = catalog.New(rdb)
-	m.publishing = publish.Config{TempDir: t.TempDir(), Workers: 2, MaxDeltas: []int{1, 2, 3, 5, 8, 32}[r.IntN(6)]}
+	m.publishing = publish.Config{
+		TempDir: t.TempDir(), Workers: 2, MaxDeltas: []int{1, 2, 3, 5, 8, 32}[r.IntN(6)], MaxDeltaPercent: []int{0, 5, 100}[r.IntN(3)],
+	}
 	for range 2 {
 		m.publishers = append(m.publishers, m.publisher(publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
 	}
-	m.did("%d keys, values of %d bytes, %d deltas at the most", len(m.keys), m.value, m.publishing.MaxDeltas)
+	m.did("%d keys, values of %d bytes; %d deltas at the most, %d %% of the snapshot", len(m.keys), m.value, m.publishing.MaxDeltas,
+		m.publishing.MaxDeltaPercent)
 	return m
 }
 
