@@ -110,7 +110,7 @@ func TestMeasure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.Worn <= 0 || l.Fresh <= 0 || l.WornMany <= 0 || l.FreshMany <= 0 || l.WornBytes <= 0 || l.FreshBytes <= 0 {
+		if l.Get.Worn <= 0 || l.Get.Fresh <= 0 || l.GetMany.Ratio <= 0 || l.WornBytes <= 0 || l.FreshBytes <= 0 {
 			t.Errorf("lookups after %d deltas are %+v", depths[i], l)
 		}
 	}

@@ -20,11 +20,14 @@ const manyKeys = 16
 // lookups are medians over rounds, in nanoseconds a key, of a table after deltas and of one just loaded with the same
 // content.
 type lookups struct {
-	Worn, Fresh         float64 // Get
-	WornMany, FreshMany float64 // GetMany
+	Get, GetMany pair
 	// WornBytes and FreshBytes are what the tables say they occupy beside the payload, for a record.
 	WornBytes, FreshBytes float64
 }
+
+// pair is what both tables take. Ratio is the median of the rounds' own: what disturbs a round disturbs both of its
+// halves, which follow right on each other.
+type pair struct{ Worn, Fresh, Ratio float64 }
 
 // measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh.
 func measureLookups(ctx context.Context, base, fresh file, deltas []file, rounds int) (lookups, error) {
@@ -43,38 +46,42 @@ func measureLookups(ctx context.Context, base, fresh file, deltas []file, rounds
 		return lookups{}, fmt.Errorf("the deltas lead to %v, the snapshot is %v", worn.State(), loaded.State())
 	}
 	var l lookups
-	count := worn.Len()
-	rng := rand.New(rand.NewPCG(1, uint64(count)))
-	runs := []struct {
-		t      *table.Table
-		look   func(t *table.Table, keys [][]byte) int
-		median *float64
-		times  []float64
-	}{
-		{t: worn, look: get, median: &l.Worn},
-		{t: loaded, look: get, median: &l.Fresh},
-		{t: worn, look: getMany, median: &l.WornMany},
-		{t: loaded, look: getMany, median: &l.FreshMany},
-	}
+	rng := rand.New(rand.NewPCG(1, uint64(worn.Len())))
+	looks := []func(*table.Table, [][]byte) int{get, getMany}
+	times := make([]struct{ worn, fresh, ratio []float64 }, len(looks))
 	for range rounds {
-		if err := ctx.Err(); err != nil {
-			return lookups{}, err
-		}
-		for _, i := range rng.Perm(len(runs)) {
-			keys := rows.Keys(rng, queries, 0, count)
-			start := time.Now()
-			found := runs[i].look(runs[i].t, keys)
-			runs[i].times = append(runs[i].times, float64(time.Since(start))/queries)
-			if found != queries {
-				return lookups{}, fmt.Errorf("%d keys of %d were found", found, queries)
+		for i, look := range looks {
+			both := [2]*table.Table{worn, loaded}
+			var took [2]float64
+			for _, j := range rng.Perm(len(both)) {
+				if took[j], err = timeLookups(ctx, rng, both[j], look); err != nil {
+					return lookups{}, err
+				}
 			}
+			t := &times[i]
+			t.worn, t.fresh, t.ratio = append(t.worn, took[0]), append(t.fresh, took[1]), append(t.ratio, took[0]/took[1])
 		}
 	}
-	for i := range runs {
-		*runs[i].median = proc.Median(runs[i].times)
+	for i, p := range []*pair{&l.Get, &l.GetMany} {
+		*p = pair{proc.Median(times[i].worn), proc.Median(times[i].fresh), proc.Median(times[i].ratio)}
 	}
 	l.WornBytes, l.FreshBytes = overhead(worn), overhead(loaded)
 	return l, nil
+}
+
+// timeLookups returns the nanoseconds that the lookup of a random key of t takes.
+func timeLookups(ctx context.Context, rng *rand.Rand, t *table.Table, look func(*table.Table, [][]byte) int) (float64, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	keys := rows.Keys(rng, queries, 0, t.Len())
+	start := time.Now()
+	found := look(t, keys)
+	took := float64(time.Since(start)) / queries
+	if found != queries {
+		return 0, fmt.Errorf("%d keys of %d were found", found, queries)
+	}
+	return took, nil
 }
 
 func get(t *table.Table, keys [][]byte) (found int) {

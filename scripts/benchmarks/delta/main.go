@@ -149,7 +149,7 @@ func child(ctx context.Context, part string, at where, rounds, versions int) (an
 	case "chain":
 		return measureMemory(ctx, d.Base, d.Chain)
 	case "lookups":
-		return measureLookups(ctx, d.Base, d.Fresh[number], d.Chain[:depths[number]], rounds)
+		return measureLookups(ctx, d.Base, d.Fresh[number], d.Chain[:depths[number]], 2*rounds)
 	case "profile":
 		return profile(ctx, d, profileFor)
 	}

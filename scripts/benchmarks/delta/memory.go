@@ -64,7 +64,9 @@ func measureMemory(ctx context.Context, base file, deltas []file) (memory, error
 			return memory{}, err
 		}
 		m.Growth, took = max(m.Growth, growth), append(took, ns)
-		reclaimer.Replaced(replaced)
+		if reclaimer.Replaced(replaced, served.Load().Bytes()) {
+			runtime.GC()
+		}
 		m.Replaced = max(m.Replaced, replaced)
 		peak, err := proc.PeakResident()
 		if err != nil {

@@ -147,18 +147,17 @@ func (b *bench) showLookups(ctx context.Context) error {
 			}
 			all = append(all, l)
 		}
-		err := b.table(fmt.Sprintf("Lookups after deltas of %s, %d records, ns a key, medians of %d rounds", sizes[0].label, count, b.rounds), func(line func(...any)) {
+		err := b.table(fmt.Sprintf("Lookups after deltas of %s, %d records, ns a key, medians of %d rounds", sizes[0].label, count, 2*b.rounds), func(line func(...any)) {
 			line("", "hit", "loaded fresh", "ratio", "bound", "of a GetMany", "loaded fresh", "ratio", "bound", "B/record beside the payload", "loaded fresh")
 			for i, l := range all {
 				label := fmt.Sprintf("%d deltas", depths[i])
 				cells := []any{label}
-				for _, pair := range []struct {
-					what        string
-					worn, fresh float64
-				}{{"Get", l.Worn, l.Fresh}, {"GetMany", l.WornMany, l.FreshMany}} {
-					ratio := pair.worn / pair.fresh
-					cells = append(cells, fmt.Sprintf("%.0f", pair.worn), fmt.Sprintf("%.0f", pair.fresh), fmt.Sprintf("%.3f", ratio),
-						b.most(fmt.Sprintf("%s after %s in %d records against a fresh table", pair.what, label, count), ratio, mostLookup))
+				for _, by := range []struct {
+					what string
+					pair
+				}{{"Get", l.Get}, {"GetMany", l.GetMany}} {
+					cells = append(cells, fmt.Sprintf("%.0f", by.Worn), fmt.Sprintf("%.0f", by.Fresh), fmt.Sprintf("%.3f", by.Ratio),
+						b.most(fmt.Sprintf("%s after %s in %d records against a fresh table", by.what, label, count), by.Ratio, mostLookup))
 				}
 				line(append(cells, fmt.Sprintf("%.1f", l.WornBytes), fmt.Sprintf("%.1f", l.FreshBytes))...)
 			}
