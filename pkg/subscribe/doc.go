@@ -40,7 +40,10 @@
 // # Goroutines and memory
 //
 // Everything that Open started has ended when [Subscriber.Close] returns, but for the goroutines of the connections
-// that it closed, which end right after. The number of goroutines does not follow the number of refreshes. During a refresh the old and the new table are both in memory. When refreshes
-// have replaced memory of a twentieth of the live heap, and of 4 MiB at least, the subscriber calls runtime.GC once, so that the
-// next ones use it again and the heap does not double first; the collection runs beside readers. See [table.Reclaimer].
+// that it closed, which end right after. The number of goroutines does not follow the number of refreshes.
+//
+// During a refresh the old and the new table are both in memory. When refreshes have replaced memory of a twentieth of the
+// live heap, and of 4 MiB at least, a goroutine of the subscriber calls runtime.GC, so that the next refreshes use it again
+// and the heap does not double first. It does so beside readers and refreshes, only while tables are more than half of the
+// live heap, and at most a twentieth of the time. See [table.Reclaimer].
 package subscribe

@@ -38,6 +38,7 @@ type Subscriber struct {
 	cache   *cachedir.Dir // nil if there is none
 	// shortener is nil if cache is.
 	shortener *load.Shortener
+	collector *load.Collector
 	engine    *refresh.Engine[*table.Table, *table.Changes]
 	reports   chan fleet.Report
 	// decoding has room for as many eager views as may decode at a time. Each is bound by the CPU, and has two versions of its
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports), decoding: make(chan struct{}, cfg.Lanes),
-		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes),
+		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes), collector: load.NewCollector(),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more
 	if s.relays, err = pull.New(cfg.pull()); err != nil {
@@ -97,7 +98,8 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(),
 		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
 		Loader: &load.Loader{
-			Pull: s.relays, Cache: s.cache, Shortener: s.shortener, Table: table.Config{Workers: cfg.Workers},
+			Pull: s.relays, Cache: s.cache, Shortener: s.shortener, Collector: s.collector,
+			Table: table.Config{Workers: cfg.Workers},
 		},
 	})
 
@@ -107,6 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
 	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.Status).Run) })
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
+	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
 	if s.shortener != nil {
 		s.running.Go(func() {
 			s.keep("shorten the cache", func(ctx context.Context) error { return s.shortener.Run(ctx, watcher{s}.shortened) })

@@ -1,16 +1,15 @@
 package table
 
 import (
-	"runtime"
 	"runtime/metrics"
 	"sync"
 	"unsafe"
 )
 
-// Reclaimer has the collector free what replaced tables leave behind, in time for the refreshes after it to use that
-// memory again. The collector by itself runs when the heap has doubled. It finds so little to do in tables that it can
-// run much sooner: without a Reclaimer, a process of one table of 10 M records that is refreshed by deltas of 1 % grows
-// to two and a half times the table.
+// Reclaimer tells when to run the collector to free what replaced tables leave behind, so that the refreshes after it use
+// that memory again. The collector by itself runs when the heap has doubled. It finds so little to do in tables that it
+// can run much sooner: a process of one table of 10 M records that is refreshed by deltas of 1 % otherwise grows to two
+// and a half times the table.
 //
 // Its zero value is ready for use, by any number of goroutines. One is enough for a process.
 type Reclaimer struct {
@@ -20,31 +19,27 @@ type Reclaimer struct {
 }
 
 const (
-	// reclaimShare is the part of the live heap that may be replaced before it is collected. The heap counts whole,
-	// with all that is not tables: a collection takes as long as that is large.
+	// reclaimShare is the part of the live heap that may be replaced before it is collected.
 	reclaimShare = 20
 	// reclaimLeast is replaced at least.
 	reclaimLeast = 4 << 20
 )
 
-// Replaced says that a table was replaced, and how many bytes can be freed with that: [Changes.Replaced] or, if the new
-// one was loaded, [Table.Bytes] of the old one. It runs a collection, beside readers, if that is worth it.
-func (r *Reclaimer) Replaced(bytes int64) {
-	if r.due(bytes) {
-		runtime.GC()
-	}
-}
-
-func (r *Reclaimer) due(bytes int64) bool {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
-	metrics.Read(live)
+// Replaced says that a table was replaced, how many bytes can be freed with that ([Changes.Replaced] or, if the new one
+// was loaded, [Table.Bytes] of the old one), and how many all tables of the process have now. It reports whether a
+// runtime.GC is worth its time: it is not while what is not tables has the larger part of the heap, because a collection
+// takes as long as that is large.
+func (r *Reclaimer) Replaced(bytes, tables int64) bool {
+	now := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(now)
+	live := int64(now[0].Value.Uint64())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cycles := live[1].Value.Uint64(); cycles != r.cycles {
+	if cycles := now[1].Value.Uint64(); cycles != r.cycles {
 		r.bytes, r.cycles = 0, cycles // what was replaced before may be free by now
 	}
 	r.bytes += bytes
-	if r.bytes < max(reclaimLeast, int64(live[0].Value.Uint64()/reclaimShare)) {
+	if tables < live/2 || r.bytes < max(reclaimLeast, live/reclaimShare) {
 		return false
 	}
 	r.bytes = 0

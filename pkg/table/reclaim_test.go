@@ -49,30 +49,24 @@ func TestReplacedIsWhatIsNotShared(t *testing.T) {
 	}
 }
 
-// TestReclaimerCollectsWhatIsWorthIt counts the collections that replaced memory brings about.
-func TestReclaimerCollectsWhatIsWorthIt(t *testing.T) {
+// TestReclaimerTellsWhatIsWorthIt asks a Reclaimer whether to collect what is replaced bit by bit.
+func TestReclaimerTellsWhatIsWorthIt(t *testing.T) {
 	held := make([]byte, 400<<20) // of which a twentieth is 20 MiB
 	runtime.GC()
-	var m runtime.MemStats
-	forced := func() uint32 {
-		runtime.ReadMemStats(&m)
-		return m.NumForcedGC
-	}
 	var r Reclaimer
 	for i, step := range []struct {
-		bytes int64
-		want  uint32
+		bytes, tables int64
+		want          bool
 	}{
-		{6 << 20, 0}, // over the least, but too little for such a heap
-		{6 << 20, 0},
-		{40 << 20, 1}, // with those before
-		{6 << 20, 0},  // a new count
-		{40 << 20, 1},
+		{6 << 20, 390 << 20, false}, // over the least, but too little for such a heap
+		{6 << 20, 390 << 20, false},
+		{40 << 20, 100 << 20, false}, // most of the heap is not tables
+		{1, 390 << 20, true},         // with those before
+		{6 << 20, 390 << 20, false},  // a new count
+		{40 << 20, 390 << 20, true},
 	} {
-		before := forced()
-		r.Replaced(step.bytes)
-		if n := forced() - before; n != step.want {
-			t.Errorf("step %d: %d collections, want %d", i, n, step.want)
+		if got := r.Replaced(step.bytes, step.tables); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 	}
 	runtime.KeepAlive(held)
@@ -84,7 +78,7 @@ func TestReclaimerForgetsWhatWasCollected(t *testing.T) {
 	runtime.GC()
 	var r Reclaimer
 	for range 10 {
-		if r.due(15 << 20) {
+		if r.Replaced(15<<20, 400<<20) {
 			t.Error("a collection is due although there was one since the memory before was replaced")
 		}
 		runtime.GC()

@@ -39,10 +39,11 @@ type Loader struct {
 	Table table.Config
 	// Shortener keeps what is cached short; nil for never.
 	Shortener *Shortener
+	// Collector has what was replaced collected; nil for never.
+	Collector *Collector
 
-	reclaimer table.Reclaimer
-	mu        sync.Mutex
-	refused   map[string]refusals // by dataset; guarded by mu
+	mu      sync.Mutex
+	refused map[string]refusals // by dataset; guarded by mu
 }
 
 // refusals counts how often in a row a delta was refused.

@@ -61,7 +61,7 @@ func (p *pulling) full(served *served) (v loaded, err error) {
 	chain := cachedir.Chain(p.rec)
 	t, err := p.snapshotTable(p.ctx, chain[0], p.open)
 	if err == nil {
-		t, _, err = p.apply(p.ctx, t, chain[1:], p.open)
+		t, err = p.follow(p.ctx, t, chain[1:], p.open)
 	}
 	if err == nil {
 		err = prove(t, p.rec)
@@ -88,12 +88,12 @@ func (p *pulling) dropOnPanic() {
 	}
 }
 
-// finish returns what is to be done after the swap: keep's work, and that of the memory that was replaced.
+// finish returns what is to be done after the swap: to keep the version, and to say what memory was replaced.
 func (p *pulling) finish(commit func() error, t *table.Table, replaced int64) func(swapped bool) error {
 	keep := p.keep(commit, t)
 	return func(swapped bool) error {
-		if swapped {
-			p.reclaimer.Replaced(replaced)
+		if swapped && p.Collector != nil {
+			p.Collector.swapped(p.rec.Dataset, t, replaced)
 		}
 		return keep(swapped)
 	}
