@@ -114,17 +114,49 @@ func TestSnapshotIsWrittenWhenDeltasAreLarge(t *testing.T) {
 	}
 }
 
+// swung publishes m, then a change, and then m again.
+func swung(t *testing.T, r *rig, m table) dataset.VersionRecord {
+	t.Helper()
+	m.publish(t, r)
+	was := m["0"]
+	m.set(0, -1)
+	m.publish(t, r)
+	m["0"] = was
+	return m.publish(t, r)
+}
+
+// lengthen commits versions after rec, which swung returned, up to the given one: every other is m again. They are made of the two
+// deltas that there are, and name them all, so that a long chain takes no longer than writing its records.
+func lengthen(t *testing.T, r *rig, rec dataset.VersionRecord, to uint64) {
+	t.Helper()
+	for rec.Version < to {
+		before := must(r.store.Version(t.Context(), rec.Dataset, rec.Version-1))
+		delta := rec.Deltas[len(rec.Deltas)-2]
+		rec.Version++
+		delta.Version = rec.Version
+		rec.Deltas = append(slices.Clone(rec.Deltas), delta)
+		rec.State, rec.PayloadBytes, rec.Changes = before.State, before.PayloadBytes, before.Changes
+		if err := r.store.PutVersion(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A chain names 64 deltas at most when it could do with less.
 func TestChainIsBounded(t *testing.T) {
 	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.MaxDeltas = 2 })
 	m := numbered(3000)
-	for v := range 70 {
+	lengthen(t, r, swung(t, r, m), 61)
+	for v := 62; v < 69; v++ {
 		m.set(v, -v-1)
-		rec := m.publish(t, r)
-		if want := min(v, 64); len(rec.Deltas) != want {
-			t.Errorf("version %d has %d deltas, want %d", v+1, len(rec.Deltas), want)
+		result, err := r.Publish(t.Context(), "prices", m.input())
+		rec := result.Record
+		if want := min(v-1, 64); err != nil || len(rec.Deltas) != want || rec.Snapshot.Version < 62 {
+			t.Errorf("version %d has the snapshot of %d and %d deltas, want %d; %v", v, rec.Snapshot.Version, len(rec.Deltas), want, err)
 		}
 	}
+	m.set(1, -1)
+	m.publish(t, r) // checks the chain
 }
 
 // A snapshot that is not due is not even made.

@@ -73,12 +73,23 @@ func TestCompact(t *testing.T) {
 func TestPatchCompactsAtLast(t *testing.T) {
 	r := newRig(t, nil)
 	m := numbered(5000)
-	rec := patched(t, r, m, 260)
-	if rec.Snapshot.Version != 257 || len(rec.Deltas) < 4 || len(rec.Deltas) > 64 {
-		t.Errorf("snapshot of %d, %d deltas", rec.Snapshot.Version, len(rec.Deltas))
-	}
-	if diff := cmp.Diff(map[string]string(m), content(t, r.store, rec)); diff != "" {
-		t.Error(diff)
+	lengthen(t, r, swung(t, r, m), 255)
+	for v := uint64(256); v < 261; v++ {
+		m.set(int(v), -int(v))
+		got, err := r.Patch(t.Context(), "prices", patch(m[fmt.Sprint(v)]))
+		if err != nil || !got.Created {
+			t.Fatalf("%+v: %v", got, err)
+		}
+		rec := got.Record
+		switch n := len(rec.Deltas); {
+		case v <= 257 && (rec.Snapshot.Version != 1 || n != int(v)-1), v > 257 && (rec.Snapshot.Version != 257 || n != 64):
+			t.Errorf("version %d has the snapshot of %d and %d deltas", v, rec.Snapshot.Version, n)
+		}
+		if v == 260 {
+			if diff := cmp.Diff(map[string]string(m), content(t, r.store, rec)); diff != "" {
+				t.Error(diff)
+			}
+		}
 	}
 }
 
