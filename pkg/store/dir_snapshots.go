@@ -36,7 +36,7 @@ func (d *dir) NewestSnapshot(_ context.Context, name string, after, upTo uint64)
 	if err := dataset.CheckName(name); err != nil {
 		return dataset.SnapshotRecord{}, err
 	}
-	newest, err := d.highest(snapshotsName(name), after, upTo)
+	newest, err := d.newestSnapshot(name, after, upTo)
 	if err != nil {
 		return dataset.SnapshotRecord{}, err
 	}
@@ -52,4 +52,26 @@ func (d *dir) NewestSnapshot(_ context.Context, name string, after, upTo uint64)
 		return dataset.SnapshotRecord{}, err
 	}
 	return decodeSnapshotRecord(b, name, newest, d.full(file))
+}
+
+// maxProbes is how many versions are looked for one by one: a few µs each. A folder is never emptied of old records,
+// so to list it takes longer and longer.
+const maxProbes = 4 * 1024
+
+// newestSnapshot returns the highest version above after, up to upTo, that has a snapshot record; 0 if none has.
+func (d *dir) newestSnapshot(name string, after, upTo uint64) (uint64, error) {
+	if upTo > after && upTo-after > maxProbes {
+		return d.highest(snapshotsName(name), after, upTo)
+	}
+	for version := upTo; version > after; version-- {
+		file := snapshotRecordName(name, version)
+		_, err := d.root.Lstat(file)
+		if err == nil {
+			return version, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return 0, d.failed("look for", file, err)
+		}
+	}
+	return 0, nil
 }
