@@ -15,6 +15,9 @@ import (
 const (
 	// maxAttempts is how many versions of other publishers a commit steps behind before it gives up.
 	maxAttempts = 32
+	// patientAttempts is how many of those it steps behind before patches in the same process wait for it: a comparison
+	// with all records takes longer than a patch does, and would lose to a row of them each time.
+	patientAttempts = 2
 	// doubtTimeout bounds how long a publisher whose commit failed tries to find out whether it really did.
 	doubtTimeout = 5 * time.Second
 )
@@ -22,9 +25,16 @@ const (
 // commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt
 // looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
-	for range maxAttempts {
+	for attempt := range maxAttempts {
 		if ctx.Err() != nil {
 			return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, context.Cause(ctx))
+		}
+		if attempt == patientAttempts {
+			done, _, err := p.committing.take(ctx, d.name)
+			if err != nil {
+				return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, err)
+			}
+			defer done()
 		}
 		latest, err := p.latest(ctx, d)
 		if err != nil {

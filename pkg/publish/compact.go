@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -31,7 +30,7 @@ type Compaction struct {
 // It may be stopped or killed at any point, and run again. It holds up no publish, and several processes may run it at a
 // time: one of them is too many, but no more than that. Within a Publisher one waits for the other.
 func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error) {
-	done, err := p.compacting.take(ctx, name)
+	done, _, err := p.compacting.take(ctx, name)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, err)
 	}
@@ -53,7 +52,7 @@ func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error
 // shorten returns a chain to rec that is below the hard limit. It waits for the compaction of the dataset that is under way,
 // and compacts the dataset itself if that was not enough.
 func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord) (chain, error) {
-	done, err := p.compacting.take(ctx, rec.Dataset)
+	done, _, err := p.compacting.take(ctx, rec.Dataset)
 	if err != nil {
 		return chain{}, err
 	}
@@ -64,37 +63,6 @@ func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord) (cha
 	}
 	made, err := p.compact(ctx, rec, c)
 	return chain{snapshot: made.Record.Object}, err
-}
-
-// turns lets one goroutine at a time work on a dataset.
-type turns struct {
-	mu   sync.Mutex
-	busy map[string]chan struct{} // closed at the end of a turn, guarded by mu
-}
-
-// take waits for the dataset's turn, which ends with done.
-func (t *turns) take(ctx context.Context, name string) (done func(), err error) {
-	for {
-		t.mu.Lock()
-		busy := t.busy[name]
-		if busy == nil {
-			mine := make(chan struct{})
-			t.busy[name] = mine
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				delete(t.busy, name)
-				t.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		t.mu.Unlock()
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
 }
 
 // compact writes a snapshot of the version of rec, which c leads to.

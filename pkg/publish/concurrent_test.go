@@ -208,3 +208,46 @@ func TestPublishersInSeparateProcesses(t *testing.T) {
 	checkHistory(t, r.store, told)
 	noTemp(t, r.temp)
 }
+
+// A publish of all records is not overtaken by patches for ever: after two times those of its own process wait for it.
+func TestPatchesLetAPublishThrough(t *testing.T) {
+	r, f := newFaulty(t)
+	m := numbered(300)
+	m.publish(t, r)
+	other := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
+	attempts := 0
+	patched := make(chan publish.PatchResult, 1)
+	f.putVersion = func(ctx context.Context, rec dataset.VersionRecord) error {
+		switch attempts++; attempts {
+		case 1, 2:
+			if _, err := other.Patch(ctx, "prices", patch(fmt.Sprintf(`{"id":"theirs","n":%d}`, attempts))); err != nil {
+				t.Error(err)
+			}
+		case 3:
+			waiting := make(chan struct{})
+			in := patch(`{"id":"ours"}`)
+			in.Progress = func(p publish.Progress) {
+				if p.Phase == publish.PhaseStoring {
+					close(waiting)
+				}
+			}
+			go func() {
+				got, err := r.Patch(t.Context(), "prices", in)
+				if err != nil {
+					t.Error(err)
+				}
+				patched <- got
+			}()
+			<-waiting
+		}
+		return f.Store.PutVersion(ctx, rec)
+	}
+	m.set(1, -1)
+	result, err := r.Publish(t.Context(), "prices", m.input())
+	if err != nil || result.Record.Version != 4 || result.Record.Changes != (dataset.Changes{Changed: 1, Removed: 1}) {
+		t.Errorf("%+v: %v", result, err)
+	}
+	if got := <-patched; got.Record.Version != 5 || got.Changes != (dataset.Changes{Added: 1}) || attempts != 4 {
+		t.Errorf("after %d attempts: %+v", attempts, got)
+	}
+}

@@ -55,7 +55,8 @@
 //
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
 // one that comes second takes the next number, its delta made anew from what was committed before it; one that loses
-// again and again gets [ErrConflict]. Content equal to the newest version's creates no version.
+// again and again gets [ErrConflict]. Patches through one Publisher wait for one another, and for a publish of all records
+// that was overtaken twice. Content equal to the newest version's creates no version.
 //
 // # Objects that were lost
 //

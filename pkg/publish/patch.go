@@ -93,8 +93,9 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
+	defer entries.Close() // in the folder, which discard removes: no error of it may hide that the version is committed
 	result, err := p.commitPatch(ctx, d, newest, in.Base, entries)
-	if err := errors.Join(err, entries.Close()); err != nil {
+	if err != nil {
 		return PatchResult{}, err
 	}
 	d.meter.report(PhaseAnnouncing, entries.Entries())
@@ -149,13 +150,18 @@ func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err er
 // commitPatch makes the next version of newest and the entries. When another publisher was faster, it looks at the newest
 // version anew.
 func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.VersionRecord, base uint64, entries *tape.Tape) (PatchResult, error) {
-	for attempt := range maxAttempts {
+	d.meter.report(PhaseStoring, entries.Entries())
+	// Patches of one process would only overtake one another, and never let a publish through.
+	done, stale, err := p.committing.take(ctx, d.name)
+	if err != nil {
+		return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, err)
+	}
+	defer done()
+	for range maxAttempts {
 		if ctx.Err() != nil {
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, context.Cause(ctx))
 		}
-		d.meter.report(PhaseStoring, entries.Entries())
-		if attempt > 0 {
-			var err error
+		if stale {
 			if newest, err = p.newest(ctx, d.name); err != nil {
 				return PatchResult{}, err
 			}
@@ -163,6 +169,7 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 				return PatchResult{}, err
 			}
 		}
+		stale = true
 		if uint64(newest.Seed) != d.seed {
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", d.name, ErrConflict)
 		}
@@ -171,6 +178,13 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), ifLost(err))
 		}
 		if !result.Created {
+			now, err := p.newest(ctx, d.name)
+			if err != nil {
+				return PatchResult{}, err
+			}
+			if now.Version != newest.Version {
+				continue // no commit has proven that newest still was the newest when the whole patch was there
+			}
 			return result, nil
 		}
 		err = p.deps.Store.PutVersion(ctx, result.Record)
