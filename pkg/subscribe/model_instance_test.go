@@ -40,6 +40,10 @@ type life struct {
 	view    *subscribe.View[string]
 	mirrors [2]*mirror // of two callbacks, the second of which is held up at times
 
+	ended   chan struct{} // is closed to end the reader
+	over    bool          // it is
+	readers sync.WaitGroup
+
 	mu   sync.Mutex // guards seen
 	seen []sighting // what was swapped in
 }
@@ -80,7 +84,7 @@ func (i *member) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{s: s, mirrors: [2]*mirror{{t: t}, {t: t}}}
+	l := &life{s: s, mirrors: [2]*mirror{{t: t}, {t: t}}, ended: make(chan struct{})}
 	i.life = l
 	for n, m := range l.mirrors {
 		var told *table.Table
@@ -103,6 +107,30 @@ func (i *member) start() {
 	if l.view, err = subscribe.NewView(s, i.m.name, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}
+	l.readers.Go(func() { i.read(l) })
+}
+
+// read looks records up all the time, whatever the instance is at.
+func (i *member) read(l *life) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+		case <-l.ended:
+			return
+		}
+		key := i.m.keys[n*7919%len(i.m.keys)] // a prime: all of them, in some order
+		value, ok, err := l.view.Get(key)
+		if err != nil || ok && !strings.HasPrefix(value, `{"id":`) {
+			i.m.t.Errorf("instance %d: a reader got %.80q, %v for %.80q", i.n, value, err, key)
+		}
+		if tab := l.s.Table(i.m.name); tab != nil {
+			if value, ok := tab.GetString(key); ok && !bytes.HasPrefix(value, []byte(`{"id":`)) {
+				i.m.t.Errorf("instance %d: a reader got %.80q for %.80q of version %d", i.n, value, key, tab.Version())
+			}
+		}
+	}
 }
 
 func (l *life) see(t *table.Table) {
@@ -118,6 +146,11 @@ func (i *member) stop() {
 	if err := i.s.Close(); err != nil {
 		i.m.t.Error(err)
 	}
+	if !i.over {
+		i.over = true
+		close(i.ended)
+	}
+	i.readers.Wait()
 	i.checkSeen()
 }
 

@@ -142,8 +142,9 @@ func (m *model) live() {
 	defer func() { // should the test fail on the way
 		m.beside.Wait()
 		for _, i := range m.members {
-			i.hold(false)
-			i.s.Close()
+			if i.life != nil {
+				i.stop()
+			}
 		}
 	}()
 	for range 50 {
