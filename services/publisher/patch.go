@@ -29,7 +29,7 @@ func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
 		if err := publish.CheckPatch(name, in); err != nil {
 			return taken{}, err
 		}
-		done, err := p.turn(r)
+		done, err := p.turn(r, p.patches)
 		if err != nil {
 			return taken{}, err
 		}

@@ -52,7 +52,7 @@ func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 		if err := publish.CheckInput(name, in); err != nil {
 			return taken{}, err
 		}
-		done, err := p.turn(r)
+		done, err := p.turn(r, p.publishes)
 		if err != nil {
 			return taken{}, err
 		}
@@ -98,18 +98,30 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	})
 }
 
-// turn waits for a turn to publish, once all that can be said without the body is right. The turn ends with done.
-func (p *Publisher) turn(r *http.Request) (done func(), err error) {
+// turns are how many requests of a kind may be in progress. Patches have their own: they take milliseconds, and must not
+// wait for a publish that takes minutes.
+type turns struct {
+	slots    chan struct{}
+	what     string // in the plural
+	variable string
+}
+
+func newTurns(n int, what, variable string) turns {
+	return turns{make(chan struct{}, n), what, variable}
+}
+
+// turn waits for one of the turns, once all that can be said without the body is right. The turn ends with done.
+func (p *Publisher) turn(r *http.Request, of turns) (done func(), err error) {
 	if r.ContentLength > int64(p.cfg.BodyBytes) {
 		return nil, &http.MaxBytesError{Limit: int64(p.cfg.BodyBytes)}
 	}
 	wait, cancel := context.WithTimeout(r.Context(), turnWait)
 	defer cancel()
 	select {
-	case p.turns <- struct{}{}:
-		return func() { <-p.turns }, nil
+	case of.slots <- struct{}{}:
+		return func() { <-of.slots }, nil
 	case <-wait.Done():
-		return nil, web.Unavailable("busy", 5, nil, "%d publishes are in progress, as many as FRESHET_PUBLISHES allows; try again", cap(p.turns))
+		return nil, web.Unavailable("busy", 5, nil, "%d %s are in progress, as many as %s allows; try again", cap(of.slots), of.what, of.variable)
 	}
 }
 

@@ -19,7 +19,8 @@ type Publisher struct {
 	deps      Deps
 	publisher *publish.Publisher
 	compactor *publish.Compactor
-	turns     chan struct{} // one for each publish in progress
+	publishes turns
+	patches   turns
 	metrics   *metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -47,7 +48,9 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		return nil, fmt.Errorf("FRESHET_COMPACT_EVERY: %w", err)
 	}
 	p := &Publisher{
-		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, turns: make(chan struct{}, cfg.Publishes), metrics: metrics,
+		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, metrics: metrics,
+		publishes: newTurns(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
+		patches:   newTurns(cfg.Patches, "patches", "FRESHET_PATCHES"),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)

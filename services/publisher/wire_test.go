@@ -102,6 +102,10 @@ func TestTooManyPublishes(t *testing.T) {
 			t.Errorf("%v %s", rec.Header(), rec.Body)
 		}
 	}
+	// Patches do not wait for publishes.
+	if rec := send(h, "PATCH", "/v1/datasets/none?key=id", ndjson); rec.Code != http.StatusNotFound {
+		t.Errorf("a patch while publishes are in progress: %d %s", rec.Code, rec.Body)
+	}
 	io.WriteString(conn, "0\r\n\r\n")
 	for range 2 {
 		res, err := http.ReadResponse(answer, nil)
