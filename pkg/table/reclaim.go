@@ -39,7 +39,8 @@ func (r *Reclaimer) Replaced(bytes, tables int64) bool {
 		r.bytes, r.cycles = 0, cycles // what was replaced before may be free by now
 	}
 	r.bytes += bytes
-	if tables < live/2 || r.bytes < max(reclaimLeast, live/reclaimShare) {
+	// What was replaced is still among what lived at the last collection: after a load it is another table's worth.
+	if tables+r.bytes < live/2 || r.bytes < max(reclaimLeast, live/reclaimShare) {
 		return false
 	}
 	r.bytes = 0

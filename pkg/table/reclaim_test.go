@@ -64,6 +64,7 @@ func TestReclaimerTellsWhatIsWorthIt(t *testing.T) {
 		{1, 390 << 20, true},         // with those before
 		{6 << 20, 390 << 20, false},  // a new count
 		{40 << 20, 390 << 20, true},
+		{60 << 20, 150 << 20, true}, // with what is replaced tables are the larger part
 	} {
 		if got := r.Replaced(step.bytes, step.tables); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
