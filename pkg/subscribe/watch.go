@@ -72,7 +72,7 @@ func (w watcher) shortened(name string, err error) {
 		w.s.cfg.Log.Debug("the cached deltas were made part of a new cached snapshot", "dataset", name)
 		return
 	}
-	w.s.cfg.Log.Warn("a snapshot could not be written to the cache folder; it will be tried after the next refresh", "dataset", name,
+	w.s.cfg.Log.Warn("a snapshot could not be written to the cache folder; it will be tried again", "dataset", name,
 		"error", err, "stack", guard.Stack(err))
 	w.cacheFailed(name, err)
 }

@@ -39,6 +39,7 @@ type Dir struct {
 	root string
 
 	mu    sync.Mutex // guards what follows
+	disk  Disk
 	lock  *flock.Flock
 	ready bool                   // the folder is there and the lock held
 	names map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
@@ -48,7 +49,7 @@ type Dir struct {
 // New returns the cache folder at root, which is created when it is first written.
 func New(root string) *Dir {
 	return &Dir{
-		root: root, lock: flock.New(filepath.Join(root, lockName)),
+		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: Disk{Create: os.CreateTemp, Free: free},
 		names: make(map[string]*sync.Mutex), temps: make(map[string]bool),
 	}
 }
@@ -99,7 +100,7 @@ func (d *Dir) of(name string) *sync.Mutex {
 func (d *Dir) temp(name string) (*os.File, error) {
 	d.mu.Lock() // so that no sweep sees the file before it is known
 	defer d.mu.Unlock()
-	f, err := os.CreateTemp(d.dir(name), tempPrefix+"*"+tempSuffix)
+	f, err := d.disk.Create(d.dir(name), tempPrefix+"*"+tempSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("create a file in the cache folder: %w", err)
 	}

@@ -16,9 +16,9 @@ const writeBuffer = 256 << 10
 
 // Draft is a version on its way into the cache folder. It is for one goroutine.
 //
-// The writers that it gives out never fail: a cache that cannot be written must not stop the refresh whose bytes pass
-// by. The first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns
-// it.
+// The writers of Object never fail: a cache that cannot be written must not stop the refresh whose bytes pass by. The
+// first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns it. The
+// writer of Make does fail, because what it writes is of no other use.
 type Draft struct {
 	dir   *Dir
 	name  string
@@ -44,13 +44,23 @@ func (r *Draft) Object(o dataset.Object) io.Writer {
 	return f
 }
 
-// Make has write write an object that nobody has pulled, and say what it is. Its error is also that of Commit.
-func (r *Draft) Make(write func(io.Writer) (dataset.Object, error)) error {
+// Make has write write an object that nobody has pulled, of about so many bytes, and say what it is. Without room for that many
+// it fails with [ErrFull] at once. The writer returns its first error, so that write can end there. The error of Make is also that
+// of Commit.
+func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error)) error {
+	if r.err == nil {
+		if err := r.dir.room(r.name, bytes); err != nil {
+			r.fail(err)
+		}
+	}
+	if r.err != nil {
+		return r.err
+	}
 	f := r.create(writeBuffer)
 	if r.err != nil {
 		return r.err
 	}
-	o, err := write(f)
+	o, err := write(failing{f})
 	if err != nil {
 		r.fail(err)
 	}
@@ -81,7 +91,8 @@ func (r *Draft) Commit(rec dataset.VersionRecord) error {
 }
 
 // Extend makes rec the cached version: what is cached now, which must be base, and the deltas that were written. If something else is
-// cached, it fails with [ErrOther] and changes nothing.
+// cached, it fails with [ErrOther] and changes nothing: deltas that could not be written once are nowhere to be had but at the
+// relays, so that a whole snapshot has to close the gap (see Shorten).
 func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		held, err := r.dir.Held(r.name)
@@ -217,7 +228,7 @@ func (r *Draft) fail(err error) {
 	}
 }
 
-// draftFile is an object being written: an io.Writer that never fails.
+// draftFile is an object being written: an io.Writer that never fails. The draft keeps the first error.
 type draftFile struct {
 	draft   *Draft
 	object  dataset.Object
@@ -235,6 +246,17 @@ func (f *draftFile) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// failing is a draftFile that returns the draft's error.
+type failing struct{ f *draftFile }
+
+func (w failing) Write(p []byte) (int, error) {
+	n, _ := w.f.Write(p)
+	if err := w.f.draft.err; err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // finish syncs and closes the file.

@@ -22,7 +22,7 @@ func extend(d *Dir, version uint64) error {
 func shorten(d *Dir, version uint64) error {
 	draft := d.Draft("prices")
 	defer draft.Drop()
-	if err := draft.Make(func(w io.Writer) (dataset.Object, error) {
+	if err := draft.Make(1, func(w io.Writer) (dataset.Object, error) {
 		o, content := object(100 + version)
 		o.Version = version
 		_, err := w.Write(content)
@@ -90,7 +90,7 @@ func TestDraftsOfOneDatasetSideBySide(t *testing.T) {
 	mustPut(t, d, "prices", 1)
 	draft := d.Draft("prices")
 	defer draft.Drop()
-	err := draft.Make(func(w io.Writer) (dataset.Object, error) {
+	err := draft.Make(1, func(w io.Writer) (dataset.Object, error) {
 		o, content := object(101)
 		o.Version = 1
 		_, err := w.Write(content)

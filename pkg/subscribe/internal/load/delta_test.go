@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
@@ -166,13 +168,14 @@ func TestCacheGoesOnByDeltas(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !cached {
-				name, due, ok := c.loader.Shortener.next()
+				name, due, ok := c.loader.Shortener.next(time.Now())
 				if !ok || name != "prices" {
 					t.Fatal("no snapshot is due")
 				}
 				if err := c.loader.Shortener.shorten(t.Context(), due); err != nil {
 					t.Fatal(err)
 				}
+				runtime.KeepAlive(v.Value) // as the engine does
 			}
 			held, err := c.loader.Cache.Held("prices")
 			if want := map[bool]int{true: 2, false: 1}[cached]; err != nil || len(held.Chain) != want {

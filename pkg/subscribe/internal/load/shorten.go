@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
+	"weak"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -18,17 +22,39 @@ import (
 // refresh) and the applications at a start.
 const maxCachedDeltas = 256
 
+// A try that failed is made again after firstPause, then after twice as long each time up to lastPause, give or take half: each may
+// walk a whole table, and fill a disk to the brim for as long as it takes.
+const (
+	firstPause = time.Second
+	lastPause  = 10 * time.Minute
+)
+
 // Shortener puts new snapshots, written from the tables, in the place of the cached deltas that have become many: when
 // their bytes exceed half of the cached snapshot's, or their number maxCachedDeltas. It does that beside the lanes, one dataset at a
 // time and compressing on one goroutine, because it takes as long as the dataset is big and no refresh may wait for that. While it
 // writes, lanes go on adding deltas; those stay.
+//
+// A delta that could not be kept leaves a gap between what is cached and what is served. The cached version then stays where it is
+// until a new snapshot closes the gap, because the deltas of the gap have gone by: to pull them again for the folder alone would ask
+// the relays for bytes just when many instances fail.
+//
+// After a failure, refreshes go on, and do not hasten the next try of their dataset: it is made for the version that is served then.
+// A full load that was kept makes it needless.
 type Shortener struct {
 	cache *cachedir.Dir
 	wake  chan struct{} // has room for one: something is due
 
 	mu     sync.Mutex
-	due    map[string]pending // the newest of each dataset; guarded by mu
-	failed map[string]error   // of the last try; guarded by mu
+	due    map[string]waiting // the newest of each dataset, until it is done or needless; guarded by mu
+	failed map[string]failure // tries; guarded by mu
+	kept   map[string]uint64  // the newest version that a try has found or made cached; guarded by mu
+}
+
+// waiting is a version whose snapshot is due. It must not keep the table in memory when a later one has taken its place, of which
+// the Shortener hears only when that is in the cache folder or could not be kept there.
+type waiting struct {
+	rec   dataset.VersionRecord
+	table weak.Pointer[table.Table]
 }
 
 type pending struct {
@@ -36,9 +62,19 @@ type pending struct {
 	table *table.Table
 }
 
+// failure is what is known of a dataset whose last try failed.
+type failure struct {
+	err    error
+	retry  time.Time
+	pauses *backoff.ExponentialBackOff
+}
+
 // NewShortener returns the Shortener of the cache folder. It does nothing until Run.
 func NewShortener(cache *cachedir.Dir) *Shortener {
-	return &Shortener{cache: cache, wake: make(chan struct{}, 1), due: make(map[string]pending), failed: make(map[string]error)}
+	return &Shortener{
+		cache: cache, wake: make(chan struct{}, 1),
+		due: make(map[string]waiting), failed: make(map[string]failure), kept: make(map[string]uint64),
+	}
 }
 
 // consider looks at what is cached now that t, the table of rec, is served, and has it shortened if that is due.
@@ -49,11 +85,12 @@ func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !due {
-		delete(s.failed, rec.Dataset) // what could not be done need not be done any more
+	if !due { // what could not be done need not be done any more
+		delete(s.due, rec.Dataset)
+		delete(s.failed, rec.Dataset)
 		return nil
 	}
-	s.due[rec.Dataset] = pending{rec, t}
+	s.due[rec.Dataset] = waiting{rec, weak.Make(t)}
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -65,7 +102,14 @@ func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
 func (s *Shortener) Failed(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failed[name]
+	return s.failed[name].err
+}
+
+// Kept returns the newest version that a try has found or made cached: what refreshes up to it could not keep, it has made up for.
+func (s *Shortener) Kept(name string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept[name]
 }
 
 // wanted reports whether what is cached is older than rec, or has too many deltas.
@@ -83,34 +127,90 @@ func (s *Shortener) wanted(rec dataset.VersionRecord) (bool, error) {
 // Run writes what is due until ctx ends. It tells done of each try.
 func (s *Shortener) Run(ctx context.Context, done func(name string, err error)) error {
 	for {
-		name, v, ok := s.next()
+		name, v, ok := s.next(time.Now())
 		if !ok {
-			select {
-			case <-s.wake:
-				continue
-			case <-ctx.Done():
+			if !s.wait(ctx) {
 				return nil
 			}
+			continue
 		}
 		err := guard.Try(func() error { return s.shorten(ctx, v) })
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.mu.Lock()
-		s.failed[name] = err
-		s.mu.Unlock()
-		done(name, err)
+		done(name, s.tried(time.Now(), name, v, err))
 	}
 }
 
-func (s *Shortener) next() (name string, v pending, ok bool) {
+// wait returns when something may be due; false when ctx has ended.
+func (s *Shortener) wait(ctx context.Context) bool {
+	var retry <-chan time.Time
+	if at, ok := s.retry(); ok {
+		timer := time.NewTimer(time.Until(at))
+		defer timer.Stop()
+		retry = timer.C
+	}
+	select {
+	case <-s.wake:
+	case <-retry:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// retry returns when the first dataset whose try failed is due again; ok is false if there is none.
+func (s *Shortener) retry() (at time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, v = range s.due {
-		delete(s.due, name)
-		return name, v, true
+	for name := range s.due {
+		if t := s.failed[name].retry; !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	return at, ok
+}
+
+// next returns what is due now. It stays due until tried.
+func (s *Shortener) next(now time.Time) (name string, v pending, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, w := range s.due {
+		if s.failed[name].retry.After(now) {
+			continue
+		}
+		if t := w.table.Value(); t != nil {
+			return name, pending{w.rec, t}, true
+		}
+		delete(s.due, name) // a later version is served; consider will hear of it, if it has not
 	}
 	return "", pending{}, false
+}
+
+// tried takes note of what became of v, and returns err, or nil if v has become needless.
+func (s *Shortener) tried(now time.Time, name string, v pending, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, ok := s.due[name]
+	if ok && err != nil {
+		f := s.failed[name]
+		if f.pauses == nil {
+			f.pauses = &backoff.ExponentialBackOff{
+				InitialInterval: firstPause, MaxInterval: lastPause, Multiplier: 2, RandomizationFactor: 0.5,
+			}
+			f.pauses.Reset()
+		}
+		f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
+		s.failed[name] = f
+		return err
+	}
+	if err == nil {
+		s.kept[name] = max(s.kept[name], v.rec.Version)
+	}
+	delete(s.failed, name)
+	if w.table == weak.Make(v.table) {
+		delete(s.due, name)
+	}
+	return nil
 }
 
 func (s *Shortener) shorten(ctx context.Context, v pending) error {
@@ -119,7 +219,8 @@ func (s *Shortener) shorten(ctx context.Context, v pending) error {
 	}
 	draft := s.cache.Draft(v.rec.Dataset)
 	defer draft.Drop()
-	err := draft.Make(func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table) })
+	bytes := size(cachedir.Chain(v.rec)) // deltas add about their bytes to the snapshot that they lead on from
+	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table) })
 	if err == nil {
 		err = draft.Shorten(v.rec)
 	}
@@ -127,7 +228,7 @@ func (s *Shortener) shorten(ctx context.Context, v pending) error {
 		return nil // a full load has made it shorter meanwhile
 	}
 	if err != nil {
-		return fmt.Errorf("write a snapshot of %s to the cache folder: %w", v.rec.ID(), err)
+		return fmt.Errorf("write a snapshot of %s, about %d bytes, to the cache folder: %w", v.rec.ID(), bytes, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -45,14 +46,16 @@ func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
 	if err := v.Finish(true); !errors.Is(err, cachedir.ErrShared) {
 		t.Fatalf("got %v, want ErrShared", err)
 	}
-	if err := <-tries; !errors.Is(err, cachedir.ErrShared) || !errors.Is(s.Failed("prices"), cachedir.ErrShared) {
+	err = <-tries
+	runtime.KeepAlive(v.Value) // as the engine does
+	if !errors.Is(err, cachedir.ErrShared) || !errors.Is(s.Failed("prices"), cachedir.ErrShared) {
 		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
 	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 
-	// The next refresh has nothing to say against it, and what it sets off succeeds.
+	// The next refresh has nothing to say against it, and the next try succeeds.
 	v, err = c.loader.Load(t.Context(), c.rec, c.served(), nothing)
 	if err == nil {
 		err = v.Finish(true)
@@ -60,12 +63,16 @@ func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := <-tries; err != nil || s.Failed("prices") != nil {
+	for err = <-tries; errors.Is(err, cachedir.ErrShared); { // one may have begun before
+		err = <-tries
+	}
+	if err != nil || s.Failed("prices") != nil {
 		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
 	}
+	runtime.KeepAlive(v.Value) // as the engine does
 
 	// Nor is one told of that a full load has made needless.
-	s.failed["prices"] = cachedir.ErrShared
+	s.failed["prices"] = failure{err: cachedir.ErrShared}
 	v, err = c.loader.Load(t.Context(), c.first.Record, nil, nothing)
 	if err == nil {
 		err = v.Finish(true)

@@ -1,0 +1,41 @@
+package cachedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// ErrFull is wrapped when a snapshot is not begun because there is no room for it.
+var ErrFull = errors.New("no room in the cache folder")
+
+// leastSpare is what has to be free beside a snapshot, at the least: for the version record, and for refreshes' deltas.
+const leastSpare = 1 << 20
+
+// Disk is what a Dir asks of its file system.
+type Disk struct {
+	// Create makes a temporary file, as os.CreateTemp does.
+	Create func(dir, pattern string) (*os.File, error)
+	// Free returns how many bytes more the file system of dir has room for; ok is false if that is not known.
+	Free func(dir string) (bytes int64, ok bool)
+}
+
+// SetDisk has the Dir use another file system from now on: a test's, which is full when it has to be.
+func (d *Dir) SetDisk(disk Disk) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.disk = disk
+}
+
+// room says how there is no room for a snapshot of about so many bytes. An eighth more is wanted: the number is a guess, and a disk
+// that is full to the brim could not take the deltas of the refreshes meanwhile, each of which must be there for the next.
+func (d *Dir) room(name string, bytes int64) error {
+	d.mu.Lock()
+	measure := d.disk.Free
+	d.mu.Unlock()
+	needed := bytes + max(bytes/8, leastSpare)
+	if free, ok := measure(d.dir(name)); ok && free < needed {
+		return fmt.Errorf("%w: %s needs %d bytes free, and %d are", ErrFull, d.dir(name), needed, free)
+	}
+	return nil
+}
