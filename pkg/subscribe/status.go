@@ -29,14 +29,19 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	if h.Err != nil {
 		d.State, d.Since, d.Error = fleet.Failing, h.FailingSince, h.Err.Error()
 	}
-	d.Warning = s.warning(name, h.FinishErr)
+	d.Warning = s.warning(name, d.Version, h.FinishErr)
 	return d
 }
 
-// warning returns what wants looking after although refreshing goes well.
-func (s *Subscriber) warning(name string, cacheErr error) string {
-	if cacheErr == nil && s.shortener != nil {
-		cacheErr = s.shortener.Failed(name)
+// warning returns what wants looking after although refreshing goes well. cacheErr is that of the refresh that brought the version.
+func (s *Subscriber) warning(name string, version uint64, cacheErr error) string {
+	if s.shortener != nil {
+		if s.shortener.Kept(name) >= version {
+			cacheErr = nil // a snapshot has been cached since
+		}
+		if cacheErr == nil {
+			cacheErr = s.shortener.Failed(name)
+		}
 	}
 	if cacheErr != nil {
 		return "not kept in the cache folder: " + cacheErr.Error()
