@@ -66,6 +66,23 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 	return c, nil
 }
 
+// named returns the chain that rec itself names.
+func named(rec dataset.VersionRecord) chain {
+	return chain{rec.Snapshot, after(rec.Deltas, rec.Snapshot.Version)}
+}
+
+// reading calls read with the shortest chain to rec. If a snapshot that was written since turns out to be damaged, which is
+// seen only when it is read, it calls read again with the chain that rec names.
+func (p *Publisher) reading(ctx context.Context, rec dataset.VersionRecord, c chain, read func(chain) error) error {
+	err := read(c)
+	if err == nil || c.snapshot == rec.Snapshot || !errors.Is(ifLost(err), ErrLost) {
+		return err
+	}
+	p.cfg.Log.WarnContext(ctx, "a snapshot that was written since is damaged; the one before is used until the next compaction",
+		"dataset", rec.Dataset, "error", err.Error())
+	return read(named(rec))
+}
+
 // newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names;
 // store.ErrNotFound if there is none, store.ErrDamaged if it is not one of this dataset or was lost.
 func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord) (dataset.Object, error) {

@@ -46,7 +46,7 @@ func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error
 	if !p.due(c.deltas, c.snapshot.Bytes) {
 		return Compaction{}, nil
 	}
-	return p.compact(ctx, newest, c)
+	return p.compactBy(ctx, newest, c)
 }
 
 // shorten returns a chain to rec that is below the hard limit. It waits for the compaction of the dataset that is under way,
@@ -61,8 +61,17 @@ func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord) (cha
 	if err != nil || len(c.deltas) < hardMaxDeltas {
 		return c, err
 	}
-	made, err := p.compact(ctx, rec, c)
+	made, err := p.compactBy(ctx, rec, c)
 	return chain{snapshot: made.Record.Object}, err
+}
+
+// compactBy is compact, by the chain that rec names if c cannot be read.
+func (p *Publisher) compactBy(ctx context.Context, rec dataset.VersionRecord, c chain) (done Compaction, err error) {
+	err = p.reading(ctx, rec, c, func(c chain) (err error) {
+		done, err = p.compact(ctx, rec, c)
+		return err
+	})
+	return done, err
 }
 
 // compact writes a snapshot of the version of rec, which c leads to.
@@ -84,8 +93,14 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: time.Now().UTC()},
 		Deltas: len(c.deltas), Bytes: total(c.deltas),
 	}
-	// Somebody else's snapshot of the version is as good.
-	if err := p.deps.Store.PutSnapshot(ctx, done.Record); err != nil && !errors.Is(err, store.ErrExists) {
+	err = p.deps.Store.PutSnapshot(ctx, done.Record)
+	if errors.Is(err, store.ErrExists) {
+		// Somebody else's snapshot of the version is as good, if it is any good.
+		before := rec
+		before.Snapshot.Version = rec.Version - 1
+		done.Record.Object, err = p.newerSnapshot(ctx, before)
+	}
+	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
 	}
 	return done, nil

@@ -21,10 +21,12 @@ type lostObject struct {
 	err error // what is wrong, with the object's digest
 }
 
-// lost returns the objects of rec that are missing in the store or have another size there. Whether the bytes are the
-// right ones is not looked at: that would read the whole dataset for each publish that changes nothing.
+// lost returns the objects from which rec is loaded that are missing in the store or have another size there. Whether the
+// bytes are the right ones is not looked at: that would read the whole dataset for each publish that changes nothing. Nor
+// are deltas from before the snapshot: an instance that misses one of those pulls the snapshot.
 func (p *Publisher) lost(ctx context.Context, rec dataset.VersionRecord) ([]lostObject, error) {
-	objects := append([]dataset.Object{rec.Snapshot}, rec.Deltas...)
+	c := named(rec)
+	objects := append([]dataset.Object{c.snapshot}, c.deltas...)
 	wrong := make([]error, len(objects))
 	lanes := pool.New().WithMaxGoroutines(statLanes).WithContext(ctx).WithCancelOnError().WithFirstError()
 	for i, o := range objects {

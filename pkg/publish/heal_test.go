@@ -196,3 +196,25 @@ func TestHealFails(t *testing.T) {
 	}
 	noTemp(t, r.temp)
 }
+
+// A delta from before the snapshot saves some instances the snapshot, and no more: that it is lost makes no version.
+func TestOldDeltaIsLost(t *testing.T) {
+	r := newRig(t, nil)
+	m := numbered(2000)
+	patched(t, r, m, 33)
+	if _, err := r.Compact(t.Context(), "prices"); err != nil {
+		t.Fatal(err)
+	}
+	m.set(50, -50)
+	next, err := r.Patch(t.Context(), "prices", patch(m["50"]))
+	if err != nil || next.Record.Snapshot.Version != 34 || next.Record.Deltas[0].Version != 2 {
+		t.Fatalf("%+v: %v", next, err)
+	}
+	if err := os.Remove(r.objectPath(next.Record.Deltas[0])); err != nil {
+		t.Fatal(err)
+	}
+	again, err := r.Publish(t.Context(), "prices", m.input())
+	if err != nil || again.Created || len(again.Warnings) > 0 {
+		t.Errorf("%+v: %v", again, err)
+	}
+}

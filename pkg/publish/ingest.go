@@ -121,7 +121,9 @@ func (g *ingestion) add(run *spill.Run, err error) {
 // source returns the reader of the input's format.
 func source(text *input.Stream, in Input) (input.Source, error) {
 	var opts []input.Option
-	if in.removals != "" {
+	if in.removals == "" {
+		opts = append(opts, input.NoRemovals(DefaultRemove))
+	} else {
 		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
 	}
 	switch in.Format {

@@ -50,6 +50,8 @@ func TestRefusedInputPublishesNothing(t *testing.T) {
 		"empty":                     {"", publish.Input{Body: strings.NewReader(""), Key: "id"}, 0, "", "the input has no record; a version holds one at least", publish.ErrEmpty},
 		"empty array":               {"", publish.Input{Body: strings.NewReader(" [ ]"), Key: "id"}, 0, "", "the input has no record", publish.ErrEmpty},
 		"csv header only":           {"", publish.Input{Body: strings.NewReader("id,v\n"), Key: "id", Format: publish.FormatCSV}, 0, "", "the input has no record", publish.ErrEmpty},
+		"patch for all":             {"", publish.Input{Body: strings.NewReader("{\"id\":\"a\",\"$remove\":false}\n{\"id\":\"b\",\"$remove\":true}"), Key: "id"}, 2, "", "publish it as a patch", nil},
+		"csv patch for all":         {"", publish.Input{Body: strings.NewReader("id,$remove\na,\n"), Key: "id", Format: publish.FormatCSV}, 1, "", "publish it as a patch", nil},
 		"cut gzip":                  {"", publish.Input{Body: bytes.NewReader([]byte{0x1f, 0x8b, 8}), Key: "id"}, 1, "", "the gzip data is cut short", nil},
 		"name":                      {"Prices!", publish.Input{Body: strings.NewReader(`{"id":"a"}`), Key: "id"}, 0, "", "not a dataset name", dataset.ErrName},
 		"no key":                    {"", publish.Input{Body: strings.NewReader(`{"id":"a"}`)}, 0, "", "no member is named to hold the key", nil},

@@ -12,10 +12,10 @@ import (
 // none. A JSON library's streaming reader is no use for it: it holds an element of any size, and hides the line ends.
 type array struct {
 	window
-	key    string
-	remove string
-	line   int // line of the next byte to scan
-	count  int // elements that were begun
+	key   string
+	opts  options
+	line  int // line of the next byte to scan
+	count int // elements that were begun
 
 	state   arrayState
 	began   int  // line on which the element in progress begins
@@ -37,10 +37,10 @@ const (
 
 // NewJSON returns the source of an input that is one JSON array of objects, with the key in member key.
 func NewJSON(r io.Reader, key string, opts ...Option) Source {
-	return &array{window: window{r: r}, key: key, remove: apply(opts).remove, line: 1}
+	return &array{window: window{r: r}, key: key, opts: apply(opts), line: 1}
 }
 
-func (s *array) NewDecoder() Decoder { return newObjects(s.key, s.remove) }
+func (s *array) NewDecoder() Decoder { return newObjects(s.key, s.opts) }
 
 func (s *array) Next(b *Batch) error {
 	for {

@@ -54,6 +54,13 @@ func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	if o.remove != "" {
 		s.remove = slices.Index(s.header, o.remove)
 	}
+	if s.remove >= 0 && o.refused {
+		return nil, &Refusal{
+			Line:    1,
+			Problem: fmt.Sprintf("the header has the column %q: that tells removals in a patch, and this publishes all records", o.remove),
+			Hint:    "publish it as a patch, or rename the column",
+		}
+	}
 	if s.remove < 0 && o.required {
 		return nil, s.lacks(o.remove, "which was named to tell removals")
 	}

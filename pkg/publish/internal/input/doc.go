@@ -43,6 +43,7 @@ type Option func(*options)
 type options struct {
 	remove   string
 	required bool
+	refused  bool
 }
 
 // Removals makes removals of records whose member called name is true, or of rows whose column called name is true or
@@ -50,6 +51,12 @@ type options struct {
 // which is required is refused; else nothing is removed.
 func Removals(name string, required bool) Option {
 	return func(o *options) { o.remove, o.required = name, required }
+}
+
+// NoRemovals refuses what Removals would make removals of, and a column called name whatever is in it: it is a patch that
+// was taken for all records.
+func NoRemovals(name string) Option {
+	return func(o *options) { o.remove, o.refused = name, true }
 }
 
 func apply(opts []Option) (o options) {

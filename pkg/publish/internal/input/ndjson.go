@@ -10,17 +10,17 @@ import (
 // ndjson cuts an input into lines. Lines of blanks alone are passed over, but counted.
 type ndjson struct {
 	window
-	key    string
-	remove string
-	line   int // number of lines that have been cut
+	key  string
+	opts options
+	line int // number of lines that have been cut
 }
 
 // NewNDJSON returns the source of an input that has one JSON object a line, with the key in member key.
 func NewNDJSON(r io.Reader, key string, opts ...Option) Source {
-	return &ndjson{window: window{r: r}, key: key, remove: apply(opts).remove}
+	return &ndjson{window: window{r: r}, key: key, opts: apply(opts)}
 }
 
-func (s *ndjson) NewDecoder() Decoder { return newObjects(s.key, s.remove) }
+func (s *ndjson) NewDecoder() Decoder { return newObjects(s.key, s.opts) }
 
 func (s *ndjson) Next(b *Batch) error {
 	for {

@@ -18,17 +18,18 @@ type objects struct {
 	// remove is the member that makes a removal of a record, quoted likewise; empty where there are no removals.
 	remove  string
 	removal []byte
+	refused bool // removals are
 	buf     bytes.Buffer
 	dec     *jsontext.Decoder
 	// Reused: the key, its JSON, and a member's name that has escapes in it.
 	key, raw, name []byte
 }
 
-func newObjects(member, remove string) *objects {
+func newObjects(member string, opts options) *objects {
 	// An error would mean that member is not UTF-8; then no name in any text is equal to it.
 	quoted, _ := jsontext.AppendQuote(nil, member)
-	removal, _ := jsontext.AppendQuote(nil, remove)
-	d := &objects{member: member, quoted: quoted, remove: remove, removal: removal}
+	removal, _ := jsontext.AppendQuote(nil, opts.remove)
+	d := &objects{member: member, quoted: quoted, remove: opts.remove, removal: removal, refused: opts.refused}
 	d.dec = jsontext.NewDecoder(&d.buf)
 	return d
 }
@@ -59,6 +60,7 @@ var (
 	errNoObject = errors.New("no object")
 	errTrailing = errors.New("more after the object")
 	errRemove   = errors.New("no removal")
+	errRemoval  = errors.New("a removal")
 )
 
 // walk reads the whole text and returns the JSON value of the key member, nil if there is none, and whether the record
@@ -98,7 +100,9 @@ func (d *objects) walk() (raw jsontext.Value, removed bool, err error) {
 	switch _, err := d.dec.ReadToken(); {
 	case err != io.EOF:
 		return nil, false, errTrailing
-	case odd:
+	case removed && d.refused:
+		return nil, false, errRemoval
+	case odd && !d.refused:
 		return nil, false, errRemove
 	}
 	return raw, removed, nil
@@ -157,6 +161,9 @@ func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 	case err == errRemove:
 		r.Problem = fmt.Sprintf("the member %q is not true", d.remove)
 		r.Hint = "it is true to remove the record; leave it out to add or change one"
+	case err == errRemoval:
+		r.Problem = fmt.Sprintf("the member %q is true: that removes a record in a patch, and this publishes all records", d.remove)
+		r.Hint = "publish it as a patch, or leave the record out"
 	case err == errTrailing:
 		r.Problem = "something follows the JSON object"
 		r.Hint = "put each record on a line of its own"
