@@ -75,10 +75,11 @@ func (s *steps) Err() error {
 func TestTryEndsWhereTheDiskIsFull(t *testing.T) {
 	d := &disk{}
 	d.full.Store(true)
-	rec, tab := tableOf(t, 1, 10_000, 200) // some 2 MB that cannot be compressed, of which the first write takes an eighth
+	rec, tab := tableOf(t, 1, 10_000, 200) // some 2 MB that cannot be compressed, in 8 blocks
 	walked := &steps{Context: t.Context()}
 	err := NewShortener(cacheOn(t, d)).shorten(walked, pending{rec, tab})
-	if !errors.Is(err, syscall.ENOSPC) || walked.n > tab.Len()/2 {
+	// The second block is the first to reach the disk; three more may be under way by then.
+	if !errors.Is(err, syscall.ENOSPC) || walked.n > tab.Len()*3/4 {
 		t.Errorf("on a full disk %d of %d records were walked, %v", walked.n, tab.Len(), err)
 	}
 }
