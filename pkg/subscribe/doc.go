@@ -35,7 +35,8 @@
 //
 // The cache folder has a snapshot and the deltas that were applied since, so that keeping a version costs what it changed. When these
 // deltas are more than 256, or more than half of the snapshot's bytes, the table is written as a new snapshot, on a goroutine of
-// its own beside the refreshes.
+// its own beside the refreshes. That needs room for a second snapshot: without it deltas go on being added, the dataset's warning in
+// [Subscriber.Status] says how much is needed, and the next try is made after a pause that doubles from a second to ten minutes.
 //
 // # Goroutines and memory
 //
