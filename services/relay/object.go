@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
@@ -56,30 +56,21 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	return r.send(w, req, digest, size, want, status)
 }
 
-// send writes the bytes of want, a segment at a time. It holds one segment at most, and none while it waits for the
-// next.
+// send writes the bytes of want.
 func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Digest, size int64, want span, status int) error {
-	control := http.NewResponseController(w)
-	for at := want.from; at < want.to; {
-		index := at / r.cache.SegmentBytes()
-		s, err := r.cache.Segment(req.Context(), digest, size, index)
-		if err != nil {
-			return objectProblem(digest, err) // closes the connection if a part has been sent
-		}
-		if at == want.from { // only now, so that a store that fails at once gets its own status
-			w.WriteHeader(status)
-		}
-		start := index * r.cache.SegmentBytes()
-		part := s.Bytes()[at-start : min(want.to-start, int64(len(s.Bytes())))]
-		// The deadline moves with each segment: a slow client is served, one that holds its segment for long is not.
-		// An error means that w is no network connection, as in a test.
-		_ = control.SetWriteDeadline(time.Now().Add(r.cfg.RelayWriteStall))
-		n, err := w.Write(part)
-		s.Release()
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client has left or is too slow
-		}
-		at += int64(n)
+	body := &body{ctx: req.Context(), cache: r.cache, digest: digest, size: size, left: want}
+	// The first segment is there before the status is sent, so that a store that fails at once gets its own.
+	if _, err := body.Hold(); err != nil && !errors.Is(err, io.EOF) {
+		return objectProblem(digest, err)
+	}
+	body.Drop(0)
+	w.WriteHeader(status)
+	_, err := io.Copy(w, body)
+	switch {
+	case body.err != nil:
+		return objectProblem(digest, body.err) // closes the connection: a part has been sent
+	case err != nil:
+		panic(http.ErrAbortHandler) // the client has left or is too slow
 	}
 	return nil
 }

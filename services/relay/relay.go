@@ -3,12 +3,14 @@ package relay
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
+	"freshet.dev/services/relay/internal/wire"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -46,6 +48,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
+		Wrap:         func(c *net.TCPConn) net.Conn { return wire.Wrap(c, cfg.RelayWriteStall) },
 	}, r.mux)
 	return r, nil
 }
