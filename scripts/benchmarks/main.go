@@ -2,6 +2,7 @@
 //
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
+//	scripts/bench relay      a relay under a storm of clients, beside nginx
 //
 // The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
 package main
@@ -17,12 +18,14 @@ import (
 	"strings"
 
 	"freshet.dev/scripts/benchmarks/publish"
+	"freshet.dev/scripts/benchmarks/relay"
 	"freshet.dev/scripts/benchmarks/table"
 )
 
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"publish": publish.Main,
+	"relay":   relay.Main,
 	"table":   table.Main,
 }
 
