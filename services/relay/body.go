@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/relay/internal/segments"
 )
 
@@ -12,10 +11,9 @@ import (
 // waits for the next.
 type body struct {
 	ctx    context.Context
-	cache  *segments.Cache
-	digest dataset.Digest
-	size   int64
-	left   span // what is to be sent
+	reader *segments.Reader
+	unit   int64 // bytes of a segment
+	left   span  // what is to be sent
 
 	held *segments.Segment
 	err  error // why there are no more bytes
@@ -26,12 +24,12 @@ func (b *body) Hold() ([]byte, error) {
 	if b.left.from >= b.left.to {
 		return nil, io.EOF
 	}
-	index := b.left.from / b.cache.SegmentBytes()
-	b.held, b.err = b.cache.Segment(b.ctx, b.digest, b.size, index)
+	index := b.left.from / b.unit
+	b.held, b.err = b.reader.Segment(b.ctx, index)
 	if b.err != nil {
 		return nil, b.err
 	}
-	start, bytes := index*b.cache.SegmentBytes(), b.held.Bytes()
+	start, bytes := index*b.unit, b.held.Bytes()
 	return bytes[b.left.from-start : min(b.left.to-start, int64(len(bytes)))], nil
 }
 

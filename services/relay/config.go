@@ -20,7 +20,8 @@ type Config struct {
 	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients"`
 	RelayCacheTTL      time.Duration  `split_words:"true" default:"15m" desc:"how long a segment stays in memory after its last use"`
 	RelayOriginReads   int            `split_words:"true" default:"16" desc:"how many reads of the store may be in progress"`
-	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long one read of the store may take"`
+	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long the store may take for one segment (256 KiB)"`
+	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; 0 reads nothing ahead"`
 	RelayWriteStall    time.Duration  `split_words:"true" default:"30s" desc:"how long a client may take to receive one segment (256 KiB) before it is cut off"`
 }
 
@@ -37,6 +38,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_RELAY_CACHE_TTL", c.RelayCacheTTL, time.Second),
 		settings.CheckAtLeast("FRESHET_RELAY_ORIGIN_READS", c.RelayOriginReads, 1),
 		settings.CheckAtLeast("FRESHET_RELAY_ORIGIN_TIMEOUT", c.RelayOriginTimeout, time.Second),
+		settings.CheckBetween("FRESHET_RELAY_READ_AHEAD", c.RelayReadAhead, 0, c.RelayCacheBytes/8),
 		settings.CheckAtLeast("FRESHET_RELAY_WRITE_STALL", c.RelayWriteStall, time.Second),
 	}
 	if c.RedisURL != "" {

@@ -58,7 +58,9 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 
 // send writes the bytes of want.
 func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Digest, size int64, want span, status int) error {
-	body := &body{ctx: req.Context(), cache: r.cache, digest: digest, size: size, left: want}
+	reader := r.cache.NewReader(digest, size, want.from, want.to)
+	defer reader.Close()
+	body := &body{ctx: req.Context(), reader: reader, unit: r.cache.SegmentBytes(), left: want}
 	// The first segment is there before the status is sent, so that a store that fails at once gets its own.
 	if _, err := body.Hold(); err != nil && !errors.Is(err, io.EOF) {
 		return objectProblem(digest, err)

@@ -35,7 +35,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	}
 	cache, err := segments.New(segments.Config{
 		Bytes: int64(cfg.RelayCacheBytes), TTL: cfg.RelayCacheTTL,
-		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout,
+		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout, ReadAhead: int64(cfg.RelayReadAhead),
 	}, deps.Store)
 	if err != nil {
 		return nil, err
