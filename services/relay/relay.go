@@ -20,6 +20,8 @@ type Relay struct {
 	deps   Deps
 	cache  *segments.Cache
 	latest *latest
+	turns  chan struct{} // one for each response in progress
+	count  counters
 	mux    *web.Mux
 	server *web.Server
 	close  sync.Once
@@ -40,8 +42,8 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps)}
-	deps.Registry.MustRegister(cacheCollector{cache})
+	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
+	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)

@@ -15,7 +15,7 @@ const (
 	// gatherTime is how long a convoy waits at the end of its first window for those that start at about the same time.
 	gatherTime = 250 * time.Millisecond
 	// patience is how long the foremost rider of a convoy waits for the hindmost.
-	patience = time.Second
+	patience = 2 * time.Second
 )
 
 // convoys are the readers of objects too large for the cache who read about the same bytes at about the same time. Each

@@ -52,12 +52,8 @@ func (c *Cache) publish(p place, s *Segment, finish func(*Segment, error)) {
 
 // read reads the segments of run with one read of the origin and gives each to take. done is how many it gave.
 func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment)) (done int, err error) {
-	turn, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
-	defer cancel()
-	select {
-	case c.turns <- struct{}{}:
-	case <-turn.Done():
-		return 0, fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.turns))
+	if err := c.turn(ctx); err != nil {
+		return 0, err
 	}
 	defer func() { <-c.turns }()
 	// A buffer is had before the origin is asked, and the last one is given back, also when the origin's code panics.
@@ -106,6 +102,18 @@ func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment
 	return len(run), nil
 }
 
+// turn waits for a turn to read the origin, which is given back by taking one from c.turns.
+func (c *Cache) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
+	defer cancel()
+	select {
+	case c.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.turns))
+	}
+}
+
 // because returns why ctx was ended, if it was, in place of what that led to.
 func because(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
@@ -152,6 +160,10 @@ func (c *Cache) stat(ctx context.Context, digest dataset.Digest) (int64, error) 
 	if n, ok := c.sizes.GetIfPresent(digest); ok {
 		return n, nil
 	}
+	if err := c.turn(ctx); err != nil {
+		return 0, err
+	}
+	defer func() { <-c.turns }()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.OriginTimeout)
 	defer cancel()
 	n, err := c.origin.StatObject(ctx, digest)

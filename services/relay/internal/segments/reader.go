@@ -61,9 +61,13 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 }
 
 // run returns how many segments to have read at once: as many as the reader has got, up to ReadAhead, because who has
-// gone on so far will go on.
+// gone on so far will go on; all of a part no larger than that, because who asked for a part wants it.
 func (r *Reader) run(index int64) int64 {
-	return max(1, min(index-r.first+1, r.cache.cfg.ReadAhead/r.cache.SegmentBytes()))
+	most := max(1, r.cache.cfg.ReadAhead/r.cache.SegmentBytes())
+	if r.last-r.first < most {
+		return most
+	}
+	return min(index-r.first+1, most)
 }
 
 // readAhead has what comes after index read when half of what was asked for is used up.

@@ -94,7 +94,7 @@ func TestReadAheadEndsWithTheRange(t *testing.T) {
 			s.Release()
 			synctest.Wait()
 		}
-		if s := c.Stats(); s.Fills != 3 {
+		if s := c.Stats(); s.Fills != 3 || s.OriginReads != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
