@@ -132,7 +132,7 @@ func TestStormFlippedBits(t *testing.T) {
 	first := s.publish("prices", 5, large)
 	relay := s.relay("")
 	bad, good := newProxy(t, relay.URL), newProxy(t, relay.URL)
-	bad.add("flip", map[string]any{"Every": 5 << 20})
+	bad.flip.Store(5 << 20)
 
 	alone := s.instance([]string{"prices"}, bad.URL)
 	eventually(t, func(context.Context) error {
@@ -145,9 +145,9 @@ func TestStormFlippedBits(t *testing.T) {
 	if alone.Table("prices") != nil {
 		t.Error("something is served")
 	}
-	bad.remove("flip")
+	bad.flip.Store(0)
 	checkServed(t, alone, first)
-	bad.add("flip", map[string]any{"Every": 5 << 20})
+	bad.flip.Store(5 << 20)
 
 	// Which of the two relays is the first differs from object to object.
 	both := s.instance([]string{"prices"}, bad.URL, good.URL)

@@ -13,12 +13,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// proxy stands between a client and a server, counts what the server sends, and injects faults into it.
+// proxy stands between a client and a server, and injects faults into what the server sends. Faults are added before
+// the first connection: toxiproxy can deadlock when it changes a connection that the client is just giving up.
 type proxy struct {
 	*toxiproxy.Proxy
-	t    *testing.T
-	URL  string
-	sent *atomic.Int64 // bytes from the server to its clients, headers and all
+	*tap
+	t   *testing.T
+	URL string
 }
 
 // newProxy starts a proxy in front of the server at upstream, which is a URL or host:port.
@@ -31,8 +32,8 @@ func newProxy(t *testing.T, upstream string) *proxy {
 	}
 	t.Cleanup(p.Stop)
 	p.URL = "http://" + p.Listen
-	p.sent = meters.new(p.Listen)
-	p.add("meter", map[string]any{"Name": p.Listen})
+	p.tap = taps.new(p.Listen)
+	p.add("tap", map[string]any{"Name": p.Listen})
 	return p
 }
 
@@ -48,65 +49,41 @@ func (p *proxy) add(kind string, attributes map[string]any) {
 	}
 }
 
-// remove ends the fault of the type.
-func (p *proxy) remove(kind string) {
-	p.t.Helper()
-	if err := p.Toxics.RemoveToxic(p.t.Context(), kind+"_downstream"); err != nil {
-		p.t.Fatalf("remove the fault %s: %v", kind, err)
-	}
+// tap is what a test can see and change while connections are open.
+type tap struct {
+	sent atomic.Int64 // bytes from the server to its clients, headers and all
+	flip atomic.Int64 // one bit is flipped in every so many bytes of a connection; 0: none
 }
 
-// meters are the counters of the toxics below: a toxic has nothing but its attributes.
-var meters = &counters{all: map[string]*atomic.Int64{}}
+// taps are found by name: a toxic has nothing but its attributes.
+var taps = &tapsByName{all: map[string]*tap{}}
 
-type counters struct {
+type tapsByName struct {
 	mu  sync.Mutex
-	all map[string]*atomic.Int64 // by name; guarded by mu
+	all map[string]*tap // guarded by mu
 }
 
-func (c *counters) new(name string) *atomic.Int64 {
+func (c *tapsByName) new(name string) *tap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all[name] = new(atomic.Int64)
+	c.all[name] = new(tap)
 	return c.all[name]
 }
 
-func (c *counters) get(name string) *atomic.Int64 {
+func (c *tapsByName) get(name string) *tap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.all[name]
 }
 
-// meter counts what passes.
-type meter struct{ Name string }
+// tapToxic does in a proxy what its tap says.
+type tapToxic struct{ Name string }
 
-func (m *meter) Pipe(stub *toxics.ToxicStub) {
-	sum := meters.get(m.Name)
-	pipe(stub, func(data []byte) { sum.Add(int64(len(data))) })
-}
+// NewState returns how many bytes of a connection have passed.
+func (*tapToxic) NewState() any { return new(int64) }
 
-// flip flips one bit in every so many bytes of a connection.
-type flip struct{ Every int64 }
-
-func (*flip) NewState() any { return new(int64) }
-
-func (f *flip) Pipe(stub *toxics.ToxicStub) {
-	passed := stub.State.(*int64)
-	pipe(stub, func(data []byte) {
-		for at := f.Every - *passed%f.Every; at < int64(len(data)); at += f.Every {
-			data[at] ^= 0x10
-		}
-		*passed += int64(len(data))
-	})
-}
-
-func init() {
-	toxics.Register("meter", new(meter))
-	toxics.Register("flip", new(flip))
-}
-
-// pipe hands on what comes after f has seen it.
-func pipe(stub *toxics.ToxicStub, f func([]byte)) {
+func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
+	tap, passed := taps.get(x.Name), stub.State.(*int64)
 	for {
 		select {
 		case <-stub.Interrupt:
@@ -116,8 +93,16 @@ func pipe(stub *toxics.ToxicStub, f func([]byte)) {
 				stub.Close()
 				return
 			}
-			f(c.Data)
+			tap.sent.Add(int64(len(c.Data)))
+			if every := tap.flip.Load(); every > 0 {
+				for at := every - *passed%every; at < int64(len(c.Data)); at += every {
+					c.Data[at] ^= 0x10
+				}
+			}
+			*passed += int64(len(c.Data))
 			stub.Output <- c
 		}
 	}
 }
+
+func init() { toxics.Register("tap", new(tapToxic)) }
