@@ -2,7 +2,7 @@
 //
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
-//	scripts/bench relay      a relay under a storm of clients, beside nginx
+//	scripts/bench relay      a relay under a storm of clients, beside nginx; 200 instances that start at once
 //
 // The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
 package main

@@ -24,11 +24,13 @@ import (
 
 // options are the command line.
 type options struct {
-	clients string
-	objects string
-	rounds  int
-	window  time.Duration
-	temp    string
+	clients    string
+	objects    string
+	rounds     int
+	instances  int
+	stormBytes int64
+	window     time.Duration
+	temp       string
 
 	part, addr, file string // of a child process
 	most             int
@@ -40,9 +42,11 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
 	flags.StringVar(&o.clients, "clients", "1,32,128,512", "numbers of clients, separated by commas")
-	flags.StringVar(&o.objects, "objects", "256/512,1024/256", "objects and the relay's budgets for them, object/budget in MiB, separated by commas")
+	flags.StringVar(&o.objects, "objects", "256/512,1024/256", "objects and the relay's budgets for them, object/budget in MiB, separated by commas; empty leaves this out")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of throughput; the median is printed")
 	flags.DurationVar(&o.window, "window", 3*time.Second, "length of a round")
+	flags.IntVar(&o.instances, "instances", 200, "instances that start at once; 0 leaves this out")
+	flags.Int64Var(&o.stormBytes, "storm-bytes", 100_000_000, "size of the records of their dataset")
 	flags.StringVar(&o.temp, "temp", "", "folder for the objects; default: the system's")
 	flags.StringVar(&o.part, "part", "", "used by the program itself: what a child process does")
 	flags.StringVar(&o.addr, "addr", "", "used by the program itself")
@@ -70,6 +74,16 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		return json.NewEncoder(out).Encode(h)
+	case "instances":
+		var s storm
+		if err := json.Unmarshal([]byte(o.swarm), &s); err != nil {
+			return err
+		}
+		after, err := s.run(ctx)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(out).Encode(after)
 	default:
 		return serve(ctx, o.part, o.addr, o.file, o.most)
 	}
@@ -86,6 +100,17 @@ func (o options) measure(ctx context.Context, out io.Writer) error {
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./services/relay/cmd/freshet-relay")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the relay, which works in the repository's folder: %w\n%s", err, text)
+	}
+	if err := o.measureObjects(ctx, folder, program, out); err != nil || o.instances == 0 {
+		return err
+	}
+	return o.measureStorm(ctx, folder, program, out)
+}
+
+// measureObjects measures each of the objects.
+func (o options) measureObjects(ctx context.Context, folder, program string, out io.Writer) error {
+	if o.objects == "" {
+		return nil
 	}
 	for pair := range strings.SplitSeq(o.objects, ",") {
 		size, budget, err := parsePair(pair)

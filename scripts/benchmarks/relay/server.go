@@ -90,15 +90,14 @@ type object struct {
 func (o object) file() string { return filepath.Join(o.folder, "objects", o.digest[:2], o.digest) }
 
 // startRelay runs the relay's own program with a cache of budget bytes.
-func startRelay(ctx context.Context, program string, o object, budget int64) (*server, error) {
+func startRelay(ctx context.Context, program string, o object, budget int64, settings ...string) (*server, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, "relay", "/v1/objects/"+o.digest, addr, []string{
-		"FRESHET_LISTEN=" + addr, "FRESHET_LOG_LEVEL=warn", "FRESHET_STORE_URL=dir://" + o.folder,
-		"FRESHET_RELAY_CACHE_BYTES=" + strconv.FormatInt(budget, 10),
-	}, program)
+	settings = append(settings, "FRESHET_LISTEN="+addr, "FRESHET_LOG_LEVEL=error", "FRESHET_STORE_URL=dir://"+o.folder,
+		"FRESHET_RELAY_CACHE_BYTES="+strconv.FormatInt(budget, 10))
+	return start(ctx, "relay", "/v1/objects/"+o.digest, addr, settings, program)
 }
 
 // nginxConf is a plain configuration for files: sendfile, and no log.
