@@ -2,6 +2,8 @@ package segments
 
 import (
 	"context"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,7 @@ type convoy struct {
 	digest  dataset.Digest
 	size    int64
 	begun   time.Time
+	late    bool                // begun by a rider that another convoy left behind
 	first   int64               // index of the first segment of the window
 	window  []slot              // a ring: segment i is at i modulo its length
 	riders  map[*rider]struct{} // those that are not left behind
@@ -52,6 +55,7 @@ type rider struct {
 	set    *convoys
 	digest dataset.Digest
 	size   int64
+	late   bool    // it was left behind once
 	convoy *convoy // nil while it is on its own
 	at     int64   // index of the segment it reads, in its convoy
 }
@@ -74,11 +78,17 @@ func (r *rider) join(index int64) {
 			break
 		}
 	}
+	if r.convoy == nil && len(cs.list) == maxConvoys && !r.late {
+		// Rather those that were left behind go on their own than those that come.
+		if i := slices.IndexFunc(cs.list, func(v *convoy) bool { return v.late }); i >= 0 {
+			cs.list[i].expel(math.MaxInt64)
+		}
+	}
 	if r.convoy == nil && len(cs.list) < maxConvoys && cs.width > 0 {
 		// One slot more than the window: there the foremost wait.
 		r.convoy = &convoy{
-			set: cs, digest: r.digest, size: r.size, begun: time.Now(), first: index, window: make([]slot, cs.width+1),
-			riders: make(map[*rider]struct{}), moved: make(chan struct{}),
+			set: cs, digest: r.digest, size: r.size, begun: time.Now(), first: index, late: r.late,
+			window: make([]slot, cs.width+1), riders: make(map[*rider]struct{}), moved: make(chan struct{}),
 		}
 		cs.list = append(cs.list, r.convoy)
 	}
@@ -96,7 +106,7 @@ func (v *convoy) slot(i int64) *slot { return &v.window[i%int64(len(v.window))] 
 func (r *rider) advance(ctx context.Context, index int64) (end int64, err error) {
 	r.set.mu.Lock()
 	defer r.set.mu.Unlock()
-	var deadline <-chan time.Time
+	var patient time.Time // until when the rider waits for others
 	for {
 		if r.convoy == nil {
 			r.join(index)
@@ -106,47 +116,47 @@ func (r *rider) advance(ctx context.Context, index int64) (end int64, err error)
 			return index + 1, nil // on its own, it has nowhere to keep what it would read ahead
 		}
 		r.move(index)
-		gather := time.Until(v.begun.Add(gatherTime))
 		// Who has to wait waits for a part of the window, so that the origin is not asked for one segment at a time.
 		need := index + r.set.width/4
+		gather := time.Until(v.begun.Add(gatherTime))
 		if index < v.first+r.set.width || gather <= 0 && v.follow(need) {
 			return v.first + r.set.width, nil
 		}
-		if deadline == nil {
-			timer := time.NewTimer(max(patience, gather))
-			defer timer.Stop()
-			deadline = timer.C
+		if patient.IsZero() {
+			patient = time.Now().Add(patience)
 		}
-		var gathered <-chan time.Time
+		wait := time.Until(patient)
 		if gather > 0 {
-			timer := time.NewTimer(gather)
-			defer timer.Stop()
-			gathered = timer.C
+			wait = min(wait, gather)
 		}
-		moved := v.moved
-		v.waiting++
-		r.set.mu.Unlock()
-		late := false
-		select {
-		case <-moved:
-		case <-gathered:
-		case <-deadline:
-			late = true
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		r.set.mu.Lock()
-		v.waiting--
-		if err != nil {
+		if err := v.wait(ctx, wait); err != nil {
 			return 0, err
 		}
-		if late {
-			deadline = nil
+		if !time.Now().Before(patient) {
+			patient = time.Time{}
 			if r.convoy == v {
 				v.expel(need - r.set.width)
 			}
 		}
 	}
+}
+
+// wait waits until there may be room, or for d. It gives the lock back meanwhile.
+func (v *convoy) wait(ctx context.Context, d time.Duration) (err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	moved := v.moved
+	v.waiting++
+	v.set.mu.Unlock()
+	select {
+	case <-moved:
+	case <-timer.C:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	v.set.mu.Lock()
+	v.waiting--
+	return err
 }
 
 // move takes the rider to segment index.
@@ -191,6 +201,7 @@ func (v *convoy) expel(last int64) {
 	for r := range v.riders {
 		if r.at <= last {
 			r.leaveLocked()
+			r.late = true
 			v.set.expelled.Add(1)
 		}
 	}
@@ -224,12 +235,7 @@ func (v *convoy) end() {
 			v.window[i].segment = nil
 		}
 	}
-	for i, other := range v.set.list {
-		if other == v {
-			v.set.list = append(v.set.list[:i], v.set.list[i+1:]...)
-			break
-		}
-	}
+	v.set.list = slices.DeleteFunc(v.set.list, func(other *convoy) bool { return other == v })
 }
 
 // find calls f for the slots that segment p belongs in, until it returns true.

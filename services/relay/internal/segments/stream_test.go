@@ -243,3 +243,62 @@ func TestMoreStreamsThanConvoys(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Readers that were left behind keep no window from readers that come.
+func TestLateConvoysMakeWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(256 * segment)
+		size := int64(len(want))
+		c := newReaders(t, o)
+		// Readers that stop after a segment, each behind a fast one, are left behind and begin windows of their own.
+		var slow []*Reader
+		for i := range int64(maxConvoys) {
+			r := c.NewReader(d, size, i*40*segment, size)
+			slow = append(slow, r)
+			for _, index := range []int64{i * 40, i*40 + 1} {
+				if index == i*40+1 {
+					fast := c.NewReader(d, size, i*40*segment, size)
+					for j := i * 40; j < i*40+20; j++ {
+						s, err := fast.Segment(t.Context(), j)
+						if err != nil {
+							t.Fatal(err)
+						}
+						s.Release()
+					}
+					fast.Close()
+				}
+				s, err := r.Segment(t.Context(), index)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Release()
+			}
+		}
+		late := 0
+		for _, v := range c.convoys.list {
+			if v.late {
+				late++
+			}
+		}
+		if late != maxConvoys || c.Stats().Expelled != maxConvoys {
+			t.Fatalf("%d of %d convoys are late, %+v", late, len(c.convoys.list), c.Stats())
+		}
+		before := c.Stats().OriginBytes
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := c.Stats().OriginBytes - before; n > size {
+			t.Errorf("%d bytes were read for an object of %d", n, size)
+		}
+		for _, r := range slow {
+			r.Close()
+		}
+	})
+}

@@ -17,10 +17,7 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 	}
 	pace := pace{conn: c}
 	for {
-		if err := pace.at(sent); err != nil {
-			return sent, err
-		}
-		part, err := src.Hold()
+		part, err := pace.hold(src, sent)
 		if errors.Is(err, io.EOF) {
 			return sent, nil
 		}

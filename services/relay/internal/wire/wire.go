@@ -59,16 +59,30 @@ func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 
 // pace moves the write deadline with a client's progress.
 type pace struct {
-	conn  *tcp
-	due   int64 // the deadline moves when so many bytes are sent
-	begun bool
+	conn     *tcp
+	due      int64 // the deadline moves when so many bytes are sent
+	deadline time.Time
 }
 
-// at says that sent bytes are sent.
-func (p *pace) at(sent int64) error {
-	if p.begun && sent < p.due {
-		return nil
+// hold holds the next bytes of src, when sent bytes are sent. The time that takes is not the client's.
+func (p *pace) hold(src Source, sent int64) ([]byte, error) {
+	begin := time.Now()
+	part, err := src.Hold()
+	if err != nil {
+		return nil, err
 	}
-	p.begun, p.due = true, sent+Quantum
-	return p.conn.SetWriteDeadline(time.Now().Add(p.conn.stall))
+	now := time.Now()
+	switch waited := now.Sub(begin); {
+	case sent >= p.due:
+		p.due, p.deadline = sent+Quantum, now.Add(p.conn.stall)
+	case waited > time.Millisecond:
+		p.deadline = p.deadline.Add(waited)
+	default:
+		return part, nil
+	}
+	if err := p.conn.SetWriteDeadline(p.deadline); err != nil {
+		src.Drop(0)
+		return nil, err
+	}
+	return part, nil
 }

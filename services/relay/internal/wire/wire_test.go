@@ -29,6 +29,7 @@ type source struct {
 	parts int // bytes of a part
 	err   error
 
+	wait    time.Duration // before each part
 	held    []byte
 	holding atomic.Bool
 	holds   atomic.Int64
@@ -40,6 +41,9 @@ func (s *source) Hold() ([]byte, error) {
 	}
 	if len(s.rest) == 0 {
 		return nil, io.EOF
+	}
+	if s.wait > 0 {
+		<-time.After(s.wait)
 	}
 	s.holds.Add(1)
 	s.holding.Store(true)
@@ -181,6 +185,25 @@ func TestAClientThatTakesTooLittleIsCutOff(t *testing.T) {
 	request(t, addr)
 	if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// The time that the source takes is not the client's.
+func TestASlowSourceCutsNobodyOff(t *testing.T) {
+	want := content(200_000)
+	addr := serve(t, time.Second, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "x/y")
+		w.Header().Set("Content-Length", fmt.Sprint(len(want)))
+		_, _ = io.Copy(w, &source{rest: want, parts: 40_000, wait: 250 * time.Millisecond})
+	})
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
 
