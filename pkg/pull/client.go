@@ -158,7 +158,7 @@ func (c *Client) get(ctx context.Context, r *relay, path string, header http.Hea
 	}
 	timer.Stop()
 	s := newStream(ctx, cancel, r, res, c.cfg.StallTimeout)
-	if res.StatusCode != http.StatusOK && (res.StatusCode != http.StatusPartialContent || header == nil) {
+	if res.StatusCode != http.StatusOK && (res.StatusCode != http.StatusPartialContent || header.Get("Range") == "") {
 		attempt.Status = res.StatusCode
 		attempt.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
 		err := fmt.Errorf("answered %s%s", status(res), detail(s))

@@ -57,7 +57,7 @@ func (b *Body) round() (*Error, error) {
 			failed.Attempts = append(failed.Attempts, said.attempt)
 			continue
 		}
-		s, attempt := b.c.get(b.ctx, r.relay, "/v1/objects/"+b.object.Digest.String(), b.partial())
+		s, attempt := b.c.get(b.ctx, r.relay, "/v1/objects/"+b.object.Digest.String(), b.header(r.standing))
 		if attempt.Err == nil {
 			if attempt.Err = b.accept(s); attempt.Err == nil {
 				return nil, nil
@@ -82,16 +82,19 @@ func (b *Body) round() (*Error, error) {
 
 func (b *Body) what() string { return "object " + b.object.Digest.String() }
 
-// partial returns the header fields that ask for what is missing, of these very bytes (RFC 9110, sections 13.1.5 and
-// 14.2); none at the beginning.
-func (b *Body) partial() http.Header {
-	if b.got == 0 {
-		return nil
+// header returns the header fields that ask for what is missing, of these very bytes (RFC 9110, sections 13.1.5 and
+// 14.2). A relay that is distrusted may have been given the wrong bytes itself: it is asked for what it has no longer in
+// its cache (RFC 9111, section 5.2.1.4), or it would give them for ever.
+func (b *Body) header(standing Standing) http.Header {
+	h := http.Header{}
+	if b.got > 0 {
+		h.Set("Range", fmt.Sprintf("bytes=%d-", b.got))
+		h.Set("If-Range", etag(b.object))
 	}
-	return http.Header{
-		"Range":    {fmt.Sprintf("bytes=%d-", b.got)},
-		"If-Range": {etag(b.object)},
+	if standing == Distrusted {
+		h.Set("Cache-Control", "no-cache")
 	}
+	return h
 }
 
 // accept takes s if it goes on at b.got.

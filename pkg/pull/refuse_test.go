@@ -18,6 +18,7 @@ type fleet struct {
 	*Client
 	breakAt map[string]int // by host: after how many bytes in all its first answer breaks
 	from    []string       // who was asked for what, in order
+	anew    int            // how often with Cache-Control: no-cache
 	told    []Refusal
 }
 
@@ -32,6 +33,9 @@ func newFleet(t *testing.T, hosts ...string) *fleet {
 		at := 0
 		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
 		f.from = append(f.from, fmt.Sprint(r.URL.Host, " ", at))
+		if r.Header.Get("Cache-Control") == "no-cache" {
+			f.anew++
+		}
 		var body io.Reader = bytes.NewReader(bytesOfObject[at:])
 		if n, ok := f.breakAt[r.URL.Host]; ok {
 			delete(f.breakAt, r.URL.Host)
@@ -183,6 +187,9 @@ func TestRewindWithoutAnotherRelay(t *testing.T) {
 		}
 		if err := all(f.Client, nil); err != nil {
 			t.Errorf("it is still asked when there is no other: %v", err)
+		}
+		if f.anew != 1 { // it may have been given the wrong bytes itself
+			t.Errorf("it was told %d times that its cache is not wanted, want once", f.anew)
 		}
 	})
 }

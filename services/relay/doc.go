@@ -9,5 +9,9 @@
 // does not do is present a part as the whole: when the store fails within a response, the connection is closed before
 // the length that the header promised.
 //
+// Bytes that were damaged on the way to a relay would be given out as long as they lie in its cache. An instance that
+// got wrong bytes says Cache-Control: no-cache when it asks the same relay again; then the relay, and the one before it,
+// read the object anew.
+//
 // openapi.yaml beside this file describes the interface.
 package relay

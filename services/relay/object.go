@@ -36,6 +36,9 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return r.objectProblem(digest, err)
 	}
+	if wantsAnew(req) {
+		r.forget(req.Context(), digest, size)
+	}
 	etag := strconv.Quote(digest.String())
 	h := w.Header()
 	h.Set("Etag", etag)

@@ -22,9 +22,11 @@ type Relay struct {
 	latest *latest
 	turns  chan struct{} // one for each response in progress
 	count  counters
-	mux    *web.Mux
-	server *web.Server
-	close  sync.Once
+
+	forgotten forgotten
+	mux       *web.Mux
+	server    *web.Server
+	close     sync.Once
 }
 
 // New returns a relay. It starts nothing; the address space of its cache is reserved and released by Run or Close.

@@ -114,6 +114,15 @@ func (o *Origin) OpenObject(ctx context.Context, digest dataset.Digest, offset, 
 	return res.Body, nil
 }
 
+// Forget asks the relay to read the object anew from its own origin.
+func (o *Origin) Forget(ctx context.Context, digest dataset.Digest) error {
+	res, err := o.ask(ctx, http.MethodHead, "/v1/objects/"+digest.String(), http.Header{"Cache-Control": {"no-cache"}})
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 // Latest returns the record of the dataset's newest version, or store.ErrNotFound.
 func (o *Origin) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
 	res, err := o.ask(ctx, http.MethodGet, "/v1/datasets/"+name+"/latest", nil)
