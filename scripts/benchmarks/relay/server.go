@@ -32,7 +32,7 @@ type server struct {
 func start(ctx context.Context, name, path string, addr string, env []string, program string, args ...string) (*server, error) {
 	s := &server{name: name, addr: addr, path: path, done: make(chan struct{})}
 	s.cmd = exec.CommandContext(ctx, program, args...)
-	s.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(processors), "GOMEMLIMIT=off", "GOGC=100")
+	s.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(processors), "GOMEMLIMIT=off")
 	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
