@@ -229,13 +229,29 @@ func (r *rider) leaveLocked() {
 
 // end releases the window.
 func (v *convoy) end() {
+	v.drop()
+	v.set.list = slices.DeleteFunc(v.set.list, func(other *convoy) bool { return other == v })
+}
+
+// drop releases the segments of the window.
+func (v *convoy) drop() {
 	for i := range v.window {
 		if s := v.window[i].segment; s != nil {
 			s.Release()
 			v.window[i].segment = nil
 		}
 	}
-	v.set.list = slices.DeleteFunc(v.set.list, func(other *convoy) bool { return other == v })
+}
+
+// forget drops the segments of an object. Who still needs them has them read anew.
+func (cs *convoys) forget(digest dataset.Digest, size int64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, v := range cs.list {
+		if v.digest == digest && v.size == size {
+			v.drop()
+		}
+	}
 }
 
 // find calls f for the slots that segment p belongs in, until it returns true.

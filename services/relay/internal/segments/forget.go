@@ -9,4 +9,5 @@ func (c *Cache) Forget(digest dataset.Digest, size int64) {
 	for index := int64(0); index*c.SegmentBytes() < size; index++ {
 		c.kept.Invalidate(place{digest, size, index})
 	}
+	c.convoys.forget(digest, size)
 }

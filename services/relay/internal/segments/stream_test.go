@@ -302,3 +302,33 @@ func TestLateConvoysMakeWay(t *testing.T) {
 		}
 	})
 }
+
+// A window forgets as the cache does: what was damaged on the way is read anew.
+func TestForgetInAConvoy(t *testing.T) {
+	o := newOrigin()
+	d, want := o.add(128 * segment)
+	size := int64(len(want))
+	c := newReaders(t, o)
+	damaged := bytes.Clone(want[:segment])
+	damaged[7] ^= 1
+	o.read = func(int64, []byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(damaged)), nil }
+	first := c.NewReader(d, size, 0, size)
+	defer first.Close()
+	s, err := first.Segment(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.read = nil
+	c.Forget(d, size)
+	if !bytes.Equal(s.Bytes(), damaged) {
+		t.Error("a segment changed while it was held")
+	}
+	s.Release()
+	if err := pass(t.Context(), c, d, want[:size], 0, func(i int64) {
+		if i == 1 {
+			first.Close()
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+}
