@@ -16,7 +16,7 @@ func TestStormDamageBeforeTheRelay(t *testing.T) {
 	damaged := *bucket
 	damaged.Endpoint = between.URL
 	s := newStorm(t, bucket.URL("freshet"))
-	rec := s.publish("prices", 60, large/4)
+	rec := s.publish("prices", 60, large/2)
 	between.flip.Store(1_500_000)
 	near := s.relay(damaged.URL("freshet"))
 	far := s.relay(near.URL)

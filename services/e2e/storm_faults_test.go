@@ -12,8 +12,8 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// large is the number of records of an object of about 16 MiB, which is 64 segments.
-const large = 16 << 10
+// large is the number of records of an object of about 6 MiB, which is 24 segments.
+const large = 6 << 10
 
 // relayStatus returns what sub says of the relay.
 func relayStatus(t *testing.T, sub *subscribe.Subscriber, url string) fleet.RelayStatus {
@@ -34,9 +34,9 @@ func TestStormOriginIsSlow(t *testing.T) {
 	slow := *bucket
 	slow.Endpoint = between.URL
 	s := newStorm(t, bucket.URL("freshet"))
-	rec := s.publish("prices", 1, large/2)
+	rec := s.publish("prices", 1, large)
 	between.add("latency", map[string]any{"latency": 50})
-	between.add("bandwidth", map[string]any{"rate": 1 << 10}) // KB/s: 8 s, and an instance stalls after 5 s
+	between.add("bandwidth", map[string]any{"rate": 1 << 10}) // KB/s: 6 s, and an instance stalls after 5 s
 	relay := s.relay(slow.URL("freshet"))
 	sub := s.instance([]string{"prices"}, relay.URL)
 	checkServed(t, sub, rec)
@@ -53,12 +53,13 @@ func TestStormOriginFailsHalfWay(t *testing.T) {
 	failing := *bucket
 	failing.Endpoint = between.URL
 	s := newStorm(t, bucket.URL("freshet"))
-	rec := s.publish("prices", 2, large)
-	relay := s.relay(failing.URL("freshet"), "RELAY_ORIGIN_TIMEOUT=1s")
+	rec := s.publish("prices", 2, 2*large)
+	// It reads little ahead, so that it has not got all when the store goes.
+	relay := s.relay(failing.URL("freshet"), "RELAY_ORIGIN_TIMEOUT=1s", "RELAY_READ_AHEAD=256KiB")
 	line := newProxy(t, relay.URL)
-	line.add("bandwidth", map[string]any{"rate": 8 << 10}) // 2 s for the object
+	line.add("bandwidth", map[string]any{"rate": 4 << 10}) // 3 s for the object
 	sub := s.instance([]string{"prices"}, line.URL)
-	eventually(t, passed(line, rec.Snapshot.Bytes/4))
+	eventually(t, passed(line, rec.Snapshot.Bytes/8))
 	between.Stop()
 	eventually(t, func(context.Context) error {
 		if counter(t, relay, "freshet_relay_segment_fill_failures_total") == 0 {
@@ -93,7 +94,7 @@ func TestStormRelayIsKilledInMidPull(t *testing.T) {
 	rec := s.publish("prices", 3, large)
 	relay := s.relay("")
 	line := newProxy(t, relay.URL)
-	line.add("bandwidth", map[string]any{"rate": 8 << 10})
+	line.add("bandwidth", map[string]any{"rate": 3 << 10})
 	sub := s.instance([]string{"prices"}, line.URL)
 	const kills = 2
 	for i := range kills {
@@ -114,7 +115,7 @@ func TestStormTruncatedAnswers(t *testing.T) {
 	rec := s.publish("prices", 4, large)
 	relay := s.relay("")
 	line := newProxy(t, relay.URL)
-	const piece = 3 << 20
+	const piece = 1 << 20
 	line.add("limit_data", map[string]any{"bytes": piece})
 	sub := s.instance([]string{"prices"}, line.URL)
 	checkServed(t, sub, rec)
@@ -132,7 +133,7 @@ func TestStormFlippedBits(t *testing.T) {
 	first := s.publish("prices", 5, large)
 	relay := s.relay("")
 	bad, good := newProxy(t, relay.URL), newProxy(t, relay.URL)
-	bad.flip.Store(5 << 20)
+	bad.flip.Store(2 << 20)
 
 	alone := s.instance([]string{"prices"}, bad.URL)
 	eventually(t, func(context.Context) error {
@@ -147,7 +148,7 @@ func TestStormFlippedBits(t *testing.T) {
 	}
 	bad.flip.Store(0)
 	checkServed(t, alone, first)
-	bad.flip.Store(5 << 20)
+	bad.flip.Store(2 << 20)
 
 	// Which of the two relays is the first differs from object to object.
 	both := s.instance([]string{"prices"}, bad.URL, good.URL)

@@ -35,7 +35,7 @@ func TestStormObjectsAreHeldOnce(t *testing.T) {
 		}
 		for _, sub := range subs {
 			for _, rec := range all {
-				checkServed(t, sub, rec)
+				awaitServed(t, sub, rec)
 			}
 		}
 		return bytes
