@@ -34,6 +34,33 @@ type Status struct {
 	PID      int             `json:"pid"`
 	Started  time.Time       `json:"started"`
 	Datasets []DatasetStatus `json:"datasets"`
+	// Relays are those that the instance asks, in the configured order.
+	Relays []RelayStatus `json:"relays,omitempty"`
+}
+
+// Standing is what an instance thinks of a relay.
+type Standing string
+
+// The standings of a relay.
+const (
+	// Good: asked first for its share of the objects.
+	Good Standing = "good"
+	// Failed: it failed lately, and is asked after those in good standing.
+	Failed Standing = "failed"
+	// Distrusted: it gave wrong bytes lately, and is asked only if no other relay is left.
+	Distrusted Standing = "distrusted"
+)
+
+// RelayStatus is how a relay did, as seen by an instance since that started.
+type RelayStatus struct {
+	Relay    string   `json:"relay"` // its base URL without its password
+	Standing Standing `json:"standing"`
+	// Failures counts how often it was down, silent or without a usable answer, Refusals how often it gave wrong bytes,
+	// which were discarded.
+	Failures uint64 `json:"failures"`
+	Refusals uint64 `json:"refusals"`
+	// Error is the last of either, empty if there was none.
+	Error string `json:"error,omitempty"`
 }
 
 // DatasetStatus is what an instance says of one of its datasets.

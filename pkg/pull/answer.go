@@ -19,21 +19,30 @@ const (
 	maxDetailBytes  = 300 // what of a problem's text goes into an error
 )
 
-// checkObject says why res cannot be the whole of o.
-func checkObject(res *http.Response, o dataset.Object) error {
-	if res.ContentLength >= 0 && res.ContentLength != o.Bytes {
-		return fmt.Errorf("%w: it has %d bytes, the version record says %d", ErrAnswer, res.ContentLength, o.Bytes)
+// checkObject says why res cannot be the bytes of o from the given place on, or the whole of it.
+func checkObject(res *http.Response, o dataset.Object, from int64) error {
+	want := o.Bytes
+	if res.StatusCode == http.StatusPartialContent {
+		want -= from
+		part := res.Header.Get("Content-Range")
+		if part != fmt.Sprintf("bytes %d-%d/%d", from, o.Bytes-1, o.Bytes) {
+			return fmt.Errorf("%w: it has the Content-Range %.80q, want bytes %d-%d/%d", ErrAnswer, part, from, o.Bytes-1, o.Bytes)
+		}
+	}
+	if res.ContentLength >= 0 && res.ContentLength != want {
+		return fmt.Errorf("%w: it has %d bytes, by the version record it must have %d", ErrAnswer, res.ContentLength, want)
 	}
 	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return fmt.Errorf("%w: it has the Content-Encoding %.40q, which was not asked for; a proxy must leave objects as they are", ErrAnswer, enc)
 	}
 	// A proxy may weaken or drop an ETag, but another digest is another object.
-	etag := strings.TrimPrefix(res.Header.Get("ETag"), "W/")
-	if etag != "" && etag != strconv.Quote(o.Digest.String()) {
-		return fmt.Errorf("%w: its ETag is %.80s, want the digest", ErrAnswer, etag)
+	if tag := strings.TrimPrefix(res.Header.Get("ETag"), "W/"); tag != "" && tag != etag(o) {
+		return fmt.Errorf("%w: its ETag is %.80s, want the digest", ErrAnswer, tag)
 	}
 	return nil
 }
+
+func etag(o dataset.Object) string { return strconv.Quote(o.Digest.String()) }
 
 // status returns the status of res in words: the text from the wire only if there is no standard one.
 func status(res *http.Response) string {
@@ -42,13 +51,13 @@ func status(res *http.Response) string {
 
 // detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error
 // message.
-func detail(b *Body) string {
-	kind, _, err := mime.ParseMediaType(b.res.Header.Get("Content-Type"))
+func detail(s *stream) string {
+	kind, _, err := mime.ParseMediaType(s.res.Header.Get("Content-Type"))
 	if err != nil || kind != "application/problem+json" {
 		return ""
 	}
 	var problem struct{ Title, Detail string }
-	text, err := io.ReadAll(io.LimitReader(b, maxProblemBytes))
+	text, err := io.ReadAll(io.LimitReader(s, maxProblemBytes))
 	if err != nil || json.Unmarshal(text, &problem) != nil {
 		return ""
 	}

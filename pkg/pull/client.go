@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,13 +29,14 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg.withDefaults(), relays: relays{start: time.Now()}}
+	c := &Client{cfg: cfg.withDefaults()}
+	c.relays = relays{start: time.Now(), distrust: c.cfg.Distrust}
 	for _, text := range cfg.Relays {
 		base, err := parseRelay(text)
 		if err != nil {
 			return nil, err
 		}
-		c.relays.all = append(c.relays.all, &relay{base: base})
+		c.relays.all = append(c.relays.all, newRelay(base))
 	}
 	c.http = &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -55,17 +57,21 @@ func New(cfg Config) (*Client, error) {
 // Close closes the connections that no pull uses. Pulls under way go on; cancel their contexts to end them.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Object returns the body of the object o. When a relay fails after its answer began, the error comes from the body's
-// Read, and the next call begins at another relay. The error of a call that got no answer is an *[Error], or ctx's.
-func (c *Client) Object(ctx context.Context, o dataset.Object) (*Body, error) {
-	what := "object " + o.Digest.String()
-	return ask(ctx, c, what, "/v1/objects/"+o.Digest.String(), func(b *Body) (*Body, error) {
-		if err := checkObject(b.res, o); err != nil {
-			return nil, err
-		}
-		b.want = o.Bytes
-		return b, nil
-	})
+// Object returns the bytes of the object o. If a relay says that it is busy, Object waits and asks again, for at most
+// the client's Patience. The error of a call that got no answer is an *[Error], or ctx's. ctx also ends the body.
+//
+// step, if not nil, is called whenever the call or the body's Read did something else than hand on bytes: a relay failed
+// and the next is asked, or time passes on purpose. Between two calls, or between one and a byte, lies at most one
+// HeaderTimeout or StallTimeout: who sees neither for longer sees a hang.
+func (c *Client) Object(ctx context.Context, o dataset.Object, step func()) (*Body, error) {
+	if step == nil {
+		step = func() {}
+	}
+	b := &Body{c: c, ctx: ctx, object: o, step: step, busy: make(map[*relay]busy), last: time.Now(), pauses: newPauses()}
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // Latest returns the record of the newest version of the dataset that a relay knows, with [ErrNotFound] in the error
@@ -74,53 +80,53 @@ func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord
 	if err := dataset.CheckName(name); err != nil {
 		return dataset.VersionRecord{}, fmt.Errorf("pull the latest version: %w", err)
 	}
-	return ask(ctx, c, "the latest version of "+name, "/v1/datasets/"+name+"/latest", func(b *Body) (dataset.VersionRecord, error) {
-		defer b.Close()
-		text, err := io.ReadAll(io.LimitReader(b, maxRecordBytes+1))
-		if err != nil {
-			return dataset.VersionRecord{}, err
-		}
-		if len(text) > maxRecordBytes {
-			return dataset.VersionRecord{}, fmt.Errorf("%w: the version record has more than %d bytes", ErrAnswer, maxRecordBytes)
-		}
-		rec, err := dataset.DecodeVersionRecord(text)
-		if err != nil {
-			return dataset.VersionRecord{}, fmt.Errorf("%w: %w", ErrAnswer, err)
-		}
-		if rec.Dataset != name {
-			return dataset.VersionRecord{}, fmt.Errorf("%w: it is about dataset %q", ErrAnswer, rec.Dataset)
-		}
-		return rec, nil
-	})
-}
-
-// ask asks the relays one after the other until accept takes an answer. accept owns the body when it returns no error.
-func ask[T any](ctx context.Context, c *Client, what, path string, accept func(*Body) (T, error)) (T, error) {
-	var none T
+	what, path := "the latest version of "+name, "/v1/datasets/"+name+"/latest"
 	failed := &Error{What: what}
-	for _, r := range c.relays.inOrder() {
-		b, attempt := c.get(ctx, r, path)
+	for _, r := range c.relays.inOrder([]byte(name)) {
+		rec, attempt := c.latest(ctx, r.relay, path, name)
 		if attempt.Err == nil {
-			v, err := accept(b)
-			if err == nil {
-				return v, nil
-			}
-			b.Close()
-			attempt.Status, attempt.Err = http.StatusOK, err
+			c.relays.served(r.relay)
+			return rec, nil
 		}
 		if ctx.Err() != nil {
-			return none, fmt.Errorf("pull %s: %w", what, context.Cause(ctx))
+			return dataset.VersionRecord{}, fmt.Errorf("pull %s: %w", what, context.Cause(ctx))
 		}
-		if attempt.Status != http.StatusNotFound {
-			c.relays.fail(r)
+		if attempt.Status != http.StatusNotFound && !attempt.busy() {
+			c.relays.fail(r.relay, attempt.Err)
 		}
 		failed.Attempts = append(failed.Attempts, attempt)
 	}
-	return none, failed
+	return dataset.VersionRecord{}, failed
 }
 
-// get sends one request to r. Without an error in the attempt, the status is 200 and the body is the caller's to close.
-func (c *Client) get(ctx context.Context, r *relay, path string) (*Body, Attempt) {
+// latest asks one relay for the newest version's record.
+func (c *Client) latest(ctx context.Context, r *relay, path, name string) (rec dataset.VersionRecord, attempt Attempt) {
+	s, attempt := c.get(ctx, r, path, nil)
+	if attempt.Err != nil {
+		return rec, attempt
+	}
+	defer s.Close()
+	attempt.Status = http.StatusOK
+	text, err := io.ReadAll(io.LimitReader(s, maxRecordBytes+1))
+	switch {
+	case err != nil:
+		err = fmt.Errorf("read from relay %s: %w", r, err)
+	case len(text) > maxRecordBytes:
+		err = fmt.Errorf("%w: the version record has more than %d bytes", ErrAnswer, maxRecordBytes)
+	default:
+		if rec, err = dataset.DecodeVersionRecord(text); err != nil {
+			err = fmt.Errorf("%w: %w", ErrAnswer, err)
+		} else if rec.Dataset != name {
+			err = fmt.Errorf("%w: it is about dataset %q", ErrAnswer, rec.Dataset)
+		}
+	}
+	attempt.Err = err
+	return rec, attempt
+}
+
+// get sends one request with the given header fields to r. Without an error in the attempt, the status is 200, or 206 if
+// the header asks for a range, and the stream is the caller's to close.
+func (c *Client) get(ctx context.Context, r *relay, path string, header http.Header) (*stream, Attempt) {
 	attempt := Attempt{Relay: r.String()}
 	ctx, cancel := context.WithCancelCause(ctx)
 	// The transport's own timeouts leave out the wait for a free connection: this timer covers everything up to the
@@ -128,7 +134,7 @@ func (c *Client) get(ctx context.Context, r *relay, path string) (*Body, Attempt
 	timer := time.AfterFunc(c.cfg.HeaderTimeout, func() {
 		cancel(fmt.Errorf("%w: no response header within %s", ErrStalled, c.cfg.HeaderTimeout))
 	})
-	fail := func(err error) (*Body, Attempt) {
+	fail := func(err error) (*stream, Attempt) {
 		timer.Stop()
 		cancel(context.Canceled)
 		attempt.Err = err
@@ -138,6 +144,7 @@ func (c *Client) get(ctx context.Context, r *relay, path string) (*Body, Attempt
 	if err != nil {
 		return fail(fmt.Errorf("make the request: %w", err))
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("User-Agent", "freshet-instance")
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -150,19 +157,13 @@ func (c *Client) get(ctx context.Context, r *relay, path string) (*Body, Attempt
 		return fail(err)
 	}
 	timer.Stop()
-	b := &Body{
-		from: r, relays: &c.relays, res: res, want: -1, stall: c.cfg.StallTimeout, ctx: ctx, cancel: cancel,
-		timer: time.AfterFunc(time.Hour, func() {
-			cancel(fmt.Errorf("%w: no byte within %s", ErrStalled, c.cfg.StallTimeout))
-		}),
-	}
-	b.timer.Stop()
-	if res.StatusCode != http.StatusOK {
+	s := newStream(ctx, cancel, r, res, c.cfg.StallTimeout)
+	if res.StatusCode != http.StatusOK && (res.StatusCode != http.StatusPartialContent || header.Get("Range") == "") {
 		attempt.Status = res.StatusCode
 		attempt.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
-		err := fmt.Errorf("answered %s%s", status(res), detail(b))
-		b.Close()
+		err := fmt.Errorf("answered %s%s", status(res), detail(s))
+		s.Close()
 		return fail(err)
 	}
-	return b, attempt
+	return s, attempt
 }

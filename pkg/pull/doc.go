@@ -1,9 +1,17 @@
 // Package pull gets objects and version records from relays over HTTP.
 //
-// A [Client] is given the relays in the order of preference and asks them in that order until one answers with what
-// was asked for; a relay that failed lately is asked after those that did not. It makes one round over the relays per
-// call and never waits between attempts: when to try again is the caller's decision, for which [Error.RetryAfter]
-// passes on what the relays asked for.
+// # Several relays
+//
+// A [Client] is given relays that all have the same to give. Which is asked first for an object is settled by
+// rendezvous hashing on its digest, so that a fleet of relays holds each object once. (The libraries for it, such as
+// github.com/dgryski/go-rendezvous, name the first choice only; failing over needs the order.) A relay that failed
+// lately is asked after those that did not, and one that gave wrong bytes lately only if no other is left. A relay that
+// is busy is passed over as well: in a storm, serving early is worth that an object lies on two relays.
+//
+// # Going on
+//
+// When the connection breaks in the middle of an object, [Body.Read] goes on at the byte where it broke, at the next
+// relay or again at the same, by Range and If-Range. What came before is not pulled twice.
 //
 // # Time
 //
@@ -12,10 +20,20 @@
 // ([Config.StallTimeout]). A relay that takes a connection and then says nothing is given up as soon as one that
 // refuses it.
 //
+// A pull waits on purpose in two cases: while relays answer 503 with Retry-After, it asks them again when they said and
+// not before, with jitter; and after a connection broke, as giving up would throw away what came. A relay that says
+// when to come again does not hang, and neither does who waits for it. Hence the two bounds: [Config.Patience] is for
+// how long in all no byte may come, and ends with an error that says who was busy or down; the step function of
+// [Client.Object] is called often enough for a watchdog that is to find real hangs and nothing else.
+//
+// Without bytes to lose and with no busy relay, [Client.Object] makes one round over the relays and leaves it to the
+// caller when to try again; [Error.RetryAfter] passes on what the relays asked for. So does [Client.Latest], always.
+//
 // # What is checked
 //
-// An answer counts only when its status is 200, its length is the one that the version record says, and its ETag,
-// where it has one, is the object's digest. The bytes themselves are checked by who reads them (pkg/snapshot knows
-// the digest and a checksum of every block, and refuses the first damaged block instead of the last byte); the reader
-// then says [Body.Refuse], so that the next pull begins at another relay.
+// An answer counts only when its status is 200, or 206 with the range that was asked for, its length is the one that the
+// version record says, and its ETag, where it has one, is the object's digest. The bytes themselves are checked by who
+// reads them: pkg/snapshot knows the digest and a checksum of every block, and refuses the first damaged block instead
+// of the last byte. The reader then says [Body.Rewind], and gets the block from another relay, or [Body.Refuse]. The
+// relay that gave the bytes is distrusted for [Config.Distrust] and reported by [Config.Refused] and [Client.Health].
 package pull

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,6 +72,17 @@ func (e *Error) notFound() bool {
 		}
 	}
 	return len(e.Attempts) > 0
+}
+
+// busy reports whether the relay said that it may answer later.
+func (a Attempt) busy() bool {
+	return a.RetryAfter > 0 && (a.Status == http.StatusServiceUnavailable || a.Status == http.StatusTooManyRequests)
+}
+
+func (e *Error) busy() bool { return slices.ContainsFunc(e.Attempts, Attempt.busy) }
+
+func (e *Error) allBusy() bool {
+	return !slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return !a.busy() })
 }
 
 // RetryAfter returns how long to wait before another call: the shortest time that a relay asked for, because that one

@@ -16,6 +16,9 @@ var (
 	ErrFormat = errors.New("unknown file format")
 )
 
+// errMagic is what of ErrFormat may be damage: no header came.
+var errMagic = fmt.Errorf("%w", ErrFormat)
+
 // Errors of a writer's or a diff's caller.
 var (
 	// ErrOrder is wrapped when records do not come in the strictly ascending order of (hash, key).

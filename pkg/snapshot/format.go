@@ -97,7 +97,7 @@ func (h Header) append(b []byte) []byte {
 // of the checksum, so that damage is told from a newer version.
 func parseHeader(b []byte) (Header, error) {
 	if !bytes.HasPrefix(b, []byte(magic)) {
-		return Header{}, fmt.Errorf("%w: it begins with %q; a snapshot or delta begins with %q", ErrFormat, b[:8], magic)
+		return Header{}, fmt.Errorf("%w: it begins with %q; a snapshot or delta begins with %q", errMagic, b[:8], magic)
 	}
 	if le.Uint64(b[24:]) != xxh3.Hash(b[:24]) {
 		return Header{}, fmt.Errorf("%w: its header does not match its checksum", ErrCorrupt)

@@ -21,9 +21,11 @@ const firstRead = 512 << 10
 // Reader reads a snapshot or delta from its beginning to its end. It is used by one goroutine; the blocks that it
 // returns may be decoded by others.
 type Reader struct {
-	src    *bufio.Reader
-	digest hash.Hash
-	off    int64 // bytes read
+	in     io.Reader
+	rewind func(off int64, damage error) error // nil for never
+	src    *bufio.Reader                       // over in
+	digest hash.Hash                           // of the parts that were proven right
+	off    int64                               // bytes read
 	expect dataset.Object
 	header Header
 	totals Totals
@@ -41,23 +43,54 @@ type Option func(*Reader)
 // expects nothing.
 func Expect(o dataset.Object) Option { return func(r *Reader) { r.expect = o } }
 
+// Rewind makes a Reader that finds a block, the header or the footer damaged read it anew. rewind is told at which byte
+// that part begins and what is wrong with it, and returns nil if src's next byte is that one, so that nothing before
+// it is read twice. Its error ends the reading, together with damage. A digest that is wrong although every part
+// is right does not lead to a Rewind.
+func Rewind(rewind func(off int64, damage error) error) Option {
+	return func(r *Reader) { r.rewind = rewind }
+}
+
 // NewReader returns a Reader of the file that src holds, and nothing after it. It reads and checks the header: its
 // errors wrap [ErrFormat], [ErrCorrupt] or src's error.
 func NewReader(src io.Reader, opts ...Option) (*Reader, error) {
-	r := &Reader{src: bufio.NewReaderSize(src, 4096), digest: sha256.New()}
+	r := &Reader{in: src, src: bufio.NewReaderSize(src, 4096), digest: sha256.New()}
 	for _, o := range opts {
 		o(r)
 	}
-	b := r.buf[:headerBytes]
-	if err := r.read(b); err != nil {
-		return nil, fmt.Errorf("read header: %w", err)
-	}
-	h, err := parseHeader(b)
+	err := r.proven(func() error {
+		b := r.buf[:headerBytes]
+		if err := r.read(b); err != nil {
+			return fmt.Errorf("read header: %w", err)
+		}
+		h, err := parseHeader(b)
+		if err != nil {
+			return err
+		}
+		r.header = h
+		r.digest.Write(b)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	r.header = h
 	return r, nil
+}
+
+// proven has part read one part of the file, anew as long as it is damaged and can be had anew.
+func (r *Reader) proven(part func() error) error {
+	start := r.off
+	for {
+		err := part()
+		if r.rewind == nil || !errors.Is(err, ErrCorrupt) && !errors.Is(err, errMagic) {
+			return err
+		}
+		if again := r.rewind(start, err); again != nil {
+			return fmt.Errorf("%w; %w", err, again)
+		}
+		r.src.Reset(r.in)
+		r.off = start
+	}
 }
 
 // Header returns the file's header.
@@ -79,7 +112,16 @@ func (r *Reader) Next(buf []byte) (Stored, error) {
 	if r.err != nil {
 		return Stored{}, r.err
 	}
-	s, err := r.part(buf)
+	var s Stored
+	err := r.proven(func() (err error) {
+		s, err = r.part(buf)
+		return err
+	})
+	if err == io.EOF {
+		if end := r.end(); end != nil {
+			err = end
+		}
+	}
 	r.err = err
 	return s, err
 }
@@ -129,6 +171,8 @@ func (r *Reader) block(off int64, b, buf []byte) (Stored, error) {
 	if xxh3.Hash(stored) != p.storedSum {
 		return Stored{}, corruptBlock(off, p.partition, "its stored bytes do not match their checksum")
 	}
+	r.digest.Write(b)
+	r.digest.Write(stored)
 	r.next = p.partition + 1
 	r.rows = appendRow(r.rows, off, p)
 	r.seen.Entries += uint64(p.entries)
@@ -168,8 +212,8 @@ func (r *Reader) footer(off int64, count uint64) error {
 	if have := uint64(len(r.rows) / rowBytes); count != have {
 		return bad("it lists %d blocks, the file has %d", count, have)
 	}
-	sum := xxh3.New()
-	sum.Write(r.buf[:tagBytes])
+	sum, tag := xxh3.New(), [tagBytes]byte(r.buf[:tagBytes])
+	sum.Write(tag[:])
 	for rows := r.rows; len(rows) > 0; {
 		b := r.buf[:min(len(rows), len(r.buf))]
 		if err := r.read(b); err != nil {
@@ -197,11 +241,18 @@ func (r *Reader) footer(off int64, count uint64) error {
 	if err := t.plausible(r.header.Kind); err != nil {
 		return bad("it says %v", err)
 	}
-	return r.end(t)
+	// The digest is of what was proven right, so of the footer only now.
+	r.digest.Write(tag[:])
+	r.digest.Write(r.rows)
+	r.digest.Write(b)
+	r.totals = t
+	return nil
 }
 
 // end checks that the input ends here, and that the file is the one expected.
-func (r *Reader) end(t Totals) error {
+func (r *Reader) end() error {
+	t := r.totals
+	r.totals = Totals{}
 	switch _, err := r.src.ReadByte(); {
 	case err == nil:
 		return fmt.Errorf("%w: the file ends at byte %d, but more bytes follow", ErrCorrupt, r.off)
@@ -223,7 +274,6 @@ func (r *Reader) end(t Totals) error {
 // read fills b. Input that ends before is [ErrTruncated].
 func (r *Reader) read(b []byte) error {
 	n, err := io.ReadFull(r.src, b)
-	r.digest.Write(b[:n])
 	r.off += int64(n)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return fmt.Errorf("%w: at byte %d", ErrTruncated, r.off)

@@ -36,7 +36,8 @@ type Config struct {
 	NATSOptions []nats.Option
 	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
 	Stream string
-	// Relays are the base URLs of the relays, the preferred first. At least one.
+	// Relays are the base URLs of the relays, in any order, and written the same way for all instances: each object is
+	// asked of the same relay first, and of the others when that one fails. At least one.
 	Relays []string
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string
@@ -53,8 +54,9 @@ type Config struct {
 	Lanes int
 	// Workers is how many goroutines decode and index in each of these refreshes; zero means GOMAXPROCS, at most 4.
 	Workers int
-	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again. There is
-	// no limit for a whole refresh. Zero means DefaultStallTimeout.
+	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again; also while
+	// relays say that they are busy, or while a relay is away in the middle of an object. There is no limit for a whole
+	// refresh. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
 	// RetryInitial and RetryMax: what failed is tried again after RetryInitial, then after twice as long each time up
 	// to RetryMax, each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
@@ -140,15 +142,18 @@ func (c Config) Check() error {
 	return nil
 }
 
-// pull returns the configuration of the client of the relays. Its waits are shorter than StallTimeout, so that there
-// is time for the next relay before the refresh is cancelled.
+// pull returns the configuration of the client of the relays. Each of its waits is shorter than StallTimeout, and it
+// takes a step after each, so that the watch over the refresh finds hangs and nothing else. All its waits for one byte
+// together are as long as StallTimeout: then the refresh fails with what the relays said.
 func (c Config) pull() pull.Config {
-	half := max(c.StallTimeout/2, 1)
-	if c.StallTimeout == 0 {
-		half = DefaultStallTimeout / 2
+	stall := c.StallTimeout
+	if stall == 0 {
+		stall = DefaultStallTimeout
 	}
+	half := max(stall/2, 1)
 	return pull.Config{
 		Relays: c.Relays, HeaderTimeout: min(pull.DefaultHeaderTimeout, half), StallTimeout: min(pull.DefaultStallTimeout, half),
+		Patience: max(stall, 1),
 	}
 }
 

@@ -1,9 +1,11 @@
 package subscribe
 
 import (
+	"fmt"
 	"os"
 
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/pull"
 )
 
 // Status returns what this instance serves and how refreshing goes: the same that it answers to the fleet's surveys.
@@ -12,7 +14,20 @@ func (s *Subscriber) Status() fleet.Status {
 	for _, name := range s.cfg.Datasets {
 		status.Datasets = append(status.Datasets, s.datasetStatus(name))
 	}
+	for _, h := range s.relays.Health() {
+		r := fleet.RelayStatus{Relay: h.Relay, Standing: fleet.Standing(h.Standing), Failures: h.Failures, Refusals: h.Refusals}
+		if h.Err != nil {
+			r.Error = h.Err.Error()
+		}
+		status.Relays = append(status.Relays, r)
+	}
 	return status
+}
+
+// refused is told of a relay that gave wrong bytes. They are gone already; what is left is to say so.
+func (s *Subscriber) refused(r pull.Refusal) {
+	s.cfg.Log.Error("a relay gave wrong bytes, which were discarded; it is asked only if no other relay is left", "relay", r.Relay,
+		"object", r.Object.Digest, "error", r.Err)
 }
 
 func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
@@ -45,6 +60,11 @@ func (s *Subscriber) warning(name string, version uint64, cacheErr error) string
 	}
 	if cacheErr != nil {
 		return "not kept in the cache folder: " + cacheErr.Error()
+	}
+	for _, h := range s.relays.Health() {
+		if h.Standing == pull.Distrusted {
+			return fmt.Sprintf("relay %s gave wrong bytes, %d times so far: %v", h.Relay, h.Refusals, h.Err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -74,7 +74,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes), collector: load.NewCollector(),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more
-	if s.relays, err = pull.New(cfg.pull()); err != nil {
+	relays := cfg.pull()
+	relays.Refused = s.refused
+	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if s.nc, err = events.Connect(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {

@@ -3,6 +3,7 @@
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
 //	scripts/bench delta      what refreshes by deltas cost, and whether each bound of the design is kept
+//	scripts/bench relay      a relay under a storm of clients, beside nginx; 200 instances that start at once
 //
 // The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
 package main
@@ -19,6 +20,7 @@ import (
 
 	"freshet.dev/scripts/benchmarks/delta"
 	"freshet.dev/scripts/benchmarks/publish"
+	"freshet.dev/scripts/benchmarks/relay"
 	"freshet.dev/scripts/benchmarks/table"
 )
 
@@ -26,6 +28,7 @@ import (
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"delta":   delta.Main,
 	"publish": publish.Main,
+	"relay":   relay.Main,
 	"table":   table.Main,
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
@@ -12,10 +13,11 @@ import (
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
+	"freshet.dev/services/relay/internal/upstream"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Store is what a relay reads: a [store.Store] is one.
+// Store is what a relay reads: a [store.Store] is one, and so is another relay.
 type Store interface {
 	segments.Origin
 	// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
@@ -38,18 +40,19 @@ type Deps struct {
 	closers []func() error
 }
 
-// Open acquires what cfg names. The catalog may be down, now and later; the store may not be missing now.
+// Open acquires what cfg names. The catalog may be down, now and later, and so may a relay upstream; a store may not
+// be missing now.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
-	s, err := store.Open(ctx, cfg.StoreURL.Reveal())
-	if errors.Is(err, store.ErrURL) {
+	origin, err := open(ctx, cfg)
+	if errors.Is(err, store.ErrURL) || errors.Is(err, upstream.ErrURL) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
 	}
 	if err != nil {
 		return Deps{}, fmt.Errorf("open the store that FRESHET_STORE_URL names: %w", err)
 	}
-	d.Store = s
-	d.closers = append(d.closers, s.Close)
+	d.Store = origin
+	d.closers = append(d.closers, origin.Close)
 	if cfg.RedisURL != "" {
 		rdb, err := catalog.Connect(cfg.RedisURL.Reveal())
 		if err != nil {
@@ -60,6 +63,24 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	}
 	return d, nil
 }
+
+// origin is a store, or another relay.
+type origin interface {
+	Store
+	Close() error
+}
+
+func open(ctx context.Context, cfg Config) (origin, error) {
+	url := cfg.StoreURL.Reveal()
+	if strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://") {
+		// Sizes are asked for and newest versions looked up beside the reads.
+		return upstream.New(url, cfg.RelayOriginReads+lookups)
+	}
+	return store.Open(ctx, url)
+}
+
+// lookups is how many connections to a relay upstream there may be beside those that read objects.
+const lookups = 4
 
 // Close releases what Open acquired.
 func (d Deps) Close() error {

@@ -20,7 +20,7 @@ type memory struct {
 	objects map[dataset.Digest][]byte
 	latest  map[string]dataset.VersionRecord
 	err     error           // of every call
-	short   map[int64]bool  // offsets at which OpenObject yields one byte less
+	short   map[int64]bool  // segments, by offset, of which OpenObject yields one byte less, and nothing after
 	gate    <-chan struct{} // OpenObject waits for it
 	opens   atomic.Int64
 	opened  chan struct{} // closed by the first OpenObject
@@ -67,8 +67,10 @@ func (m *memory) OpenObject(ctx context.Context, d dataset.Digest, offset, lengt
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.short[offset] {
-		length--
+	for at := range m.short {
+		if offset <= at && at < offset+length {
+			length = min(length, at-offset+256<<10) - 1
+		}
 	}
 	return io.NopCloser(bytes.NewReader(m.objects[d][offset : offset+length])), m.err
 }
@@ -88,4 +90,17 @@ func record(name string, version uint64) dataset.VersionRecord {
 		Dataset: name, Version: version, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Snapshot: dataset.Object{Version: version, Digest: dataset.Digest{1}, Bytes: 7},
 	}
+}
+
+// panicking is a store whose first OpenObject panics.
+type panicking struct {
+	*memory
+	done atomic.Bool
+}
+
+func (p *panicking) OpenObject(ctx context.Context, d dataset.Digest, offset, length int64) (io.ReadCloser, error) {
+	if !p.done.Swap(true) {
+		panic("boom")
+	}
+	return p.memory.OpenObject(ctx, d, offset, length)
 }

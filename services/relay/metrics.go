@@ -1,12 +1,18 @@
 package relay
 
 import (
-	"freshet.dev/services/relay/internal/segments"
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// cacheCollector turns the cache's counts into metrics when they are asked for.
-type cacheCollector struct{ cache *segments.Cache }
+// counters count what became of responses.
+type counters struct {
+	rejected, slow, clientBytes atomic.Int64
+}
+
+// collector turns the relay's counts into metrics when they are asked for.
+type collector struct{ relay *Relay }
 
 func describe(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("freshet_relay_"+name, help, nil, nil)
@@ -19,17 +25,23 @@ var (
 	descFailures = describe("segment_fill_failures_total", "Reads of the store that failed.")
 	descBusy     = describe("segment_fill_busy_total", "Fills given up because all memory was in use or too many reads were in progress.")
 	descEvicted  = describe("segment_evictions_total", "Segments that left the cache.")
+	descReads    = describe("origin_reads_total", "Reads of the store, each of one segment or several.")
+	descExpelled = describe("stream_expelled_total", "Readers of an object too large for the cache that were too slow for the others.")
 	descOrigin   = describe("origin_bytes_total", "Bytes of objects read from the store.")
+	descClient   = describe("client_bytes_total", "Bytes of objects sent to clients.")
+	descRejected = describe("rejected_total", "Requests that were told to come again because too many responses were in progress, or the store was too busy.")
+	descSlow     = describe("slow_client_cuts_total", "Responses cut off because the client took too little.")
+	descActive   = describe("responses_active", "Responses in progress.")
 	descResident = describe("cache_resident_bytes", "Memory that segments take now.")
 	descBudget   = describe("cache_budget_bytes", "The most that segments may take.")
 )
 
 // Describe implements [prometheus.Collector].
-func (c cacheCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 // Collect implements [prometheus.Collector].
-func (c cacheCollector) Collect(ch chan<- prometheus.Metric) {
-	s := c.cache.Stats()
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.relay.cache.Stats()
 	count := func(d *prometheus.Desc, n int64) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
 	}
@@ -39,7 +51,13 @@ func (c cacheCollector) Collect(ch chan<- prometheus.Metric) {
 	count(descFailures, s.Failures)
 	count(descBusy, s.Busy)
 	count(descEvicted, s.Evicted)
+	count(descReads, s.OriginReads)
+	count(descExpelled, s.Expelled)
 	count(descOrigin, s.OriginBytes)
+	count(descClient, c.relay.count.clientBytes.Load())
+	count(descRejected, c.relay.count.rejected.Load())
+	count(descSlow, c.relay.count.slow.Load())
+	ch <- prometheus.MustNewConstMetric(descActive, prometheus.GaugeValue, float64(len(c.relay.turns)))
 	ch <- prometheus.MustNewConstMetric(descResident, prometheus.GaugeValue, float64(s.Resident))
 	ch <- prometheus.MustNewConstMetric(descBudget, prometheus.GaugeValue, float64(s.Budget))
 }

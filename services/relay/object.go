@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"strconv"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
+	"freshet.dev/services/relay/internal/upstream"
 )
+
+// retrySeconds is the least that a client is told to stay away when the relay has too much to do; see [web.Unavailable].
+const retrySeconds = 2
 
 // object answers GET and HEAD of an object.
 func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
@@ -20,9 +25,19 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-digest", "%v", err)
 	}
+	select {
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
+	default:
+		r.count.rejected.Add(1)
+		return web.Unavailable("busy", retrySeconds, nil, "%d responses are in progress; try again after a moment", cap(r.turns))
+	}
 	size, err := r.cache.Size(req.Context(), digest)
 	if err != nil {
-		return objectProblem(digest, err)
+		return r.objectProblem(digest, err)
+	}
+	if wantsAnew(req) {
+		r.forget(req.Context(), digest, size)
 	}
 	etag := strconv.Quote(digest.String())
 	h := w.Header()
@@ -56,44 +71,42 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	return r.send(w, req, digest, size, want, status)
 }
 
-// send writes the bytes of want, a segment at a time. It holds one segment at most, and none while it waits for the
-// next.
+// send writes the bytes of want.
 func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Digest, size int64, want span, status int) error {
-	control := http.NewResponseController(w)
-	for at := want.from; at < want.to; {
-		index := at / r.cache.SegmentBytes()
-		s, err := r.cache.Segment(req.Context(), digest, size, index)
-		if err != nil {
-			return objectProblem(digest, err) // closes the connection if a part has been sent
+	reader := r.cache.NewReader(digest, size, want.from, want.to)
+	defer reader.Close()
+	body := &body{ctx: req.Context(), reader: reader, unit: r.cache.SegmentBytes(), left: want}
+	// The first segment is there before the status is sent, so that a store that fails at once gets its own.
+	if _, err := body.Hold(); err != nil && !errors.Is(err, io.EOF) {
+		return r.objectProblem(digest, err)
+	}
+	body.Drop(0)
+	w.WriteHeader(status)
+	n, err := io.Copy(w, body)
+	r.count.clientBytes.Add(n)
+	switch {
+	case body.err != nil:
+		return r.objectProblem(digest, body.err) // closes the connection: a part has been sent
+	case err != nil:
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.count.slow.Add(1)
 		}
-		if at == want.from { // only now, so that a store that fails at once gets its own status
-			w.WriteHeader(status)
-		}
-		start := index * r.cache.SegmentBytes()
-		part := s.Bytes()[at-start : min(want.to-start, int64(len(s.Bytes())))]
-		// The deadline moves with each segment: a slow client is served, one that holds its segment for long is not.
-		// An error means that w is no network connection, as in a test.
-		_ = control.SetWriteDeadline(time.Now().Add(r.cfg.RelayWriteStall))
-		n, err := w.Write(part)
-		s.Release()
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client has left or is too slow
-		}
-		at += int64(n)
+		panic(http.ErrAbortHandler) // the client has left or is too slow
 	}
 	return nil
 }
 
 // objectProblem says to the client why there is no object, or no more of it.
-func objectProblem(digest dataset.Digest, err error) error {
+func (r *Relay) objectProblem(digest dataset.Digest, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-object", "the store has no object %s", digest)
-	case errors.Is(err, segments.ErrBusy):
-		return web.Unavailable("busy", 2, err, "the relay serves as much as it can; try again after a moment")
+	case errors.Is(err, segments.ErrBusy), errors.Is(err, upstream.ErrBusy):
+		r.count.rejected.Add(1)
+		return web.Unavailable("busy", retrySeconds, err, "the relay serves as much as it can; try again after a moment")
 	case errors.Is(err, context.Canceled):
 		return err // the client has left, or the relay stops
 	default:
-		return web.Unavailable("store-unavailable", 2, err, "the store did not give object %s; the relay's log says why", digest)
+		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not give object %s; the relay's log says why", digest)
 	}
 }

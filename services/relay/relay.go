@@ -3,12 +3,14 @@ package relay
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
+	"freshet.dev/services/relay/internal/wire"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -18,9 +20,13 @@ type Relay struct {
 	deps   Deps
 	cache  *segments.Cache
 	latest *latest
-	mux    *web.Mux
-	server *web.Server
-	close  sync.Once
+	turns  chan struct{} // one for each response in progress
+	count  counters
+
+	forgotten forgotten
+	mux       *web.Mux
+	server    *web.Server
+	close     sync.Once
 }
 
 // New returns a relay. It starts nothing; the address space of its cache is reserved and released by Run or Close.
@@ -33,19 +39,20 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	}
 	cache, err := segments.New(segments.Config{
 		Bytes: int64(cfg.RelayCacheBytes), TTL: cfg.RelayCacheTTL,
-		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout,
+		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout, ReadAhead: int64(cfg.RelayReadAhead),
 	}, deps.Store)
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps)}
-	deps.Registry.MustRegister(cacheCollector{cache})
+	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
+	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
+		Wrap:         func(c *net.TCPConn) net.Conn { return wire.Wrap(c, cfg.RelayWriteStall) },
 	}, r.mux)
 	return r, nil
 }

@@ -32,7 +32,7 @@ var description []byte
 func config() relay.Config {
 	return relay.Config{
 		Listen: "127.0.0.1:0", StoreURL: "dir:///unused", RelayCacheBytes: 16 << 20, RelayCacheTTL: time.Minute,
-		RelayOriginReads: 8, RelayOriginTimeout: 10 * time.Second, RelayWriteStall: 10 * time.Second,
+		RelayResponses: 1000, RelayOriginReads: 8, RelayReadAhead: 1 << 20, RelayOriginTimeout: 10 * time.Second, RelayWriteStall: 10 * time.Second,
 	}
 }
 
@@ -232,7 +232,7 @@ func TestConcurrentRequestsShareOneRead(t *testing.T) {
 	}
 	close(gate)
 	wg.Wait()
-	if n := m.opens.Load(); n != 4 {
+	if n := m.opens.Load(); n > 4 {
 		t.Errorf("the store was read %d times for 4 segments", n)
 	}
 	metrics := string(body(t, do(t, r.Handler(), "GET", "/metrics")))
@@ -250,6 +250,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_LISTEN":               func(c *relay.Config) { c.Listen = "8481" },
 		"FRESHET_RELAY_CACHE_BYTES":    func(c *relay.Config) { c.RelayCacheBytes = 1 << 20 },
 		"FRESHET_RELAY_CACHE_TTL":      func(c *relay.Config) { c.RelayCacheTTL = 0 },
+		"FRESHET_RELAY_RESPONSES":      func(c *relay.Config) { c.RelayResponses = 0 },
+		"FRESHET_RELAY_READ_AHEAD":     func(c *relay.Config) { c.RelayReadAhead = 1 << 30 },
 		"FRESHET_RELAY_ORIGIN_READS":   func(c *relay.Config) { c.RelayOriginReads = 0 },
 		"FRESHET_RELAY_ORIGIN_TIMEOUT": func(c *relay.Config) { c.RelayOriginTimeout = 0 },
 		"FRESHET_RELAY_WRITE_STALL":    func(c *relay.Config) { c.RelayWriteStall = 0 },

@@ -19,7 +19,7 @@ type Config struct {
 
 	Datasets settings.List `split_words:"true" desc:"the datasets to keep in memory, with commas between them; required"`
 	NatsURL  settings.URL  `split_words:"true" desc:"NATS, for the events: nats://host:port, several with commas between them; required"`
-	Relays   settings.List `split_words:"true" desc:"the relays, http://host:port, the preferred first, with commas between them; required"`
+	Relays   settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
 	CacheDir string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
 	Instance string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
 

@@ -114,11 +114,14 @@ var (
 	descRecords = describe("records", "Records of the served version.")
 	descBytes   = describe("resident_bytes", "Memory that the table of the served version takes.")
 	descState   = describe("state", "1 for the state that the dataset is in.", "state")
+
+	descRelayFailures = prometheus.NewDesc("freshet_pull_relay_failures_total", "Times that a relay was down, silent or without a usable answer.", []string{"relay"}, nil)
+	descRelayRefusals = prometheus.NewDesc("freshet_pull_relay_refusals_total", "Times that a relay gave wrong bytes, which were discarded.", []string{"relay"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descVersion, descRecords, descBytes, descState} {
+	for _, d := range []*prometheus.Desc{descVersion, descRecords, descBytes, descState, descRelayFailures, descRelayRefusals} {
 		ch <- d
 	}
 }
@@ -128,7 +131,17 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	for _, d := range c.source.Status().Datasets {
+	status := c.source.Status()
+	seen := make(map[string]bool, len(status.Relays))
+	for _, r := range status.Relays {
+		if seen[r.Relay] { // listed twice; two series of the same name would spoil all metrics
+			continue
+		}
+		seen[r.Relay] = true
+		ch <- prometheus.MustNewConstMetric(descRelayFailures, prometheus.CounterValue, float64(r.Failures), r.Relay)
+		ch <- prometheus.MustNewConstMetric(descRelayRefusals, prometheus.CounterValue, float64(r.Refusals), r.Relay)
+	}
+	for _, d := range status.Datasets {
 		gauge(descVersion, float64(d.Version), d.Dataset)
 		gauge(descRecords, float64(d.Records), d.Dataset)
 		gauge(descBytes, float64(d.Bytes), d.Dataset)

@@ -21,7 +21,9 @@ type ServerConfig struct {
 	// WriteTimeout is how long a response may take from the end of the request's header. A handler that sends for
 	// longer moves its deadline as it makes progress. Zero: one minute.
 	WriteTimeout time.Duration
-	Log          *slog.Logger
+	// Wrap, if not nil, makes the connection that is served out of one that was accepted.
+	Wrap func(*net.TCPConn) net.Conn
+	Log  *slog.Logger
 }
 
 // DefaultGrace fits into the 30 s that Kubernetes gives a container to stop.
@@ -81,6 +83,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.cfg.Wrap != nil {
+		ln = wrapper{Listener: ln, wrap: s.cfg.Wrap}
+	}
 	// Requests outlive ctx by the grace time: they have a context of their own.
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -117,6 +122,20 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.cfg.Log.InfoContext(ctx, "stopped listening", "address", s.addr)
 	return nil
+}
+
+// wrapper is a listener whose connections are wrapped.
+type wrapper struct {
+	net.Listener
+	wrap func(*net.TCPConn) net.Conn
+}
+
+func (l wrapper) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+		return l.wrap(tcp), nil
+	}
+	return conn, err
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {

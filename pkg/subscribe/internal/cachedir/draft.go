@@ -37,8 +37,15 @@ func (d *Dir) Draft(name string) *Draft {
 	return r
 }
 
+// Writer takes an object's bytes. It never fails.
+type Writer interface {
+	io.Writer
+	// Rewind takes back what was written from the byte off on.
+	Rewind(off int64)
+}
+
 // Object returns where to write the bytes of the object o.
-func (r *Draft) Object(o dataset.Object) io.Writer {
+func (r *Draft) Object(o dataset.Object) Writer {
 	f := r.create(int(min(writeBuffer, o.Bytes)))
 	f.object = o
 	return f
@@ -257,6 +264,25 @@ func (w failing) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// Rewind implements [Writer].
+func (f *draftFile) Rewind(off int64) {
+	if f.file == nil || f.draft.err != nil {
+		return
+	}
+	err := f.buf.Flush()
+	if err == nil {
+		err = f.file.Truncate(off)
+	}
+	if err == nil {
+		_, err = f.file.Seek(off, io.SeekStart)
+	}
+	if err != nil {
+		f.draft.fail(fmt.Errorf("write to the cache folder: %w", err))
+		return
+	}
+	f.written = off
 }
 
 // finish syncs and closes the file.

@@ -20,7 +20,9 @@ type source func(o dataset.Object) (input, error)
 // input is an object's bytes on their way.
 type input struct {
 	io.Reader
-	from string // in words, for errors
+	from func() string // in words, for errors
+	// rewind goes back to where damage is and reads on from another source; nil if there is none.
+	rewind func(off int64, damage error) error
 	// close takes what became of the object.
 	close func(error)
 }
@@ -32,14 +34,14 @@ func (l *Loader) snapshotTable(ctx context.Context, o dataset.Object, from sourc
 		return nil, err
 	}
 	defer func() { in.close(err) }()
-	r, err := snapshot.NewReader(in, snapshot.Expect(o))
+	r, err := snapshot.NewReader(in, snapshot.Expect(o), snapshot.Rewind(in.rewind))
 	if err == nil {
 		cfg := l.Table
 		cfg.Version = o.Version
 		t, err = table.Load(ctx, r, cfg)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("snapshot of version %d from %s: %w", o.Version, in.from, err)
+		return nil, fmt.Errorf("snapshot of version %d from %s: %w", o.Version, in.from(), err)
 	}
 	return t, nil
 }
@@ -82,14 +84,14 @@ func (l *Loader) step(ctx context.Context, base *table.Table, o dataset.Object, 
 	}
 	defer func() { in.close(err) }()
 	src := &reader{ctx: ctx, src: in, progress: func() {}}
-	r, err := snapshot.NewReader(src, snapshot.Expect(o))
+	r, err := snapshot.NewReader(src, snapshot.Expect(o), snapshot.Rewind(in.rewind))
 	if err == nil {
 		cfg := l.Table
 		cfg.Version = o.Version
 		_, changes, err = table.Apply(ctx, base, r, cfg)
 	}
 	if err != nil {
-		return nil, &deltaError{object: o, content: src.err == nil && ctx.Err() == nil || errors.Is(err, pull.ErrAnswer), err: fmt.Errorf("from %s: %w", in.from, err)}
+		return nil, &deltaError{object: o, content: src.err == nil && ctx.Err() == nil || errors.Is(err, pull.ErrAnswer), err: fmt.Errorf("from %s: %w", in.from(), err)}
 	}
 	return changes, nil
 }
@@ -135,7 +137,7 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (load
 	from := func(dataset.Object) (input, error) { // is asked for the objects of the chain, in order
 		f := s.Objects[next]
 		next++
-		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name(), func(error) {}}, nil
+		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name, nil, func(error) {}}, nil
 	}
 	t, err := l.snapshotTable(ctx, s.Chain[0], from)
 	if err == nil {

@@ -138,23 +138,6 @@ func TestFailedLoadLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestRelayWithDamagedBytesIsLeftForTheNext(t *testing.T) {
-	rec, file := version(t, 1, 100, 1000)
-	broken := bytes.Clone(file)
-	broken[len(file)/2] ^= 1
-	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(file) }))
-	defer good.Close()
-	l, requests := loader(t, broken, good.URL)
-	if _, err := l.Load(t.Context(), rec, nil, nothing); !errors.Is(err, snapshot.ErrCorrupt) {
-		t.Fatalf("got %v, want ErrCorrupt", err)
-	}
-	v, err := l.Load(t.Context(), rec, nil, nothing)
-	if err != nil || requests.Load() != 1 {
-		t.Fatalf("the second attempt: %v, after %d requests to the broken relay", err, requests.Load())
-	}
-	v.Finish(false)
-}
-
 func TestCancelledLoadEndsWithTheCause(t *testing.T) {
 	rec, file := version(t, 1, 100, 1000)
 	l, _ := loader(t, file)

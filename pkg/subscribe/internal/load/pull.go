@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -120,22 +121,30 @@ func (p *pulling) keep(commit func() error, t *table.Table) func(swapped bool) e
 	}
 }
 
-// open pulls an object.
+// open pulls an object. What a relay gave wrong is pulled anew from another, a block at a time.
 func (p *pulling) open(o dataset.Object) (input, error) {
-	body, err := p.Pull.Object(p.ctx, o)
+	body, err := p.Pull.Object(p.ctx, o, p.progress)
 	if err != nil {
 		return input{}, err
 	}
 	src := &reader{ctx: p.ctx, src: body, progress: p.progress}
+	rewind := body.Rewind
 	var all io.Reader = src
 	if p.draft != nil {
-		all = io.TeeReader(all, p.draft.Object(o))
+		file := p.draft.Object(o)
+		all = io.TeeReader(all, file)
+		rewind = func(off int64, damage error) error {
+			file.Rewind(off)
+			return body.Rewind(off, damage)
+		}
 	}
-	return input{all, "relay " + body.Relay(), func(err error) {
+	return input{all, func() string { return "relay " + body.Relay() }, rewind, func(err error) {
 		p.bytes += src.bytes
-		// For a content that the digest proves the relay is not to blame.
-		if refused(err) && !errors.Is(err, table.ErrBase) && !errors.Is(err, table.ErrState) {
-			body.Refuse()
+		switch {
+		case errors.Is(err, snapshot.ErrCorrupt):
+			body.Refuse(err)
+		case errors.Is(err, snapshot.ErrFormat), errors.Is(err, table.ErrKind):
+			body.Doubt(err) // it may be what was published
 		}
 		body.Close()
 	}}, nil

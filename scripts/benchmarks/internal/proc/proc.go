@@ -33,10 +33,10 @@ func Child(ctx context.Context, result any, args ...string) error {
 }
 
 // Resident returns the resident memory of this process in bytes.
-func Resident() (int64, error) { return status("VmRSS:") }
+func Resident() (int64, error) { return status("self", "VmRSS:") }
 
 // PeakResident returns the most resident memory that this process has had, in bytes.
-func PeakResident() (int64, error) { return status("VmHWM:") }
+func PeakResident() (int64, error) { return status("self", "VmHWM:") }
 
 // ResetPeak makes what the process has now its peak.
 func ResetPeak() error {
@@ -51,9 +51,13 @@ func Settle() (int64, error) {
 	return Resident()
 }
 
-// status reads a field of /proc/self/status, which gives sizes in KiB. Only Linux has it.
-func status(field string) (int64, error) {
-	b, err := os.ReadFile("/proc/self/status")
+// PeakResidentOf returns the most resident memory that another process has had, in bytes.
+func PeakResidentOf(pid int) (int64, error) { return status(strconv.Itoa(pid), "VmHWM:") }
+
+// status reads a field of a process's status, which gives sizes in KiB. Only Linux has it.
+func status(process, field string) (int64, error) {
+	file := "/proc/" + process + "/status"
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
@@ -63,5 +67,5 @@ func status(field string) (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/self/status has no %s", field)
+	return 0, fmt.Errorf("%s has no %s", file, field)
 }

@@ -3,6 +3,8 @@
 // The work is detached from those who wait for it: it runs on a goroutine of its own, with a context of its own, so a
 // caller that gives up, even the one that began it, ends nobody else's. A panic in the work becomes an error that every
 // waiter gets. Nothing is remembered: the next wish after a result, good or bad, begins anew.
+//
+// A piece of work may be for several neighbouring keys, whose results come one after the other: a run.
 package flight
 
 import (
@@ -22,7 +24,7 @@ var (
 
 // Group holds the work in flight, by key. Its methods may be called concurrently.
 type Group[K comparable, V any] struct {
-	work  func(ctx context.Context, key K) (V, error)
+	work  func(ctx context.Context, keys []K, finish func(V, error))
 	share func(v V, callers int)
 
 	ctx    context.Context // of all work; ends with Close
@@ -46,13 +48,22 @@ type call[V any] struct {
 // reference, and share(v, n) turns that one into n, for n callers that each get v and release it (0: nobody wants it
 // any more).
 func New[K comparable, V any](work func(ctx context.Context, key K) (V, error), share func(v V, callers int)) *Group[K, V] {
+	return NewRuns(func(ctx context.Context, keys []K, finish func(V, error)) {
+		finish(work(ctx, keys[0]))
+	}, share)
+}
+
+// NewRuns returns a group whose work is for several keys at a time. It calls finish for each of keys, in their order,
+// as soon as it has that key's result; keys for which it did not when it returns fail with the last error given to
+// finish.
+func NewRuns[K comparable, V any](work func(ctx context.Context, keys []K, finish func(V, error)), share func(v V, callers int)) *Group[K, V] {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Group[K, V]{work: work, share: share, ctx: ctx, cancel: cancel, calls: make(map[K]*call[V])}
 }
 
-// Do returns the result of the work for key, which it begins unless it is in flight. joined says that it was. It fails
-// with ctx's cause when ctx ends before the work.
-func (g *Group[K, V]) Do(ctx context.Context, key K) (v V, joined bool, err error) {
+// Do returns the result of the work for key, which it begins unless it is in flight, together with the keys of more up
+// to the first that is. joined says that it was in flight. It fails with ctx's cause when ctx ends before the work.
+func (g *Group[K, V]) Do(ctx context.Context, key K, more ...K) (v V, joined bool, err error) {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
@@ -60,9 +71,7 @@ func (g *Group[K, V]) Do(ctx context.Context, key K) (v V, joined bool, err erro
 	}
 	c, joined := g.calls[key]
 	if !joined {
-		c = &call[V]{done: make(chan struct{})}
-		g.calls[key] = c
-		g.wg.Go(func() { g.run(key, c) })
+		c = g.begin(append([]K{key}, more...))
 	}
 	c.waiters++
 	g.mu.Unlock()
@@ -85,23 +94,67 @@ func (g *Group[K, V]) Do(ctx context.Context, key K) (v V, joined bool, err erro
 	return v, joined, context.Cause(ctx)
 }
 
-func (g *Group[K, V]) run(key K, c *call[V]) {
+// Ahead begins the work for the keys up to the first that is in flight, and waits for none of it.
+func (g *Group[K, V]) Ahead(keys ...K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed && len(keys) > 0 && g.calls[keys[0]] == nil {
+		g.begin(keys)
+	}
+}
+
+// begin begins the work for the keys up to the first that is in flight, which is not the first of all, and returns the
+// call of that one. g.mu is held.
+func (g *Group[K, V]) begin(keys []K) *call[V] {
+	var calls []*call[V]
+	for _, k := range keys {
+		if g.calls[k] != nil {
+			break
+		}
+		c := &call[V]{done: make(chan struct{})}
+		g.calls[k] = c
+		calls = append(calls, c)
+	}
+	g.wg.Go(func() { g.run(keys[:len(calls)], calls) })
+	return calls[0]
+}
+
+func (g *Group[K, V]) run(keys []K, calls []*call[V]) {
+	finished := 0
 	// Should the work end its goroutine, which is neither a return nor a panic, this is what the waiters get.
-	c.err = fmt.Errorf("%w: it ended its goroutine", ErrPanic)
+	last := fmt.Errorf("%w: it ended its goroutine", ErrPanic)
+	finish := func(v V, err error) {
+		if finished == len(keys) {
+			panic("more results than keys")
+		}
+		if err != nil {
+			last = err
+		}
+		g.finish(keys[finished], calls[finished], v, err)
+		finished++
+	}
 	defer func() {
 		if v := recover(); v != nil {
-			c.err = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
+			last = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
 		}
-		g.mu.Lock()
-		c.finished = true
-		delete(g.calls, key)
-		if c.err == nil && g.share != nil {
-			g.share(c.value, c.waiters)
+		for finished < len(keys) {
+			var none V
+			finish(none, last)
 		}
-		g.mu.Unlock()
-		close(c.done)
 	}()
-	c.value, c.err = g.work(g.ctx, key)
+	g.work(g.ctx, keys, finish)
+}
+
+func (g *Group[K, V]) finish(key K, c *call[V], v V, err error) {
+	c.value, c.err = v, err
+	g.mu.Lock()
+	c.finished = true
+	delete(g.calls, key)
+	if err == nil && g.share != nil {
+		g.share(v, c.waiters)
+	}
+	g.mu.Unlock()
+	close(c.done)
 }
 
 // Close ends the context of all work, waits for it to return, and lets nothing begin any more.

@@ -42,8 +42,11 @@ type Config struct {
 	TTL time.Duration
 	// OriginReads is how many reads of the origin may be in progress.
 	OriginReads int
-	// OriginTimeout bounds one read of a segment.
+	// OriginTimeout bounds the time that a read of the origin may take for each segment.
 	OriginTimeout time.Duration
+	// ReadAhead is how many bytes at most are read from the origin at once, of which a caller asked for the first
+	// segment. Zero: a segment.
+	ReadAhead int64
 	// BusyWait is how long a fill waits for a buffer, and for its turn to read, before it fails with ErrBusy.
 	// Zero: 3 s.
 	BusyWait time.Duration
@@ -59,10 +62,12 @@ type Cache struct {
 	arena  *arena
 	turns  chan struct{} // one for each read of the origin in progress
 
-	kept  *otter.Cache[place, *Segment]
-	sizes *otter.Cache[dataset.Digest, int64]
-	fills *flight.Group[place, *Segment]
-	stats *flight.Group[dataset.Digest, int64]
+	kept     *otter.Cache[place, *Segment]
+	capacity int64 // of kept, in bytes
+	convoys  convoys
+	sizes    *otter.Cache[dataset.Digest, int64]
+	fills    *flight.Group[place, *Segment]
+	stats    *flight.Group[dataset.Digest, int64]
 
 	count counters
 }
@@ -76,7 +81,7 @@ type place struct {
 }
 
 type counters struct {
-	hits, joined, fills, failures, busy, evicted, originBytes atomic.Int64
+	hits, joined, fills, failures, busy, evicted, originBytes, originReads atomic.Int64
 }
 
 // New returns an empty cache of the origin's objects. It starts nothing; Run expires segments, Close releases the
@@ -99,8 +104,11 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{cfg: cfg, origin: origin, arena: a, turns: make(chan struct{}, cfg.OriginReads)}
+	capacity := buffers - cfg.OriginReads - buffers/8
+	c.capacity = int64(capacity) * int64(cfg.SegmentBytes)
+	c.convoys.width = int64(buffers / (2 * maxConvoys))
 	c.kept, err = otter.New(&otter.Options[place, *Segment]{
-		MaximumSize:      buffers - cfg.OriginReads - buffers/8,
+		MaximumSize:      capacity,
 		ExpiryCalculator: otter.ExpiryAccessing[place, *Segment](cfg.TTL),
 		Clock:            clock{},
 		Executor:         inline,
@@ -121,7 +129,7 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sizes: %w", err)
 	}
-	c.fills = flight.New(c.fill, func(s *Segment, callers int) { s.add(callers - 1) })
+	c.fills = flight.NewRuns(c.fill, func(s *Segment, callers int) { s.add(callers - 1) })
 	c.stats = flight.New(c.stat, nil)
 	return c, nil
 }
@@ -147,28 +155,27 @@ func (c *Cache) Size(ctx context.Context, digest dataset.Digest) (int64, error) 
 	return n, err
 }
 
-// Segment returns segment index of the object, which has size bytes. The caller releases it, and holds no other
-// segment while it waits for this one, so that callers cannot wait for each other's.
-func (c *Cache) Segment(ctx context.Context, digest dataset.Digest, size, index int64) (*Segment, error) {
-	p := place{digest, size, index}
-	if s := c.get(p); s != nil {
-		c.count.hits.Add(1)
-		return s, nil
-	}
-	s, joined, err := c.fills.Do(ctx, p)
-	if joined {
-		c.count.joined.Add(1)
-	}
-	return s, err
-}
-
-// get returns the segment with a reference for the caller, or nil if the cache has it not.
+// get returns the segment with a reference for the caller, or nil if it is not in memory.
 func (c *Cache) get(p place) *Segment {
 	if s, ok := c.kept.GetIfPresent(p); ok && s.acquire() {
 		return s
 	}
+	if c.streamed(p.size) {
+		return c.convoys.get(p)
+	}
 	return nil
 }
+
+// has reports whether the segment is in memory, without making it seem used.
+func (c *Cache) has(p place) bool {
+	if _, ok := c.kept.GetEntryQuietly(p); ok {
+		return true
+	}
+	return c.streamed(p.size) && c.convoys.has(p)
+}
+
+// streamed reports whether an object of size bytes is too large for the cache.
+func (c *Cache) streamed(size int64) bool { return size > c.capacity }
 
 // Run lets segments that were not used for the time to live go, and gives unused memory back to the system, until ctx
 // ends.
@@ -193,6 +200,7 @@ func (c *Cache) Close() {
 	c.fills.Close()
 	c.stats.Close()
 	c.kept.InvalidateAll()
+	c.convoys.close()
 	c.arena.close()
 }
 
@@ -205,6 +213,8 @@ type Stats struct {
 	Busy        int64 // for want of a buffer or a turn
 	Evicted     int64 // segments that left the cache
 	OriginBytes int64 // read by fills
+	OriginReads int64 // reads of the origin, each of one segment or several
+	Expelled    int64 // readers that a convoy left behind
 	// Resident is the memory now in use by segments, in bytes; Budget is the most it can be.
 	Resident, Budget int64
 }
@@ -214,6 +224,7 @@ func (c *Cache) Stats() Stats {
 	return Stats{
 		Hits: c.count.hits.Load(), Joined: c.count.joined.Load(), Fills: c.count.fills.Load(), Failures: c.count.failures.Load(),
 		Busy: c.count.busy.Load(), Evicted: c.count.evicted.Load(), OriginBytes: c.count.originBytes.Load(),
+		OriginReads: c.count.originReads.Load(), Expelled: c.convoys.expelled.Load(),
 		Resident: c.arena.residentBytes(), Budget: int64(cap(c.arena.tokens)) * int64(c.cfg.SegmentBytes),
 	}
 }

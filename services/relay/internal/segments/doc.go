@@ -15,7 +15,7 @@
 //
 // A [Segment] counts its references: one of the cache's while the cache has it, one of each caller's until
 // [Segment.Release]. The last one gives the buffer back. Eviction therefore takes nothing from under a client.
-// When clients hold so many evicted segments that no buffer is free, the coldest segments that only the cache holds
+// A client that is slow holds none (package wire). When clients hold so many evicted segments that no buffer is free, the coldest segments that only the cache holds
 // are given up; when clients hold all, a fill waits for a moment and fails with [ErrBusy].
 //
 // # Fills
@@ -23,6 +23,17 @@
 // A segment that is not in the cache is read from the origin once, whatever the number of callers that wait for it, by
 // a goroutine that belongs to none of them (package flight). A read that fails or comes short is an error to those who
 // wait, and is not remembered.
+//
+// A [Reader] that goes on gets more read for it than it asks for: as much as it has got so far, up to a bound, in one read of
+// the origin (a run), so that a far origin is asked seldom and never waited for twice.
+//
+// # Objects above the budget
+//
+// Of an object that is too large for the cache, readers at about the same place share a window that moves on with them, and
+// each segment is read once for all of them; see convoys. The windows take half of the buffers at most, from the
+// coldest segments of the cache. A reader for which there is no window is served all the same, a segment at a time.
+//
+// # Eviction
 //
 // Which segment leaves the cache is decided by otter (W-TinyLFU): one pass over a large object does not push out the
 // small ones in use. Segments not used for the time to live leave as well.

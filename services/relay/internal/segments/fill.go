@@ -5,67 +5,121 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 )
 
-// fill reads a segment from the origin and puts it into the cache. It returns it with one reference for the flight,
-// which divides it among the callers.
-func (c *Cache) fill(ctx context.Context, p place) (*Segment, error) {
-	// Another flight may have put it there between the caller's look and this flight's beginning.
-	if s := c.get(p); s != nil {
-		return s, nil
-	}
-	s, err := c.read(ctx, p)
-	if err != nil {
-		c.count.failures.Add(1)
-		if errors.Is(err, ErrBusy) {
-			c.count.busy.Add(1)
+// fill reads neighbouring segments of one object from the origin and puts them where readers find them. It gives each
+// to finish with one reference for the flight, which divides it among the callers.
+func (c *Cache) fill(ctx context.Context, run []place, finish func(*Segment, error)) {
+	for len(run) > 0 {
+		// Another flight may have put some there between the reader's look and this flight's beginning.
+		if s := c.get(run[0]); s != nil {
+			finish(s, nil)
+			run = run[1:]
+			continue
 		}
-		return nil, fmt.Errorf("read bytes from %d on of object %s: %w", p.index*c.SegmentBytes(), p.digest, err)
+		missing := 1
+		for missing < len(run) && !c.has(run[missing]) {
+			missing++
+		}
+		done, err := c.read(ctx, run[:missing], func(p place, s *Segment) { c.publish(p, s, finish) })
+		if err != nil {
+			c.count.failures.Add(1)
+			if errors.Is(err, ErrBusy) {
+				c.count.busy.Add(1)
+			}
+			p := run[done]
+			finish(nil, fmt.Errorf("read bytes from %d on of object %s: %w", p.index*c.SegmentBytes(), p.digest, err))
+			return
+		}
+		run = run[missing:]
 	}
-	c.count.fills.Add(1)
-	c.count.originBytes.Add(int64(len(s.bytes)))
-	s.refs.Store(2) // the cache's and the flight's
-	c.kept.Set(p, s)
-	return s, nil
 }
 
-func (c *Cache) read(ctx context.Context, p place) (s *Segment, err error) {
-	busy, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
-	defer cancel()
-	select {
-	case c.turns <- struct{}{}:
-	case <-busy.Done():
-		return nil, fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.turns))
+// publish puts a segment that was read where readers find it.
+func (c *Cache) publish(p place, s *Segment, finish func(*Segment, error)) {
+	c.count.fills.Add(1)
+	c.count.originBytes.Add(int64(len(s.bytes)))
+	s.refs.Store(1) // the flight's
+	if !c.streamed(p.size) || !c.convoys.offer(p, s) {
+		s.add(1) // the cache's
+		c.kept.Set(p, s)
+	}
+	finish(s, nil)
+}
+
+// read reads the segments of run with one read of the origin and gives each to take. done is how many it gave.
+func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment)) (done int, err error) {
+	if err := c.turn(ctx); err != nil {
+		return 0, err
 	}
 	defer func() { <-c.turns }()
-
-	buf, err := c.buffer(busy)
+	// A buffer is had before the origin is asked, and the last one is given back, also when the origin's code panics.
+	buf, err := c.buffer(ctx)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer func() { // also when the origin's code panics
-		if s == nil {
+	defer func() {
+		if buf != nil {
 			c.arena.put(buf)
 		}
 	}()
-	ctx, cancel = context.WithTimeout(ctx, c.cfg.OriginTimeout)
-	defer cancel()
-	offset := p.index * c.SegmentBytes()
-	part := buf[:min(c.SegmentBytes(), p.size-offset)]
-	body, err := c.origin.OpenObject(ctx, p.digest, offset, int64(len(part)))
+
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(context.Canceled)
+	slow := time.AfterFunc(c.cfg.OriginTimeout, func() {
+		end(fmt.Errorf("the store gave no segment within %v: %w", c.cfg.OriginTimeout, context.DeadlineExceeded))
+	})
+	defer slow.Stop()
+	offset := run[0].index * c.SegmentBytes()
+	length := min(run[0].size-offset, int64(len(run))*c.SegmentBytes())
+	c.count.originReads.Add(1)
+	body, err := c.origin.OpenObject(ctx, run[0].digest, offset, length)
 	if err != nil {
-		return nil, err
+		return 0, because(ctx, err)
 	}
 	defer body.Close() //nolint:errcheck // every byte is read by then
-	switch n, err := io.ReadFull(body, part); {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(part))
-	case err != nil:
-		return nil, err
+	for i, p := range run {
+		if buf == nil {
+			slow.Stop() // waiting for a buffer is not the origin's fault
+			if buf, err = c.buffer(ctx); err != nil {
+				return i, err
+			}
+		}
+		slow.Reset(c.cfg.OriginTimeout)
+		part := buf[:min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes())]
+		switch n, err := io.ReadFull(body, part); {
+		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+			return i, fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(part))
+		case err != nil:
+			return i, because(ctx, err)
+		}
+		buf = nil
+		take(p, &Segment{bytes: part, arena: c.arena})
 	}
-	return &Segment{bytes: part, arena: c.arena}, nil
+	return len(run), nil
+}
+
+// turn waits for a turn to read the origin, which is given back by taking one from c.turns.
+func (c *Cache) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
+	defer cancel()
+	select {
+	case c.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.turns))
+	}
+}
+
+// because returns why ctx was ended, if it was, in place of what that led to.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
 }
 
 // buffer returns a free buffer. If there is none, which is when clients hold many evicted segments, it takes some from
@@ -74,6 +128,8 @@ func (c *Cache) buffer(ctx context.Context) ([]byte, error) {
 	if c.arena.inUse() == cap(c.arena.tokens) {
 		c.reclaim()
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
+	defer cancel()
 	buf, err := c.arena.get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
@@ -104,6 +160,10 @@ func (c *Cache) stat(ctx context.Context, digest dataset.Digest) (int64, error) 
 	if n, ok := c.sizes.GetIfPresent(digest); ok {
 		return n, nil
 	}
+	if err := c.turn(ctx); err != nil {
+		return 0, err
+	}
+	defer func() { <-c.turns }()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.OriginTimeout)
 	defer cancel()
 	n, err := c.origin.StatObject(ctx, digest)

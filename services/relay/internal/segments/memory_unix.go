@@ -7,7 +7,11 @@ import "golang.org/x/sys/unix"
 // reserve returns n bytes of address space outside of the Go heap, backed by memory once used. A nil slice means that
 // buffers are made on the heap one by one.
 func reserve(n int) ([]byte, error) {
-	return unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err == nil {
+		preferHugePages(b)
+	}
+	return b, err
 }
 
 func release(memory []byte) error { return unix.Munmap(memory) }

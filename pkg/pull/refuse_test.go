@@ -1,0 +1,220 @@
+package pull
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+)
+
+var errDamaged = errors.New("damaged")
+
+// fleet is relays that all have the object and answer in the place of real ones.
+type fleet struct {
+	*Client
+	breakAt map[string]int // by host: after how many bytes in all its first answer breaks
+	from    []string       // who was asked for what, in order
+	anew    int            // how often with Cache-Control: no-cache
+	told    []Refusal
+}
+
+func newFleet(t *testing.T, hosts ...string) *fleet {
+	t.Helper()
+	f := &fleet{breakAt: map[string]int{}}
+	cfg := Config{Refused: func(r Refusal) { f.told = append(f.told, r) }}
+	for _, h := range hosts {
+		cfg.Relays = append(cfg.Relays, "http://"+h)
+	}
+	f.Client = bubbleClient(t, cfg, func(r *http.Request) *http.Response {
+		at := 0
+		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+		f.from = append(f.from, fmt.Sprint(r.URL.Host, " ", at))
+		if r.Header.Get("Cache-Control") == "no-cache" {
+			f.anew++
+		}
+		var body io.Reader = bytes.NewReader(bytesOfObject[at:])
+		if n, ok := f.breakAt[r.URL.Host]; ok {
+			delete(f.breakAt, r.URL.Host)
+			body = io.MultiReader(io.LimitReader(body, int64(n-at)), broken{})
+		}
+		if at == 0 {
+			return response(http.StatusOK, body)
+		}
+		return response(http.StatusPartialContent, body, "Content-Range", fmt.Sprintf("bytes %d-15999/16000", at))
+	})
+	return f
+}
+
+// hosts returns the relays' hosts in the order in which they are asked for the object.
+func (f *fleet) hosts() []string {
+	var all []string
+	for _, r := range f.relays.inOrder(someObject.Digest[:]) {
+		all = append(all, r.base.Host)
+	}
+	return all
+}
+
+// begin reads the first n bytes.
+func (f *fleet) begin(t *testing.T, n int) *Body {
+	t.Helper()
+	body, err := f.Object(context.Background(), someObject, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(body, make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func (f *fleet) refusals() map[string]uint64 {
+	all := map[string]uint64{}
+	for i, h := range f.Health() {
+		if h.Refusals > 0 {
+			all[f.relays.all[i].base.Host] = h.Refusals
+		}
+	}
+	return all
+}
+
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// Invariant: who gave wrong bytes is blamed and nobody else, and what comes is the object from the given place on.
+func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
+	rest := func(t *testing.T, body *Body, from int) {
+		t.Helper()
+		got, err := io.ReadAll(body)
+		if err != nil || !bytes.Equal(got, bytesOfObject[from:]) {
+			t.Errorf("then came %d bytes, %v; want those from %d on", len(got), err, from)
+		}
+	}
+	inBubble(t, "one relay gave all", func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		hosts := f.hosts()
+		body := f.begin(t, 9000)
+		defer body.Close()
+		if err := body.Rewind(5000, errDamaged); err != nil {
+			t.Fatal(err)
+		}
+		rest(t, body, 5000)
+		if want := fmt.Sprint([]string{hosts[0] + " 0", hosts[1] + " 5000"}); fmt.Sprint(f.from) != want {
+			t.Errorf("asked %v, want %s", f.from, want)
+		}
+		if r := f.refusals(); len(r) != 1 || r[hosts[0]] != 1 || len(f.told) != 1 || !errors.Is(f.told[0].Err, errDamaged) || f.told[0].Object != someObject {
+			t.Errorf("blamed are %v and told was %+v, want %s", r, f.told, hosts[0])
+		}
+	})
+	inBubble(t, "two relays gave some, the second damaged it", func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		hosts := f.hosts()
+		f.breakAt[hosts[0]] = 6000
+		body := f.begin(t, 9000)
+		defer body.Close()
+		if err := body.Rewind(5000, errDamaged); err != nil || len(f.refusals()) != 0 {
+			t.Fatalf("%v, blamed are %v; want nobody yet", err, f.refusals())
+		}
+		if _, err := io.ReadFull(body, make([]byte, 3000)); err != nil { // now all by the second
+			t.Fatal(err)
+		}
+		if err := body.Rewind(5000, errDamaged); err != nil {
+			t.Fatal(err)
+		}
+		rest(t, body, 5000)
+		if r := f.refusals(); len(r) != 1 || r[hosts[1]] != 1 {
+			t.Errorf("blamed are %v, want %s", r, hosts[1])
+		}
+	})
+	inBubble(t, "two relays gave some, the first damaged it", func(t *testing.T) {
+		f := newFleet(t, "a", "b")
+		f.breakAt[f.hosts()[0]] = 6000
+		body := f.begin(t, 9000)
+		defer body.Close()
+		if err := body.Rewind(5000, errDamaged); err != nil {
+			t.Fatal(err)
+		}
+		rest(t, body, 5000)
+		if r := f.refusals(); len(r) != 0 {
+			t.Errorf("blamed are %v, want nobody", r)
+		}
+	})
+}
+
+// Invariant: when two relays in turn are wrong at the same place, what came before may be what is wrong.
+func TestRewindGivesUpAtTheSamePlace(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		hosts := f.hosts()
+		f.breakAt[hosts[0]] = 5000
+		body := f.begin(t, 9000)
+		defer body.Close()
+		if err := body.Rewind(5000, errDamaged); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(body, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		err := body.Rewind(5000, errDamaged)
+		if _, again := body.Read(make([]byte, 1)); err == nil || again == nil {
+			t.Errorf("the second time: %v, and reading on: %v", err, again)
+		}
+		body.Refuse(errDamaged) // as the reader does, who knows nothing of it
+		if r := f.refusals(); len(r) != 1 || r[hosts[1]] != 1 {
+			t.Errorf("blamed are %v, want %s", r, hosts[1])
+		}
+		if got := f.hosts()[0]; got != hosts[2] {
+			t.Errorf("next %s is asked first, want %s", got, hosts[2])
+		}
+	})
+}
+
+func TestRewindWithoutAnotherRelay(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		f := newFleet(t, "a")
+		body := f.begin(t, 9000)
+		defer body.Close()
+		if err := body.Rewind(0, errDamaged); err == nil {
+			t.Fatal("there is no other relay to read from")
+		}
+		body.Refuse(errDamaged)
+		if f.refusals()["a"] != 1 || len(f.told) != 1 {
+			t.Errorf("blamed %v times, told %d times; want once", f.refusals(), len(f.told))
+		}
+		if err := all(f.Client, nil); err != nil {
+			t.Errorf("it is still asked when there is no other: %v", err)
+		}
+		if f.anew != 1 { // it may have been given the wrong bytes itself
+			t.Errorf("it was told %d times that its cache is not wanted, want once", f.anew)
+		}
+	})
+}
+
+// Invariant: a digest that is wrong is everybody's fault who gave some; doubt is nobody's.
+func TestRefuseAndDoubt(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		f := newFleet(t, "a", "b", "c")
+		hosts := f.hosts()
+		f.breakAt[hosts[0]] = 6000
+		body := f.begin(t, 16000)
+		body.Refuse(errDamaged)
+		body.Close()
+		if r := f.refusals(); len(r) != 2 || r[hosts[0]] != 1 || r[hosts[1]] != 1 {
+			t.Errorf("blamed are %v, want %s and %s", r, hosts[0], hosts[1])
+		}
+		if got := f.hosts()[0]; got != hosts[2] {
+			t.Errorf("next %s is asked first, want %s", got, hosts[2])
+		}
+		body = f.begin(t, 100)
+		body.Doubt(errDamaged)
+		body.Close()
+		h := f.Health()
+		if len(f.refusals()) != 2 || h[0].Failures+h[1].Failures+h[2].Failures != 2 { // the break, the doubt
+			t.Errorf("the relays' health is %+v", h)
+		}
+	})
+}

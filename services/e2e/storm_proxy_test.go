@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// proxy stands between a client and a server, and injects faults into what the server sends. Faults are added before
+// the first connection: toxiproxy can deadlock when it changes a connection that the client is just giving up.
+type proxy struct {
+	*toxiproxy.Proxy
+	*tap
+	t   *testing.T
+	URL string
+}
+
+// newProxy starts a proxy in front of the server at upstream, which is a URL or host:port.
+func newProxy(t *testing.T, upstream string) *proxy {
+	t.Helper()
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	p := &proxy{t: t, Proxy: toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", strings.TrimPrefix(upstream, "http://"))}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Stop)
+	p.URL = "http://" + p.Listen
+	p.tap = taps.new(p.Listen)
+	p.add("tap", map[string]any{"Name": p.Listen})
+	return p
+}
+
+// add injects the fault of the type into all that the server sends.
+func (p *proxy) add(kind string, attributes map[string]any) {
+	p.t.Helper()
+	text, err := json.Marshal(map[string]any{"type": kind, "stream": "downstream", "attributes": attributes})
+	if err == nil {
+		_, err = p.Toxics.AddToxicJson(strings.NewReader(string(text)))
+	}
+	if err != nil {
+		p.t.Fatalf("add the fault %s: %v", kind, err)
+	}
+}
+
+// tap is what a test can see and change while connections are open.
+type tap struct {
+	sent atomic.Int64 // bytes from the server to its clients, headers and all
+	flip atomic.Int64 // one bit is flipped in every so many bytes of a connection; 0: none
+}
+
+// taps are found by name: a toxic has nothing but its attributes.
+var taps = &tapsByName{all: map[string]*tap{}}
+
+type tapsByName struct {
+	mu  sync.Mutex
+	all map[string]*tap // guarded by mu
+}
+
+func (c *tapsByName) new(name string) *tap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all[name] = new(tap)
+	return c.all[name]
+}
+
+func (c *tapsByName) get(name string) *tap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[name]
+}
+
+// tapToxic does in a proxy what its tap says.
+type tapToxic struct{ Name string }
+
+// NewState returns how many bytes of a connection have passed.
+func (*tapToxic) NewState() any { return new(int64) }
+
+func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
+	tap, passed := taps.get(x.Name), stub.State.(*int64)
+	for {
+		select {
+		case <-stub.Interrupt:
+			return
+		case c := <-stub.Input:
+			if c == nil {
+				stub.Close()
+				return
+			}
+			tap.sent.Add(int64(len(c.Data)))
+			if every := tap.flip.Load(); every > 0 {
+				for at := every - *passed%every; at < int64(len(c.Data)); at += every {
+					c.Data[at] ^= 0x10
+				}
+			}
+			*passed += int64(len(c.Data))
+			stub.Output <- c
+		}
+	}
+}
+
+func init() { toxics.Register("tap", new(tapToxic)) }

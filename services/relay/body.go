@@ -1,0 +1,54 @@
+package relay
+
+import (
+	"context"
+	"io"
+
+	"freshet.dev/services/relay/internal/segments"
+)
+
+// body is the part of an object that a response sends: a [wire.Source]. It holds one segment at most, and none while it
+// waits for the next.
+type body struct {
+	ctx    context.Context
+	reader *segments.Reader
+	unit   int64 // bytes of a segment
+	left   span  // what is to be sent
+
+	held *segments.Segment
+	err  error // why there are no more bytes
+}
+
+// Hold implements [wire.Source].
+func (b *body) Hold() ([]byte, error) {
+	if b.left.from >= b.left.to {
+		return nil, io.EOF
+	}
+	index := b.left.from / b.unit
+	b.held, b.err = b.reader.Segment(b.ctx, index)
+	if b.err != nil {
+		return nil, b.err
+	}
+	start, bytes := index*b.unit, b.held.Bytes()
+	return bytes[b.left.from-start : min(b.left.to-start, int64(len(bytes)))], nil
+}
+
+// Drop implements [wire.Source].
+func (b *body) Drop(n int) {
+	b.left.from += int64(n)
+	if b.held != nil {
+		b.held.Release()
+		b.held = nil
+	}
+}
+
+// Read implements [io.Reader], for connections that do not know a source.
+func (b *body) Read(p []byte) (int, error) {
+	part, err := b.Hold()
+	if err != nil {
+		return 0, err
+	}
+	n := copy(p, part)
+	b.Drop(n)
+	return n, nil
+}

@@ -1,0 +1,15 @@
+package segments
+
+import (
+	"context"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Segment returns one segment as a reader of nothing else gets it.
+func (c *Cache) Segment(ctx context.Context, digest dataset.Digest, size, index int64) (*Segment, error) {
+	from := index * c.SegmentBytes()
+	r := c.NewReader(digest, size, from, from+1)
+	defer r.Close()
+	return r.Segment(ctx, index)
+}

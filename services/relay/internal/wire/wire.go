@@ -1,0 +1,88 @@
+// Package wire writes bodies that lie in shared memory to TCP connections without holding that memory for a client that
+// is slow to take them: it writes what the kernel takes at once, lets the memory go, and asks for it again when there is
+// room.
+//
+// [Wrap] makes connections whose ReadFrom does so when it is given a [Source]. net/http calls ReadFrom of the
+// connection for what is copied to a response of known length, so that a handler needs no more than
+//
+//	io.Copy(w, source)
+//
+// Where a response is not written to such a connection, as in a test, the Source is read like any reader.
+//
+// What the kernel holds for a connection is bounded too, apart from what is on the way to the client: see
+// unsentBytes.
+package wire
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// Source is a body, a part of which is in memory at a time. It is for one goroutine.
+type Source interface {
+	io.Reader
+	// Hold returns the bytes that come next, which stay as they are until Drop, or io.EOF. It may wait for them, but
+	// not for the client.
+	Hold() ([]byte, error)
+	// Drop lets go of what Hold returned, the first n bytes of which are dealt with.
+	Drop(n int)
+}
+
+const (
+	// Quantum is how much a client must take within the stall time, again and again.
+	Quantum = 256 << 10
+	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
+	// while the next segment is looked up, and does not bound what is on the way, so a long line is filled.
+	unsentBytes = 256 << 10
+)
+
+// Wrap returns conn with a ReadFrom that sends a [Source] as the package comment says. A client that takes less than
+// [Quantum] bytes within stall gets os.ErrDeadlineExceeded; a write deadline set before is replaced.
+func Wrap(conn *net.TCPConn, stall time.Duration) net.Conn {
+	limitUnsent(conn)
+	return &tcp{TCPConn: conn, stall: stall}
+}
+
+type tcp struct {
+	*net.TCPConn
+	stall time.Duration
+}
+
+// ReadFrom implements [io.ReaderFrom].
+func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
+	if src, ok := r.(Source); ok {
+		return c.send(src)
+	}
+	return c.TCPConn.ReadFrom(r)
+}
+
+// pace moves the write deadline with a client's progress.
+type pace struct {
+	conn     *tcp
+	due      int64 // the deadline moves when so many bytes are sent
+	deadline time.Time
+}
+
+// hold holds the next bytes of src, when sent bytes are sent. The time that takes is not the client's.
+func (p *pace) hold(src Source, sent int64) ([]byte, error) {
+	begin := time.Now()
+	part, err := src.Hold()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	switch waited := now.Sub(begin); {
+	case sent >= p.due:
+		p.due, p.deadline = sent+Quantum, now.Add(p.conn.stall)
+	case waited > time.Millisecond:
+		p.deadline = p.deadline.Add(waited)
+	default:
+		return part, nil
+	}
+	if err := p.conn.SetWriteDeadline(p.deadline); err != nil {
+		src.Drop(0)
+		return nil, err
+	}
+	return part, nil
+}
