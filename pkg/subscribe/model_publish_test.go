@@ -126,7 +126,7 @@ func (m *model) patch() {
 }
 
 // lose removes an object of the newest version from the store. Publishing the same again makes it whole, or makes a version that
-// stands in for it. An object that no version names yet, as a compaction writes it, can be done without.
+// stands in for it. Two can be done without: a delta from before the snapshot, and what a compaction wrote and no version names yet.
 func (m *model) lose() {
 	m.settle(true)
 	rec := m.newest()
@@ -136,9 +136,16 @@ func (m *model) lose() {
 		objects, needed = []dataset.Object{newer.Object}, 0
 	}
 	o := objects[m.r.IntN(len(objects))]
+	if o != rec.Snapshot && o.Version <= rec.Snapshot.Version {
+		needed = 0
+		m.gaps.Store(true)
+	}
 	m.did("the object of version %d is lost; it is needed: %d", o.Version, needed)
 	name := o.Digest.String()
-	if err := os.Remove(filepath.Join(m.folder, "objects", name[:2], name)); err != nil {
+	switch err := os.Remove(filepath.Join(m.folder, "objects", name[:2], name)); {
+	case os.IsNotExist(err): // it was lost before, and nobody has needed it
+		return
+	case err != nil:
 		m.t.Fatal(err)
 	}
 	got, err := m.someone().Publish(m.t.Context(), m.name, ndjson(m.text(m.all)))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -71,11 +72,12 @@ type model struct {
 	beside     sync.WaitGroup // compactions that run beside the rest
 
 	seed    dataset.Seed
-	all     records   // what the newest version holds
-	history []records // by version, from 1
-	sums    []sums    // of history
-	logLost bool      // the event log was
-	untold  bool      // the newest version may not have been announced and indexed
+	all     records     // what the newest version holds
+	history []records   // by version, from 1
+	sums    []sums      // of history
+	logLost bool        // the event log was
+	gaps    atomic.Bool // a delta from before a snapshot was lost: who comes from before it loads the snapshot
+	untold  bool        // the newest version may not have been announced and indexed
 	steps   int
 	began   time.Time
 }
