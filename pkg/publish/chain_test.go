@@ -125,8 +125,8 @@ func swung(t *testing.T, r *rig, m table) dataset.VersionRecord {
 	return m.publish(t, r)
 }
 
-// lengthen commits versions after rec, which swung returned, up to the given one: every other is m again. They are made of the two
-// deltas that there are, and name them all, so that a long chain takes no longer than writing its records.
+// lengthen commits versions after rec, which swung returned, up to the given one: every other is m again. They are made
+// of the two deltas that there are, and name them all, so that a long chain takes no longer than writing its records.
 func lengthen(t *testing.T, r *rig, rec dataset.VersionRecord, to uint64) {
 	t.Helper()
 	for rec.Version < to {

@@ -1,10 +1,10 @@
 // Package publish turns a pipeline's records into versions of a dataset.
 //
 // [Publisher.Publish] reads all records of a dataset from a reader, puts the delta from the version before and, when
-// one is due, a snapshot into the store, and commits the next version there. Then it announces the version to the event log and to the catalog, so that every instance
-// refreshes. A version exists once its version record is in the store: before that nothing of a failed publish can be
-// seen, after that nothing is lost, because what a publisher that died left unannounced is completed by the next
-// publish of the dataset.
+// one is due, a snapshot into the store, and commits the next version there. Then it announces the version to the event
+// log and to the catalog, so that every instance refreshes. A version exists once its version record is in the store:
+// before that nothing of a failed publish can be seen, after that nothing is lost, because what a publisher that died
+// left unannounced is completed by the next publish of the dataset.
 //
 // # Input
 //
@@ -35,13 +35,13 @@
 //
 // # Snapshots and deltas
 //
-// The first version has a snapshot. Each later one has a delta, made by comparing the new records as they are sorted with
-// those of the version before, two streams in the same order, and a new snapshot only once more than Config.MaxDeltas
-// deltas follow the last one, or deltas with more than Config.MaxDeltaPercent of its bytes: what does not change is neither compressed nor
-// stored again. A new snapshot does not cut the chain: a version
-// record goes on naming up to 64 deltas, back beyond the snapshot, while together they are not larger than it. A
-// delta that is itself larger than that is not kept. If the version before cannot be read any more, the next one has a
-// snapshot and begins a new chain.
+// The first version has a snapshot. Each later one has a delta, made by comparing the new records as they are sorted
+// with those of the version before, two streams in the same order, and a new snapshot only once more than
+// Config.MaxDeltas deltas follow the last one, or deltas with more than Config.MaxDeltaPercent of its bytes: what does
+// not change is neither compressed nor stored again. A new snapshot does not cut the chain: a version record goes on
+// naming up to 64 deltas, back beyond the snapshot, while together they are not larger than it. A delta that is itself
+// larger than that is not kept. If the version before cannot be read any more, the next one has a snapshot and begins a
+// new chain.
 //
 // # Patches
 //

@@ -9,9 +9,10 @@ import (
 
 // Input is what one call of Publish publishes, or Patch applies.
 type Input struct {
-	// Body yields the records: for Publish all of the dataset's, for Patch those to be added, changed or removed. It is read to its end once. A Read that is under way when
-	// Publish returns early (because ctx ended or the input was refused) is left to end by itself, so that a pipe
-	// nobody writes to holds nobody up; Body must not be read by others even then.
+	// Body yields the records: for Publish all of the dataset's, for Patch those to be added, changed or removed. It is
+	// read to its end once. A Read that is under way when Publish returns early (because ctx ended or the input was
+	// refused) is left to end by itself, so that a pipe nobody writes to holds nobody up; Body must not be read by
+	// others even then.
 	Body io.Reader
 	// Format is how Body writes records down; FormatAuto tells NDJSON from JSON by the first character.
 	Format Format

@@ -152,8 +152,8 @@ func (p *process) at(version uint64) (s sample) {
 	return s
 }
 
-// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth, and not
-// more goroutines and descriptors. Its readers saw nothing wrong.
+// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth,
+// and not more goroutines and descriptors. Its readers saw nothing wrong.
 func TestMemoryAfterABurst(t *testing.T) {
 	records, versions := 500_000, uint64(1000)
 	if testing.Short() {

@@ -25,8 +25,8 @@ import (
 // members is how many records each version of a press changes, beside their sum.
 const members = 50
 
-// group are the keys of the records that each version of a press changes: it sets all members to its own number, and the record
-// "sum" to the sum of them, so that a reader can tell a mixture of two versions.
+// group are the keys of the records that each version of a press changes: it sets all members to its own number, and
+// the record "sum" to the sum of them, so that a reader can tell a mixture of two versions.
 var group = func() (keys [][]byte) {
 	keys = append(keys, []byte("sum"))
 	for i := range members {

@@ -183,9 +183,10 @@ func (i *watched) settled(rec dataset.VersionRecord) {
 	}
 }
 
-// Invariants, while a thousand versions are published as fast as that goes and instances are read all the time: every reader, by
-// whatever way, sees only versions that have been committed, each as a whole, and never an earlier one after a later. All settle on
-// the last. Swaps chain up. Eager views decode what changed and no more. Goroutines and descriptors do not become more.
+// Invariants, while a thousand versions are published as fast as that goes and instances are read all the time: every
+// reader, by whatever way, sees only versions that have been committed, each as a whole, and never an earlier one after
+// a later. All settle on the last. Swaps chain up. Eager views decode what changed and no more. Goroutines and
+// descriptors do not become more.
 func TestReadersInABurst(t *testing.T) {
 	const instances, records = 3, 2000
 	versions := uint64(1000)

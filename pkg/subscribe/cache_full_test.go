@@ -72,8 +72,8 @@ func (p *pipeline) restartsWithNothingAround(cfg subscribe.Config, s *subscribe.
 	}
 }
 
-// While the disk is full, refreshes go on, the status says what is wrong, and the cached version stays whole. Once there is room, and
-// without a further refresh, the newest version is cached.
+// While the disk is full, refreshes go on, the status says what is wrong, and the cached version stays whole. Once
+// there is room, and without a further refresh, the newest version is cached.
 func TestFullDisk(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(7, 7))

@@ -33,9 +33,10 @@ func (w *world) wrongDelta(base, result dataset.Checksum, changed records) datas
 	return w.put(file.Bytes(), totals)
 }
 
-// A delta that is whole but from another base, or leads to something else than it says, or than the version record says, is found
-// by the count and the state checksum, wherever in a chain it stands. The snapshot is loaded instead; the Observer, the status, the
-// log and the fleet are told; nobody sees anything else; and the versions after that come by deltas again.
+// A delta that is whole but from another base, or leads to something else than it says, or than the version record
+// says, is found by the count and the state checksum, wherever in a chain it stands. The snapshot is loaded instead;
+// the Observer, the status, the log and the fleet are told; nobody sees anything else; and the versions after that come
+// by deltas again.
 func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 	const otherState, otherBase = "the delta leads to another state than it says", "the delta starts from another version"
 	for name, tc := range map[string]struct {

@@ -10,8 +10,8 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// Eager views decode on as many goroutines at a time as there are lanes, each record of the first version once, and of the others
-// those that changed: by a delta, by several at once, and when the version was loaded as a whole.
+// Eager views decode on as many goroutines at a time as there are lanes, each record of the first version once, and of
+// the others those that changed: by a delta, by several at once, and when the version was loaded as a whole.
 func TestEagerViewsDecodeOnTheLanes(t *testing.T) {
 	const lanes, records = 2, 300
 	w := newWorld(t)

@@ -80,8 +80,8 @@ func (w *workshop) wakes(cfg subscribe.Config, from uint64) subscribe.Refresh {
 	return r
 }
 
-// An instance that slept catches up in one refresh, whatever it slept through: by the deltas that it lacks while the newest version
-// record names them all, and else by the snapshot and the deltas from it.
+// An instance that slept catches up in one refresh, whatever it slept through: by the deltas that it lacks while the
+// newest version record names them all, and else by the snapshot and the deltas from it.
 func TestSleepersCatchUpInOneRefresh(t *testing.T) {
 	w := newWorkshop(t, 5000)
 	w.first()
@@ -135,7 +135,8 @@ func TestSleepersCatchUpInOneRefresh(t *testing.T) {
 	t.Run("what the records cost", func(t *testing.T) { w.affordable(t) })
 }
 
-// affordable checks that what is kept of the versions, the newest of which has as long a chain as there can be, stays bounded.
+// affordable checks that what is kept of the versions, the newest of which has as long a chain as there can be, stays
+// bounded.
 func (w *workshop) affordable(t *testing.T) {
 	event, err := dataset.EncodeEvent(w.last)
 	if err != nil {
@@ -210,8 +211,8 @@ func TestBurstOfDeltasCollapses(t *testing.T) {
 		next()
 	}
 	close(gate)
-	// One refresh is for the version that came first, one for what was newest then, and there is one more if the last event was
-	// still on its way.
+	// One refresh is for the version that came first, one for what was newest then, and there is one more if the last
+	// event was still on its way.
 	deltas, bytes, times := 0, int64(0), uint64(0)
 	for version := uint64(1); version < p.last.Version; {
 		got := <-refreshes

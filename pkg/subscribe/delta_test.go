@@ -97,9 +97,9 @@ func (m *mirror) at() uint64 {
 	return m.version
 }
 
-// Invariant: whatever is published, in bursts or one by one, with new snapshots or without, with damage on the way, and across
-// restarts from the cache folder, what is served equals the map that had the same operations applied, and so do mirrors that
-// follow the changes, and eager views.
+// Invariant: whatever is published, in bursts or one by one, with new snapshots or without, with damage on the way, and
+// across restarts from the cache folder, what is served equals the map that had the same operations applied, and so do
+// mirrors that follow the changes, and eager views.
 func TestServedEqualsTheMap(t *testing.T) {
 	seeds := 6
 	if testing.Short() {
@@ -293,8 +293,8 @@ func TestCachedDeltasAreShortened(t *testing.T) {
 	}
 }
 
-// Versions that come while a callback runs are told of together, by what their deltas changed; a full load between them makes it a
-// comparison. A callback that panicked is told of the same again.
+// Versions that come while a callback runs are told of together, by what their deltas changed; a full load between them
+// makes it a comparison. A callback that panicked is told of the same again.
 func TestChangesOfVersionsThatWerePassedOver(t *testing.T) {
 	for name, full := range map[string]bool{"deltas only": false, "a full load between": true} {
 		t.Run(name, func(t *testing.T) {

@@ -10,10 +10,10 @@
 // the newest version announced when it begins. Only version numbers order things: a version that is not above the
 // served one is a no-op.
 //
-// A version is made from the one that is served by the deltas that lead on from it, where they are fewer bytes than a snapshot with
-// the deltas after it; the versions in between are not served. Deltas that turn out not to lead to the version, that no
-// relay has, or that are refused twice in a row for their content, are given up for the snapshot; the log, the report, the status and
-// the Observer then say so.
+// A version is made from the one that is served by the deltas that lead on from it, where they are fewer bytes than a
+// snapshot with the deltas after it; the versions in between are not served. Deltas that turn out not to lead to the
+// version, that no relay has, or that are refused twice in a row for their content, are given up for the snapshot; the
+// log, the report, the status and the Observer then say so.
 //
 // Whatever goes wrong (a server that is down, a damaged file, no progress for [Config].StallTimeout, a panic) is
 // logged, reported and tried again with exponential backoff and jitter, forever, while the last good version is
@@ -33,10 +33,11 @@
 // have been missed, the event log is asked for the newest versions; the relays are asked about datasets that the log
 // does not know. While NATS does not answer, the relays are asked only about datasets of which nothing is served yet.
 //
-// The cache folder has a snapshot and the deltas that were applied since, so that keeping a version costs what it changed. When these
-// deltas are more than 256, or more than half of the snapshot's bytes, the table is written as a new snapshot, on a goroutine of
-// its own beside the refreshes. That needs room for a second snapshot: without it deltas go on being added, the dataset's warning in
-// [Subscriber.Status] says how much is needed, and the next try is made after a pause that doubles from a second to ten minutes.
+// The cache folder has a snapshot and the deltas that were applied since, so that keeping a version costs what it
+// changed. When these deltas are more than 256, or more than half of the snapshot's bytes, the table is written as a
+// new snapshot, on a goroutine of its own beside the refreshes. That needs room for a second snapshot: without it
+// deltas go on being added, the dataset's warning in [Subscriber.Status] says how much is needed, and the next try is
+// made after a pause that doubles from a second to ten minutes.
 //
 // # Goroutines and memory
 //

@@ -14,8 +14,8 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// Invariant: when Close returns, nothing of the subscriber works on, whatever it was at: no goroutine of ours runs, the cache folder
-// is free for another process, and it holds nothing unfinished.
+// Invariant: when Close returns, nothing of the subscriber works on, whatever it was at: no goroutine of ours runs, the
+// cache folder is free for another process, and it holds nothing unfinished.
 func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	w := newWorld(t)

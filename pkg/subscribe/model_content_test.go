@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/publish"
 )
 
-// shapes are what datasets are like: how many keys there can be, the length of a value in bytes, and of how many seeds in ten. The
-// last has several partitions in a table and several blocks in a snapshot.
+// shapes are what datasets are like: how many keys there can be, the length of a value in bytes, and of how many seeds
+// in ten. The last has several partitions in a table and several blocks in a snapshot.
 var shapes = []struct{ keys, value, share int }{{8, 20, 1}, {300, 60, 4}, {1000, 200, 3}, {1500, 400, 2}}
 
 // universe is all the keys that a dataset of the model ever has, and how values are drawn.
@@ -69,8 +69,8 @@ func (u *universe) line(key string) string {
 // edit is what a patch does: records by key, nil for a removal.
 type edit map[string]*string
 
-// edit draws up to n changes of content: new records, other values, the values that are there, removals, also of keys that are
-// not there.
+// edit draws up to n changes of content: new records, other values, the values that are there, removals, also of keys
+// that are not there.
 func (u *universe) edit(content records, n int) edit {
 	e := edit{}
 	for range 1 + u.r.IntN(n) {

@@ -194,8 +194,8 @@ func (i *member) restart(keep bool) {
 	i.start()
 }
 
-// replace starts the instance again while it still runs, as the next release of a service is, with the same cache folder, and ends
-// the one from before after during.
+// replace starts the instance again while it still runs, as the next release of a service is, with the same cache
+// folder, and ends the one from before after during.
 func (i *member) replace(during func()) {
 	i.m.t.Helper()
 	i.hold(false)
@@ -219,8 +219,8 @@ func (i *member) replace(during func()) {
 	i.shared.Store(false)
 }
 
-// kill goes on as an instance that was killed at a moment while during ran: from the cache folder as it lay then. What lay there is
-// first served alone, with NATS and the relays out of reach.
+// kill goes on as an instance that was killed at a moment while during ran: from the cache folder as it lay then. What
+// lay there is first served alone, with NATS and the relays out of reach.
 func (i *member) kill(during func()) {
 	t := i.m.t
 	t.Helper()
@@ -265,8 +265,8 @@ func (i *member) wakeAlone() {
 	}
 }
 
-// freeze copies a cache folder as it lies at one moment: after left changes of which files are there and some turns more, or when
-// it is over.
+// freeze copies a cache folder as it lies at one moment: after left changes of which files are there and some turns
+// more, or when it is over.
 func freeze(from, to string, left, turns int, over <-chan struct{}) error {
 	look := func() string {
 		var seen bytes.Buffer

@@ -17,8 +17,8 @@ import (
 
 var errDead = errors.New("the publisher is dead")
 
-// mortal is the store, the event log and the catalog as a publisher has them that dies at one of its calls. From then on none
-// of its calls reaches anything, which is what others see of a process that was killed.
+// mortal is the store, the event log and the catalog as a publisher has them that dies at one of its calls. From then
+// on none of its calls reaches anything, which is what others see of a process that was killed.
 type mortal struct {
 	store.Store
 	log     *events.Log

@@ -125,8 +125,9 @@ func (m *model) patch() {
 	m.published(got.Result, err, next)
 }
 
-// lose removes an object of the newest version from the store. Publishing the same again makes it whole, or makes a version that
-// stands in for it. Two can be done without: a delta from before the snapshot, and what a compaction wrote and no version names yet.
+// lose removes an object of the newest version from the store. Publishing the same again makes it whole, or makes a
+// version that stands in for it. Two can be done without: a delta from before the snapshot, and what a compaction wrote
+// and no version names yet.
 func (m *model) lose() {
 	m.settle(true)
 	rec := m.newest()

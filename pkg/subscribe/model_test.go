@@ -26,20 +26,22 @@ import (
 // modelSeeds is the environment variable that names the seeds of TestModel.
 const modelSeeds = "MODEL_SEEDS"
 
-// Invariant: whatever is published, patched, rolled back and compacted, whoever dies on the way and is started again, what each
-// instance serves is what a map holds that had the same done to it: every record byte for byte, with the sums of the version record;
-// no version is missing or there twice; and what views and the changes of swaps lead to is the same.
+// Invariant: whatever is published, patched, rolled back and compacted, whoever dies on the way and is started again,
+// what each instance serves is what a map holds that had the same done to it: every record byte for byte, with the sums
+// of the version record; no version is missing or there twice; and what views and the changes of swaps lead to is the
+// same.
 //
-// A seed is one random life of a dataset: publishers that live and publishers that die between any two of their steps, compactions
-// at any moment and cut short, three instances that are stopped, killed in the middle of a refresh, or cut off from NATS for many
-// versions, servers that are killed. Everything goes over a real nats-server, a real redis-server and HTTP. The store is a folder; of
-// every fourth seed it is in a real S3 server.
+// A seed is one random life of a dataset: publishers that live and publishers that die between any two of their steps,
+// compactions at any moment and cut short, three instances that are stopped, killed in the middle of a refresh, or cut
+// off from NATS for many versions, servers that are killed. Everything goes over a real nats-server, a real
+// redis-server and HTTP. The store is a folder; of every fourth seed it is in a real S3 server.
 //
 // By default a few seeds are run. MODEL_SEEDS names others, the first and the last of them:
 //
 //	MODEL_SEEDS=1-200 go test -race -timeout 2h -run 'TestModel$' ./pkg/subscribe
 //
-// What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by MODEL_SEEDS=17-17.
+// What a seed does is always the same, when the goroutines do it is not. A seed that fails is run alone by
+// MODEL_SEEDS=17-17.
 func TestModel(t *testing.T) {
 	first, last := uint64(4), uint64(9)
 	if testing.Short() {

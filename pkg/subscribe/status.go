@@ -48,7 +48,8 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	return d
 }
 
-// warning returns what wants looking after although refreshing goes well. cacheErr is that of the refresh that brought the version.
+// warning returns what wants looking after although refreshing goes well. cacheErr is that of the refresh that brought
+// the version.
 func (s *Subscriber) warning(name string, version uint64, cacheErr error) string {
 	if s.shortener != nil {
 		if s.shortener.Kept(name) >= version {

@@ -60,9 +60,10 @@ type callback struct {
 //
 // Every f has a goroutine of its own, so it may take its time: neither refreshes nor other callbacks wait for it. Its
 // calls come one at a time, in the order of versions, each Old being the New of the call before. Versions that come
-// while f runs are passed over but for the newest, and [Swap.Changes] then tells of all of them together. If f panics, it is called again with the same Old, with backoff
-// and jitter as after a failed refresh, or as soon as a newer version is served; the log, the status and the Observer
-// are told. A call holds on to both its tables, and f must not call Close.
+// while f runs are passed over but for the newest, and [Swap.Changes] then tells of all of them together. If f panics,
+// it is called again with the same Old, with backoff and jitter as after a failed refresh, or as soon as a newer
+// version is served; the log, the status and the Observer are told. A call holds on to both its tables, and f must not
+// call Close.
 //
 // It fails with [ErrUnknown] or [ErrClosed].
 func (s *Subscriber) OnSwap(name string, f func(Swap)) error {

@@ -27,10 +27,11 @@ type viewOptions struct{ eager bool }
 // Eager has a view decode every record once, ahead of its look-ups: all when the first version is served, and then
 // those that a version changed. A look-up is that of a map.
 //
-// The decoding is done on one goroutine of the view's own after a version has been swapped in, so that neither refreshes nor
-// [Subscriber.Table] wait for it, and for [Config].Lanes views at a time: decode should wait for nothing. The view therefore goes
-// on to a version a little later than the Subscriber does, and then as a whole. Versions that come meanwhile are passed over but
-// for the newest. A record that decode fails or panics for is one that Get returns that error for.
+// The decoding is done on one goroutine of the view's own after a version has been swapped in, so that neither
+// refreshes nor [Subscriber.Table] wait for it, and for [Config].Lanes views at a time: decode should wait for nothing.
+// The view therefore goes on to a version a little later than the Subscriber does, and then as a whole. Versions that
+// come meanwhile are passed over but for the newest. A record that decode fails or panics for is one that Get returns
+// that error for.
 func Eager() ViewOption { return func(o *viewOptions) { o.eager = true } }
 
 // NewView returns a view of the dataset through decode, which must not change its arguments, nor keep them if a held

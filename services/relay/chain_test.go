@@ -14,8 +14,8 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// A record with as long a chain of deltas as a publisher makes comes whole from the catalog, one beyond what the catalog keeps from
-// the store, and instances take the longest that there can be.
+// A record with as long a chain of deltas as a publisher makes comes whole from the catalog, one beyond what the
+// catalog keeps from the store, and instances take the longest that there can be.
 func TestLatestWithALongChain(t *testing.T) {
 	rdb, err := catalog.Connect(servertest.Redis(t).URL)
 	if err != nil {
@@ -67,7 +67,8 @@ func TestLatestWithALongChain(t *testing.T) {
 			if err != nil || got.Version != rec.Version || len(got.Deltas) != tc.deltas {
 				t.Errorf("%s with %d deltas: %v", got.ID(), len(got.Deltas), err)
 			}
-			// Everything that instances and relays read of a version is far below the megabyte at which NATS refuses a message.
+			// Everything that instances and relays read of a version is far below the megabyte at which NATS refuses a
+			// message.
 			event, err := dataset.EncodeEvent(rec)
 			if err != nil || len(event) > 256<<10 {
 				t.Errorf("the event has %d bytes: %v", len(event), err)

@@ -13,8 +13,8 @@
 // got wrong bytes says Cache-Control: no-cache when it asks the same relay again; then the relay, and the one before it,
 // read the object anew.
 //
-// So many responses may be in progress (FRESHET_RELAY_RESPONSES) and so many reads of the store; beyond that the answer is 503
-// with a Retry-After that differs from client to client. A client that takes less than 256 KiB within
+// So many responses may be in progress (FRESHET_RELAY_RESPONSES) and so many reads of the store; beyond that the answer
+// is 503 with a Retry-After that differs from client to client. A client that takes less than 256 KiB within
 // FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire).
 //
 // The store may be another relay (package upstream). A folder is served from the cache as any other store, and not by

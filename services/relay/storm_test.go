@@ -133,8 +133,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A storm on an object four times the budget, over real connections: it is read once, and a small object that was in memory before
-// is there after it.
+// A storm on an object four times the budget, over real connections: it is read once, and a small object that was in
+// memory before is there after it.
 func TestStormOnAnObjectAboveTheBudget(t *testing.T) {
 	m := newMemory()
 	hot, small := m.add(1000)

@@ -27,8 +27,9 @@ func (d *Dir) SetDisk(disk Disk) {
 	d.disk = disk
 }
 
-// room says how there is no room for a snapshot of about so many bytes. An eighth more is wanted: the number is a guess, and a disk
-// that is full to the brim could not take the deltas of the refreshes meanwhile, each of which must be there for the next.
+// room says how there is no room for a snapshot of about so many bytes. An eighth more is wanted: the number is a
+// guess, and a disk that is full to the brim could not take the deltas of the refreshes meanwhile, each of which must
+// be there for the next.
 func (d *Dir) room(name string, bytes int64) error {
 	d.mu.Lock()
 	measure := d.disk.Free

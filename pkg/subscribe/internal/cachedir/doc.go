@@ -10,15 +10,15 @@
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
 // A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only
-// after the caller has verified every byte of them. The rename of version.json is what makes the cached version
-// change. Files are synced before they are renamed, and the folder after. Objects of the version before are removed
-// last, so that at any moment there is one whole version, and the folder has to have room for two: for a snapshot, the deltas on
+// after the caller has verified every byte of them. The rename of version.json is what makes the cached version change.
+// Files are synced before they are renamed, and the folder after. Objects of the version before are removed last, so
+// that at any moment there is one whole version, and the folder has to have room for two: for a snapshot, the deltas on
 // it, and one new snapshot. A Draft that fails gives its room free at once.
 //
-// A version that deltas led to is made of what was cached before and these deltas ([Draft.Extend]), so what is written follows what
-// changed. When the deltas have become many, somebody puts one new snapshot in the place of those that lead up to it
-// ([Draft.Shorten]), also while later deltas are being added. It is not begun without room for it and for these deltas; until
-// there is, deltas go on being added, because to be the newest version is what the cache is for.
+// A version that deltas led to is made of what was cached before and these deltas ([Draft.Extend]), so what is written
+// follows what changed. When the deltas have become many, somebody puts one new snapshot in the place of those that
+// lead up to it ([Draft.Shorten]), also while later deltas are being added. It is not begun without room for it and for
+// these deltas; until there is, deltas go on being added, because to be the newest version is what the cache is for.
 //
 // The package trusts nothing that it finds: who reads a [Stored] version verifies it again like a pulled one.
 //

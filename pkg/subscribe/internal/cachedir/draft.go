@@ -51,9 +51,9 @@ func (r *Draft) Object(o dataset.Object) Writer {
 	return f
 }
 
-// Make has write write an object that nobody has pulled, of about so many bytes, and say what it is. Without room for that many
-// it fails with [ErrFull] at once. The writer returns its first error, so that write can end there. The error of Make is also that
-// of Commit.
+// Make has write write an object that nobody has pulled, of about so many bytes, and say what it is. Without room for
+// that many it fails with [ErrFull] at once. The writer returns its first error, so that write can end there. The error
+// of Make is also that of Commit.
 func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error)) error {
 	if r.err == nil {
 		if err := r.dir.room(r.name, bytes); err != nil {
@@ -97,9 +97,9 @@ func (r *Draft) Commit(rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) { return Held{rec, Chain(rec)}, nil })
 }
 
-// Extend makes rec the cached version: what is cached now, which must be base, and the deltas that were written. If something else is
-// cached, it fails with [ErrOther] and changes nothing: deltas that could not be written once are nowhere to be had but at the
-// relays, so that a whole snapshot has to close the gap (see Shorten).
+// Extend makes rec the cached version: what is cached now, which must be base, and the deltas that were written. If
+// something else is cached, it fails with [ErrOther] and changes nothing: deltas that could not be written once are
+// nowhere to be had but at the relays, so that a whole snapshot has to close the gap (see Shorten).
 func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		held, err := r.dir.Held(r.name)
@@ -120,8 +120,9 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	})
 }
 
-// Shorten puts the snapshot of the version rec, which was written by Make, in the place of what leads up to that version. Deltas
-// that lead on from it to a later cached version stay. Without any, rec becomes the cached version, unless a later one is.
+// Shorten puts the snapshot of the version rec, which was written by Make, in the place of what leads up to that
+// version. Deltas that lead on from it to a later cached version stay. Without any, rec becomes the cached version,
+// unless a later one is.
 func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		fresh := Held{Record: rec}

@@ -14,8 +14,8 @@ import (
 // Held is a cached version, as version.json tells of it.
 type Held struct {
 	Record dataset.VersionRecord
-	// Chain is what makes the version: a snapshot and the deltas that lead on from it. It need not be the chain of the record,
-	// because the folder goes on from the snapshot that it has.
+	// Chain is what makes the version: a snapshot and the deltas that lead on from it. It need not be the chain of the
+	// record, because the folder goes on from the snapshot that it has.
 	Chain []dataset.Object
 }
 
@@ -96,8 +96,8 @@ func (d *Dir) Held(name string) (Held, error) {
 	return held, nil
 }
 
-// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on from it. The
-// record may name older deltas too, which are of no use then.
+// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on
+// from it. The record may name older deltas too, which are of no use then.
 func Chain(rec dataset.VersionRecord) []dataset.Object {
 	chain := []dataset.Object{rec.Snapshot}
 	for _, o := range rec.Deltas {

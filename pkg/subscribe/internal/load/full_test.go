@@ -100,8 +100,8 @@ func TestTryNeedsRoom(t *testing.T) {
 	}
 }
 
-// However many refreshes there are while the disk is full, tries become few; and the first that finds room, which needs no refresh,
-// has the newest version cached. The test's clock stands still but for its own steps.
+// However many refreshes there are while the disk is full, tries become few; and the first that finds room, which needs
+// no refresh, has the newest version cached. The test's clock stands still but for its own steps.
 func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	d := &disk{}
 	cache := cacheOn(t, d)

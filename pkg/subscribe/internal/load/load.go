@@ -1,5 +1,5 @@
-// Package load does the bytes-work of a refresh: it pulls what an instance lacks of a version, builds its table, proves that it
-// is what the publisher committed, and keeps the files for the next start.
+// Package load does the bytes-work of a refresh: it pulls what an instance lacks of a version, builds its table, proves
+// that it is what the publisher committed, and keeps the files for the next start.
 package load
 
 import (
@@ -20,8 +20,8 @@ import (
 // ErrMismatch is wrapped when whole, undamaged files make another content than the version record says.
 var ErrMismatch = errors.New("the content is not that of the version record")
 
-// maxRefusals is how often in a row a delta may be refused for its content before the snapshot is pulled in its place: bytes that a
-// relay damaged once come whole the next time, and cost less than a snapshot.
+// maxRefusals is how often in a row a delta may be refused for its content before the snapshot is pulled in its place:
+// bytes that a relay damaged once come whole the next time, and cost less than a snapshot.
 const maxRefusals = 2
 
 type (
@@ -52,8 +52,9 @@ type refusals struct {
 	times int
 }
 
-// Load brings in the version rec: by the deltas from what is served if that is fewer bytes, and otherwise by the snapshot and the
-// deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the snapshot.
+// Load brings in the version rec: by the deltas from what is served if that is fewer bytes, and otherwise by the
+// snapshot and the deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the
+// snapshot.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	deltas, ok := bridge(rec, served)
 	if ok && l.worn(rec, deltas) {

@@ -18,28 +18,28 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// maxCachedDeltas bounds the files in a dataset's folder, the length of version.json (some 150 bytes for each, written with each
-// refresh) and the applications at a start.
+// maxCachedDeltas bounds the files in a dataset's folder, the length of version.json (some 150 bytes for each, written
+// with each refresh) and the applications at a start.
 const maxCachedDeltas = 256
 
-// A try that failed is made again after firstPause, then after twice as long each time up to lastPause, give or take half: each may
-// walk a whole table, and fill a disk to the brim for as long as it takes.
+// A try that failed is made again after firstPause, then after twice as long each time up to lastPause, give or take
+// half: each may walk a whole table, and fill a disk to the brim for as long as it takes.
 const (
 	firstPause = time.Second
 	lastPause  = 10 * time.Minute
 )
 
 // Shortener puts new snapshots, written from the tables, in the place of the cached deltas that have become many: when
-// their bytes exceed half of the cached snapshot's, or their number maxCachedDeltas. It does that beside the lanes, one dataset at a
-// time and compressing on one goroutine, because it takes as long as the dataset is big and no refresh may wait for that. While it
-// writes, lanes go on adding deltas; those stay.
+// their bytes exceed half of the cached snapshot's, or their number maxCachedDeltas. It does that beside the lanes, one
+// dataset at a time and compressing on one goroutine, because it takes as long as the dataset is big and no refresh may
+// wait for that. While it writes, lanes go on adding deltas; those stay.
 //
-// A delta that could not be kept leaves a gap between what is cached and what is served. The cached version then stays where it is
-// until a new snapshot closes the gap, because the deltas of the gap have gone by: to pull them again for the folder alone would ask
-// the relays for bytes just when many instances fail.
+// A delta that could not be kept leaves a gap between what is cached and what is served. The cached version then stays
+// where it is until a new snapshot closes the gap, because the deltas of the gap have gone by: to pull them again for
+// the folder alone would ask the relays for bytes just when many instances fail.
 //
-// After a failure, refreshes go on, and do not hasten the next try of their dataset: it is made for the version that is served then.
-// A full load that was kept makes it needless.
+// After a failure, refreshes go on, and do not hasten the next try of their dataset: it is made for the version that is
+// served then. A full load that was kept makes it needless.
 type Shortener struct {
 	cache *cachedir.Dir
 	wake  chan struct{} // has room for one: something is due
@@ -50,8 +50,8 @@ type Shortener struct {
 	kept   map[string]uint64  // the newest version that a try has found or made cached; guarded by mu
 }
 
-// waiting is a version whose snapshot is due. It must not keep the table in memory when a later one has taken its place, of which
-// the Shortener hears only when that is in the cache folder or could not be kept there.
+// waiting is a version whose snapshot is due. It must not keep the table in memory when a later one has taken its
+// place, of which the Shortener hears only when that is in the cache folder or could not be kept there.
 type waiting struct {
 	rec   dataset.VersionRecord
 	table weak.Pointer[table.Table]
@@ -105,7 +105,8 @@ func (s *Shortener) Failed(name string) error {
 	return s.failed[name].err
 }
 
-// Kept returns the newest version that a try has found or made cached: what refreshes up to it could not keep, it has made up for.
+// Kept returns the newest version that a try has found or made cached: what refreshes up to it could not keep, it has
+// made up for.
 func (s *Shortener) Kept(name string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

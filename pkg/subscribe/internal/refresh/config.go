@@ -41,7 +41,8 @@ func (r Retry) policy() *backoff.ExponentialBackOff {
 	return b
 }
 
-// Deps is what an [Engine] works with. T is what a dataset is in memory, and D how a version of it differs from the one before.
+// Deps is what an [Engine] works with. T is what a dataset is in memory, and D how a version of it differs from the one
+// before.
 type Deps[T, D any] struct {
 	// Versions brings version records of the datasets in any order, also repeatedly.
 	Versions <-chan dataset.VersionRecord

@@ -28,8 +28,8 @@ type Origin interface {
 	OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error)
 }
 
-// DefaultSegmentBytes is the size of a segment: large enough that a write of one is as fast as of many, small enough that a thousand
-// clients at different places fit into the default budget.
+// DefaultSegmentBytes is the size of a segment: large enough that a write of one is as fast as of many, small enough
+// that a thousand clients at different places fit into the default budget.
 const DefaultSegmentBytes = 256 << 10
 
 // Config configures a [Cache].

@@ -21,9 +21,9 @@ const (
 )
 
 // convoys are the readers of objects too large for the cache who read about the same bytes at about the same time. Each
-// convoy keeps a window of one object's segments, which moves on with its readers, so that each segment is read once for all of
-// them. A reader that would move the window away from under another waits a while; then the other is left behind, and goes on in
-// another convoy, or on its own.
+// convoy keeps a window of one object's segments, which moves on with its readers, so that each segment is read once
+// for all of them. A reader that would move the window away from under another waits a while; then the other is left
+// behind, and goes on in another convoy, or on its own.
 type convoys struct {
 	width    int64 // segments in a window
 	expelled atomic.Int64

@@ -14,9 +14,10 @@
 //	+----+----+----+----+----+----+----+----+
 //
 // A [Segment] counts its references: one of the cache's while the cache has it, one of each caller's until
-// [Segment.Release]. The last one gives the buffer back. Eviction therefore takes nothing from under a client.
-// A client that is slow holds none (package wire). When clients hold so many evicted segments that no buffer is free, the coldest segments that only the cache holds
-// are given up; when clients hold all, a fill waits for a moment and fails with [ErrBusy].
+// [Segment.Release]. The last one gives the buffer back. Eviction therefore takes nothing from under a client. A client
+// that is slow holds none (package wire). When clients hold so many evicted segments that no buffer is free, the
+// coldest segments that only the cache holds are given up; when clients hold all, a fill waits for a moment and fails
+// with [ErrBusy].
 //
 // # Fills
 //
@@ -24,8 +25,8 @@
 // a goroutine that belongs to none of them (package flight). A read that fails or comes short is an error to those who
 // wait, and is not remembered.
 //
-// A [Reader] that goes on gets more read for it than it asks for: as much as it has got so far, up to a bound, in one read of
-// the origin (a run), so that a far origin is asked seldom and never waited for twice.
+// A [Reader] that goes on gets more read for it than it asks for: as much as it has got so far, up to a bound, in one
+// read of the origin (a run), so that a far origin is asked seldom and never waited for twice.
 //
 // # Objects above the budget
 //

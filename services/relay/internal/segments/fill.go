@@ -137,8 +137,8 @@ func (c *Cache) buffer(ctx context.Context) ([]byte, error) {
 	return buf, nil
 }
 
-// reclaim evicts the coldest segments that no client is being sent. A few at a time, so that several fills that come at once each
-// find one.
+// reclaim evicts the coldest segments that no client is being sent. A few at a time, so that several fills that come at
+// once each find one.
 func (c *Cache) reclaim() {
 	const few = 8
 	var cold []place
