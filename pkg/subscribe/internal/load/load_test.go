@@ -61,10 +61,16 @@ func version(t *testing.T, number uint64, count, bytesEach int) (dataset.Version
 // loader returns a loader of one relay, which always answers with file, and the number of requests to it.
 func loader(t *testing.T, file []byte, more ...string) (*Loader, *atomic.Int64) {
 	t.Helper()
+	return loaderOf(t, func() []byte { return file }, more...)
+}
+
+// loaderOf is loader for a relay that answers with what file returns.
+func loaderOf(t *testing.T, file func() []byte, more ...string) (*Loader, *atomic.Int64) {
+	t.Helper()
 	requests := new(atomic.Int64)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
-		w.Write(file)
+		w.Write(file())
 	}))
 	t.Cleanup(s.Close)
 	c, err := pull.New(pull.Config{Relays: append([]string{s.URL}, more...)})
@@ -120,7 +126,9 @@ func TestFailedLoadLeavesNothing(t *testing.T) {
 	for _, at := range []int{0, 9, 40, 100, len(file) / 2, len(file) - 1} {
 		broken := bytes.Clone(file)
 		broken[at] ^= 0x10
-		l, _ := loader(t, broken)
+		var served atomic.Pointer[[]byte] // an answer to the first attempt may still be on its way during the next
+		served.Store(&broken)
+		l, _ := loaderOf(t, func() []byte { return *served.Load() })
 		root := t.TempDir()
 		l.Cache = cachedir.New(root)
 		if _, err := l.Load(t.Context(), rec, nil, nothing); err == nil {
@@ -130,7 +138,7 @@ func TestFailedLoadLeavesNothing(t *testing.T) {
 		if len(left) != 0 {
 			t.Errorf("a flipped bit at byte %d left %q", at, left)
 		}
-		copy(broken, file)
+		served.Store(&file)
 		if _, err := l.Load(t.Context(), rec, nil, nothing); err != nil {
 			t.Errorf("the next attempt failed: %v", err)
 		}
