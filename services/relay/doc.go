@@ -18,7 +18,8 @@
 // FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire).
 //
 // The store may be another relay (package upstream). A folder is served from the cache as any other store, and not by
-// sendfile: scripts/bench relay has both, and sending from memory was faster from 32 clients on.
+// sendfile: scripts/bench relay has both. With 32 clients and more sending from memory is about as fast, and it does not
+// need the page cache for what the budget is for; for a single client sendfile is faster.
 //
 // openapi.yaml beside this file describes the interface.
 package relay
