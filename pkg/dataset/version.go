@@ -70,6 +70,9 @@ type VersionRecord struct {
 	Source string `json:"source"`
 	// Labels are the pipeline's own, kept as they are.
 	Labels map[string]string `json:"labels,omitempty"`
+	// ExpectEvery is the cadence that the pipeline promised: with no newer version for so long after Created, the dataset
+	// is overdue. 0: it promised none. A version takes the promise of the one before, unless it is given another.
+	ExpectEvery time.Duration `json:"expect_every_ns,omitempty"`
 }
 
 // ID returns "<dataset>/<version>": the id of the event that announces r.
@@ -81,6 +84,9 @@ const (
 	MaxLabelBytes  = 256
 	MaxSourceBytes = 256
 	MaxDeltas      = 1024
+	// MinExpectEvery and MaxExpectEvery bound a promised cadence.
+	MinExpectEvery = time.Second
+	MaxExpectEvery = 10 * 366 * 24 * time.Hour
 )
 
 // Check says why r cannot be a version record; nil means that it can.
@@ -100,6 +106,8 @@ func (r VersionRecord) Check() error {
 		return bad("the source has %d bytes, the most is %d", len(r.Source), MaxSourceBytes)
 	case len(r.Labels) > MaxLabels:
 		return bad("it has %d labels, the most is %d", len(r.Labels), MaxLabels)
+	case r.ExpectEvery != 0 && (r.ExpectEvery < MinExpectEvery || r.ExpectEvery > MaxExpectEvery):
+		return bad("the next version is expected within %s; want %s to %s, or 0", r.ExpectEvery, MinExpectEvery, MaxExpectEvery)
 	case len(r.Deltas) > MaxDeltas || uint64(len(r.Deltas)) >= r.Version:
 		return bad("it has %d deltas, the most is %d", len(r.Deltas), min(MaxDeltas, r.Version-1))
 	}

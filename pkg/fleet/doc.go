@@ -2,7 +2,7 @@
 // registry to keep and to clean.
 //
 //	freshet.v1.instances.status        a request to all instances; each answers with its [Status]
-//	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends, well or badly
+//	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends or a state changes
 //
 // Both are JSON. A report is sent once and may be lost: what counts is the status, reports only save asking again.
 package fleet

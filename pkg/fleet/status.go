@@ -2,18 +2,34 @@ package fleet
 
 import "time"
 
-// State is what an instance does about a dataset.
+// State is how fresh a dataset is on an instance. Of those that apply the first is the state.
 type State string
 
-// The states of a dataset on an instance.
+// The states, the gravest first. An instance with a Version goes on answering from it in all of them.
 const (
-	// Waiting: there is no version of the dataset yet, or none could be had yet.
-	Waiting State = "waiting"
-	// Serving: the instance answers from a version.
-	Serving State = "serving"
-	// Failing: the last refresh failed. If Version is not 0, the instance goes on answering from that version.
+	// Failing: the last attempt to refresh failed; it is tried again.
 	Failing State = "failing"
+	// Blind: nothing has vouched for the dataset for three periods of the publisher's beacon, so there may be newer
+	// versions that the instance knows nothing of. What vouches is a beacon and, when the instance starts or reconnects, an
+	// answer to its catch-up.
+	Blind State = "blind"
+	// Refreshing: a newer version is being brought up.
+	Refreshing State = "refreshing"
+	// Lagging: a newer version is known and not served, and no refresh is in progress.
+	Lagging State = "lagging"
+	// Overdue: the cadence that the pipeline promised has passed, and there is no newer version.
+	Overdue State = "overdue"
+	// Waiting: there is no version of the dataset yet.
+	Waiting State = "waiting"
+	// Fresh: the newest version is served.
+	Fresh State = "fresh"
 )
+
+// States are all of them, the gravest first.
+var States = [...]State{Failing, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
+
+// Serving is to go.
+const Serving State = "serving"
 
 // Origin is where an instance has a version from.
 type Origin string
@@ -66,8 +82,10 @@ type RelayStatus struct {
 // DatasetStatus is what an instance says of one of its datasets.
 type DatasetStatus struct {
 	Dataset string `json:"dataset"`
-	// Version is the one that is served, 0 if none is.
+	// Version is the one that is served, 0 if none is, and Newest the newest that the instance knows of, by an event, a
+	// catch-up or a beacon.
 	Version uint64 `json:"version"`
+	Newest  uint64 `json:"newest"`
 	Records int    `json:"records"`
 	// Bytes is the resident size of the table.
 	Bytes int64  `json:"bytes"`
@@ -79,10 +97,24 @@ type DatasetStatus struct {
 	// written; empty if nothing does.
 	Warning string `json:"warning,omitempty"`
 	// Since is when the dataset came into its state.
-	Since    time.Time `json:"since"`
-	LastPull Pull      `json:"last_pull,omitzero"`
+	Since time.Time `json:"since"`
+	// Created is when the served version was committed, by the publisher's clock, and AgeSeconds how long ago that is, by the
+	// instance's; never negative. Served is when the instance swapped it in.
+	Created    time.Time `json:"created,omitzero"`
+	AgeSeconds float64   `json:"age_seconds"`
+	Served     time.Time `json:"served,omitzero"`
+	// BehindSince is when the first of the newer versions became known that are not served; zero if there is none.
+	BehindSince time.Time `json:"behind_since,omitzero"`
+	// Vouched is when a beacon or a catch-up last said what the newest version is; zero if none has.
+	Vouched time.Time `json:"vouched,omitzero"`
+	// ExpectEvery is the promised cadence of the served version, in nanoseconds; 0 if there is none.
+	ExpectEvery time.Duration `json:"expect_every_ns,omitempty"`
+	LastPull    Pull          `json:"last_pull,omitzero"`
 	// Refreshes counts those since the instance started.
 	Refreshes Refreshes `json:"refreshes,omitzero"`
+	// LastError is why a refresh failed last, at LastErrorAt, also when it has succeeded since.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
 // Refreshes counts refreshes that succeeded, by how.
@@ -92,6 +124,11 @@ type Refreshes struct {
 	// GaveUp counts those among Full that began with deltas, which did not lead to the version.
 	GaveUp      uint64 `json:"gave_up"`
 	PulledBytes int64  `json:"pulled_bytes"`
+	// Failed counts attempts that failed, and Panicked those among them that panicked.
+	Failed   uint64 `json:"failed"`
+	Panicked uint64 `json:"panicked"`
+	// Healed counts versions of which no event came, and which the instance learned of by a beacon.
+	Healed uint64 `json:"healed"`
 }
 
 // Pull is what the last refresh cost.
@@ -117,14 +154,25 @@ func (s Status) Dataset(name string) (d DatasetStatus, ok bool) {
 	return DatasetStatus{}, false
 }
 
-// Report is what an instance says at the end of a refresh.
+// Kind is what a [Report] tells of.
+type Kind string
+
+// The kinds of reports.
+const (
+	OfSwap    Kind = "swap"    // a version is served from now on
+	OfFailure Kind = "failure" // an attempt to refresh failed
+	OfState   Kind = "state"   // the dataset is in another state
+)
+
+// Report is what an instance says when a refresh ends, well or badly, and when a dataset changes its state.
 type Report struct {
+	Kind Kind `json:"kind"`
 	// Instance, Host and PID are as in the instance's [Status].
 	Instance string `json:"instance"`
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
 	Dataset  string `json:"dataset"`
-	// Version is the one that is now served, or, with an Error, the one that could not be.
+	// Version is the one that is now served, or, if a refresh failed, the one that could not be.
 	Version     uint64 `json:"version"`
 	PulledBytes int64  `json:"pulled_bytes"`
 	// Full, Deltas and GaveUp are as in Pull.
@@ -137,6 +185,12 @@ type Report struct {
 	Served  time.Time `json:"served,omitzero"`
 	// Duration is from the begin of the refresh to the swap, in nanoseconds.
 	Duration time.Duration `json:"duration_ns"`
-	// Error is why the refresh failed; empty if it did not.
+	// Error is why the refresh failed; empty if it did not. Stack is that of the panic that it was, if it was one.
 	Error string `json:"error,omitempty"`
+	Stack string `json:"stack,omitempty"`
+	// State is what the dataset is in now and Was what it was in before; set in a report OfState.
+	State State `json:"state,omitempty"`
+	Was   State `json:"was,omitempty"`
+	// At is when this happened, by the instance's clock.
+	At time.Time `json:"at,omitzero"`
 }

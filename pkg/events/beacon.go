@@ -1,0 +1,96 @@
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// beaconSubject is where beacons are sent, over core NATS: who is not there when one is sent gets the next.
+	beaconSubject = "freshet.v1.beacon"
+	// DefaultBeaconEvery is how often a publisher sends a beacon unless told otherwise, and what an instance that has not
+	// heard one yet takes for the period.
+	DefaultBeaconEvery = 5 * time.Second
+	// BlindAfter is how many periods without a beacon make an instance blind.
+	BlindAfter = 3
+	// partDatasets is how many datasets are in one message: some 90 bytes each, far below the limit of 1 MB.
+	partDatasets = 4096
+)
+
+// ErrBeacon is wrapped by every error that refuses a beacon.
+var ErrBeacon = errors.New("not a beacon")
+
+// Beacon says which version of each dataset is the newest that is committed, as its sender has just read in the store. It
+// is what an instance goes by to know that it missed an event, and that it would not hear of one.
+type Beacon struct {
+	// Publisher says who sends it, for people to read.
+	Publisher string    `json:"publisher"`
+	Sent      time.Time `json:"sent"`
+	// Every is the period after which the next one is sent, in nanoseconds.
+	Every time.Duration `json:"every_ns"`
+	// From and To bound the names that this message speaks for, from From on and before To; empty: there is no bound. A
+	// store with many datasets takes several messages.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Newest has the newest version of each dataset. One that is within the bounds and not here has no version.
+	Newest map[string]uint64 `json:"newest"`
+	// Unread names datasets whose newest version could not be read, so that the beacon does not speak for them.
+	Unread []string `json:"unread,omitempty"`
+}
+
+// Version returns the newest version of the dataset, 0 if it has none; ok is false if the beacon does not speak for it.
+func (b Beacon) Version(name string) (version uint64, ok bool) {
+	if name < b.From || b.To != "" && name >= b.To || slices.Contains(b.Unread, name) {
+		return 0, false
+	}
+	return b.Newest[name], true
+}
+
+// SendBeacon sends b, which has no bounds, in as many messages as it takes. It fails when there is no connection: an old
+// beacon that waits to be sent would be worse than none.
+func SendBeacon(nc *nats.Conn, b Beacon) error {
+	if !nc.IsConnected() {
+		return fmt.Errorf("send a beacon: %w", nats.ErrDisconnected)
+	}
+	names := slices.Sorted(maps.Keys(b.Newest))
+	for first := true; first || len(names) > 0; first = false {
+		part := b
+		part.Newest = make(map[string]uint64)
+		n := min(partDatasets, len(names))
+		for _, name := range names[:n] {
+			part.Newest[name] = b.Newest[name]
+		}
+		names = names[n:]
+		part.To = ""
+		if len(names) > 0 {
+			part.To = names[0]
+		}
+		data, err := json.Marshal(part)
+		if err == nil {
+			err = nc.Publish(beaconSubject, data)
+		}
+		if err != nil {
+			return fmt.Errorf("send a beacon: %w", err)
+		}
+		b.From = part.To
+	}
+	return nil
+}
+
+// decodeBeacon returns the beacon that data is the JSON of.
+func decodeBeacon(data []byte) (Beacon, error) {
+	var b Beacon
+	if err := json.Unmarshal(data, &b); err != nil {
+		return Beacon{}, fmt.Errorf("%w: %w", ErrBeacon, err)
+	}
+	if b.Every <= 0 {
+		return Beacon{}, fmt.Errorf("%w: its period is %s", ErrBeacon, b.Every)
+	}
+	return b, nil
+}
