@@ -5,7 +5,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // Observer is told what happens, so that it can be counted. Any of its functions may be nil. They are called on the

@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/pull"
-	"freshet.dev/pkg/subscribe/internal/guard"
 )
 
 // pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that

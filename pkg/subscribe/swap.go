@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/subscribe/internal/guard"
 	"freshet.dev/pkg/table"
 )
 

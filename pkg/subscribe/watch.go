@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )

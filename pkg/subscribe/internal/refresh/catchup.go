@@ -11,7 +11,7 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // relayAsks is how many datasets the relays are asked about at a time: enough that one slow answer does not hold up

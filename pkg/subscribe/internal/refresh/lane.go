@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // job is what a lane is to do: bring up the stored version, or load rec.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // message is what a lane or the catcher tells the loop. One of the fields is set.
