@@ -111,7 +111,7 @@ func (i *instance) report(r fleet.Report) {
 
 func serving(name string, version uint64) fleet.DatasetStatus {
 	return fleet.DatasetStatus{
-		Dataset: name, Version: version, Records: 10, Bytes: 1000, State: fleet.Serving, From: fleet.Relay,
+		Dataset: name, Version: version, Records: 10, Bytes: 1000, State: fleet.Fresh, From: fleet.Relay,
 		Since: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), LastPull: fleet.Pull{Bytes: 500, Duration: time.Millisecond},
 	}
 }

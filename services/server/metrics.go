@@ -145,7 +145,7 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descVersion, float64(d.Version), d.Dataset)
 		gauge(descRecords, float64(d.Records), d.Dataset)
 		gauge(descBytes, float64(d.Bytes), d.Dataset)
-		for _, state := range []fleet.State{fleet.Waiting, fleet.Serving, fleet.Failing} {
+		for _, state := range fleet.States {
 			is := 0.0
 			if d.State == state {
 				is = 1

@@ -40,7 +40,7 @@ func (s *source) Status() fleet.Status {
 	for _, n := range s.names {
 		d := fleet.DatasetStatus{Dataset: n, State: fleet.Waiting}
 		if t := s.Table(n); t != nil {
-			d = fleet.DatasetStatus{Dataset: n, State: fleet.Serving, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
+			d = fleet.DatasetStatus{Dataset: n, State: fleet.Fresh, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
 		}
 		status.Datasets = append(status.Datasets, d)
 	}
