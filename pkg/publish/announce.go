@@ -45,6 +45,7 @@ type Result struct {
 // tell announces and indexes the version in the result, and says there how that went.
 func (p *Publisher) tell(ctx context.Context, result *Result) {
 	rec := result.Record
+	// gofail: var committed struct{}
 	if log := p.deps.Events; log != nil {
 		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, bool) {
 			l, ok := log.(interface {
@@ -57,6 +58,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 			return latest[rec.Dataset].Version, err == nil
 		}, log.Announce)
 	}
+	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
 		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, bool) {
 			l, ok := index.(interface {
@@ -73,6 +75,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 			return err
 		})
 	}
+	// gofail: var indexed struct{}
 }
 
 // step has do done for the version in the result, after those that newest says it was not done for. Newest returns the

@@ -176,6 +176,7 @@ func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
 	if err := p.ingest(ctx, d.in, d.meter, d.sorter); err != nil {
 		return Result{}, inputError(d.name, "read the input", err)
 	}
+	// gofail: var bodyRead struct{}
 	result, err := p.commit(ctx, d)
 	if refused, ok := errors.AsType[*InputError](err); ok {
 		return Result{}, refused // which says all, whatever was being done when it was found
