@@ -155,5 +155,5 @@ func explain(key string, err error) error {
 
 // corrupt says what to do: everything in the catalog can be had again from the store.
 func corrupt(key string, err error) error {
-	return fmt.Errorf("%w: delete the key %s, the next publish writes it again: %w", ErrCorrupt, key, err)
+	return fmt.Errorf("%w: delete the key %s, a publisher writes it again: %w", ErrCorrupt, key, err)
 }

@@ -22,7 +22,8 @@ const (
 	doubtTimeout = 5 * time.Second
 )
 
-// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt
+// commit makes the draft the next version, unless the newest version has its content already, is whole, and needs not be
+// renewed. Each attempt
 // looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for attempt := range maxAttempts {
@@ -41,25 +42,27 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			return Result{}, err
 		}
 		var result Result
+		whole := false // that latest is whole, and has the draft's content
 		if latest.Version > 0 && latest.State == d.state() {
-			whole, err := p.heal(ctx, d, latest, &result)
-			if err != nil {
+			if whole, err = p.heal(ctx, d, latest, &result); err != nil {
 				return Result{}, err
 			}
-			if whole {
-				if err := d.check(ctx); err != nil {
-					return Result{}, err
-				}
+		}
+		if whole {
+			if err := d.check(ctx); err != nil {
+				return Result{}, err
+			}
+			if !renews(latest, d.in.promise(latest)) {
 				result.Record = latest
 				return result, nil
 			}
 		}
 		result.Created = true
-		if err := p.prepare(ctx, d, latest, &result); err != nil {
+		if err := p.prepare(ctx, d, latest, whole, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
@@ -86,17 +89,21 @@ func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord
 }
 
 // prepare puts what the next version needs into the store, and its record into the result: the delta from latest, and
-// a snapshot of the draft if one is due.
-func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, result *Result) error {
+// a snapshot of the draft if one is due. Renewed says that latest has the draft's content and is whole.
+func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, renewed bool, result *Result) error {
 	sum := d.sorter.Totals()
 	rec := dataset.VersionRecord{
 		Dataset: d.name, Version: latest.Version + 1, Seed: dataset.Seed(d.seed),
 		State: sum.State, PayloadBytes: uint64(sum.PayloadBytes),
-		Source: d.in.Source, Labels: d.in.Labels,
+		Source: d.in.Source, Labels: d.in.Labels, ExpectEvery: d.in.promise(latest),
 	}
 	switch {
 	case latest.Version == 0:
 		rec.Changes.Added = sum.State.Records
+	case renewed:
+		if err := p.renew(ctx, d, latest, &rec); err != nil {
+			return err
+		}
 	case latest.State == sum.State:
 		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
 	default:
@@ -112,7 +119,7 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	}
-	rec.Created = time.Now().UTC()
+	rec.Created = wallClock().UTC()
 	result.Record = rec
 	return nil
 }
@@ -125,7 +132,11 @@ func (p *Publisher) putSnapshot(ctx context.Context, d *draft, rec *dataset.Vers
 	d.meter.report(PhaseStoring, d.totals.Entries)
 	rec.Snapshot = dataset.Object{Version: rec.Version, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
 	// After a lost race the object is there already, and the store leaves it alone.
-	return p.put(ctx, d.path, rec.Snapshot)
+	if err := p.put(ctx, d.path, rec.Snapshot); err != nil {
+		return err
+	}
+	// gofail: var snapshotStored struct{}
+	return nil
 }
 
 // follow makes rec, the draft's, lead on from latest: it puts the delta between the two into the store, and names in rec
@@ -151,11 +162,31 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	} else {
 		rec.Snapshot = c.snapshot
 	}
+	return p.putDelta(ctx, latest, made, rec)
+}
+
+// putDelta puts the delta from latest into the store, and names it in rec with those before it.
+func (p *Publisher) putDelta(ctx context.Context, latest dataset.VersionRecord, made delta, rec *dataset.VersionRecord) error {
 	rec.Deltas = kept(append(slices.Clone(latest.Deltas), made.object), rec.Snapshot)
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot: of no use to anyone
 	}
-	return p.put(ctx, made.path, made.object)
+	if err := p.put(ctx, made.path, made.object); err != nil {
+		return err
+	}
+	// gofail: var deltaStored struct{}
+	return nil
+}
+
+// putVersion commits rec. When it returns nil, tell has to end what is begun here.
+func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) error {
+	p.telling.begin(rec)
+	err := p.deps.Store.PutVersion(ctx, rec)
+	if err == nil || p.committed(ctx, rec) {
+		return nil
+	}
+	p.telling.end(rec)
+	return err
 }
 
 // committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have

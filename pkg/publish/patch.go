@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -29,7 +28,8 @@ type PatchInput struct {
 	Base uint64
 }
 
-// PatchResult says what a Patch did. Created is false if the patch changes nothing; Record is then the newest version.
+// PatchResult says what a Patch did. Created is false if the patch changes nothing and renews nothing (Input.ExpectEvery);
+// Record is then the newest version.
 type PatchResult struct {
 	Result
 	// Changes are those of the patch: those of Record if it was created, else zero.
@@ -91,6 +91,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
+	// gofail: var patchRead struct{}
 	defer entries.Close() // in the folder, which discard removes: no error of it may hide that the version is committed
 	result, err := p.commitPatch(ctx, d, newest, in.Base, entries)
 	if err != nil {
@@ -185,8 +186,8 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			}
 			return result, nil
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
@@ -225,7 +226,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	}
 	result, rec := e.result, e.rec
 	switch {
-	case changes.Entries() == 0:
+	case changes.Entries() == 0 && !renews(newest, d.in.promise(newest)):
 		result.Record = newest
 		return result, nil
 	case rec.State.Records == 0:
@@ -241,11 +242,13 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	if err := p.put(ctx, made.path, made.object); err != nil {
 		return PatchResult{}, err
 	}
+	// gofail: var patchDeltaStored struct{}
 	result.Created = true
 	result.Record = dataset.VersionRecord{
 		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
 		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
-		Changes: result.Changes, Created: time.Now().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+		ExpectEvery: d.in.promise(newest),
 	}
 	return result, nil
 }

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/publish"
@@ -24,6 +25,11 @@ type metrics struct {
 	chain     *prometheus.GaugeVec
 	pending   *prometheus.CounterVec
 	compacts  *prometheus.CounterVec
+	beacons   *prometheus.CounterVec
+	unread    prometheus.Gauge
+	repairs   *prometheus.CounterVec
+
+	lastBeacon atomic.Int64 // when the last one was sent, in nanoseconds of Unix time; before the first, the start
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		publishes: counter("publishes_total", "Publishes that succeeded, by whether they created a version.", "dataset", "created"),
 		failures:  counter("publish_failures_total", "Publishes that failed, by the problem that was answered.", "problem"),
 		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
-		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; the next completes them.", "dataset"),
+		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; a repair completes them.", "dataset"),
 		compacts:  counter("compactions_total", "Snapshots that were due and written in the background, or not, by result.", "dataset", "result"),
 		changed:   counter("changed_records_total", "Records that versions published here added, changed or removed.", "dataset", "change"),
 		deltas:    counter("delta_bytes_total", "Bytes of the deltas of versions published here: what an instance pulls that follows them all.", "dataset"),
@@ -51,6 +57,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
 		}),
 	}
+	m.beacons = counter("beacons_total", "Rounds of the beacon, by result: sent or failed.", "result")
+	m.unread = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "freshet_publisher_beacon_unread_datasets", Help: "Datasets for which the last beacon did not speak, because their newest version could not be read.",
+	})
+	m.lastBeacon.Store(time.Now().UnixNano())
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_publisher_beacon_age_seconds", Help: "Time since the last beacon was sent, or since the start if none was.",
+	}, func() float64 { return time.Since(time.Unix(0, m.lastBeacon.Load())).Seconds() })
+	for _, result := range []string{resultSent, resultFailed} {
+		m.beacons.WithLabelValues(result) // there before the first
+	}
+	m.repairs = counter("repairs_total", "Datasets that the event log (announce) or the catalog (index) was behind for, by what became of it.", "what", "result")
+	for _, what := range []string{publish.RepairAnnounce, publish.RepairIndex} {
+		for _, result := range []string{resultRepaired, resultFailed} {
+			m.repairs.WithLabelValues(what, result) // there before the first
+		}
+	}
+	reg.MustRegister(m.beacons, m.unread, age, m.repairs)
 	reg.MustRegister(m.publishes, m.failures, m.bytes, m.changed, m.deltas, m.chain, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m
 }
@@ -83,11 +107,38 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	}
 }
 
-// The results of compactions.
+// The results of compactions, beacons and repairs.
 const (
-	resultWritten = "written"
-	resultFailed  = "failed"
+	resultWritten  = "written"
+	resultSent     = "sent"
+	resultRepaired = "repaired"
+	resultFailed   = "failed"
 )
+
+// repaired counts a repair. One of neither the event log nor the catalog is one of both: the store could not be read.
+func (m *metrics) repaired(r publish.Repair) {
+	result := resultRepaired
+	if r.Err != nil {
+		result = resultFailed
+	}
+	for _, what := range []string{publish.RepairAnnounce, publish.RepairIndex} {
+		if r.What == what || r.What == "" {
+			m.repairs.WithLabelValues(what, result).Inc()
+		}
+	}
+}
+
+// beaconRound counts a round of the beacon. One that had nobody to send to is none.
+func (m *metrics) beaconRound(r publish.BeaconRound) {
+	switch {
+	case r.Err != nil:
+		m.beacons.WithLabelValues(resultFailed).Inc()
+	case !r.Sent.IsZero():
+		m.beacons.WithLabelValues(resultSent).Inc()
+		m.lastBeacon.Store(time.Now().UnixNano())
+		m.unread.Set(float64(len(r.Unread)))
+	}
+}
 
 func (m *metrics) compacted(name string, err error) {
 	result := resultWritten
