@@ -58,8 +58,8 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if err := p.prepare(ctx, d, latest, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
@@ -112,7 +112,7 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	}
-	rec.Created = time.Now().UTC()
+	rec.Created = wallClock().UTC()
 	result.Record = rec
 	return nil
 }
@@ -125,7 +125,11 @@ func (p *Publisher) putSnapshot(ctx context.Context, d *draft, rec *dataset.Vers
 	d.meter.report(PhaseStoring, d.totals.Entries)
 	rec.Snapshot = dataset.Object{Version: rec.Version, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
 	// After a lost race the object is there already, and the store leaves it alone.
-	return p.put(ctx, d.path, rec.Snapshot)
+	if err := p.put(ctx, d.path, rec.Snapshot); err != nil {
+		return err
+	}
+	// gofail: var snapshotStored struct{}
+	return nil
 }
 
 // follow makes rec, the draft's, lead on from latest: it puts the delta between the two into the store, and names in rec
@@ -155,7 +159,22 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot: of no use to anyone
 	}
-	return p.put(ctx, made.path, made.object)
+	if err := p.put(ctx, made.path, made.object); err != nil {
+		return err
+	}
+	// gofail: var deltaStored struct{}
+	return nil
+}
+
+// putVersion commits rec. When it returns nil, tell has to end what is begun here.
+func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) error {
+	p.telling.begin(rec)
+	err := p.deps.Store.PutVersion(ctx, rec)
+	if err == nil || p.committed(ctx, rec) {
+		return nil
+	}
+	p.telling.end(rec)
+	return err
 }
 
 // committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -84,13 +83,15 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	path := folder.Path("snapshot")
 	object, err := p.merge(ctx, folder, path, rec, c)
 	if err == nil {
+		// gofail: var snapshotMerged struct{}
 		err = p.put(ctx, path, object)
 	}
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), ifLost(err))
 	}
+	// gofail: var snapshotWritten struct{}
 	done := Compaction{
-		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: time.Now().UTC()},
+		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: wallClock().UTC()},
 		Deltas: len(c.deltas), Bytes: total(c.deltas),
 	}
 	err = p.deps.Store.PutSnapshot(ctx, done.Record)

@@ -66,4 +66,13 @@
 // (equal content written by the same release of freshet is), it is put back; else the content is committed once more,
 // as the next version with a snapshot of its own. Result.Warnings says which, and why. An object of the right size
 // whose bytes were damaged is not noticed; see [freshet.dev/pkg/store].
+//
+// # Failpoints
+//
+// Between every two steps stands a comment that go.etcd.io/gofail makes a failpoint of, in test builds only. A publish goes
+// by bodyRead, snapshotStored and deltaStored (in this order, either may be missing: objects are in the store, no version
+// names them), committed (nobody is told), announced (the catalog does not know it) and indexed; a patch by patchRead and
+// patchDeltaStored, then as a publish from committed on, which is also where a publish goes by that created no version; a
+// compaction by snapshotMerged (it is in a temporary file) and snapshotWritten (it is in the store, without a snapshot
+// record). The failpoint clockAhead takes a duration by which the clock is wrong that Created, and the time of a beacon, is read from.
 package publish

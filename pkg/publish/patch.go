@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -91,6 +90,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
+	// gofail: var patchRead struct{}
 	defer entries.Close() // in the folder, which discard removes: no error of it may hide that the version is committed
 	result, err := p.commitPatch(ctx, d, newest, in.Base, entries)
 	if err != nil {
@@ -185,8 +185,8 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			}
 			return result, nil
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
@@ -241,11 +241,12 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	if err := p.put(ctx, made.path, made.object); err != nil {
 		return PatchResult{}, err
 	}
+	// gofail: var patchDeltaStored struct{}
 	result.Created = true
 	result.Record = dataset.VersionRecord{
 		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
 		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
-		Changes: result.Changes, Created: time.Now().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
 	}
 	return result, nil
 }

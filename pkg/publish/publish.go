@@ -98,6 +98,7 @@ type Publisher struct {
 
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough
+	telling    telling
 }
 
 // New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what
@@ -119,7 +120,10 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers), compacting: newTurns(), committing: newTurns()}, nil
+	return &Publisher{
+		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers),
+		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
+	}, nil
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version
@@ -176,6 +180,7 @@ func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
 	if err := p.ingest(ctx, d.in, d.meter, d.sorter); err != nil {
 		return Result{}, inputError(d.name, "read the input", err)
 	}
+	// gofail: var bodyRead struct{}
 	result, err := p.commit(ctx, d)
 	if refused, ok := errors.AsType[*InputError](err); ok {
 		return Result{}, refused // which says all, whatever was being done when it was found
