@@ -21,6 +21,7 @@ type metrics struct {
 	cache     *prometheus.CounterVec
 	catchUps  *prometheus.CounterVec
 	restarts  prometheus.Counter
+	changes   *prometheus.CounterVec
 }
 
 // The kinds of refreshes.
@@ -58,13 +59,17 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
 		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
 		catchUps: counter("catch_ups_total", "Times that the event log was asked for the newest versions.", "outcome"),
+		changes:  counter("dataset_state_changes_total", "Changes of state, by the state that the dataset came into.", "dataset", "state"),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
-	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
+	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
 	for _, name := range datasets {
 		for _, kind := range []string{kindFull, kindDelta} {
 			m.refreshes.WithLabelValues(name, string(fleet.Relay), kind)
 			m.pulled.WithLabelValues(name, kind)
+		}
+		for _, state := range fleet.States {
+			m.changes.WithLabelValues(name, string(state))
 		}
 		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.gaveUp, m.cache} {
 			c.WithLabelValues(name)
@@ -96,61 +101,11 @@ func (m *metrics) observer() subscribe.Observer {
 			}
 			m.catchUps.WithLabelValues(outcome).Inc()
 		},
+		StateChanged: func(name string, _, now fleet.State, _ time.Time) {
+			m.changes.WithLabelValues(name, string(now)).Inc()
+		},
 		Restarted: func(error) { m.restarts.Inc() },
 	}
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// statusCollector turns the subscriber's status into metrics when they are asked for.
-type statusCollector struct{ source Source }
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("freshet_dataset_"+name, help, append([]string{"dataset"}, labels...), nil)
-}
-
-var (
-	descVersion = describe("version", "Version that is served, 0 for none.")
-	descRecords = describe("records", "Records of the served version.")
-	descBytes   = describe("resident_bytes", "Memory that the table of the served version takes.")
-	descState   = describe("state", "1 for the state that the dataset is in.", "state")
-
-	descRelayFailures = prometheus.NewDesc("freshet_pull_relay_failures_total", "Times that a relay was down, silent or without a usable answer.", []string{"relay"}, nil)
-	descRelayRefusals = prometheus.NewDesc("freshet_pull_relay_refusals_total", "Times that a relay gave wrong bytes, which were discarded.", []string{"relay"}, nil)
-)
-
-// Describe implements [prometheus.Collector].
-func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descVersion, descRecords, descBytes, descState, descRelayFailures, descRelayRefusals} {
-		ch <- d
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-	}
-	status := c.source.Status()
-	seen := make(map[string]bool, len(status.Relays))
-	for _, r := range status.Relays {
-		if seen[r.Relay] { // listed twice; two series of the same name would spoil all metrics
-			continue
-		}
-		seen[r.Relay] = true
-		ch <- prometheus.MustNewConstMetric(descRelayFailures, prometheus.CounterValue, float64(r.Failures), r.Relay)
-		ch <- prometheus.MustNewConstMetric(descRelayRefusals, prometheus.CounterValue, float64(r.Refusals), r.Relay)
-	}
-	for _, d := range status.Datasets {
-		gauge(descVersion, float64(d.Version), d.Dataset)
-		gauge(descRecords, float64(d.Records), d.Dataset)
-		gauge(descBytes, float64(d.Bytes), d.Dataset)
-		for _, state := range fleet.States {
-			is := 0.0
-			if d.State == state {
-				is = 1
-			}
-			gauge(descState, is, d.Dataset, string(state))
-		}
-	}
-}

@@ -18,6 +18,7 @@ import (
 
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/internal/web"
 )
 
@@ -56,7 +57,7 @@ func TestPublishAndLookUp(t *testing.T) {
 		t.Errorf("versions prints\n%s", versions.out)
 	}
 	f.run(t, "versions", "prices", "--limit", "1").want(t, exit.OK, "!run=1", "run=2")
-	f.run(t, "status").want(t, exit.OK, "serving", "relay")
+	f.run(t, "status").want(t, exit.OK, "fresh", "relay")
 	f.run(t, "status", "cities").want(t, exit.OK, "cities", "(none)", "!prices")
 }
 
@@ -89,7 +90,7 @@ func TestJSONOutput(t *testing.T) {
 	if len(versions) != 1 || versions[0].Version != 1 {
 		t.Errorf("versions prints %+v", versions)
 	}
-	var status []datasetStatus
+	var status []overview.Dataset
 	decode(f.run(t, "status", "-o", "json"), &status)
 	if len(status) != 1 || status[0].Latest == nil || status[0].Latest.Version != 1 || len(status[0].Instances) != 2 ||
 		status[0].Instances[0].Instance != "up-1" || status[0].Instances[0].State != fleet.Fresh {
@@ -192,6 +193,43 @@ func TestWaitTimesOut(t *testing.T) {
 	if !json.Valid([]byte(r.out)) || !strings.Contains(r.out, "up-2") || strings.Contains(r.out, "straggler") {
 		t.Errorf("prints %s", r.out)
 	}
+}
+
+// TestWaitTellsWhoRefuses has an instance that cannot take the version, which its status does not tell and its report
+// does: who waits hears of it, and why, long before the wait times out.
+func TestWaitTellsWhoRefuses(t *testing.T) {
+	f := start(t, "prices")
+	conn, err := nats.Connect(f.at.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	answer, err := json.Marshal(fleet.Status{Instance: "stubborn", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Refreshing}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Subscribe("freshet.v1.instances.status", func(m *nats.Msg) {
+		if err := m.Respond(answer); err != nil {
+			t.Error(err)
+		}
+		// A change of state says nothing of a version, and is no line.
+		for _, r := range []fleet.Report{
+			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: 1, State: fleet.Failing},
+			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: 1, Error: "no room for it"},
+		} {
+			if err := fleet.SendReport(conn, r); err != nil {
+				t.Error(err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
+		want(t, exit.TimedOut, "stdout:up-1 serves version 1", "stderr:warning: stubborn does not serve version 1 yet: no room for it\n",
+			"stderr:stubborn (serves 0, last error: no room for it)", "stdout:!stubborn")
 }
 
 func TestWaitForNobody(t *testing.T) {
