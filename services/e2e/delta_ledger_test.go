@@ -75,7 +75,13 @@ func (l *ledger) change(n int) (text string, next map[string]string) {
 
 // send publishes (POST, /versions) or patches (PATCH), and returns the record of the new version.
 func (l *ledger) send(ctx context.Context, method, path, text string) (rec dataset.VersionRecord, err error) {
-	status, _, body, err := do(ctx, method, l.s.Publisher.URL+"/v1/datasets/"+l.name+path+"?key=key", "application/x-ndjson", []byte(text))
+	return l.sendWith(ctx, method, path, "", text)
+}
+
+// sendWith is send with further parameters, each with an & before it.
+func (l *ledger) sendWith(ctx context.Context, method, path, parameters, text string) (rec dataset.VersionRecord, err error) {
+	url := l.s.Publisher.URL + "/v1/datasets/" + l.name + path + "?key=key" + parameters
+	status, _, body, err := do(ctx, method, url, "application/x-ndjson", []byte(text))
 	if err != nil {
 		return rec, err
 	}

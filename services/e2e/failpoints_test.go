@@ -143,12 +143,24 @@ const stand = "sleep(600000)"
 func (f failpoints) stands(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) error {
-		status, _, body, err := do(ctx, http.MethodGet, f.url+"/"+name+"/count", "", nil)
-		if err == nil && (status != http.StatusOK || string(body) == "0") {
-			err = fmt.Errorf("the program does not come to the failpoint %s: %d %s", name, status, body)
+		n, err := f.hits(ctx, name)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the program does not come to the failpoint %s", name)
 		}
 		return err
 	})
+}
+
+// hits returns how often the program came to the failpoint since it was armed.
+func (f failpoints) hits(ctx context.Context, name string) (int, error) {
+	status, _, body, err := do(ctx, http.MethodGet, f.url+"/"+name+"/count", "", nil)
+	if err != nil {
+		return 0, err
+	}
+	if status != http.StatusOK {
+		return 0, fmt.Errorf("the failpoint %s: %d %s", name, status, body)
+	}
+	return strconv.Atoi(string(body))
 }
 
 // setClock moves the wall clock that a program with failpoints sees, ahead or, if d is negative, back.

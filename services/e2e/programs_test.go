@@ -139,14 +139,18 @@ func eventually(t *testing.T, f func(ctx context.Context) error) {
 	defer cancel()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil || last == nil { // what f says when it is cut off tells nothing
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within a minute: %v", err)
+			t.Fatalf("not within a minute: %v", last)
 		case <-poll.C:
 		}
 	}
