@@ -58,6 +58,9 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 			return latest[rec.Dataset].Version, err == nil
 		}, log.Announce)
 	}
+	if result.Created {
+		p.telling.end(rec)
+	}
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
 		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, bool) {

@@ -58,8 +58,8 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if err := p.prepare(ctx, d, latest, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
@@ -164,6 +164,17 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	}
 	// gofail: var deltaStored struct{}
 	return nil
+}
+
+// putVersion commits rec. When it returns nil, tell has to end what is begun here.
+func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) error {
+	p.telling.begin(rec)
+	err := p.deps.Store.PutVersion(ctx, rec)
+	if err == nil || p.committed(ctx, rec) {
+		return nil
+	}
+	p.telling.end(rec)
+	return err
 }
 
 // committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have

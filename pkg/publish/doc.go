@@ -74,5 +74,5 @@
 // names them), committed (nobody is told), announced (the catalog does not know it) and indexed; a patch by patchRead and
 // patchDeltaStored, then as a publish from committed on, which is also where a publish goes by that created no version; a
 // compaction by snapshotMerged (it is in a temporary file) and snapshotWritten (it is in the store, without a snapshot
-// record). The failpoint clockAhead takes a duration by which the clock is wrong that Created is read from.
+// record). The failpoint clockAhead takes a duration by which the clock is wrong that Created, and the time of a beacon, is read from.
 package publish

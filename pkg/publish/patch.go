@@ -185,8 +185,8 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			}
 			return result, nil
 		}
-		err = p.deps.Store.PutVersion(ctx, result.Record)
-		if err == nil || p.committed(ctx, result.Record) {
+		err = p.putVersion(ctx, result.Record)
+		if err == nil {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {

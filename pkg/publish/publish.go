@@ -98,6 +98,7 @@ type Publisher struct {
 
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough
+	telling    telling
 }
 
 // New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what
@@ -119,7 +120,10 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	return &Publisher{cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers), compacting: newTurns(), committing: newTurns()}, nil
+	return &Publisher{
+		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers),
+		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
+	}, nil
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version

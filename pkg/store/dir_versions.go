@@ -154,6 +154,31 @@ func (d *dir) Datasets(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+func (d *dir) Newest(ctx context.Context) (newest map[string]uint64, unread map[string]error, err error) {
+	entries, err := fs.ReadDir(d.root.FS(), versionsFolder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, d.failed("list folder", versionsFolder, err)
+	}
+	newest, unread = make(map[string]uint64, len(entries)), map[string]error{}
+	for _, e := range entries {
+		name := e.Name()
+		if !e.IsDir() || dataset.CheckName(name) != nil {
+			continue
+		}
+		version, err := uint64(0), context.Cause(ctx)
+		if err == nil {
+			version, err = d.findNewest(name)
+		}
+		switch {
+		case err != nil:
+			unread[name] = err
+		case version > 0:
+			newest[name] = version
+		}
+	}
+	return newest, unread, nil
+}
+
 // findNewest returns the newest version of the dataset, 0 if it has none. The first call for a dataset lists its
 // folder; later ones start from what the one before found and look for 2 + 2*log2(versions since) names.
 func (d *dir) findNewest(name string) (uint64, error) {

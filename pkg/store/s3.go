@@ -26,6 +26,8 @@ const (
 	uploadLanes = 3
 	// defaultPageKeys is the most that S3 lists in one answer.
 	defaultPageKeys = 1000
+	// lookAnew is after how long Newest does not go by what it knows of a dataset, but lists it.
+	lookAnew = time.Minute
 )
 
 // s3 is the store in a bucket.
@@ -37,6 +39,7 @@ type s3 struct {
 	partBytes  int64
 	pageKeys   int
 	staleAfter time.Duration
+	lookAnew   time.Duration
 
 	// gate is a lock that a context can end the wait for: who has sent to it holds it. It guards what follows.
 	gate chan struct{}
@@ -48,6 +51,8 @@ type s3 struct {
 	mu sync.Mutex
 	// newest holds, by dataset, the newest version as of the last look, guarded by mu.
 	newest map[string]seenRecord
+	// listed holds, by dataset, when its newest version was last found by a listing and not by what was known, guarded by mu.
+	listed map[string]time.Time
 }
 
 // seenRecord is a version record that is known to have been in the bucket; version 0 is none.
@@ -87,8 +92,8 @@ func newS3(ctx context.Context, u *url.URL, wrap func(http.RoundTripper) http.Ro
 	}
 	s := &s3{
 		core: core, settings: settings, idle: transport.CloseIdleConnections,
-		partBytes: defaultPartBytes, pageKeys: defaultPageKeys, staleAfter: staleAfter,
-		gate: make(chan struct{}, 1), newest: map[string]seenRecord{},
+		partBytes: defaultPartBytes, pageKeys: defaultPageKeys, staleAfter: staleAfter, lookAnew: lookAnew,
+		gate: make(chan struct{}, 1), newest: map[string]seenRecord{}, listed: map[string]time.Time{},
 	}
 	there, err := core.BucketExists(ctx, settings.bucket)
 	if err == nil && !there {

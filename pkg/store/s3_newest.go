@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -40,6 +41,9 @@ func (s *s3) findNewest(ctx context.Context, name string) (seenRecord, error) {
 	if len(found) > 0 {
 		newest = found[len(found)-1]
 	}
+	s.mu.Lock()
+	s.listed[name] = time.Now()
+	s.mu.Unlock()
 	if newest.version == known.version && newest.etag == known.etag {
 		return known, nil
 	}

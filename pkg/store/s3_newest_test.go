@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/bits"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,4 +134,69 @@ func TestS3ListingThatBreaksOffIsAnError(t *testing.T) {
 		t.Errorf("Datasets: %v", err)
 	}
 	wantText(t, st.PutVersion(t.Context(), testRecord(4)), errCut, "s3://freshet/versions/prices/")
+}
+
+// The newest version of every dataset is asked for every few seconds, so that it has to be cheap.
+func TestS3NewestOfAllIsCheap(t *testing.T) {
+	server := servertest.S3(t)
+	a, _ := openWire(t, server.URL(""))
+	b, w := openWire(t, server.URL(""))
+	testCommit(t, a, 1, 2, 3)
+	newest := func(want uint64, requests ...string) {
+		t.Helper()
+		got, unread, err := b.Newest(t.Context())
+		if err != nil || len(unread) > 0 || got["prices"] != want {
+			t.Fatalf("%v, %v, %v; want version %d", got, unread, err, want)
+		}
+		var methods []string
+		for _, r := range w.take() {
+			method, _, _ := strings.Cut(r, " ")
+			methods = append(methods, method)
+		}
+		if !slices.Equal(methods, requests) {
+			t.Errorf("the requests are %q, want %q", methods, requests)
+		}
+	}
+	newest(3, "GET", "GET")
+	newest(3, "GET", "HEAD")
+	testCommit(t, a, 4)
+	newest(4, "GET", "HEAD", "GET")
+	newest(4, "GET", "HEAD")
+
+	// Of a bucket that went back in time it is told when it is looked at anew.
+	if err := a.core.RemoveObject(t.Context(), server.Bucket, a.key(recordName("prices", 4)), minio.RemoveObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	newest(4, "GET", "HEAD")
+	b.lookAnew = 0
+	newest(3, "GET", "GET", "GET") // nothing from version 4 on
+	newest(3, "GET", "GET")
+}
+
+func TestS3NewestTellsWhatItCouldNotRead(t *testing.T) {
+	server := servertest.S3(t)
+	st, w := openWire(t, server.URL(""))
+	testCommit(t, st, 1, 2, 3)
+	other := testRecord(1)
+	other.Dataset = "cities"
+	if err := st.PutVersion(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	fail := func(part string) {
+		w.set(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			if strings.Contains(req.URL.String(), part) {
+				return nil, errCut
+			}
+			return next.RoundTrip(req)
+		})
+	}
+	fail("/prices/")
+	newest, unread, err := st.Newest(t.Context())
+	if err != nil || newest["cities"] != 1 || len(newest) != 1 || len(unread) != 1 {
+		t.Errorf("%v, %v, %v", newest, unread, err)
+	}
+	wantText(t, unread["prices"], errCut, "s3://freshet/versions/prices/00000000000000000004.json")
+	fail("list-type")
+	_, _, err = st.Newest(t.Context())
+	wantText(t, err, errCut)
 }

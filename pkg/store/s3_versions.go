@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
-	"slices"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/sourcegraph/conc/iter"
@@ -129,36 +126,4 @@ func (s *s3) Versions(ctx context.Context, name string, before uint64, limit int
 		recs = append(recs, a.rec)
 	}
 	return recs, nil
-}
-
-func (s *s3) Datasets(ctx context.Context) ([]string, error) {
-	var names []string
-	folders := minio.ListObjectsOptions{Prefix: s.key(versionsFolder + "/")} // not recursive
-	for entry := range s.core.ListObjectsIter(ctx, s.settings.bucket, folders) {
-		if entry.Err != nil {
-			return nil, s.failed("list", versionsFolder+"/", entry.Err)
-		}
-		name := path.Base(entry.Key)
-		if strings.HasSuffix(entry.Key, "/") && dataset.CheckName(name) == nil {
-			names = append(names, name)
-		}
-	}
-	if err := context.Cause(ctx); err != nil { // at which the listing ends without an error
-		return nil, s.failed("list", versionsFolder+"/", err)
-	}
-	// What lies there need not be version records.
-	newest, err := iter.Mapper[string, seenRecord]{MaxGoroutines: readLanes}.MapErr(names, func(name *string) (seenRecord, error) {
-		return s.findNewest(ctx, *name)
-	})
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for i, name := range names {
-		if newest[i].version > 0 {
-			found = append(found, name)
-		}
-	}
-	slices.Sort(found)
-	return found, nil
 }

@@ -31,6 +31,8 @@ type Config struct {
 	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
 	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are looked at for a snapshot that is due because of patches; those patched here are looked at at once"`
 
+	BeaconEvery time.Duration `split_words:"true" default:"5s" desc:"how often all instances are told the newest version of every dataset, by a beacon, and what the event log and the catalog lack is completed; with no beacon for three periods an instance is blind"`
+
 	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are told to come again"`
 	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, beside publishes; more are told to come again"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
@@ -50,6 +52,7 @@ func (c *Config) Validate() error {
 		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
 		settings.CheckBetween("FRESHET_MAX_DELTA_PERCENT", c.MaxDeltaPercent, 1, 100),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),
+		settings.CheckAtLeast("FRESHET_BEACON_EVERY", c.BeaconEvery, publish.MinBeaconEvery),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_PATCHES", c.Patches, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),

@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -20,6 +21,7 @@ type Deps struct {
 	Store    store.Store       // required
 	Events   publish.Announcer // nil: versions are not announced
 	Catalog  publish.Indexer   // nil: versions are not indexed
+	NATS     *nats.Conn        // nil: no beacon is sent
 	Log      *slog.Logger
 	Registry *prometheus.Registry
 
@@ -56,6 +58,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (d Deps, err error)
 	if err != nil {
 		return d, fmt.Errorf("connect to the event log that FRESHET_NATS_URL names: %w", err)
 	}
+	d.NATS = nc
 	d.closers = append(d.closers, func() error { nc.Close(); return nil })
 	eventLog, err := events.NewLog(nc, events.Config{Replicas: cfg.NatsReplicas})
 	if err != nil {

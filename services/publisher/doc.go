@@ -13,5 +13,7 @@
 // A patch costs what it changes. The snapshots that become due by patches are written in the background, one at a time,
 // from the store to the store.
 //
+// It tells all instances, every FRESHET_BEACON_EVERY, the newest version of every dataset: the beacon.
+//
 // openapi.yaml beside this file describes the interface.
 package publisher

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/publish"
@@ -24,6 +25,10 @@ type metrics struct {
 	chain     *prometheus.GaugeVec
 	pending   *prometheus.CounterVec
 	compacts  *prometheus.CounterVec
+	beacons   *prometheus.CounterVec
+	unread    prometheus.Gauge
+
+	lastBeacon atomic.Int64 // when the last one was sent, in nanoseconds of Unix time; before the first, the start
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -51,6 +56,18 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10), // 10 ms to 44 minutes
 		}),
 	}
+	m.beacons = counter("beacons_total", "Rounds of the beacon, by result: sent or failed.", "result")
+	m.unread = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "freshet_publisher_beacon_unread_datasets", Help: "Datasets for which the last beacon did not speak, because their newest version could not be read.",
+	})
+	m.lastBeacon.Store(time.Now().UnixNano())
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_publisher_beacon_age_seconds", Help: "Time since the last beacon was sent, or since the start if none was.",
+	}, func() float64 { return time.Since(time.Unix(0, m.lastBeacon.Load())).Seconds() })
+	for _, result := range []string{resultSent, resultFailed} {
+		m.beacons.WithLabelValues(result) // there before the first
+	}
+	reg.MustRegister(m.beacons, m.unread, age)
 	reg.MustRegister(m.publishes, m.failures, m.bytes, m.changed, m.deltas, m.chain, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m
 }
@@ -83,11 +100,24 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	}
 }
 
-// The results of compactions.
+// The results of compactions and of beacons.
 const (
 	resultWritten = "written"
+	resultSent    = "sent"
 	resultFailed  = "failed"
 )
+
+// beaconRound counts a round of the beacon. One that had nobody to send to is none.
+func (m *metrics) beaconRound(r publish.BeaconRound) {
+	switch {
+	case r.Err != nil:
+		m.beacons.WithLabelValues(resultFailed).Inc()
+	case !r.Sent.IsZero():
+		m.beacons.WithLabelValues(resultSent).Inc()
+		m.lastBeacon.Store(time.Now().UnixNano())
+		m.unread.Set(float64(len(r.Unread)))
+	}
+}
 
 func (m *metrics) compacted(name string, err error) {
 	result := resultWritten

@@ -19,6 +19,7 @@ type Publisher struct {
 	deps      Deps
 	publisher *publish.Publisher
 	compactor *publish.Compactor
+	beacon    *publish.Beacon
 	publishes turns
 	patches   turns
 	metrics   *metrics
@@ -47,8 +48,12 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_COMPACT_EVERY: %w", err)
 	}
+	beacon, err := newBeacon(cfg, deps, lib, metrics)
+	if err != nil {
+		return nil, err
+	}
 	p := &Publisher{
-		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, metrics: metrics,
+		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, beacon: beacon, metrics: metrics,
 		publishes: newTurns(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newTurns(cfg.Patches, "patches", "FRESHET_PATCHES"),
 	}
@@ -78,6 +83,8 @@ func (p *Publisher) Run(ctx context.Context) error {
 	running.Go(p.server.Run)
 	running.Go(p.ensureEventLog)
 	running.Go(p.compactor.Run)
+	running.Go(p.beacon.Run)
+	running.Go(p.beaconAtReconnect)
 	return running.Wait()
 }
 

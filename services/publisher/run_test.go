@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/events"
@@ -19,10 +22,11 @@ import (
 // The publisher as its command runs it, with real servers: they learn of a version, and of one that was committed
 // while they were down.
 func TestRunWithRealServers(t *testing.T) {
-	redis, nats := servertest.Redis(t), servertest.NATS(t)
+	redis, broker := servertest.Redis(t), servertest.NATS(t)
 	cfg := config(t)
 	cfg.StoreURL = settings.URL("dir://" + t.TempDir())
-	cfg.NatsURL, cfg.RedisURL = settings.URL(nats.URL), settings.URL(redis.URL)
+	cfg.BeaconEvery = 100 * time.Millisecond
+	cfg.NatsURL, cfg.RedisURL = settings.URL(broker.URL), settings.URL(redis.URL)
 	deps, err := publisher.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +61,12 @@ func TestRunWithRealServers(t *testing.T) {
 	if got := post(ndjson); !got.Created || !got.Announced || !got.Indexed || len(got.Warnings) != 0 {
 		t.Errorf("%+v", got)
 	}
-	nats.Kill()
+	broker.Kill()
 	redis.Kill()
 	if got := post(`{"id":"a"}`); !got.Created || got.Announced || got.Indexed || len(got.Warnings) != 2 {
 		t.Errorf("with both down: %+v", got)
 	}
-	nats.Restart()
+	broker.Restart()
 	redis.Restart()
 	got := post(`{"id":"a"}`)
 	for range 20 { // the connection to NATS comes back by itself, each attempt to announce takes up to 5 s
@@ -75,7 +79,7 @@ func TestRunWithRealServers(t *testing.T) {
 		t.Errorf("with both back: %+v", got)
 	}
 
-	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
+	nc, err := events.Connect(broker.URL, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +98,20 @@ func TestRunWithRealServers(t *testing.T) {
 	defer rdb.Close()
 	if rec, err := catalog.New(rdb).Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
 		t.Errorf("the catalog has %+v, %v", rec, err)
+	}
+
+	heard := make(chan *nats.Msg, 1)
+	sub, err := nc.ChanSubscribe("freshet.v1.beacon", heard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var beacon events.Beacon
+	if err := json.Unmarshal((<-heard).Data, &beacon); err != nil || beacon.Every != cfg.BeaconEvery || beacon.Newest["prices"] != 2 || beacon.Publisher == "" {
+		t.Errorf("the beacon is %+v, %v", beacon, err)
+	}
+	awaitMetrics(t, p, `freshet_publisher_beacon_unread_datasets 0`)
+	if err := sub.Unsubscribe(); err != nil {
+		t.Error(err)
 	}
 
 	client.CloseIdleConnections()

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ func (s suite) emptyStore(t *testing.T) {
 	}
 	if names, err := st.Datasets(t.Context()); err != nil || len(names) > 0 {
 		t.Errorf("Datasets: %v, %v", names, err)
+	}
+	if newest, unread, err := st.Newest(t.Context()); err != nil || len(newest)+len(unread) > 0 {
+		t.Errorf("Newest: %v, %v, %v", newest, unread, err)
 	}
 }
 
@@ -163,6 +167,15 @@ func (s suite) anotherHandlesCommitsAreSeen(t *testing.T) {
 	if got, err := a.Latest(t.Context(), "prices"); err != nil || got.Version != version+1 {
 		t.Errorf("the newest is %d, %v; %d is committed", got.Version, err, version+1)
 	}
+	for _, more := range []uint64{1, 5} {
+		for range more {
+			version++
+			commit(t, b, record("prices", version+1, "b"))
+		}
+		if newest, _, err := a.Newest(t.Context()); err != nil || newest["prices"] != version+1 {
+			t.Errorf("the newest is %d, %v; %d is committed", newest["prices"], err, version+1)
+		}
+	}
 }
 
 func (s suite) datasetsAreApart(t *testing.T) {
@@ -176,6 +189,15 @@ func (s suite) datasetsAreApart(t *testing.T) {
 	got, err := st.Datasets(t.Context())
 	if err != nil || !slices.Equal(got, names) {
 		t.Errorf("Datasets: %v, %v; want %v", got, err, names)
+	}
+	want := map[string]uint64{}
+	for i, name := range names {
+		want[name] = uint64(i + 1)
+	}
+	for range 2 {
+		if newest, unread, err := st.Newest(t.Context()); err != nil || len(unread) > 0 || !maps.Equal(newest, want) {
+			t.Errorf("Newest: %v, %v, %v; want %v", newest, unread, err, want)
+		}
 	}
 	for i, name := range names {
 		rec, err := st.Latest(t.Context(), name)
@@ -210,6 +232,9 @@ func (s suite) endedContextEndsACall(t *testing.T) {
 	}
 	if names, err := st.Datasets(ctx); err == nil && len(names) != 1 {
 		t.Errorf("Datasets: %d of 1 and no error", len(names))
+	}
+	if newest, unread, err := st.Newest(ctx); err == nil && newest["prices"] != 1 && unread["prices"] == nil {
+		t.Error("Newest: leaves out a dataset, and no error")
 	}
 	if rec, err := st.Latest(ctx, "prices"); err == nil && rec.Version != 1 {
 		t.Errorf("Latest: version %d and no error", rec.Version)

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/sourcegraph/conc/iter"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// headLanes is how many datasets Newest looks at at a time: a thousand then take a second or two.
+const headLanes = 16
+
+func (s *s3) Datasets(ctx context.Context) ([]string, error) {
+	names, err := s.folders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// What lies there need not be version records.
+	newest, err := iter.Mapper[string, seenRecord]{MaxGoroutines: readLanes}.MapErr(names, func(name *string) (seenRecord, error) {
+		return s.findNewest(ctx, *name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for i, name := range names {
+		if newest[i].version > 0 {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// folders returns the names of the folders that version records lie in.
+func (s *s3) folders(ctx context.Context) ([]string, error) {
+	var names []string
+	folders := minio.ListObjectsOptions{Prefix: s.key(versionsFolder + "/")} // not recursive
+	for entry := range s.core.ListObjectsIter(ctx, s.settings.bucket, folders) {
+		if entry.Err != nil {
+			return nil, s.failed("list", versionsFolder+"/", entry.Err)
+		}
+		name := path.Base(entry.Key)
+		if strings.HasSuffix(entry.Key, "/") && dataset.CheckName(name) == nil {
+			names = append(names, name)
+		}
+	}
+	if err := context.Cause(ctx); err != nil { // at which the listing ends without an error
+		return nil, s.failed("list", versionsFolder+"/", err)
+	}
+	return names, nil
+}
+
+func (s *s3) Newest(ctx context.Context) (newest map[string]uint64, unread map[string]error, err error) {
+	names, err := s.folders(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	type answer struct {
+		version uint64
+		err     error
+	}
+	answers := iter.Mapper[string, answer]{MaxGoroutines: headLanes}.Map(names, func(name *string) answer {
+		version, err := s.nextOf(ctx, *name)
+		return answer{version, err}
+	})
+	newest, unread = make(map[string]uint64, len(names)), map[string]error{}
+	for i, name := range names {
+		switch a := answers[i]; {
+		case a.err != nil:
+			unread[name] = a.err
+		case a.version > 0:
+			newest[name] = a.version
+		}
+	}
+	return newest, unread, nil
+}
+
+// nextOf returns the newest version of a dataset, 0 if it has none. It lists nothing while there is none after the one
+// that is known, and that was found by a listing not long ago.
+func (s *s3) nextOf(ctx context.Context, name string) (uint64, error) {
+	s.mu.Lock()
+	known, listed := s.newest[name].version, s.listed[name]
+	s.mu.Unlock()
+	if known > 0 && time.Since(listed) < s.lookAnew {
+		file := recordName(name, known+1)
+		_, err := s.core.StatObject(ctx, s.settings.bucket, s.key(file), minio.StatObjectOptions{})
+		switch {
+		case isCode(err, minio.NoSuchKey):
+			return known, nil
+		case err != nil:
+			return 0, s.failed("look for version record", file, err)
+		}
+	}
+	found, err := s.findNewest(ctx, name)
+	return found.version, err
+}

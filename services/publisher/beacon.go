@@ -1,0 +1,48 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/publish"
+)
+
+// newBeacon returns the beacon of this process. Without NATS it sends nothing.
+func newBeacon(cfg Config, deps Deps, lib *publish.Publisher, m *metrics) (*publish.Beacon, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown" // a name for people is no reason not to start
+	}
+	with := publish.BeaconDeps{Publisher: lib}
+	if deps.NATS != nil {
+		with.Send = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, b) }
+	}
+	beacon, err := publish.NewBeacon(publish.BeaconConfig{
+		Every: cfg.BeaconEvery, Name: fmt.Sprintf("%s-%d", host, os.Getpid()), Done: m.beaconRound,
+	}, with)
+	if err != nil {
+		return nil, fmt.Errorf("FRESHET_BEACON_EVERY: %w", err)
+	}
+	return beacon, nil
+}
+
+// beaconAtReconnect has a beacon sent whenever the connection to NATS is back: instances may be blind until they hear one.
+func (p *Publisher) beaconAtReconnect(ctx context.Context) error {
+	if p.deps.NATS == nil {
+		return nil
+	}
+	connected := p.deps.NATS.StatusChanged(nats.CONNECTED)
+	defer p.deps.NATS.RemoveStatusListener(connected)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-connected:
+			p.beacon.Soon()
+		}
+	}
+}
