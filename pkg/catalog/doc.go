@@ -2,6 +2,9 @@
 // and "which were the last" cost one round trip. It is an index: the store is the truth, nothing in the catalog
 // came from a record, and all of it may be lost at any time and is built again by [Catalog.Advance].
 //
+// Beside that it keeps the last word of every instance for half a minute ([Catalog.RecordInstance]), so that one that
+// died without a word, or does not answer over NATS, is missed. What the word is, is the instances' business.
+//
 // # Keys
 //
 // The braces put every key into one slot of a Redis Cluster, so that one script may write them together.
@@ -10,6 +13,8 @@
 //	freshet:v1:{catalog}:versions:<dataset>  hash of at most 32 fields
 //	    latest                               the newest entry
 //	    <20-digit version>                   an older entry
+//	freshet:v1:{catalog}:instances           sorted set of instances' ids, each with the millisecond at which its record expires
+//	freshet:v1:{catalog}:instance:<id>       the record of an instance, which expires
 //
 // An entry is text of three lines, the last of them absent once it was trimmed:
 //
@@ -21,5 +26,6 @@
 //
 // A dataset takes less than 64 KiB of Redis. The entries of a dataset are held to 48 KiB; past it the older entries
 // lose their deltas first, oldest first, and then go altogether. What the newest entry needs it gets, unless it alone
-// passes the bound: then it is kept without its deltas, and [Catalog.Latest] says [ErrTrimmed].
+// passes the bound: then it is kept without its deltas, and [Catalog.Latest] says [ErrTrimmed]. An instance takes 64 KiB
+// at most.
 package catalog

@@ -5,4 +5,7 @@
 //	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends or a state changes
 //
 // Both are JSON. A report is sent once and may be lost: what counts is the status, reports only save asking again.
+//
+// Instances are services of NATS as well, under the name "freshet-instance", so that its command line shows them: `nats
+// micro ls`, `nats micro info freshet-instance`, and `nats micro stats freshet-instance` with a [Summary] of each dataset.
 package fleet

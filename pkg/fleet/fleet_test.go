@@ -79,7 +79,7 @@ func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *insta
 		}
 	}
 	t.Cleanup(i.stop)
-	eventually(t, testContext(t), "the instance is subscribed", func() bool { return i.nc.NumSubscriptions() == 1 })
+	eventually(t, testContext(t), "the instance is subscribed", func() bool { return i.nc.NumSubscriptions() == subscriptions })
 	if err := i.nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func (i *instance) report(r fleet.Report) {
 
 func serving(name string, version uint64) fleet.DatasetStatus {
 	return fleet.DatasetStatus{
-		Dataset: name, Version: version, Records: 10, Bytes: 1000, State: fleet.Serving, From: fleet.Relay,
-		Since: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), LastPull: fleet.Pull{Bytes: 500, Duration: time.Millisecond},
+		Dataset: name, Version: version, Records: 10, Bytes: 1000, State: fleet.Fresh, From: fleet.Relay,
+		Since: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), Served: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), LastPull: fleet.Pull{Bytes: 500, Duration: time.Millisecond},
 	}
 }

@@ -52,6 +52,9 @@ type Status struct {
 	Datasets []DatasetStatus `json:"datasets"`
 	// Relays are those that the instance asks, in the configured order.
 	Relays []RelayStatus `json:"relays,omitempty"`
+	// Omitted is how many further datasets were left out because there was no room: those in the least grave states. The
+	// status that an instance has of itself is whole.
+	Omitted int `json:"omitted,omitempty"`
 }
 
 // Standing is what an instance thinks of a relay.

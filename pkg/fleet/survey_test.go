@@ -107,30 +107,3 @@ func TestSurveyWithoutAConnection(t *testing.T) {
 		t.Errorf("disconnected: %v", err)
 	}
 }
-
-func TestResponderAnswersAgainAfterARestart(t *testing.T) {
-	ctx, s, nc := start(t)
-	run(t, s.URL, "a")
-	s.Kill()
-	s.Start()
-	eventually(t, ctx, "the instance answers", func() bool {
-		all, err := fleet.Survey(ctx, nc, fleet.SurveyOptions{Stall: time.Millisecond, Wait: 100 * time.Millisecond})
-		return err == nil && len(all) == 1
-	})
-}
-
-func TestResponderOfAClosedConnection(t *testing.T) {
-	ctx, s, _ := start(t)
-	nc := connect(t, s.URL)
-	r := fleet.NewResponder(nc, func() fleet.Status { return fleet.Status{} })
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	eventually(t, ctx, "subscribed", func() bool { return nc.NumSubscriptions() == 1 })
-	nc.Close()
-	if err := <-done; !errors.Is(err, fleet.ErrClosed) {
-		t.Error(err)
-	}
-	if err := r.Run(ctx); !errors.Is(err, fleet.ErrClosed) {
-		t.Error(err)
-	}
-}

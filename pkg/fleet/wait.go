@@ -130,9 +130,7 @@ func (w *waiting) surveyed(all []Status) {
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
 			Duration: d.LastPull.Duration,
 		}
-		if d.State == Serving {
-			r.Served = d.Since
-		}
+		r.Created, r.Served = d.Created, d.Served
 		w.reached(p, r)
 		if d.Error != "" && d.Version < w.version {
 			r.Version, r.Error = w.version, d.Error

@@ -36,6 +36,10 @@ type Config struct {
 	NATSOptions []nats.Option
 	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
 	Stream string
+	// Redis is the URL of the catalog's Redis, redis://[user:password@]host:port/db, in which the instance keeps a record of
+	// itself for half a minute at a time, so that one that dies without a word is missed. Empty means none: then only NATS
+	// tells of the instance. Nothing else needs Redis or waits for it.
+	Redis string
 	// Relays are the base URLs of the relays, in any order, and written the same way for all instances: each object is
 	// asked of the same relay first, and of the others when that one fails. At least one.
 	Relays []string
@@ -103,6 +107,11 @@ func (c Config) Check() error {
 	}
 	if err := checkNATS(c.NATS); err != nil {
 		return bad("NATS %w", err)
+	}
+	if c.Redis != "" {
+		if err := checkRedis(c.Redis); err != nil {
+			return bad("Redis %w", err)
+		}
 	}
 	// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-6.md
 	if strings.ContainsAny(c.Stream, " \t\r\n.*>/\\") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/load"
+	"freshet.dev/pkg/subscribe/internal/record"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )
@@ -41,6 +43,8 @@ type Subscriber struct {
 	collector *load.Collector
 	engine    *refresh.Engine[*table.Table, *table.Changes]
 	reports   chan fleet.Report
+	redis     io.Closer      // nil without Config.Redis
+	record    *record.Keeper // nil without Config.Redis
 	// decoding has room for as many eager views as may decode at a time. Each is bound by the CPU, and has two versions
 	// of its values in memory meanwhile.
 	decoding chan struct{}
@@ -92,6 +96,10 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.Close()
 		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
 	}
+	if err := s.openRecord(); err != nil {
+		s.nc.Close()
+		return nil, err
+	}
 	s.openCache()
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
@@ -112,6 +120,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.Status).Run) })
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
+	if s.record != nil {
+		s.running.Go(func() { s.keep("keep the record in Redis", s.record.Run) })
+	}
 	if s.shortener != nil {
 		s.running.Go(func() {
 			s.keep("shorten the cache", func(ctx context.Context) error { return s.shortener.Run(ctx, watcher{s}.shortened) })
@@ -143,6 +154,7 @@ func (s *Subscriber) shutDown() error {
 	s.cancel()
 	s.running.Wait()
 	s.nc.Close()
+	s.closeRecord()
 	s.relays.Close()
 	if s.cache == nil {
 		return nil

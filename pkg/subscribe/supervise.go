@@ -64,6 +64,7 @@ func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
 
 // report queues r for sending.
 func (s *Subscriber) report(r fleet.Report) {
+	s.changed()
 	r.Instance, r.Host, r.PID = s.cfg.Instance, s.host, os.Getpid()
 	select {
 	case s.reports <- r:

@@ -64,7 +64,7 @@ type served struct {
 
 // datasets returns what the instance says that it serves.
 func datasets(ctx context.Context, instance *program) (map[string]served, error) {
-	status, _, body, err := do(ctx, http.MethodGet, instance.URL+"/v1/datasets", "", nil)
+	status, _, body, err := do(ctx, http.MethodGet, instance.URL+"/v1/status", "", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,11 @@ type Config struct {
 	Datasets settings.List `split_words:"true" desc:"the datasets to keep in memory, with commas between them; required"`
 	NatsURL  settings.URL  `split_words:"true" desc:"NATS, for the events: nats://host:port, several with commas between them; required"`
 	Relays   settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
+	RedisURL settings.URL  `split_words:"true" desc:"Redis, redis://host:port, for the instance's record; without it only NATS tells of the instance"`
 	CacheDir string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
 	Instance string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
+
+	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0: however long, the instance keeps serving"`
 
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines of one refresh that decode and index; 0: one for each processor, at most 4"`
 	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is tried again"`
@@ -36,10 +39,14 @@ func (c *Config) Validate() error {
 		settings.CheckListen(c.Listen),
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
+		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
+	}
+	if c.RedisURL != "" {
+		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
 	}
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{settings.ErrSettings}, args...)...))

@@ -54,7 +54,7 @@ func (s *Server) view(r *http.Request) (*view, error) {
 	}
 	v := l.now()
 	if v == nil {
-		return nil, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/datasets says why", name).With("dataset", name)
+		return nil, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name).With("dataset", name)
 	}
 	return v, nil
 }

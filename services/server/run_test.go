@@ -175,7 +175,7 @@ func TestRunWithRealNATS(t *testing.T) {
 	i = run(t, cfg)
 	defer i.stop()
 	i.until(records+"a//b", 200, `"v":2`)
-	if status, _, body := i.get("/v1/datasets"); status != 200 || !strings.Contains(body, `"from":"cache"`) {
+	if status, _, body := i.get("/v1/status"); status != 200 || !strings.Contains(body, `"from":"cache"`) {
 		t.Errorf("%d %s", status, body)
 	}
 }

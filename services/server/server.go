@@ -3,9 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"freshet.dev/services/internal/web"
 )
@@ -33,7 +31,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	deps.Registry.MustRegister(statusCollector{deps.Source})
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
-	s.mux.Handle("GET /v1/datasets", s.status)
+	s.mux.Handle("GET /v1/status", s.status)
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
@@ -52,26 +50,7 @@ func (s *Server) Addr() string { return s.server.Addr() }
 // Run serves until ctx ends, then stops gracefully. A stop is no error. It is called once.
 func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
 
-// status answers GET /v1/datasets.
+// status answers GET /v1/status.
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, s.deps.Source.Status())
-}
-
-// ready names the datasets that have no version yet.
-func (s *Server) ready(context.Context) (map[string]any, error) {
-	var waiting []string
-	why := make(map[string]string)
-	for _, d := range s.deps.Source.Status().Datasets {
-		if d.Version == 0 {
-			waiting = append(waiting, d.Dataset)
-			why[d.Dataset] = string(d.State)
-			if d.Error != "" {
-				why[d.Dataset] += ": " + d.Error
-			}
-		}
-	}
-	if len(waiting) > 0 {
-		return map[string]any{"waiting": why}, fmt.Errorf("no version is served yet of: %s", strings.Join(waiting, ", "))
-	}
-	return map[string]any{"datasets": len(s.datasets)}, nil
 }

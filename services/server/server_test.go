@@ -13,12 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/internal/apidoc"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/server"
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 )
 
@@ -36,7 +33,12 @@ func config() server.Config {
 
 func newServer(t testing.TB, s server.Source) *server.Server {
 	t.Helper()
-	srv, err := server.New(config(), server.Deps{Source: s, Log: slog.New(slog.DiscardHandler), Registry: web.NewRegistry()})
+	return newServerWith(t, config(), s)
+}
+
+func newServerWith(t testing.TB, cfg server.Config, s server.Source) *server.Server {
+	t.Helper()
+	srv, err := server.New(cfg, server.Deps{Source: s, Log: slog.New(slog.DiscardHandler), Registry: web.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,57 +200,6 @@ func TestRefusals(t *testing.T) {
 	wantProblem(t, send(h, "PUT", records+"a", ""), 405, "method-not-allowed")
 }
 
-func TestReadiness(t *testing.T) {
-	s := newSource("cities", "prices")
-	h := newServer(t, s).Handler()
-	doc := wantProblem(t, send(h, "GET", "/readyz", ""), 503, "not-ready")
-	if fmt.Sprint(doc["waiting"]) != "map[cities:waiting prices:waiting]" || doc["detail"] != "no version is served yet of: cities, prices" {
-		t.Errorf("%v", doc)
-	}
-	s.serve(t, "cities", 1, map[string]string{"a": "{}"})
-	if doc := wantProblem(t, send(h, "GET", "/readyz", ""), 503, "not-ready"); fmt.Sprint(doc["waiting"]) != "map[prices:waiting]" {
-		t.Errorf("%v", doc)
-	}
-	s.serve(t, "prices", 1, map[string]string{"a": "{}"})
-	if rec := send(h, "GET", "/readyz", ""); rec.Code != 200 {
-		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-	if rec := send(h, "GET", "/healthz", ""); rec.Code != 200 {
-		t.Errorf("%d %s", rec.Code, rec.Body)
-	}
-}
-
-func TestStatusAndMetrics(t *testing.T) {
-	s := newSource("cities", "prices")
-	s.serve(t, "cities", 3, map[string]string{"a": "{}", "b": "{}"})
-	srv := newServer(t, s)
-	var status fleet.Status
-	if err := json.Unmarshal(send(srv.Handler(), "GET", "/v1/datasets", "").Body.Bytes(), &status); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(s.Status(), status); diff != "" {
-		t.Error(diff)
-	}
-	server.Observer(srv.Registry())
-	metrics := send(srv.Handler(), "GET", "/metrics", "").Body.String()
-	for _, want := range []string{
-		`freshet_dataset_version{dataset="cities"} 3`, `freshet_dataset_records{dataset="cities"} 2`, `freshet_dataset_version{dataset="prices"} 0`,
-		`freshet_dataset_state{dataset="cities",state="serving"} 1`, `freshet_dataset_state{dataset="prices",state="waiting"} 1`,
-		fmt.Sprintf(`freshet_dataset_resident_bytes{dataset="cities"} %d`, s.Table("cities").Bytes()),
-	} {
-		if !strings.Contains(metrics, want+"\n") {
-			t.Errorf("%s is not in the metrics", want)
-		}
-	}
-	problems, err := testutil.GatherAndLint(srv.Registry())
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidate(t *testing.T) {
 	for variable, change := range map[string]func(*server.Config){
 		"FRESHET_LISTEN is":              func(c *server.Config) { c.Listen = "8482" },
@@ -258,6 +209,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_DATASETS is not set":    func(c *server.Config) { c.Datasets = nil },
 		"FRESHET_DATASETS: not a":        func(c *server.Config) { c.Datasets = []string{"Cities"} },
 		"FRESHET_DATASETS: cities stand": func(c *server.Config) { c.Datasets = []string{"cities", "cities"} },
+		"FRESHET_REDIS_URL is":           func(c *server.Config) { c.RedisURL = "http://h" },
+		"FRESHET_READY_MAX_LAG":          func(c *server.Config) { c.ReadyMaxLag = -1 },
 		"FRESHET_STOP_GRACE":             func(c *server.Config) { c.StopGrace = -1 },
 		"FRESHET_WORKERS":                func(c *server.Config) { c.Workers = -1 },
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },

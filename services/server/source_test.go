@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
@@ -16,10 +17,12 @@ import (
 type source struct {
 	names  []string
 	tables map[string]*atomic.Pointer[table.Table]
+	// says is what is said of a dataset beside its table; nil if that is all.
+	says map[string]func(*fleet.DatasetStatus)
 }
 
 func newSource(names ...string) *source {
-	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table])}
+	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus))}
 	for _, n := range names {
 		s.tables[n] = new(atomic.Pointer[table.Table])
 	}
@@ -35,12 +38,18 @@ func (s *source) Table(name string) *table.Table {
 	return nil
 }
 
+// started is when the test's instance did.
+var started = time.Now().Add(-time.Hour)
+
 func (s *source) Status() fleet.Status {
-	status := fleet.Status{Instance: "test"}
+	status := fleet.Status{Instance: "test", Started: started}
 	for _, n := range s.names {
 		d := fleet.DatasetStatus{Dataset: n, State: fleet.Waiting}
 		if t := s.Table(n); t != nil {
-			d = fleet.DatasetStatus{Dataset: n, State: fleet.Serving, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
+			d = fleet.DatasetStatus{Dataset: n, State: fleet.Fresh, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
+		}
+		if say := s.says[n]; say != nil {
+			say(&d)
 		}
 		status.Datasets = append(status.Datasets, d)
 	}

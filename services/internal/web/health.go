@@ -6,11 +6,12 @@ import (
 )
 
 // ReadyFunc says whether the service can do its work. A nil error means yes, and detail goes into the answer; an error says
-// what is missing and detail goes into the problem.
-type ReadyFunc func(ctx context.Context) (detail map[string]any, err error)
+// what is missing and detail goes into the problem. verbose asks for all that is known, beside what is missing: the
+// request was /readyz?verbose.
+type ReadyFunc func(ctx context.Context, verbose bool) (detail map[string]any, err error)
 
 // AlwaysReady is the ReadyFunc of a service that is ready once it listens.
-func AlwaysReady(context.Context) (map[string]any, error) { return nil, nil }
+func AlwaysReady(context.Context, bool) (map[string]any, error) { return nil, nil }
 
 // healthy says that the process runs: a reason to restart it must not depend on what is around it.
 func healthy(w http.ResponseWriter, _ *http.Request) error {
@@ -19,7 +20,7 @@ func healthy(w http.ResponseWriter, _ *http.Request) error {
 
 func readiness(ready ReadyFunc) Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		detail, err := ready(r.Context())
+		detail, err := ready(r.Context(), r.URL.Query().Has("verbose"))
 		if err != nil {
 			p := Refuse(http.StatusServiceUnavailable, "not-ready", "%v", err)
 			p.Members = detail

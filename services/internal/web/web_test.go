@@ -138,7 +138,7 @@ func TestFailureInMidResponseClosesTheConnection(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	var missing error
-	mux, log := newMux(t, func(context.Context) (map[string]any, error) {
+	mux, log := newMux(t, func(_ context.Context, verbose bool) (map[string]any, error) {
 		return map[string]any{"waiting": []string{"cities"}}, missing
 	})
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {

@@ -1,0 +1,117 @@
+package catalog
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	instancesKey = "freshet:v1:{catalog}:instances"
+	instanceKey  = "freshet:v1:{catalog}:instance:" // the instance's id follows
+)
+
+const (
+	// InstanceTTL is how long the record of an instance lives that is not written again.
+	InstanceTTL = 30 * time.Second
+	// MaxInstanceBytes bounds the record of an instance.
+	MaxInstanceBytes = 64 << 10
+	// readAtATime is how many records are read in one round trip.
+	readAtATime = 64
+)
+
+// ErrTooLarge is returned for an instance's record above [MaxInstanceBytes].
+var ErrTooLarge = errors.New("too large for the catalog")
+
+//go:embed record.lua
+var recordSource string
+
+var recordScript = redis.NewScript(recordSource)
+
+// Instance is what is left of an instance's last word.
+type Instance struct {
+	// ID is the instance's, as made by [InstanceID].
+	ID string
+	// Status is what it wrote, and Age how long ago that was, by the clock of Redis.
+	Status []byte
+	Age    time.Duration
+}
+
+// InstanceID returns an id that no other process has at the same time. Any text will do for a name.
+func InstanceID(name, host string, pid int) string {
+	return url.QueryEscape(name) + "/" + url.QueryEscape(host) + "/" + strconv.Itoa(pid)
+}
+
+// RecordInstance keeps status, whatever it is, as the last word of an instance for the next [InstanceTTL].
+func (c *Catalog) RecordInstance(ctx context.Context, id string, status []byte) error {
+	if len(status) > MaxInstanceBytes {
+		return fmt.Errorf("record instance %s: %d bytes: %w", id, len(status), ErrTooLarge)
+	}
+	keys := []string{instancesKey, instanceKey + id}
+	if err := recordScript.Run(ctx, c.rdb, keys, id, status, InstanceTTL.Milliseconds()).Err(); err != nil {
+		return fmt.Errorf("record instance %s: %w", id, explain(instancesKey, err))
+	}
+	return nil
+}
+
+// ForgetInstance removes the record of an instance that ends as it should. One that is not there is no error.
+func (c *Catalog) ForgetInstance(ctx context.Context, id string) error {
+	_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZRem(ctx, instancesKey, id)
+		p.Del(ctx, instanceKey+id)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget instance %s: %w", id, explain(instancesKey, err))
+	}
+	return nil
+}
+
+// Instances returns the records of all instances that wrote one within the last [InstanceTTL], sorted by id.
+func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
+	fail := func(err error) ([]Instance, error) {
+		return nil, fmt.Errorf("list the instances: %w", explain(instancesKey, err))
+	}
+	now, err := c.rdb.Time(ctx).Result()
+	if err != nil {
+		return fail(err)
+	}
+	// The index outlives the records, which expire by themselves: it is asked for those that cannot have.
+	listed, err := c.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+		Key: instancesKey, ByScore: true, Start: "(" + strconv.FormatInt(now.UnixMilli(), 10), Stop: "+inf",
+	}).Result()
+	if err != nil {
+		return fail(err)
+	}
+	var all []Instance
+	for len(listed) > 0 {
+		some := listed[:min(readAtATime, len(listed))]
+		listed = listed[len(some):]
+		keys := make([]string, len(some))
+		for i, z := range some {
+			keys[i] = instanceKey + z.Member.(string)
+		}
+		values, err := c.rdb.MGet(ctx, keys...).Result()
+		if err != nil {
+			return fail(err)
+		}
+		for i, z := range some {
+			status, ok := values[i].(string)
+			if !ok {
+				continue // it expired or was removed meanwhile
+			}
+			written := time.UnixMilli(int64(z.Score)).Add(-InstanceTTL)
+			all = append(all, Instance{ID: z.Member.(string), Status: []byte(status), Age: max(0, now.Sub(written))})
+		}
+	}
+	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}

@@ -1,0 +1,57 @@
+package subscribe
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/subscribe/internal/record"
+)
+
+// redisSchemes are those of the URL of a Redis.
+var redisSchemes = []string{"redis", "rediss", "unix"}
+
+// checkRedis refuses what is no URL of a Redis without repeating it: there may be a password in it.
+func checkRedis(text string) error {
+	const want = "want redis://[user:password@]host:port/db, rediss:// or unix:///path"
+	u, err := url.Parse(text)
+	if err != nil || !slices.Contains(redisSchemes, u.Scheme) || u.Scheme != "unix" && u.Host == "" {
+		return fmt.Errorf("is no URL of a Redis; %s", want)
+	}
+	rdb, err := catalog.Connect(text)
+	if err != nil {
+		return fmt.Errorf("has a part that is wrong; %s", want)
+	}
+	return rdb.Close()
+}
+
+// openRecord makes the keeper of this instance's record in Redis, if one is configured. It waits for no server.
+func (s *Subscriber) openRecord() error {
+	if s.cfg.Redis == "" {
+		return nil
+	}
+	rdb, err := catalog.Connect(s.cfg.Redis)
+	if err != nil {
+		return fmt.Errorf("%w: Redis cannot be used", ErrConfig) // the cause may repeat the password
+	}
+	s.redis = rdb
+	id := catalog.InstanceID(s.cfg.Instance, s.host, os.Getpid())
+	s.record = record.New(catalog.New(rdb), id, func() ([]byte, error) { return s.Status().Encode(catalog.MaxInstanceBytes) }, s.cfg.Log)
+	return nil
+}
+
+// changed has the record written anew.
+func (s *Subscriber) changed() {
+	if s.record != nil {
+		s.record.Changed()
+	}
+}
+
+// closeRecord is called when the keeper has ended.
+func (s *Subscriber) closeRecord() {
+	if s.redis != nil {
+		_ = s.redis.Close() // what fails here has been written, or the log has said why not
+	}
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/fleet"
+)
+
+// standing is what /readyz?verbose says of a dataset: what whoever looks after a load balancer wants to know.
+type standing struct {
+	State      fleet.State `json:"state"`
+	Since      time.Time   `json:"since"`
+	Version    uint64      `json:"version"`
+	Newest     uint64      `json:"newest"`
+	AgeSeconds float64     `json:"age_seconds"`
+	// BehindSeconds is how long a newer version has been known and not served.
+	BehindSeconds float64 `json:"behind_seconds,omitempty"`
+	Error         string  `json:"error,omitempty"`
+}
+
+// ready says whether the instance is to get requests: every dataset has a version and, if a lag is configured, none has
+// been behind for longer.
+func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) {
+	now := time.Now()
+	detail := make(map[string]any)
+	waiting, lagging := make(map[string]string), make(map[string]string)
+	all := make(map[string]standing, len(s.datasets))
+	var without, late []string
+	for _, d := range s.deps.Source.Status().Datasets {
+		behind := behindFor(d, now)
+		all[d.Dataset] = standing{
+			State: d.State, Since: d.Since, Version: d.Version, Newest: d.Newest, AgeSeconds: d.AgeSeconds,
+			BehindSeconds: behind.Seconds(), Error: d.Error,
+		}
+		why := string(d.State)
+		if d.Error != "" {
+			why += ": " + d.Error
+		}
+		switch {
+		case d.Version == 0:
+			without, waiting[d.Dataset] = append(without, d.Dataset), why
+		case s.cfg.ReadyMaxLag > 0 && behind > s.cfg.ReadyMaxLag:
+			late, lagging[d.Dataset] = append(late, d.Dataset), fmt.Sprintf("version %d is served, %d is known for %s; %s",
+				d.Version, d.Newest, behind.Round(time.Second), why)
+		}
+	}
+	if verbose {
+		detail["datasets"] = all
+	} else if len(without)+len(late) == 0 {
+		detail["datasets"] = len(all)
+	}
+	var reasons []string
+	if len(without) > 0 {
+		detail["waiting"] = waiting
+		reasons = append(reasons, "no version is served yet of: "+strings.Join(without, ", "))
+	}
+	if len(late) > 0 {
+		detail["lagging"] = lagging
+		reasons = append(reasons, fmt.Sprintf("behind for more than %s (FRESHET_READY_MAX_LAG) with: %s", s.cfg.ReadyMaxLag, strings.Join(late, ", ")))
+	}
+	if len(reasons) > 0 {
+		return detail, fmt.Errorf("%s", strings.Join(reasons, "; "))
+	}
+	return detail, nil
+}
+
+// behindFor returns how long a newer version has been known and not served; 0 if none is.
+func behindFor(d fleet.DatasetStatus, now time.Time) time.Duration {
+	if d.BehindSince.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(d.BehindSince))
+}
