@@ -127,10 +127,17 @@ func (l *ledger) versions(stop context.Context, n int) (failed map[string]string
 	return nil
 }
 
-// stored returns all version records, newest first.
+// stored returns all version records, newest first; at most 1,000.
 func (l *ledger) stored() []dataset.VersionRecord {
 	l.t.Helper()
-	status, _, body, err := do(l.t.Context(), http.MethodGet, l.s.Publisher.URL+"/v1/datasets/"+l.name+"/versions?limit=1000", "", nil)
+	return l.storedBefore(0)
+}
+
+// storedBefore returns those before the version; 0: all.
+func (l *ledger) storedBefore(version uint64) []dataset.VersionRecord {
+	l.t.Helper()
+	url := fmt.Sprintf("%s/v1/datasets/%s/versions?limit=1000&before=%d", l.s.Publisher.URL, l.name, version)
+	status, _, body, err := do(l.t.Context(), http.MethodGet, url, "", nil)
 	var list struct{ Versions []dataset.VersionRecord }
 	if err == nil {
 		err = json.Unmarshal(body, &list)

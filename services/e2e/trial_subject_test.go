@@ -69,7 +69,7 @@ func (i *subject) unwatched() { i.stop() }
 
 // status asks for what the instance says of the dataset.
 func (i *subject) status(ctx context.Context) (fleet.DatasetStatus, error) {
-	code, _, body, err := do(ctx, http.MethodGet, i.URL+statusPath, "", nil)
+	code, _, body, err := do(ctx, http.MethodGet, i.URL+"/v1/status", "", nil)
 	if err != nil {
 		return fleet.DatasetStatus{}, err
 	}
