@@ -25,11 +25,11 @@ local newest_version = newest and version_of(newest)
 if newest and not newest_version then
   return redis.error_reply('CORRUPT ' .. hash .. ' has a field latest that is no catalog entry')
 end
+redis.call('SADD', datasets, name)
 if newest and version_of(entry) <= newest_version then
   return 0
 end
 
-redis.call('SADD', datasets, name)
 if #entry > max_bytes then
   entry = trimmed
 end
