@@ -17,6 +17,10 @@ const (
 	// DefaultBeaconEvery is how often a publisher sends a beacon unless told otherwise, and what an instance that has not
 	// heard one yet takes for the period.
 	DefaultBeaconEvery = 5 * time.Second
+	// MinBeaconEvery and MaxBeaconEvery bound the period. An instance that is told a longer one would take days to notice
+	// that it is blind.
+	MinBeaconEvery = 10 * time.Millisecond
+	MaxBeaconEvery = time.Hour
 	// BlindAfter is how many periods without a beacon make an instance blind.
 	BlindAfter = 3
 	// partDatasets is how many datasets are in one message: some 90 bytes each, far below the limit of 1 MB.
@@ -89,8 +93,8 @@ func decodeBeacon(data []byte) (Beacon, error) {
 	if err := json.Unmarshal(data, &b); err != nil {
 		return Beacon{}, fmt.Errorf("%w: %w", ErrBeacon, err)
 	}
-	if b.Every <= 0 {
-		return Beacon{}, fmt.Errorf("%w: its period is %s", ErrBeacon, b.Every)
+	if b.Every < MinBeaconEvery || b.Every > MaxBeaconEvery {
+		return Beacon{}, fmt.Errorf("%w: its period is %s; want %s to %s", ErrBeacon, b.Every, MinBeaconEvery, MaxBeaconEvery)
 	}
 	return b, nil
 }

@@ -7,6 +7,8 @@
 //     time, and returns nil only when the log is known to hold the version or a later one.
 //   - [Listener] gives live events by plain NATS subscriptions, and says whenever some may have been missed: at the
 //     start, after every reconnect, after every asynchronous error, after an event that it could not read.
+//   - A [Beacon] says every few seconds, on core NATS, which version of each dataset is the newest in the store. Whoever
+//     hears of one of which no event came knows that it missed it, and whoever hears no beacon knows that it may.
 //   - [Log.Latest] is how to catch up then: the last event of each dataset, in one request.
 //   - [Log.History] reads the events of a dataset from a version on.
 //
@@ -18,6 +20,5 @@
 //
 // What remains, in a cluster: in the moments after a subscription another server may not know of it yet, and a
 // version that is published through that server just then, and that reaches the stream after the catch-up, is seen
-// by neither. A beacon of the publisher is to cover it; there is none yet, and until then an instance learns of such a
-// version with the next one or at its next catch-up.
+// by neither. The next beacon names it.
 package events

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"encoding/json"
 
 	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go"
@@ -35,4 +36,18 @@ func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRec
 		s.sent(rec)
 	}
 	return records, s.catchUp
+}
+
+// Hear returns what a listener has to send after it received the beacons while nobody took anything.
+func (l *Listener) Hear(beacons ...Beacon) Heard {
+	s := &listening{Listener: l}
+	for _, b := range beacons {
+		data, err := json.Marshal(b)
+		if err != nil {
+			panic(err)
+		}
+		s.hear(&nats.Msg{Data: data})
+	}
+	_, heard := s.offerHeard()
+	return heard
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -29,19 +31,25 @@ const (
 type ListenerConfig struct {
 	// Buffer is how many events may wait to be read before some are dropped and a catch-up is asked for; 4,096 if 0.
 	Buffer int
+	// Log is where to say what is wrong with beacons; nil means nowhere.
+	Log *slog.Logger
 }
 
-// Listener gives the live events of some datasets. Both its channels are served by the one goroutine that runs
-// Run, and hold nothing back that is outdated: of several versions of a dataset only the highest waits, of several
-// reasons to catch up only the first.
+// Listener gives the live events of some datasets, and what beacons say of them. All its channels are served by the one
+// goroutine that runs Run, and hold nothing back that is outdated: of several versions of a dataset only the highest waits,
+// of several reasons to catch up only the first, of several beacons what they say together.
 type Listener struct {
 	nc     *nats.Conn
 	names  map[string]bool
 	buffer int
+	log    *slog.Logger
 
-	versions chan dataset.VersionRecord
-	catchUps chan string
-	asyncErr chan error
+	versions   chan dataset.VersionRecord
+	catchUps   chan string
+	beacons    chan Heard
+	asyncErr   chan error
+	denied     chan error    // that of the subscription to beacons, which must not be lost beside others
+	unreadable atomic.Uint64 // beacons
 }
 
 // NewListener returns a listener to the events of the named datasets on nc. It starts nothing. It puts itself before
@@ -53,9 +61,13 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 	if cfg.Buffer == 0 {
 		cfg.Buffer = defaultBuffer
 	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	l := &Listener{
-		nc: nc, names: make(map[string]bool, len(names)), buffer: cfg.Buffer,
-		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), asyncErr: make(chan error, 1),
+		nc: nc, names: make(map[string]bool, len(names)), buffer: cfg.Buffer, log: cfg.Log,
+		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), beacons: make(chan Heard),
+		asyncErr: make(chan error, 1), denied: make(chan error, 1),
 	}
 	for _, name := range names {
 		if err := dataset.CheckName(name); err != nil {
@@ -71,8 +83,12 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 		if errors.Is(err, nats.ErrSlowConsumer) {
 			return // counted by the goroutine itself, which alone knows when it is over
 		}
+		to := l.asyncErr
+		if beaconDenied(err) {
+			to = l.denied
+		}
 		select {
-		case l.asyncErr <- err:
+		case to <- err:
 		default: // one that waits already asks for the same
 		}
 	})
@@ -87,30 +103,46 @@ func (l *Listener) Versions() <-chan dataset.VersionRecord { return l.versions }
 // missed, and says why. When it does, the subscriptions are in force: no event falls between them and the catch-up.
 func (l *Listener) CatchUps() <-chan string { return l.catchUps }
 
-// Run subscribes and serves the two channels until ctx ends, and then returns nil. It returns an error if it can do
-// no more: [ErrClosed], or a subscription that the server does not permit. It may be run again afterwards, but not
-// twice at a time. A connection that is down is no error: it waits.
+// Run subscribes and serves the channels until ctx ends, and then returns nil. It returns an error if it can do no more:
+// [ErrClosed], or a subscription to events that the server does not permit. Without the permission to hear beacons it goes
+// on, and says so in [Heard]. It may be run again afterwards, but not twice at a time. A connection that is down is no
+// error: it waits.
 func (l *Listener) Run(ctx context.Context) error {
-	select {
-	case <-l.asyncErr: // of an earlier Run
-	default:
+	for _, earlier := range []chan error{l.asyncErr, l.denied} { // of an earlier Run
+		select {
+		case <-earlier:
+		default:
+		}
 	}
 	// Before the subscriptions, so that no reconnect falls between.
 	status := l.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer l.nc.RemoveStatusListener(status)
 
-	s := &listening{Listener: l, messages: make(chan *nats.Msg, l.buffer), pending: map[string]dataset.VersionRecord{}}
+	s := &listening{
+		Listener: l, messages: make(chan *nats.Msg, l.buffer), pending: map[string]dataset.VersionRecord{},
+		beaconMessages: make(chan *nats.Msg, beaconBuffer),
+	}
 	defer s.unsubscribe()
 	if err := s.subscribe(); err != nil {
+		return err
+	}
+	if err := s.listenToBeacons(); err != nil {
 		return err
 	}
 	s.ask("start", true)
 	for {
 		s.flush(ctx)
 		versions, version, catchUps := s.offers()
+		beacons, heard := s.offerHeard()
 		select {
 		case m := <-s.messages:
 			s.receive(m)
+		case m := <-s.beaconMessages:
+			s.hear(m)
+		case err := <-l.denied:
+			s.deaf(err)
+		case beacons <- heard:
+			s.heard = Heard{}
 		case st := <-status:
 			if st == nats.CLOSED {
 				return ErrClosed
@@ -145,9 +177,13 @@ func denied(err error) bool {
 // listening is the state of one Run, of its goroutine alone.
 type listening struct {
 	*Listener
-	subscriptions []*nats.Subscription
+	subscriptions []*nats.Subscription // to events
 	messages      chan *nats.Msg
-	dropped       int // by all subscriptions, as counted so far
+	dropped       int // by all subscriptions to events, as counted so far
+	// Beacons have a channel of their own, so that a flood of events drops none.
+	beaconSubscription *nats.Subscription
+	beaconMessages     chan *nats.Msg
+	heard              Heard // waits to be received
 	// pending has the versions that wait to be received, queue their datasets in the order in which they came.
 	pending map[string]dataset.VersionRecord
 	queue   []string
@@ -178,8 +214,8 @@ func (s *listening) subscribe() error {
 }
 
 func (s *listening) unsubscribe() {
-	for _, sub := range s.subscriptions {
-		_ = sub.Unsubscribe() // fails only when the connection is gone, and the subscription with it
+	for _, sub := range append(s.subscriptions, s.beaconSubscription) {
+		_ = sub.Unsubscribe() // fails only when there is none, or when the connection is gone and the subscription with it
 	}
 }
 

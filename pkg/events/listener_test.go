@@ -283,7 +283,7 @@ func TestManyDatasetsShareASubscription(t *testing.T) {
 	}
 	l, _ := listen(t, ctx, nc, events.ListenerConfig{}, names...)
 	expectCatchUp(t, ctx, l, "start")
-	if n := nc.NumSubscriptions(); n != 1 {
+	if n := nc.NumSubscriptions(); n != 2 { // the other is for beacons
 		t.Errorf("%d subscriptions for 100 datasets", n)
 	}
 	announce(t, ctx, log, "cities", 1) // none of them
@@ -332,7 +332,7 @@ func TestNoCatchUpBeforeTheServerConfirms(t *testing.T) {
 	nc := connect(t, s.URL)
 	s.Pause()
 	l, _ := listen(t, ctx, nc, events.ListenerConfig{}, "cities")
-	eventually(t, ctx, "subscribed", func() bool { return nc.NumSubscriptions() == 1 })
+	eventually(t, ctx, "subscribed", func() bool { return nc.NumSubscriptions() == 2 })
 	looks := 0
 	eventually(t, ctx, "nothing in 25 looks", func() bool {
 		select {

@@ -28,9 +28,6 @@ const (
 // States are all of them, the gravest first.
 var States = [...]State{Failing, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
 
-// Serving is to go.
-const Serving State = "serving"
-
 // Origin is where an instance has a version from.
 type Origin string
 

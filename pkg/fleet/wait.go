@@ -128,9 +128,8 @@ func (w *waiting) surveyed(all []Status) {
 		r := Report{
 			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.dataset, Version: d.Version,
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
-			Duration: d.LastPull.Duration,
+			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}
-		r.Created, r.Served = d.Created, d.Served
 		w.reached(p, r)
 		if d.Error != "" && d.Version < w.version {
 			r.Version, r.Error = w.version, d.Error
@@ -167,6 +166,9 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 		}
 		if err != nil {
 			return err
+		}
+		if r.Kind == OfState {
+			continue // its version is the one that is served in that state, and its own reports tell of that
 		}
 		p := w.instance(process{r.Instance, r.Host, r.PID})
 		p.missed = 0

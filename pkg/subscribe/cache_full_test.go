@@ -100,7 +100,7 @@ func TestFullDisk(t *testing.T) {
 	if !p.cached(cfg, 3, 3) {
 		t.Error("what was cached before is not there any more")
 	}
-	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" || !maps.Equal(content(s.Table("prices")), p.content) {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" || !maps.Equal(content(s.Table("prices")), p.content) {
 		t.Errorf("the status is %+v, want serving", d)
 	}
 	// Each refresh opens a file for its delta; tries for snapshots are paused between.

@@ -53,8 +53,9 @@ func TestRestartWithEverythingDown(t *testing.T) {
 	}
 	awaitVersion(t, s, "prices", 2)
 	d := statusOf(t, s, "prices")
-	if d.State != fleet.Serving || d.From != fleet.Cache || d.Version != 2 || d.LastPull.Bytes != 0 {
-		t.Errorf("the status is %+v, want serving from the cache", d)
+	if d.State != fleet.Blind || d.From != fleet.Cache || d.Version != 2 || d.LastPull.Bytes != 0 ||
+		!strings.Contains(d.Warning, "no beacon was heard since the start") {
+		t.Errorf("the status is %+v, want it served from the cache, and blind", d)
 	}
 	await(t, "the log to say that the version comes from the cache", func() bool {
 		return book.has("serving a version") && book.has("from=cache")
@@ -167,7 +168,7 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 		w.publish("prices", v+1)
 		awaitVersion(t, s, "prices", v+1)
 	}
-	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
 		t.Errorf("the status is %+v, want serving", d)
 	}
 	await(t, "the status to warn", func() bool {

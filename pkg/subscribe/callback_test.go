@@ -40,7 +40,7 @@ func TestPanickingCallback(t *testing.T) {
 	}
 	w.publish("rules", 1)
 	awaitVersion(t, s, "rules", 1)
-	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
 		t.Errorf("the status is %+v", d)
 	}
 	broken.Store(false)

@@ -102,7 +102,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 				t.Error("version 3 is not what was published")
 			}
 			if d := statusOf(t, s, "prices"); d.Refreshes != (fleet.Refreshes{Full: 2, GaveUp: 1, PulledBytes: first.Snapshot.Bytes + got.PulledBytes}) ||
-				!strings.Contains(d.LastPull.GaveUp, tc.why) || d.State != fleet.Serving {
+				!strings.Contains(d.LastPull.GaveUp, tc.why) || d.State != fleet.Fresh {
 				t.Errorf("the status is %+v", d)
 			}
 			if !book.has("deltas did not lead to a version") {

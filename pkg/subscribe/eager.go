@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/subscribe/internal/guard"
 )
 
 // shardRecords is how many records a shard has when the values are laid out. A shard is copied for the first change in

@@ -1,11 +1,12 @@
 package subscribe
 
 import (
+	"fmt"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // Observer is told what happens, so that it can be counted. Any of its functions may be nil. They are called on the
@@ -21,6 +22,10 @@ type Observer struct {
 	CacheFailed func(dataset string, err error)
 	// CallbackFailed: a function given to OnSwap panicked.
 	CallbackFailed func(dataset string, err error)
+	// StateChanged: a dataset is in the state now since the time given, and was in another before.
+	StateChanged func(dataset string, was, now fleet.State, since time.Time)
+	// Healed: the instance has learned of a version because a beacon named one of which no event came.
+	Healed func(dataset string, version uint64)
 	// Restarted: the supervised goroutine panicked and goes on.
 	Restarted func(err error)
 }
@@ -45,9 +50,20 @@ type Refresh struct {
 	Duration time.Duration
 }
 
-// observe calls f, which calls one of the Observer's functions.
-func (s *Subscriber) observe(f func()) {
-	if err := guard.Try(func() error { f(); return nil }); err != nil {
-		s.cfg.Log.Error("a function of the Observer panicked", "error", err, "stack", guard.Stack(err))
+// observe calls f, which calls one of the Observer's functions about the version of the dataset; name is empty if it is
+// about the whole instance.
+func (s *Subscriber) observe(name string, version uint64, f func()) {
+	err := guard.Try(func() error { f(); return nil })
+	if err == nil {
+		return
+	}
+	err = fmt.Errorf("a function of the Observer panicked: %w", err)
+	s.cfg.Log.Error("a function of the Observer panicked", "dataset", name, "version", version, "error", err, "stack", guard.Stack(err))
+	names := []string{name}
+	if name == "" {
+		names = s.cfg.Datasets
+	}
+	for _, name := range names {
+		s.reportFailure(name, version, err)
 	}
 }

@@ -46,7 +46,7 @@ func TestRelayThatGivesWrongBytesIsReported(t *testing.T) {
 	if status.Relays[0] != bad || bad.Error == "" || status.Relays[1].Standing != fleet.Good {
 		t.Errorf("the status says of the relays %+v, want %+v and a good one", status.Relays, bad)
 	}
-	if d, _ := status.Dataset("prices"); !strings.Contains(d.Warning, w.relay.url) || d.State != fleet.Serving {
+	if d, _ := status.Dataset("prices"); !strings.Contains(d.Warning, w.relay.url) || d.State != fleet.Fresh {
 		t.Errorf("the status says of the dataset %+v, want a warning with %s", d, w.relay.url)
 	}
 	if !book.has("a relay gave wrong bytes") || !book.has("relay="+w.relay.url) {

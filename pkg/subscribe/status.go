@@ -3,9 +3,13 @@ package subscribe
 import (
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/clock"
+	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
 // Status returns what this instance serves and how refreshing goes: the same that it answers to the fleet's surveys.
@@ -30,51 +34,77 @@ func (s *Subscriber) refused(r pull.Refusal) {
 		"object", r.Object.Digest, "error", r.Err)
 }
 
+// datasetStatus judges at the moment of asking: should the refreshing goroutine hang, the status tells of that as soon as
+// nothing vouches for the dataset any more.
 func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
-	d := fleet.DatasetStatus{Dataset: name, State: fleet.Waiting, Since: s.started}
-	if v := s.engine.Served(name); v != nil {
+	h, v, j := s.engine.Judge(name)
+	d := fleet.DatasetStatus{
+		Dataset: name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Vouched,
+		LastErrorAt: h.LastErrAt,
+	}
+	if v != nil {
 		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
-		d.State, d.Since = fleet.Serving, v.At
+		d.Created, d.ExpectEvery, d.Served = v.Record.Created, v.Record.ExpectEvery, v.At
+		d.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
 		d.LastPull = pullOf(v)
+	}
+	if d.Newest <= d.Version { // swapped in since h was written
+		d.Newest, d.BehindSince = d.Version, time.Time{}
 	}
 	s.mu.Lock()
 	d.Refreshes = s.refreshes[name]
 	s.mu.Unlock()
-	h := s.engine.Health(name)
+	d.Refreshes.Failed, d.Refreshes.Panicked, d.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
 	if h.Err != nil {
-		d.State, d.Since, d.Error = fleet.Failing, h.FailingSince, h.Err.Error()
+		d.Error = h.Err.Error()
 	}
-	d.Warning = s.warning(name, d.Version, h.FinishErr)
+	if h.LastErr != nil {
+		d.LastError = h.LastErr.Error()
+	}
+	d.Warning = s.warning(d, h)
 	return d
 }
 
-// warning returns what wants looking after although refreshing goes well. cacheErr is that of the refresh that brought
-// the version.
-func (s *Subscriber) warning(name string, version uint64, cacheErr error) string {
-	if s.shortener != nil {
-		if s.shortener.Kept(name) >= version {
-			cacheErr = nil // a snapshot has been cached since
-		}
-		if cacheErr == nil {
-			cacheErr = s.shortener.Failed(name)
-		}
+// warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
+func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
+	var all []string
+	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
+		all = append(all, h.Why(d.State, nil))
 	}
-	if cacheErr != nil {
-		return "not kept in the cache folder: " + cacheErr.Error()
+	if h.Regressed != "" {
+		all = append(all, h.Regressed)
 	}
-	for _, h := range s.relays.Health() {
-		if h.Standing == pull.Distrusted {
-			return fmt.Sprintf("relay %s gave wrong bytes, %d times so far: %v", h.Relay, h.Refusals, h.Err)
+	if err := s.cacheErr(d, h.FinishErr); err != nil {
+		all = append(all, "not kept in the cache folder: "+err.Error())
+	}
+	for _, r := range s.relays.Health() {
+		if r.Standing == pull.Distrusted {
+			all = append(all, fmt.Sprintf("relay %s gave wrong bytes, %d times so far: %v", r.Relay, r.Refusals, r.Err))
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.callbacks[name] {
-		if err := c.failed.Load(); err != nil {
-			return (*err).Error()
+	for _, c := range s.callbacks[d.Dataset] {
+		if err := c.trouble(s.cfg.StallTimeout); err != nil {
+			all = append(all, err.Error())
 		}
 	}
-	return ""
+	return strings.Join(all, "; ")
+}
+
+// cacheErr returns why the version is not in the cache folder; nil if it is. finish is the error of the refresh that brought
+// the version.
+func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
+	if s.shortener == nil {
+		return finish
+	}
+	if s.shortener.Kept(d.Dataset) >= d.Version {
+		finish = nil // a snapshot has been cached since
+	}
+	if finish == nil {
+		return s.shortener.Failed(d.Dataset)
+	}
+	return finish
 }
 
 // pullOf returns what the refresh cost that brought v.

@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.Close()
 		return nil, fmt.Errorf("%w: Stream: %w", ErrConfig, err)
 	}
-	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{})
+	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{Log: cfg.Log})
 	if err != nil {
 		s.nc.Close()
 		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
@@ -105,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax},
 	}, refresh.Deps[*table.Table, *table.Changes]{
-		Versions: listener.Versions(), CatchUps: listener.CatchUps(),
+		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
 		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Shortener: s.shortener, Collector: s.collector,

@@ -45,7 +45,7 @@ func TestFirstVersionIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitVersion(t, s, "rules", 1)
-	if d := statusOf(t, s, "rules"); d.State != fleet.Serving || d.From != fleet.Relay || d.Records != 20 || d.LastPull.Bytes == 0 {
+	if d := statusOf(t, s, "rules"); d.State != fleet.Fresh || d.From != fleet.Relay || d.Records != 20 || d.LastPull.Bytes == 0 {
 		t.Errorf("the status is %+v", d)
 	}
 	if rec, ok := s.Version("rules"); !ok || rec.ID() != "rules/1" {
@@ -163,14 +163,21 @@ func TestReportsAndSurvey(t *testing.T) {
 	defer reports.Close()
 	s := open(t, w.config("prices"))
 	rec := w.publish("prices", 1)
-	r, err := reports.Next(w.context())
+	next := func(kind fleet.Kind) (fleet.Report, error) {
+		for {
+			if r, err := reports.Next(w.context()); err != nil || r.Kind == kind {
+				return r, err
+			}
+		}
+	}
+	r, err := next(fleet.OfSwap)
 	if err != nil || r.Instance != "i1" || r.PID != os.Getpid() || r.Version != 1 || r.Error != "" || r.PulledBytes != rec.Snapshot.Bytes || !r.Created.Equal(rec.Created) ||
 		r.Served.IsZero() || r.Duration <= 0 {
 		t.Errorf("the first report is %+v, %v", r, err)
 	}
 	w.relay.fail(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true })
 	w.publish("prices", 2)
-	r, err = reports.Next(w.context())
+	r, err = next(fleet.OfFailure)
 	if err != nil || r.Version != 2 || !strings.Contains(r.Error, "500 Internal Server Error") {
 		t.Errorf("the report of a failure is %+v, %v", r, err)
 	}
@@ -186,7 +193,7 @@ func TestReportsAndSurvey(t *testing.T) {
 	if err := fleet.WaitServed(w.context(), w.nc, "prices", 2, nil); err != nil {
 		t.Error(err)
 	}
-	if d := statusOf(t, s, "prices"); d.State != fleet.Serving || d.Error != "" {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
 		t.Errorf("after the failure the status is %+v", d)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/pull"
-	"freshet.dev/pkg/subscribe/internal/guard"
 )
 
 // pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that
@@ -65,12 +65,17 @@ func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
 // report queues r for sending.
 func (s *Subscriber) report(r fleet.Report) {
 	s.changed()
-	r.Instance, r.Host, r.PID = s.cfg.Instance, s.host, os.Getpid()
+	r.Instance, r.Host, r.PID, r.At = s.cfg.Instance, s.host, os.Getpid(), time.Now()
 	select {
 	case s.reports <- r:
 	default:
 		s.cfg.Log.Debug("too many reports wait to be sent; one is dropped", "dataset", r.Dataset, "version", r.Version)
 	}
+}
+
+// reportFailure queues a report of what failed at the version.
+func (s *Subscriber) reportFailure(name string, version uint64, err error) {
+	s.report(fleet.Report{Kind: fleet.OfFailure, Dataset: name, Version: version, Error: err.Error(), Stack: guard.Stack(err)})
 }
 
 // sendReports sends what is queued. It has a goroutine of its own because the NATS client waits for its socket.

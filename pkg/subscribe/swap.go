@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"iter"
 	"sync/atomic"
+	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/subscribe/internal/guard"
 	"freshet.dev/pkg/table"
 )
 
@@ -49,11 +50,31 @@ func (s Swap) Changes() iter.Seq[snapshot.Change] {
 type callback struct {
 	dataset string
 	call    func(Swap)
-	wake    chan struct{}         // has room for one: there is something new
-	failed  atomic.Pointer[error] // of the last call; nil if it succeeded
+	wake    chan struct{}             // has room for one: there is something new
+	failed  atomic.Pointer[error]     // of the last call; nil if it succeeded
+	began   atomic.Pointer[time.Time] // when the call under way began; nil if none is
+	// unread returns what an eager view could not decode; nil if this is none.
+	unread func() error
 
 	newest *served // the last that it was woken for; guarded by Subscriber.mu
 	ahead  *leg    // to newest, from what was taken last; nil if that is newest. Guarded by Subscriber.mu
+}
+
+// trouble returns what wants looking after; nil if nothing does. A call may take its time, but one that takes longer than
+// patience may not end at all, and who relies on the callback is then left behind.
+func (c *callback) trouble(patience time.Duration) error {
+	if err := c.failed.Load(); err != nil {
+		return *err
+	}
+	if began := c.began.Load(); began != nil {
+		if d := time.Since(*began); d > patience {
+			return fmt.Errorf("a function given to OnSwap has not returned for %s; it is not called for newer versions meanwhile", d.Round(time.Second))
+		}
+	}
+	if c.unread != nil {
+		return c.unread()
+	}
+	return nil
 }
 
 // OnSwap has f called after each swap of the dataset, and at once if a version is served already.
@@ -67,10 +88,15 @@ type callback struct {
 //
 // It fails with [ErrUnknown] or [ErrClosed].
 func (s *Subscriber) OnSwap(name string, f func(Swap)) error {
+	return s.register(&callback{dataset: name, call: f})
+}
+
+func (s *Subscriber) register(c *callback) error {
+	name := c.dataset
 	if s.engine.First(name) == nil {
 		return fmt.Errorf("register a callback for %q: %w", name, ErrUnknown)
 	}
-	c := &callback{dataset: name, call: f, wake: make(chan struct{}, 1)}
+	c.wake = make(chan struct{}, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -134,7 +160,10 @@ func (s *Subscriber) serve(c *callback) {
 		if ahead.changes != nil && ahead.changes.Old() == told {
 			swap.Full, swap.changes = false, ahead.changes
 		}
+		began := time.Now()
+		c.began.Store(&began)
 		err := guard.Try(func() error { c.call(swap); return nil })
+		c.began.Store(nil)
 		if err == nil {
 			told, ahead = now.Value, nil
 			c.failed.Store(nil)
@@ -146,8 +175,9 @@ func (s *Subscriber) serve(c *callback) {
 		pause := pauses.NextBackOff()
 		s.cfg.Log.Error("a function given to OnSwap panicked and will be called again", "dataset", c.dataset, "version", now.Record.Version,
 			"error", err, "retry_in", pause, "stack", guard.Stack(err))
+		s.reportFailure(c.dataset, now.Record.Version, err)
 		if f := s.cfg.Observer.CallbackFailed; f != nil {
-			s.observe(func() { f(c.dataset, err) })
+			s.observe(c.dataset, now.Record.Version, func() { f(c.dataset, err) })
 		}
 		if !s.pause(pause, c.wake) {
 			return

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // View is a dataset read as values of a Go type. It may be used from any number of goroutines if its decode function

@@ -1,10 +1,14 @@
 package subscribe
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )
@@ -31,23 +35,55 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	s.cfg.Log.Info("serving a version", "dataset", name, "version", version, "from", r.From, "full", r.Full, "deltas", r.Deltas,
 		"records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
 	s.report(fleet.Report{
-		Dataset: name, Version: version, PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
+		Kind: fleet.OfSwap, Dataset: name, Version: version, PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
 		Created: now.Record.Created, Served: now.At, Duration: now.Duration,
 	})
 	if f := s.cfg.Observer.Swapped; f != nil {
-		s.observe(func() { f(r) })
+		s.observe(name, version, func() { f(r) })
 	}
 }
 
 func (w watcher) Failed(f refresh.Failure) {
-	s := w.s
-	s.cfg.Log.Warn("a refresh failed and will be tried again", "dataset", f.Record.Dataset, "version", f.Record.Version, "error", f.Err,
-		"attempt", f.Attempt, "duration", f.Duration, "retry_in", time.Until(f.Retry), "stack", guard.Stack(f.Err))
+	s, name, version := w.s, f.Record.Dataset, f.Record.Version
+	args := []any{
+		"dataset", name, "version", version, "error", f.Err, "attempt", f.Attempt, "duration", f.Duration, "stack", guard.Stack(f.Err),
+	}
+	if f.Retry.IsZero() {
+		s.cfg.Log.Error("a refresh hangs; the version is tried again if it ever ends, and a newer one as soon as it comes", args...)
+	} else {
+		s.cfg.Log.Warn("a refresh failed and will be tried again", append(args, "retry_in", time.Until(f.Retry))...)
+	}
 	s.report(fleet.Report{
-		Dataset: f.Record.Dataset, Version: f.Record.Version, Created: f.Record.Created, Duration: f.Duration, Error: f.Err.Error(),
+		Kind: fleet.OfFailure, Dataset: name, Version: version, Created: f.Record.Created, Duration: f.Duration,
+		Error: f.Err.Error(), Stack: guard.Stack(f.Err),
 	})
 	if hook := s.cfg.Observer.Failed; hook != nil {
-		s.observe(func() { hook(f.Record.Dataset, f.Record.Version, f.Err) })
+		s.observe(name, version, func() { hook(name, version, f.Err) })
+	}
+}
+
+func (w watcher) Healed(rec dataset.VersionRecord) {
+	w.s.cfg.Log.Warn("healed: a beacon named a version of which no event came", "dataset", rec.Dataset, "version", rec.Version)
+	if f := w.s.cfg.Observer.Healed; f != nil {
+		w.s.observe(rec.Dataset, rec.Version, func() { f(rec.Dataset, rec.Version) })
+	}
+}
+
+// Changed says every change of a state in one line, so that what the states were can be read from the log alone. What
+// every refresh brings is left to the line on the swap.
+func (w watcher) Changed(c refresh.Change) {
+	level := slog.LevelWarn
+	switch {
+	case c.Usual:
+		level = slog.LevelDebug
+	case c.Now == fleet.Fresh, c.Now == fleet.Refreshing, c.Now == fleet.Waiting:
+		level = slog.LevelInfo
+	}
+	w.s.cfg.Log.Log(context.Background(), level, "a dataset is in another state", "dataset", c.Dataset, "was", c.Was, "now", c.Now,
+		"why", c.Why, "since", c.Since, "version", c.Version, "newest", c.Newest)
+	w.s.report(fleet.Report{Kind: fleet.OfState, Dataset: c.Dataset, Version: c.Version, State: c.Now, Was: c.Was})
+	if f := w.s.cfg.Observer.StateChanged; f != nil {
+		w.s.observe(c.Dataset, c.Version, func() { f(c.Dataset, c.Was, c.Now, c.Since) })
 	}
 }
 
@@ -79,7 +115,7 @@ func (w watcher) shortened(name string, err error) {
 
 func (w watcher) cacheFailed(name string, err error) {
 	if f := w.s.cfg.Observer.CacheFailed; f != nil {
-		w.s.observe(func() { f(name, err) })
+		w.s.observe(name, 0, func() { f(name, err) })
 	}
 }
 
@@ -91,14 +127,19 @@ func (w watcher) CaughtUp(reason string, err error, retry time.Time) {
 		w.s.cfg.Log.Debug("caught up", "reason", reason)
 	}
 	if f := w.s.cfg.Observer.CaughtUp; f != nil {
-		w.s.observe(func() { f(reason, err) })
+		w.s.observe("", 0, func() { f(reason, err) })
 	}
 }
 
 func (w watcher) Restarted(err error) {
-	w.s.cfg.Log.Error("the refreshing goroutine panicked and is started again", "error", err, "stack", guard.Stack(err))
-	if f := w.s.cfg.Observer.Restarted; f != nil {
-		w.s.observe(func() { f(err) })
+	s := w.s
+	err = fmt.Errorf("the refreshing goroutine panicked and is started again: %w", err)
+	s.cfg.Log.Error("the refreshing goroutine panicked and is started again", "error", err, "stack", guard.Stack(err))
+	for _, name := range s.cfg.Datasets { // it is not known at which
+		s.reportFailure(name, s.engine.Health(name).Newest, err)
+	}
+	if f := s.cfg.Observer.Restarted; f != nil {
+		s.observe("", 0, func() { f(err) })
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 	"unsafe"
 
 	"github.com/sourcegraph/conc"
-	"github.com/sourcegraph/conc/panics"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -42,7 +42,7 @@ var (
 func Apply(ctx context.Context, base *Table, r *snapshot.Reader, cfg Config) (*Table, *Changes, error) {
 	a := newApplier(base, cfg)
 	var t *Table
-	err := try(func() (err error) {
+	err := guard.Try(func() (err error) {
 		t, err = a.apply(ctx, r)
 		return err
 	})
@@ -283,7 +283,7 @@ func (a *applier) each(ctx context.Context, n int, worker func() func(int) error
 	defer stop(nil)
 	var next atomic.Int64
 	work := func() {
-		err := try(func() error {
+		err := guard.Try(func() error {
 			f := worker()
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
@@ -307,12 +307,4 @@ func (a *applier) each(ctx context.Context, n int, worker func() func(int) error
 	work()
 	others.Wait()
 	return context.Cause(ctx)
-}
-
-// try returns f's error, or its panic as one.
-func try(f func() error) (err error) {
-	if caught := panics.Try(func() { err = f() }); caught != nil {
-		return caught.AsError()
-	}
-	return err
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/sourcegraph/conc"
-	"github.com/sourcegraph/conc/panics"
 
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -103,10 +103,7 @@ func (l *loader) load(ctx context.Context) (*Table, error) {
 	defer stop(nil)
 
 	var workers conc.WaitGroup
-	var err error
-	if caught := panics.Try(func() { err = l.read(ctx, func() { workers.Go(func() { l.work(stop) }) }) }); caught != nil {
-		err = caught.AsError()
-	}
+	err := guard.Try(func() error { return l.read(ctx, func() { workers.Go(func() { l.work(stop) }) }) })
 	close(l.blocks)
 	workers.Wait()
 	if err == nil {
@@ -156,11 +153,7 @@ func (l *loader) read(ctx context.Context, startWorker func()) error {
 // work builds a partition of every block until there are no more, and calls fail at the first that is refused.
 func (l *loader) work(fail func(error)) {
 	for block := range l.blocks {
-		var err error
-		if caught := panics.Try(func() { err = l.build(block) }); caught != nil {
-			err = caught.AsError()
-		}
-		if err != nil {
+		if err := guard.Try(func() error { return l.build(block) }); err != nil {
 			fail(err)
 			return
 		}

@@ -175,7 +175,7 @@ func (s *system) expectRefresh(t *testing.T, name string, rec dataset.VersionRec
 	for _, i := range status.Instances {
 		got := i.LastPull
 		got.Duration = 0
-		if got != want || i.State != fleet.Serving || i.From != fleet.Relay || uint64(i.Records) != rec.State.Records {
+		if got != want || i.State != fleet.Fresh || i.From != fleet.Relay || uint64(i.Records) != rec.State.Records {
 			t.Errorf("%s says %+v; want that it pulled %+v for version %d", i.Instance, i.DatasetStatus, want, rec.Version)
 		}
 		if i.Refreshes.Full != counted.Full || i.Refreshes.Delta != counted.Delta || i.Refreshes.GaveUp != 0 {

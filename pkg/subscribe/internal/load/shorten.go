@@ -12,9 +12,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
-	"freshet.dev/pkg/subscribe/internal/guard"
 	"freshet.dev/pkg/table"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // relayAsks is how many datasets the relays are asked about at a time: enough that one slow answer does not hold up
@@ -23,49 +23,73 @@ type catchUp struct {
 	backoff *backoff.ExponentialBackOff
 	running bool
 	reason  string    // why one is wanted; empty if none is
+	heals   bool      // there is no reason but what beacons named
 	retryAt time.Time // not before then
 }
 
 // ask is what the catcher is to do.
 type ask struct {
 	reason string
-	bare   map[string]bool // the datasets of which nothing is served
+	heals  bool
+	began  time.Time
+	bare   map[string]bool   // the datasets of which nothing is served
+	named  map[string]uint64 // the versions that beacons named and no event announced
 }
 
 // caughtUp is what the catcher found.
 type caughtUp struct {
-	reason  string
+	ask
 	records []dataset.VersionRecord
+	// vouched are the datasets whose newest version it learned, also if that is none.
+	vouched []string
 	err     error
 }
 
 // wantCatchUp asks for a catch-up that begins after now: one under way may have read the log before the reason arose.
 func (e *Engine[T, D]) wantCatchUp(reason string) {
-	e.catchUp.reason, e.catchUp.retryAt = reason, time.Time{}
+	e.catchUp.reason, e.catchUp.heals, e.catchUp.retryAt = reason, false, time.Time{}
 }
 
 func (e *Engine[T, D]) ask() {
 	c := &e.catchUp
-	a := ask{reason: c.reason, bare: make(map[string]bool)}
+	a := ask{reason: c.reason, heals: c.heals, began: time.Now(), bare: make(map[string]bool), named: make(map[string]uint64)}
 	for name, s := range e.sets {
 		a.bare[name] = s.served.Load() == nil
+		if s.missed() {
+			a.named[name] = s.hearing.newest
+		}
 	}
-	c.running, c.reason = true, ""
+	c.running, c.reason, c.heals = true, "", false
 	e.asks <- a // has room: no other is under way
 }
 
 func (e *Engine[T, D]) onCaughtUp(m *caughtUp) {
 	c := &e.catchUp
 	c.running = false
+	var healed []dataset.VersionRecord
 	for _, rec := range m.records {
+		if s := e.sets[rec.Dataset]; s != nil && m.heals && rec.Version > s.known() && m.named[rec.Dataset] > 0 {
+			s.update(func(h *Health) { h.Healed++ })
+			healed = append(healed, rec)
+		}
 		e.announced(rec)
 	}
-	if m.err == nil {
+	for _, name := range m.vouched {
+		e.sets[name].vouched(m.began)
+	}
+	err := errors.Join(m.err, e.unfound(m.named))
+	for _, s := range e.sets {
+		s.update(func(h *Health) { h.CatchUpErr = err })
+	}
+	if err == nil {
 		c.backoff.Reset()
 	} else if c.reason == "" {
-		c.reason, c.retryAt = m.reason, time.Now().Add(c.backoff.NextBackOff())
+		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.NextBackOff())
 	}
-	e.deps.Watcher.CaughtUp(m.reason, m.err, c.retryAt)
+	for _, rec := range healed {
+		e.deps.Watcher.Healed(rec)
+	}
+	e.deps.Watcher.CaughtUp(m.reason, err, c.retryAt)
 }
 
 func (e *Engine[T, D]) catcher(ctx context.Context) {
@@ -74,11 +98,8 @@ func (e *Engine[T, D]) catcher(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case a := <-e.asks:
-			m := &caughtUp{reason: a.reason}
-			m.err = guard.Try(func() (err error) {
-				m.records, err = e.newest(ctx, a)
-				return err
-			})
+			m := &caughtUp{ask: a}
+			m.err = guard.Try(func() error { return e.newest(ctx, m) })
 			select {
 			case e.messages <- message[T, D]{caughtUp: m}:
 			case <-ctx.Done():
@@ -88,32 +109,34 @@ func (e *Engine[T, D]) catcher(ctx context.Context) {
 	}
 }
 
-// newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of: it
-// may have been deleted and made anew, and then forgets what the store still has. If the log does not answer, the
-// relays are asked about datasets of which nothing is served. The others are served, and must not turn an outage of
-// the log into polling.
-func (e *Engine[T, D]) newest(ctx context.Context, a ask) ([]dataset.VersionRecord, error) {
+// newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of, or not the
+// version that a beacon named: it may have been deleted and made anew, and then forgets what the store still has. If the
+// log does not answer, the relays are asked about datasets of which nothing is served, or a newer version was named. The
+// others are served, and must not turn an outage of the log into polling.
+func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
 	known, logErr := e.deps.Log.Latest(logCtx, e.cfg.Datasets)
 	if logErr != nil {
 		logErr = fmt.Errorf("ask the event log: %w", logErr)
 	}
-	var records []dataset.VersionRecord
 	var unknown []string
 	for _, name := range e.cfg.Datasets {
 		rec, ok := known[name]
+		if ok {
+			m.records = append(m.records, rec)
+		}
 		switch {
-		case ok:
-			records = append(records, rec)
-		case logErr == nil || a.bare[name]:
+		case rec.Version < m.named[name], !ok && (logErr == nil || m.bare[name]):
 			unknown = append(unknown, name)
+		case ok:
+			m.vouched = append(m.vouched, name)
 		}
 	}
 
 	relayCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
-	var mu sync.Mutex // guards records and errs
+	var mu sync.Mutex // guards m and errs
 	errs := []error{logErr}
 	asks := pool.New().WithMaxGoroutines(relayAsks)
 	for _, name := range unknown {
@@ -121,14 +144,18 @@ func (e *Engine[T, D]) newest(ctx context.Context, a ask) ([]dataset.VersionReco
 			rec, ok, err := e.deps.Relays.Latest(relayCtx, name)
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err != nil:
+			if err != nil {
 				errs = append(errs, err)
-			case ok:
-				records = append(records, rec)
+				return
+			}
+			if ok {
+				m.records = append(m.records, rec)
+			}
+			if rec.Version >= m.named[name] {
+				m.vouched = append(m.vouched, name)
 			}
 		})
 	}
 	asks.Wait()
-	return records, errors.Join(errs...)
+	return errors.Join(errs...)
 }

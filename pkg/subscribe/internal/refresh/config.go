@@ -8,11 +8,15 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
 )
 
 var (
 	// ErrStalled is wrapped by the error of a refresh that was cancelled because it made no progress for Config.Stall.
 	ErrStalled = errors.New("the refresh made no progress")
+	// ErrLost is wrapped by the error of a refresh that did not even end when it was cancelled.
+	ErrLost = errors.New("the refresh does not end although it was cancelled, and was given up")
 	// ErrNone is what [Loader.Stored] returns when no version is stored.
 	ErrNone = errors.New("no version is stored")
 )
@@ -48,10 +52,12 @@ type Deps[T, D any] struct {
 	Versions <-chan dataset.VersionRecord
 	// CatchUps brings reasons to ask for the newest versions.
 	CatchUps <-chan string
-	Log      Log
-	Relays   Relays
-	Loader   Loader[T, D]
-	Watcher  Watcher[T, D]
+	// Beacons brings what beacons say of the datasets.
+	Beacons <-chan events.Heard
+	Log     Log
+	Relays  Relays
+	Loader  Loader[T, D]
+	Watcher Watcher[T, D]
 }
 
 // Log is what the catcher needs of the event log.
@@ -102,8 +108,23 @@ type Watcher[T, D any] interface {
 	Finished(name string, err error)
 	// CaughtUp: a catch-up ended. With an error it will be tried again at retry.
 	CaughtUp(reason string, err error, retry time.Time)
+	// Healed: a version became known because a beacon named one of which no event came.
+	Healed(rec dataset.VersionRecord)
+	// Changed: a dataset is in another state.
+	Changed(c Change)
 	// Restarted: the loop panicked and is started again.
 	Restarted(err error)
+}
+
+// Change is a dataset's change from one state to another.
+type Change struct {
+	Dataset         string
+	Was, Now        fleet.State
+	Since           time.Time // when it came into the state
+	Why             string
+	Version, Newest uint64
+	// Usual is true for what every refresh of a fresh dataset brings: that it begins, and that it ends well.
+	Usual bool
 }
 
 // Failure is a failed attempt to refresh a dataset.
@@ -112,5 +133,7 @@ type Failure struct {
 	Err      error
 	Attempt  int // 1 for the first since the last success
 	Duration time.Duration
-	Retry    time.Time // when it is tried again, unless a newer version comes
+	// Retry is when it is tried again, unless a newer version comes. It is zero if a goroutine hangs at the version: then it is
+	// tried again when that returns.
+	Retry time.Time
 }

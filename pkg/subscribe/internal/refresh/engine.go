@@ -9,6 +9,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe/internal/clock"
 )
 
 // Engine refreshes a fixed set of datasets.
@@ -21,6 +24,9 @@ type Engine[T, D any] struct {
 	asks     chan ask           // to the catcher; never holds more than one
 	messages chan message[T, D] // from lanes and catcher to the loop
 	ended    chan struct{}      // closed when the loop has ended
+
+	// wall is the clock that is compared with those of publishers; not changed after New but by tests.
+	wall func() time.Time
 
 	// What follows is the loop's own.
 	queue   []*set[T, D] // due and waiting for a lane, the longest waiting first
@@ -37,6 +43,9 @@ type set[T, D any] struct {
 
 	// What follows is the loop's own.
 	target   dataset.VersionRecord // the newest announced; its Version is 0 if none is
+	news     news                  // versions known and not served
+	hearing  hearing               // what beacons said
+	settled  fleet.State           // the last that was not Refreshing
 	begun    bool                  // its stored version was, or is being, looked at
 	running  bool                  // a lane has it
 	queued   bool                  // it stands in the queue
@@ -44,6 +53,7 @@ type set[T, D any] struct {
 	failedAt time.Time             // when that failed
 	retryAt  time.Time             // not before then; zero if there is nothing to wait for
 	backoff  *backoff.ExponentialBackOff
+	lost     []uint64 // the versions that goroutines hang at which were given up
 }
 
 // New returns an engine that does nothing yet.
@@ -55,12 +65,14 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		// A lane waits for the answer to a message before it sends the next, so none ever blocks here for long.
 		messages: make(chan message[T, D], cfg.Lanes+1),
 		ended:    make(chan struct{}),
+		wall:     clock.Wall,
 		idle:     cfg.Lanes,
 		catchUp:  catchUp{backoff: cfg.Retry.policy()},
 	}
+	began := time.Now()
 	for _, name := range cfg.Datasets {
-		s := &set[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy()}
-		s.health.Store(&Health{})
+		s := &set[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy(), settled: fleet.Blind}
+		s.health.Store(&Health{Began: began, Period: events.DefaultBeaconEvery, State: fleet.Blind, Since: began})
 		e.sets[name] = s
 	}
 	return e
@@ -102,12 +114,17 @@ func (e *Engine[T, D]) First(name string) <-chan struct{} {
 // Health returns how refreshing the dataset, which the engine knows, goes.
 func (e *Engine[T, D]) Health(name string) Health { return *e.sets[name].health.Load() }
 
-func (s *set[T, D]) version() uint64 {
-	if v := s.served.Load(); v != nil {
-		return v.Record.Version
-	}
-	return 0
+// Judge returns the health of the dataset, which the engine knows, what is served of it, and its state at this moment.
+func (e *Engine[T, D]) Judge(name string) (Health, *Served[T], Judgement) {
+	s := e.sets[name]
+	h, v := s.health.Load(), s.served.Load() // in this order: what is served is never behind the health
+	return *h, v, h.Judge(v.record(), time.Now(), e.wall())
 }
+
+func (s *set[T, D]) version() uint64 { return versionOf(s.served.Load().record()) }
+
+// known returns the newest version that can be brought up, or is served.
+func (s *set[T, D]) known() uint64 { return max(s.target.Version, s.version()) }
 
 // update changes the dataset's health. Only the loop calls it.
 func (s *set[T, D]) update(change func(*Health)) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 )
 
 // rig is an engine in a synctest bubble, with everything around it in the test's hands. A dataset in memory is a
@@ -20,6 +21,7 @@ type rig struct {
 	engine   *Engine[string, string]
 	versions chan dataset.VersionRecord
 	catchUps chan string
+	beacons  chan events.Heard
 	stop     func()
 
 	// Set before start; nil functions do nothing or succeed.
@@ -36,6 +38,7 @@ type rig struct {
 	failures []Failure
 	asked    []string // datasets that the relays were asked about
 	lines    []string // other calls of the Watcher
+	changes  []Change
 	at       []time.Duration
 	began    time.Time
 }
@@ -47,9 +50,9 @@ var config = Config{
 
 // start runs the rig's engine until the test ends.
 func (r *rig) start(cfg Config) {
-	r.versions, r.catchUps = make(chan dataset.VersionRecord), make(chan string)
+	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Heard)
 	r.engine = New(cfg, Deps[string, string]{
-		Versions: r.versions, CatchUps: r.catchUps, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
+		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
 	})
 	r.began = time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -201,6 +204,8 @@ func (r *rig) Failed(f Failure) {
 
 func (r *rig) StoredUnusable(name string, err error) { r.say("stored %s unusable: %v", name, err) }
 func (r *rig) Finished(name string, err error)       { r.say("finished %s: %v", name, err) }
+func (r *rig) Healed(rec dataset.VersionRecord)      { r.say("healed %s", rec.ID()) }
+func (r *rig) Changed(c Change)                      { r.changed(c) }
 func (r *rig) Restarted(err error)                   { r.say("restarted: %v", err) }
 
 func (r *rig) CaughtUp(reason string, err error, retry time.Time) {
@@ -209,6 +214,12 @@ func (r *rig) CaughtUp(reason string, err error, retry time.Time) {
 	} else {
 		r.say("%s: caught up", reason)
 	}
+}
+
+func (r *rig) changed(c Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes = append(r.changes, c)
 }
 
 var errLoad = errors.New("no luck")

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // job is what a lane is to do: bring up the stored version, or load rec.
@@ -16,6 +16,14 @@ type job[T, D any] struct {
 	stored bool
 	rec    dataset.VersionRecord
 	served *Served[T]
+}
+
+// version returns the version that the job is at; 0 if it is the stored one, whichever that is.
+func (j job[T, D]) version() uint64 {
+	if j.stored {
+		return 0
+	}
+	return j.rec.Version
 }
 
 // loaded says that a version can be swapped in. The loop sets swapped and then closes answered.
@@ -30,12 +38,18 @@ type loaded[T, D any] struct {
 
 // finished says that the lane is idle again.
 type finished[T, D any] struct {
-	set       *set[T, D]
-	stored    bool
-	rec       dataset.VersionRecord
-	err       error // why nothing was loaded
-	finishErr error // why Finish failed, when something was
+	job       job[T, D] // without what was served before
+	err       error     // why nothing was loaded
+	finishErr error     // why Finish failed, when something was
 	duration  time.Duration
+	// lost is true if a goroutine hangs at the job and was given up.
+	lost bool
+}
+
+// returned says that a goroutine that was given up at the job has returned.
+type returned[T, D any] struct {
+	job  job[T, D]
+	kept bool // it has finished a version that was swapped in
 }
 
 func (e *Engine[T, D]) lane(ctx context.Context) {
@@ -56,11 +70,11 @@ func (e *Engine[T, D]) lane(ctx context.Context) {
 
 func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	begin := time.Now()
-	done := &finished[T, D]{set: j.set, stored: j.stored, rec: j.rec}
+	done := &finished[T, D]{job: job[T, D]{set: j.set, stored: j.stored, rec: j.rec}}
 	version, err := e.load(ctx, j)
 	done.duration = time.Since(begin)
 	if err != nil {
-		done.err = err
+		done.err, done.lost = err, errors.Is(err, ErrLost)
 		return done
 	}
 	// Finish may collect garbage: the version before must be nothing but garbage by then.
@@ -70,7 +84,8 @@ func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	}
 	swapped := e.offer(ctx, m)
 	if version.Finish != nil {
-		done.finishErr = guard.Try(func() error { return version.Finish(swapped) })
+		done.finishErr = e.finish(ctx, j, version, swapped)
+		done.lost = errors.Is(done.finishErr, ErrLost)
 	}
 	return done
 }
@@ -104,18 +119,41 @@ func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], err
 	progress := func() { watchdog.Reset(e.cfg.Stall) }
 
 	var version Loaded[T, D]
-	err := guard.Try(func() (err error) {
+	err := attempt(ctx.Done(), e.grace(), func() (err error) {
 		if j.stored {
 			version, err = e.deps.Loader.Stored(ctx, j.set.name, progress)
 		} else {
 			version, err = e.deps.Loader.Load(ctx, j.rec, j.served, progress)
 		}
 		return err
+	}, func() {
+		if version.Finish != nil {
+			_ = guard.Try(func() error { return version.Finish(false) }) // nobody waits for what it has to say
+		}
+		e.hasReturned(&returned[T, D]{job: j})
 	})
+	if errors.Is(err, ErrLost) {
+		// Whatever it loads yet is not looked at: version is the goroutine's own now.
+		return Loaded[T, D]{}, fmt.Errorf("%w: no progress for %s, and none of its goroutine's since", err, e.cfg.Stall)
+	}
 	if err != nil && errors.Is(context.Cause(ctx), ErrStalled) && !errors.Is(err, ErrStalled) {
 		err = fmt.Errorf("%w for %s: %w", ErrStalled, e.cfg.Stall, err)
 	}
 	return version, err
+}
+
+// finish does what remains after the swap. It cannot be cancelled, so it gets no more time than a refresh may go without
+// progress: a disk that hangs must not keep the dataset from its next version.
+func (e *Engine[T, D]) finish(ctx context.Context, j job[T, D], version Loaded[T, D], swapped bool) error {
+	overdue, stop := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Stall)
+	defer stop()
+	err := attempt(overdue.Done(), 0, func() error { return version.Finish(swapped) }, func() {
+		e.hasReturned(&returned[T, D]{job: j, kept: swapped})
+	})
+	if errors.Is(err, ErrLost) {
+		err = fmt.Errorf("%w: what remains to be done after the swap takes longer than %s", err, e.cfg.Stall)
+	}
+	return err
 }
 
 // onLoaded swaps.
@@ -130,6 +168,8 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 		Record: m.version.Record, Value: m.version.Value, Stored: m.stored, At: time.Now(),
 		Pull: m.version.Pull, Duration: m.duration,
 	}
+	// Before the swap: whoever sees the version served must not see the failure of an attempt before it.
+	s.update(func(h *Health) { h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{} })
 	s.served.Store(now)
 	m.swapped = true
 	if before == nil {
@@ -137,21 +177,21 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	}
 	s.backoff.Reset()
 	s.failedAt, s.retryAt = time.Time{}, time.Time{}
-	s.update(func(h *Health) {
-		h.Newest = max(h.Newest, now.Record.Version)
-		h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{}
-	})
+	s.tally()
 	e.deps.Watcher.Swapped(before, now, m.version.Difference)
 }
 
 // onFinished takes the lane back, and after a failure sets when to try again.
 func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
-	s := m.set
+	s := m.job.set
 	e.idle++
 	s.running = false
 	s.update(func(h *Health) { h.Refreshing = false })
+	if m.lost {
+		s.lost = append(s.lost, m.job.version())
+	}
 	switch {
-	case m.err != nil && m.stored:
+	case m.err != nil && m.job.stored:
 		if !errors.Is(m.err, ErrNone) {
 			e.deps.Watcher.StoredUnusable(s.name, m.err)
 		}
@@ -164,25 +204,35 @@ func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 }
 
 func (e *Engine[T, D]) failed(m *finished[T, D]) {
-	s, now := m.set, time.Now()
+	s, rec, now := m.job.set, m.job.rec, time.Now()
 	pause := s.backoff.NextBackOff()
 	// A relay that is out of its depth says for how long; no relay may keep an instance stale for longer than Max.
 	if asked := (interface{ RetryAfter() time.Duration })(nil); errors.As(m.err, &asked) {
 		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))
 	}
 	s.failedAt, s.retryAt = now, now.Add(pause)
-	if s.target.Version > m.rec.Version {
+	if s.target.Version > rec.Version {
 		e.supersede(s)
 	}
-	var failures int
+	f := Failure{Record: rec, Err: m.err, Duration: m.duration, Retry: s.retryAt}
+	if s.hangs() {
+		f.Retry = time.Time{}
+		if len(s.lost) >= maxLost {
+			f.Err = fmt.Errorf("%w; %d goroutines hang at versions of %s, and nothing newer is tried before one of them returns: restart the instance",
+				m.err, len(s.lost), s.name)
+		}
+	}
 	s.update(func(h *Health) {
 		if h.Failures == 0 {
 			h.FailingSince = now
 		}
 		h.Failures++
-		h.Err, failures = m.err, h.Failures
+		h.Failed++
+		if guard.Stack(f.Err) != "" {
+			h.Panicked++
+		}
+		h.Err, f.Attempt = f.Err, h.Failures
+		h.LastErr, h.LastErrAt = f.Err, now
 	})
-	e.deps.Watcher.Failed(Failure{
-		Record: m.rec, Err: m.err, Attempt: failures, Duration: m.duration, Retry: s.retryAt,
-	})
+	e.deps.Watcher.Failed(f)
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // message is what a lane or the catcher tells the loop. One of the fields is set.
@@ -13,6 +13,7 @@ type message[T, D any] struct {
 	loaded   *loaded[T, D]
 	finished *finished[T, D]
 	caughtUp *caughtUp
+	returned *returned[T, D]
 }
 
 // supervise runs the loop, again after a panic, until ctx ends.
@@ -53,10 +54,12 @@ func (e *Engine[T, D]) supervise(ctx context.Context) {
 func (e *Engine[T, D]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	versions, catchUps := e.deps.Versions, e.deps.CatchUps
+	versions, catchUps, beacons := e.deps.Versions, e.deps.CatchUps, e.deps.Beacons
 	for {
+		// gofail: var loop struct{}
 		now := time.Now()
-		timer.Reset(e.due(now).Sub(now))
+		next := e.due(now)
+		timer.Reset(earlier(next, e.judge(now)).Sub(now))
 		select {
 		case <-ctx.Done():
 			return
@@ -72,6 +75,12 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				continue
 			}
 			e.wantCatchUp(reason)
+		case heard, ok := <-beacons:
+			if !ok {
+				beacons = nil
+				continue
+			}
+			e.onHeard(heard)
 		case m := <-e.messages:
 			switch {
 			case m.loaded != nil:
@@ -80,6 +89,8 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				e.onFinished(m.finished)
 			case m.caughtUp != nil:
 				e.onCaughtUp(m.caughtUp)
+			case m.returned != nil:
+				e.onReturned(m.returned)
 			}
 		case <-timer.C:
 		}
@@ -92,13 +103,14 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 	for _, name := range e.cfg.Datasets {
 		s := e.sets[name]
 		switch {
-		case s.running || s.queued || s.target.Version <= s.version():
+		case s.running || s.queued || s.target.Version <= s.version() || s.hangs():
 		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
 		default:
 			e.enqueue(s)
 		}
 	}
+	e.needless()
 	if c := &e.catchUp; !c.running && c.reason != "" {
 		if c.retryAt.After(now) {
 			next = earlier(next, c.retryAt)
@@ -124,7 +136,7 @@ func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
 		return
 	}
 	s.target = rec
-	s.update(func(h *Health) { h.Newest = rec.Version })
+	s.learn(rec.Version)
 	if !s.running && rec.Version > s.tried {
 		e.supersede(s)
 	}
@@ -156,7 +168,7 @@ func (e *Engine[T, D]) dispatch() {
 		s.tried = s.target.Version
 		stored := !s.begun
 		s.begun = true
-		s.update(func(h *Health) { h.Refreshing = true })
+		s.update(func(h *Health) { h.Refreshing, h.RefreshingSince = true, time.Now() })
 		e.jobs <- job[T, D]{set: s, stored: stored, rec: s.target, served: s.served.Load()} // has room for every idle lane
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/guard"
+	"freshet.dev/pkg/internal/guard"
 )
 
 func TestVersionsAreServedInOrder(t *testing.T) {

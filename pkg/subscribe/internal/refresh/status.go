@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 )
 
 // Served is a version being served. It is immutable.
@@ -19,6 +20,14 @@ type Served[T any] struct {
 	Duration time.Duration
 }
 
+// record returns the record of v; nil if v is.
+func (v *Served[T]) record() *dataset.VersionRecord {
+	if v == nil {
+		return nil
+	}
+	return &v.Record
+}
+
 // Pull is how a version came to be there.
 type Pull struct {
 	// Bytes came over the network.
@@ -31,12 +40,30 @@ type Pull struct {
 	GaveUp error
 }
 
-// Health is how refreshing a dataset goes. It is immutable.
+// Health is what is known of a dataset and of refreshing it. It is immutable. Times are by the instance's clock and have a
+// monotonic reading.
 type Health struct {
-	// Newest is the newest version announced; 0 if none was.
+	// Newest is the newest version known of, by an event, a catch-up or a beacon; 0 if none is.
 	Newest uint64
-	// Refreshing is true while a lane works on the dataset.
-	Refreshing bool
+	// Announced is the newest version whose record is known, so that it can be brought up.
+	Announced uint64
+	// BehindSince is when the first version became known that is newer than the one served; zero if there is none.
+	BehindSince time.Time
+
+	// Began is when the engine was made, Vouched when something last said what the newest version is; zero if nothing has.
+	Began, Vouched time.Time
+	// Period is that of the beacon.
+	Period time.Duration
+	// Denied is why no beacon can be heard; nil if one can.
+	Denied error
+	// CatchUpErr is why the last catch-up failed; nil if it did not.
+	CatchUpErr error
+	// Regressed says which publisher names older versions again and again; empty if none does.
+	Regressed string
+
+	// Refreshing is true while a lane works on the dataset, since RefreshingSince.
+	Refreshing      bool
+	RefreshingSince time.Time
 	// Err is the error of the last attempt; nil if it succeeded.
 	Err error
 	// Failures counts the attempts that failed since the last success.
@@ -45,4 +72,15 @@ type Health struct {
 	FailingSince time.Time
 	// FinishErr is why what remained to be done after the last swap failed.
 	FinishErr error
+	// LastErr is the error of the last attempt that failed, at LastErrAt, also after a success.
+	LastErr   error
+	LastErrAt time.Time
+	// Failed counts the attempts that failed, Panicked those among them that panicked, and Healed the versions of which a
+	// beacon told and no event.
+	Failed, Panicked, Healed uint64
+
+	// State is the one that the Watcher was told last, and Since when the dataset came into it. What it is in now is for
+	// Judge to say: the loop may hang.
+	State fleet.State
+	Since time.Time
 }

@@ -44,7 +44,7 @@ func TestAnUnreadableStatus(t *testing.T) {
 func TestStatusShowsWarnings(t *testing.T) {
 	f := start(t, "prices")
 	answer, err := json.Marshal(fleet.Status{Instance: "full", Datasets: []fleet.DatasetStatus{
-		{Dataset: "prices", Version: 1, State: fleet.Serving, Warning: "the cache folder is full"},
+		{Dataset: "prices", Version: 1, State: fleet.Fresh, Warning: "the cache folder is full"},
 	}})
 	if err != nil {
 		t.Fatal(err)

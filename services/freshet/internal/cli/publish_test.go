@@ -92,7 +92,7 @@ func TestJSONOutput(t *testing.T) {
 	var status []datasetStatus
 	decode(f.run(t, "status", "-o", "json"), &status)
 	if len(status) != 1 || status[0].Latest == nil || status[0].Latest.Version != 1 || len(status[0].Instances) != 2 ||
-		status[0].Instances[0].Instance != "up-1" || status[0].Instances[0].State != fleet.Serving {
+		status[0].Instances[0].Instance != "up-1" || status[0].Instances[0].State != fleet.Fresh {
 		t.Errorf("status prints %+v", status)
 	}
 }

@@ -56,7 +56,7 @@ func TestStatusTable(t *testing.T) {
 	whole.Dataset = "cities"
 	serving := func(version uint64, from fleet.Origin, pull fleet.Pull) fleet.DatasetStatus {
 		return fleet.DatasetStatus{
-			Version: version, Records: 30_000, Bytes: 4 << 20, State: fleet.Serving, From: from,
+			Version: version, Records: 30_000, Bytes: 4 << 20, State: fleet.Fresh, From: from,
 			Since: began.Add(4*time.Minute + time.Second), LastPull: pull,
 		}
 	}

@@ -1,0 +1,96 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// beaconBuffer is how many messages of beacons may wait to be read: enough for all parts of one for a store with very many
+// datasets. What does not fit is no loss: the next beacon says the same.
+const beaconBuffer = 64
+
+// Word is what beacons said of a dataset.
+type Word struct {
+	// Version is the newest that is committed, 0 if none is.
+	Version uint64
+	// At is when it was heard, with a monotonic reading.
+	At time.Time
+	// Every is the period of the beacon, and Publisher who sent it.
+	Every     time.Duration
+	Publisher string
+}
+
+// Heard is what was heard of beacons since the last time that it was received.
+type Heard struct {
+	// Words has the datasets that beacons spoke for. Of several words on a dataset that waited it is the newest, with the
+	// highest version of all of them.
+	Words map[string]Word
+	// Denied is why no beacon can come: the server does not let this user subscribe to them.
+	Denied error
+}
+
+// Beacons returns the channel of what beacons say of the Listener's datasets.
+func (l *Listener) Beacons() <-chan Heard { return l.beacons }
+
+// beaconDenied reports whether err says that the server refused the subscription to beacons.
+func beaconDenied(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+beaconSubject+`"`)
+}
+
+// listenToBeacons subscribes to beacons.
+func (s *listening) listenToBeacons() error {
+	sub, err := s.nc.ChanSubscribe(beaconSubject, s.beaconMessages)
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("listen to beacons: subscribe to %s: %w", beaconSubject, err)
+	}
+	s.beaconSubscription = sub
+	return nil
+}
+
+// hear takes in a beacon.
+func (s *listening) hear(m *nats.Msg) {
+	b, err := decodeBeacon(m.Data)
+	if err != nil {
+		// It speaks for nothing, which is all that counts. Whoever sends it will send more of them: one line says it.
+		if s.unreadable.Add(1) == 1 {
+			s.log.Warn("a beacon is not readable; further ones are only counted", "error", err)
+		}
+		return
+	}
+	now := time.Now()
+	for name := range s.names {
+		version, ok := b.Version(name)
+		if !ok {
+			continue
+		}
+		if s.heard.Words == nil {
+			s.heard.Words = make(map[string]Word, len(s.names))
+		}
+		version = max(version, s.heard.Words[name].Version)
+		s.heard.Words[name] = Word{Version: version, At: now, Every: b.Every, Publisher: b.Publisher}
+		s.heard.Denied = nil
+	}
+}
+
+// UnreadableBeacons returns how many messages came as beacons and were none that can be read.
+func (l *Listener) UnreadableBeacons() uint64 { return l.unreadable.Load() }
+
+// deaf notes that no beacon will come.
+func (s *listening) deaf(err error) {
+	s.heard = Heard{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", beaconSubject, err)}
+}
+
+// offerHeard returns what a select offers of beacons: the channel is nil while there is nothing to send.
+func (s *listening) offerHeard() (chan<- Heard, Heard) {
+	if s.heard.Words == nil && s.heard.Denied == nil {
+		return nil, Heard{}
+	}
+	return s.beacons, s.heard
+}

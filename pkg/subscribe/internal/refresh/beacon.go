@@ -1,0 +1,157 @@
+package refresh
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
+)
+
+// hearing is what beacons said of a dataset.
+type hearing struct {
+	newest uint64    // the newest version named
+	at     time.Time // when it was named last
+	sought uint64    // the newest version that a catch-up was asked for
+	claims claims
+}
+
+// missed reports whether a beacon named a version of which no event came yet.
+func (s *set[T, D]) missed() bool { return s.hearing.newest > s.known() }
+
+// onHeard takes in what beacons said.
+func (e *Engine[T, D]) onHeard(heard events.Heard) {
+	if heard.Denied != nil {
+		for _, s := range e.sets {
+			s.update(func(h *Health) { h.Denied = heard.Denied })
+		}
+	}
+	for name, w := range heard.Words {
+		if s := e.sets[name]; s != nil {
+			e.named(s, w)
+		}
+	}
+}
+
+// named takes in what beacons said of the dataset.
+func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
+	r := &s.hearing
+	regressed := r.claims.take(w, max(s.version(), r.newest))
+	if w.Version >= r.newest {
+		r.newest, r.at = w.Version, w.At
+	} else if regressed && w.At.Sub(r.at) > events.BlindAfter*w.Every {
+		// Nobody names it any more. If it cannot be found either it is gone, and must not be looked for for ever.
+		r.newest, r.at = w.Version, w.At
+		s.news = s.news.upTo(max(s.known(), w.Version))
+	}
+	s.update(func(h *Health) {
+		h.Denied, h.Period = nil, w.Every
+		h.Regressed = r.claims.regressed(s.version())
+	})
+	s.vouched(w.At)
+	s.learn(w.Version)
+	if s.missed() && r.newest > r.sought {
+		r.sought = r.newest
+		e.wantHealing(fmt.Sprintf("a beacon of %s names version %d of %s, of which no event came", w.Publisher, r.newest, s.name))
+	}
+}
+
+// vouched takes note that the newest version was known at the time.
+func (s *set[T, D]) vouched(at time.Time) {
+	s.update(func(h *Health) {
+		if at.After(h.Vouched) {
+			h.Vouched = at
+		}
+	})
+}
+
+// learn takes note of a version.
+func (s *set[T, D]) learn(version uint64) {
+	if version > s.version() {
+		s.news = s.news.add(version, time.Now())
+	}
+	s.tally()
+}
+
+// tally brings the health up to what is known.
+func (s *set[T, D]) tally() {
+	s.news = s.news.after(s.version())
+	s.update(func(h *Health) {
+		h.Announced = s.known()
+		h.Newest = max(h.Announced, s.hearing.newest)
+		h.BehindSince = s.news.since()
+	})
+}
+
+// wantHealing asks for a catch-up because of what a beacon named. It adds nothing to one that is wanted for another reason,
+// but that it is made at once.
+func (e *Engine[T, D]) wantHealing(reason string) {
+	c := &e.catchUp
+	if c.reason == "" || c.heals {
+		c.reason, c.heals = reason, true
+	}
+	c.retryAt = time.Time{}
+}
+
+// needless drops the wish for a catch-up if it was for versions that have become known meanwhile, by a late event most
+// often: a beacon may overtake it.
+func (e *Engine[T, D]) needless() {
+	c := &e.catchUp
+	if c.running || c.reason == "" || !c.heals {
+		return
+	}
+	for _, s := range e.sets {
+		if s.missed() {
+			return
+		}
+	}
+	c.reason, c.heals, c.retryAt = "", false, time.Time{}
+	c.backoff.Reset()
+	for _, s := range e.sets {
+		s.update(func(h *Health) { h.CatchUpErr = nil })
+	}
+}
+
+// unfound says which of the named versions are still not known.
+func (e *Engine[T, D]) unfound(named map[string]uint64) error {
+	var errs []error
+	for _, name := range e.cfg.Datasets {
+		if named[name] > e.sets[name].known() {
+			errs = append(errs, fmt.Errorf("version %d of %s, which a beacon names, is known neither to the event log nor to the relays", named[name], name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// judge tells the Watcher of every dataset that has come into another state, and returns when another may come into one
+// by time alone.
+func (e *Engine[T, D]) judge(now time.Time) time.Time {
+	next := now.Add(time.Hour)
+	for _, name := range e.cfg.Datasets {
+		s := e.sets[name]
+		h, rec := s.health.Load(), s.served.Load().record()
+		j := h.Judge(rec, now, e.wall())
+		if j.Left > 0 {
+			next = earlier(next, now.Add(j.Left))
+		}
+		if j.State == h.State {
+			continue
+		}
+		c := Change{
+			Dataset: name, Was: h.State, Now: j.State, Since: j.Since, Why: h.Why(j.State, rec),
+			Version: versionOf(rec), Newest: h.Newest, Usual: s.usual(h.State, j.State),
+		}
+		if j.State != fleet.Refreshing {
+			s.settled = j.State
+		}
+		s.update(func(h *Health) { h.State, h.Since = j.State, j.Since })
+		e.deps.Watcher.Changed(c)
+	}
+	return next
+}
+
+// usual reports whether the change is what every refresh of a fresh dataset brings.
+func (s *set[T, D]) usual(was, now fleet.State) bool {
+	return was == fleet.Fresh && now == fleet.Refreshing || was == fleet.Refreshing && now == fleet.Fresh && s.settled == fleet.Fresh
+}

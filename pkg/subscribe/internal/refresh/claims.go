@@ -1,0 +1,66 @@
+package refresh
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"freshet.dev/pkg/events"
+)
+
+// maxClaims is how many publishers are told apart.
+const maxClaims = 16
+
+// claims are what each publisher says of a dataset, to notice one that says again and again that the newest version is
+// below one that there was: the store has lost versions, or it is another store's publisher.
+type claims map[string]*claim
+
+type claim struct {
+	version uint64
+	at      time.Time
+	every   time.Duration
+	// floor is the newest version that was known when the publisher's last beacon came. It has read the store for the next
+	// one after that, and must have found as much.
+	floor uint64
+	below int // how often in a row it has not
+}
+
+// take takes in a word, when newest is the newest version known, and reports whether its publisher has named older ones
+// for as long as makes an instance blind.
+func (c *claims) take(w events.Word, newest uint64) bool {
+	if *c == nil {
+		*c = make(claims)
+	}
+	for publisher, one := range *c {
+		if w.At.Sub(one.at) > events.BlindAfter*one.every {
+			delete(*c, publisher) // it is gone
+		}
+	}
+	one := (*c)[w.Publisher]
+	if one == nil {
+		if len(*c) == maxClaims {
+			return false
+		}
+		one = new(claim)
+		(*c)[w.Publisher] = one
+	}
+	if w.Version < one.floor {
+		one.below++
+	} else {
+		one.below = 0
+	}
+	one.version, one.at, one.every, one.floor = w.Version, w.At, w.Every, max(newest, w.Version)
+	return one.below >= events.BlindAfter
+}
+
+// regressed says which publisher names versions below the served one; empty if none does.
+func (c claims) regressed(served uint64) string {
+	for _, publisher := range slices.Sorted(maps.Keys(c)) {
+		if one := c[publisher]; one.below >= events.BlindAfter && one.version < served {
+			return fmt.Sprintf("beacons of %s name version %d as the newest, below version %d, which is served: "+
+				"the store has lost versions, or this is another store's publisher on the same NATS", publisher, one.version, served)
+		}
+	}
+	return ""
+}
