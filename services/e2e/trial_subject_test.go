@@ -219,10 +219,18 @@ func (i *subject) healedAt(version uint64, after time.Time) time.Time {
 func (i *subject) check(tr *trial) {
 	tr.t.Helper()
 	i.checkAnswers(tr)
+	var since time.Time // since when it says fresh, and is not
 	for _, s := range i.samples() {
 		newer, ok := tr.committedAfter(s.Version)
-		if s.State == fleet.Fresh && ok && s.asked.Sub(newer.at) > blindAfter+late {
-			tr.t.Errorf("instance-%d said fresh of version %d, %v after version %d was committed", i.n, s.Version, s.asked.Sub(newer.at), newer.version)
+		if s.State != fleet.Fresh || !ok || s.asked.Before(newer.at) {
+			since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			since = s.asked
+		}
+		if s.asked.Sub(since) > blindAfter+late {
+			tr.t.Errorf("instance-%d said for %v that version %d is fresh, and version %d was committed", i.n, s.asked.Sub(since), s.Version, newer.version)
 			return
 		}
 	}

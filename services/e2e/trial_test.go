@@ -29,7 +29,8 @@ const (
 //
 //   - every answer is exactly what a committed version has, whole, and no instance goes back to an older version, unless it was
 //     started again: then to no older one than its cache folder had;
-//   - no instance says fresh for longer than three periods of the beacon while a newer version is committed than it serves;
+//   - no instance says for longer than three periods of the beacon that it is fresh while a newer version is committed than it serves;
+//     that long it may rest on what it heard last, or on what the event log answered when it came back to it;
 //   - once the fault is over, every instance comes to the newest committed version and says fresh, without help, and has as many
 //     goroutines and file descriptors as before, as have publisher and relay.
 type trial struct {
