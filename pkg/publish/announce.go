@@ -8,8 +8,8 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// maxMissed is how many earlier versions are announced and indexed after a time in which that did not work: as many as
-// the catalog keeps. More is a repair of the log, not a publish.
+// maxMissed is how many earlier versions a publish announces and indexes after a time in which that did not work, and a
+// repair indexes: as many as the catalog keeps. More is a repair of the log, which a publish does not wait for.
 const maxMissed = 32
 
 // Announcer tells instances of a version: the event log. If it also has the method Latest of
@@ -19,7 +19,7 @@ type Announcer interface {
 	Announce(ctx context.Context, rec dataset.VersionRecord) error
 }
 
-// Indexer keeps the newest versions of each dataset at hand: the catalog. If it also has the method Latest of
+// Indexer keeps the newest versions of each dataset at hand: the catalog. If it also has the method Newest of
 // [freshet.dev/pkg/catalog.Catalog], versions that were committed and never indexed are indexed first.
 type Indexer interface {
 	// Advance moves forward only and reports whether it moved.
@@ -37,8 +37,8 @@ type Result struct {
 	// the Publisher has none.
 	Announced, Indexed bool
 	// Warnings say what went wrong after the commit, for people to read, and what the publish found to be lost of the
-	// version before and put right. The version exists all the same; the next publish of the dataset, of equal content
-	// too, completes what is missing.
+	// version before and put right. The version exists all the same; a [Repairer] completes what is missing, and so does
+	// the next publish of the dataset, of equal content too.
 	Warnings []string
 }
 
@@ -48,9 +48,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	// gofail: var committed struct{}
 	if log := p.deps.Events; log != nil {
 		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, bool) {
-			l, ok := log.(interface {
-				Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error)
-			})
+			l, ok := log.(askedLog)
 			if !ok {
 				return 0, false
 			}
@@ -64,15 +62,12 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
 		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, bool) {
-			l, ok := index.(interface {
-				Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
-			})
+			l, ok := index.(askedCatalog)
 			if !ok {
 				return 0, false
 			}
-			// An empty catalog answers with an error too: what it then lacks is a repair's to bring.
-			latest, err := l.Latest(ctx, rec.Dataset)
-			return latest.Version, err == nil
+			newest, err := l.Newest(ctx, []string{rec.Dataset})
+			return newest[rec.Dataset], err == nil
 		}, func(ctx context.Context, rec dataset.VersionRecord) error {
 			_, err := index.Advance(ctx, rec)
 			return err
@@ -97,7 +92,7 @@ func (p *Publisher) step(ctx context.Context, result *Result, done string, newes
 		}
 	}
 	if err := do(ctx, rec); err != nil {
-		result.Warnings = append(result.Warnings, fmt.Sprintf("version %s is committed but was not %s: %v; publish it again to complete it",
+		result.Warnings = append(result.Warnings, fmt.Sprintf("version %s is committed but was not %s: %v; a publisher service completes it by itself, and publishing it again does too",
 			rec.ID(), done, err))
 		return false
 	}

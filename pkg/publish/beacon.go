@@ -33,6 +33,8 @@ type BeaconDeps struct {
 	Publisher *Publisher
 	// Send sends a beacon: [events.SendBeacon], with a connection. If nil, nothing is sent.
 	Send func(events.Beacon) error
+	// Repairer, if not nil, is given what was read in each round, so that what is missing is completed within a period.
+	Repairer *Repairer
 }
 
 // BeaconRound says what came of one round.
@@ -139,6 +141,9 @@ func (b *Beacon) send(ctx context.Context) BeaconRound {
 		if round.Err == nil {
 			round.Sent = now
 		}
+	}
+	if b.deps.Repairer != nil {
+		b.deps.Repairer.Look(newest)
 	}
 	return round
 }

@@ -154,3 +154,15 @@ func spoil(t testing.TB, r *rig, d dataset.Digest) {
 		t.Fatal(err)
 	}
 }
+
+// damageRecord overwrites a version record in the store.
+func (r *rig) damageRecord(t testing.TB, name string, version uint64) {
+	t.Helper()
+	path := filepath.Join(strings.TrimPrefix(r.url, "dir://"), "versions", name, fmt.Sprintf("%020d.json", version))
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -12,12 +12,12 @@ import (
 )
 
 // newBeacon returns the beacon of this process. Without NATS it sends nothing.
-func newBeacon(cfg Config, deps Deps, lib *publish.Publisher, m *metrics) (*publish.Beacon, error) {
+func newBeacon(cfg Config, deps Deps, lib *publish.Publisher, repairer *publish.Repairer, m *metrics) (*publish.Beacon, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown" // a name for people is no reason not to start
 	}
-	with := publish.BeaconDeps{Publisher: lib}
+	with := publish.BeaconDeps{Publisher: lib, Repairer: repairer}
 	if deps.NATS != nil {
 		with.Send = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, b) }
 	}
@@ -30,8 +30,9 @@ func newBeacon(cfg Config, deps Deps, lib *publish.Publisher, m *metrics) (*publ
 	return beacon, nil
 }
 
-// beaconAtReconnect has a beacon sent whenever the connection to NATS is back: instances may be blind until they hear one.
-func (p *Publisher) beaconAtReconnect(ctx context.Context) error {
+// reconnected has a beacon sent and a repair made whenever the connection to NATS is back: instances may be blind until they
+// hear one, and versions may be unannounced. Redis has no such moment; the next round of the beacon finds it back.
+func (p *Publisher) reconnected(ctx context.Context) error {
 	if p.deps.NATS == nil {
 		return nil
 	}
@@ -42,6 +43,7 @@ func (p *Publisher) beaconAtReconnect(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-connected:
+			p.repairer.Soon()
 			p.beacon.Soon()
 		}
 	}

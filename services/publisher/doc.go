@@ -13,7 +13,9 @@
 // A patch costs what it changes. The snapshots that become due by patches are written in the background, one at a time,
 // from the store to the store.
 //
-// It tells all instances, every FRESHET_BEACON_EVERY, the newest version of every dataset: the beacon.
+// It tells all instances, every FRESHET_BEACON_EVERY, the newest version of every dataset: the beacon. At
+// the start, whenever NATS is back, and whenever a beacon's round finds the event log or the catalog behind the store, it
+// completes them: the repair.
 //
 // openapi.yaml beside this file describes the interface.
 package publisher

@@ -27,6 +27,7 @@ type metrics struct {
 	compacts  *prometheus.CounterVec
 	beacons   *prometheus.CounterVec
 	unread    prometheus.Gauge
+	repairs   *prometheus.CounterVec
 
 	lastBeacon atomic.Int64 // when the last one was sent, in nanoseconds of Unix time; before the first, the start
 }
@@ -43,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		publishes: counter("publishes_total", "Publishes that succeeded, by whether they created a version.", "dataset", "created"),
 		failures:  counter("publish_failures_total", "Publishes that failed, by the problem that was answered.", "problem"),
 		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
-		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; the next completes them.", "dataset"),
+		pending:   counter("incomplete_total", "Publishes after whose commit something went wrong; a repair completes them.", "dataset"),
 		compacts:  counter("compactions_total", "Snapshots that were due and written in the background, or not, by result.", "dataset", "result"),
 		changed:   counter("changed_records_total", "Records that versions published here added, changed or removed.", "dataset", "change"),
 		deltas:    counter("delta_bytes_total", "Bytes of the deltas of versions published here: what an instance pulls that follows them all.", "dataset"),
@@ -67,7 +68,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, result := range []string{resultSent, resultFailed} {
 		m.beacons.WithLabelValues(result) // there before the first
 	}
-	reg.MustRegister(m.beacons, m.unread, age)
+	m.repairs = counter("repairs_total", "Datasets that the event log (announce) or the catalog (index) was behind for, by what became of it.", "what", "result")
+	for _, what := range []string{publish.RepairAnnounce, publish.RepairIndex} {
+		for _, result := range []string{resultRepaired, resultFailed} {
+			m.repairs.WithLabelValues(what, result) // there before the first
+		}
+	}
+	reg.MustRegister(m.beacons, m.unread, age, m.repairs)
 	reg.MustRegister(m.publishes, m.failures, m.bytes, m.changed, m.deltas, m.chain, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m
 }
@@ -100,12 +107,26 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	}
 }
 
-// The results of compactions and of beacons.
+// The results of compactions, beacons and repairs.
 const (
-	resultWritten = "written"
-	resultSent    = "sent"
-	resultFailed  = "failed"
+	resultWritten  = "written"
+	resultSent     = "sent"
+	resultRepaired = "repaired"
+	resultFailed   = "failed"
 )
+
+// repaired counts a repair. One of neither the event log nor the catalog is one of both: the store could not be read.
+func (m *metrics) repaired(r publish.Repair) {
+	result := resultRepaired
+	if r.Err != nil {
+		result = resultFailed
+	}
+	for _, what := range []string{publish.RepairAnnounce, publish.RepairIndex} {
+		if r.What == what || r.What == "" {
+			m.repairs.WithLabelValues(what, result).Inc()
+		}
+	}
+}
 
 // beaconRound counts a round of the beacon. One that had nobody to send to is none.
 func (m *metrics) beaconRound(r publish.BeaconRound) {

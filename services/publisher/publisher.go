@@ -20,6 +20,7 @@ type Publisher struct {
 	publisher *publish.Publisher
 	compactor *publish.Compactor
 	beacon    *publish.Beacon
+	repairer  *publish.Repairer
 	publishes turns
 	patches   turns
 	metrics   *metrics
@@ -48,12 +49,13 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_COMPACT_EVERY: %w", err)
 	}
-	beacon, err := newBeacon(cfg, deps, lib, metrics)
+	repairer := publish.NewRepairer(lib, metrics.repaired)
+	beacon, err := newBeacon(cfg, deps, lib, repairer, metrics)
 	if err != nil {
 		return nil, err
 	}
 	p := &Publisher{
-		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, beacon: beacon, metrics: metrics,
+		cfg: cfg, deps: deps, publisher: lib, compactor: compactor, beacon: beacon, repairer: repairer, metrics: metrics,
 		publishes: newTurns(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newTurns(cfg.Patches, "patches", "FRESHET_PATCHES"),
 	}
@@ -81,10 +83,10 @@ func (p *Publisher) Addr() string { return p.server.Addr() }
 func (p *Publisher) Run(ctx context.Context) error {
 	running := pool.New().WithContext(ctx).WithCancelOnError()
 	running.Go(p.server.Run)
-	running.Go(p.ensureEventLog)
 	running.Go(p.compactor.Run)
 	running.Go(p.beacon.Run)
-	running.Go(p.beaconAtReconnect)
+	running.Go(p.repairer.Run)
+	running.Go(p.reconnected)
 	return running.Wait()
 }
 
@@ -103,19 +105,4 @@ func compacted(m *metrics, log *slog.Logger) func(name string, c publish.Compact
 		log.Info("wrote a snapshot", "dataset", name, "version", c.Record.Object.Version, "bytes", c.Record.Object.Bytes,
 			"deltas", c.Deltas, "delta_bytes", c.Bytes, "seconds", took.Seconds())
 	}
-}
-
-// ensureEventLog creates the event log before the first version needs it, so that instances find it. That it cannot
-// be the log, or cannot be had yet, keeps nobody from committing versions.
-func (p *Publisher) ensureEventLog(ctx context.Context) error {
-	log, ok := p.deps.Events.(interface {
-		Ensure(ctx context.Context) error
-	})
-	if !ok {
-		return nil
-	}
-	if err := log.Ensure(ctx); err != nil && ctx.Err() == nil {
-		p.deps.Log.ErrorContext(ctx, "versions will be committed but not announced", "error", err.Error())
-	}
-	return nil
 }

@@ -1,0 +1,230 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"github.com/sourcegraph/conc/iter"
+	"github.com/sourcegraph/conc/panics"
+)
+
+const (
+	// repairLanes is how many datasets are repaired at a time.
+	repairLanes = 8
+	// maxAnnounced is how many versions of a dataset a repair announces, the newest ones, when the log lacks more. A log can
+	// keep ten times as many, but an event goes to every instance, whether it needs that version or not: a thousand of 2 KB
+	// are 2 GB for a fleet of a thousand. The store has the others.
+	maxAnnounced = 1000
+	// repairPage is how many version records are read ahead.
+	repairPage = 64
+	// settle is how long a version may be missing before it is repaired: its own publisher may be about to tell of it.
+	settle = 200 * time.Millisecond
+	// maxTimeouts is how many datasets of one repair may run into a timeout before the others are left for the next. It is
+	// the server that does not answer then.
+	maxTimeouts = 3
+)
+
+// What a [Repair] was of.
+const (
+	RepairAnnounce = "announce" // the event log
+	RepairIndex    = "index"    // the catalog
+)
+
+// Repair says what was done for a dataset, or could not be.
+type Repair struct {
+	// What is RepairAnnounce or RepairIndex.
+	What string
+	// Dataset is empty if the event log or the catalog could not be asked at all.
+	Dataset string
+	// From and To are the first and the last version that was announced or indexed; zero if none was.
+	From, To uint64
+	// Err is why it is not complete; nil if it is.
+	Err error
+}
+
+// Repair completes what publishers that died, or servers that were wiped, have left undone for any dataset: it announces
+// to the event log what that lacks, of each dataset the last 1,000 versions at most and in their order, and indexes in the
+// catalog the last 32. The error joins those of the repairs, and those of datasets that could not be read in the store.
+//
+// It does nothing where nothing is missing, and may run at any time, in any number of processes. A log without the
+// method Latest, or a catalog without the method Newest, of those in this repository is left alone. See [Repairer].
+func (p *Publisher) Repair(ctx context.Context) ([]Repair, error) {
+	newest, unread, err := p.deps.Store.Newest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the datasets for a repair: %w", err)
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(unread)) {
+		errs = append(errs, fmt.Errorf("look up the newest version of dataset %q: %w", name, unread[name]))
+	}
+	repairs := p.repair(ctx, newest, true)
+	for _, r := range repairs {
+		errs = append(errs, r.Err)
+	}
+	return repairs, errors.Join(errs...)
+}
+
+// repair compares the event log and the catalog with newest, the store's newest versions, and completes them. If thorough
+// it also looks whether the log announces the same records.
+func (p *Publisher) repair(ctx context.Context, newest map[string]uint64, thorough bool) []Repair {
+	return slices.Concat(iter.Map(p.sides(thorough), func(s **side) []Repair { return (*s).repair(ctx, newest) })...)
+}
+
+// side is the event log or the catalog, as something that follows the store.
+type side struct {
+	*Publisher
+	what string
+	most uint64 // of the versions that it lacks, how many are brought
+	// have returns the newest version of each dataset that it has; want is what it should have.
+	have func(ctx context.Context, want map[string]uint64) (map[string]uint64, error)
+	// tell tells it of a version, and reports whether that was new to it.
+	tell func(ctx context.Context, rec dataset.VersionRecord) (bool, error)
+	// compare, if not nil, says why the version that it has, the newest, is not the store's.
+	compare func(ctx context.Context, name string) error
+
+	timeouts atomic.Int32
+}
+
+// repair brings what is missing.
+func (s *side) repair(ctx context.Context, newest map[string]uint64) []Repair {
+	behind, other, err := s.missing(ctx, newest)
+	if err == nil && len(behind) > 0 {
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-time.After(settle):
+			want := make(map[string]uint64, len(behind))
+			for name := range behind {
+				want[name] = newest[name]
+			}
+			behind, _, err = s.missing(ctx, want)
+		}
+	}
+	if err != nil {
+		return []Repair{{What: s.what, Err: fmt.Errorf("repair (%s): %w", s.what, err)}}
+	}
+	names := slices.Sorted(maps.Keys(behind))
+	lanes := iter.Mapper[string, Repair]{MaxGoroutines: repairLanes}
+	repairs := lanes.Map(names, func(name *string) Repair { return s.one(ctx, *name, behind[*name], newest[*name]) })
+	repairs = slices.DeleteFunc(repairs, func(r Repair) bool { return r.Err == nil && r.To == 0 }) // others were faster, or it was left
+	if s.timeouts.Load() >= maxTimeouts {
+		repairs = append(repairs, Repair{What: s.what, Err: fmt.Errorf("repair (%s): %d datasets ran into the timeout of %v; the others are left for the next time",
+			s.what, maxTimeouts, s.cfg.AnnounceTimeout)})
+	}
+	return append(repairs, other...)
+}
+
+// missing returns the datasets of which it lacks the newest version, with the version that it has, and those that it has
+// otherwise than the store.
+func (s *side) missing(ctx context.Context, newest map[string]uint64) (behind map[string]uint64, other []Repair, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.AnnounceTimeout)
+	defer cancel()
+	have, err := s.have(ctx, newest)
+	if err != nil {
+		return nil, nil, err
+	}
+	behind = map[string]uint64{}
+	for name, version := range newest {
+		switch {
+		case have[name] < version:
+			behind[name] = have[name]
+		case have[name] > version:
+			err = s.ahead(ctx, name, have[name])
+		case s.compare != nil:
+			err = s.compare(ctx, name)
+		}
+		if err != nil {
+			other = append(other, Repair{What: s.what, Dataset: name, Err: err})
+		}
+	}
+	return behind, other, nil
+}
+
+// ahead says why it has a version that is newer than the store's newest, unless the store has it meanwhile.
+func (s *side) ahead(ctx context.Context, name string, version uint64) error {
+	newest, err := s.newest(ctx, name)
+	if err == nil && newest.Version < version {
+		err = fmt.Errorf("dataset %q: %w: it has version %d, the store has %d", name, ErrAhead, version, newest.Version)
+	}
+	return err
+}
+
+// one brings the versions of a dataset after have, up to the one to.
+func (s *side) one(ctx context.Context, name string, have, to uint64) (r Repair) {
+	r = Repair{What: s.what, Dataset: name}
+	switch {
+	case ctx.Err() != nil:
+		r.Err = context.Cause(ctx)
+		return r
+	case s.timeouts.Load() >= maxTimeouts:
+		return r
+	}
+	panicked := panics.Try(func() { r.Err = s.bring(ctx, &r, have, to) }).AsError()
+	if panicked != nil {
+		r.Err = fmt.Errorf("repair dataset %q (%s): %w", name, s.what, panicked)
+	}
+	if errors.Is(r.Err, context.DeadlineExceeded) {
+		s.timeouts.Add(1)
+	}
+	return r
+}
+
+func (s *side) bring(ctx context.Context, r *Repair, have, to uint64) error {
+	from := have + 1
+	if to-have > s.most {
+		from = to - s.most + 1
+	}
+	for ; from <= to; from += repairPage {
+		page, err := s.page(ctx, r.Dataset, from, min(to, from+repairPage-1))
+		if err != nil {
+			return fmt.Errorf("read what dataset %q lacks (%s): %w", r.Dataset, s.what, err)
+		}
+		for _, rec := range page {
+			if err := s.bringOne(ctx, r, rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *side) bringOne(ctx context.Context, r *Repair, rec dataset.VersionRecord) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.AnnounceTimeout)
+	defer cancel()
+	isNew, err := s.tell(ctx, rec)
+	if err == nil && isNew {
+		r.To = rec.Version
+		if r.From == 0 {
+			r.From = rec.Version
+		}
+	}
+	return err
+}
+
+// page returns the records of the versions, in order. A damaged one is left out unless it is the last: a gap in the history
+// is the lesser harm.
+func (s *side) page(ctx context.Context, name string, from, to uint64) ([]dataset.VersionRecord, error) {
+	records, err := s.deps.Store.Versions(ctx, name, to+1, int(to-from+1))
+	if err == nil {
+		slices.Reverse(records)
+		return records, nil
+	}
+	records = nil
+	for version := from; version <= to; version++ {
+		rec, err := s.deps.Store.Version(ctx, name, version)
+		switch {
+		case err == nil:
+			records = append(records, rec)
+		case version == to || !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+	}
+	return records, nil
+}
