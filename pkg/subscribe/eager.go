@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -28,6 +29,8 @@ type eager[V any] struct {
 type values[V any] struct {
 	version uint64
 	shards  []map[string]decoded[V] // a power of two of them
+	failing int                     // records that could not be decoded
+	err     error                   // of one of them
 }
 
 type decoded[V any] struct {
@@ -59,25 +62,38 @@ func (e *eager[V]) version() uint64 {
 	return 0
 }
 
+// unread returns what cannot be had of the version that the view is at; nil if everything can.
+func (e *eager[V]) unread() error {
+	if vs := e.current.Load(); vs != nil && vs.failing > 0 {
+		return fmt.Errorf("an eager view could not decode %d records of version %d: %w", vs.failing, vs.version, vs.err)
+	}
+	return nil
+}
+
 // swap brings the view to another version. It is a function for OnSwap: its calls come one at a time.
 func (e *eager[V]) swap(swap Swap) {
 	s := e.view.s
-	select {
-	case s.decoding <- struct{}{}:
-		defer func() { <-s.decoding }()
-	case <-s.ctx.Done():
+	turn, ok := s.turn()
+	if !ok {
 		return
 	}
+	defer turn.end()
 	b := e.begin(swap)
+	n := 0
 	for c := range swap.Changes() {
-		if e.view.s.ctx.Err() != nil {
+		if s.ctx.Err() != nil {
 			return // Close waits
+		}
+		if n++; n%turnRecords == 0 {
+			turn.progress()
 		}
 		b.apply(c)
 	}
 	if b.failed > 0 {
-		e.view.s.cfg.Log.Warn("records of a version could not be decoded for an eager view", "dataset", swap.Dataset, "version", b.version,
-			"records", b.failed, "error", b.err, "stack", guard.Stack(b.err))
+		err := fmt.Errorf("decode %d records of version %d for an eager view: %w", b.failed, b.version, b.newErr)
+		s.cfg.Log.Warn("records of a version could not be decoded for an eager view", "dataset", swap.Dataset, "version", b.version,
+			"records", b.failed, "error", b.newErr, "stack", guard.Stack(b.newErr))
+		s.reportFailure(swap.Dataset, b.version, err)
 	}
 	e.current.Store(&b.values)
 	e.once.Do(func() { close(e.first) })
@@ -88,14 +104,14 @@ type build[V any] struct {
 	values[V]
 	eager  *eager[V]
 	own    []bool // by shard: it is no longer shared
-	failed int    // records that could not be decoded
-	err    error  // of the first of them
+	failed int    // records of this version that could not be decoded
+	newErr error  // of the first of them
 }
 
 func (e *eager[V]) begin(swap Swap) *build[V] {
 	b := &build[V]{eager: e}
 	if was := e.current.Load(); was != nil && swap.Old != nil {
-		b.shards = slices.Clone(was.shards)
+		b.shards, b.failing, b.err = slices.Clone(was.shards), was.failing, was.err
 	}
 	b.version = swap.New.Version()
 	if n := swap.New.Len(); len(b.shards) == 0 || n > 4*shardRecords*len(b.shards) {
@@ -132,6 +148,9 @@ func (b *build[V]) apply(c snapshot.Change) {
 	if !b.own[i] {
 		b.shards[i], b.own[i] = maps.Clone(b.shards[i]), true
 	}
+	if b.shards[i][key].err != nil {
+		b.failing--
+	}
 	if c.Op == snapshot.Removed {
 		delete(b.shards[i], key)
 		return
@@ -139,9 +158,10 @@ func (b *build[V]) apply(c snapshot.Change) {
 	var d decoded[V]
 	d.value, d.err = b.eager.view.decodeOne(b.version, c.Key, c.New)
 	if d.err != nil {
+		b.failing++
 		b.failed++
-		if b.err == nil {
-			b.err = d.err
+		if b.newErr == nil {
+			b.newErr, b.err = d.err, d.err
 		}
 	}
 	b.shards[i][key] = d

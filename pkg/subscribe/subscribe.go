@@ -45,8 +45,7 @@ type Subscriber struct {
 	reports   chan fleet.Report
 	redis     io.Closer      // nil without Config.Redis
 	record    *record.Keeper // nil without Config.Redis
-	// decoding has room for as many eager views as may decode at a time. Each is bound by the CPU, and has two versions
-	// of its values in memory meanwhile.
+	// decoding has room for as many eager views as may decode at a time (see turn).
 	decoding chan struct{}
 
 	ctx    context.Context // ends with Close

@@ -49,6 +49,7 @@ func (s Swap) Changes() iter.Seq[snapshot.Change] {
 // callback is a function given to OnSwap, with the goroutine that calls it.
 type callback struct {
 	dataset string
+	what    string // in words
 	call    func(Swap)
 	wake    chan struct{}             // has room for one: there is something new
 	failed  atomic.Pointer[error]     // of the last call; nil if it succeeded
@@ -68,7 +69,7 @@ func (c *callback) trouble(patience time.Duration) error {
 	}
 	if began := c.began.Load(); began != nil {
 		if d := time.Since(*began); d > patience {
-			return fmt.Errorf("a function given to OnSwap has not returned for %s; it is not called for newer versions meanwhile", d.Round(time.Second))
+			return fmt.Errorf("%s has not come to its end for %s, and does not go on to newer versions meanwhile", c.what, d.Round(time.Second))
 		}
 	}
 	if c.unread != nil {
@@ -88,7 +89,7 @@ func (c *callback) trouble(patience time.Duration) error {
 //
 // It fails with [ErrUnknown] or [ErrClosed].
 func (s *Subscriber) OnSwap(name string, f func(Swap)) error {
-	return s.register(&callback{dataset: name, call: f})
+	return s.register(&callback{dataset: name, what: "a function given to OnSwap", call: f})
 }
 
 func (s *Subscriber) register(c *callback) error {

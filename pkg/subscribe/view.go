@@ -3,6 +3,7 @@ package subscribe
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"freshet.dev/pkg/internal/guard"
 )
@@ -16,7 +17,8 @@ type View[V any] struct {
 	s      *Subscriber
 	name   string
 	decode func(key, value []byte) (V, error)
-	eager  *eager[V] // nil if the view is lazy
+	eager  *eager[V]     // nil if the view is lazy
+	told   atomic.Uint64 // the version of which it was said that decode panicked
 }
 
 // ViewOption says how a view works.
@@ -31,7 +33,8 @@ type viewOptions struct{ eager bool }
 // refreshes nor [Subscriber.Table] wait for it, and for [Config].Lanes views at a time: decode should wait for nothing.
 // The view therefore goes on to a version a little later than the Subscriber does, and then as a whole. Versions that
 // come meanwhile are passed over but for the newest. A record that decode fails or panics for is one that Get returns
-// that error for.
+// that error for; the log and a report tell of it, and the dataset's warning in [Subscriber.Status] for as long as there is
+// one.
 func Eager() ViewOption { return func(o *viewOptions) { o.eager = true } }
 
 // NewView returns a view of the dataset through decode, which must not change its arguments, nor keep them if a held
@@ -49,7 +52,7 @@ func NewView[V any](
 	v := &View[V]{s: s, name: name, decode: decode}
 	if o.eager {
 		v.eager = newEager(v)
-		if err := s.OnSwap(name, v.eager.swap); err != nil {
+		if err := s.register(&callback{dataset: name, what: "an eager view", call: v.eager.swap, unread: v.eager.unread}); err != nil {
 			return nil, fmt.Errorf("view %s: %w", name, err)
 		}
 	}
@@ -58,7 +61,7 @@ func NewView[V any](
 
 // Get returns the value of the key in the version that the view has come to. ok is false if the version has no such
 // key, or if there is no version yet. The error is that of decode, and ok is true then; a panic in decode is an error
-// too.
+// too, and the first of a version is also logged and reported, with its stack.
 func (v *View[V]) Get(key string) (value V, ok bool, err error) {
 	if v.eager != nil {
 		return v.eager.get(key)
@@ -72,7 +75,22 @@ func (v *View[V]) Get(key string) (value V, ok bool, err error) {
 		return value, false, nil
 	}
 	value, err = v.decodeOne(t.Version(), []byte(key), raw)
+	if err != nil {
+		v.tell(t.Version(), err)
+	}
 	return value, true, err
+}
+
+// tell says that decode panicked, once a version: Get returns the same to its caller, but it is for the whole fleet to know
+// that a version makes a decoder panic, and where.
+func (v *View[V]) tell(version uint64, err error) {
+	stack := guard.Stack(err)
+	if stack == "" || v.told.Swap(version) == version {
+		return
+	}
+	v.s.cfg.Log.Warn("the decode function of a view panicked; it is said once a version", "dataset", v.name, "version", version,
+		"error", err, "stack", stack)
+	v.s.reportFailure(v.name, version, err)
 }
 
 // Version returns the version that the view has come to, 0 before the first.

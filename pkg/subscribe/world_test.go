@@ -112,6 +112,12 @@ func build(t testing.TB, content records) ([]byte, snapshot.Totals) {
 // commit puts a version into the store and tells nobody.
 func (w *world) commit(name string, version uint64, content records) dataset.VersionRecord {
 	w.t.Helper()
+	return w.commitAs(name, version, content, func(*dataset.VersionRecord) {})
+}
+
+// commitAs is commit with a change to the version record.
+func (w *world) commitAs(name string, version uint64, content records, change func(*dataset.VersionRecord)) dataset.VersionRecord {
+	w.t.Helper()
 	file, totals := build(w.t, content)
 	if err := w.store.PutObject(w.t.Context(), totals.Digest, totals.FileBytes, bytes.NewReader(file)); err != nil {
 		w.t.Fatal(err)
@@ -121,6 +127,7 @@ func (w *world) commit(name string, version uint64, content records) dataset.Ver
 		Snapshot: dataset.Object{Version: version, Digest: totals.Digest, Bytes: totals.FileBytes},
 		Created:  time.Now().UTC(), Source: "test",
 	}
+	change(&rec)
 	if err := w.store.PutVersion(w.t.Context(), rec); err != nil {
 		w.t.Fatal(err)
 	}

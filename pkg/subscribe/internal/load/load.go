@@ -44,6 +44,7 @@ type Loader struct {
 
 	mu      sync.Mutex
 	refused map[string]refusals // by dataset; guarded by mu
+	drafts  map[string]int      // under way in the cache folder, by dataset; guarded by mu
 }
 
 // refusals counts how often in a row a delta was refused.
@@ -56,6 +57,7 @@ type refusals struct {
 // snapshot and the deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the
 // snapshot.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
+	// gofail: var load struct{}
 	deltas, ok := bridge(rec, served)
 	if ok && l.worn(rec, deltas) {
 		ok = false

@@ -12,28 +12,55 @@ import (
 	"freshet.dev/pkg/table"
 )
 
+// errDrafting is why a version was not kept.
+var errDrafting = errors.New("a version before it is still on its way there and does not come to an end")
+
 // pulling is one attempt at a version: what it pulls goes to the table and to the cache folder in one pass.
 type pulling struct {
 	*Loader
 	ctx      context.Context
 	rec      dataset.VersionRecord
 	progress func()
-	draft    *cachedir.Draft // nil if there is no cache folder
+	draft    *cachedir.Draft // nil if there is no cache folder, or if the version does not go there
+	drafting bool            // draft counts among Loader.drafts
 	bytes    int64
 }
 
 func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *pulling {
 	p := &pulling{Loader: l, ctx: ctx, rec: rec, progress: progress}
 	if l.Cache != nil {
-		p.draft = l.Cache.Draft(rec.Dataset)
+		if p.drafting = l.draft(rec.Dataset); p.drafting {
+			p.draft = l.Cache.Draft(rec.Dataset)
+		}
 	}
 	return p
+}
+
+// draft reports whether a version of the dataset may go to the cache folder. While another one is on its way there, which
+// was given up because it hangs, the disk is the most likely to hang, and the next version must not hang at it too.
+func (l *Loader) draft(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.drafts[name] > 0 {
+		return false
+	}
+	if l.drafts == nil {
+		l.drafts = make(map[string]int)
+	}
+	l.drafts[name]++
+	return true
 }
 
 // drop removes what was written to the cache folder and not committed.
 func (p *pulling) drop() {
 	if p.draft != nil {
 		p.draft.Drop()
+	}
+	if p.drafting {
+		p.drafting = false
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.drafts[p.rec.Dataset]--
 	}
 }
 
@@ -103,12 +130,12 @@ func (p *pulling) finish(commit func() error, t *table.Table, replaced int64) fu
 // keep returns what commits the version to the cache folder if it was swapped in.
 func (p *pulling) keep(commit func() error, t *table.Table) func(swapped bool) error {
 	return func(swapped bool) error {
-		if p.draft == nil {
+		defer p.drop()
+		switch {
+		case p.Cache == nil || !swapped:
 			return nil
-		}
-		defer p.draft.Drop()
-		if !swapped {
-			return nil
+		case p.draft == nil:
+			return errDrafting
 		}
 		err := commit()
 		if errors.Is(err, cachedir.ErrOther) {

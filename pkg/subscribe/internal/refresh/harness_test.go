@@ -32,6 +32,9 @@ type rig struct {
 	relay   func(name string) (uint64, error)
 	onSwap  func(now *Served[string])
 	storedE error
+	// storedHang is what a look at the stored version waits for, whatever becomes of its context; nil for nothing.
+	storedHang chan struct{}
+	wall       func() time.Time
 
 	mu       sync.Mutex
 	loads    []string // "prices/3", in the order in which loading began
@@ -54,6 +57,9 @@ func (r *rig) start(cfg Config) {
 	r.engine = New(cfg, Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
 	})
+	if r.wall != nil {
+		r.engine.wall = r.wall
+	}
 	r.began = time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -67,10 +73,12 @@ func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t}
+		defer func() {
+			if r.stop != nil {
+				r.stop()
+			}
+		}()
 		f(t, r)
-		if r.stop != nil {
-			r.stop()
-		}
 	})
 }
 
@@ -136,6 +144,9 @@ func (r *rig) say(format string, args ...any) {
 // The rig is the Loader.
 
 func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string, string], error) {
+	if r.storedHang != nil {
+		<-r.storedHang
+	}
 	if r.storedE != nil {
 		return Loaded[string, string]{}, r.storedE
 	}

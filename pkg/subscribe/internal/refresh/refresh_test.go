@@ -266,6 +266,9 @@ func TestPanicInALaneIsAFailure(t *testing.T) {
 		}
 		pass(config.Retry.Initial * 3 / 2)
 		r.serves("prices", 1)
+		if h := r.engine.Health("prices"); h.Failed != 1 || h.Panicked != 1 || guard.Stack(h.LastErr) == "" {
+			t.Errorf("health is %+v", h)
+		}
 	})
 }
 

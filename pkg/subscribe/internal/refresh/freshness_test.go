@@ -1,0 +1,221 @@
+package refresh
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/fleet"
+)
+
+// began is when the dataset of the tests of Judge began.
+var began = time.Now()
+
+// after returns the time so long after began.
+func after(d time.Duration) time.Time { return began.Add(d) }
+
+// promised is a version that was committed when the dataset began, with a promise.
+func promised(version uint64, every time.Duration) *dataset.VersionRecord {
+	return &dataset.VersionRecord{Dataset: "prices", Version: version, Created: began.Round(0), ExpectEvery: every}
+}
+
+func TestJudge(t *testing.T) {
+	const period = 5 * time.Second
+	fresh := Health{Began: began, Vouched: after(0), Period: period, Newest: 1, Announced: 1}
+	with := func(change func(h *Health)) Health {
+		h := fresh
+		change(&h)
+		return h
+	}
+	behind := func(h *Health) { h.Newest, h.Announced, h.BehindSince = 2, 2, after(1*time.Second) }
+	refreshing := func(h *Health) { behind(h); h.Refreshing, h.RefreshingSince = true, after(2*time.Second) }
+	failing := func(h *Health) { behind(h); h.Err, h.FailingSince = errLoad, after(3*time.Second) }
+	for name, tc := range map[string]struct {
+		health Health
+		rec    *dataset.VersionRecord
+		at     time.Duration
+		wall   time.Duration // beside at
+		state  fleet.State
+		since  time.Duration
+		left   time.Duration
+	}{
+		"fresh":                 {fresh, promised(1, 0), 4 * time.Second, 0, fleet.Fresh, 4 * time.Second, 11 * time.Second},
+		"fresh to the last":     {fresh, promised(1, 0), 15*time.Second - 1, 0, fleet.Fresh, 15*time.Second - 1, 1},
+		"fresh since before":    {with(func(h *Health) { h.State, h.Since = fleet.Fresh, after(1) }), promised(1, 0), time.Second, 0, fleet.Fresh, 1, 14 * time.Second},
+		"fresh with a promise":  {fresh, promised(1, time.Minute), 14 * time.Second, 0, fleet.Fresh, 14 * time.Second, time.Second},
+		"fresh, soon overdue":   {fresh, promised(1, 10*time.Second), 4 * time.Second, 0, fleet.Fresh, 4 * time.Second, 6 * time.Second},
+		"waiting":               {with(func(h *Health) { h.Newest, h.Announced = 0, 0 }), nil, time.Second, 0, fleet.Waiting, time.Second, 14 * time.Second},
+		"overdue":               {fresh, promised(1, 10*time.Second), 10 * time.Second, 0, fleet.Overdue, 10 * time.Second, 5 * time.Second},
+		"lagging":               {with(behind), promised(1, 0), 4 * time.Second, 0, fleet.Lagging, time.Second, 11 * time.Second},
+		"lagging with nothing":  {with(behind), nil, 4 * time.Second, 0, fleet.Lagging, time.Second, 11 * time.Second},
+		"lagging, and overdue":  {with(behind), promised(1, time.Second), 4 * time.Second, 0, fleet.Lagging, time.Second, 11 * time.Second},
+		"refreshing":            {with(refreshing), promised(1, time.Second), 4 * time.Second, 0, fleet.Refreshing, 2 * time.Second, 11 * time.Second},
+		"a lane has the newest": {with(refreshing), promised(2, 0), 4 * time.Second, 0, fleet.Fresh, 4 * time.Second, 11 * time.Second},
+		"failing":               {with(failing), promised(1, 0), 4 * time.Second, 0, fleet.Failing, 3 * time.Second, 11 * time.Second},
+		"failing, tried again":  {with(func(h *Health) { refreshing(h); failing(h) }), promised(1, 0), 4 * time.Second, 0, fleet.Failing, 3 * time.Second, 11 * time.Second},
+		"failing, and blind":    {with(failing), promised(1, 0), time.Hour, 0, fleet.Failing, 3 * time.Second, 0},
+		"blind":                 {fresh, promised(1, 0), 15 * time.Second, 0, fleet.Blind, 15 * time.Second, 0},
+		"blind for long":        {fresh, promised(1, 0), time.Hour, 0, fleet.Blind, 15 * time.Second, 0},
+		"blind, soon overdue":   {fresh, promised(1, 2*time.Hour), time.Hour, 0, fleet.Blind, 15 * time.Second, time.Hour},
+		"blind, and overdue":    {fresh, promised(1, time.Second), time.Hour, 0, fleet.Blind, 15 * time.Second, 0},
+		"blind, and refreshing": {with(refreshing), promised(1, 0), time.Minute, 0, fleet.Blind, 15 * time.Second, 0},
+		"blind, and waiting":    {with(func(h *Health) { h.Newest, h.Announced = 0, 0 }), nil, time.Minute, 0, fleet.Blind, 15 * time.Second, 0},
+		"blind from the start":  {with(func(h *Health) { h.Vouched = time.Time{} }), promised(1, 0), 0, 0, fleet.Blind, 0, 0},
+		"never heard anything":  {with(func(h *Health) { h.Vouched = time.Time{} }), nil, time.Hour, 0, fleet.Blind, 0, 0},
+		"a longer period":       {with(func(h *Health) { h.Period = time.Minute }), promised(1, 0), time.Minute, 0, fleet.Fresh, time.Minute, 2 * time.Minute},
+
+		// A clock that jumps decides only what it is asked for.
+		"a clock that is a day ahead":           {fresh, promised(1, 0), 4 * time.Second, 24 * time.Hour, fleet.Fresh, 4 * time.Second, 11 * time.Second},
+		"a clock that is a day behind":          {fresh, promised(1, 0), 4 * time.Second, -24 * time.Hour, fleet.Fresh, 4 * time.Second, 11 * time.Second},
+		"a promise and a clock that is ahead":   {fresh, promised(1, time.Hour), 4 * time.Second, 24 * time.Hour, fleet.Overdue, time.Hour, 11 * time.Second},
+		"a promise and a clock that is behind":  {fresh, promised(1, time.Second), 4 * time.Second, -24 * time.Hour, fleet.Fresh, 4 * time.Second, 11 * time.Second},
+		"blind, and a clock that is far behind": {fresh, promised(1, 0), time.Minute, -24 * time.Hour, fleet.Blind, 15 * time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := tc.health.Judge(tc.rec, after(tc.at), after(tc.at).Round(0).Add(tc.wall))
+			if j.State != tc.state || !j.Since.Equal(after(tc.since)) || j.Left != tc.left {
+				t.Errorf("judged %s since %s, %s left; want %s since %s, %s left", j.State, j.Since.Sub(began), j.Left, tc.state, tc.since, tc.left)
+			}
+		})
+	}
+}
+
+// Any of the graver states comes before any of the others, whatever else there is.
+func TestStatesInTheOrderOfTheirGravity(t *testing.T) {
+	causes := map[fleet.State]func(h *Health, rec *dataset.VersionRecord){
+		fleet.Failing:    func(h *Health, _ *dataset.VersionRecord) { h.Err = errLoad },
+		fleet.Blind:      func(h *Health, _ *dataset.VersionRecord) { h.Vouched = after(-time.Hour) },
+		fleet.Refreshing: func(h *Health, _ *dataset.VersionRecord) { h.Newest, h.Refreshing = 2, true },
+		fleet.Lagging:    func(h *Health, _ *dataset.VersionRecord) { h.Newest = 2 },
+		fleet.Overdue:    func(_ *Health, rec *dataset.VersionRecord) { rec.ExpectEvery = time.Nanosecond },
+		fleet.Fresh:      func(*Health, *dataset.VersionRecord) {},
+	}
+	for i, graver := range fleet.States {
+		for _, other := range fleet.States[i:] {
+			if causes[graver] == nil || causes[other] == nil {
+				continue // Waiting, which is without a version
+			}
+			h := Health{Began: began, Vouched: after(0), Period: time.Second, Newest: 1}
+			rec := promised(1, 0)
+			causes[other](&h, rec)
+			causes[graver](&h, rec)
+			if j := h.Judge(rec, after(time.Second), after(time.Second)); j.State != graver {
+				t.Errorf("%s and %s is %s", graver, other, j.State)
+			}
+		}
+	}
+}
+
+func TestWhy(t *testing.T) {
+	h := Health{
+		Began: began, Period: 5 * time.Second, Newest: 3, Announced: 2, Err: errLoad, Denied: errors.New("no permission"), CatchUpErr: errors.New("log is down"),
+	}
+	for state, want := range map[fleet.State][]string{
+		fleet.Failing:    {"no luck"},
+		fleet.Blind:      {"since the start", "no permission", "log is down"},
+		fleet.Refreshing: {"version 3"},
+		fleet.Lagging:    {"a beacon named version 3", "log is down"},
+		fleet.Overdue:    {"no version after 1", "24h"},
+		fleet.Waiting:    {"no version yet"},
+		fleet.Fresh:      {"version 1 is the newest"},
+	} {
+		why := h.Why(state, promised(1, 24*time.Hour))
+		for _, text := range want {
+			if !strings.Contains(why, text) {
+				t.Errorf("%s: %q, want in it %q", state, why, text)
+			}
+		}
+	}
+	h.Vouched, h.Announced = after(0), 3
+	if why := h.Why(fleet.Blind, nil); !strings.Contains(why, "for 3 periods of 5s") {
+		t.Error(why)
+	}
+	if why := h.Why(fleet.Lagging, nil); why != "version 3 waits to be brought up" {
+		t.Error(why)
+	}
+	if why := h.Why(fleet.Waiting, nil); why != "there is no version yet" {
+		t.Error(why)
+	}
+}
+
+func TestNews(t *testing.T) {
+	var n news
+	if !n.since().IsZero() {
+		t.Error("there is news")
+	}
+	for v := range uint64(1000) {
+		n = n.add(v+1, after(time.Duration(v+1)))
+	}
+	n = n.add(7, after(time.Hour))
+	if len(n) != maxNews || !n.since().Equal(after(1)) || n[maxNews-1].version != 1000 {
+		t.Errorf("%d news, from %v to %v", len(n), n[0], n[len(n)-1])
+	}
+	if since := n.after(40).since(); !since.Equal(after(41)) {
+		t.Errorf("behind version 41 since %s", since.Sub(began))
+	}
+	// Versions that were not remembered one by one have been known for no less than it is said.
+	if since := n.after(999).since(); since.After(after(1000)) {
+		t.Errorf("behind version 1000 since %s", since.Sub(began))
+	}
+	if n.after(1000) != nil {
+		t.Error("there is news beyond the newest")
+	}
+	if n := n.upTo(10); len(n) != 10 || n[9].version != 10 {
+		t.Errorf("news up to version 10: %v", n)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	const every = time.Second
+	now := began
+	var c claims
+	// say has the publisher say a version when the newest known is another.
+	say := func(publisher string, version, newest uint64) (regressed bool) {
+		return c.take(events.Word{Version: version, At: now, Every: every, Publisher: publisher}, newest)
+	}
+	for range 10 {
+		now = now.Add(every)
+		for i := range uint64(5) { // it is overtaken by events between two beacons: no claim at all
+			if say("quick", i+1, i+100) && i == 0 {
+				t.Error("a publisher's first beacon regresses")
+			}
+			c = nil
+		}
+	}
+	c = nil
+	for i := range 10 {
+		now = now.Add(every)
+		say("right", 7, 7)
+		if regressed := say("wrong", 3, 7); regressed != (i >= events.BlindAfter) {
+			t.Errorf("beacon %d of an older version: %v", i+1, regressed)
+		}
+		if text := c.regressed(7); strings.Contains(text, "wrong name version 3") != (i >= events.BlindAfter) || strings.Contains(text, "right") {
+			t.Errorf("after beacon %d: %q", i+1, text)
+		}
+	}
+	if text := c.regressed(3); text != "" {
+		t.Errorf("an instance that serves what it names is told %q", text)
+	}
+	now = now.Add(every)
+	if say("wrong", 7, 7) || c.regressed(7) != "" {
+		t.Error("a publisher that is right again is still said to be wrong")
+	}
+	for range 10 {
+		now = now.Add(every)
+		say("wrong", 3, 7)
+	}
+	now = now.Add(10 * every)
+	say("right", 7, 7)
+	if text := c.regressed(7); text != "" {
+		t.Errorf("a publisher that has gone is still said to be wrong: %s", text)
+	}
+	for i := range 1000 {
+		say(strings.Repeat("x", i), 1, 1)
+	}
+	if len(c) > maxClaims {
+		t.Errorf("%d publishers are told apart", len(c))
+	}
+}

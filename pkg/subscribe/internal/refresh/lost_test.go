@@ -1,0 +1,209 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// hang is until when loading of the versions for which it returns true hangs, whatever becomes of its context.
+func (r *rig) hang(at func(version uint64) bool) (release func()) {
+	gate := make(chan struct{})
+	r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+		if at(rec.Version) {
+			<-gate
+		}
+		return nil
+	}
+	return func() { close(gate); synctest.Wait() }
+}
+
+// A decode that does not even look at its context is given up, and neither its dataset's next version nor another dataset
+// waits for it.
+func TestRefreshThatHangsIsGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets, cfg.Lanes = []string{"prices", "rules"}, 1
+		var finished atomic.Int64
+		r.finish = func(_ string, swapped bool) error {
+			if !swapped {
+				finished.Add(1)
+			}
+			return nil
+		}
+		release := r.hang(func(version uint64) bool { return version == 2 })
+		r.start(cfg)
+		r.announce("prices", 1, 2)
+		pass(cfg.Stall + longestGrace - 1)
+		if len(r.failed()) != 0 {
+			t.Fatalf("given up early: %v", r.failed()[0].Err)
+		}
+		pass(1)
+		f := r.failed()
+		if len(f) != 1 || !errors.Is(f[0].Err, ErrLost) || !strings.Contains(f[0].Err.Error(), cfg.Stall.String()) || !f[0].Retry.IsZero() {
+			t.Fatalf("the failures are %+v, want one that is ErrLost", f)
+		}
+		r.is("prices", fleet.Failing)
+		r.serves("prices", 1)
+		r.announce("rules", 1) // the lane goes on
+		r.serves("rules", 1)
+		pass(time.Hour)
+		r.wantLoads("prices/1", "prices/2", "rules/1") // the goroutine that hangs is the only one at this version
+		r.announce("prices", 3)
+		pass(cfg.Retry.Initial)
+		r.serves("prices", 3)
+		release()
+		r.serves("prices", 3) // what it loaded at last is nobody's
+		if finished.Load() != 1 {
+			t.Error("the version that nobody waited for was not finished")
+		}
+		if r.engine.idle != 1 || len(r.engine.sets["prices"].lost) != 0 {
+			t.Errorf("%d lanes idle, %v hang", r.engine.idle, r.engine.sets["prices"].lost)
+		}
+	})
+}
+
+func TestRefreshThatHangsIsTriedAgainWhenItReturns(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		release := r.hang(func(uint64) bool { return true })
+		r.start(config)
+		r.announce("prices", 1)
+		pass(time.Hour)
+		r.serves("prices", 0)
+		r.is("prices", fleet.Failing)
+		release()
+		r.serves("prices", 1)
+		r.wantLoads("prices/1", "prices/1")
+	})
+}
+
+// Invariant: however many versions hang, and for how long, the number of goroutines is bounded, other datasets go on, and
+// it is said what is wrong.
+func TestGoroutinesThatHangAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = []string{"prices", "rules"}
+		release := r.hang(func(version uint64) bool { return version < 1000 })
+		r.start(cfg)
+		before := runtime.NumGoroutine()
+		for v := range uint64(50) {
+			r.announce("prices", v+1)
+			pass(time.Hour)
+		}
+		if n := runtime.NumGoroutine() - before; n > maxLost {
+			t.Errorf("%d goroutines hang", n)
+		}
+		if n := len(r.loaded()); n != maxLost {
+			t.Errorf("loaded %q", r.loaded())
+		}
+		if h := r.engine.Health("prices"); !errors.Is(h.Err, ErrLost) || !strings.Contains(h.Err.Error(), fmt.Sprint(maxLost, " goroutines hang")) {
+			t.Errorf("the error is %v", h.Err)
+		}
+		r.announce("rules", 1000)
+		r.serves("rules", 1000)
+		r.announce("prices", 1000)
+		r.serves("prices", 0)
+		release()
+		pass(config.Retry.Max * 2)
+		r.serves("prices", 1000)
+		r.is("rules", fleet.Blind)
+		if n := runtime.NumGoroutine() - before; n > 0 {
+			t.Errorf("%d goroutines are left", n)
+		}
+	})
+}
+
+// The cache folder's disk hangs after the swap: the version is served, and so are those after it.
+func TestFinishThatHangsIsGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		var hanging atomic.Bool
+		hanging.Store(true)
+		r.finish = func(string, bool) error {
+			if hanging.Swap(false) {
+				<-gate
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		r.serves("prices", 1)
+		r.announce("prices", 2)
+		pass(config.Stall - 1)
+		r.serves("prices", 1)
+		pass(1)
+		r.serves("prices", 2)
+		close(gate)
+		synctest.Wait()
+		said := r.said()
+		if !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "finished prices: "+ErrLost.Error()) }) || len(r.failed()) != 0 {
+			t.Errorf("the watcher was told %q, %v", said, r.failed())
+		}
+		if h := r.engine.Health("prices"); h.FinishErr != nil {
+			t.Errorf("health is %+v", h)
+		}
+	})
+}
+
+func TestFinishThatReturnsLate(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.finish = func(string, bool) error { <-gate; return nil }
+		r.start(config)
+		r.announce("prices", 1)
+		pass(config.Stall)
+		if h := r.engine.Health("prices"); !errors.Is(h.FinishErr, ErrLost) || h.Err != nil {
+			t.Errorf("health is %+v", h)
+		}
+		close(gate)
+		synctest.Wait()
+		if h := r.engine.Health("prices"); h.FinishErr != nil || r.said()[len(r.said())-1] != "finished prices: <nil>" {
+			t.Errorf("health is %+v, told %q", h, r.said())
+		}
+	})
+}
+
+// A cache folder whose disk hangs when the instance starts does not keep it from the relays.
+func TestStoredVersionThatHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.storedHang = gate
+		r.log = logOf("prices", 1)
+		r.start(config)
+		r.serves("prices", 0)
+		pass(config.Stall + longestGrace)
+		r.serves("prices", 1)
+		if said := r.said(); !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "stored prices unusable: "+ErrLost.Error()) }) {
+			t.Errorf("the watcher was told %q", said)
+		}
+		close(gate)
+		synctest.Wait()
+		r.serves("prices", 1)
+	})
+}
+
+// Run does not wait for what hangs.
+func TestRunEndsWhileARefreshHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		release := r.hang(func(uint64) bool { return true })
+		r.start(config)
+		r.announce("prices", 1)
+		began := time.Now()
+		r.stop()
+		r.stop = nil
+		if d := time.Since(began); d > longestGrace {
+			t.Errorf("it ended after %s", d)
+		}
+		release()
+	})
+}
