@@ -155,5 +155,5 @@ func explain(key string, err error) error {
 
 // corrupt says what to do: everything in the catalog can be had again, from the store or from an instance.
 func corrupt(key string, err error) error {
-	return fmt.Errorf("%w: delete the key %s, it is written again by a publisher, or by the instances: %w", ErrCorrupt, key, err)
+	return fmt.Errorf("%w: delete the key %s, a publisher or the instances write it again: %w", ErrCorrupt, key, err)
 }

@@ -10,7 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"github.com/sourcegraph/conc/panics"
+
+	"freshet.dev/pkg/internal/guard"
 )
 
 const (
@@ -147,9 +148,9 @@ func (g *registration) answer(f func()) {
 	if g.over {
 		return
 	}
-	if p := panics.Try(f); p != nil {
+	if err := guard.Try(func() error { f(); return nil }); err != nil {
 		select {
-		case g.failed <- p.AsError():
+		case g.failed <- err:
 		default: // one is enough to end it
 		}
 	}

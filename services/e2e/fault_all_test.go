@@ -53,5 +53,4 @@ func TestFaultEverythingElseIsDown(t *testing.T) {
 	tr.Publisher.Start()
 	tr.end()
 	tr.healed()
-	tr.following()
 }

@@ -47,7 +47,6 @@ func TestFaultStreamAndRedisAreWiped(t *testing.T) {
 	tr.indexed()
 	tr.healed()
 	tr.never(began, fleet.Failing, fleet.Blind, fleet.Overdue, fleet.Waiting)
-	tr.following()
 }
 
 // Invariant: the same while there is no publisher; the next one to start makes them again, and goes on with the number after the last.
@@ -66,7 +65,6 @@ func TestFaultStreamAndRedisAreWipedWithoutAPublisher(t *testing.T) {
 	tr.announced()
 	tr.indexed()
 	tr.healed()
-	tr.following()
 }
 
 // wipe deletes the event log and everything in Redis.
@@ -97,14 +95,4 @@ func (tr *trial) announced() {
 		}
 		return err
 	})
-}
-
-// following publishes one more version, which takes the number after the last, and waits until all serve it.
-func (tr *trial) following() {
-	tr.t.Helper()
-	last := tr.newest()
-	if rec := tr.publish(); rec.Version != last+1 {
-		tr.t.Errorf("what follows version %d is version %d", last, rec.Version)
-	}
-	tr.await("a version follows", fresh(last+1))
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,8 +32,9 @@ const (
 //     started again: then to no older one than its cache folder had;
 //   - no instance says for longer than three periods of the beacon that it is fresh while a newer version is committed than it serves;
 //     that long it may rest on what it heard last, or on what the event log answered when it came back to it;
-//   - once the fault is over, every instance comes to the newest committed version and says fresh, without help, and has as many
-//     goroutines and file descriptors as before, as have publisher and relay.
+//   - once the fault is over, every instance comes to the newest committed version and says fresh, without help, what is published
+//     next takes the number after the last, and every instance has as many goroutines and file descriptors as before, as have
+//     publisher and relay.
 type trial struct {
 	*system
 	*ledger
@@ -126,6 +128,13 @@ func newTrial(t *testing.T, fault string, set setting) *trial {
 		tr.publish()
 	}
 	tr.await("the trial begins", fresh(tr.newest()))
+	served := time.Now()
+	tr.await("the trial begins", func(d fleet.DatasetStatus) error {
+		if d.Vouched.Before(served) {
+			return errors.New("it has not heard a beacon yet, nor how often there is one")
+		}
+		return nil
+	})
 	for _, i := range tr.instances {
 		i.watched(tr)
 	}
@@ -265,6 +274,7 @@ func (tr *trial) healed() {
 	for _, i := range tr.instances {
 		took = max(took, i.healedAt(tr.newest(), tr.mended).Sub(tr.mended))
 	}
+	tr.following()
 	tr.compare()
 	for _, i := range tr.instances {
 		i.unwatched()
@@ -276,6 +286,16 @@ func (tr *trial) healed() {
 	}
 	table.add(row{Fault: tr.fault, Heal: took, Seen: tr.seen()})
 	tr.t.Logf("healed in %v; seen: %s", took.Round(time.Millisecond), tr.seen())
+}
+
+// following publishes one more version, which takes the number after the last, and waits until all serve it.
+func (tr *trial) following() {
+	tr.t.Helper()
+	last := tr.newest()
+	if rec := tr.publish(); rec.Version != last+1 {
+		tr.t.Errorf("what follows version %d is version %d", last, rec.Version)
+	}
+	tr.await("a version follows", fresh(last+1))
 }
 
 // sound fails the test if a version number is lost or was given twice: the store has what the ledger has, and nothing else.

@@ -21,6 +21,7 @@ type metrics struct {
 	cache     *prometheus.CounterVec
 	catchUps  *prometheus.CounterVec
 	restarts  prometheus.Counter
+	changes   *prometheus.CounterVec
 }
 
 // The kinds of refreshes.
@@ -58,13 +59,17 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
 		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
 		catchUps: counter("catch_ups_total", "Times that the event log was asked for the newest versions.", "outcome"),
+		changes:  counter("dataset_state_changes_total", "Changes of state, by the state that the dataset came into.", "dataset", "state"),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
-	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.restarts)
+	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
 	for _, name := range datasets {
 		for _, kind := range []string{kindFull, kindDelta} {
 			m.refreshes.WithLabelValues(name, string(fleet.Relay), kind)
 			m.pulled.WithLabelValues(name, kind)
+		}
+		for _, state := range fleet.States {
+			m.changes.WithLabelValues(name, string(state))
 		}
 		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.gaveUp, m.cache} {
 			c.WithLabelValues(name)
@@ -95,6 +100,9 @@ func (m *metrics) observer() subscribe.Observer {
 				outcome = "failed"
 			}
 			m.catchUps.WithLabelValues(outcome).Inc()
+		},
+		StateChanged: func(name string, _, now fleet.State, _ time.Time) {
+			m.changes.WithLabelValues(name, string(now)).Inc()
 		},
 		Restarted: func(error) { m.restarts.Inc() },
 	}

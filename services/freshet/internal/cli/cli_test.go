@@ -91,6 +91,7 @@ func start(t *testing.T, datasets ...string) freshet {
 	case at := <-ready:
 		return freshet{at, map[string]string{
 			"FRESHET_PUBLISHER_URL": at.Publisher, "FRESHET_SERVER_URL": at.Instances[0].URL, "FRESHET_NATS_URL": at.NATS,
+			"FRESHET_REDIS_URL": at.Redis,
 		}}
 	case err := <-ended:
 		ended <- err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/internal/settings"
 )
 
 // endpoint is a flag for the address of a service, with the environment variable that gives its default.
@@ -19,6 +20,7 @@ var (
 	publisherURL = endpoint{"publisher", "FRESHET_PUBLISHER_URL", "http://127.0.0.1:8480", "URL of the publisher"}
 	serverURL    = endpoint{"server", "FRESHET_SERVER_URL", "http://127.0.0.1:8482", "URL of the server (an instance) to ask"}
 	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer"}
+	redisURL     = endpoint{"redis", "FRESHET_REDIS_URL", "", "URL of Redis, in which instances keep records; without it nobody misses those that do not answer"}
 )
 
 // Variable is an environment variable of the command line.
@@ -27,7 +29,7 @@ type Variable struct{ Name, Default, Meaning string }
 // Variables returns the environment variables of the command line. Each gives the default of a flag.
 func Variables() []Variable {
 	var all []Variable
-	for _, e := range []endpoint{publisherURL, serverURL, natsURL} {
+	for _, e := range []endpoint{publisherURL, serverURL, natsURL, redisURL} {
 		all = append(all, Variable{e.env, e.value, e.usage})
 	}
 	return all
@@ -40,6 +42,7 @@ func (e endpoint) add(cmd *cobra.Command, p Process, value *string) {
 		def = v
 	}
 	cmd.Flags().StringVar(value, e.flag, def, e.usage+" [$"+e.env+"]")
+	cmd.Flags().Lookup(e.flag).DefValue = settings.URL(def).String() // for the help, without credentials
 }
 
 // hint says how to name another address: what to do when nothing answers at this one.
@@ -75,6 +78,13 @@ func (o *output) String() string { return string(*o) }
 
 // Type implements pflag.Value.
 func (o *output) Type() string { return "text|json" }
+
+// writeLine writes v as one line of JSON.
+func writeLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
 
 // writeJSON writes v as indented JSON and a line end.
 func writeJSON(w io.Writer, v any) error {

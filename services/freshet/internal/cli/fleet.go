@@ -12,6 +12,9 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
+// natsSchemes are those of the URL of a NATS server.
+var natsSchemes = []string{"nats", "tls", "ws", "wss"}
+
 // natsTimeout is how long NATS may take to answer a dial.
 const natsTimeout = 5 * time.Second
 
@@ -19,7 +22,7 @@ const natsTimeout = 5 * time.Second
 // is down: who typed it wants to know. The caller closes the connection.
 func dialFleet(ctx context.Context, address string) (*nats.Conn, error) {
 	shown := settings.URL(address) // prints itself without credentials
-	if err := settings.CheckURL("--nats", shown, "nats", "tls", "ws", "wss"); err != nil {
+	if err := settings.CheckURL("--nats", shown, natsSchemes...); err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
 	conn, err := nats.Connect(address, nats.Name("freshet"), nats.Timeout(natsTimeout), nats.MaxReconnects(-1),

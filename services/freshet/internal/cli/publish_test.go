@@ -18,6 +18,7 @@ import (
 
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/internal/web"
 )
 
@@ -56,7 +57,7 @@ func TestPublishAndLookUp(t *testing.T) {
 		t.Errorf("versions prints\n%s", versions.out)
 	}
 	f.run(t, "versions", "prices", "--limit", "1").want(t, exit.OK, "!run=1", "run=2")
-	f.run(t, "status").want(t, exit.OK, "serving", "relay")
+	f.run(t, "status").want(t, exit.OK, "fresh", "relay")
 	f.run(t, "status", "cities").want(t, exit.OK, "cities", "(none)", "!prices")
 }
 
@@ -89,7 +90,7 @@ func TestJSONOutput(t *testing.T) {
 	if len(versions) != 1 || versions[0].Version != 1 {
 		t.Errorf("versions prints %+v", versions)
 	}
-	var status []datasetStatus
+	var status []overview.Dataset
 	decode(f.run(t, "status", "-o", "json"), &status)
 	if len(status) != 1 || status[0].Latest == nil || status[0].Latest.Version != 1 || len(status[0].Instances) != 2 ||
 		status[0].Instances[0].Instance != "up-1" || status[0].Instances[0].State != fleet.Fresh {

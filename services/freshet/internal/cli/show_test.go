@@ -8,6 +8,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/freshet/internal/show"
 )
 
@@ -54,27 +55,38 @@ func TestStatusTable(t *testing.T) {
 	newest := history()[0]
 	whole := history()[3]
 	whole.Dataset = "cities"
-	serving := func(version uint64, from fleet.Origin, pull fleet.Pull) fleet.DatasetStatus {
+	now := began.Add(5 * time.Minute)
+	serving := func(version uint64, state fleet.State, from fleet.Origin, pull fleet.Pull) fleet.DatasetStatus {
 		return fleet.DatasetStatus{
-			Version: version, Records: 30_000, Bytes: 4 << 20, State: fleet.Fresh, From: from,
-			Since: began.Add(4*time.Minute + time.Second), LastPull: pull,
+			Version: version, Newest: version, Records: 30_000, Bytes: 4 << 20, State: state, From: from,
+			Since: began.Add(4*time.Minute + time.Second), Created: began.Add(time.Duration(version) * time.Minute), LastPull: pull,
 		}
 	}
-	failing := serving(3, fleet.Cache, fleet.Pull{Full: true, Deltas: 2})
-	failing.State, failing.Error = fleet.Failing, "no relay answers"
-	all := []datasetStatus{
+	failing := serving(3, fleet.Failing, fleet.Cache, fleet.Pull{Full: true, Deltas: 2})
+	failing.Error, failing.Newest, failing.BehindSince = "no relay answers", 4, began.Add(4*time.Minute)
+	blind := serving(4, fleet.Blind, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})
+	blind.Vouched = began.Add(4 * time.Minute)
+	age := 12.3
+	instance := func(name string, d fleet.DatasetStatus) overview.Instance {
+		return overview.Instance{Instance: name, DatasetStatus: d}
+	}
+	silent := instance("api-7", serving(3, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true}))
+	silent.Silent, silent.RecordAge = true, &age
+	all := []overview.Dataset{
 		{Dataset: "cities", Latest: &whole},
-		{Dataset: "prices", Latest: &newest, Instances: []instanceStatus{
-			{"api-1", serving(4, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})},
-			{"api-2", serving(4, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true})},
-			{"api-3", serving(4, fleet.Relay, fleet.Pull{Bytes: 3<<20 + 900<<10, Full: true, Deltas: 1, GaveUp: "another state"})},
-			{"api-4", failing},
-			{"api-5", fleet.DatasetStatus{State: fleet.Waiting, Since: began.Add(time.Minute)}},
+		{Dataset: "prices", Latest: &newest, Instances: []overview.Instance{
+			instance("api-1", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})),
+			instance("api-2", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true})),
+			instance("api-3", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3<<20 + 900<<10, Full: true, Deltas: 1, GaveUp: "another state"})),
+			instance("api-4", failing),
+			instance("api-5", fleet.DatasetStatus{State: fleet.Waiting, Since: began.Add(time.Minute)}),
+			instance("api-6", blind),
+			silent,
 		}},
-		{Dataset: "rules", Instances: []instanceStatus{{"api-1", fleet.DatasetStatus{State: fleet.Waiting}}}},
+		{Dataset: "rules", Instances: []overview.Instance{instance("api-1", fleet.DatasetStatus{State: fleet.Waiting})}},
 	}
 	var out strings.Builder
-	if err := printStatus(Process{Out: &out}, all, began.Add(5*time.Minute)); err != nil {
+	if err := printStatus(&out, overview.Overview{At: now, Datasets: all}); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `
@@ -83,14 +95,16 @@ cities        1  4m0s   20,000  20,000        0        0      -               3.
 prices        4  1m0s   30,000       0        1        0   88 B  3.5 MiB of version 3
 rules         -
 
-dataset  instance  serves  state    since  records   memory   pulled  made from            from   trouble
+dataset  instance  serves  state    since   age  behind  records   memory   pulled  made from            from   trouble
 cities   (none)
-prices   api-1          4  serving    59s   30,000  4.0 MiB     88 B  1 delta              relay
-prices   api-2          4  serving    59s   30,000  4.0 MiB  3.0 MiB  snapshot             relay
-prices   api-3          4  serving    59s   30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  deltas given up for the snapshot: another state
-prices   api-4          3  failing    59s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  no relay answers
-prices   api-5          -  waiting   4m0s                                                  -
-rules    api-1          -  waiting                                                         -
+prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay
+prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay
+prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  deltas given up for the snapshot: another state
+prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  no relay answers
+prices   api-5          -  waiting   4m0s                                                                -
+prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  blind: nothing has said for 1m0s whether version 4 is the newest
+prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  does not answer; was fresh when it wrote its record
+rules    api-1          -  waiting                                                                       -
 `)
 }
 
@@ -119,7 +133,7 @@ func TestStatusShowsWhatWasPulled(t *testing.T) {
 	}
 	for _, instance := range []string{"up-1", "up-2"} {
 		cells := rows[instance]
-		if len(cells) != 13 || cells[2] != "2" || strings.Join(cells[8:13], " ") != delta[7]+" B 1 delta relay" {
+		if len(cells) != 14 || cells[2] != "2" || strings.Join(cells[9:14], " ") != delta[7]+" B 1 delta relay" {
 			t.Errorf("%s is shown as %q, the delta has %s B", instance, cells, delta[7])
 		}
 	}

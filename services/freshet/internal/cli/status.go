@@ -1,201 +1,156 @@
 package cli
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
-	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/freshet/internal/overview"
+	"freshet.dev/services/internal/settings"
 )
 
-// datasetStatus is a dataset as the publisher and the instances see it.
-type datasetStatus struct {
-	Dataset string `json:"dataset"`
-	// Latest is the newest version that is committed; nil if there is none, or the publisher did not say.
-	Latest *dataset.VersionRecord `json:"latest"`
-	// Instances are those that subscribe to the dataset.
-	Instances []instanceStatus `json:"instances"`
-}
-
-type instanceStatus struct {
-	Instance string `json:"instance"`
-	fleet.DatasetStatus
+// statusFlags are the flags of status.
+type statusFlags struct {
+	publisher, nats, redis string
+	out                    output
+	watch                  bool
+	interval               time.Duration
+	failIfStale            bool
+	maxLag                 time.Duration
 }
 
 func newStatus(p Process) *cobra.Command {
-	var (
-		publisher, nats string
-		out             output
-	)
+	var f statusFlags
 	cmd := &cobra.Command{
 		Use:   "status [DATASET...]",
-		Short: "Show which instance serves which version of which dataset",
-		Long: `Show which instance serves which version of which dataset. Without arguments it shows all datasets.
+		Short: "Show which instance serves which version of which dataset, and how fresh it is",
+		Long: fmt.Sprintf(`Show which instance serves which version of which dataset, and how fresh it is. Without arguments it shows all datasets.
 
 First comes the newest committed version of each dataset, from the publisher: how many records it added, changed and
 removed, and the size of the delta that holds just these (- if there is none) and of the snapshot that it goes back to.
 
-Then comes what each instance says over NATS: which version it serves, in which state and since when, the memory that
-the records take, and what its last refresh pulled over the network: a snapshot, deltas, or both. from is the relay, or
-the instance's own cache folder, from which nothing is pulled.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, name := range args {
-				if err := dataset.CheckName(name); err != nil {
-					return exit.With(exit.Usage, err)
-				}
-			}
-			c, err := client.New(publisher, "publisher", publisherURL.hint())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			conn, err := dialFleet(cmd.Context(), nats)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			instances, unreadable := fleet.Survey(cmd.Context(), conn, fleet.SurveyOptions{})
-			if unreadable != nil && !errors.Is(unreadable, fleet.ErrUnreadable) {
-				return unreadable
-			}
-			latest, latestErr := c.Latest(cmd.Context())
-			all := gather(instances, latest, args)
-			if out == jsonOutput {
-				err = writeJSON(p.Out, all)
-			} else {
-				err = printStatus(p, all, time.Now())
-			}
-			// Shown first: what the instances say is worth having when the publisher, or another instance, says nothing.
-			return errors.Join(err, unreadable, latestErr)
-		},
+Then comes what each instance says over NATS: which version it serves, in which state and since when, how old the
+version is and how long a newer one has been known, the memory that the records take, and what its last refresh pulled
+over the network: a snapshot, deltas, or both. from is the relay, or the instance's own cache folder, from which nothing
+is pulled. The states, the first that applies:
+
+  failing     the last attempt to refresh failed; it is tried again
+  blind       nothing has said for three beacons whether there is a newer version
+  refreshing  a newer version is being brought up
+  lagging     a newer version is known, and not being brought up
+  overdue     the promised cadence has passed without a newer version
+  waiting     there is no version yet
+  fresh       the newest version is served
+
+With --redis, instances that have a record there and do not answer are shown as silent; when NATS cannot be reached,
+their records alone are shown. What one part does not say keeps none of the others from being shown, but the exit
+code is %d then.
+
+--fail-if-stale is a check for cron and CI. It exits with %d if, for any dataset asked for, an instance is failing,
+blind, overdue or silent, has known of a newer version for longer than --max-lag and does not serve it, or knows nothing of
+a newer version that was committed longer ago; if no instance has a dataset that is named; and if there is no
+instance at all. Each reason is one line on stderr. Where the publisher or NATS cannot be asked the exit code is %d:
+nobody knows.
+
+--watch goes on until Ctrl-C, which ends it well (exit code 0).`, exit.Failure, exit.Stale, exit.Failure),
+		Example: `  freshet status --watch
+  freshet status prices --fail-if-stale --max-lag 30s || page-somebody`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args) },
 	}
-	publisherURL.add(cmd, p, &publisher)
-	natsURL.add(cmd, p, &nats)
-	out.add(cmd)
+	flags := cmd.Flags()
+	publisherURL.add(cmd, p, &f.publisher)
+	natsURL.add(cmd, p, &f.nats)
+	redisURL.add(cmd, p, &f.redis)
+	flags.BoolVarP(&f.watch, "watch", "w", false, "show it again and again")
+	flags.DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: how long to pause in between")
+	flags.BoolVar(&f.failIfStale, "fail-if-stale", false, fmt.Sprintf("exit with %d if anything is stale", exit.Stale))
+	flags.DurationVar(&f.maxLag, "max-lag", 10*time.Second, "with --fail-if-stale: how long instances may take for a new version")
+	f.out.add(cmd)
 	return cmd
 }
 
-// gather puts together what the instances said and the newest versions, by dataset; of all datasets if only is empty.
-func gather(instances []fleet.Status, latest map[string]dataset.VersionRecord, only []string) []datasetStatus {
-	byName := map[string]*datasetStatus{}
-	add := func(name string) *datasetStatus {
-		if byName[name] == nil {
-			byName[name] = &datasetStatus{Dataset: name, Instances: []instanceStatus{}}
-		}
-		return byName[name]
-	}
-	for _, name := range only {
-		add(name)
-	}
-	wanted := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
-	for name, rec := range latest {
-		if wanted(name) {
-			add(name).Latest = &rec
+// check refuses what no look can be taken with.
+func (f *statusFlags) check(names []string) error {
+	for _, name := range names {
+		if err := dataset.CheckName(name); err != nil {
+			return exit.With(exit.Usage, err)
 		}
 	}
-	for _, i := range instances {
-		for _, d := range i.Datasets {
-			if wanted(d.Dataset) {
-				s := add(d.Dataset)
-				s.Instances = append(s.Instances, instanceStatus{Instance: i.Instance, DatasetStatus: d})
-			}
+	if err := settings.CheckURL("--nats", settings.URL(f.nats), natsSchemes...); err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	if f.redis != "" {
+		if err := settings.CheckURL("--redis", settings.URL(f.redis), "redis", "rediss", "unix"); err != nil {
+			return exit.With(exit.Usage, err)
 		}
 	}
-	all := make([]datasetStatus, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		all = append(all, *byName[name])
+	switch {
+	case f.watch && f.failIfStale:
+		return exit.Errorf(exit.Usage, "--fail-if-stale looks once and --watch goes on: leave one of them out")
+	case f.interval < 100*time.Millisecond:
+		return exit.Errorf(exit.Usage, "--interval %s: want 100ms or more", f.interval)
+	case f.maxLag < 0:
+		return exit.Errorf(exit.Usage, "--max-lag %s: want 0s or more", f.maxLag)
 	}
-	return all
+	return nil
 }
 
-var newestColumns = []show.Column{
-	{Title: "dataset"},
-	{Title: "newest", Align: show.Right},
-	{Title: "age", Align: show.Right},
-	{Title: "records", Align: show.Right},
-	{Title: "added", Align: show.Right},
-	{Title: "changed", Align: show.Right},
-	{Title: "removed", Align: show.Right},
-	{Title: "delta", Align: show.Right},
-	{Title: "snapshot", Align: show.Right},
-}
-
-var instanceColumns = []show.Column{
-	{Title: "dataset"},
-	{Title: "instance"},
-	{Title: "serves", Align: show.Right},
-	{Title: "state"},
-	{Title: "since", Align: show.Right},
-	{Title: "records", Align: show.Right},
-	{Title: "memory", Align: show.Right},
-	{Title: "pulled", Align: show.Right},
-	{Title: "made from"},
-	{Title: "from"},
-	{Title: "trouble"},
-}
-
-func printStatus(p Process, all []datasetStatus, now time.Time) error {
-	if len(all) == 0 {
-		_, err := fmt.Fprintln(p.Out, "no dataset has a version, and no instance answers")
+func (f *statusFlags) run(ctx context.Context, p Process, names []string) error {
+	if err := f.check(names); err != nil {
 		return err
 	}
-	var newest, instances [][]string
-	for _, s := range all {
-		newest = append(newest, newestRow(s, now))
-		if len(s.Instances) == 0 {
-			instances = append(instances, []string{s.Dataset, "(none)"})
-		}
-		for _, i := range s.Instances {
-			instances = append(instances, instanceRow(s.Dataset, i, now))
-		}
-	}
-	if err := show.Table(p.Out, newestColumns, newest); err != nil {
+	c, err := client.New(f.publisher, "publisher", publisherURL.hint())
+	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(p.Out); err != nil {
-		return err
+	defer c.Close()
+	sources := f.sources(c)
+	if f.watch {
+		return f.keepLooking(ctx, p, sources, names)
 	}
-	return show.Table(p.Out, instanceColumns, instances)
+	o := overview.Look(ctx, sources, names)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if f.out == jsonOutput {
+		err = writeJSON(p.Out, o.Datasets)
+	} else {
+		err = printStatus(p.Out, o)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Omitted)) {
+		fmt.Fprintf(p.Err, "freshet: warning: %s has %d datasets more than fit into its answer, in no graver states than those shown\n", name, o.Omitted[name])
+	}
+	if f.failIfStale {
+		return errors.Join(err, f.verdict(ctx, p, c, o))
+	}
+	// Shown first: what the instances say is worth having when the publisher, or another instance, says nothing.
+	return errors.Join(err, o.Err())
 }
 
-func newestRow(s datasetStatus, now time.Time) []string {
-	if s.Latest == nil {
-		return []string{s.Dataset, show.None}
+// verdict names all that is stale, one line each, and returns the error that says so.
+func (f *statusFlags) verdict(ctx context.Context, p Process, c *client.Client, o overview.Overview) error {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	reasons := o.Stale(asking, f.maxLag, c.Version)
+	for _, r := range reasons {
+		fmt.Fprintf(p.Err, "stale: %s\n", r)
 	}
-	rec := *s.Latest
-	snapshot := show.Bytes(rec.Snapshot.Bytes)
-	if n := show.Chain(rec); n > 0 {
-		snapshot += " of version " + strconv.FormatUint(rec.Snapshot.Version, 10)
+	if err := o.Unasked(); err != nil {
+		return fmt.Errorf("nobody knows whether all is fresh: %w", err)
 	}
-	return []string{
-		s.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.Count(rec.State.Records),
-		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), snapshot,
+	switch len(reasons) {
+	case 0:
+		return nil
+	case 1:
+		return exit.Errorf(exit.Stale, "stale, for 1 reason")
 	}
-}
-
-func instanceRow(name string, i instanceStatus, now time.Time) []string {
-	serves, records, memory, pulled, made := show.None, "", "", "", ""
-	if i.Version > 0 {
-		serves = strconv.FormatUint(i.Version, 10)
-		records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
-		pulled, made = show.Bytes(i.LastPull.Bytes), show.MadeFrom(i.LastPull.Full, i.LastPull.Deltas)
-	}
-	var gaveUp string
-	if i.LastPull.GaveUp != "" {
-		gaveUp = "deltas given up for the snapshot: " + i.LastPull.GaveUp
-	}
-	return []string{
-		name, i.Instance, serves, string(i.State), show.Ago(now, i.Since), records, memory,
-		pulled, made, string(cmp.Or(i.From, show.None)), cmp.Or(i.Error, i.Warning, gaveUp),
-	}
+	return exit.Errorf(exit.Stale, "stale, for %d reasons", len(reasons))
 }

@@ -100,7 +100,8 @@ func printAddresses(p Process, at stack.Addresses, name, dir string) error {
 		return err
 	}
 	where := "--wait --publisher " + at.Publisher + " --nats " + at.NATS
-	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE %s\nChange records:  %s publish %s FILE --patch %s\nCtrl-C ends it all.\n",
-		p.Command, name, where, p.Command, name, where)
+	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE %s\nChange records:  %s publish %s FILE --patch %s\n"+
+		"Watch it all:    %s status --watch --publisher %s --nats %s --redis %s\nCtrl-C ends it all.\n",
+		p.Command, name, where, p.Command, name, where, p.Command, at.Publisher, at.NATS, at.Redis)
 	return err
 }

@@ -49,7 +49,7 @@ func TestUp(t *testing.T) {
 			suggested = append(suggested, command)
 		}
 	}
-	if len(suggested) != 2 {
+	if len(suggested) != 3 {
 		t.Fatalf("suggests %q", suggested)
 	}
 	for i, input := range []string{oldPrices, `{"sku":"B2","$remove":true}`} { // all records, then a patch

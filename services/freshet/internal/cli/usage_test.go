@@ -32,6 +32,10 @@ func TestUsage(t *testing.T) {
 		{"no URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
 		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
 		{"--nats", []string{"status", "--nats", "http://h"}},
+		{"--redis", []string{"status", "--redis", "http://h"}},
+		{"--interval", []string{"status", "--interval", "1ms"}},
+		{"--max-lag", []string{"status", "--max-lag", "-1s"}},
+		{"leave one of them out", []string{"status", "--watch", "--fail-if-stale"}},
 		{"the key is empty", []string{"get", "prices", ""}},
 		{"--limit", []string{"versions", "prices", "--limit", "0"}},
 		{"use text or json", []string{"versions", "prices", "--output", "xml"}},
@@ -66,5 +70,6 @@ func TestDefaultsFromTheEnvironment(t *testing.T) {
 	env := map[string]string{"FRESHET_PUBLISHER_URL": "http://from-the-environment.invalid"}
 	run(t.Context(), env, "", "versions", "--help").want(t, exit.OK, "stdout:from-the-environment", "stdout:$FRESHET_PUBLISHER_URL")
 	run(t.Context(), env, "", "versions", "prices", "--publisher", "nonsense").want(t, exit.Usage, "stderr:nonsense")
+	run(t.Context(), map[string]string{"FRESHET_REDIS_URL": "redis://:hunter2@h"}, "", "status", "--help").want(t, exit.OK, "stdout:redis://xxxxx@h", "!hunter2")
 	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": ""}, "", "versions", "--help").want(t, exit.OK, "stdout:http://127.0.0.1:8480")
 }

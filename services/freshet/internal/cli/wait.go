@@ -102,7 +102,7 @@ func (w *wait) withTimes(ctx context.Context, r fleet.Report, rec dataset.Versio
 		if err != nil {
 			return r
 		}
-		if next.Error == "" && next.Version == rec.Version {
+		if next.Kind == fleet.OfSwap && next.Version == rec.Version {
 			reported[sender(next)] = next
 		}
 	}

@@ -151,6 +151,19 @@ func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, 
 	return latest, errors.Join(unknown...)
 }
 
+// Version returns the record of one version of a dataset.
+func (c *Client) Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error) {
+	resp, err := c.call(ctx, request{
+		method: http.MethodGet, path: []string{"v1", "datasets", name, "versions", strconv.FormatUint(version, 10)},
+	})
+	if err != nil {
+		return dataset.VersionRecord{}, err
+	}
+	var rec dataset.VersionRecord
+	err = c.decode(resp, &rec)
+	return rec, err
+}
+
 // codeOf returns the exit code for a refusal by one of our services.
 func codeOf(status int) exit.Code {
 	switch status {

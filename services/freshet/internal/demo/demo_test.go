@@ -166,6 +166,9 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 	if want := "Since version 1, whose snapshot has "; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not said", want)
 	}
+	if want := "demo-3 is fresh on version 8"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not said", want)
+	}
 	for _, d := range shownDifference(t, all) {
 		if want := strings.Join([]string{d.path, d.before, d.after}, " "); !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("%q is not shown", want)
@@ -291,7 +294,7 @@ func TestSuggestedCommandsWork(t *testing.T) {
 		{"HTTP/1.1 200 OK", "Freshet-Version: 8", `"key":"` + shownKey + `"`},
 		{"version 9: ", "demo-1 serves version 9", "demo-3 serves version 9", "every live instance (3) serves version 9"},
 		{"version 10: ", "(1 added, 0 changed, 0 removed)", "pulled (1 delta)", "every live instance (3) serves version 10"},
-		{"demo-1", "demo-2", "demo-3", "serving", "1 delta"},
+		{"demo-1", "demo-2", "demo-3", "fresh", "1 delta"},
 		{"release=8.1.9", "release=8.1.1"},
 		{`"key":"` + shownKey + `"`},
 	} {

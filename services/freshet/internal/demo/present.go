@@ -118,6 +118,22 @@ published whole, over HTTP; NATS tells the instances; each pulls what it lacks f
 	if err := p.compare(shown[0], shown[1]); err != nil {
 		return err
 	}
+	return p.states(ctx, conn)
+}
+
+// states shows what the instances say of themselves.
+func (p *presenter) states(ctx context.Context, conn *nats.Conn) error {
+	all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{})
+	if err != nil {
+		return err
+	}
+	var states []string
+	for _, s := range all {
+		if d, ok := s.Dataset(Dataset); ok {
+			states = append(states, fmt.Sprintf("%s is %s on version %d", s.Instance, d.State, d.Version))
+		}
+	}
+	p.printf("\nEach instance says of itself how fresh it is: %s.\n", strings.Join(states, ", "))
 	return p.err
 }
 
@@ -188,9 +204,9 @@ func (p *presenter) served(ctx context.Context, rec dataset.VersionRecord) (map[
 			return nil, context.Cause(ctx)
 		case err != nil:
 			return nil, err
-		case report.Error != "":
+		case report.Kind == fleet.OfFailure:
 			return nil, fmt.Errorf("%s could not take version %d: %s", report.Instance, report.Version, report.Error)
-		case report.Version == rec.Version:
+		case report.Kind == fleet.OfSwap && report.Version == rec.Version:
 			served[report.Instance] = report
 		}
 	}

@@ -27,8 +27,8 @@ func (p *presenter) suggest(all []release) error {
 	p.try("change one record alone: a patch costs what it changes",
 		`echo '{"key":"`+patchedKey+`","support":{"chrome":"1"}}' | `+
 			p.cfg.Command+" publish "+Dataset+" - --patch --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
-	p.try("see who serves what, and what each pulled for it",
-		p.cfg.Command+" status --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+	p.try("see who serves what, how fresh it is, and what each pulled for it (--watch goes on, --fail-if-stale is a check)",
+		p.cfg.Command+" status --publisher "+p.at.Publisher+" --nats "+p.at.NATS+" --redis "+p.at.Redis)
 	p.try("list the versions",
 		p.cfg.Command+" versions "+Dataset+" --publisher "+p.at.Publisher)
 	p.try("look the record up again",
@@ -36,7 +36,7 @@ func (p *presenter) suggest(all []release) error {
 
 	p.printf("\nListening: publisher %s, relay %s, NATS %s, Redis %s\n", p.at.Publisher, p.at.Relay, p.at.NATS, p.at.Redis)
 	for _, i := range p.at.Instances {
-		p.printf("           %s %s (/readyz, /metrics, /v1/datasets)\n", i.Name, i.URL)
+		p.printf("           %s %s (/readyz?verbose, /metrics, /v1/status)\n", i.Name, i.URL)
 	}
 	p.printf("Files:     %s (log.ndjson is the log), removed at the end\n", p.dir)
 	return p.err

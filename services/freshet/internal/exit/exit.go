@@ -21,6 +21,7 @@ const (
 	Conflict    Code = 4
 	NotFound    Code = 5
 	TimedOut    Code = 6
+	Stale       Code = 7
 	Interrupted Code = 130
 )
 
@@ -39,6 +40,7 @@ var Codes = [...]Meaning{
 	{Conflict, "nothing was published: other publishers committed versions meanwhile, or the newest version is not --base"},
 	{NotFound, "no such dataset, version or key"},
 	{TimedOut, "published, but not every instance served the version within --wait-timeout"},
+	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }
 

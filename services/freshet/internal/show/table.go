@@ -105,6 +105,11 @@ func Bytes(n int64) string {
 // Millis returns d in milliseconds with one digit after the point and no unit.
 func Millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
+// Seconds returns a number of seconds as a duration, to the second.
+func Seconds(n float64) string {
+	return time.Duration(n * float64(time.Second)).Round(time.Second).String()
+}
+
 // Ago returns how long before now t was, to the second.
 func Ago(now, t time.Time) string {
 	if t.IsZero() {

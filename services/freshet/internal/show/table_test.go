@@ -12,7 +12,7 @@ func TestTableAligns(t *testing.T) {
 	var b strings.Builder
 	columns := []Column{{Title: "dataset"}, {Title: "records", Align: Right}, {Title: "state"}}
 	rows := [][]string{
-		{"browser-compat", Count(5925), "serving"},
+		{"browser-compat", Count(5925), "fresh"},
 		{"größe", Count(1234567), ""},
 		{"x"},
 	}
@@ -20,7 +20,7 @@ func TestTableAligns(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `dataset           records  state
-browser-compat      5,925  serving
+browser-compat      5,925  fresh
 größe           1,234,567
 x
 `
@@ -44,6 +44,7 @@ func TestQuantities(t *testing.T) {
 		{Ago(now, now.Add(-90*time.Second)), "1m30s"},
 		{Ago(now, now.Add(time.Second)), "0s"},
 		{Ago(now, time.Time{}), ""},
+		{Seconds(89.6), "1m30s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

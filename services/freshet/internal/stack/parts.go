@@ -110,6 +110,7 @@ func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string
 	}
 	c.Listen = cfg.address(cfg.Ports.server(i))
 	c.NatsURL = settings.URL(at.NATS)
+	c.RedisURL = settings.URL(at.Redis)
 	c.Relays = settings.List{at.Relay}
 	c.Datasets = settings.List(cfg.Datasets)
 	c.CacheDir = filepath.Join(cfg.Dir, "cache", name)

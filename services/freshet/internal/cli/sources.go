@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/client"
+	"freshet.dev/services/freshet/internal/overview"
+	"freshet.dev/services/internal/settings"
+)
+
+// askTimeout is how long a part may take to answer what a status asks: a check that hangs tells nobody anything.
+const askTimeout = 10 * time.Second
+
+// sources returns what a status asks. Every look connects anew, so that one that is kept up by --watch shows what a new
+// one would.
+func (f *statusFlags) sources(c *client.Client) overview.Sources {
+	s := overview.Sources{
+		Latest: func(ctx context.Context) (map[string]dataset.VersionRecord, error) {
+			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("the publisher did not answer within %s", askTimeout))
+			defer cancel()
+			return c.Latest(ctx)
+		},
+		Survey: func(ctx context.Context, stall time.Duration) ([]fleet.Status, error) {
+			conn, err := dialFleet(ctx, f.nats)
+			if err != nil {
+				return nil, err
+			}
+			defer conn.Close()
+			return fleet.Survey(ctx, conn, fleet.SurveyOptions{Stall: stall})
+		},
+	}
+	if f.redis != "" {
+		s.Records = func(ctx context.Context) ([]overview.Record, error) { return records(ctx, f.redis) }
+	}
+	return s
+}
+
+// records returns the records of instances in the Redis at address.
+func records(ctx context.Context, address string) ([]overview.Record, error) {
+	shown := settings.URL(address) // prints itself without credentials
+	rdb, err := catalog.Connect(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no URL of a Redis: want redis://[user:password@]host:port/db", shown)
+	}
+	defer rdb.Close() //nolint:errcheck // only read
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	all, err := catalog.New(rdb).Instances(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask Redis at %s for the instances' records: %w", shown, err)
+	}
+	var readable []overview.Record
+	for _, i := range all {
+		r := overview.Record{Age: i.Age}
+		if err := json.Unmarshal(i.Status, &r.Status); err != nil {
+			return nil, fmt.Errorf("the record of instance %s in Redis at %s is not readable: %w", i.ID, shown, err)
+		}
+		readable = append(readable, r)
+	}
+	return readable, nil
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"freshet.dev/services/freshet/internal/overview"
+	"freshet.dev/services/freshet/internal/show"
+)
+
+var newestColumns = []show.Column{
+	{Title: "dataset"},
+	{Title: "newest", Align: show.Right},
+	{Title: "age", Align: show.Right},
+	{Title: "records", Align: show.Right},
+	{Title: "added", Align: show.Right},
+	{Title: "changed", Align: show.Right},
+	{Title: "removed", Align: show.Right},
+	{Title: "delta", Align: show.Right},
+	{Title: "snapshot", Align: show.Right},
+}
+
+var instanceColumns = []show.Column{
+	{Title: "dataset"},
+	{Title: "instance"},
+	{Title: "serves", Align: show.Right},
+	{Title: "state"},
+	{Title: "since", Align: show.Right},
+	{Title: "age", Align: show.Right},
+	{Title: "behind", Align: show.Right},
+	{Title: "records", Align: show.Right},
+	{Title: "memory", Align: show.Right},
+	{Title: "pulled", Align: show.Right},
+	{Title: "made from"},
+	{Title: "from"},
+	{Title: "trouble"},
+}
+
+// printStatus writes the two tables. It writes nothing if nothing could be asked.
+func printStatus(w io.Writer, o overview.Overview) error {
+	if len(o.Datasets) == 0 {
+		if o.Err() != nil {
+			return nil
+		}
+		_, err := fmt.Fprintln(w, "no dataset has a version, and no instance answers")
+		return err
+	}
+	var newest, instances [][]string
+	for _, d := range o.Datasets {
+		newest = append(newest, newestRow(d, o.At))
+		if len(d.Instances) == 0 {
+			instances = append(instances, []string{d.Dataset, "(none)"})
+		}
+		for _, i := range d.Instances {
+			instances = append(instances, instanceRow(d.Dataset, i, o.At))
+		}
+	}
+	if err := show.Table(w, newestColumns, newest); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return show.Table(w, instanceColumns, instances)
+}
+
+func newestRow(d overview.Dataset, now time.Time) []string {
+	if d.Latest == nil {
+		return []string{d.Dataset, show.None}
+	}
+	rec := *d.Latest
+	snapshot := show.Bytes(rec.Snapshot.Bytes)
+	if n := show.Chain(rec); n > 0 {
+		snapshot += " of version " + strconv.FormatUint(rec.Snapshot.Version, 10)
+	}
+	return []string{
+		d.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.Count(rec.State.Records),
+		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), snapshot,
+	}
+}
+
+func instanceRow(name string, i overview.Instance, now time.Time) []string {
+	serves, age, records, memory, pulled, made := show.None, "", "", "", "", ""
+	if i.Version > 0 {
+		serves, age = strconv.FormatUint(i.Version, 10), show.Ago(now, i.Created)
+		records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
+		pulled, made = show.Bytes(i.LastPull.Bytes), show.MadeFrom(i.LastPull.Full, i.LastPull.Deltas)
+	}
+	state, since := string(i.State), show.Ago(now, i.Since)
+	if i.Silent {
+		state, since = "silent", show.Seconds(*i.RecordAge)
+	}
+	return []string{
+		name, i.Instance, serves, state, since, age, show.Ago(now, i.BehindSince), records, memory,
+		pulled, made, string(cmp.Or(i.From, show.None)), trouble(i, now),
+	}
+}
+
+// trouble returns what is most in need of looking after.
+func trouble(i overview.Instance, now time.Time) string {
+	var silent, record, gaveUp string
+	switch {
+	case i.Silent:
+		silent = fmt.Sprintf("does not answer; was %s when it wrote its record", i.State)
+	case i.RecordAge != nil:
+		record = fmt.Sprintf("from its record, %s old", show.Seconds(*i.RecordAge))
+	}
+	if i.LastPull.GaveUp != "" {
+		gaveUp = "deltas given up for the snapshot: " + i.LastPull.GaveUp
+	}
+	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, record, gaveUp)
+}

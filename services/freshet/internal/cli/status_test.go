@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
+)
+
+// until runs a command until it ends with the code and prints all the texts: what instances say follows what happens.
+func (f freshet) until(t *testing.T, code exit.Code, texts []string, args ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		r := f.run(t, args...)
+		ok := r.code == code
+		for _, text := range texts {
+			ok = ok && strings.Contains(r.out+r.err, text)
+		}
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q: exit code %d, want %d with %q\nstdout: %s\nstderr: %s", args, r.code, code, texts, r.out, r.err)
+		}
+	}
+}
+
+// without returns the stack with a variable set to where nothing listens.
+func (f freshet) without(variable, scheme string) freshet {
+	server := httptest.NewServer(nil)
+	server.Close()
+	env := map[string]string{}
+	for name, value := range f.env {
+		env[name] = value
+	}
+	env[variable] = scheme + "://user:hunter2@" + server.Listener.Addr().String()
+	return freshet{f.at, env}
+}
+
+// answers adds an instance to the stack that says what is given.
+func (f freshet) answers(t *testing.T, s fleet.Status) {
+	t.Helper()
+	answer, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.answerStatus(t, answer)
+}
+
+// records adds the record of an instance that does not answer.
+func (f freshet) records(t *testing.T, s fleet.Status) {
+	t.Helper()
+	rdb, err := catalog.Connect(f.at.Redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	status, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := catalog.New(rdb).RecordInstance(t.Context(), catalog.InstanceID(s.Instance, s.Host, s.PID), status); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func of(name, dataset string, version uint64, state fleet.State) fleet.Status {
+	d := fleet.DatasetStatus{Dataset: dataset, Version: version, Newest: version, State: state, Since: time.Now()}
+	if state == fleet.Failing {
+		d.Error = "disk on fire"
+	}
+	return fleet.Status{Instance: name, Datasets: []fleet.DatasetStatus{d}}
+}
+
+// TestFailIfStale checks a fleet that is well, and then one that is less and less so.
+func TestFailIfStale(t *testing.T) {
+	f := start(t, "prices")
+	check := []string{"status", "--fail-if-stale"}
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
+	f.until(t, exit.OK, nil, check...)
+	f.run(t, append(check, "prices", "rules")...).want(t, exit.Stale, "stderr:stale: rules: no instance has it\n", "stderr:freshet: stale, for 1 reason\n", "stdout:up-1")
+
+	f.answers(t, of("wrecked", "prices", 0, fleet.Failing))
+	f.until(t, exit.Stale, []string{"stale: prices: wrecked: failing for ", "disk on fire"}, check...)
+	f.records(t, of("gone", "prices", 1, fleet.Fresh))
+	f.until(t, exit.Stale, []string{"stale: prices: gone: silent: it does not answer", "wrecked", "stale, for 2 reasons"}, append(check, "--output", "json")...)
+	f.run(t, append(check, "--redis", "")...).want(t, exit.Stale, "!gone")
+
+	// What cannot be asked is another thing than what is stale.
+	f.without("FRESHET_PUBLISHER_URL", "http").run(t, check...).
+		want(t, exit.Failure, "stderr:stale: prices: wrecked: failing", "stderr:nobody knows whether all is fresh", "stderr:cannot reach the publisher", "!hunter2")
+	f.without("FRESHET_NATS_URL", "nats").run(t, check...).want(t, exit.Failure, "stderr:nobody knows", "stderr:cannot reach NATS", "!hunter2")
+	f.without("FRESHET_REDIS_URL", "redis").run(t, check...).want(t, exit.Failure, "stderr:nobody knows", "stderr:cannot ask Redis", "!hunter2")
+}
+
+// TestAClaimOfFreshness has an instance say that it is fresh on a version that is not the newest.
+func TestAClaimOfFreshness(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
+	f.answers(t, of("liar", "prices", 1, fleet.Fresh))
+	f.until(t, exit.OK, []string{"liar"}, "status", "--fail-if-stale", "--max-lag", "0s")
+	f.run(t, "publish", "prices", file(t, "p.ndjson", newPrices), "--key", "sku").want(t, exit.OK, "version 2")
+	f.until(t, exit.Stale, []string{"prices: liar: it says that it is fresh on version 1, but version 2 was committed "}, "status", "--fail-if-stale", "--max-lag", "0s")
+	f.until(t, exit.OK, []string{"liar"}, "status", "--fail-if-stale", "--max-lag", "1h")
+}
+
+// TestStatusWithWhatThereIs shows what the others say when one of NATS, Redis and the publisher is down.
+func TestStatusWithWhatThereIs(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
+	f.records(t, of("gone", "prices", 1, fleet.Fresh))
+	f.until(t, exit.OK, []string{"up-1", "up-2", "silent", "does not answer; was fresh when it wrote its record"}, "status")
+	// The records of the two that live follow what they do by a second.
+	f.without("FRESHET_NATS_URL", "nats").until(t, exit.Failure, []string{"up-1", "up-2", "gone", "from its record, ", "cannot reach NATS"}, "status")
+	f.without("FRESHET_NATS_URL", "nats").run(t, "status").want(t, exit.Failure, "!silent", "!hunter2")
+	f.without("FRESHET_REDIS_URL", "redis").run(t, "status").want(t, exit.Failure, "stdout:up-1", "!gone", "stderr:cannot ask Redis")
+
+	var all []overview.Dataset
+	r := f.run(t, "status", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &all); err != nil || len(all) != 1 {
+		t.Fatalf("%v in %s", err, r.out)
+	}
+	for _, i := range all[0].Instances {
+		if i.Instance == "gone" && (!i.Silent || i.RecordAge == nil || i.State != fleet.Fresh) || i.Instance == "up-1" && i.RecordAge != nil {
+			t.Errorf("%+v", i)
+		}
+	}
+}
+
+// looks is an output that calls each with the number of writes so far.
+type looks struct {
+	mu    sync.Mutex // guards what follows
+	text  bytes.Buffer
+	count int
+	each  func(n int)
+}
+
+func (l *looks) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	l.text.Write(b)
+	l.count++
+	n := l.count
+	l.mu.Unlock()
+	l.each(n)
+	return len(b), nil
+}
+
+// TestWatch watches what is published meanwhile, as text and as JSON, and ends with Ctrl-C.
+func TestWatch(t *testing.T) {
+	f := start(t, "prices")
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out := &looks{each: func(n int) {
+				if n == 3 {
+					cancel()
+				}
+			}}
+			var errs strings.Builder
+			code := Run(ctx, Process{
+				In: strings.NewReader(""), Out: out, Err: &errs, Command: "freshet",
+				LookupEnv: func(name string) (string, bool) { v, ok := f.env[name]; return v, ok },
+			}, []string{"status", "--watch", "--interval", "100ms", "--output", format})
+			if code != exit.OK || errs.String() != "" {
+				t.Errorf("exit code %d: %s", code, errs.String())
+			}
+			text := out.text.String()
+			if strings.Contains(text, "\x1b") {
+				t.Errorf("what is no terminal is told %q", text)
+			}
+			if format == "text" {
+				if n := strings.Count(text, "up-1"); n != 3 {
+					t.Errorf("%d looks are\n%s", n, text)
+				}
+				return
+			}
+			lines := strings.Split(strings.TrimSpace(text), "\n")
+			for _, line := range lines {
+				var all []overview.Dataset
+				if err := json.Unmarshal([]byte(line), &all); err != nil || len(all) != 1 || len(all[0].Instances) != 2 {
+					t.Errorf("%v in %s", err, line)
+				}
+			}
+			if len(lines) != 3 {
+				t.Errorf("%d lines", len(lines))
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"freshet.dev/services/freshet/internal/overview"
+)
+
+// What a terminal is told: to write from its first line on, and to forget what is left of a line or below.
+const (
+	home     = "\x1b[H"
+	restLine = "\x1b[K"
+	rest     = "\x1b[J"
+)
+
+// keepLooking shows the status until ctx ends, which is how it ends well: on a terminal always in the same place, else
+// one block or line after the other.
+func (f *statusFlags) keepLooking(ctx context.Context, p Process, sources overview.Sources, names []string) error {
+	tick := time.NewTicker(f.interval)
+	defer tick.Stop()
+	terminal := f.out == textOutput && isTerminal(p.Out)
+	if terminal {
+		if _, err := fmt.Fprint(p.Out, home+rest); err != nil {
+			return err
+		}
+	}
+	for {
+		o := overview.Look(ctx, sources, names)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := f.show(p, o, terminal); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// show writes one look with a single write, so that a terminal does not flicker.
+func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error {
+	if f.out == jsonOutput {
+		if err := o.Err(); err != nil {
+			fmt.Fprintf(p.Err, "freshet: warning: %v\n", err)
+		}
+		return writeLine(p.Out, o.Datasets)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n\n", o.At.Format(time.DateTime))
+	if err := printStatus(&b, o); err != nil {
+		return err
+	}
+	if err := o.Err(); err != nil {
+		fmt.Fprintf(&b, "\nwarning: %v\n", err)
+	}
+	text := b.Bytes()
+	if terminal {
+		text = append([]byte(home), bytes.ReplaceAll(text, []byte("\n"), []byte(restLine+"\n"))...)
+		text = append(text, rest...)
+	} else {
+		text = append(text, '\n')
+	}
+	_, err := p.Out.Write(text)
+	return err
+}

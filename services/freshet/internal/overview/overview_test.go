@@ -1,0 +1,223 @@
+package overview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// now is when the tests look, of which the instances' times are so long ago.
+var now = time.Now()
+
+func ago(d time.Duration) time.Time { return now.Add(-d) }
+
+// status is that of an instance, started an hour ago, of one dataset.
+func status(name string, version uint64) fleet.Status {
+	return fleet.Status{Instance: name, Host: "h", PID: 1, Started: ago(time.Hour), Datasets: []fleet.DatasetStatus{
+		{Dataset: "prices", Version: version, Newest: version, State: fleet.Fresh},
+	}}
+}
+
+// script is what the sources answer, one after the other; the last again and again.
+type script struct {
+	surveys    [][]fleet.Status
+	surveyErrs []error
+	records    [][]Record
+	recordErr  error
+	latest     map[string]dataset.VersionRecord
+	asked      []time.Duration
+}
+
+// next takes the first of what is left, unless it is the last.
+func next[T any](all *[]T) (first T) {
+	if len(*all) == 0 {
+		return first
+	}
+	first = (*all)[0]
+	if len(*all) > 1 {
+		*all = (*all)[1:]
+	}
+	return first
+}
+
+func (s *script) sources() Sources {
+	from := Sources{
+		Latest: func(context.Context) (map[string]dataset.VersionRecord, error) { return s.latest, nil },
+		Survey: func(_ context.Context, stall time.Duration) ([]fleet.Status, error) {
+			s.asked = append(s.asked, stall)
+			return next(&s.surveys), next(&s.surveyErrs)
+		},
+	}
+	if s.records != nil || s.recordErr != nil {
+		from.Records = func(context.Context) ([]Record, error) { return next(&s.records), s.recordErr }
+	}
+	return from
+}
+
+// told returns the instances of prices as "name/pid", with ! behind those that are silent and ~ behind those that are
+// there by their record.
+func told(o Overview) string {
+	var all []string
+	for _, d := range o.Datasets {
+		for _, i := range d.Instances {
+			text := fmt.Sprintf("%s/%d", i.Instance, i.PID)
+			switch {
+			case i.Silent:
+				text += "!"
+			case i.RecordAge != nil:
+				text += "~"
+			}
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func TestSilentInstances(t *testing.T) {
+	a, b := status("a", 7), status("b", 7)
+	again := status("b", 7)
+	again.PID, again.Started = 2, ago(2*time.Second)
+	record := func(s fleet.Status) Record { return Record{s, 12 * time.Second} }
+	down := errors.New("connection refused")
+	for name, tc := range map[string]struct {
+		script script
+		want   string
+		asked  int
+	}{
+		"no Redis":                     {script{surveys: [][]fleet.Status{{a}}}, "a/1", 1},
+		"all answer":                   {script{surveys: [][]fleet.Status{{a, b}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1", 1},
+		"one has no record":            {script{surveys: [][]fleet.Status{{a, b}}, records: [][]Record{{record(a)}}}, "a/1 b/1", 1},
+		"one is silent":                {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1!", 2},
+		"one was busy":                 {script{surveys: [][]fleet.Status{{a}, {a, b}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1", 2},
+		"the other was busy then":      {script{surveys: [][]fleet.Status{{a}, {b}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1", 2},
+		"one ended meanwhile":          {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}, {record(a)}}}, "a/1", 2},
+		"one was started again":        {script{surveys: [][]fleet.Status{{a, again}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/2", 1},
+		"nobody answers":               {script{surveyErrs: []error{fleet.ErrNoAnswer}, records: [][]Record{{record(a)}}}, "a/1!", 2},
+		"nobody answers the second":    {script{surveys: [][]fleet.Status{{a}, nil}, surveyErrs: []error{nil, fleet.ErrNoAnswer}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1!", 2},
+		"NATS is down":                 {script{surveyErrs: []error{down}, records: [][]Record{{record(a), record(b)}}}, "a/1~ b/1~", 1},
+		"NATS is down the second time": {script{surveys: [][]fleet.Status{{a}, nil}, surveyErrs: []error{nil, down}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1~", 2},
+		"Redis is down":                {script{surveys: [][]fleet.Status{{a}}, recordErr: down}, "a/1", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := tc.script.recordErr != nil || strings.HasPrefix(name, "NATS is down") || name == "nobody answers"
+			o := Look(t.Context(), tc.script.sources(), nil)
+			if got := told(o); got != tc.want || len(tc.script.asked) != tc.asked {
+				t.Errorf("%s after %d surveys, want %s after %d", got, len(tc.script.asked), tc.want, tc.asked)
+			}
+			if (o.Err() != nil) != failed {
+				t.Errorf("the error is %v", o.Err())
+			}
+		})
+	}
+}
+
+// committedAt has version v committed so long ago.
+func committedAt(v uint64, d time.Duration) dataset.VersionRecord {
+	return dataset.VersionRecord{Dataset: "prices", Version: v, Created: ago(d)}
+}
+
+func TestStale(t *testing.T) {
+	const maxLag = 10 * time.Second
+	d := func(version uint64, state fleet.State, change func(*fleet.DatasetStatus)) fleet.DatasetStatus {
+		s := fleet.DatasetStatus{
+			Dataset: "prices", Version: version, Newest: 7, State: state, Since: ago(time.Minute), Created: ago(26 * time.Hour),
+			Vouched: ago(time.Minute), ExpectEvery: 24 * time.Hour,
+		}
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
+	for name, tc := range map[string]struct {
+		status fleet.DatasetStatus
+		latest dataset.VersionRecord
+		want   string // of the reason; empty: there is none
+	}{
+		"fresh":                               {d(7, fleet.Fresh, nil), committedAt(7, time.Hour), ""},
+		"failing":                             {d(6, fleet.Failing, func(s *fleet.DatasetStatus) { s.Error = "no relay answers" }), committedAt(7, time.Second), "failing for 1m0s on version 6, newest known 7: no relay answers"},
+		"blind":                               {d(7, fleet.Blind, nil), committedAt(7, time.Hour), "blind: nothing has said for 1m0s whether version 7 is the newest"},
+		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Vouched = time.Time{} }), committedAt(7, time.Hour), "blind: nothing has said yet whether version 7"},
+		"overdue":                             {d(7, fleet.Overdue, nil), committedAt(7, 26*time.Hour), "overdue: version 7 is 26h0m0s old, and a newer one is promised every 24h0m0s"},
+		"refreshing":                          {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(5 * time.Second) }), committedAt(7, 5*time.Second), ""},
+		"refreshing for long":                 {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(15 * time.Second) }), committedAt(7, 15*time.Second), "refreshing for 15s: version 6 is served, 7 is known"},
+		"refreshing of late, behind for long": {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.Since, s.BehindSince = ago(0), ago(15*time.Second) }), committedAt(7, 15*time.Second), "refreshing for 15s"},
+		"lagging":                             {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince = ago(5 * time.Second) }), committedAt(7, 5*time.Second), ""},
+		"lagging for long":                    {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince = ago(time.Minute) }), committedAt(7, time.Minute), "lagging for 1m0s"},
+		"waiting, nothing there":              {d(0, fleet.Waiting, nil), dataset.VersionRecord{}, ""},
+		"waiting, a version there":            {d(0, fleet.Waiting, nil), committedAt(1, time.Minute), "it says that there is no version, but version 1 was committed 1m0s ago"},
+		"waiting, just committed":             {d(0, fleet.Waiting, nil), committedAt(1, time.Second), ""},
+		"fresh on an older version":           {d(6, fleet.Fresh, nil), committedAt(7, time.Minute), "it says that it is fresh on version 6, but version 7 was committed 1m0s ago, and the newest is 7"},
+		"just committed":                      {d(6, fleet.Fresh, nil), committedAt(7, time.Second), ""},
+		"many, the newest just committed":     {d(4, fleet.Fresh, nil), committedAt(7, time.Second), "but version 5 was committed 2m0s ago, and the newest is 7"},
+		"the publisher forgot":                {d(7, fleet.Fresh, nil), dataset.VersionRecord{}, ""},
+		"a state of the future":               {d(7, "wilted", nil), committedAt(7, time.Second), "it is wilted, a state that this freshet does not know"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script{surveys: [][]fleet.Status{{{Instance: "a", Datasets: []fleet.DatasetStatus{tc.status}}}}}
+			if tc.latest.Version > 0 {
+				s.latest = map[string]dataset.VersionRecord{"prices": tc.latest}
+			}
+			o := Look(t.Context(), s.sources(), nil)
+			o.At = now
+			reasons := o.Stale(t.Context(), maxLag, func(_ context.Context, name string, v uint64) (dataset.VersionRecord, error) {
+				if name != "prices" || v != 5 {
+					return dataset.VersionRecord{}, errors.New("not there")
+				}
+				return committedAt(5, 2*time.Minute), nil
+			})
+			if tc.want == "" {
+				if len(reasons) > 0 {
+					t.Errorf("the reasons are %v", reasons)
+				}
+				return
+			}
+			if len(reasons) != 1 || !strings.HasPrefix(reasons[0].String(), "prices: a: ") || !strings.Contains(reasons[0].Why, tc.want) {
+				t.Errorf("the reasons are %v, want %s", reasons, tc.want)
+			}
+		})
+	}
+}
+
+// What is stale for the lack of somebody to say that it is not.
+func TestStaleWithoutInstances(t *testing.T) {
+	a := status("a", 7)
+	none := func(context.Context, string, uint64) (dataset.VersionRecord, error) {
+		return dataset.VersionRecord{}, errors.New("not there")
+	}
+	for name, tc := range map[string]struct {
+		script script
+		only   []string
+		want   []string
+	}{
+		"nobody":                   {script{}, nil, []string{"there is no instance"}},
+		"nobody has it":            {script{surveys: [][]fleet.Status{{a}}}, []string{"prices", "rules"}, []string{"rules: no instance has it"}},
+		"nobody at all has it":     {script{}, []string{"rules"}, []string{"rules: no instance has it"}},
+		"nobody answers":           {script{surveyErrs: []error{fleet.ErrNoAnswer}}, nil, []string{fleet.ErrNoAnswer.Error()}},
+		"one is not readable":      {script{surveys: [][]fleet.Status{{a}}, surveyErrs: []error{fleet.ErrUnreadable}}, nil, []string{fleet.ErrUnreadable.Error()}},
+		"one is silent":            {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{{status("b", 7), 12 * time.Second}}}}, nil, []string{"prices: b: silent: it does not answer, and its record in Redis is 12s old"}},
+		"NATS is down":             {script{surveyErrs: []error{errors.New("refused")}}, []string{"prices"}, nil},
+		"unnamed without instance": {script{surveys: [][]fleet.Status{{a}}, latest: map[string]dataset.VersionRecord{"rules": {Version: 1}}}, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Look(t.Context(), tc.script.sources(), tc.only)
+			var got []string
+			for _, r := range o.Stale(t.Context(), time.Minute, none) {
+				got = append(got, r.String())
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if down := name == "NATS is down"; (o.Unasked() != nil) != down {
+				t.Errorf("unasked is %v", o.Unasked())
+			}
+		})
+	}
+}

@@ -1,0 +1,135 @@
+package overview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// Reason says why a dataset is stale, or may be and nobody knows.
+type Reason struct {
+	Dataset  string // empty if it is about all of them
+	Instance string // empty if it is about none
+	Why      string
+}
+
+func (r Reason) String() string {
+	text := r.Why
+	if r.Instance != "" {
+		text = r.Instance + ": " + text
+	}
+	if r.Dataset != "" {
+		text = r.Dataset + ": " + text
+	}
+	return text
+}
+
+// Committed returns the record of a version, or an error if it cannot be had.
+type Committed func(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
+
+// Stale returns all that is stale. maxLag is how long a newer version may be there before an instance must serve it:
+// committed is asked when it was. What could not be asked is no reason but an error of the overview.
+func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Committed) []Reason {
+	var all []Reason
+	if o.Answers == 0 && len(o.Only) == 0 && o.Instances == nil {
+		all = append(all, Reason{Why: "there is no instance"})
+	}
+	if errors.Is(o.Instances, fleet.ErrNoAnswer) || errors.Is(o.Instances, fleet.ErrUnreadable) {
+		all = append(all, Reason{Why: o.Instances.Error()})
+	}
+	for _, d := range o.Datasets {
+		if len(d.Instances) == 0 && slices.Contains(o.Only, d.Dataset) && surveyed(o.Instances) {
+			all = append(all, Reason{Dataset: d.Dataset, Why: "no instance has it"})
+		}
+		for _, i := range d.Instances {
+			if why := o.why(ctx, d, i, maxLag, committed); why != "" {
+				all = append(all, Reason{d.Dataset, i.Instance, why})
+			}
+		}
+	}
+	return all
+}
+
+// why says why the dataset is stale on the instance; empty if it is not.
+func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
+	lag := o.lag(i)
+	switch {
+	case i.Silent:
+		return fmt.Sprintf("silent: it does not answer, and its record in Redis is %s old", round(time.Duration(*i.RecordAge*float64(time.Second))))
+	case i.State == fleet.Failing, i.State == fleet.Blind, i.State == fleet.Overdue:
+		return Explain(i, o.At)
+	case i.State == fleet.Refreshing, i.State == fleet.Lagging:
+		if lag > maxLag {
+			return Explain(i, o.At)
+		}
+		return ""
+	case i.State == fleet.Fresh, i.State == fleet.Waiting:
+		return o.outdated(ctx, d, i, maxLag, committed)
+	}
+	return fmt.Sprintf("it is %s, a state that this freshet does not know; use one that is as new as the instance", i.State)
+}
+
+// lag returns how long the instance has known of a newer version than it serves.
+func (o Overview) lag(i Instance) time.Duration {
+	if i.BehindSince.IsZero() {
+		return o.At.Sub(i.Since)
+	}
+	return o.At.Sub(i.BehindSince)
+}
+
+// outdated says if the instance knows of nothing newer, although there has been a newer version for longer than maxLag.
+func (o Overview) outdated(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
+	if d.Latest == nil || d.Latest.Version <= i.Version {
+		return ""
+	}
+	// Since when is there a newer one: the newest of all may be the last of many.
+	next := *d.Latest
+	if first := i.Version + 1; first < next.Version {
+		if rec, err := committed(ctx, d.Dataset, first); err == nil {
+			next = rec
+		} // else at least since the newest
+	}
+	if o.At.Sub(next.Created) <= maxLag {
+		return ""
+	}
+	claim := fmt.Sprintf("it says that it is %s on version %d", i.State, i.Version)
+	if i.Version == 0 {
+		claim = "it says that there is no version"
+	}
+	return fmt.Sprintf("%s, but version %d was committed %s ago, and the newest is %d", claim, next.Version, round(o.At.Sub(next.Created)), d.Latest.Version)
+}
+
+// Explain says what the state of a dataset on an instance means there. It is empty for those that need no words.
+func Explain(i Instance, now time.Time) string {
+	since := func(t time.Time) string { return round(max(0, now.Sub(t))).String() }
+	switch i.State {
+	case fleet.Failing:
+		return fmt.Sprintf("failing for %s on version %d, newest known %d: %s", since(i.Since), i.Version, i.Newest, i.Error)
+	case fleet.Blind:
+		if i.Vouched.IsZero() {
+			return fmt.Sprintf("blind: nothing has said yet whether version %d is the newest", i.Version)
+		}
+		return fmt.Sprintf("blind: nothing has said for %s whether version %d is the newest", since(i.Vouched), i.Version)
+	case fleet.Refreshing, fleet.Lagging:
+		behind := i.BehindSince
+		if behind.IsZero() {
+			behind = i.Since
+		}
+		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, since(behind), i.Version, i.Newest)
+	case fleet.Overdue:
+		return fmt.Sprintf("overdue: version %d is %s old, and a newer one is promised every %s", i.Version, since(i.Created), i.ExpectEvery)
+	}
+	return ""
+}
+
+func round(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
