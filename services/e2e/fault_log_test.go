@@ -56,10 +56,10 @@ func TestFaultStreamAndRedisAreWipedWithoutAPublisher(t *testing.T) {
 	tr.Publisher.Kill()
 	tr.wipe()
 	tr.await("nobody vouches for anything", saying(fleet.Blind, tr.newest()))
-	late := tr.instances[1]
-	late.kill()
-	late.start()
-	tr.await("one was started again", saying(fleet.Blind, tr.newest()))
+	restarted := tr.instances[1]
+	restarted.kill()
+	restarted.start()
+	tr.await("one was started again", serving(tr.newest()))
 	tr.Publisher.Start()
 	tr.end()
 	tr.announced()

@@ -212,6 +212,16 @@ func saying(state fleet.State, version uint64) condition {
 	}
 }
 
+// serving is the condition that the version is served, whatever the state.
+func serving(version uint64) condition {
+	return func(d fleet.DatasetStatus) error {
+		if d.Version != version {
+			return fmt.Errorf("it serves version %d and says %s (%s), want version %d", d.Version, d.State, d.Error, version)
+		}
+		return nil
+	}
+}
+
 // await waits until the instances, all if none is named, fulfil the condition.
 func (tr *trial) await(phase string, want condition, instances ...*subject) {
 	tr.t.Helper()
