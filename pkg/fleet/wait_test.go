@@ -54,6 +54,14 @@ func TestWaitServed(t *testing.T) {
 			behind[0].serve("cities", 7)
 			behind[0].report(fleet.Report{Dataset: "cities", Version: 7})
 		}, want: []string{"first 7", "other-0 7", "other-0 7 no space"}},
+		"states change": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
+			// That a state is that of version 7 says nothing of the version being served from now on, or refused.
+			behind[0].report(fleet.Report{Kind: fleet.OfState, Dataset: "cities", Version: 7, State: fleet.Refreshing, Was: fleet.Fresh})
+			behind[0].report(fleet.Report{Kind: fleet.OfState, Dataset: "cities", Version: 7, State: fleet.Blind, Was: fleet.Fresh, Error: "x"})
+			behind[0].report(fleet.Report{Kind: fleet.OfFailure, Dataset: "cities", Version: 7, Error: "no space", Stack: "goroutine 1"})
+			behind[0].serve("cities", 8)
+			behind[0].report(fleet.Report{Kind: fleet.OfSwap, Dataset: "cities", Version: 8})
+		}, want: []string{"first 7", "other-0 7 no space", "other-0 8"}},
 		"an instance dies": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
 			behind[0].stop()
 		}, want: []string{"first 7", "other-0 7 the instance is gone"}},

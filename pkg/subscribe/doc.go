@@ -19,6 +19,28 @@
 // logged, reported and tried again with exponential backoff and jitter, forever, while the last good version is
 // served. A newer version does not wait for one that fails.
 //
+// A refresh that hangs is cancelled. One that does not even heed that, a hung disk most likely, is given up: its goroutine
+// cannot be killed, but nothing waits for it, and the next version is brought up by another. At most four hang at versions
+// of one dataset; beyond that the dataset's error says that only a restart helps.
+//
+// # Never silently stale
+//
+// [Subscriber.Status] says of every dataset how fresh it is: its state (see [fleet.State]) and since when, the version that
+// is served and the newest known, since when it is behind, and how old the data is. It is judged at the moment of asking.
+// Every change of a state is logged, reported to the fleet and told to the Observer.
+//
+// Events can be lost. A publisher therefore sends beacons, which name the newest version of each dataset in its store
+// (package events). An instance that hears of a version of which no event came asks the event log, and if that does not know
+// the version the relays; when it has learned of it that way, it is counted as healed. And an instance that has heard no
+// beacon for three of its periods says that it is blind: what it serves may still be the newest, but nobody has said so. It
+// asks for nothing by a timer of its own, so that an outage of the publisher is not a storm on the relays. It is blind from
+// its start until the event log, or a relay, or a beacon says what the newest version is, also if it serves the version in
+// its cache folder meanwhile.
+//
+// A version may promise when the next one comes ([dataset.VersionRecord].ExpectEvery). If that does not come the dataset is
+// overdue, which is the pipeline's fault and not the instance's. That, and the age of the data, is all that is decided by
+// the clock on the wall; a clock that jumps makes these two wrong and stops nothing.
+//
 // # What is certain about a table
 //
 // Every byte of its file was read and is covered by a digest and by checksums, and its records add up to the state

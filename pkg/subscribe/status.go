@@ -71,7 +71,7 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))
 	}
-	if h.Regressed != "" {
+	if h.Regressed != "" && d.State != fleet.Blind {
 		all = append(all, h.Regressed)
 	}
 	if err := s.cacheErr(d, h.FinishErr); err != nil {

@@ -57,7 +57,7 @@ type refusals struct {
 // snapshot and the deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the
 // snapshot.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
-	// gofail: var load struct{}
+	// gofail: var refreshLoad struct{}
 	deltas, ok := bridge(rec, served)
 	if ok && l.worn(rec, deltas) {
 		ok = false

@@ -37,19 +37,23 @@ func (e *Engine[T, D]) onHeard(heard events.Heard) {
 // named takes in what beacons said of the dataset.
 func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 	r := &s.hearing
-	regressed := r.claims.take(w, max(s.version(), r.newest))
-	if w.Version >= r.newest {
+	below := r.claims.take(w, max(s.version(), r.newest))
+	switch {
+	case w.Version >= r.newest:
 		r.newest, r.at = w.Version, w.At
-	} else if regressed && w.At.Sub(r.at) > events.BlindAfter*w.Every {
+	case s.missed() && below >= events.BlindAfter && w.At.Sub(r.at) > events.BlindAfter*w.Every:
 		// Nobody names it any more. If it cannot be found either it is gone, and must not be looked for for ever.
-		r.newest, r.at = w.Version, w.At
+		r.newest, r.at, r.claims = w.Version, w.At, nil
 		s.news = s.news.upTo(max(s.known(), w.Version))
 	}
 	s.update(func(h *Health) {
 		h.Denied, h.Period = nil, w.Every
 		h.Regressed = r.claims.regressed(s.version())
 	})
-	s.vouched(w.At)
+	// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing.
+	if below == 0 {
+		s.vouched(w.At)
+	}
 	s.learn(w.Version)
 	if s.missed() && r.newest > r.sought {
 		r.sought = r.newest

@@ -360,6 +360,7 @@ func TestVersionThatIsGoneIsGivenUp(t *testing.T) {
 	})
 }
 
+// Beacons that name less than was known before do not speak of the same store: they are warned of, and vouch for nothing.
 func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 9)
@@ -373,10 +374,25 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 			}
 		}
 		r.serves("prices", 9)
+		r.is("prices", fleet.Blind)
+		if h := r.engine.Health("prices"); !strings.Contains(h.Why(fleet.Blind, nil), "beacons of p1 name version 4 as the newest, below version 9") {
+			t.Errorf("health is %+v", h)
+		}
 		pass(time.Second)
 		r.beacon(map[string]uint64{"prices": 9})
+		r.is("prices", fleet.Fresh)
 		if h := r.engine.Health("prices"); h.Regressed != "" {
 			t.Errorf("it is still said: %q", h.Regressed)
+		}
+		// Another store's publisher beside the right one changes nothing but the warning.
+		for range 5 {
+			pass(time.Second)
+			r.beacon(map[string]uint64{"prices": 9})
+			r.beaconOf("p2", time.Second, map[string]uint64{"prices": 0})
+			r.is("prices", fleet.Fresh)
+		}
+		if h := r.engine.Health("prices"); !strings.Contains(h.Regressed, "beacons of p2 name version 0") {
+			t.Errorf("it is said: %q", h.Regressed)
 		}
 	})
 }

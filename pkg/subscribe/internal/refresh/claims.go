@@ -26,9 +26,9 @@ type claim struct {
 	below int // how often in a row it has not
 }
 
-// take takes in a word, when newest is the newest version known, and reports whether its publisher has named older ones
-// for as long as makes an instance blind.
-func (c *claims) take(w events.Word, newest uint64) bool {
+// take takes in a word, when newest is the newest version known, and returns how often in a row its publisher has named
+// an older one.
+func (c *claims) take(w events.Word, newest uint64) (below int) {
 	if *c == nil {
 		*c = make(claims)
 	}
@@ -40,7 +40,7 @@ func (c *claims) take(w events.Word, newest uint64) bool {
 	one := (*c)[w.Publisher]
 	if one == nil {
 		if len(*c) == maxClaims {
-			return false
+			return 0
 		}
 		one = new(claim)
 		(*c)[w.Publisher] = one
@@ -51,7 +51,7 @@ func (c *claims) take(w events.Word, newest uint64) bool {
 		one.below = 0
 	}
 	one.version, one.at, one.every, one.floor = w.Version, w.At, w.Every, max(newest, w.Version)
-	return one.below >= events.BlindAfter
+	return one.below
 }
 
 // regressed says which publisher names versions below the served one; empty if none does.

@@ -4,15 +4,15 @@
 // # Who does what
 //
 //	event log --Versions, CatchUps--> +------+ --job--> lane 1 ... lane n   (pull, decode, verify, index, cache)
-//	                                  | loop |
+//	publisher -------------Beacons--> | loop |
 //	readers <--atomic load-- served --+------+ <--loaded, finished-- lanes
 //	                                      |  ^
 //	                                      v  +--caught up-- catcher         (asks the log and the relays)
 //	                                    Watcher
 //
 // The loop owns all state of refreshing. It never waits for a network, a disk or a user's function; lanes and the
-// catcher do that work and answer with a message. Their number is fixed when [Engine.Run] starts, so the number of
-// goroutines does not follow the number of refreshes.
+// catcher do that work and answer with a message. Their number is fixed when [Engine.Run] starts, and each lane runs one job
+// at a time on a goroutine beside it, so the number of goroutines does not follow the number of refreshes.
 //
 // # Rules
 //
@@ -22,6 +22,14 @@
 //     with exponential backoff and jitter. Meanwhile the last good version is served.
 //   - A failure belongs to an attempt, not to a version: the next attempt starts clean. A version newer than the
 //     one that failed does not wait for the end of its backoff.
+//   - A job that does not end within a grace after it was cancelled is lost: the lane goes on without it. The version that it
+//     is at is not tried again before its goroutine returns, and at most maxLost goroutines hang at one dataset.
+//   - A beacon that names a version of which no event came is a reason to catch up, at once. If neither the log nor the
+//     relays know the version, the catch-up has failed, and is tried again with backoff until they do, or until nobody
+//     names the version any more.
+//   - What vouches for a dataset is a beacon and an answer to a catch-up. After three periods of the beacon without either
+//     it is blind. No timer makes the loop ask for anything: it wakes at such deadlines to tell the Watcher.
+//   - The state of a dataset is what [Health.Judge] says, for the loop as for those who ask.
 //   - If the loop itself panics it is started again, with the state that it had, and catches up: what it was told when it
 //     panicked may be lost.
 package refresh

@@ -92,9 +92,12 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 }
 
 func (h *Health) whyBlind() string {
-	why := []string{fmt.Sprintf("no beacon was heard for %d periods of %s", events.BlindAfter, h.Period)}
+	why := []string{fmt.Sprintf("no beacon has vouched for it for %d periods of %s", events.BlindAfter, h.Period)}
 	if h.Vouched.IsZero() {
-		why[0] = "no beacon was heard since the start"
+		why[0] = "no beacon has vouched for it since the start"
+	}
+	if h.Regressed != "" {
+		why = append(why, h.Regressed)
 	}
 	if h.Denied != nil {
 		why = append(why, "none can be: "+h.Denied.Error())

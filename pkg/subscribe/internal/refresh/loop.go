@@ -56,7 +56,7 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 	defer timer.Stop()
 	versions, catchUps, beacons := e.deps.Versions, e.deps.CatchUps, e.deps.Beacons
 	for {
-		// gofail: var loop struct{}
+		// gofail: var refreshLoop struct{}
 		now := time.Now()
 		next := e.due(now)
 		timer.Reset(earlier(next, e.judge(now)).Sub(now))
