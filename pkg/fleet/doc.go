@@ -6,6 +6,6 @@
 //
 // Both are JSON. A report is sent once and may be lost: what counts is the status, reports only save asking again.
 //
-// Instances are services of NATS as well, under the name "freshet-instance", so that its command line shows them: `nats
-// micro ls`, `nats micro info freshet-instance`, and `nats micro stats freshet-instance` with a [Summary] of each dataset.
+// Instances are services of NATS as well, under the name "freshet-instance", so that its own command line shows them: `nats
+// micro ls`, and `nats micro info freshet-instance ID` with the instance's name and a [Summary] of each dataset.
 package fleet

@@ -51,7 +51,7 @@ func NewResponder(nc *nats.Conn, status func() Status) *Responder {
 	return &Responder{nc: nc, status: status}
 }
 
-// Summary is what an instance says of a dataset in its statistics, which the NATS CLI shows: `nats micro stats`.
+// Summary is what an instance says of a dataset in its statistics as a service, which `nats micro info` shows.
 type Summary struct {
 	Dataset    string  `json:"dataset"`
 	Version    uint64  `json:"version"`

@@ -225,16 +225,16 @@ func (s *system) checkMetrics(t *testing.T, instance *program, name string, pull
 	}
 	of := `{dataset="` + name + `",`
 	for metric, want := range map[string]int64{
-		"freshet_refreshes_total" + of + `from="relay",kind="full"}`:    1,
-		"freshet_refreshes_total" + of + `from="relay",kind="delta"}`:   int64(len(pulled) - 1),
-		"freshet_pulled_bytes_total" + of + `kind="full"}`:              pulled[0],
-		"freshet_pulled_bytes_total" + of + `kind="delta"}`:             deltas,
-		"freshet_refresh_seconds_count" + of + `kind="delta"}`:          int64(len(pulled) - 1),
-		`freshet_deltas_applied_total{dataset="` + name + `"}`:          int64(len(pulled) - 1),
-		`freshet_deltas_given_up_total{dataset="` + name + `"}`:         0,
-		`freshet_dataset_version{dataset="` + name + `"}`:               int64(len(pulled)),
-		`freshet_dataset_state{dataset="` + name + `",state="serving"}`: 1,
-		`freshet_refresh_failures_total{dataset="` + name + `"}`:        0,
+		"freshet_refreshes_total" + of + `from="relay",kind="full"}`:  1,
+		"freshet_refreshes_total" + of + `from="relay",kind="delta"}`: int64(len(pulled) - 1),
+		"freshet_pulled_bytes_total" + of + `kind="full"}`:            pulled[0],
+		"freshet_pulled_bytes_total" + of + `kind="delta"}`:           deltas,
+		"freshet_refresh_seconds_count" + of + `kind="delta"}`:        int64(len(pulled) - 1),
+		`freshet_deltas_applied_total{dataset="` + name + `"}`:        int64(len(pulled) - 1),
+		`freshet_deltas_given_up_total{dataset="` + name + `"}`:       0,
+		`freshet_dataset_version{dataset="` + name + `"}`:             int64(len(pulled)),
+		`freshet_dataset_state{dataset="` + name + `",state="fresh"}`: 1,
+		`freshet_refresh_failures_total{dataset="` + name + `"}`:      0,
 	} {
 		if got, ok := values[metric]; !ok || got != float64(want) {
 			t.Errorf("%s: %s is %v (there: %t), want %d", instance.URL, metric, got, ok, want)

@@ -128,7 +128,7 @@ func newSystem(t *testing.T, store string, instances int, datasets ...string) *s
 
 func (s *system) newInstance(t *testing.T, n int, datasets ...string) *program {
 	t.Helper()
-	return start(t, "server", "NATS_URL="+s.NATS.URL, "RELAYS="+s.Relay.URL, "DATASETS="+strings.Join(datasets, ","),
+	return start(t, "server", "NATS_URL="+s.NATS.URL, "REDIS_URL="+s.Redis.URL, "RELAYS="+s.Relay.URL, "DATASETS="+strings.Join(datasets, ","),
 		"CACHE_DIR="+t.TempDir(), "INSTANCE=instance-"+strconv.Itoa(n), "LOG_LEVEL=debug")
 }
 

@@ -4,16 +4,19 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/services/freshet/internal/cli"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop)                 // a second signal ends the process at once
+	catalog.LogTo(slog.New(slog.DiscardHandler)) // what is to be known of Redis is in the command's own message
 	code := cli.Run(ctx, cli.Process{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Command: command(),
 	}, os.Args[1:])

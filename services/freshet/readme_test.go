@@ -123,7 +123,7 @@ func TestREADMEShellCodeRuns(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "sh", "-ec", ports.Replace(block))
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"),
-			"FRESHET_PUBLISHER_URL="+urls["publisher"], "FRESHET_SERVER_URL="+urls["up-1"], "FRESHET_NATS_URL="+urls["NATS"])
+			"FRESHET_PUBLISHER_URL="+urls["publisher"], "FRESHET_SERVER_URL="+urls["up-1"], "FRESHET_NATS_URL="+urls["NATS"], "FRESHET_REDIS_URL="+urls["Redis"])
 		out, err := cmd.CombinedOutput()
 		printed.Write(out)
 		if err != nil {
@@ -131,7 +131,7 @@ func TestREADMEShellCodeRuns(t *testing.T) {
 		}
 	}
 	for _, want := range append(metrics(t),
-		"up-1 serves version 1", `{"sku":"A1","cents":995}`, `{"sku":"B/2","cents":1250}`, "no such key", "serving",
+		"up-1 serves version 1", `{"sku":"A1","cents":995}`, `{"sku":"B/2","cents":1250}`, "no such key", "fresh",
 		"prices version 2: 1 record (0 added, 1 changed, 1 removed)", "up-1 serves version 2",
 		`"patch":{"added":1,"changed":0,"removed":1,"unchanged":0,"missing":0}`, "1 delta",
 	) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/services/internal/settings"
 )
 
@@ -66,6 +67,7 @@ func (p Program) Main(ctx context.Context, args []string, stdout, stderr io.Writ
 		return BadUsage
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: p.Level()})).With("service", p.Name)
+	catalog.LogTo(log)
 	for _, w := range warnings {
 		log.WarnContext(ctx, w)
 	}

@@ -181,6 +181,42 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 }
 
+// TestWaitTellsWhoRefuses has an instance that cannot take the version, which its status does not tell and its report
+// does: who waits hears of it, and why, long before the wait times out.
+func TestWaitTellsWhoRefuses(t *testing.T) {
+	f := start(t, "prices")
+	conn, err := nats.Connect(f.at.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	f.answers(t, fleet.Status{Instance: "stubborn", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Refreshing}}})
+	f.until(t, exit.OK, []string{"stubborn"}, "status")
+	if _, err := conn.Subscribe("freshet.v1.reports.prices", func(m *nats.Msg) {
+		var r fleet.Report
+		if json.Unmarshal(m.Data, &r) != nil || r.Kind != fleet.OfSwap {
+			return
+		}
+		// A change of state says nothing of a version, and is no line.
+		for _, own := range []fleet.Report{
+			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: r.Version, State: fleet.Failing},
+			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: r.Version, Error: "no room for it"},
+		} {
+			if err := fleet.SendReport(conn, own); err != nil {
+				t.Error(err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
+		want(t, exit.TimedOut, "stdout:up-1 serves version 1", "stderr:warning: stubborn does not serve version 1 yet: no room for it\n",
+			"stderr:stubborn (serves 0, last error: no room for it)", "stdout:!stubborn")
+}
+
 func TestWaitForNobody(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "cities", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
