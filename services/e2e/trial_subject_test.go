@@ -97,10 +97,15 @@ func (i *subject) watch(ctx context.Context, t *testing.T) {
 				t.Errorf("instance-%d contradicts itself: %v", i.n, err)
 			}
 		}
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		i.seen = append(i.seen, sample{asked, d})
+		i.says(sample{asked, d})
 	})
+}
+
+// says keeps what the instance said.
+func (i *subject) says(s sample) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.seen = append(i.seen, s)
 }
 
 // consistent says where a status contradicts itself.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,9 +47,10 @@ type trial struct {
 	mu      sync.Mutex
 	commits []commit // ascending; guarded by mu
 
-	before map[string]usage // by program
-	began  time.Time        // the fault
-	mended time.Time        // zero while it lasts
+	before   map[string]usage // by program
+	reported []fleet.Report   // of states; guarded by mu
+	began    time.Time        // the fault
+	mended   time.Time        // zero while it lasts
 }
 
 // commit is a version that is known to be committed since.
@@ -138,6 +138,7 @@ func newTrial(t *testing.T, fault string, set setting) *trial {
 	for _, i := range tr.instances {
 		i.watched(tr)
 	}
+	tr.hear(set.nats)
 	tr.measure()
 	return tr
 }
@@ -230,9 +231,13 @@ func (tr *trial) await(phase string, want condition, instances ...*subject) {
 	}
 	for _, i := range instances {
 		eventually(tr.t, func(ctx context.Context) error {
+			asked := time.Now()
 			d, err := i.status(ctx)
 			if err == nil {
 				err = want(d)
+			}
+			if err == nil {
+				i.says(sample{asked, d}) // it may be over before the next look
 			}
 			if err != nil {
 				err = fmt.Errorf("%s: instance-%d: %w", phase, i.n, err)
@@ -326,38 +331,7 @@ func (tr *trial) sound() {
 	tr.t.Fatalf("version %d and those before it are not there", want)
 }
 
-// seen lists the states that the instances said since the fault began, with the longest time that one said it.
-func (tr *trial) seen() string {
-	longest := map[fleet.State]time.Duration{}
-	var order []fleet.State
-	for _, i := range tr.instances {
-		of := map[fleet.State]time.Duration{}
-		last := sample{}
-		for _, s := range i.samples() {
-			if s.asked.Before(tr.began) || s.State == "" {
-				last = sample{}
-				continue
-			}
-			if !slices.Contains(order, s.State) {
-				order = append(order, s.State)
-			}
-			if last.State == s.State {
-				of[s.State] += s.asked.Sub(last.asked)
-			}
-			last = s
-		}
-		for state, d := range of {
-			longest[state] = max(longest[state], d)
-		}
-	}
-	var text []string
-	for _, state := range order {
-		text = append(text, fmt.Sprintf("%s %.1fs", state, longest[state].Seconds()))
-	}
-	return strings.Join(text, ", ")
-}
-
-// committedAt returns the first version above v that is known to be committed, and since when.
+// committedAfter returns the version after v, if it is known to be committed, and since when.
 func (tr *trial) committedAfter(v uint64) (c commit, ok bool) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
