@@ -31,7 +31,8 @@ type Result struct {
 	// Record is the version with the content of the input.
 	Record dataset.VersionRecord
 	// Created is false if the newest version had this content already, so that no version was created. It is true for
-	// equal content where an object of the newest version was lost and could not be put back.
+	// equal content where an object of the newest version was lost and could not be put back, and where the promise of a
+	// cadence is renewed (Input.ExpectEvery).
 	Created bool
 	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
 	// the Publisher has none.

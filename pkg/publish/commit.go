@@ -22,7 +22,8 @@ const (
 	doubtTimeout = 5 * time.Second
 )
 
-// commit makes the draft the next version, unless the newest version has its content already and is whole. Each attempt
+// commit makes the draft the next version, unless the newest version has its content already, is whole, and needs not be
+// renewed. Each attempt
 // looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for attempt := range maxAttempts {
@@ -41,21 +42,23 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			return Result{}, err
 		}
 		var result Result
+		whole := false // that latest is whole, and has the draft's content
 		if latest.Version > 0 && latest.State == d.state() {
-			whole, err := p.heal(ctx, d, latest, &result)
-			if err != nil {
+			if whole, err = p.heal(ctx, d, latest, &result); err != nil {
 				return Result{}, err
 			}
-			if whole {
-				if err := d.check(ctx); err != nil {
-					return Result{}, err
-				}
+		}
+		if whole {
+			if err := d.check(ctx); err != nil {
+				return Result{}, err
+			}
+			if !renews(latest, d.in.promise(latest)) {
 				result.Record = latest
 				return result, nil
 			}
 		}
 		result.Created = true
-		if err := p.prepare(ctx, d, latest, &result); err != nil {
+		if err := p.prepare(ctx, d, latest, whole, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
 		}
 		err = p.putVersion(ctx, result.Record)
@@ -86,17 +89,21 @@ func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord
 }
 
 // prepare puts what the next version needs into the store, and its record into the result: the delta from latest, and
-// a snapshot of the draft if one is due.
-func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, result *Result) error {
+// a snapshot of the draft if one is due. Renewed says that latest has the draft's content and is whole.
+func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.VersionRecord, renewed bool, result *Result) error {
 	sum := d.sorter.Totals()
 	rec := dataset.VersionRecord{
 		Dataset: d.name, Version: latest.Version + 1, Seed: dataset.Seed(d.seed),
 		State: sum.State, PayloadBytes: uint64(sum.PayloadBytes),
-		Source: d.in.Source, Labels: d.in.Labels,
+		Source: d.in.Source, Labels: d.in.Labels, ExpectEvery: d.in.promise(latest),
 	}
 	switch {
 	case latest.Version == 0:
 		rec.Changes.Added = sum.State.Records
+	case renewed:
+		if err := p.renew(ctx, d, latest, &rec); err != nil {
+			return err
+		}
 	case latest.State == sum.State:
 		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
 	default:
@@ -155,6 +162,11 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	} else {
 		rec.Snapshot = c.snapshot
 	}
+	return p.putDelta(ctx, latest, made, rec)
+}
+
+// putDelta puts the delta from latest into the store, and names it in rec with those before it.
+func (p *Publisher) putDelta(ctx context.Context, latest dataset.VersionRecord, made delta, rec *dataset.VersionRecord) error {
 	rec.Deltas = kept(append(slices.Clone(latest.Deltas), made.object), rec.Snapshot)
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot: of no use to anyone

@@ -56,7 +56,16 @@
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
 // one that comes second takes the next number, its delta made anew from what was committed before it; one that loses
 // again and again gets [ErrConflict]. Patches through one Publisher wait for one another, and for a publish of all records
-// that was overtaken twice. Content equal to the newest version's creates no version.
+// that was overtaken twice. Content equal to the newest version's creates no version, with two
+// exceptions: see below.
+//
+// # Promised cadence
+//
+// A pipeline can promise how often it publishes (Input.ExpectEvery). The promise is kept in the version records, from one to
+// the next, until another is made; a dataset that has no newer version by then is overdue, which every instance says. So
+// that data which is confirmed to be unchanged is not taken for data that was forgotten, input that changes nothing makes
+// a version once half of the promised time has passed since the last, and when the promise changes: the delta to it is
+// empty, some 150 bytes, and every such delta of one state is the same object.
 //
 // # Objects that were lost
 //

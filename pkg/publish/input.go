@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"fmt"
 	"io"
 	"time"
 
@@ -22,6 +23,11 @@ type Input struct {
 	Source string
 	// Labels are kept with the version: up to 32, names and values up to 256 bytes.
 	Labels map[string]string
+	// ExpectEvery promises a new version at least so often, [dataset.MinExpectEvery] or more: without one an instance says that
+	// the dataset is overdue. 0 ends a promise, nil keeps that of the version before. Input that changes nothing makes a
+	// version too when the promise is another than before, or when half of its time has passed: that the data is still
+	// right is news then.
+	ExpectEvery *time.Duration
 	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should
 	// return at once: nothing is read while it runs.
 	Progress func(Progress)
@@ -88,6 +94,9 @@ func CheckInput(name string, in Input) error {
 		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
 	case in.Format > FormatCSV:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
+	}
+	if err := checkPromise(in.ExpectEvery); err != nil {
+		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)
 	}
 	// A version record that differs from the one to come only in what is not known yet.
 	trial := dataset.VersionRecord{

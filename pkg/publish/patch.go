@@ -28,7 +28,8 @@ type PatchInput struct {
 	Base uint64
 }
 
-// PatchResult says what a Patch did. Created is false if the patch changes nothing; Record is then the newest version.
+// PatchResult says what a Patch did. Created is false if the patch changes nothing and renews nothing (Input.ExpectEvery);
+// Record is then the newest version.
 type PatchResult struct {
 	Result
 	// Changes are those of the patch: those of Record if it was created, else zero.
@@ -225,7 +226,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	}
 	result, rec := e.result, e.rec
 	switch {
-	case changes.Entries() == 0:
+	case changes.Entries() == 0 && !renews(newest, d.in.promise(newest)):
 		result.Record = newest
 		return result, nil
 	case rec.State.Records == 0:
@@ -247,6 +248,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
 		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
 		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+		ExpectEvery: d.in.promise(newest),
 	}
 	return result, nil
 }

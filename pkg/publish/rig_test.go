@@ -155,14 +155,20 @@ func spoil(t testing.TB, r *rig, d dataset.Digest) {
 	}
 }
 
-// damageRecord overwrites a version record in the store.
+// damageRecord makes a version record in the store unreadable.
 func (r *rig) damageRecord(t testing.TB, name string, version uint64) {
+	t.Helper()
+	r.overwriteRecord(t, name, version, []byte("{}"))
+}
+
+// overwriteRecord puts other bytes in the place of a version record in the store.
+func (r *rig) overwriteRecord(t testing.TB, name string, version uint64, b []byte) {
 	t.Helper()
 	path := filepath.Join(strings.TrimPrefix(r.url, "dir://"), "versions", name, fmt.Sprintf("%020d.json", version))
 	if _, err := os.Stat(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

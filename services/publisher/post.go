@@ -27,7 +27,7 @@ const (
 
 // Publication is the answer to a publish.
 type Publication struct {
-	// Created is false if the newest version had the body's content already; then there is no new one.
+	// Created is false if the newest version had the body's content already and needed not be renewed; then there is no new one.
 	Created bool `json:"created"`
 	// Record is the version with the body's content.
 	Record dataset.VersionRecord `json:"version_record"`
@@ -43,7 +43,7 @@ type Publication struct {
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 	return p.answer(w, r, func(body *body) (taken, error) {
-		in, err := input(r, "key", "label", "source")
+		in, err := input(r, "key", "label", "source", "expect-every")
 		if err != nil {
 			return taken{}, err
 		}
@@ -157,6 +157,13 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 			in.Labels = make(map[string]string)
 		}
 		in.Labels[name] = value
+	}
+	if query.Has("expect-every") {
+		every, err := time.ParseDuration(query.Get("expect-every"))
+		if err != nil {
+			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "expect-every is %.40q; want a duration such as 24h or 90m, or 0 to end a promise", query.Get("expect-every"))
+		}
+		in.ExpectEvery = &every
 	}
 	if in.Format, err = format(r.Header.Get("Content-Type")); err != nil {
 		return in, err

@@ -162,6 +162,29 @@ func TestEqualContentCreatesNoVersion(t *testing.T) {
 	}
 }
 
+// A promise is kept with the version, and equal content renews it when it is another.
+func TestPromise(t *testing.T) {
+	h := newPublisher(t, openStore(t), nil).Handler()
+	for i, c := range []struct {
+		method, path string
+		code         int
+		version      uint64
+		want         time.Duration
+	}{
+		{"POST", versions + "?key=id&expect-every=24h", 201, 1, 24 * time.Hour},
+		{"POST", versions + "?key=id", 200, 1, 24 * time.Hour},
+		{"POST", versions + "?key=id&expect-every=90m", 201, 2, 90 * time.Minute},
+		{"PATCH", patchURL + "?key=id&expect-every=90m", 200, 2, 90 * time.Minute},
+		{"PATCH", patchURL + "?key=id&expect-every=0", 201, 3, 0},
+	} {
+		rec := send(h, c.method, c.path, ndjson)
+		got := decode[publisher.Publication](t, rec)
+		if rec.Code != c.code || got.Record.Version != c.version || got.Record.ExpectEvery != c.want {
+			t.Errorf("step %d: %d %s", i+1, rec.Code, rec.Body)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	s := openStore(t)
 	h := newPublisher(t, s, func(c *publisher.Config, _ *publisher.Deps) { c.BodyBytes = 1000 }).Handler()
@@ -184,6 +207,9 @@ func TestRefusals(t *testing.T) {
 		"bad label":        {versions + "?key=id&label=x", ndjson, nil, 400, "bad-parameter", "not name=value", 0, ""},
 		"label twice":      {versions + "?key=id&label=x=1&label=x=2", ndjson, nil, 400, "bad-parameter", "comes twice", 0, ""},
 		"long label":       {versions + "?key=id&label=x=" + strings.Repeat("y", 300), ndjson, nil, 400, "bad-input", "the label", 0, ""},
+		"no duration":      {versions + "?key=id&expect-every=daily", ndjson, nil, 400, "bad-parameter", `expect-every is "daily"; want a duration such as 24h`, 0, ""},
+		"empty duration":   {versions + "?key=id&expect-every=", ndjson, nil, 400, "bad-parameter", `expect-every is ""`, 0, ""},
+		"short duration":   {versions + "?key=id&expect-every=5ms", ndjson, nil, 400, "bad-input", "every 5ms cannot be promised; promise 1s to", 0, ""},
 		"form":             {versions + "?key=id", ndjson, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported-type", "set Content-Type to", 0, ""},
 		"latin1":           {versions + "?key=id", ndjson, []string{"Content-Type", "text/csv; charset=iso-8859-1"}, 415, "unsupported-type", "charset", 0, ""},
 		"garbage type":     {versions + "?key=id", ndjson, []string{"Content-Type", ";;"}, 415, "unsupported-type", "", 0, ""},
@@ -287,6 +313,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_PATCHES":       func(c *publisher.Config) { c.Patches = 0 },
 		"FRESHET_BODY_BYTES":    func(c *publisher.Config) { c.BodyBytes = 0 },
 		"FRESHET_BODY_STALL":    func(c *publisher.Config) { c.BodyStall = 0 },
+		"FRESHET_BEACON_EVERY":  func(c *publisher.Config) { c.BeaconEvery = time.Millisecond },
 		"FRESHET_SOURCE":        func(c *publisher.Config) { c.Source = strings.Repeat("x", 257) },
 	} {
 		cfg := config(t)

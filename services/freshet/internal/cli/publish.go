@@ -26,6 +26,8 @@ type publishFlags struct {
 	patch               bool
 	base                uint64
 	remove              string
+	expectEvery         time.Duration
+	promises            bool // that expectEvery was given
 	wait                bool
 	waitTimeout         time.Duration
 	out                 output
@@ -46,7 +48,11 @@ records already, no version is created.
 With --patch the file holds changes instead: records to add or change, and removals, which are objects with the
 member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. A record
 takes the place of the one with its key as a whole. All other records stay as they are. A patch costs what it changes,
-however large the dataset is; one that changes nothing creates no version.`,
+however large the dataset is; one that changes nothing creates no version.
+
+--expect-every 24h promises a new version at least that often. When there is none by then, every instance says that the
+dataset is overdue. The promise stays until another is made. Records that are the same as before create a version after
+all when the promise changes, and when half of its time has passed: that they are still right is news then.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41`,
@@ -55,6 +61,7 @@ however large the dataset is; one that changes nothing creates no version.`,
 			if cmd.Flags().Changed("base") && f.base == 0 {
 				return exit.Errorf(exit.Usage, "--base 0: versions begin at 1; leave it out if the patch is for any version")
 			}
+			f.promises = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
 		},
 	}
@@ -68,6 +75,7 @@ however large the dataset is; one that changes nothing creates no version.`,
 	flags.BoolVar(&f.patch, "patch", false, "the file holds changes to the newest version, not all records")
 	flags.Uint64Var(&f.base, "base", 0, "with --patch: the version that the changes are for; refused if the newest is another")
 	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that tells removals")
+	flags.DurationVar(&f.expectEvery, "expect-every", 0, "how often there will be a new version, such as 24h; 0 ends the promise (default: as promised before)")
 	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
 	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "how long --wait waits before it fails")
 	f.out.add(cmd)
@@ -84,7 +92,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		return err
 	}
 	defer in.close() //nolint:errcheck // only read
-	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels}
+	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery}
 	err = publish.CheckInput(name, check)
 	if f.patch {
 		err = publish.CheckPatch(name, publish.PatchInput{Input: check, Remove: req.Remove, Base: req.Base})
@@ -150,6 +158,9 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
 	}
 	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch}
+	if f.promises {
+		req.ExpectEvery = &f.expectEvery
+	}
 	switch {
 	case f.patch:
 		req.Base, req.Remove = f.base, f.remove
@@ -184,6 +195,9 @@ func toPull(rec dataset.VersionRecord) int64 {
 func (r publication) print(p Process) {
 	rec := r.Record
 	switch {
+	case r.Created && rec.Changes.Total() == 0 && len(rec.Deltas) > 0: // without a delta they are not counted
+		fmt.Fprintf(p.Out, "%s version %d: the same %s as in version %d, confirmed, %s to pull\n", rec.Dataset, rec.Version,
+			show.Records(rec.State.Records), rec.Version-1, show.Bytes(toPull(rec)))
 	case r.Created:
 		fmt.Fprintf(p.Out, "%s version %d: %s (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),

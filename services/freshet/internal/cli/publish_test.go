@@ -117,6 +117,20 @@ func TestPatch(t *testing.T) {
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
 }
 
+// Records that are confirmed make a version that every instance serves, at the cost of an empty delta.
+func TestExpectEvery(t *testing.T) {
+	f := start(t, "prices")
+	args := []string{"publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait"}
+	f.run(t, args...).want(t, exit.OK, "version 1")
+	f.run(t, append(args, "--expect-every", "24h")...).want(t, exit.OK,
+		"stdout:prices version 2: the same 3 records as in version 1, confirmed, ", "stdout:every live instance (2) serves version 2")
+	f.run(t, args...).want(t, exit.OK, "prices is unchanged: version 2")
+	f.run(t, "versions", "prices").want(t, exit.OK, "stdout:24h", "stdout:promise")
+	f.run(t, append(args, "--patch", "--expect-every", "0")...).want(t, exit.OK, "stdout:prices version 3: the same 3 records", "stdout:every live instance (2) serves version 3")
+	f.run(t, "get", "prices", "A1").want(t, exit.OK, `stdout:{"sku":"A1","price":6}`)
+	f.run(t, append(args, "--expect-every", "1ms")...).want(t, exit.Usage, "stderr:every 1ms cannot be promised")
+}
+
 func TestPublishFormats(t *testing.T) {
 	f := start(t, "prices")
 	const csv = "sku,price\nA1,5\n"

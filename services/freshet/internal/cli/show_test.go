@@ -33,6 +33,7 @@ func history() []dataset.VersionRecord {
 		record(1, 20_000, first, dataset.Changes{Added: 20_000}),
 	}
 	all[0].Labels = map[string]string{"run": "4", "by": "hand"}
+	all[0].ExpectEvery = 24 * time.Hour
 	all[3].Source = "pipeline"
 	return all
 }
@@ -43,11 +44,11 @@ func TestVersionsTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `
-version  committed            records   added  changed  removed    delta  snapshot  chain  source    labels
-      4  2026-01-02 03:08:05   30,000       0        1        0     88 B         -      1            by=hand run=4
-      3  2026-01-02 03:07:05   30,000  10,000      250        0  900 KiB   3.5 MiB      2
-      2  2026-01-02 03:06:05   20,000       3       12        3  1.5 KiB         -      1
-      1  2026-01-02 03:05:05   20,000  20,000        0        0        -   3.0 MiB      0  pipeline
+version  committed            records   added  changed  removed    delta  snapshot  chain  promise  source    labels
+      4  2026-01-02 03:08:05   30,000       0        1        0     88 B         -      1      24h            by=hand run=4
+      3  2026-01-02 03:07:05   30,000  10,000      250        0  900 KiB   3.5 MiB      2        -
+      2  2026-01-02 03:06:05   20,000       3       12        3  1.5 KiB         -      1        -
+      1  2026-01-02 03:05:05   20,000  20,000        0        0        -   3.0 MiB      0        -  pipeline
 `)
 }
 

@@ -31,7 +31,7 @@ added, changed and removed count the records by which a version differs from the
 these: what an instance pulls that serves the version before. snapshot is the file of all records; most versions have
 none of their own (-) and are made from an older one and the deltas since, which chain counts: an instance that begins
 with nothing pulls that snapshot and those deltas. What is written in the background after patches is shown from the
-next version on.`,
+next version on. promise is how soon the version promises the next one (publish --expect-every).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
@@ -72,6 +72,7 @@ var versionColumns = []show.Column{
 	{Title: "delta", Align: show.Right},
 	{Title: "snapshot", Align: show.Right},
 	{Title: "chain", Align: show.Right},
+	{Title: "promise", Align: show.Right},
 	{Title: "source"},
 	{Title: "labels"},
 }
@@ -95,6 +96,7 @@ func versionRows(records []dataset.VersionRecord, zone *time.Location) [][]strin
 			show.Delta(r),
 			cmp.Or(snapshots[r.Version], show.None),
 			show.Count(show.Chain(r)),
+			show.Promise(r),
 			r.Source,
 			labelText(r.Labels),
 		}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -24,6 +25,8 @@ type PublishRequest struct {
 	Key    string
 	Source string
 	Labels map[string]string
+	// ExpectEvery is how often there will be a new version; 0 ends that, nil leaves it as it is.
+	ExpectEvery *time.Duration
 	// Patch makes it a patch: Body holds changes, not all records. Base and Remove are of a patch alone.
 	Patch  bool
 	Base   uint64 // the version that the patch is for; 0: any
@@ -43,6 +46,9 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	query := url.Values{"key": {in.Key}}
 	if in.Source != "" {
 		query.Set("source", in.Source)
+	}
+	if in.ExpectEvery != nil {
+		query.Set("expect-every", in.ExpectEvery.String())
 	}
 	for label, value := range in.Labels {
 		query.Add("label", label+"="+value)

@@ -73,3 +73,14 @@ func TestVersions(t *testing.T) {
 		}
 	}
 }
+
+func TestPromise(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "-", time.Hour: "1h", 24 * time.Hour: "24h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", 20 * time.Second: "20s",
+		time.Hour + 20*time.Second: "1h0m20s", 1500 * time.Millisecond: "1.5s",
+	} {
+		if got := Promise(dataset.VersionRecord{ExpectEvery: d}); got != want {
+			t.Errorf("%v is shown as %s, want %s", d, got, want)
+		}
+	}
+}

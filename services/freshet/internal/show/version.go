@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"strings"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -20,6 +21,20 @@ func Delta(rec dataset.VersionRecord) string {
 // Chain returns how many deltas lead on from the version's snapshot to the version: who begins with nothing pulls the
 // snapshot and these.
 func Chain(rec dataset.VersionRecord) uint64 { return rec.Version - rec.Snapshot.Version }
+
+// Promise returns the cadence that the version promises, as 24h or 1h30m, or None if it promises none.
+func Promise(rec dataset.VersionRecord) string {
+	if rec.ExpectEvery == 0 {
+		return None
+	}
+	text := rec.ExpectEvery.String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, nothing) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
 
 // Deltas returns a number of deltas as text: "1 delta", "32 deltas".
 func Deltas(n int) string {

@@ -1,0 +1,56 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/tape"
+)
+
+// promise returns the cadence that the version after before promises: the input's, or else the one promised already.
+func (in Input) promise(before dataset.VersionRecord) time.Duration {
+	if in.ExpectEvery != nil {
+		return *in.ExpectEvery
+	}
+	return before.ExpectEvery
+}
+
+// checkPromise says why every cannot be promised.
+func checkPromise(every *time.Duration) error {
+	if every == nil || *every == 0 || *every >= dataset.MinExpectEvery && *every <= dataset.MaxExpectEvery {
+		return nil
+	}
+	return fmt.Errorf("a new version every %v cannot be promised", *every)
+}
+
+// renews reports whether content equal to latest's makes a version all the same: the promise is another, or half of its
+// time has passed. The pipeline has run, and the data is as good as new; without a version it would soon look overdue, and
+// with one for each run a pipeline that runs often would make versions for nothing. A time that is as far ahead is of a
+// clock that was wrong, and would hide for as long that the data is overdue.
+func renews(latest dataset.VersionRecord, promise time.Duration) bool {
+	return promise != latest.ExpectEvery || promise > 0 && wallClock().Sub(latest.Created).Abs() > promise/2
+}
+
+// renew makes rec, which has the content of latest, lead on from it by a delta without changes. It does not read the
+// content.
+func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
+	c, err := p.chain(ctx, latest)
+	if err != nil {
+		return err
+	}
+	nothing := tape.New(d.folder.Path("nothing"))
+	made, err := p.writeDelta(ctx, d.folder, nothing, latest, latest.State, dataset.Changes{})
+	if err != nil {
+		return err
+	}
+	rec.Snapshot = c.snapshot
+	if p.due(append(slices.Clone(c.deltas), made.object), c.snapshot.Bytes) {
+		if err := p.putSnapshot(ctx, d, rec); err != nil {
+			return err
+		}
+	}
+	return p.putDelta(ctx, latest, made, rec)
+}
