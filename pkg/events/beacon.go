@@ -57,8 +57,11 @@ func (b Beacon) Version(name string) (version uint64, ok bool) {
 }
 
 // SendBeacon sends b, which has no bounds, in as many messages as it takes. It fails when there is no connection: an old
-// beacon that waits to be sent would be worse than none.
+// beacon that waits to be sent would be worse than none. It also fails for a period that no instance would take.
 func SendBeacon(nc *nats.Conn, b Beacon) error {
+	if err := checkPeriod(b.Every); err != nil {
+		return fmt.Errorf("send a beacon: %w", err)
+	}
 	if !nc.IsConnected() {
 		return fmt.Errorf("send a beacon: %w", nats.ErrDisconnected)
 	}
@@ -93,8 +96,15 @@ func decodeBeacon(data []byte) (Beacon, error) {
 	if err := json.Unmarshal(data, &b); err != nil {
 		return Beacon{}, fmt.Errorf("%w: %w", ErrBeacon, err)
 	}
-	if b.Every < MinBeaconEvery || b.Every > MaxBeaconEvery {
-		return Beacon{}, fmt.Errorf("%w: its period is %s; want %s to %s", ErrBeacon, b.Every, MinBeaconEvery, MaxBeaconEvery)
+	if err := checkPeriod(b.Every); err != nil {
+		return Beacon{}, err
 	}
 	return b, nil
+}
+
+func checkPeriod(every time.Duration) error {
+	if every < MinBeaconEvery || every > MaxBeaconEvery {
+		return fmt.Errorf("%w: its period is %s; want %s to %s", ErrBeacon, every, MinBeaconEvery, MaxBeaconEvery)
+	}
+	return nil
 }

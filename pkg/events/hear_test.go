@@ -143,6 +143,15 @@ func TestListenerWithoutPermissionForBeacons(t *testing.T) {
 	}
 }
 
+func TestSendBeaconRefusesAPeriod(t *testing.T) {
+	_, _, nc, _ := start(t)
+	for _, every := range []time.Duration{0, -time.Second, events.MinBeaconEvery - 1, events.MaxBeaconEvery + 1} {
+		if err := events.SendBeacon(nc, events.Beacon{Every: every}); !errors.Is(err, events.ErrBeacon) {
+			t.Errorf("a period of %s: %v", every, err)
+		}
+	}
+}
+
 func TestSendBeaconWithoutAConnection(t *testing.T) {
 	_, s, nc, _ := start(t)
 	s.Stop()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"freshet.dev/pkg/events"
-	"freshet.dev/pkg/fleet"
 )
 
 // hearing is what beacons said of a dataset.
@@ -126,36 +125,4 @@ func (e *Engine[T, D]) unfound(named map[string]uint64) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// judge tells the Watcher of every dataset that has come into another state, and returns when another may come into one
-// by time alone.
-func (e *Engine[T, D]) judge(now time.Time) time.Time {
-	next := now.Add(time.Hour)
-	for _, name := range e.cfg.Datasets {
-		s := e.sets[name]
-		h, rec := s.health.Load(), s.served.Load().record()
-		j := h.Judge(rec, now, e.wall())
-		if j.Left > 0 {
-			next = earlier(next, now.Add(j.Left))
-		}
-		if j.State == h.State {
-			continue
-		}
-		c := Change{
-			Dataset: name, Was: h.State, Now: j.State, Since: j.Since, Why: h.Why(j.State, rec),
-			Version: versionOf(rec), Newest: h.Newest, Usual: s.usual(h.State, j.State),
-		}
-		if j.State != fleet.Refreshing {
-			s.settled = j.State
-		}
-		s.update(func(h *Health) { h.State, h.Since = j.State, j.Since })
-		e.deps.Watcher.Changed(c)
-	}
-	return next
-}
-
-// usual reports whether the change is what every refresh of a fresh dataset brings.
-func (s *set[T, D]) usual(was, now fleet.State) bool {
-	return was == fleet.Fresh && now == fleet.Refreshing || was == fleet.Refreshing && now == fleet.Fresh && s.settled == fleet.Fresh
 }

@@ -123,7 +123,7 @@ type Change struct {
 	Since           time.Time // when it came into the state
 	Why             string
 	Version, Newest uint64
-	// Usual is true for what every refresh of a fresh dataset brings: that it begins, and that it ends well.
+	// Usual is true for what every refresh of a fresh dataset brings: that it waits for a lane, begins, and ends well.
 	Usual bool
 }
 

@@ -45,7 +45,7 @@ type set[T, D any] struct {
 	target   dataset.VersionRecord // the newest announced; its Version is 0 if none is
 	news     news                  // versions known and not served
 	hearing  hearing               // what beacons said
-	settled  fleet.State           // the last that was not Refreshing
+	settled  fleet.State           // the last that no refresh of a fresh dataset brings, or Fresh
 	begun    bool                  // its stored version was, or is being, looked at
 	running  bool                  // a lane has it
 	queued   bool                  // it stands in the queue
