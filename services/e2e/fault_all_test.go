@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,9 @@ func TestFaultEverythingElseIsDown(t *testing.T) {
 		if err := healthy(t.Context(), tr.instances[i].URL+"/readyz"); err != nil {
 			t.Errorf("it serves, and yet: %v", err)
 		}
+	}
+	if !strings.Contains(restarted.Log(), "cache") {
+		t.Error("the log of the one that was started again does not say that it serves from its cache folder")
 	}
 	wait(t, 2*time.Second)
 	tr.await("all is still down", saying(fleet.Blind, v))

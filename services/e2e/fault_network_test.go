@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 // of what was published meanwhile.
 func TestFaultNATSIsPartitioned(t *testing.T) {
 	var line *proxy
-	const lasts = 30 * time.Second
-	tr := newTrial(t, "NATS partitioned from one instance for 30 s", setting{before: func(s *system) {
+	lasts := 30 * time.Second
+	if testing.Short() {
+		lasts = 6 * time.Second
+	}
+	tr := newTrial(t, fmt.Sprintf("NATS partitioned from one instance for %v", lasts), setting{before: func(s *system) {
 		line = newProxy(t, s.NATS.URL)
 	}, instance: func(n int) []string {
 		if n == 1 {

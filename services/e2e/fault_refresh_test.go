@@ -40,7 +40,7 @@ func TestFaultLoopPanics(t *testing.T) {
 	hit := tr.instances[0]
 	tr.begin()
 	began := time.Now()
-	hit.points.arm(t, "refreshLoop", `5*panic("the loop")`)
+	hit.points.arm(t, "refreshLoop", `3*panic("the loop")`)
 	tr.publish()
 	tr.await("it panics, and is started again", serving(tr.newest()))
 	hit.points.disarm(t, "refreshLoop")

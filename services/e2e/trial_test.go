@@ -155,7 +155,7 @@ func (tr *trial) addInstance(n int, name string, set setting) {
 	}
 	settings := []string{
 		"NATS_URL=" + set.nats, "RELAYS=" + tr.relay, "DATASETS=" + name, "CACHE_DIR=" + i.cache,
-		"INSTANCE=instance-" + strconv.Itoa(n), "LOG_LEVEL=debug",
+		"INSTANCE=instance-" + strconv.Itoa(n),
 	}
 	if set.instance != nil {
 		settings = append(settings, set.instance(n)...)
