@@ -75,7 +75,13 @@ func (l *ledger) change(n int) (text string, next map[string]string) {
 
 // send publishes (POST, /versions) or patches (PATCH), and returns the record of the new version.
 func (l *ledger) send(ctx context.Context, method, path, text string) (rec dataset.VersionRecord, err error) {
-	status, _, body, err := do(ctx, method, l.s.Publisher.URL+"/v1/datasets/"+l.name+path+"?key=key", "application/x-ndjson", []byte(text))
+	return l.sendWith(ctx, method, path, "", text)
+}
+
+// sendWith is send with further parameters, each with an & before it.
+func (l *ledger) sendWith(ctx context.Context, method, path, parameters, text string) (rec dataset.VersionRecord, err error) {
+	url := l.s.Publisher.URL + "/v1/datasets/" + l.name + path + "?key=key" + parameters
+	status, _, body, err := do(ctx, method, url, "application/x-ndjson", []byte(text))
 	if err != nil {
 		return rec, err
 	}
@@ -121,10 +127,17 @@ func (l *ledger) versions(stop context.Context, n int) (failed map[string]string
 	return nil
 }
 
-// stored returns all version records, newest first.
+// stored returns all version records, newest first; at most 1,000.
 func (l *ledger) stored() []dataset.VersionRecord {
 	l.t.Helper()
-	status, _, body, err := do(l.t.Context(), http.MethodGet, l.s.Publisher.URL+"/v1/datasets/"+l.name+"/versions?limit=1000", "", nil)
+	return l.storedBefore(0)
+}
+
+// storedBefore returns those before the version; 0: all.
+func (l *ledger) storedBefore(version uint64) []dataset.VersionRecord {
+	l.t.Helper()
+	url := fmt.Sprintf("%s/v1/datasets/%s/versions?limit=1000&before=%d", l.s.Publisher.URL, l.name, version)
+	status, _, body, err := do(l.t.Context(), http.MethodGet, url, "", nil)
 	var list struct{ Versions []dataset.VersionRecord }
 	if err == nil {
 		err = json.Unmarshal(body, &list)

@@ -35,7 +35,12 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	exit := m.Run()
+	if err := table.print(); err != nil {
+		fmt.Fprintf(os.Stderr, "print what the faults cost: %v\n", err)
+		return 1
+	}
+	return exit
 }
 
 // client is the tests' own: what a program's user would have.
@@ -58,14 +63,20 @@ func start(t *testing.T, name string, settings ...string) *program {
 
 func prepare(t *testing.T, name string, settings ...string) *program {
 	t.Helper()
+	return prepareIn(t, bin, name, nil, settings...)
+}
+
+// prepareIn is prepare for a program in the folder, with more in its environment.
+func prepareIn(t *testing.T, folder, name string, env []string, settings ...string) *program {
+	t.Helper()
 	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(t))
-	env := []string{"FRESHET_LISTEN=" + addr}
+	env = append(env, "FRESHET_LISTEN="+addr)
 	for _, s := range settings {
 		env = append(env, "FRESHET_"+s)
 	}
 	p := &program{URL: "http://" + addr}
 	p.Process = servertest.New(t, servertest.Program{
-		Name: name, Path: filepath.Join(bin, "freshet-"+name), Env: env,
+		Name: name, Path: filepath.Join(folder, "freshet-"+name), Env: env,
 		Ready: func(ctx context.Context) error { return healthy(ctx, p.URL+"/healthz") },
 	})
 	return p
@@ -128,14 +139,18 @@ func eventually(t *testing.T, f func(ctx context.Context) error) {
 	defer cancel()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil || last == nil { // what f says when it is cut off tells nothing
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within a minute: %v", err)
+			t.Fatalf("not within a minute: %v", last)
 		case <-poll.C:
 		}
 	}

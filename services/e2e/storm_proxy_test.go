@@ -26,21 +26,28 @@ type proxy struct {
 func newProxy(t *testing.T, upstream string) *proxy {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	p := &proxy{t: t, Proxy: toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", strings.TrimPrefix(upstream, "http://"))}
+	p := &proxy{t: t, Proxy: toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", upstream[strings.LastIndex(upstream, "/")+1:])}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Stop)
 	p.URL = "http://" + p.Listen
 	p.tap = taps.new(p.Listen)
+	t.Cleanup(p.heal) // before Stop, which waits for what is held
 	p.add("tap", map[string]any{"Name": p.Listen})
+	p.inject("upstream", "gate", map[string]any{"Name": p.Listen})
 	return p
 }
 
 // add injects the fault of the type into all that the server sends.
 func (p *proxy) add(kind string, attributes map[string]any) {
 	p.t.Helper()
-	text, err := json.Marshal(map[string]any{"type": kind, "stream": "downstream", "attributes": attributes})
+	p.inject("downstream", kind, attributes)
+}
+
+func (p *proxy) inject(stream, kind string, attributes map[string]any) {
+	p.t.Helper()
+	text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
 	if err == nil {
 		_, err = p.Toxics.AddToxicJson(strings.NewReader(string(text)))
 	}
@@ -53,6 +60,28 @@ func (p *proxy) add(kind string, attributes map[string]any) {
 type tap struct {
 	sent atomic.Int64 // bytes from the server to its clients, headers and all
 	flip atomic.Int64 // one bit is flipped in every so many bytes of a connection; 0: none
+	// parted is closed when a partition is over; nil while there is none.
+	parted atomic.Pointer[chan struct{}]
+}
+
+// part cuts the line in both directions, as a network does that loses every packet: nothing arrives, and nothing breaks.
+func (t *tap) part() {
+	over := make(chan struct{})
+	t.parted.CompareAndSwap(nil, &over)
+}
+
+// heal ends the partition. What was sent meanwhile arrives, as what is sent again does.
+func (t *tap) heal() {
+	if over := t.parted.Swap(nil); over != nil {
+		close(*over)
+	}
+}
+
+// pass returns when the line is not cut.
+func (t *tap) pass() {
+	if over := t.parted.Load(); over != nil {
+		<-*over
+	}
 }
 
 // taps are found by name: a toxic has nothing but its attributes.
@@ -93,6 +122,7 @@ func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
 				stub.Close()
 				return
 			}
+			tap.pass()
 			tap.sent.Add(int64(len(c.Data)))
 			if every := tap.flip.Load(); every > 0 {
 				for at := every - *passed%every; at < int64(len(c.Data)); at += every {
@@ -105,4 +135,27 @@ func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
 	}
 }
 
-func init() { toxics.Register("tap", new(tapToxic)) }
+// gateToxic does in the other direction what its tap says of partitions.
+type gateToxic struct{ Name string }
+
+func (x *gateToxic) Pipe(stub *toxics.ToxicStub) {
+	tap := taps.get(x.Name)
+	for {
+		select {
+		case <-stub.Interrupt:
+			return
+		case c := <-stub.Input:
+			if c == nil {
+				stub.Close()
+				return
+			}
+			tap.pass()
+			stub.Output <- c
+		}
+	}
+}
+
+func init() {
+	toxics.Register("tap", new(tapToxic))
+	toxics.Register("gate", new(gateToxic))
+}

@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// row is what a fault was seen to cost.
+type row struct {
+	Fault string
+	Heal  time.Duration // from the end of the fault until every instance serves the newest version and says fresh
+	Seen  string        // the states
+}
+
+// faultTable has a row for each fault that was tried.
+type faultTable struct {
+	mu   sync.Mutex
+	rows []row // guarded by mu
+}
+
+var table faultTable
+
+func (f *faultTable) add(r row) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rows = append(f.rows, r)
+}
+
+// namespaceMark is set in the environment of a test that runs again in namespaces of its own, to where it leaves its rows.
+const namespaceMark = "FRESHET_TEST_NAMESPACE"
+
+// read adds the rows that such a test left.
+func (f *faultTable) read(path string) error {
+	var rows []row
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &rows)
+	}
+	if err != nil {
+		return fmt.Errorf("read what a fault cost: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rows = append(f.rows, rows...)
+	return nil
+}
+
+// print writes the table to standard output, and to the file that FAULTS_REPORT names, if any fault was tried.
+func (f *faultTable) print() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.rows) == 0 {
+		return nil
+	}
+	if path := os.Getenv(namespaceMark); path != "" { // whoever started this run prints it
+		text, err := json.Marshal(f.rows)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, text, 0o600)
+	}
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "FAULT\tTIME TO HEAL\tSTATES SEEN, AND THE LONGEST THAT AN INSTANCE WAS IN EACH")
+	for _, r := range f.rows {
+		fmt.Fprintf(w, "%s\t%.2f s\t%s\n", r.Fault, r.Heal.Seconds(), r.Seen)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Printf("\n%s\n", b.Bytes())
+	if path := os.Getenv("FAULTS_REPORT"); path != "" {
+		return os.WriteFile(path, b.Bytes(), 0o644)
+	}
+	return nil
+}
