@@ -76,9 +76,10 @@ func content(n int) []byte {
 // serve answers every request with a source, over a server as the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
+	sockets := wire.New(stall)
 	srv := web.NewServer(web.ServerConfig{
 		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond,
-		Wrap: func(c *net.TCPConn) net.Conn { return wire.Wrap(c, stall) },
+		Control: sockets.Control, Wrap: sockets.Wrap,
 	}, http.HandlerFunc(answer))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
