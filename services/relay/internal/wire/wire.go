@@ -14,8 +14,10 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -48,7 +50,7 @@ type Sockets struct {
 }
 
 // New returns the sockets of a server. A client that takes less than [Quantum] bytes within stall gets
-// os.ErrDeadlineExceeded.
+// os.ErrDeadlineExceeded, and what the kernel still has for it is dropped when its connection is closed.
 func New(stall time.Duration) *Sockets { return &Sockets{stall: stall, near: nearby} }
 
 // Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
@@ -67,7 +69,11 @@ type tcp struct {
 // ReadFrom implements [io.ReaderFrom].
 func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 	if src, ok := r.(Source); ok {
-		return c.send(src)
+		n, err := c.send(src)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = c.SetLinger(0) // else the kernel holds for minutes what the client does not take
+		}
+		return n, err
 	}
 	return c.TCPConn.ReadFrom(r)
 }
