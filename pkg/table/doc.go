@@ -55,7 +55,8 @@
 // Because the slab is sorted by hash, the hash also tells about where in it a record lies, before the index has been
 // read. A lookup uses that to have the processor begin to resolve that page's address while it waits for the index.
 //
-// On Linux the slabs of a table of several MiB are offered to the kernel for huge pages (see [Config]).
+// On Linux the slabs of a table of several MiB are offered to the kernel for huge pages (see [Config]), and what deltas
+// add to one of hundreds of MiB.
 //
 // # A delta
 //

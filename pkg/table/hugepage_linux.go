@@ -23,10 +23,13 @@ type hugePages struct {
 	advised map[uintptr]struct{} // guarded by mu: pages by address / hugePageBytes
 }
 
-// advise asks for huge pages under the whole capacity of slab.
-func (h *hugePages) advise(slab []byte) {
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(slab)))
-	last := (start + uintptr(cap(slab)) - 1) / hugePageBytes
+// advise asks for huge pages under the size bytes at memory. It does nothing if h is nil.
+func (h *hugePages) advise(memory unsafe.Pointer, size int) {
+	if h == nil || size == 0 {
+		return
+	}
+	start := uintptr(memory)
+	last := (start + uintptr(size) - 1) / hugePageBytes
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.advised == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math/bits"
+	"unsafe"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -93,9 +94,7 @@ func (a *applier) bitsFor(p *partition, records, size int) uint8 {
 // slab returns an empty slab for n bytes of records.
 func (a *applier) slab(n int) []byte {
 	slab := newSlab(n + slabRoom)
-	if a.huge != nil {
-		a.huge.advise(slab)
-	}
+	a.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
 	return slab
 }
 
