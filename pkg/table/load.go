@@ -26,7 +26,7 @@ type Config struct {
 	// Workers is the number of goroutines that decode, verify and index; 0 means GOMAXPROCS, at most 4.
 	Workers int
 	// NoHugePages turns off asking the kernel for huge pages, which on Linux a table of more than some 8 MiB does for
-	// its slabs. They take up to a fifth off a lookup in a large table and a quarter off its load. Turn them off where memory
+	// its slabs, and one of more than some 256 MiB for all that deltas add. They take up to a fifth off a lookup in a large table and a quarter off its load. Turn them off where memory
 	// that has been given back to the system counts more: the kernel may fill a partly freed huge page again.
 	NoHugePages bool
 }
