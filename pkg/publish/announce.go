@@ -2,10 +2,12 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 )
 
 // maxMissed is how many earlier versions a publish announces and indexes after a time in which that did not work, and a
@@ -93,8 +95,11 @@ func (p *Publisher) step(ctx context.Context, result *Result, done string, newes
 		}
 	}
 	if err := do(ctx, rec); err != nil {
-		result.Warnings = append(result.Warnings, fmt.Sprintf("version %s is committed but was not %s: %v; a publisher service completes it by itself, and publishing it again does too",
-			rec.ID(), done, err))
+		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), done, err)
+		if !errors.Is(err, events.ErrConflict) && !errors.Is(err, events.ErrStream) { // which somebody has to put right
+			warning += "; the publisher service completes it by itself, as does publishing again"
+		}
+		result.Warnings = append(result.Warnings, warning)
 		return false
 	}
 	return true

@@ -4,7 +4,7 @@
 // one is due, a snapshot into the store, and commits the next version there. Then it announces the version to the event
 // log and to the catalog, so that every instance refreshes. A version exists once its version record is in the store:
 // before that nothing of a failed publish can be seen, after that nothing is lost, because what a publisher that died
-// left unannounced is completed by the next publish of the dataset.
+// left unannounced is completed by a [Repairer], and by the next publish of the dataset.
 //
 // # Input
 //
@@ -66,6 +66,21 @@
 // that data which is confirmed to be unchanged is not taken for data that was forgotten, input that changes nothing makes
 // a version once half of the promised time has passed since the last, and when the promise changes: the delta to it is
 // empty, some 150 bytes, and every such delta of one state is the same object.
+//
+// # Beacon and repair
+//
+// Two things run beside publishes, in one process at least for each store. The publisher service does both; who publishes
+// with this package alone runs them itself, as the example of [NewBeacon] does.
+//
+// A [Beacon] tells all instances every few seconds the newest committed version of every dataset, as it has just read it
+// in the store. An instance that missed an event learns of the version by it, and one that hears no beacon for three
+// periods says that it is blind.
+//
+// A [Repairer] compares the event log and the catalog with the store, when it starts and with what each round of a Beacon
+// has read, and brings what they lack: what a publisher that died did not tell, and what a log that was deleted or a
+// Redis that was wiped had. It announces the last 1,000 versions of a dataset at most, in order, because an event goes to
+// every instance; a publish that comes before it announces the last 32. What is older is in the store alone then. Whoever
+// repairs at the same time does no harm: [Announcer] and [Indexer] take each version once.
 //
 // # Objects that were lost
 //

@@ -82,11 +82,11 @@ type side struct {
 	*Publisher
 	what string
 	most uint64 // of the versions that it lacks, how many are brought
-	// have returns the newest version of each dataset that it has; want is what it should have.
+	// have returns the newest version that it has of each dataset; want is what it should have.
 	have func(ctx context.Context, want map[string]uint64) (map[string]uint64, error)
 	// tell tells it of a version, and reports whether that was new to it.
 	tell func(ctx context.Context, rec dataset.VersionRecord) (bool, error)
-	// compare, if not nil, says why the version that it has, the newest, is not the store's.
+	// compare, if not nil, says why the version that have told of is not the store's.
 	compare func(ctx context.Context, name string) error
 
 	timeouts atomic.Int32
@@ -94,57 +94,66 @@ type side struct {
 
 // repair brings what is missing.
 func (s *side) repair(ctx context.Context, newest map[string]uint64) []Repair {
-	behind, other, err := s.missing(ctx, newest)
+	have, err := s.ask(ctx, newest)
+	behind := behind(have, newest)
+	var repairs []Repair
+	if err == nil {
+		repairs = s.dispute(ctx, have, newest) // as of the same moment
+	}
 	if err == nil && len(behind) > 0 {
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case <-time.After(settle):
-			want := make(map[string]uint64, len(behind))
-			for name := range behind {
-				want[name] = newest[name]
+			if have, err = s.ask(ctx, behind); err == nil {
+				repairs = append(s.bringAll(ctx, have, behind), repairs...)
 			}
-			behind, _, err = s.missing(ctx, want)
 		}
 	}
 	if err != nil {
-		return []Repair{{What: s.what, Err: fmt.Errorf("repair (%s): %w", s.what, err)}}
+		repairs = append(repairs, Repair{What: s.what, Err: fmt.Errorf("repair (%s): %w", s.what, err)})
 	}
-	names := slices.Sorted(maps.Keys(behind))
-	lanes := iter.Mapper[string, Repair]{MaxGoroutines: repairLanes}
-	repairs := lanes.Map(names, func(name *string) Repair { return s.one(ctx, *name, behind[*name], newest[*name]) })
-	repairs = slices.DeleteFunc(repairs, func(r Repair) bool { return r.Err == nil && r.To == 0 }) // others were faster, or it was left
-	if s.timeouts.Load() >= maxTimeouts {
-		repairs = append(repairs, Repair{What: s.what, Err: fmt.Errorf("repair (%s): %d datasets ran into the timeout of %v; the others are left for the next time",
-			s.what, maxTimeouts, s.cfg.AnnounceTimeout)})
-	}
-	return append(repairs, other...)
+	return repairs
 }
 
-// missing returns the datasets of which it lacks the newest version, with the version that it has, and those that it has
-// otherwise than the store.
-func (s *side) missing(ctx context.Context, newest map[string]uint64) (behind map[string]uint64, other []Repair, err error) {
+// ask returns which versions it has of those datasets.
+func (s *side) ask(ctx context.Context, newest map[string]uint64) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.AnnounceTimeout)
 	defer cancel()
-	have, err := s.have(ctx, newest)
-	if err != nil {
-		return nil, nil, err
-	}
-	behind = map[string]uint64{}
+	return s.have(ctx, newest)
+}
+
+// behind returns the part of newest that have does not come up to.
+func behind(have, newest map[string]uint64) map[string]uint64 {
+	less := map[string]uint64{}
 	for name, version := range newest {
-		switch {
-		case have[name] < version:
-			behind[name] = have[name]
-		case have[name] > version:
-			err = s.ahead(ctx, name, have[name])
-		case s.compare != nil:
-			err = s.compare(ctx, name)
-		}
-		if err != nil {
-			other = append(other, Repair{What: s.what, Dataset: name, Err: err})
+		if have[name] < version {
+			less[name] = version
 		}
 	}
-	return behind, other, nil
+	return less
+}
+
+// dispute returns what it has otherwise than the store.
+func (s *side) dispute(ctx context.Context, have, newest map[string]uint64) []Repair {
+	names := slices.Sorted(maps.Keys(newest))
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return have[name] < newest[name] || have[name] == newest[name] && s.compare == nil
+	})
+	disputes := s.lanes().Map(names, func(name *string) Repair {
+		r := Repair{What: s.what, Dataset: *name}
+		if have[*name] > newest[*name] {
+			r.Err = s.ahead(ctx, *name, have[*name])
+		} else {
+			r.Err = s.compare(ctx, *name)
+		}
+		return r
+	})
+	return slices.DeleteFunc(disputes, func(r Repair) bool { return r.Err == nil })
+}
+
+func (s *side) lanes() iter.Mapper[string, Repair] {
+	return iter.Mapper[string, Repair]{MaxGoroutines: repairLanes}
 }
 
 // ahead says why it has a version that is newer than the store's newest, unless the store has it meanwhile.
@@ -154,6 +163,18 @@ func (s *side) ahead(ctx context.Context, name string, version uint64) error {
 		err = fmt.Errorf("dataset %q: %w: it has version %d, the store has %d", name, ErrAhead, version, newest.Version)
 	}
 	return err
+}
+
+// bringAll brings all datasets from the versions in have to those in want.
+func (s *side) bringAll(ctx context.Context, have, want map[string]uint64) []Repair {
+	names := slices.Sorted(maps.Keys(behind(have, want))) // others may have been faster
+	repairs := s.lanes().Map(names, func(name *string) Repair { return s.one(ctx, *name, have[*name], want[*name]) })
+	repairs = slices.DeleteFunc(repairs, func(r Repair) bool { return r.Err == nil && r.To == 0 }) // nothing was new, or it was left
+	if s.timeouts.Load() >= maxTimeouts {
+		repairs = append(repairs, Repair{What: s.what, Err: fmt.Errorf("repair (%s): %d datasets ran into the timeout of %v; the others are left for the next time",
+			s.what, maxTimeouts, s.cfg.AnnounceTimeout)})
+	}
+	return repairs
 }
 
 // one brings the versions of a dataset after have, up to the one to.

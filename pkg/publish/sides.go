@@ -47,7 +47,7 @@ func (p *Publisher) sides(thorough bool) []*side {
 
 // logSide is the event log. It is created if it is missing.
 func (p *Publisher) logSide(log askedLog, thorough bool) *side {
-	var announced map[string]dataset.VersionRecord // as of the last look
+	var announced map[string]dataset.VersionRecord // as have told
 	s := &side{
 		Publisher: p, what: RepairAnnounce, most: maxAnnounced,
 		have: func(ctx context.Context, want map[string]uint64) (map[string]uint64, error) {

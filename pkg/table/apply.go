@@ -57,6 +57,7 @@ type applier struct {
 	version uint64
 	workers int
 	huge    *hugePages // nil: do not ask for huge pages
+	hugeAll *hugePages // the same for all else that is made of a delta; nil if the table is not large
 
 	blocks  []snapshot.Stored
 	raw     []byte  // all blocks, decoded
@@ -100,7 +101,13 @@ func newApplier(base *Table, cfg Config) *applier {
 		a.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
 	if !cfg.NoHugePages && base.dirBits() >= hugeBits {
-		a.huge = new(hugePages)
+		a.huge = base.huge
+		if a.huge == nil {
+			a.huge = new(hugePages)
+		}
+		if base.dirBits() >= hugeAllBits {
+			a.hugeAll = a.huge
+		}
 	}
 	return a
 }
@@ -168,7 +175,10 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 		size.raw += b.RawBytes + snapshot.DecodeRoom
 		size.entries += b.Entries
 	}
-	a.raw, a.entries = make([]byte, size.raw), make([]entry, size.entries)
+	a.raw, a.entries = make([]byte, 0, size.raw), make([]entry, 0, size.entries)
+	a.hugeAll.advise(unsafe.Pointer(unsafe.SliceData(a.raw)), cap(a.raw))
+	a.hugeAll.advise(unsafe.Pointer(unsafe.SliceData(a.entries)), cap(a.entries)*int(unsafe.Sizeof(entry{})))
+	a.raw, a.entries = a.raw[:size.raw], a.entries[:size.entries]
 
 	var sum snapshot.Tally
 	err := a.each(ctx, len(a.blocks), func() func(int) error {
@@ -245,7 +255,7 @@ func (a *applier) split() (parts [][]entry) {
 // assemble makes the table.
 func (a *applier) assemble(state dataset.Checksum) *Table {
 	t := *a.base
-	t.version, t.state = a.version, state
+	t.version, t.state, t.huge = a.version, state, a.huge
 	t.payload += a.edited.payload
 	t.bytes += a.edited.bytes
 	dirBits := t.dirBits()

@@ -142,6 +142,40 @@ func checkChanges(t fatal, what string, seed uint64, changes iter.Seq[snapshot.C
 	}
 }
 
+// TestApplyWithHugePages applies deltas to a table that is said to be so large that all of a delta is offered for huge
+// pages, and checks that what was asked for goes from version to version, and ends with who asks for none.
+func TestApplyWithHugePages(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		m := numberedRecords(30_000, 20)
+		tab, err := load(t, snapshotOf(t, testSeed, m, 256<<20), Config{NoHugePages: off})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tab.dirBits() < hugeAllBits {
+			t.Fatalf("%d partition bits; the test wants %d", tab.dirBits(), hugeAllBits)
+		}
+		asked := tab.huge
+		if (asked == nil) != off {
+			t.Fatalf("with NoHugePages %v, huge pages were asked for: %v", off, asked != nil)
+		}
+		for i := range 4 {
+			changes := make(map[string][]byte)
+			for k := i; k < 30_000; k += 5 {
+				changes[fmt.Sprintf("key-%d", k)] = fmt.Appendf(nil, "delta %d %d", i, k)
+			}
+			file := deltaOf(t, testSeed, m, changes)
+			m = changedBy(m, changes)
+			if tab, _, err = apply(t.Context(), tab, file, Config{NoHugePages: off}); err != nil {
+				t.Fatal(err)
+			}
+			if tab.huge != asked {
+				t.Fatalf("delta %d: what was asked for did not go on to the next version", i)
+			}
+		}
+		check(t, tab, testSeed, m)
+	}
+}
+
 // checkPartitions compares what tab's partitions say of themselves with what is in them.
 func checkPartitions(t fatal, tab *Table) {
 	t.Helper()

@@ -19,7 +19,8 @@
 //
 // A delta costs, in time and in memory, what it holds: for each change about 2 KiB are copied, and of the index never more
 // than all of it, a twentieth of the table. A table that has taken in many deltas also holds records that they have
-// replaced, up to an eighth of its bytes, or a quarter if each has changed more than some 0.4 %. It is as fast as a fresh one.
+// replaced, up to an eighth of its bytes, or a quarter if each has changed more than some 0.6 %. It is
+// nearly as fast as a fresh one: records in a patch are the slower to look up, since no hash tells where about they lie.
 // What a delta has replaced is garbage once nobody uses the old table; see [Reclaimer].
 //
 // A value aliases the table's memory: it must not be modified, and it keeps alive what it lies in, a slab or a patch (about
@@ -54,7 +55,8 @@
 // Because the slab is sorted by hash, the hash also tells about where in it a record lies, before the index has been
 // read. A lookup uses that to have the processor begin to resolve that page's address while it waits for the index.
 //
-// On Linux the slabs of a table of several MiB are offered to the kernel for huge pages (see [Config]).
+// On Linux the slabs of a table of several MiB are offered to the kernel for huge pages (see [Config]), and what deltas
+// add to one of hundreds of MiB.
 //
 // # A delta
 //

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/bits"
+	"unsafe"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -131,7 +132,7 @@ func (e *editor) change(p *partition, es []entry, compact bool) *partition {
 	case compact:
 		e.compact()
 	default:
-		e.draft.appendPatch(e.added)
+		e.draft.appendPatch(e.added, e.hugeAll)
 	}
 	q := e.draft
 	return &q
@@ -224,6 +225,7 @@ func (e *editor) page(i int) []uint32 {
 func (e *editor) ownAll() {
 	n := e.draft.pageSlots()
 	slots := make([]uint32, 0, indexPages*n)
+	e.hugeAll.advise(unsafe.Pointer(unsafe.SliceData(slots)), 4*cap(slots))
 	for i := range indexPages {
 		slots = append(slots, e.draft.page(i)...)
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"unsafe"
 
 	"github.com/sourcegraph/conc"
 
@@ -25,7 +26,7 @@ type Config struct {
 	// Workers is the number of goroutines that decode, verify and index; 0 means GOMAXPROCS, at most 4.
 	Workers int
 	// NoHugePages turns off asking the kernel for huge pages, which on Linux a table of more than some 8 MiB does for
-	// its slabs. They take up to a fifth off a lookup in a large table and a quarter off its load. Turn them off where memory
+	// its slabs, and one of more than some 256 MiB for all that deltas add. They take up to a fifth off a lookup in a large table and a quarter off its load. Turn them off where memory
 	// that has been given back to the system counts more: the kernel may fill a partly freed huge page again.
 	NoHugePages bool
 }
@@ -77,6 +78,12 @@ type loader struct {
 // unused rest of the first and the last huge page is then a small part.
 const hugeBits = 5
 
+// hugeAllBits is the number of partition bits from which on a delta asks for them also for indexes, patches and what it
+// is decoded into: 1024 partitions, some 256 MiB. A slab that takes the place of such memory later would find it
+// touched page by page, and get no huge page. In a smaller table huge pages are worth less to a lookup, and one that
+// is begun for little is a larger part of what a refresh adds.
+const hugeAllBits = 10
+
 func newLoader(r *snapshot.Reader, cfg Config) *loader {
 	workers := cfg.Workers
 	if workers <= 0 {
@@ -118,7 +125,9 @@ func (l *loader) load(ctx context.Context) (*Table, error) {
 	if err := l.checkBits(); err != nil {
 		return nil, err
 	}
-	return assemble(l.header, l.built, l.sum, l.version), nil
+	t := assemble(l.header, l.built, l.sum, l.version)
+	t.huge = l.huge
+	return t, nil
 }
 
 // read hands every block of the file to the workers. It calls startWorker when there is work for one more.
@@ -162,9 +171,7 @@ func (l *loader) work(fail func(error)) {
 
 func (l *loader) build(block snapshot.Stored) error {
 	slab := newSlab(block.RawBytes + snapshot.DecodeRoom)
-	if l.huge != nil {
-		l.huge.advise(slab)
-	}
+	l.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
 	p, sum, err := decodePartition(block, slab)
 	if err != nil {
 		return err

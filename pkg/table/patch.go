@@ -1,7 +1,6 @@
 package table
 
 import (
-	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -36,8 +35,8 @@ func (p *partition) nextOffset() int {
 }
 
 // appendPatch appends records to p's patch. p is a version that no one else sees yet; the memory may be that of older
-// ones.
-func (p *partition) appendPatch(records []byte) {
+// ones. What is allocated is offered to huge.
+func (p *partition) appendPatch(records []byte, huge *hugePages) {
 	if len(records) == 0 {
 		return
 	}
@@ -57,7 +56,8 @@ func (p *partition) appendPatch(records []byte) {
 	// Little room: a patch is small beside what else a delta copies, and all patches together are not. It is not the same
 	// for all partitions, or else they would all come to its end with the same delta, as they began with the same.
 	room := n / 8 * (1 + int(p.records)%4)
-	patch := slices.Grow([]byte(nil), n+room+slabRoom)
+	patch := newSlab(n + room + slabRoom)
+	huge.advise(unsafe.Pointer(unsafe.SliceData(patch)), cap(patch))
 	patch = append(patch, old...)
 	patch = append(patch, make([]byte, max(0, patchHeader-len(patch)))...)
 	patch = append(patch, records...)

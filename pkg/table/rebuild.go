@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math/bits"
+	"unsafe"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -24,8 +25,12 @@ const (
 // rebuildShare is the part of the table's bytes that one delta rebuilds because it is time for it; leastBudget is allowed
 // always. What must be is rebuilt beside. It spreads the work that is due for all partitions at about the same
 // time, as after a load, and bounds what a refresh adds to the memory.
+//
+// More rebuilt is less in patches, where lookups take longer. After thirty deltas of 1 %, of a 32nd and of a 20th each, 15
+// and 9 % of the records are there, and the table is 19 and 11 % larger than at first. What a refresh adds at its peak is
+// the same, since smaller patches are copied when they grow; with a 16th it once passed 8 % of the table.
 const (
-	rebuildShare = 32
+	rebuildShare = 20
 	leastBudget  = 1 << 20
 )
 
@@ -89,9 +94,7 @@ func (a *applier) bitsFor(p *partition, records, size int) uint8 {
 // slab returns an empty slab for n bytes of records.
 func (a *applier) slab(n int) []byte {
 	slab := newSlab(n + slabRoom)
-	if a.huge != nil {
-		a.huge.advise(slab)
-	}
+	a.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
 	return slab
 }
 

@@ -21,6 +21,8 @@ type Table struct {
 	state      dataset.Checksum
 	bytes      int64
 	payload    int64
+	// huge is what huge pages were asked for, by the versions before too; nil if none were.
+	huge *hugePages
 }
 
 // tableBytes is the size of a table without what it points to.

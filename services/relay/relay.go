@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -49,10 +48,11 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
+	sockets := wire.New(cfg.RelayWriteStall)
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
-		Wrap:         func(c *net.TCPConn) net.Conn { return wire.Wrap(c, cfg.RelayWriteStall) },
+		Control:      sockets.Control, Wrap: sockets.Wrap,
 	}, r.mux)
 	return r, nil
 }

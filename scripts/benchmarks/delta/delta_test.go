@@ -106,11 +106,11 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("memory is %+v", m)
 	}
 	for i, f := range d.Fresh {
-		l, err := measureLookups(ctx, d.Base, f, d.Chain[:depths[i]], 1)
+		l, err := measureLookups(ctx, d.Base, f, d.Chain[:depths[i]], i%2 == 1, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l.Get.Worn <= 0 || l.Get.Fresh <= 0 || l.GetMany.Ratio <= 0 || l.WornBytes <= 0 || l.FreshBytes <= 0 {
+		if len(l.Get.Worn) != 1 || l.Get.Worn[0] <= 0 || len(l.Get.Fresh) != 1 || l.Get.Fresh[0] <= 0 || l.GetMany.ratios()[0] <= 0 || l.WornBytes <= 0 || l.FreshBytes <= 0 {
 			t.Errorf("lookups after %d deltas are %+v", depths[i], l)
 		}
 	}

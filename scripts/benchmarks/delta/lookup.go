@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"freshet.dev/pkg/table"
@@ -11,75 +12,108 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// queries is the number of lookups in a round: they touch far more memory than the processor's caches hold.
-const queries = 1 << 18
+// A round looks up turns times queries keys in each table, turn by turn: what disturbs the machine for longer than the
+// two milliseconds of a turn disturbs both. Its keys touch far more memory than the processor's caches hold.
+const (
+	turns   = 16
+	queries = 1 << 14
+)
 
 // manyKeys is the number of keys in a GetMany.
 const manyKeys = 16
 
-// lookups are medians over rounds, in nanoseconds a key, of a table after deltas and of one just loaded with the same
-// content.
+// lookups are the rounds of a table after deltas and of one just loaded with the same content.
 type lookups struct {
-	Get, GetMany pair
+	Get, GetMany rounds
 	// WornBytes and FreshBytes are what the tables say they occupy beside the payload, for a record.
 	WornBytes, FreshBytes float64
 }
 
-// pair is what both tables take. Ratio is the median of the rounds' own: what disturbs a round disturbs both of its
-// halves, which follow right on each other.
-type pair struct{ Worn, Fresh, Ratio float64 }
+// rounds are what each round took in both tables, in nanoseconds a key.
+type rounds struct{ Worn, Fresh []float64 }
 
-// measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh.
-func measureLookups(ctx context.Context, base, fresh file, deltas []file, rounds int) (lookups, error) {
-	worn, err := base.loadFile(ctx)
-	if err == nil {
-		worn, err = applyAll(ctx, worn, deltas)
+// add appends the rounds of another process.
+func (l *lookups) add(o lookups) {
+	for _, p := range [][2]*rounds{{&l.Get, &o.Get}, {&l.GetMany, &o.GetMany}} {
+		p[0].Worn, p[0].Fresh = append(p[0].Worn, p[1].Worn...), append(p[0].Fresh, p[1].Fresh...)
 	}
-	if err != nil {
-		return lookups{}, err
+	l.WornBytes, l.FreshBytes = o.WornBytes, o.FreshBytes
+}
+
+// ratios returns how many times longer the rounds of the worn table took, from the least to the most.
+func (r rounds) ratios() []float64 {
+	all := make([]float64, len(r.Worn))
+	for i, worn := range r.Worn {
+		all[i] = worn / r.Fresh[i]
 	}
-	loaded, err := fresh.loadFile(ctx)
-	if err != nil {
-		return lookups{}, err
+	slices.Sort(all)
+	return all
+}
+
+// measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh. The one
+// is made before the other, and a heap that has been used makes a table slower: memory that was touched page by page
+// gets no huge pages. So what is free goes back to the system in between, and whoever calls it does so once in each order.
+func measureLookups(ctx context.Context, base, fresh file, deltas []file, freshFirst bool, count int) (lookups, error) {
+	var worn, loaded *table.Table
+	make := []func() error{
+		func() (err error) {
+			if worn, err = base.loadFile(ctx); err == nil {
+				worn, err = applyAll(ctx, worn, deltas)
+			}
+			return err
+		},
+		func() (err error) {
+			loaded, err = fresh.loadFile(ctx)
+			return err
+		},
+	}
+	if freshFirst {
+		slices.Reverse(make)
+	}
+	for _, f := range make {
+		if err := f(); err != nil {
+			return lookups{}, err
+		}
+		if _, err := proc.Settle(); err != nil {
+			return lookups{}, err
+		}
 	}
 	if worn.State() != loaded.State() {
 		return lookups{}, fmt.Errorf("the deltas lead to %v, the snapshot is %v", worn.State(), loaded.State())
 	}
-	var l lookups
+	l := lookups{WornBytes: overhead(worn), FreshBytes: overhead(loaded)}
 	rng := rand.New(rand.NewPCG(1, uint64(worn.Len())))
-	looks := []func(*table.Table, [][]byte) int{get, getMany}
-	times := make([]struct{ worn, fresh, ratio []float64 }, len(looks))
-	for range rounds {
-		for i, look := range looks {
-			both := [2]*table.Table{worn, loaded}
-			var took [2]float64
-			for _, j := range rng.Perm(len(both)) {
-				if took[j], err = timeLookups(ctx, rng, both[j], look); err != nil {
-					return lookups{}, err
-				}
+	for range count {
+		for _, by := range []struct {
+			look func(*table.Table, [][]byte) int
+			into *rounds
+		}{{get, &l.Get}, {getMany, &l.GetMany}} {
+			took, err := timeRound(ctx, rng, [2]*table.Table{worn, loaded}, by.look)
+			if err != nil {
+				return lookups{}, err
 			}
-			t := &times[i]
-			t.worn, t.fresh, t.ratio = append(t.worn, took[0]), append(t.fresh, took[1]), append(t.ratio, took[0]/took[1])
+			by.into.Worn, by.into.Fresh = append(by.into.Worn, took[0]), append(by.into.Fresh, took[1])
 		}
 	}
-	for i, p := range []*pair{&l.Get, &l.GetMany} {
-		*p = pair{proc.Median(times[i].worn), proc.Median(times[i].fresh), proc.Median(times[i].ratio)}
-	}
-	l.WornBytes, l.FreshBytes = overhead(worn), overhead(loaded)
 	return l, nil
 }
 
-// timeLookups returns the nanoseconds that the lookup of a random key of t takes.
-func timeLookups(ctx context.Context, rng *rand.Rand, t *table.Table, look func(*table.Table, [][]byte) int) (float64, error) {
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
-	}
-	keys := rows.Keys(rng, queries, 0, t.Len())
-	start := time.Now()
-	found := look(t, keys)
-	took := float64(time.Since(start)) / queries
-	if found != queries {
-		return 0, fmt.Errorf("%d keys of %d were found", found, queries)
+// timeRound returns the nanoseconds that the lookup of a random key takes in each of two tables.
+func timeRound(ctx context.Context, rng *rand.Rand, both [2]*table.Table, look func(*table.Table, [][]byte) int) (took [2]float64, err error) {
+	for range turns {
+		if ctx.Err() != nil {
+			return took, context.Cause(ctx)
+		}
+		for _, i := range rng.Perm(len(both)) {
+			// Keys that were just made are in the processor's caches, for either table.
+			keys := rows.Keys(rng, queries, 0, both[i].Len())
+			start := time.Now()
+			found := look(both[i], keys)
+			took[i] += float64(time.Since(start)) / (turns * queries)
+			if found != queries {
+				return took, fmt.Errorf("%d keys of %d were found", found, queries)
+			}
+		}
 	}
 	return took, nil
 }

@@ -148,8 +148,8 @@ func child(ctx context.Context, part string, at where, rounds, versions int) (an
 		return measureMemory(ctx, d.Base, d.Single[number][:1])
 	case "chain":
 		return measureMemory(ctx, d.Base, d.Chain)
-	case "lookups":
-		return measureLookups(ctx, d.Base, d.Fresh[number], d.Chain[:depths[number]], 2*rounds)
+	case "worn-first", "fresh-first":
+		return measureLookups(ctx, d.Base, d.Fresh[number], d.Chain[:depths[number]], kind == "fresh-first", rounds)
 	case "profile":
 		return profile(ctx, d, profileFor)
 	}

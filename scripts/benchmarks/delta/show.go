@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
 // bounds of the design that a refresh keeps: how many times faster than the fastest load it is at least, by size, at 1 M
@@ -142,22 +144,29 @@ func (b *bench) showLookups(ctx context.Context) error {
 		var all []lookups
 		for i := range depths {
 			var l lookups
-			if err := b.measure(ctx, &l, count, "lookups:"+strconv.Itoa(i)); err != nil {
-				return err
+			for _, order := range []string{"worn-first:", "fresh-first:"} {
+				var one lookups
+				if err := b.measure(ctx, &one, count, order+strconv.Itoa(i)); err != nil {
+					return err
+				}
+				l.add(one)
 			}
 			all = append(all, l)
 		}
-		err := b.table(fmt.Sprintf("Lookups after deltas of %s, %d records, ns a key, medians of %d rounds", sizes[0].label, count, 2*b.rounds), func(line func(...any)) {
-			line("", "hit", "loaded fresh", "ratio", "bound", "of a GetMany", "loaded fresh", "ratio", "bound", "B/record beside the payload", "loaded fresh")
+		err := b.table(fmt.Sprintf("Lookups after deltas of %s, %d records, ns a key, medians of %d rounds, and the range of four fifths of the ratios", sizes[0].label, count, 2*b.rounds), func(line func(...any)) {
+			line("", "hit", "loaded fresh", "ratio", "range", "bound", "of a GetMany", "loaded fresh", "ratio", "range", "bound", "B/record beside the payload", "loaded fresh")
 			for i, l := range all {
 				label := fmt.Sprintf("%d deltas", depths[i])
 				cells := []any{label}
 				for _, by := range []struct {
 					what string
-					pair
+					rounds
 				}{{"Get", l.Get}, {"GetMany", l.GetMany}} {
-					cells = append(cells, fmt.Sprintf("%.0f", by.Worn), fmt.Sprintf("%.0f", by.Fresh), fmt.Sprintf("%.3f", by.Ratio),
-						b.most(fmt.Sprintf("%s after %s in %d records against a fresh table", by.what, label, count), by.Ratio, mostLookup))
+					ratios := by.ratios()
+					ratio, tenth := proc.Median(ratios), len(ratios)/10
+					cells = append(cells, fmt.Sprintf("%.0f", proc.Median(by.Worn)), fmt.Sprintf("%.0f", proc.Median(by.Fresh)), fmt.Sprintf("%.3f", ratio),
+						fmt.Sprintf("%.2f-%.2f", ratios[tenth], ratios[len(ratios)-1-tenth]),
+						b.most(fmt.Sprintf("%s after %s in %d records against a fresh table", by.what, label, count), ratio, mostLookup))
 				}
 				line(append(cells, fmt.Sprintf("%.1f", l.WornBytes), fmt.Sprintf("%.1f", l.FreshBytes))...)
 			}

@@ -42,7 +42,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
 	flags.StringVar(&o.clients, "clients", "1,32,128,512", "numbers of clients, separated by commas")
-	flags.StringVar(&o.objects, "objects", "256/512,1024/256", "objects and the relay's budgets for them, object/budget in MiB, separated by commas; empty leaves this out")
+	flags.StringVar(&o.objects, "objects", "256/512,1024/1280,1024/256", "objects and the relay's budgets for them, object/budget in MiB, separated by commas; empty leaves this out")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of throughput; the median is printed")
 	flags.DurationVar(&o.window, "window", 3*time.Second, "length of a round")
 	flags.IntVar(&o.instances, "instances", 200, "instances that start at once; 0 leaves this out")
@@ -111,6 +111,9 @@ func (o options) measure(ctx context.Context, out io.Writer) error {
 func (o options) measureObjects(ctx context.Context, folder, program string, out io.Writer) error {
 	if o.objects == "" {
 		return nil
+	}
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		fmt.Fprintf(out, "congestion control of this system: %s", text)
 	}
 	for pair := range strings.SplitSeq(o.objects, ",") {
 		size, budget, err := parsePair(pair)

@@ -21,6 +21,8 @@ type ServerConfig struct {
 	// WriteTimeout is how long a response may take from the end of the request's header. A handler that sends for
 	// longer moves its deadline as it makes progress. Zero: one minute.
 	WriteTimeout time.Duration
+	// Control, if not nil, prepares the socket that listens, as that of a [net.ListenConfig] does.
+	Control func(network, address string, c syscall.RawConn) error
 	// Wrap, if not nil, makes the connection that is served out of one that was accepted.
 	Wrap func(*net.TCPConn) net.Conn
 	Log  *slog.Logger
@@ -79,7 +81,7 @@ func (s *Server) Addr() string {
 // time; what is left after that is cut off, and its handlers have stopWait to return. A stop is no error. It is
 // called once.
 func (s *Server) Run(ctx context.Context) error {
-	ln, err := listen(ctx, s.cfg.Listen)
+	ln, err := listen(ctx, s.cfg)
 	if err != nil {
 		return err
 	}
@@ -166,8 +168,9 @@ func (s *Server) waitIdle() {
 	}
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+func listen(ctx context.Context, cfg ServerConfig) (net.Listener, error) {
+	address := cfg.Listen
+	ln, err := (&net.ListenConfig{Control: cfg.Control}).Listen(ctx, "tcp", address)
 	switch {
 	case err == nil:
 		return ln, nil

@@ -108,7 +108,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	var w *wait
 	if f.wait {
 		// Before anything is published: a wait that cannot be is better known now.
-		if w, err = openWait(ctx, f.nats, name, f.waitTimeout); err != nil {
+		if w, err = openWait(ctx, f.nats, f.waitTimeout); err != nil {
 			return err
 		}
 		defer w.Close()

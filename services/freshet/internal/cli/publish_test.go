@@ -204,19 +204,20 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	f.answers(t, fleet.Status{Instance: "stubborn", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Refreshing}}})
-	f.until(t, exit.OK, []string{"stubborn"}, "status")
-	if _, err := conn.Subscribe("freshet.v1.reports.prices", func(m *nats.Msg) {
-		var r fleet.Report
-		if json.Unmarshal(m.Data, &r) != nil || r.Kind != fleet.OfSwap {
-			return
+	answer, err := json.Marshal(fleet.Status{Instance: "stubborn", Datasets: []fleet.DatasetStatus{{Dataset: "prices", State: fleet.Refreshing}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Subscribe("freshet.v1.instances.status", func(m *nats.Msg) {
+		if err := m.Respond(answer); err != nil {
+			t.Error(err)
 		}
 		// A change of state says nothing of a version, and is no line.
-		for _, own := range []fleet.Report{
-			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: r.Version, State: fleet.Failing},
-			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: r.Version, Error: "no room for it"},
+		for _, r := range []fleet.Report{
+			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: 1, State: fleet.Failing},
+			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: 1, Error: "no room for it"},
 		} {
-			if err := fleet.SendReport(conn, own); err != nil {
+			if err := fleet.SendReport(conn, r); err != nil {
 				t.Error(err)
 			}
 		}

@@ -16,6 +16,10 @@ const (
 	maxConvoys = 4
 	// gatherTime is how long a convoy waits at the end of its first window for those that start at about the same time.
 	gatherTime = 250 * time.Millisecond
+	// followTime is how long a convoy waits there for another that is further on in the same object. When a relay admits so
+	// many responses at a time, readers come one by one, as others leave: without this each of them has the object read
+	// once more. It leaves room below the 20 s without a byte after which instances give up.
+	followTime = 5 * time.Second
 	// patience is how long the foremost rider of a convoy waits for the hindmost.
 	patience = 2 * time.Second
 )
@@ -38,6 +42,7 @@ type convoy struct {
 	size    int64
 	begun   time.Time
 	late    bool                // begun by a rider that another convoy left behind
+	start   int64               // index of the segment where it began
 	first   int64               // index of the first segment of the window
 	window  []slot              // a ring: segment i is at i modulo its length
 	riders  map[*rider]struct{} // those that are not left behind
@@ -87,7 +92,7 @@ func (r *rider) join(index int64) {
 	if r.convoy == nil && len(cs.list) < maxConvoys && cs.width > 0 {
 		// One slot more than the window: there the foremost wait.
 		r.convoy = &convoy{
-			set: cs, digest: r.digest, size: r.size, begun: time.Now(), first: index, late: r.late,
+			set: cs, digest: r.digest, size: r.size, begun: time.Now(), start: index, first: index, late: r.late,
 			window: make([]slot, cs.width+1), riders: make(map[*rider]struct{}), moved: make(chan struct{}),
 		}
 		cs.list = append(cs.list, r.convoy)
@@ -118,8 +123,18 @@ func (r *rider) advance(ctx context.Context, index int64) (end int64, err error)
 		r.move(index)
 		// Who has to wait waits for a part of the window, so that the origin is not asked for one segment at a time.
 		need := index + r.set.width/4
+		if index < v.first+r.set.width {
+			return v.first + r.set.width, nil
+		}
+		if behind := v.behind(); behind > 0 {
+			if err := v.wait(ctx, behind); err != nil {
+				return 0, err
+			}
+			patient = time.Time{}
+			continue
+		}
 		gather := time.Until(v.begun.Add(gatherTime))
-		if index < v.first+r.set.width || gather <= 0 && v.follow(need) {
+		if gather <= 0 && v.follow(need) {
 			return v.first + r.set.width, nil
 		}
 		if patient.IsZero() {
@@ -139,6 +154,19 @@ func (r *rider) advance(ctx context.Context, index int64) (end int64, err error)
 			}
 		}
 	}
+}
+
+// behind returns for how long the convoy, should it be where it began, waits at most for another to end.
+func (v *convoy) behind() time.Duration {
+	if v.late || v.first != v.start {
+		return 0
+	}
+	for _, other := range v.set.list {
+		if other.digest == v.digest && other.size == v.size && other.first > v.first && !other.late {
+			return time.Until(v.begun.Add(followTime))
+		}
+	}
+	return 0
 }
 
 // wait waits until there may be room, or for d. It gives the lock back meanwhile.
@@ -172,7 +200,14 @@ func (r *rider) move(index int64) {
 func (v *convoy) left(i int64) {
 	s := v.slot(i)
 	// Those that wait need the first quarter of the window free.
-	if s.riders--; s.riders == 0 && v.waiting > 0 && i <= v.first+v.set.width/4 {
+	if s.riders--; s.riders == 0 && i <= v.first+v.set.width/4 {
+		v.wake()
+	}
+}
+
+// wake has those that wait look again.
+func (v *convoy) wake() {
+	if v.waiting > 0 {
 		close(v.moved)
 		v.moved = make(chan struct{})
 	}
@@ -231,6 +266,9 @@ func (r *rider) leaveLocked() {
 func (v *convoy) end() {
 	v.drop()
 	v.set.list = slices.DeleteFunc(v.set.list, func(other *convoy) bool { return other == v })
+	for _, other := range v.set.list {
+		other.wake()
+	}
 }
 
 // drop releases the segments of the window.

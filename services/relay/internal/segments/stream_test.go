@@ -159,6 +159,28 @@ func TestAConvoyReadsEachSegmentOnce(t *testing.T) {
 	}
 }
 
+// Readers that come one by one while others are on their way go together: the object is read twice, not once for each.
+func TestAConvoyGathersBehindAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(128 * segment)
+		c := newReaders(t, o)
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				<-time.After(time.Duration(i) * 900 * time.Millisecond)
+				if err := pass(t.Context(), c, d, want, 0, func(int64) { <-time.After(80 * time.Millisecond) }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if s := c.Stats(); s.OriginBytes != 2*int64(len(want)) || s.Expelled != 0 {
+			t.Errorf("%d bytes were read of an object of %d, %+v", s.OriginBytes, len(want), s)
+		}
+	})
+}
+
 // The foremost waits for the hindmost, for a second; then the hindmost goes on without the others.
 func TestAConvoyLeavesTheSlowBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

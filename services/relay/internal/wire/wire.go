@@ -2,7 +2,7 @@
 // is slow to take them: it writes what the kernel takes at once, lets the memory go, and asks for it again when there is
 // room.
 //
-// [Wrap] makes connections whose ReadFrom does so when it is given a [Source]. net/http calls ReadFrom of the
+// [Sockets.Wrap] makes connections whose ReadFrom does so when it is given a [Source]. net/http calls ReadFrom of the
 // connection for what is copied to a response of known length, so that a handler needs no more than
 //
 //	io.Copy(w, source)
@@ -10,12 +10,15 @@
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
 // What the kernel holds for a connection is bounded too, apart from what is on the way to the client: see
-// unsentBytes.
+// unsentBytes. How it sends depends on how near the client is: see nearby.
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,13 +38,27 @@ const (
 	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
 	// while the next segment is looked up, and does not bound what is on the way, so a long line is filled.
 	unsentBytes = 256 << 10
+	// nearby is the round trip to a client up to which it is in the same place as we are, most likely.
+	nearby = time.Millisecond
 )
 
-// Wrap returns conn with a ReadFrom that sends a [Source] as the package comment says. A client that takes less than
-// [Quantum] bytes within stall gets os.ErrDeadlineExceeded; a write deadline set before is replaced.
-func Wrap(conn *net.TCPConn, stall time.Duration) net.Conn {
+// Sockets sets up the sockets of one server.
+type Sockets struct {
+	stall time.Duration
+	near  time.Duration          // round trips up to this
+	paced atomic.Pointer[string] // the system's congestion control, where near clients get another; see Control
+}
+
+// New returns the sockets of a server. A client that takes less than [Quantum] bytes within stall gets
+// os.ErrDeadlineExceeded, and what the kernel still has for it is dropped when its connection is closed.
+func New(stall time.Duration) *Sockets { return &Sockets{stall: stall, near: nearby} }
+
+// Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
+// package comment says. A write deadline set before is replaced.
+func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
+	s.pace(conn)
 	limitUnsent(conn)
-	return &tcp{TCPConn: conn, stall: stall}
+	return &tcp{TCPConn: conn, stall: s.stall}
 }
 
 type tcp struct {
@@ -52,7 +69,11 @@ type tcp struct {
 // ReadFrom implements [io.ReaderFrom].
 func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 	if src, ok := r.(Source); ok {
-		return c.send(src)
+		n, err := c.send(src)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = c.SetLinger(0) // else the kernel holds for minutes what the client does not take
+		}
+		return n, err
 	}
 	return c.TCPConn.ReadFrom(r)
 }
