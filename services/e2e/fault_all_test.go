@@ -30,6 +30,10 @@ func TestFaultEverythingElseIsDown(t *testing.T) {
 	restarted := tr.instances[1]
 	restarted.kill()
 	restarted.start()
+	tr.await("one was started again", serving(v), restarted)
+	if !strings.Contains(restarted.Log(), "cache") {
+		t.Error("the log of the one that was started again does not say that it serves from its cache folder")
+	}
 	tr.await("all is down", saying(fleet.Blind, v))
 	for i, from := range []fleet.Origin{fleet.Relay, fleet.Cache} {
 		tr.await("all is down", func(d fleet.DatasetStatus) error {
@@ -41,9 +45,6 @@ func TestFaultEverythingElseIsDown(t *testing.T) {
 		if err := healthy(t.Context(), tr.instances[i].URL+"/readyz"); err != nil {
 			t.Errorf("it serves, and yet: %v", err)
 		}
-	}
-	if !strings.Contains(restarted.Log(), "cache") {
-		t.Error("the log of the one that was started again does not say that it serves from its cache folder")
 	}
 	wait(t, 2*time.Second)
 	tr.await("all is still down", saying(fleet.Blind, v))

@@ -46,7 +46,8 @@ func TestFaultDiskIsFullAtTheCache(t *testing.T) {
 		free()
 		tr.publish()
 		tr.healed()
-		tr.never(began, fleet.Blind, fleet.Overdue)
+		tr.never(began, fleet.Failing, fleet.Overdue, fleet.Waiting)
+		tr.neverSaid(tr.instances[1:], began, fleet.Blind) // the other was, until it had asked the event log
 		tr.cached(tr.newest())
 		tr.await("there is nothing to warn of", func(d fleet.DatasetStatus) error {
 			if d.Warning != "" {
@@ -94,6 +95,7 @@ func TestFaultDiskIsFullAtTheStore(t *testing.T) {
 		free()
 		tr.publish()
 		tr.healed()
-		tr.never(began, fleet.Failing, fleet.Blind, fleet.Overdue)
+		tr.never(began, fleet.Failing, fleet.Overdue)
+		tr.neverSaid(tr.instances[:1], began, fleet.Blind)
 	})
 }

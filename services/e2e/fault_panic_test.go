@@ -40,8 +40,7 @@ func TestFaultDecoderPanics(t *testing.T) {
 	}
 	instance.points.disarm(t, "refreshLoad")
 	tr.end()
-	own.settled(t, tr)
-	own.check(t, tr)
+	own.follows(t, tr)
 	tr.await("all panics are over", func(d fleet.DatasetStatus) error {
 		if d.Refreshes.Panicked < uint64(versions/400) || !strings.Contains(d.LastError, "a decoder") {
 			return fmt.Errorf("%d refreshes panicked, the last failed with %q: this test shows nothing", d.Refreshes.Panicked, d.LastError)
@@ -49,7 +48,7 @@ func TestFaultDecoderPanics(t *testing.T) {
 		return nil
 	})
 	tr.healed()
-	own.settled(t, tr)
+	own.follows(t, tr)
 	eventually(t, func(context.Context) error {
 		g, f := own.usage(t)
 		if g > goroutines+spare.goroutines || f > files+spare.files {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -36,19 +35,20 @@ func TestFaultRefreshHangs(t *testing.T) {
 
 // Invariant: a panic in the goroutine that owns all of a refresh costs a moment: it is started again, and goes on where it was.
 func TestFaultLoopPanics(t *testing.T) {
+	const panics = 3
 	tr := newTrial(t, "supervised goroutine panics", setting{failing: true})
 	hit := tr.instances[0]
 	tr.begin()
 	began := time.Now()
-	hit.points.arm(t, "refreshLoop", `3*panic("the loop")`)
+	hit.points.arm(t, "refreshLoop", fmt.Sprintf("%d*panic(\"the loop\")", panics))
 	tr.publish()
 	tr.await("it panics, and is started again", serving(tr.newest()))
 	hit.points.disarm(t, "refreshLoop")
 	tr.end()
 	tr.healed()
 	tr.never(began, fleet.Failing, fleet.Overdue, fleet.Waiting)
-	if !strings.Contains(hit.Log(), "the loop") {
-		t.Error("the log does not say that the goroutine panicked: this test shows nothing")
+	if n := counter(t, hit.program, "freshet_loop_restarts_total"); n != panics {
+		t.Errorf("the goroutine was started again %d times, want %d", n, panics)
 	}
 }
 

@@ -154,7 +154,7 @@ func (tr *trial) addInstance(n int, name string, set setting) {
 		i.cache = tr.t.TempDir()
 	}
 	settings := []string{
-		"NATS_URL=" + set.nats, "RELAYS=" + tr.relay, "DATASETS=" + name, "CACHE_DIR=" + i.cache,
+		"NATS_URL=" + set.nats, "REDIS_URL=" + tr.Redis.URL, "RELAYS=" + tr.relay, "DATASETS=" + name, "CACHE_DIR=" + i.cache,
 		"INSTANCE=instance-" + strconv.Itoa(n),
 	}
 	if set.instance != nil {
@@ -289,6 +289,7 @@ func (tr *trial) healed() {
 	for _, i := range tr.instances {
 		took = max(took, i.healedAt(tr.newest(), tr.mended).Sub(tr.mended))
 	}
+	seen := tr.seen()
 	tr.following()
 	tr.compare()
 	for _, i := range tr.instances {
@@ -299,8 +300,8 @@ func (tr *trial) healed() {
 	for _, i := range tr.instances {
 		tr.check(i.program, tr.newest())
 	}
-	table.add(row{Fault: tr.fault, Heal: took, Seen: tr.seen()})
-	tr.t.Logf("healed in %v; seen: %s", took.Round(time.Millisecond), tr.seen())
+	table.add(row{Fault: tr.fault, Heal: took, Seen: seen})
+	tr.t.Logf("healed in %v; seen: %s", took.Round(time.Millisecond), seen)
 }
 
 // following publishes one more version, which takes the number after the last, and waits until all serve it.
