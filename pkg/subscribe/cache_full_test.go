@@ -100,7 +100,7 @@ func TestFullDisk(t *testing.T) {
 	if !p.cached(cfg, 3, 3) {
 		t.Error("what was cached before is not there any more")
 	}
-	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" || !maps.Equal(content(s.Table("prices")), p.content) {
+	if d := statusOf(t, s, "prices"); d.State == fleet.Failing || d.Error != "" || !maps.Equal(content(s.Table("prices")), p.content) {
 		t.Errorf("the status is %+v, want serving", d)
 	}
 	// Each refresh opens a file for its delta; tries for snapshots are paused between.
@@ -110,7 +110,7 @@ func TestFullDisk(t *testing.T) {
 
 	s.SetDisk(freeDisk(plenty))
 	await(t, "the newest version to be cached", func() bool { return p.cached(cfg, p.last.Version, 1) })
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	p.next(r, s) // the cache goes on from there
 	p.restartsWithNothingAround(cfg, s)
 }
@@ -136,6 +136,6 @@ func TestDiskWithRoomForDeltasOnly(t *testing.T) {
 
 	s.SetDisk(freeDisk(plenty))
 	await(t, "the cache to be shortened", func() bool { return p.cached(cfg, 41, 1) })
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	p.restartsWithNothingAround(cfg, s)
 }

@@ -168,11 +168,11 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 		w.publish("prices", v+1)
 		awaitVersion(t, s, "prices", v+1)
 	}
-	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
+	if d := statusOf(t, s, "prices"); d.State == fleet.Failing || d.Error != "" {
 		t.Errorf("the status is %+v, want serving", d)
 	}
 	await(t, "the status to warn", func() bool {
-		return strings.HasPrefix(statusOf(t, s, "prices").Warning, "not kept in the cache folder: ")
+		return strings.HasPrefix(warningOf(t, s, "prices"), "not kept in the cache folder: ")
 	})
 	for _, line := range []string{"the cache folder cannot be used for now", "could not be kept in the cache folder"} {
 		await(t, "the log to say "+line, func() bool { return book.has(line) })
@@ -182,7 +182,7 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 	}
 	w.publish("prices", 4)
 	awaitVersion(t, s, "prices", 4)
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	await(t, "the log to say so", func() bool { return book.has("the cache folder can be written again") })
 	if len(files(t, cfg.CacheDir)) != 2 {
 		t.Errorf("the repaired cache folder has %q", files(t, cfg.CacheDir))
@@ -208,15 +208,15 @@ func TestTwoSubscribersWithOneCacheFolder(t *testing.T) {
 	await(t, "the second to say that it cannot write", func() bool {
 		return strings.Contains(statusOf(t, second, "prices").Warning, "in use by another process")
 	})
-	if d := statusOf(t, first, "prices"); d.Warning != "" {
-		t.Errorf("the first warns: %s", d.Warning)
+	if warning := warningOf(t, first, "prices"); warning != "" {
+		t.Errorf("the first warns: %s", warning)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w.publish("prices", 3)
 	awaitVersion(t, second, "prices", 3)
-	await(t, "the second to write", func() bool { return statusOf(t, second, "prices").Warning == "" })
+	await(t, "the second to write", func() bool { return warningOf(t, second, "prices") == "" })
 }
 
 // An event of a version below the cached one is a no-op, also one that the subscriber hears first.

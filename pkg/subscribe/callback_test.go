@@ -48,7 +48,7 @@ func TestPanickingCallback(t *testing.T) {
 	if swap := <-swaps; swap.Old != nil || swap.New.Version() != 3 {
 		t.Errorf("the first call that returned was told %+v", swap)
 	}
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	if observed.Load() == 0 || !book.has("callback_test.go") {
 		t.Error("the panic's stack is not in the log, or the Observer was not told")
 	}

@@ -214,7 +214,7 @@ func (i *member) replace(during func()) {
 	}
 	await(i.m.t, "the next version to be kept", func() bool {
 		d, _ := i.s.Status().Dataset(i.m.name)
-		return d.Version == i.m.newest().Version && d.Warning == ""
+		return d.Version == i.m.newest().Version && warningOf(i.m.t, i.s, i.m.name) == ""
 	})
 	i.shared.Store(false)
 }

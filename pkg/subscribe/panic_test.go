@@ -115,7 +115,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	awaitVersion(t, s, "prices", 2)
 	close(gate)
 	await(t, "the view to follow", func() bool { return hung.Version() == 2 })
-	await(t, "the warning to go", func() bool { return statusOf(t, s, "prices").Warning == "" })
+	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 }
 
 // Every hook of the Observer panics each time: nothing stops, and all of it is reported.

@@ -229,6 +229,19 @@ func statusOf(t testing.TB, s *subscribe.Subscriber, name string) fleet.DatasetS
 	return d
 }
 
+// warningOf returns what the status warns of but for beacons: most tests have no publisher, and on a busy machine some of
+// them take so long that an instance is blind.
+func warningOf(t testing.TB, s *subscribe.Subscriber, name string) string {
+	t.Helper()
+	var left []string
+	for part := range strings.SplitSeq(statusOf(t, s, name).Warning, "; ") {
+		if !strings.HasPrefix(part, "no beacon ") {
+			left = append(left, part)
+		}
+	}
+	return strings.Join(left, "; ")
+}
+
 // relay answers as freshet-relay does, from a store, unless the test's fault function answers first.
 type relay struct {
 	t       *testing.T
