@@ -64,7 +64,12 @@ func TestNewestOfMany(t *testing.T) {
 		}
 	}
 	for name, harm := range map[string]func() error{
-		"no entry": func() error { return rdb.HSet(ctx, citiesKey, "latest", "99999999999999999999\nx").Err() },
+		"no entry": func() error {
+			if err := rdb.Del(ctx, citiesKey).Err(); err != nil {
+				return err
+			}
+			return rdb.HSet(ctx, citiesKey, "latest", "99999999999999999999\nx").Err()
+		},
 		"no hash": func() error {
 			if err := rdb.Del(ctx, citiesKey).Err(); err != nil {
 				return err

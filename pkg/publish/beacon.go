@@ -18,8 +18,8 @@ const MinBeaconEvery = 100 * time.Millisecond
 
 // BeaconConfig says how a Beacon works. The zero BeaconConfig is usable.
 type BeaconConfig struct {
-	// Every is the period; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery. Reading the store may take as
-	// long, and what is not read by then is left out.
+	// Every is the period; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the most
+	// [events.MaxBeaconEvery]. Reading the store may take as long, and what is not read by then is left out.
 	Every time.Duration
 	// Name says who sends the beacons, for people to read.
 	Name string
@@ -69,8 +69,8 @@ func NewBeacon(cfg BeaconConfig, deps BeaconDeps) (*Beacon, error) {
 	if cfg.Every == 0 {
 		cfg.Every = events.DefaultBeaconEvery
 	}
-	if cfg.Every < MinBeaconEvery {
-		return nil, fmt.Errorf("publish: BeaconConfig.Every is %v; it must be %v or more", cfg.Every, MinBeaconEvery)
+	if cfg.Every < MinBeaconEvery || cfg.Every > events.MaxBeaconEvery {
+		return nil, fmt.Errorf("publish: BeaconConfig.Every is %v; it must be %v to %v", cfg.Every, MinBeaconEvery, events.MaxBeaconEvery)
 	}
 	if cfg.Done == nil {
 		cfg.Done = func(BeaconRound) {}

@@ -30,7 +30,8 @@ type fleetStatus struct {
 // freshet runs the command line and returns what it prints.
 func (s *system) freshet(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "freshet"), args...)
-	cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[0].URL)
+	cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[0].URL,
+		"FRESHET_REDIS_URL="+s.Redis.URL)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

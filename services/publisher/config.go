@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/settings"
 )
@@ -52,7 +53,7 @@ func (c *Config) Validate() error {
 		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
 		settings.CheckBetween("FRESHET_MAX_DELTA_PERCENT", c.MaxDeltaPercent, 1, 100),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),
-		settings.CheckAtLeast("FRESHET_BEACON_EVERY", c.BeaconEvery, publish.MinBeaconEvery),
+		settings.CheckBetween("FRESHET_BEACON_EVERY", c.BeaconEvery, publish.MinBeaconEvery, events.MaxBeaconEvery),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_PATCHES", c.Patches, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),

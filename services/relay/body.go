@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"freshet.dev/services/relay/internal/segments"
+	"freshet.dev/services/relay/internal/wire"
 )
 
 // body is the part of an object that a response sends: a [wire.Source]. It holds one segment at most, and none while it
@@ -20,17 +21,18 @@ type body struct {
 }
 
 // Hold implements [wire.Source].
-func (b *body) Hold() ([]byte, error) {
+func (b *body) Hold() (wire.Part, error) {
 	if b.left.from >= b.left.to {
-		return nil, io.EOF
+		return wire.Part{}, io.EOF
 	}
 	index := b.left.from / b.unit
 	b.held, b.err = b.reader.Segment(b.ctx, index)
 	if b.err != nil {
-		return nil, b.err
+		return wire.Part{}, b.err
 	}
-	start, bytes := index*b.unit, b.held.Bytes()
-	return bytes[b.left.from-start : min(b.left.to-start, int64(len(bytes)))], nil
+	bytes, skip := b.held.Bytes(), b.left.from-index*b.unit
+	file, offset := b.held.File()
+	return wire.Part{Bytes: bytes[skip:min(skip+b.left.to-b.left.from, int64(len(bytes)))], File: file, Offset: offset + skip}, nil
 }
 
 // Drop implements [wire.Source].
@@ -48,7 +50,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := copy(p, part)
+	n := copy(p, part.Bytes)
 	b.Drop(n)
 	return n, nil
 }

@@ -11,7 +11,7 @@ import (
 // bottom of the stack, unused for long, can be given back to the system.
 type arena struct {
 	size   int           // bytes of a buffer
-	memory []byte        // all buffers, if off the heap
+	memory memory        // of all buffers
 	tokens chan struct{} // one for each free buffer
 
 	mu       sync.Mutex // guards what follows
@@ -22,7 +22,8 @@ type arena struct {
 
 type buffer struct {
 	bytes   []byte
-	touched bool // it has been used since it was made or trimmed
+	offset  int64 // in the memory, and in its file
+	touched bool  // it has been used since it was made or trimmed
 }
 
 func newArena(count, size int) (*arena, error) {
@@ -32,9 +33,9 @@ func newArena(count, size int) (*arena, error) {
 	}
 	a := &arena{size: size, memory: memory, tokens: make(chan struct{}, count), free: make([]buffer, 0, count), lowest: count}
 	for i := count - 1; i >= 0; i-- {
-		b := buffer{}
-		if memory != nil {
-			b.bytes = memory[i*size : (i+1)*size : (i+1)*size]
+		b := buffer{offset: int64(i) * int64(size)}
+		if memory.bytes != nil {
+			b.bytes = memory.bytes[i*size : (i+1)*size : (i+1)*size]
 		}
 		a.free = append(a.free, b)
 		a.tokens <- struct{}{}
@@ -44,22 +45,26 @@ func newArena(count, size int) (*arena, error) {
 
 var errExhausted = errors.New("every buffer is in use")
 
-// get returns a free buffer, waiting for one until ctx ends.
-func (a *arena) get(ctx context.Context) ([]byte, error) {
+// get returns a free buffer that is about to get n bytes, waiting for one until ctx ends.
+func (a *arena) get(ctx context.Context, n int64) (buffer, error) {
 	select {
 	case <-a.tokens:
-		return a.pop(), nil
 	default:
+		select {
+		case <-a.tokens:
+		case <-ctx.Done():
+			return buffer{}, errExhausted
+		}
 	}
-	select {
-	case <-a.tokens:
-		return a.pop(), nil
-	case <-ctx.Done():
-		return nil, errExhausted
+	b := a.pop()
+	if err := a.memory.renew(b, n); err != nil {
+		a.put(b)
+		return buffer{}, fmt.Errorf("renew a buffer: %w", err)
 	}
+	return b, nil
 }
 
-func (a *arena) pop() []byte {
+func (a *arena) pop() buffer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := len(a.free) - 1
@@ -72,17 +77,17 @@ func (a *arena) pop() []byte {
 	if b.bytes == nil {
 		b.bytes = make([]byte, a.size)
 	}
-	return b.bytes
+	return b
 }
 
 // put takes a buffer of get's back. Nobody may use it any more.
-func (a *arena) put(b []byte) {
-	b = b[:a.size]
-	if a.memory == nil {
-		spoil(b)
+func (a *arena) put(b buffer) {
+	if a.memory.bytes == nil {
+		spoil(b.bytes)
 	}
+	b.touched = true
 	a.mu.Lock()
-	a.free = append(a.free, buffer{bytes: b, touched: true})
+	a.free = append(a.free, b)
 	a.mu.Unlock()
 	a.tokens <- struct{}{} // never blocks: there are as many tokens as buffers
 }
@@ -93,9 +98,9 @@ func (a *arena) trim() {
 	defer a.mu.Unlock()
 	for i := range a.lowest {
 		if b := &a.free[i]; b.touched {
-			if a.memory == nil {
+			if a.memory.bytes == nil {
 				b.bytes = nil
-			} else if discard(b.bytes) != nil {
+			} else if a.memory.discard(b.bytes) != nil {
 				continue // it stays resident, within the budget
 			}
 			b.touched = false
@@ -118,11 +123,11 @@ func (a *arena) inUse() int { return cap(a.tokens) - len(a.tokens) }
 // close gives the memory back, unless a buffer is still in use: then it is leaked, because using it would end the
 // process.
 func (a *arena) close() {
-	if a.memory == nil || a.inUse() > 0 {
+	if a.memory.bytes == nil || a.inUse() > 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.free = nil
-	_ = release(a.memory) // there is no one to tell, and the process goes on as well
+	_ = a.memory.release() // there is no one to tell, and the process goes on as well
 }

@@ -57,12 +57,12 @@ func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment
 	}
 	defer func() { <-c.turns }()
 	// A buffer is had before the origin is asked, and the last one is given back, also when the origin's code panics.
-	buf, err := c.buffer(ctx)
+	buf, err := c.buffer(ctx, c.bytesOf(run[0]))
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
-		if buf != nil {
+		if buf.bytes != nil {
 			c.arena.put(buf)
 		}
 	}()
@@ -82,22 +82,23 @@ func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment
 	}
 	defer body.Close() //nolint:errcheck // every byte is read by then
 	for i, p := range run {
-		if buf == nil {
+		if buf.bytes == nil {
 			slow.Stop() // waiting for a buffer is not the origin's fault
-			if buf, err = c.buffer(ctx); err != nil {
+			if buf, err = c.buffer(ctx, c.bytesOf(p)); err != nil {
 				return i, err
 			}
 		}
 		slow.Reset(c.cfg.OriginTimeout)
-		part := buf[:min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes())]
+		part := buf.bytes[:c.bytesOf(p)]
 		switch n, err := io.ReadFull(body, part); {
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 			return i, fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(part))
 		case err != nil:
 			return i, because(ctx, err)
 		}
-		buf = nil
-		take(p, &Segment{bytes: part, arena: c.arena})
+		s := &Segment{bytes: part, arena: c.arena, buffer: buf}
+		buf = buffer{}
+		take(p, s)
 	}
 	return len(run), nil
 }
@@ -122,19 +123,22 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// buffer returns a free buffer. If there is none, which is when clients hold many evicted segments, it takes some from
+// bytesOf returns the length of the segment.
+func (c *Cache) bytesOf(p place) int64 { return min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes()) }
+
+// buffer returns a free buffer that is about to get n bytes. If there is none, which is when clients hold many evicted segments, it takes some from
 // the cache.
-func (c *Cache) buffer(ctx context.Context) ([]byte, error) {
+func (c *Cache) buffer(ctx context.Context, n int64) (buffer, error) {
 	if c.arena.inUse() == cap(c.arena.tokens) {
 		c.reclaim()
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
 	defer cancel()
-	buf, err := c.arena.get(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+	buf, err := c.arena.get(ctx, n)
+	if errors.Is(err, errExhausted) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return buf, nil
+	return buf, err
 }
 
 // reclaim evicts the coldest segments that no client is being sent. A few at a time, so that several fills that come at

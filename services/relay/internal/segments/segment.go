@@ -1,16 +1,24 @@
 package segments
 
-import "sync/atomic"
+import (
+	"os"
+	"sync/atomic"
+)
 
 // Segment is a part of an object in memory. It must be released once.
 type Segment struct {
-	bytes []byte
-	refs  atomic.Int32
-	arena *arena
+	bytes  []byte // the first of the buffer's
+	refs   atomic.Int32
+	arena  *arena
+	buffer buffer
 }
 
 // Bytes returns the segment's bytes, which must not be written to, nor used after Release.
 func (s *Segment) Bytes() []byte { return s.bytes }
+
+// File returns the file that holds the segment's bytes, from offset on, or nil if they are in memory only. The kernel may be
+// given the file's pages to send: what it still has of them when the segment is released stays as it is.
+func (s *Segment) File() (file *os.File, offset int64) { return s.arena.memory.file, s.buffer.offset }
 
 // Release gives the caller's reference back.
 func (s *Segment) Release() { s.add(-1) }
@@ -33,7 +41,7 @@ func (s *Segment) acquire() bool {
 func (s *Segment) add(n int) {
 	switch left := s.refs.Add(int32(n)); {
 	case left == 0:
-		s.arena.put(s.bytes)
+		s.arena.put(s.buffer)
 	case left < 0:
 		panic("a segment was released twice")
 	}

@@ -18,7 +18,7 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 		if err != nil {
 			return sent, err
 		}
-		n, err := c.Write(part)
+		n, err := c.Write(part.Bytes)
 		src.Drop(n)
 		sent += int64(n)
 		if err != nil {

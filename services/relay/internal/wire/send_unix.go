@@ -5,8 +5,6 @@ package wire
 import (
 	"errors"
 	"io"
-
-	"golang.org/x/sys/unix"
 )
 
 // send writes src to its end. While it waits for the client it holds nothing.
@@ -30,7 +28,10 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 			if !held {
 				return true // there is room again: hold the bytes anew
 			}
-			n, failed = write(int(fd), part)
+			if c.sockets.sends.Load() <= fewSends {
+				part.File = nil
+			}
+			n, failed = give(int(fd), part)
 			src.Drop(n)
 			held = false
 			return n > 0 || failed != nil
@@ -43,20 +44,4 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 			return sent, err
 		}
 	}
-}
-
-// write writes as much of p as the kernel takes without waiting.
-func write(fd int, p []byte) (n int, err error) {
-	for n < len(p) {
-		m, err := unix.Write(fd, p[n:])
-		switch {
-		case err == nil:
-			n += m
-		case errors.Is(err, unix.EAGAIN):
-			return n, nil
-		case !errors.Is(err, unix.EINTR):
-			return n, err
-		}
-	}
-	return n, nil
 }

@@ -17,3 +17,16 @@ func limitUnsent(conn *net.TCPConn) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes) // a kernel without it serves as well
 	})
 }
+
+// cork has the kernel send full packets only, for up to 200 ms each, or whatever there is again.
+func cork(conn *net.TCPConn, on bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return // the connection is closed: its user will notice
+	}
+	value := 0
+	if on {
+		value = 1
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, value) })
+}

@@ -5,3 +5,5 @@ package wire
 import "net"
 
 func limitUnsent(*net.TCPConn) {}
+
+func cork(*net.TCPConn, bool) {}

@@ -25,11 +25,21 @@ import (
 // Source is a body, a part of which is in memory at a time. It is for one goroutine.
 type Source interface {
 	io.Reader
-	// Hold returns the bytes that come next, which stay as they are until Drop, or io.EOF. It may wait for them, but
-	// not for the client.
-	Hold() ([]byte, error)
+	// Hold returns the part that comes next, which stays as it is until Drop, or io.EOF. It may wait for it, but not for
+	// the client.
+	Hold() (Part, error)
 	// Drop lets go of what Hold returned, the first n bytes of which are dealt with.
 	Drop(n int)
+}
+
+// Part is some bytes of a body.
+type Part struct {
+	Bytes []byte
+	// File, if not nil, holds the same bytes from Offset on, and lets the kernel send them without copying. What it takes
+	// of them it sends later, from the pages of the file: these must not be written to any more, not even after Drop.
+	// Who needs the place punches a hole into the file first, which leaves those pages to the kernel.
+	File   *os.File
+	Offset int64
 }
 
 const (
@@ -38,6 +48,10 @@ const (
 	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
 	// while the next segment is looked up, and does not bound what is on the way, so a long line is filled.
 	unsentBytes = 256 << 10
+	// fewSends is how many bodies at most, of those being sent, are copied although the kernel could have their pages. With
+	// one client, what is copied is still in the processor's cache when it is let go, and that costs less than handing over
+	// page by page; with 32 it no longer does.
+	fewSends = 4
 	// nearby is the round trip to a client up to which it is in the same place as we are, most likely.
 	nearby = time.Millisecond
 )
@@ -47,6 +61,7 @@ type Sockets struct {
 	stall time.Duration
 	near  time.Duration          // round trips up to this
 	paced atomic.Pointer[string] // the system's congestion control, where near clients get another; see Control
+	sends atomic.Int64           // bodies being sent
 }
 
 // New returns the sockets of a server. A client that takes less than [Quantum] bytes within stall gets
@@ -58,17 +73,21 @@ func New(stall time.Duration) *Sockets { return &Sockets{stall: stall, near: nea
 func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
 	s.pace(conn)
 	limitUnsent(conn)
-	return &tcp{TCPConn: conn, stall: s.stall}
+	return &tcp{TCPConn: conn, sockets: s}
 }
 
 type tcp struct {
 	*net.TCPConn
-	stall time.Duration
+	sockets *Sockets
 }
 
 // ReadFrom implements [io.ReaderFrom].
 func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 	if src, ok := r.(Source); ok {
+		c.sockets.sends.Add(1)
+		defer c.sockets.sends.Add(-1)
+		cork(c.TCPConn, true) // or the end of each part goes out in a small packet of its own
+		defer cork(c.TCPConn, false)
 		n, err := c.send(src)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			_ = c.SetLinger(0) // else the kernel holds for minutes what the client does not take
@@ -86,16 +105,16 @@ type pace struct {
 }
 
 // hold holds the next bytes of src, when sent bytes are sent. The time that takes is not the client's.
-func (p *pace) hold(src Source, sent int64) ([]byte, error) {
+func (p *pace) hold(src Source, sent int64) (Part, error) {
 	begin := time.Now()
 	part, err := src.Hold()
 	if err != nil {
-		return nil, err
+		return Part{}, err
 	}
 	now := time.Now()
 	switch waited := now.Sub(begin); {
 	case sent >= p.due:
-		p.due, p.deadline = sent+Quantum, now.Add(p.conn.stall)
+		p.due, p.deadline = sent+Quantum, now.Add(p.conn.sockets.stall)
 	case waited > time.Millisecond:
 		p.deadline = p.deadline.Add(waited)
 	default:
@@ -103,7 +122,7 @@ func (p *pace) hold(src Source, sent int64) ([]byte, error) {
 	}
 	if err := p.conn.SetWriteDeadline(p.deadline); err != nil {
 		src.Drop(0)
-		return nil, err
+		return Part{}, err
 	}
 	return part, nil
 }

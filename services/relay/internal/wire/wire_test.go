@@ -36,12 +36,12 @@ type source struct {
 	holds   atomic.Int64
 }
 
-func (s *source) Hold() ([]byte, error) {
+func (s *source) Hold() (wire.Part, error) {
 	if s.err != nil && len(s.rest) <= s.parts {
-		return nil, s.err
+		return wire.Part{}, s.err
 	}
 	if len(s.rest) == 0 {
-		return nil, io.EOF
+		return wire.Part{}, io.EOF
 	}
 	if s.wait > 0 {
 		<-time.After(s.wait)
@@ -49,7 +49,7 @@ func (s *source) Hold() ([]byte, error) {
 	s.holds.Add(1)
 	s.holding.Store(true)
 	s.held = bytes.Clone(s.rest[:min(s.parts, len(s.rest))])
-	return s.held, nil
+	return wire.Part{Bytes: s.held}, nil
 }
 
 func (s *source) Drop(n int) {
@@ -63,7 +63,7 @@ func (s *source) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := copy(p, part)
+	n := copy(p, part.Bytes)
 	s.Drop(n)
 	return n, nil
 }
