@@ -105,7 +105,7 @@ func newApplier(base *Table, cfg Config) *applier {
 		if a.huge == nil {
 			a.huge = new(hugePages)
 		}
-		if base.dirBits() >= hugeAllBits {
+		if base.dirBits() > hugeAllBits || base.dirBits() == hugeAllBits && base.patched {
 			a.hugeAll = a.huge
 		}
 	}
@@ -255,7 +255,7 @@ func (a *applier) split() (parts [][]entry) {
 // assemble makes the table.
 func (a *applier) assemble(state dataset.Checksum) *Table {
 	t := *a.base
-	t.version, t.state, t.huge = a.version, state, a.huge
+	t.version, t.state, t.huge, t.patched = a.version, state, a.huge, true
 	t.payload += a.edited.payload
 	t.bytes += a.edited.bytes
 	dirBits := t.dirBits()

@@ -19,7 +19,7 @@
 //
 // A delta costs, in time and in memory, what it holds: for each change about 2 KiB are copied, and of the index never more
 // than all of it, a twentieth of the table. A table that has taken in many deltas also holds records that they have
-// replaced, up to an eighth of its bytes, or a quarter if each has changed more than some 0.6 %. It is
+// replaced, up to an eighth of its bytes, or a quarter if each has changed more than some 0.5 %. It is
 // nearly as fast as a fresh one: records in a patch are the slower to look up, since no hash tells where about they lie.
 // What a delta has replaced is garbage once nobody uses the old table; see [Reclaimer].
 //
@@ -56,7 +56,7 @@
 // read. A lookup uses that to have the processor begin to resolve that page's address while it waits for the index.
 //
 // On Linux the slabs of a table of several MiB are offered to the kernel for huge pages (see [Config]), and what deltas
-// add to one of hundreds of MiB.
+// add to one of more than some 100 MiB.
 //
 // # A delta
 //

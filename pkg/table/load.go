@@ -26,8 +26,9 @@ type Config struct {
 	// Workers is the number of goroutines that decode, verify and index; 0 means GOMAXPROCS, at most 4.
 	Workers int
 	// NoHugePages turns off asking the kernel for huge pages, which on Linux a table of more than some 8 MiB does for
-	// its slabs, and one of more than some 256 MiB for all that deltas add. They take up to a fifth off a lookup in a large table and a quarter off its load. Turn them off where memory
-	// that has been given back to the system counts more: the kernel may fill a partly freed huge page again.
+	// its slabs, and one of more than some 100 MiB for what deltas add. They take up to a fifth off a lookup in a large
+	// table and a quarter off its load. Turn them off where memory that has been given back to the system counts more:
+	// the kernel may fill a partly freed huge page again.
 	NoHugePages bool
 }
 
@@ -79,10 +80,11 @@ type loader struct {
 const hugeBits = 5
 
 // hugeAllBits is the number of partition bits from which on a delta asks for them also for indexes, patches and what it
-// is decoded into: 1024 partitions, some 256 MiB. A slab that takes the place of such memory later would find it
+// is decoded into: 512 partitions, some 100 MiB. A slab that takes the place of such memory later would find it
 // touched page by page, and get no huge page. In a smaller table huge pages are worth less to a lookup, and one that
-// is begun for little is a larger part of what a refresh adds.
-const hugeAllBits = 10
+// is begun for little is a larger part of what a refresh adds. In one that just has the bits, the first delta after
+// a load does without: it adds the most to the memory, as there is nothing yet that it could reuse.
+const hugeAllBits = 9
 
 func newLoader(r *snapshot.Reader, cfg Config) *loader {
 	workers := cfg.Workers

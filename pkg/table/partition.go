@@ -49,8 +49,8 @@ const partitionBytes = int64(unsafe.Sizeof(partition{}))
 const spareSlots = 8
 
 // homesFor returns the number of homes of a page, for the records of all pages: a load of about 3/4. More room makes no
-// lookup faster that waits for memory, less makes searches long, the more so since hashes fill some pages a tenth more
-// than others.
+// lookup of a record faster, which waits for memory: with 2/3 only misses took a tenth less, for 1 B a record. Less makes
+// searches long, the more so since hashes fill some pages a tenth more than others.
 func homesFor(records int) int { return (records+records/3)/indexPages + 4 }
 
 // shiftFor returns the number of bits for offsets plus 1 of a slab of n bytes, and of as many in patch as it may have.

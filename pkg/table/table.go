@@ -23,6 +23,8 @@ type Table struct {
 	payload    int64
 	// huge is what huge pages were asked for, by the versions before too; nil if none were.
 	huge *hugePages
+	// patched says that the table was made by a delta.
+	patched bool
 }
 
 // tableBytes is the size of a table without what it points to.

@@ -3,10 +3,8 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -177,9 +175,9 @@ func (f *fragile) usage(t *testing.T) (goroutines, files int) {
 			goroutines++
 		}
 	}
-	all, err := os.ReadDir("/proc/self/fd")
+	files, err := openFiles("self")
 	if err != nil {
-		t.Fatal(errors.Join(errors.New("count the files of the service"), err))
+		t.Fatal(err)
 	}
-	return goroutines, len(all)
+	return goroutines, files
 }

@@ -94,6 +94,29 @@ func TestFaultRedisIsKilled(t *testing.T) {
 	tr.never(began, fleet.Failing, fleet.Blind, fleet.Overdue, fleet.Waiting)
 }
 
+// Invariant: a Redis that is there and answers nothing is minded as little: it delays who publishes by a bounded time, and no instance.
+func TestFaultRedisHangs(t *testing.T) {
+	tr := newTrial(t, "redis-server hangs", setting{})
+	tr.begin()
+	began := time.Now()
+	tr.Redis.Pause()
+	rec := tr.publish()
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("a publish took %v", took)
+	}
+	for _, i := range tr.instances {
+		at := i.servedAt(rec.Version)
+		if at.IsZero() || at.After(began.Add(late)) {
+			t.Errorf("instance-%d served the version at %v, and it was published from %v on: did it wait for Redis?", i.n, at, began)
+		}
+	}
+	tr.Redis.Resume()
+	tr.end()
+	tr.indexed()
+	tr.healed()
+	tr.never(began, fleet.Failing, fleet.Blind, fleet.Overdue, fleet.Waiting)
+}
+
 // Invariant: a catalog that is wiped is filled again from the store, by nobody's doing.
 func TestFaultRedisIsWiped(t *testing.T) {
 	tr := newTrial(t, "FLUSHALL", setting{})
@@ -142,4 +165,19 @@ func TestFaultRelayIsKilled(t *testing.T) {
 	tr.never(failing, fleet.Fresh, fleet.Blind)
 	tr.Relay.Start()
 	tr.healed()
+}
+
+// Invariant: the same of a relay that is there and sends nothing: a refresh that waits for it is given up, and said to have failed.
+func TestFaultRelayHangs(t *testing.T) {
+	tr := newTrial(t, "relay hangs", setting{instance: func(int) []string { return []string{"STALL_TIMEOUT=1s"} }})
+	v := tr.newest()
+	tr.begin()
+	began := time.Now()
+	tr.Relay.Pause()
+	tr.publish()
+	tr.await("the relay hangs", saying(fleet.Failing, v))
+	tr.never(began.Add(late), fleet.Fresh)
+	tr.Relay.Resume()
+	tr.healed()
+	tr.never(began, fleet.Blind, fleet.Overdue, fleet.Waiting)
 }

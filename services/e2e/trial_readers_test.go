@@ -160,7 +160,7 @@ func (i *subject) checkAnswers(tr *trial) {
 	for _, a := range append(batches(tr.keys), singles(tr.keys)...) {
 		keys[a.of] = a.keys
 	}
-	versions := map[uint64]bool{}
+	versions, wrong := map[uint64]bool{}, 0
 	for q, got := range i.answers {
 		if q.version == 0 || q.version > tr.newest() {
 			tr.t.Fatalf("instance-%d answered from version %d; there are %d", i.n, q.version, tr.newest())
@@ -175,10 +175,11 @@ func (i *subject) checkAnswers(tr *trial) {
 		}
 		if got != sha256.Sum256([]byte(strings.Join(values, "\n"))) {
 			tr.t.Errorf("instance-%d gave a wrong answer of version %d: %s", i.n, q.version, q.of)
+			wrong++
 		}
 		versions[q.version] = true
 	}
-	tr.t.Logf("instance-%d: %d different answers of %d versions, all of them right", i.n, len(i.answers), len(versions))
+	tr.t.Logf("instance-%d: %d different answers of %d versions, %d of them wrong", i.n, len(i.answers), len(versions), wrong)
 }
 
 // metricOf returns the value of the metric in the text of all.

@@ -82,7 +82,7 @@ func (tr *trial) seen() string {
 	})
 	var text []string
 	for _, state := range order {
-		text = append(text, fmt.Sprintf("%s %.1fs", state, longest[state].Seconds()))
+		text = append(text, fmt.Sprintf("%s %.2fs", state, longest[state].Seconds()))
 	}
 	return strings.Join(text, ", ")
 }

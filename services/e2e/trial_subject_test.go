@@ -220,6 +220,16 @@ func (i *subject) healedAt(version uint64, after time.Time) time.Time {
 	return at
 }
 
+// servedAt returns when the instance was first seen to serve the version, or a later one; zero if it was not.
+func (i *subject) servedAt(version uint64) time.Time {
+	for _, s := range i.samples() {
+		if s.Version >= version {
+			return s.asked
+		}
+	}
+	return time.Time{}
+}
+
 // check holds what the instance answered and said against what was committed.
 func (i *subject) check(tr *trial) {
 	tr.t.Helper()

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
 	"freshet.dev/pkg/table"
-	"freshet.dev/scripts/benchmarks/internal/proc"
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
@@ -50,9 +50,10 @@ func (r rounds) ratios() []float64 {
 	return all
 }
 
-// measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh. The one
-// is made before the other, and a heap that has been used makes a table slower: memory that was touched page by page
-// gets no huge pages. So what is free goes back to the system in between, and whoever calls it does so once in each order.
+// measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh. A heap
+// that has been used makes a table slower: memory that was touched page by page gets no huge pages. So whoever calls it
+// does so once in each order. What is free does not go back to the system in between: that breaks up the huge pages that
+// it lies in, those of the worn table above all.
 func measureLookups(ctx context.Context, base, fresh file, deltas []file, freshFirst bool, count int) (lookups, error) {
 	var worn, loaded *table.Table
 	make := []func() error{
@@ -74,9 +75,7 @@ func measureLookups(ctx context.Context, base, fresh file, deltas []file, freshF
 		if err := f(); err != nil {
 			return lookups{}, err
 		}
-		if _, err := proc.Settle(); err != nil {
-			return lookups{}, err
-		}
+		runtime.GC()
 	}
 	if worn.State() != loaded.State() {
 		return lookups{}, fmt.Errorf("the deltas lead to %v, the snapshot is %v", worn.State(), loaded.State())

@@ -18,6 +18,11 @@ import (
 // an answer: a client on another machine would not cost the server's processors a copy either.
 const readBytes = 1 << 20
 
+// wakeBytes is how much must have come before a client that has a thread to itself is woken, but for heads and ends of
+// answers, so that the processors, which servers and clients share, are not busy waking it. Threads that have many clients
+// hardly sleep. For them it is not used, because there it costs nginx a third of its throughput.
+const wakeBytes = 256 << 10
+
 // warmUp is how long all clients must have been served before a window begins.
 const warmUp = 500 * time.Millisecond
 
@@ -89,6 +94,20 @@ type tally struct {
 type conn struct {
 	left   int64 // of the answer's body; 0 while its header is awaited
 	served bool
+	wake   int // set with SO_RCVLOWAT, if not 0
+}
+
+// setWake has the kernel wake the client when enough has come.
+func (c *conn) setWake(fd int) error {
+	wake := 1
+	if c.left >= wakeBytes {
+		wake = wakeBytes
+	}
+	if wake == c.wake {
+		return nil
+	}
+	c.wake = wake
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, wake)
 }
 
 // thread runs clients on one goroutine with an epoll of its own.
@@ -191,6 +210,11 @@ func (cfg swarm) receive(fd int, c *conn, buf []byte, total *tally) (done bool, 
 		}
 	}
 	c.left -= int64(len(got))
+	if cfg.Clients <= swarmThreads {
+		if err := c.setWake(fd); err != nil {
+			return false, err
+		}
+	}
 	if total.counting.Load() {
 		total.bytes.Add(int64(len(got)))
 	}

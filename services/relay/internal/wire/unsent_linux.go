@@ -6,15 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitUnsent has the kernel take no more than unsentBytes that it cannot send yet. Without it, a client that does not
+// limitUnsent has the kernel take no more than so many bytes that it cannot send yet. Without it, a client that does not
 // read costs up to net.ipv4.tcp_wmem, 4 MiB, which counts for the memory of the container.
-func limitUnsent(conn *net.TCPConn) {
+func limitUnsent(conn *net.TCPConn, most int) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return // the connection is closed: its user will notice
 	}
 	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes) // a kernel without it serves as well
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, most) // a kernel without it serves as well
 	})
 }
 

@@ -4,6 +4,6 @@ package wire
 
 import "net"
 
-func limitUnsent(*net.TCPConn) {}
+func limitUnsent(*net.TCPConn, int) {}
 
 func cork(*net.TCPConn, bool) {}

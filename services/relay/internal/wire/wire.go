@@ -45,9 +45,10 @@ type Part struct {
 const (
 	// Quantum is how much a client must take within the stall time, again and again.
 	Quantum = 256 << 10
-	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
+	// unsentBytes, or unsentBytesOfFew for a body that is one of a few, is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
 	// while the next segment is looked up, and does not bound what is on the way, so a long line is filled.
-	unsentBytes = 256 << 10
+	unsentBytes      = 256 << 10
+	unsentBytesOfFew = 1 << 20
 	// fewSends is how many bodies at most, of those being sent, are copied although the kernel could have their pages. With
 	// one client, what is copied is still in the processor's cache when it is let go, and that costs less than handing over
 	// page by page; with 32 it no longer does.
@@ -72,7 +73,7 @@ func New(stall time.Duration) *Sockets { return &Sockets{stall: stall, near: nea
 // package comment says. A write deadline set before is replaced.
 func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
 	s.pace(conn)
-	limitUnsent(conn)
+	limitUnsent(conn, unsentBytes)
 	return &tcp{TCPConn: conn, sockets: s}
 }
 
@@ -84,8 +85,11 @@ type tcp struct {
 // ReadFrom implements [io.ReaderFrom].
 func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 	if src, ok := r.(Source); ok {
-		c.sockets.sends.Add(1)
 		defer c.sockets.sends.Add(-1)
+		if c.sockets.sends.Add(1) <= fewSends {
+			limitUnsent(c.TCPConn, unsentBytesOfFew)
+			defer limitUnsent(c.TCPConn, unsentBytes)
+		}
 		cork(c.TCPConn, true) // or the end of each part goes out in a small packet of its own
 		defer cork(c.TCPConn, false)
 		n, err := c.send(src)
