@@ -190,3 +190,23 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 		}
 	})
 }
+
+func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		newest := logOf("prices", 1)
+		r.log = func() (map[string]dataset.VersionRecord, error) { return newest() }
+		r.relay = func(string) (uint64, error) { return 1, nil }
+		r.start(config)
+		r.beacon(map[string]uint64{"prices": 9})
+		for range 5 { // the store is restored from a copy
+			pass(time.Second)
+			r.beacon(map[string]uint64{"prices": 1})
+		}
+		r.is("prices", fleet.Fresh)
+		newest = logOf("prices", 2) // and no event came
+		pass(time.Second)
+		r.beacon(map[string]uint64{"prices": 2})
+		r.serves("prices", 2)
+		r.is("prices", fleet.Fresh)
+	})
+}
