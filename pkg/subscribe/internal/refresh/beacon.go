@@ -47,10 +47,14 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		s.news = s.news.upTo(max(s.known(), w.Version))
 	}
 	s.update(func(h *Health) {
-		h.Denied, h.Period = nil, w.Every
+		h.Denied = nil
 		h.Regressed = r.claims.regressed(s.version())
+		// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing: nor may its
+		// period be how long the others are waited for.
+		if below == 0 {
+			h.Period = w.Every
+		}
 	})
-	// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing.
 	if below == 0 {
 		s.vouched(w.At)
 	}

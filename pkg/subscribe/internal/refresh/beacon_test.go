@@ -210,3 +210,20 @@ func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
 		r.is("prices", fleet.Fresh)
 	})
 }
+
+// A publisher of another store, whose period is long, must not be what the right one is waited for.
+func TestPeriodIsThatOfWhoVouches(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 9)
+		r.start(config)
+		r.beaconOf("p2", time.Hour, map[string]uint64{"prices": 4}) // it may be the right one that lags by a moment
+		for range 3 {
+			r.beaconOf("p1", time.Second, map[string]uint64{"prices": 9})
+			r.beaconOf("p2", time.Hour, map[string]uint64{"prices": 4})
+			pass(time.Second)
+		}
+		r.is("prices", fleet.Fresh)
+		pass(events.BlindAfter * time.Second) // p1 is dead
+		r.is("prices", fleet.Blind)
+	})
+}
