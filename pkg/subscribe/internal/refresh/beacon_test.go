@@ -191,6 +191,28 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 	})
 }
 
+// Publishers that do not agree, or one beacon of an older version, are no reason to forget a version that was named.
+func TestVersionIsNotGivenUpTooSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 1)
+		r.relay = func(string) (uint64, error) { return 1, nil }
+		r.start(config)
+		for range 10 {
+			r.beacon(map[string]uint64{"prices": 9})
+			r.is("prices", fleet.Lagging)
+			r.beaconOf("p2", time.Second, map[string]uint64{"prices": 1})
+			r.is("prices", fleet.Lagging)
+			pass(time.Second)
+		}
+		pass(time.Minute) // p1 is dead, and so was NATS
+		r.beaconOf("p2", time.Second, map[string]uint64{"prices": 1})
+		r.is("prices", fleet.Lagging)
+		if h := r.engine.Health("prices"); h.Newest != 9 {
+			t.Errorf("health is %+v", h)
+		}
+	})
+}
+
 func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		newest := logOf("prices", 1)
