@@ -23,8 +23,7 @@ const (
 )
 
 // commit makes the draft the next version, unless the newest version has its content already, is whole, and needs not be
-// renewed. Each attempt
-// looks at the newest version anew; the store lets exactly one publisher create the version after it.
+// renewed. Each attempt looks at the newest version anew; the store lets exactly one publisher create the version after it.
 func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 	for attempt := range maxAttempts {
 		if ctx.Err() != nil {

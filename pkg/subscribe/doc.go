@@ -64,7 +64,8 @@
 // # Goroutines and memory
 //
 // Everything that Open started has ended when [Subscriber.Close] returns, but for the goroutines of the connections
-// that it closed, which end right after. The number of goroutines does not follow the number of refreshes.
+// that it closed, which end right after, and for those of refreshes that hang and were given up, which end when the hanging
+// does. The number of goroutines does not follow the number of refreshes.
 //
 // During a refresh the old and the new table are both in memory. When refreshes have replaced memory of a twentieth of the
 // live heap, and of 4 MiB at least, a goroutine of the subscriber calls runtime.GC, so that the next refreshes use it again

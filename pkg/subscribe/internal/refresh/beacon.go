@@ -42,14 +42,19 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		r.newest, r.at = w.Version, w.At
 	case s.missed() && below >= events.BlindAfter && w.At.Sub(r.at) > events.BlindAfter*w.Every:
 		// Nobody names it any more. If it cannot be found either it is gone, and must not be looked for for ever.
-		r.newest, r.at, r.claims = w.Version, w.At, nil
+		// The versions up to it may come to be yet, and must be looked for then.
+		r.newest, r.at, r.sought, r.claims = w.Version, w.At, 0, nil
 		s.news = s.news.upTo(max(s.known(), w.Version))
 	}
 	s.update(func(h *Health) {
-		h.Denied, h.Period = nil, w.Every
+		h.Denied = nil
 		h.Regressed = r.claims.regressed(s.version())
+		// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing: nor may its
+		// period be how long the others are waited for.
+		if below == 0 {
+			h.Period = w.Every
+		}
 	})
-	// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing.
 	if below == 0 {
 		s.vouched(w.At)
 	}

@@ -190,3 +190,62 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 		}
 	})
 }
+
+// Publishers that do not agree, or one beacon of an older version, are no reason to forget a version that was named.
+func TestVersionIsNotGivenUpTooSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 1)
+		r.relay = func(string) (uint64, error) { return 1, nil }
+		r.start(config)
+		for range 10 {
+			r.beacon(map[string]uint64{"prices": 9})
+			r.is("prices", fleet.Lagging)
+			r.beaconOf("p2", time.Second, map[string]uint64{"prices": 1})
+			r.is("prices", fleet.Lagging)
+			pass(time.Second)
+		}
+		pass(time.Minute) // p1 is dead, and so was NATS
+		r.beaconOf("p2", time.Second, map[string]uint64{"prices": 1})
+		r.is("prices", fleet.Lagging)
+		if h := r.engine.Health("prices"); h.Newest != 9 {
+			t.Errorf("health is %+v", h)
+		}
+	})
+}
+
+func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		newest := logOf("prices", 1)
+		r.log = func() (map[string]dataset.VersionRecord, error) { return newest() }
+		r.relay = func(string) (uint64, error) { return 1, nil }
+		r.start(config)
+		r.beacon(map[string]uint64{"prices": 9})
+		for range 5 { // the store is restored from a copy
+			pass(time.Second)
+			r.beacon(map[string]uint64{"prices": 1})
+		}
+		r.is("prices", fleet.Fresh)
+		newest = logOf("prices", 2) // and no event came
+		pass(time.Second)
+		r.beacon(map[string]uint64{"prices": 2})
+		r.serves("prices", 2)
+		r.is("prices", fleet.Fresh)
+	})
+}
+
+// A publisher of another store, whose period is long, must not be what the right one is waited for.
+func TestPeriodIsThatOfWhoVouches(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 9)
+		r.start(config)
+		r.beaconOf("p2", time.Hour, map[string]uint64{"prices": 4}) // it may be the right one that lags by a moment
+		for range 3 {
+			r.beaconOf("p1", time.Second, map[string]uint64{"prices": 9})
+			r.beaconOf("p2", time.Hour, map[string]uint64{"prices": 4})
+			pass(time.Second)
+		}
+		r.is("prices", fleet.Fresh)
+		pass(events.BlindAfter * time.Second) // p1 is dead
+		r.is("prices", fleet.Blind)
+	})
+}

@@ -182,6 +182,32 @@ func TestNewerVersionDoesNotWaitForThePoisonOne(t *testing.T) {
 	})
 }
 
+// Nor does one wait that was announced while the last attempt at the version that fails was under way.
+func TestVersionAnnouncedDuringAFailingAttemptDoesNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var slow atomic.Bool
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			if rec.Version != 2 {
+				return nil
+			}
+			if slow.Load() {
+				time.Sleep(time.Second)
+			}
+			return errLoad
+		}
+		r.start(config)
+		r.announce("prices", 1, 2)
+		pass(5 * time.Minute) // the pauses are the longest there are by now
+		slow.Store(true)
+		for n := len(r.loaded()); len(r.loaded()) == n; {
+			pass(100 * time.Millisecond)
+		}
+		r.announce("prices", 3)
+		pass(time.Second + config.Retry.Initial)
+		r.serves("prices", 3)
+	})
+}
+
 func TestPublishingDoesNotDriveAttemptsWhileRelaysAreDown(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.load = func(context.Context, dataset.VersionRecord, func()) error { return errLoad }

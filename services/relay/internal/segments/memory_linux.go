@@ -21,6 +21,9 @@ func reserve(n int) (memory, error) {
 		m.bytes, err = unix.Mmap(fd, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	}
 	if err == nil {
+		// A hole in part of a huge page is made by zeroing that part where it is, and the kernel may still have to send it. Where
+		// this fails there are no huge pages.
+		_ = unix.Madvise(m.bytes, unix.MADV_NOHUGEPAGE)
 		if err = m.discard(m.bytes); err == nil { // as renew will
 			return m, nil
 		}

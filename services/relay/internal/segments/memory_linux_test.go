@@ -4,9 +4,13 @@ package segments
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,5 +69,28 @@ func TestWhatIsOnItsWayStaysAsItIs(t *testing.T) {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the bytes are not those that were sent, %v", err)
+	}
+}
+
+// Whatever the system does with huge pages of files in memory, there are none where holes are punched.
+func TestNoHugePagesWhereHolesArePunched(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
+		t.Logf("this kernel knows no huge pages: %v", err)
+		return
+	}
+	a, err := newArena(4, 256<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	maps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mapping, ok := strings.Cut(string(maps), fmt.Sprintf("%x-", uintptr(unsafe.Pointer(unsafe.SliceData(a.memory.bytes)))))
+	_, flags, found := strings.Cut(mapping, "VmFlags:")
+	flags, _, _ = strings.Cut(flags, "\n")
+	if !ok || !found || !strings.Contains(flags+" ", " nh ") {
+		t.Errorf("the flags of the mapping are %q; want nh among them", flags)
 	}
 }
