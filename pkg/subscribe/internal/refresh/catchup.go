@@ -32,7 +32,7 @@ type ask struct {
 	reason string
 	heals  bool
 	began  time.Time
-	bare   map[string]bool   // the datasets of which nothing is served
+	served map[string]uint64 // the versions that are served; 0 for none
 	named  map[string]uint64 // the versions that beacons named and no event announced
 }
 
@@ -52,9 +52,9 @@ func (e *Engine[T, D]) wantCatchUp(reason string) {
 
 func (e *Engine[T, D]) ask() {
 	c := &e.catchUp
-	a := ask{reason: c.reason, heals: c.heals, began: time.Now(), bare: make(map[string]bool), named: make(map[string]uint64)}
+	a := ask{reason: c.reason, heals: c.heals, began: time.Now(), served: make(map[string]uint64), named: make(map[string]uint64)}
 	for name, s := range e.sets {
-		a.bare[name] = s.served.Load() == nil
+		a.served[name] = s.version()
 		if s.missed() {
 			a.named[name] = s.hearing.newest
 		}
@@ -109,10 +109,13 @@ func (e *Engine[T, D]) catcher(ctx context.Context) {
 	}
 }
 
+// least returns the version that whoever knows the newest must at least know.
+func (a ask) least(name string) uint64 { return max(a.served[name], a.named[name]) }
+
 // newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of, or not the
-// version that a beacon named: it may have been deleted and made anew, and then forgets what the store still has. If the
-// log does not answer, the relays are asked about datasets of which nothing is served, or a newer version was named. The
-// others are served, and must not turn an outage of the log into polling.
+// version that is served or that a beacon named: it may have been deleted and made anew, or have lost its end, and then
+// forgets what the store still has. If the log does not answer, the relays are asked about datasets of which nothing is
+// served, or a newer version was named. The others are served, and must not turn an outage of the log into polling.
 func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
@@ -127,7 +130,7 @@ func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 			m.records = append(m.records, rec)
 		}
 		switch {
-		case rec.Version < m.named[name], !ok && (logErr == nil || m.bare[name]):
+		case rec.Version < m.named[name], ok && rec.Version < m.least(name), !ok && (logErr == nil || m.served[name] == 0):
 			unknown = append(unknown, name)
 		case ok:
 			m.vouched = append(m.vouched, name)
@@ -151,7 +154,7 @@ func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 			if ok {
 				m.records = append(m.records, rec)
 			}
-			if rec.Version >= m.named[name] {
+			if rec.Version >= m.least(name) {
 				m.vouched = append(m.vouched, name)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 )
 
 func logOf(name string, version uint64) func() (map[string]dataset.VersionRecord, error) {
@@ -31,8 +32,8 @@ func TestCatchUpAtStartAndOnReasons(t *testing.T) {
 		r.catchUps <- "slow consumer"
 		synctest.Wait()
 		r.serves("prices", 9)
-		if len(r.asked) != 0 {
-			t.Errorf("the relays were asked about %q although the log knows it", r.asked)
+		if want := []string{"prices"}; !slices.Equal(r.asked, want) {
+			t.Errorf("the relays were asked about %q; want %q, once, when the log knew less than is served", r.asked, want)
 		}
 		want := []string{"start: caught up", "reconnect: caught up", "slow consumer: caught up"}
 		if said := r.said(); !slices.Equal(said, want) {
@@ -151,5 +152,36 @@ func TestPanicInTheCatcherIsTriedAgain(t *testing.T) {
 		r.start(config)
 		pass(config.Retry.Initial * 3 / 2)
 		r.serves("prices", 1)
+	})
+}
+
+// A log that has lost its end, or was put back to an older copy, knows less than is served: it cannot vouch for that.
+func TestLogThatIsBehindVouchesForNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.log = logOf("prices", 9)
+		relay := uint64(0)
+		r.relay = func(string) (uint64, error) { return relay, nil }
+		r.start(config)
+		r.is("prices", fleet.Fresh)
+		pass(time.Minute)
+		r.is("prices", fleet.Blind)
+		r.log = logOf("prices", 5)
+		for _, relay = range []uint64{0, 7} { // nor does a relay that knows less
+			r.catchUps <- "reconnected"
+			synctest.Wait()
+			r.is("prices", fleet.Blind)
+		}
+		relay = 9
+		r.catchUps <- "reconnected"
+		synctest.Wait()
+		r.is("prices", fleet.Fresh)
+		relay = 10
+		r.catchUps <- "reconnected"
+		synctest.Wait()
+		r.serves("prices", 10)
+		r.is("prices", fleet.Fresh)
+		if said := r.said(); strings.Contains(strings.Join(said, " "), "again") {
+			t.Errorf("a catch-up failed: %q", said)
+		}
 	})
 }

@@ -169,7 +169,8 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 		Pull: m.version.Pull, Duration: m.duration,
 	}
 	// Before the swap: whoever sees the version served must not see the failure of an attempt before it.
-	s.update(func(h *Health) { h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{} })
+	// What the lane does yet is no refresh: a newer version waits for it.
+	s.update(func(h *Health) { h.Err, h.Failures, h.FailingSince, h.Refreshing = nil, 0, time.Time{}, false })
 	s.served.Store(now)
 	m.swapped = true
 	if before == nil {

@@ -172,6 +172,7 @@ func TestBlindAfterThreePeriodsAndBack(t *testing.T) {
 		r.is("prices", fleet.Fresh)
 		pass(1)
 		r.is("prices", fleet.Blind) // three periods of a second, which is what the beacon said
+		r.log = logOf("prices", 2)
 		r.catchUps <- "reconnected"
 		synctest.Wait()
 		r.is("prices", fleet.Fresh)

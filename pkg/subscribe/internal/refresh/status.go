@@ -61,7 +61,7 @@ type Health struct {
 	// Regressed says which publisher names older versions again and again; empty if none does.
 	Regressed string
 
-	// Refreshing is true while a lane works on the dataset, since RefreshingSince.
+	// Refreshing is true while a lane brings up a version, since RefreshingSince. What it does after the swap does not count.
 	Refreshing      bool
 	RefreshingSince time.Time
 	// Err is the error of the last attempt; nil if it succeeded.
