@@ -104,7 +104,12 @@ type DatasetStatus struct {
 	AgeSeconds float64   `json:"age_seconds"`
 	Served     time.Time `json:"served,omitzero"`
 	// BehindSince is when the first of the newer versions became known that are not served; zero if there is none.
-	BehindSince time.Time `json:"behind_since,omitzero"`
+	// BehindSeconds is how long ago that is by the instance's clock, so that no other clock need agree with it.
+	BehindSince   time.Time `json:"behind_since,omitzero"`
+	BehindSeconds float64   `json:"behind_seconds,omitempty"`
+	// FollowersBehindSeconds is for how long a function of the service that follows the dataset, such as an eager view, has
+	// not come to the version that is served, or to one before that; 0 if all have.
+	FollowersBehindSeconds float64 `json:"followers_behind_seconds,omitempty"`
 	// Vouched is when a beacon or a catch-up last said what the newest version is; zero if none has.
 	Vouched time.Time `json:"vouched,omitzero"`
 	// ExpectEvery is the promised cadence of the served version, in nanoseconds; 0 if there is none.

@@ -40,7 +40,7 @@ func TestPanickingCallback(t *testing.T) {
 	}
 	w.publish("rules", 1)
 	awaitVersion(t, s, "rules", 1)
-	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" || d.FollowersBehindSeconds <= 0 {
 		t.Errorf("the status is %+v", d)
 	}
 	broken.Store(false)
@@ -49,6 +49,7 @@ func TestPanickingCallback(t *testing.T) {
 		t.Errorf("the first call that returned was told %+v", swap)
 	}
 	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
+	await(t, "the callback to have followed", func() bool { return statusOf(t, s, "prices").FollowersBehindSeconds == 0 })
 	if observed.Load() == 0 || !book.has("callback_test.go") {
 		t.Error("the panic's stack is not in the log, or the Observer was not told")
 	}

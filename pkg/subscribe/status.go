@@ -51,8 +51,16 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	if d.Newest <= d.Version { // swapped in since h was written
 		d.Newest, d.BehindSince = d.Version, time.Time{}
 	}
+	if !d.BehindSince.IsZero() {
+		d.BehindSeconds = time.Since(d.BehindSince).Seconds()
+	}
 	s.mu.Lock()
 	d.Refreshes = s.refreshes[name]
+	for _, c := range s.callbacks[name] {
+		if !c.behind.IsZero() {
+			d.FollowersBehindSeconds = max(d.FollowersBehindSeconds, time.Since(c.behind).Seconds())
+		}
+	}
 	s.mu.Unlock()
 	d.Refreshes.Failed, d.Refreshes.Panicked, d.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
 	if h.Err != nil {

@@ -57,8 +57,10 @@ type callback struct {
 	// unread returns what an eager view could not decode; nil if this is none.
 	unread func() error
 
-	newest *served // the last that it was woken for; guarded by Subscriber.mu
-	ahead  *leg    // to newest, from what was taken last; nil if that is newest. Guarded by Subscriber.mu
+	// What follows is guarded by Subscriber.mu.
+	newest *served   // the last that it was woken for
+	ahead  *leg      // to newest, from what was taken last; nil if that is newest
+	behind time.Time // when the first version was swapped in that no call has come to its end for; zero if there is none
 }
 
 // trouble returns what wants looking after; nil if nothing does. A call may take its time, but one that takes longer than
@@ -104,7 +106,7 @@ func (s *Subscriber) register(c *callback) error {
 		return fmt.Errorf("register a callback for %s: %w", name, ErrClosed)
 	}
 	if c.newest = s.engine.Served(name); c.newest != nil {
-		c.ahead = &leg{to: c.newest}
+		c.ahead, c.behind = &leg{to: c.newest}, time.Now()
 	}
 	s.callbacks[name] = append(s.callbacks[name], c)
 	s.running.Go(func() { s.serve(c) })
@@ -122,6 +124,9 @@ func (s *Subscriber) wake(now *served, changes *table.Changes) {
 			continue // it was registered between the swap and now
 		}
 		c.newest, c.ahead = now, c.ahead.then(next)
+		if c.behind.IsZero() {
+			c.behind = now.At
+		}
 		select {
 		case c.wake <- struct{}{}:
 		default: // it will take what is ahead then
@@ -136,6 +141,16 @@ func (s *Subscriber) take(c *callback) *leg {
 	ahead := c.ahead
 	c.ahead = nil
 	return ahead
+}
+
+// follows takes note that a call has come to its end.
+func (s *Subscriber) follows(c *callback) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.behind = time.Time{}
+	if c.ahead != nil {
+		c.behind = time.Now() // it was behind by this version for no longer than the call took
+	}
 }
 
 // serve calls c whenever there is something ahead of it.
@@ -167,6 +182,7 @@ func (s *Subscriber) serve(c *callback) {
 		c.began.Store(nil)
 		if err == nil {
 			told, ahead = now.Value, nil
+			s.follows(c)
 			c.failed.Store(nil)
 			pauses.Reset()
 			continue

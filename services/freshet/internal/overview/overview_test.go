@@ -158,6 +158,9 @@ func TestStale(t *testing.T) {
 		"just committed":                      {d(6, fleet.Fresh, nil), committedAt(7, time.Second), ""},
 		"many, the newest just committed":     {d(4, fleet.Fresh, nil), committedAt(7, time.Second), "but version 5 was committed 2m0s ago, and the newest is 7"},
 		"the publisher forgot":                {d(7, fleet.Fresh, nil), dataset.VersionRecord{}, ""},
+		"behind by a clock of its own":        {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince, s.BehindSeconds = ago(-time.Hour), 60 }), committedAt(7, time.Minute), "lagging for 1m0s"},
+		"a view that follows":                 {d(7, fleet.Fresh, func(s *fleet.DatasetStatus) { s.FollowersBehindSeconds = 5 }), committedAt(7, time.Hour), ""},
+		"a view that is left behind":          {d(7, fleet.Fresh, func(s *fleet.DatasetStatus) { s.FollowersBehindSeconds, s.Warning = 60, "it panics" }), committedAt(7, time.Hour), "a function or a view of the service has not come to version 7 for 1m0s: it panics"},
 		"a state of the future":               {d(7, "wilted", nil), committedAt(7, time.Second), "it is wilted, a state that this freshet does not know"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,30 +57,51 @@ func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Com
 
 // why says why the dataset is stale on the instance; empty if it is not.
 func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
-	lag := o.lag(i)
 	switch {
 	case i.Silent:
-		return fmt.Sprintf("silent: it does not answer, and its record in Redis is %s old", round(time.Duration(*i.RecordAge*float64(time.Second))))
+		return fmt.Sprintf("silent: it does not answer, and its record in Redis is %s old", round(seconds(*i.RecordAge)))
 	case i.State == fleet.Failing, i.State == fleet.Blind, i.State == fleet.Overdue:
 		return Explain(i, o.At)
 	case i.State == fleet.Refreshing, i.State == fleet.Lagging:
-		if lag > maxLag {
+		if behind(i, o.At) > maxLag {
 			return Explain(i, o.At)
 		}
-		return ""
+		return left(i, maxLag)
 	case i.State == fleet.Fresh, i.State == fleet.Waiting:
-		return o.outdated(ctx, d, i, maxLag, committed)
+		if why := o.outdated(ctx, d, i, maxLag, committed); why != "" {
+			return why
+		}
+		return left(i, maxLag)
 	}
 	return fmt.Sprintf("it is %s, a state that this freshet does not know; use one that is as new as the instance", i.State)
 }
 
-// lag returns how long the instance has known of a newer version than it serves.
-func (o Overview) lag(i Instance) time.Duration {
-	if i.BehindSince.IsZero() {
-		return o.At.Sub(i.Since)
+// left says if a function or view of the service has been left behind for longer than maxLag: it answers from an older
+// version than the instance serves.
+func left(i Instance, maxLag time.Duration) string {
+	since := seconds(i.FollowersBehindSeconds)
+	if since <= maxLag {
+		return ""
 	}
-	return o.At.Sub(i.BehindSince)
+	why := fmt.Sprintf("a function or a view of the service has not come to version %d for %s", i.Version, round(since))
+	if i.Warning != "" {
+		why += ": " + i.Warning
+	}
+	return why
 }
+
+// behind returns how long the instance has known of a newer version than it serves, by its own clock if it says so.
+func behind(i Instance, now time.Time) time.Duration {
+	switch {
+	case i.BehindSince.IsZero():
+		return now.Sub(i.Since)
+	case i.BehindSeconds > 0:
+		return seconds(i.BehindSeconds)
+	}
+	return now.Sub(i.BehindSince)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // outdated says if the instance knows of nothing newer, although there has been a newer version for longer than maxLag.
 func (o Overview) outdated(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
@@ -116,11 +137,7 @@ func Explain(i Instance, now time.Time) string {
 		}
 		return fmt.Sprintf("blind: nothing has said for %s whether version %d is the newest", since(i.Vouched), i.Version)
 	case fleet.Refreshing, fleet.Lagging:
-		behind := i.BehindSince
-		if behind.IsZero() {
-			behind = i.Since
-		}
-		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, since(behind), i.Version, i.Newest)
+		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, round(max(0, behind(i, now))), i.Version, i.Newest)
 	case fleet.Overdue:
 		return fmt.Sprintf("overdue: version %d is %s old, and a newer one is promised every %s", i.Version, since(i.Created), i.ExpectEvery)
 	}
