@@ -9,7 +9,8 @@
 // failpoints, and two need a disk that can be filled: they mount a small tmpfs, as root or in namespaces of their own.
 //
 // When any trial has run, a table of all follows the tests' output: the fault, the time to heal, and the states that instances
-// said meanwhile. FAULTS_REPORT names a file to write it to as well:
+// said meanwhile. FAULTS_REPORT names a file to write it to as well, for go test shows no output of a package that passes unless
+// it is told -v:
 //
 //	FAULTS_REPORT=faults.txt go test -run TestFault ./services/e2e
 package e2e
