@@ -31,7 +31,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	deps.Registry.MustRegister(statusCollector{deps.Source})
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
-	s.mux.Handle("GET /v1/status", s.status)
+	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors ask it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
