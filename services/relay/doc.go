@@ -18,9 +18,8 @@
 // FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire).
 //
 // The store may be another relay (package upstream). A folder is served from the cache as any other store, and not by
-// sendfile, so that it is read once, in turns and within the budget, as what it is mounted from may need. That has a
-// price: where the kernel does not pace (see package wire), sendfile from the page cache makes 8 GB/s for one client and
-// 17 for many on two processors that the clients share, and copying from the cache 5.5 and 9.
+// sendfile from its files, so that it is read once, in turns and within the budget, as what it is mounted from may need.
+// scripts/bench relay has both: the cache is faster with many clients, sendfile from the files with one.
 //
 // openapi.yaml beside this file describes the interface.
 package relay

@@ -2,6 +2,8 @@
 // is slow to take them: it writes what the kernel takes at once, lets the memory go, and asks for it again when there is
 // room.
 //
+// What also lies in a file is not even copied: the kernel is given the file's pages, see [Part].
+//
 // [Sockets.Wrap] makes connections whose ReadFrom does so when it is given a [Source]. net/http calls ReadFrom of the
 // connection for what is copied to a response of known length, so that a handler needs no more than
 //
