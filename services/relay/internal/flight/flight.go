@@ -26,6 +26,7 @@ var (
 type Group[K comparable, V any] struct {
 	work  func(ctx context.Context, keys []K, finish func(V, error))
 	share func(v V, callers int)
+	there func(key K) bool
 
 	ctx    context.Context // of all work; ends with Close
 	cancel context.CancelFunc
@@ -50,19 +51,26 @@ type call[V any] struct {
 func New[K comparable, V any](work func(ctx context.Context, key K) (V, error), share func(v V, callers int)) *Group[K, V] {
 	return NewRuns(func(ctx context.Context, keys []K, finish func(V, error)) {
 		finish(work(ctx, keys[0]))
-	}, share)
+	}, share, nil)
 }
 
 // NewRuns returns a group whose work is for several keys at a time. It calls finish for each of keys, in their order,
-// as soon as it has that key's result; keys for which it did not when it returns fail with the last error given to
-// finish.
-func NewRuns[K comparable, V any](work func(ctx context.Context, keys []K, finish func(V, error)), share func(v V, callers int)) *Group[K, V] {
+// as soon as it has that key's result. An error is that of the keys after it as well, and the last call of finish.
+//
+// there, if not nil, tells of which keys nobody has to wait for, because earlier work has put their results where everyone
+// finds them before it called finish. It must not call the group.
+func NewRuns[K comparable, V any](
+	work func(ctx context.Context, keys []K, finish func(V, error)), share func(v V, callers int), there func(key K) bool,
+) *Group[K, V] {
+	if there == nil {
+		there = func(K) bool { return false }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Group[K, V]{work: work, share: share, ctx: ctx, cancel: cancel, calls: make(map[K]*call[V])}
+	return &Group[K, V]{work: work, share: share, there: there, ctx: ctx, cancel: cancel, calls: make(map[K]*call[V])}
 }
 
 // Do returns the result of the work for key, which it begins unless it is in flight, together with the keys of more up
-// to the first that is. joined says that it was in flight. It fails with ctx's cause when ctx ends before the work.
+// to the first that is, or that is there. joined says that it was in flight. It fails with ctx's cause when ctx ends before the work.
 func (g *Group[K, V]) Do(ctx context.Context, key K, more ...K) (v V, joined bool, err error) {
 	g.mu.Lock()
 	if g.closed {
@@ -94,21 +102,22 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, more ...K) (v V, joined boo
 	return v, joined, context.Cause(ctx)
 }
 
-// Ahead begins the work for the keys up to the first that is in flight, and waits for none of it.
+// Ahead begins the work for the keys up to the first that is in flight, or there, and waits for none of it.
 func (g *Group[K, V]) Ahead(keys ...K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed && len(keys) > 0 && g.calls[keys[0]] == nil {
+	if !g.closed && len(keys) > 0 && g.calls[keys[0]] == nil && !g.there(keys[0]) {
 		g.begin(keys)
 	}
 }
 
-// begin begins the work for the keys up to the first that is in flight, which is not the first of all, and returns the
-// call of that one. g.mu is held.
+// begin begins the work for the keys up to the first that is in flight, or there, which is not the first of all, and
+// returns the call of that one. g.mu is held: a key whose flight has just ended is there. Work that was begun for such a
+// key all the same might come to run when what is there is gone again, and do all anew for nobody.
 func (g *Group[K, V]) begin(keys []K) *call[V] {
 	var calls []*call[V]
-	for _, k := range keys {
-		if g.calls[k] != nil {
+	for i, k := range keys {
+		if g.calls[k] != nil || i > 0 && g.there(k) {
 			break
 		}
 		c := &call[V]{done: make(chan struct{})}
@@ -120,24 +129,24 @@ func (g *Group[K, V]) begin(keys []K) *call[V] {
 }
 
 func (g *Group[K, V]) run(keys []K, calls []*call[V]) {
-	finished := 0
-	// Should the work end its goroutine, which is neither a return nor a panic, this is what the waiters get.
-	last := fmt.Errorf("%w: it ended its goroutine", ErrPanic)
 	finish := func(v V, err error) {
-		if finished == len(keys) {
+		if len(keys) == 0 {
 			panic("more results than keys")
 		}
+		n := 1
 		if err != nil {
-			last = err
+			n = len(keys)
 		}
-		g.finish(keys[finished], calls[finished], v, err)
-		finished++
+		g.finish(keys[:n], calls[:n], v, err)
+		keys, calls = keys[n:], calls[n:]
 	}
+	// Should the work end its goroutine, which is neither a return nor a panic, this is what the waiters get.
+	last := fmt.Errorf("%w: it ended its goroutine", ErrPanic)
 	defer func() {
 		if v := recover(); v != nil {
 			last = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
 		}
-		for finished < len(keys) {
+		if len(keys) > 0 {
 			var none V
 			finish(none, last)
 		}
@@ -145,16 +154,21 @@ func (g *Group[K, V]) run(keys []K, calls []*call[V]) {
 	g.work(g.ctx, keys, finish)
 }
 
-func (g *Group[K, V]) finish(key K, c *call[V], v V, err error) {
-	c.value, c.err = v, err
+// finish ends the calls with the result. All at once: who is told of an error and asks again must not join a call that is
+// about to end with the same.
+func (g *Group[K, V]) finish(keys []K, calls []*call[V], v V, err error) {
 	g.mu.Lock()
-	c.finished = true
-	delete(g.calls, key)
-	if err == nil && g.share != nil {
-		g.share(v, c.waiters)
+	for i, c := range calls {
+		c.value, c.err, c.finished = v, err, true
+		delete(g.calls, keys[i])
+		if err == nil && g.share != nil {
+			g.share(v, c.waiters)
+		}
 	}
 	g.mu.Unlock()
-	close(c.done)
+	for _, c := range calls {
+		close(c.done)
+	}
 }
 
 // Close ends the context of all work, waits for it to return, and lets nothing begin any more.

@@ -3,6 +3,7 @@ package flight_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -156,5 +157,26 @@ func TestClose(t *testing.T) {
 	}
 	if _, _, err := g.Do(t.Context(), "k"); !errors.Is(err, flight.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// Work is not begun ahead for what is there: should it come to run late, what is there may be gone, and is made anew for
+// nobody.
+func TestNothingIsBegunAheadForWhatIsThere(t *testing.T) {
+	there := map[int]bool{1: true, 4: true}
+	var worked [][]int
+	g := flight.NewRuns(func(_ context.Context, keys []int, finish func(int, error)) {
+		worked = append(worked, keys)
+		for _, k := range keys {
+			finish(k, nil)
+		}
+	}, nil, func(k int) bool { return there[k] })
+	g.Ahead(1, 2)
+	if v, _, err := g.Do(t.Context(), 3, 4, 5); v != 3 || err != nil {
+		t.Errorf("got %d, %v", v, err)
+	}
+	g.Close()
+	if want := [][]int{{3}}; !reflect.DeepEqual(worked, want) {
+		t.Errorf("worked for %v, want %v", worked, want)
 	}
 }

@@ -129,7 +129,7 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sizes: %w", err)
 	}
-	c.fills = flight.NewRuns(c.fill, func(s *Segment, callers int) { s.add(callers - 1) })
+	c.fills = flight.NewRuns(c.fill, func(s *Segment, callers int) { s.add(callers - 1) }, c.has)
 	c.stats = flight.New(c.stat, nil)
 	return c, nil
 }
