@@ -70,7 +70,8 @@ func NewRuns[K comparable, V any](
 }
 
 // Do returns the result of the work for key, which it begins unless it is in flight, together with the keys of more up
-// to the first that is, or that is there. joined says that it was in flight. It fails with ctx's cause when ctx ends before the work.
+// to the first that is, or that is there. joined says that it was in flight. It fails with ctx's cause when ctx ends before
+// the work.
 func (g *Group[K, V]) Do(ctx context.Context, key K, more ...K) (v V, joined bool, err error) {
 	g.mu.Lock()
 	if g.closed {

@@ -126,8 +126,8 @@ func because(ctx context.Context, err error) error {
 // bytesOf returns the length of the segment.
 func (c *Cache) bytesOf(p place) int64 { return min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes()) }
 
-// buffer returns a free buffer that is about to get n bytes. If there is none, which is when clients hold many evicted segments, it takes some from
-// the cache.
+// buffer returns a free buffer that is about to get n bytes. If there is none, which is when clients hold many evicted
+// segments, it takes some from the cache.
 func (c *Cache) buffer(ctx context.Context, n int64) (buffer, error) {
 	if c.arena.inUse() == cap(c.arena.tokens) {
 		c.reclaim()
