@@ -169,7 +169,7 @@ func TestMemoryAfterABurst(t *testing.T) {
 	t.Logf("after  %+v", after)
 	// What the last refreshes left, and what is cached of them, is there for some moments yet.
 	await(t, "the resident memory to be what it was, within a tenth", func() bool {
-		if after = p.sample(); after.Resident <= before.Resident*11/10 {
+		if after = p.sample(); after.Resident <= before.Resident*11/10+raceBytes/4 { // of a thousand refreshes
 			return true
 		}
 		t.Logf("after  %+v", after)
