@@ -25,6 +25,9 @@ const (
 	maxSubscriptions = 64
 	// flushAgain is when a flush that failed on a living connection is tried again.
 	flushAgain = 250 * time.Millisecond
+	// dropSettles is how long after the last event it is counted once more what was dropped: the client finds the buffer full,
+	// and counts a moment later, when the buffer may have been drained and nothing else come.
+	dropSettles = 100 * time.Millisecond
 )
 
 // ListenerConfig configures a Listener. Its zero value is good.
@@ -130,6 +133,8 @@ func (l *Listener) Run(ctx context.Context) error {
 		return err
 	}
 	s.ask("start", true)
+	settled := time.NewTimer(dropSettles)
+	defer settled.Stop()
 	for {
 		s.flush(ctx)
 		versions, version, catchUps := s.offers()
@@ -137,6 +142,8 @@ func (l *Listener) Run(ctx context.Context) error {
 		select {
 		case m := <-s.messages:
 			s.receive(m)
+			settled.Reset(dropSettles)
+		case <-settled.C: // to count what was dropped
 		case m := <-s.beaconMessages:
 			s.hear(m)
 		case err := <-l.denied:
@@ -264,9 +271,10 @@ func (s *listening) receive(m *nats.Msg) {
 	}
 }
 
-// countDropped asks for a catch-up if events were dropped. It is called when the buffer is drained: the client drops
-// only into a full buffer, so whatever it drops after this is counted when the buffer is drained again. Its own
-// report of a slow consumer comes once for a series of drops, which may end after the catch-up.
+// countDropped asks for a catch-up if events were dropped. It is called when the buffer is drained, and
+// once more when nothing has come for dropSettles: the client drops only into a full buffer, so whatever it drops later is
+// counted when the buffer is drained again. Its own report of a slow consumer comes once for a series of drops, which may
+// end after the catch-up.
 func (s *listening) countDropped() {
 	total := 0
 	for _, sub := range s.subscriptions {
