@@ -31,8 +31,7 @@ func (b *body) Hold() (wire.Part, error) {
 		return wire.Part{}, b.err
 	}
 	bytes, skip := b.held.Bytes(), b.left.from-index*b.unit
-	file, offset := b.held.File()
-	return wire.Part{Bytes: bytes[skip:min(skip+b.left.to-b.left.from, int64(len(bytes)))], File: file, Offset: offset + skip}, nil
+	return wire.Part{Bytes: bytes[skip:min(skip+b.left.to-b.left.from, int64(len(bytes)))], Given: b.held.Given()}, nil
 }
 
 // Drop implements [wire.Source].

@@ -23,6 +23,7 @@ type Relay struct {
 	count  counters
 
 	forgotten forgotten
+	sockets   *wire.Sockets
 	mux       *web.Mux
 	server    *web.Server
 	close     sync.Once
@@ -48,11 +49,11 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
-	sockets := wire.New(cfg.RelayWriteStall)
+	r.sockets = wire.New(cfg.RelayWriteStall)
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
-		Control:      sockets.Control, Wrap: sockets.Wrap,
+		Control:      r.sockets.Control, Wrap: r.sockets.Wrap,
 	}, r.mux)
 	return r, nil
 }
@@ -81,6 +82,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // Close releases the cache; requests fail from then on. It is for a relay that does not Run.
 func (r *Relay) Close() {
 	r.close.Do(func() {
+		r.sockets.Close()
 		r.cache.Close()
 		r.latest.close()
 	})

@@ -22,8 +22,7 @@ type arena struct {
 
 type buffer struct {
 	bytes   []byte
-	offset  int64 // in the memory, and in its file
-	touched bool  // it has been used since it was made or trimmed
+	touched bool // it has been used since it was made or trimmed
 }
 
 func newArena(count, size int) (*arena, error) {
@@ -33,7 +32,7 @@ func newArena(count, size int) (*arena, error) {
 	}
 	a := &arena{size: size, memory: memory, tokens: make(chan struct{}, count), free: make([]buffer, 0, count), lowest: count}
 	for i := count - 1; i >= 0; i-- {
-		b := buffer{offset: int64(i) * int64(size)}
+		var b buffer
 		if memory.bytes != nil {
 			b.bytes = memory.bytes[i*size : (i+1)*size : (i+1)*size]
 		}

@@ -1,9 +1,6 @@
 package segments
 
-import (
-	"os"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Segment is a part of an object in memory. It must be released once.
 type Segment struct {
@@ -16,9 +13,9 @@ type Segment struct {
 // Bytes returns the segment's bytes, which must not be written to, nor used after Release.
 func (s *Segment) Bytes() []byte { return s.bytes }
 
-// File returns the file that holds the segment's bytes, from offset on, or nil if they are in memory only. The kernel may be
-// given the file's pages to send: what it still has of them when the segment is released stays as it is.
-func (s *Segment) File() (file *os.File, offset int64) { return s.arena.memory.file, s.buffer.offset }
+// Given reports whether the kernel may be given the pages that the bytes lie in: what it still has of them when the
+// segment is released stays as it is.
+func (s *Segment) Given() bool { return s.arena.memory.bytes != nil }
 
 // Release gives the caller's reference back.
 func (s *Segment) Release() { s.add(-1) }

@@ -2,5 +2,4 @@
 
 package wire
 
-// give gives the kernel as much of p as it takes without waiting.
-func give(fd int, p Part) (n int, err error) { return write(fd, p.Bytes) }
+func (*pipes) give(fd int, b []byte) (n int, err error) { return write(fd, b) }

@@ -28,10 +28,11 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 			if !held {
 				return true // there is room again: hold the bytes anew
 			}
-			if c.sockets.sends.Load() <= fewSends {
-				part.File = nil
+			if part.Given {
+				n, failed = c.sockets.pipes.give(int(fd), part.Bytes)
+			} else {
+				n, failed = write(int(fd), part.Bytes)
 			}
-			n, failed = give(int(fd), part)
 			src.Drop(n)
 			held = false
 			return n > 0 || failed != nil

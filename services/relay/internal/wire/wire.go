@@ -2,7 +2,7 @@
 // is slow to take them: it writes what the kernel takes at once, lets the memory go, and asks for it again when there is
 // room.
 //
-// What also lies in a file is not even copied: the kernel is given the file's pages, see [Part].
+// What lies in pages that nobody will write to again is not even copied: the kernel is given the pages, see [Part].
 //
 // [Sockets.Wrap] makes connections whose ReadFrom does so when it is given a [Source]. net/http calls ReadFrom of the
 // connection for what is copied to a response of known length, so that a handler needs no more than
@@ -37,24 +37,18 @@ type Source interface {
 // Part is some bytes of a body.
 type Part struct {
 	Bytes []byte
-	// File, if not nil, holds the same bytes from Offset on, and lets the kernel send them without copying. What it takes
-	// of them it sends later, from the pages of the file: these must not be written to any more, not even after Drop.
-	// Who needs the place punches a hole into the file first, which leaves those pages to the kernel.
-	File   *os.File
-	Offset int64
+	// Given says that the kernel may be given the pages that Bytes lie in, to send them without copying, which it does
+	// later: they must not be written to any more, not even after Drop. Who needs the place has the kernel put other
+	// pages there first (MADV_DONTNEED) and leaves those to it. It is for whole pages outside of the Go heap.
+	Given bool
 }
 
 const (
 	// Quantum is how much a client must take within the stall time, again and again.
 	Quantum = 256 << 10
-	// unsentBytes, or unsentBytesOfFew for a body that is one of a few, is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
+	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
 	// while the next segment is looked up, and does not bound what is on the way, so a long line is filled.
-	unsentBytes      = 256 << 10
-	unsentBytesOfFew = 1 << 20
-	// fewSends is how many bodies at most, of those being sent, are copied although the kernel could have their pages. With
-	// one client, what is copied is still in the processor's cache when it is let go, and that costs less than handing over
-	// page by page; with 32 it no longer does.
-	fewSends = 4
+	unsentBytes = 256 << 10
 	// nearby is the round trip to a client up to which it is in the same place as we are, most likely.
 	nearby = time.Millisecond
 )
@@ -64,12 +58,15 @@ type Sockets struct {
 	stall time.Duration
 	near  time.Duration          // round trips up to this
 	paced atomic.Pointer[string] // the system's congestion control, where near clients get another; see Control
-	sends atomic.Int64           // bodies being sent
+	pipes pipes
 }
 
-// New returns the sockets of a server. A client that takes less than [Quantum] bytes within stall gets
+// New returns the sockets of a server, to be closed. A client that takes less than [Quantum] bytes within stall gets
 // os.ErrDeadlineExceeded, and what the kernel still has for it is dropped when its connection is closed.
 func New(stall time.Duration) *Sockets { return &Sockets{stall: stall, near: nearby} }
+
+// Close releases what the sockets share. Bodies that are still being sent are copied from then on.
+func (s *Sockets) Close() { s.pipes.close() }
 
 // Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
 // package comment says. A write deadline set before is replaced.
@@ -87,11 +84,6 @@ type tcp struct {
 // ReadFrom implements [io.ReaderFrom].
 func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
 	if src, ok := r.(Source); ok {
-		defer c.sockets.sends.Add(-1)
-		if c.sockets.sends.Add(1) <= fewSends {
-			limitUnsent(c.TCPConn, unsentBytesOfFew)
-			defer limitUnsent(c.TCPConn, unsentBytes)
-		}
 		cork(c.TCPConn, true) // or the end of each part goes out in a small packet of its own
 		defer cork(c.TCPConn, false)
 		n, err := c.send(src)

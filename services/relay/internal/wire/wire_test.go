@@ -77,7 +77,12 @@ func content(n int) []byte {
 // serve answers every request with a source, over a server as the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
-	sockets := wire.New(stall)
+	return serveWith(t, wire.New(stall), answer)
+}
+
+// serveWith is serve with sockets that it closes in the end.
+func serveWith(t *testing.T, sockets *wire.Sockets, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
+	t.Helper()
 	srv := web.NewServer(web.ServerConfig{
 		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond,
 		Control: sockets.Control, Wrap: sockets.Wrap,
@@ -91,6 +96,7 @@ func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter,
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		sockets.Close()
 	})
 	return srv.Addr()
 }
