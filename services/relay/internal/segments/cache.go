@@ -65,6 +65,7 @@ type Cache struct {
 	kept     *otter.Cache[place, *Segment]
 	capacity int64 // of kept, in bytes
 	convoys  convoys
+	spare    *spare
 	sizes    *otter.Cache[dataset.Digest, int64]
 	fills    *flight.Group[place, *Segment]
 	stats    *flight.Group[dataset.Digest, int64]
@@ -107,6 +108,8 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	capacity := buffers - cfg.OriginReads - buffers/8
 	c.capacity = int64(capacity) * int64(cfg.SegmentBytes)
 	c.convoys.width = int64(buffers / (2 * maxConvoys))
+	c.spare = newSpare(func() bool { return c.arena.inUse() < buffers-buffers/8 })
+	c.convoys.spare = c.spare
 	c.kept, err = otter.New(&otter.Options[place, *Segment]{
 		MaximumSize:      capacity,
 		ExpiryCalculator: otter.ExpiryAccessing[place, *Segment](cfg.TTL),
@@ -160,10 +163,17 @@ func (c *Cache) get(p place) *Segment {
 	if s, ok := c.kept.GetIfPresent(p); ok && s.acquire() {
 		return s
 	}
-	if c.streamed(p.size) {
-		return c.convoys.get(p)
+	if !c.streamed(p.size) {
+		return nil
 	}
-	return nil
+	if s := c.convoys.get(p); s != nil {
+		return s
+	}
+	s := c.spare.get(p)
+	if s != nil {
+		c.convoys.offer(p, s) // or those behind might not find it any more
+	}
+	return s
 }
 
 // has reports whether the segment is in memory, without making it seem used.
@@ -171,7 +181,7 @@ func (c *Cache) has(p place) bool {
 	if _, ok := c.kept.GetEntryQuietly(p); ok {
 		return true
 	}
-	return c.streamed(p.size) && c.convoys.has(p)
+	return c.streamed(p.size) && (c.convoys.has(p) || c.spare.has(p))
 }
 
 // streamed reports whether an object of size bytes is too large for the cache.
@@ -188,6 +198,7 @@ func (c *Cache) Run(ctx context.Context) {
 		case <-tick.C:
 			c.kept.CleanUp()
 			c.sizes.CleanUp()
+			c.spare.expire(time.Now().Add(-c.cfg.TTL))
 			c.arena.trim()
 		case <-ctx.Done():
 			return
@@ -201,6 +212,7 @@ func (c *Cache) Close() {
 	c.stats.Close()
 	c.kept.InvalidateAll()
 	c.convoys.close()
+	c.spare.close()
 	c.arena.close()
 }
 

@@ -30,6 +30,7 @@ const (
 // behind, and goes on in another convoy, or on its own.
 type convoys struct {
 	width    int64 // segments in a window
+	spare    *spare // gets what windows leave behind
 	expelled atomic.Int64
 
 	mu   sync.Mutex // guards all, and that in each convoy and rider
@@ -222,11 +223,7 @@ func (v *convoy) follow(i int64) bool {
 		}
 	}
 	for ; v.first < first; v.first++ {
-		s := v.slot(v.first)
-		if s.segment != nil {
-			s.segment.Release()
-			s.segment = nil
-		}
+		v.spare(v.first)
 	}
 	return true
 }
@@ -262,9 +259,20 @@ func (r *rider) leaveLocked() {
 	}
 }
 
-// end releases the window.
+// spare gives the window's segment i away.
+func (v *convoy) spare(i int64) {
+	s := v.slot(i)
+	if s.segment != nil {
+		v.set.spare.put(place{v.digest, v.size, i}, s.segment, v.begun)
+		s.segment = nil
+	}
+}
+
+// end gives the window away.
 func (v *convoy) end() {
-	v.drop()
+	for i := range int64(len(v.window)) {
+		v.spare(v.first + i)
+	}
 	v.set.list = slices.DeleteFunc(v.set.list, func(other *convoy) bool { return other == v })
 	for _, other := range v.set.list {
 		other.wake()

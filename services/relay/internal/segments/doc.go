@@ -39,6 +39,9 @@
 // each segment is read once for all of them; see convoys. The windows take half of the buffers at most, from the
 // coldest segments of the cache. A reader for which there is no window is served all the same, a segment at a time.
 //
+// What a window leaves behind stays while nobody else needs the buffer, so that those who come later have a part of the
+// object read again instead of all; see spare.
+//
 // # Eviction
 //
 // Which segment leaves the cache is decided by otter (W-TinyLFU): one pass over a large object does not push out the

@@ -141,10 +141,13 @@ func (c *Cache) buffer(ctx context.Context, n int64) (buffer, error) {
 	return buf, err
 }
 
-// reclaim evicts the coldest segments that no client is being sent. A few at a time, so that several fills that come at
-// once each find one.
+// reclaim lets what is spare go, or else evicts the coldest segments that no client is being sent. A few at a time, so
+// that several fills that come at once each find one.
 func (c *Cache) reclaim() {
 	const few = 8
+	if c.spare.shed(few) > 0 {
+		return
+	}
 	var cold []place
 	for e := range c.kept.Coldest() {
 		if e.Value.refs.Load() == 1 { // the cache's own

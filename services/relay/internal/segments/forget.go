@@ -10,4 +10,5 @@ func (c *Cache) Forget(digest dataset.Digest, size int64) {
 		c.kept.Invalidate(place{digest, size, index})
 	}
 	c.convoys.forget(digest, size)
+	c.spare.forget(digest, size)
 }

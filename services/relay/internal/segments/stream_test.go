@@ -161,7 +161,8 @@ func TestAConvoyReadsEachSegmentOnce(t *testing.T) {
 	})
 }
 
-// Readers that come one by one while others are on their way go together: the object is read twice, not once for each.
+// Readers that come one by one while others are on their way go together: the object is read less than twice, not once for
+// each.
 func TestAConvoyGathersBehindAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
@@ -177,7 +178,8 @@ func TestAConvoyGathersBehindAnother(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if s := c.Stats(); s.OriginBytes != 2*int64(len(want)) || s.Expelled != 0 {
+		// The second time some of it is still there, because nobody else needed the buffers.
+		if s := c.Stats(); s.OriginBytes > 2*int64(len(want))-40*segment || s.Expelled != 0 {
 			t.Errorf("%d bytes were read of an object of %d, %+v", s.OriginBytes, len(want), s)
 		}
 	})
