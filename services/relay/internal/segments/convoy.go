@@ -29,7 +29,7 @@ const (
 // for all of them. A reader that would move the window away from under another waits a while; then the other is left
 // behind, and goes on in another convoy, or on its own.
 type convoys struct {
-	width    int64 // segments in a window
+	width    int64  // segments in a window
 	spare    *spare // gets what windows leave behind
 	expelled atomic.Int64
 
