@@ -226,7 +226,10 @@ func TestCacheIsAheadOfTheLog(t *testing.T) {
 	cfg.CacheDir = t.TempDir()
 	w.fill(cfg, "prices", 3)
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
-		t.Errorf("the relay was asked for %s", q.URL.Path)
+		// It may be asked for the newest version, because the log knows less than is served.
+		if !strings.HasSuffix(q.URL.Path, "/latest") {
+			t.Errorf("the relay was asked for %s", q.URL.Path)
+		}
 		return false
 	})
 	other := newWorld(t) // a stream that knows version 2 only
