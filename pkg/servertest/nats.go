@@ -104,7 +104,12 @@ func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 	return c
 }
 
-// waitForPeers waits until the cluster places a stream on all of its nodes. A node is ready before that.
+// settled is for how long a cluster must have placed streams without a failure: as long as nodes wait before they dial
+// those again that did not listen yet, when connections between them are sorted out once more.
+const settled = time.Second
+
+// waitForPeers waits until the cluster places streams on all of its nodes, and goes on doing so. A node is ready before
+// that, and may seem to be offline to the others once more.
 func (c *NATSCluster) waitForPeers() error {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
@@ -120,18 +125,21 @@ func (c *NATSCluster) waitForPeers() error {
 	const name = "servertest-ready"
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for {
+	for since := time.Now(); ; {
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Replicas: len(c.Nodes)})
 		if err == nil {
 			err = js.DeleteStream(ctx, name)
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+			since = time.Now()
+		case time.Since(since) >= settled:
 			return nil
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the cluster places no stream on %d nodes after %v: %w", len(c.Nodes), readyTimeout, err)
+			return fmt.Errorf("the cluster does not place streams on %d nodes after %v: %w", len(c.Nodes), readyTimeout, err)
 		}
 	}
 }
