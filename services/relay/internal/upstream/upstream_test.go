@@ -52,14 +52,16 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 		failures uint64           // of three questions
 		busy     int64
 	}{
-		"down":            {nil, 1, 0},
-		"breaks":          {abort, 1, 0},
-		"silent":          {silent, 1, 0},
-		"error":           {status(500), 1, 0},
-		"busy":            {status(503), 0, 3},
-		"too many":        {status(429), 0, 3},
-		"none":            {status(404), 0, 0},
-		"wrong etag":      {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"x"`) }, 1, 0},
+		"down":     {nil, 1, 0},
+		"breaks":   {abort, 1, 0},
+		"silent":   {silent, 1, 0},
+		"error":    {status(500), 1, 0},
+		"busy":     {status(503), 0, 3},
+		"too many": {status(429), 0, 3},
+		"none":     {status(404), 0, 0},
+		"wrong etag": {func(w http.ResponseWriter, r *http.Request) {
+			whole(retagged{w}, r)
+		}, 1, 0},
 		"moved elsewhere": {status(304), 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +73,9 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 			o, log := open(t, 2*time.Second, ranked(t, first, second)...)
 			if n, err := o.StatObject(t.Context(), digest); n != int64(len(content)) || err != nil {
 				t.Errorf("size %d, %v", n, err)
+			}
+			if h := o.Health()[0]; h.Failures != c.failures {
+				t.Errorf("after the first question: %+v", h)
 			}
 			if err := read(t.Context(), o, 1000, 500_000); err != nil {
 				t.Error(err)
