@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/relays"
 )
 
 // maxMixed bounds how often damage to which several relays contributed is read anew without blaming any of them.
@@ -31,7 +32,7 @@ type Body struct {
 	parts []part  // who gave them, in order
 	err   error
 
-	busy    map[*relay]busy
+	busy    map[*relays.Relay]busy
 	dry     *Error // the last relay answered and then gave nothing; nil if it gave something
 	dried   int    // how many did before the first byte
 	mixed   int    // see maxMixed
@@ -45,7 +46,7 @@ type Body struct {
 // part is the bytes from a place on, up to the next part's, and who gave them.
 type part struct {
 	from  int64
-	relay *relay
+	relay *relays.Relay
 }
 
 // busy is what a relay said that is to be left alone for a time.
@@ -104,7 +105,7 @@ func (b *Body) read(p []byte) (int, error) {
 			b.last = time.Now()
 			return n, nil // what err says, the next Read will say too
 		case err == io.EOF && b.got == size:
-			b.c.relays.served(b.src.from)
+			b.c.relays.Served(b.src.from)
 			return 0, io.EOF
 		case err == nil:
 			continue
@@ -128,12 +129,12 @@ func (b *Body) broken(err error) error {
 	if b.ctx.Err() != nil {
 		return err
 	}
-	b.c.relays.fail(from, err)
+	b.c.relays.Fail(from, err)
 	b.step()
 	if last := len(b.parts) - 1; b.parts[last].from == b.got {
 		b.parts = b.parts[:last]
 		// Before the first byte nothing is lost by giving up, but each relay gets its turn.
-		if b.dried++; b.got > 0 || b.dried >= len(b.c.relays.all) {
+		if b.dried++; b.got > 0 || b.dried >= len(b.c.relays.All()) {
 			b.dry = &Error{What: b.what(), Attempts: []Attempt{{Relay: from.String(), Status: http.StatusOK, Err: err}}}
 		}
 	}
@@ -156,7 +157,7 @@ func (b *Body) Rewind(off int64, damage error) error {
 	case off > 0 && off == b.wrong:
 		b.refused = true
 		for _, r := range before {
-			b.c.relays.fail(r, damage)
+			b.c.relays.Fail(r, damage)
 		}
 		b.err = fmt.Errorf("what relay %s gave does not go on from what relay %s gave before", names(from), names(before))
 		return b.err
@@ -175,7 +176,7 @@ func (b *Body) Rewind(off int64, damage error) error {
 		b.parts = b.parts[:len(b.parts)-1]
 	}
 	b.got, b.err = off, nil
-	if !b.c.relays.others() {
+	if !b.c.relays.Others() {
 		b.err = fmt.Errorf("relay %s gave wrong bytes, and there is no other", names(from))
 		return b.err
 	}
@@ -204,20 +205,20 @@ func (b *Body) Refuse(err error) {
 // others for a while.
 func (b *Body) Doubt(err error) {
 	for _, r := range b.gave(0, b.got) {
-		b.c.relays.fail(r, err)
+		b.c.relays.Fail(r, err)
 	}
 }
 
-func (b *Body) refuse(r *relay, err error) {
-	b.c.relays.refuse(r, err)
+func (b *Body) refuse(r *relays.Relay, err error) {
+	b.c.relays.Refuse(r, err)
 	if b.c.cfg.Refused != nil {
 		b.c.cfg.Refused(Refusal{Relay: r.String(), Object: b.object, Err: err})
 	}
 }
 
 // gave returns the relays that gave bytes between off and end, each once.
-func (b *Body) gave(off, end int64) []*relay {
-	var all []*relay
+func (b *Body) gave(off, end int64) []*relays.Relay {
+	var all []*relays.Relay
 	for i := len(b.parts) - 1; i >= 0 && end > off; i-- {
 		p := b.parts[i]
 		if p.from < end && !slices.Contains(all, p.relay) {
@@ -228,7 +229,7 @@ func (b *Body) gave(off, end int64) []*relay {
 	return all
 }
 
-func names(all []*relay) string {
+func names(all []*relays.Relay) string {
 	var s []string
 	for _, r := range all {
 		s = append(s, r.String())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/relays"
 )
 
 var (
@@ -117,7 +118,7 @@ func TestBusyRelayIsAskedAgainWhenItSaid(t *testing.T) {
 		if longest > 2*time.Second {
 			t.Errorf("no step for %s", longest)
 		}
-		if h := c.Health()[0]; h.Failures != 0 || h.Standing != Good {
+		if h := c.Health()[0]; h.Failures != 0 || h.Standing != relays.Good {
 			t.Errorf("a relay that was busy has the health %+v", h)
 		}
 	})
@@ -249,7 +250,7 @@ func TestDistrustEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := body.src.from.base.Host
+		first := body.src.from.URL().Host
 		body.Refuse(errors.New("wrong digest"))
 		body.Close()
 		for range 10 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/relays"
 )
 
 // maxRecordBytes bounds a version record; one with dataset.MaxDeltas deltas and all its labels is below 200 KiB.
@@ -19,7 +20,7 @@ const maxRecordBytes = 1 << 20
 // Client asks relays. It is safe for concurrent use.
 type Client struct {
 	cfg    Config
-	relays relays
+	relays *relays.Set
 	http   *http.Client
 }
 
@@ -30,13 +31,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg.withDefaults()}
-	c.relays = relays{start: time.Now(), distrust: c.cfg.Distrust}
-	for _, text := range cfg.Relays {
-		base, err := parseRelay(text)
-		if err != nil {
-			return nil, err
-		}
-		c.relays.all = append(c.relays.all, newRelay(base))
+	var err error
+	if c.relays, err = relays.New(c.cfg.Relays, c.cfg.Distrust); err != nil {
+		return nil, err
 	}
 	c.http = &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -57,6 +54,9 @@ func New(cfg Config) (*Client, error) {
 // Close closes the connections that no pull uses. Pulls under way go on; cancel their contexts to end them.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Health returns how each relay did, in the configured order.
+func (c *Client) Health() []relays.Health { return c.relays.Health() }
+
 // Object returns the bytes of the object o. If a relay says that it is busy, Object waits and asks again, for at most
 // the client's Patience. The error of a call that got no answer is an *[Error], or ctx's. ctx also ends the body.
 //
@@ -67,7 +67,7 @@ func (c *Client) Object(ctx context.Context, o dataset.Object, step func()) (*Bo
 	if step == nil {
 		step = func() {}
 	}
-	b := &Body{c: c, ctx: ctx, object: o, step: step, busy: make(map[*relay]busy), last: time.Now(), pauses: newPauses()}
+	b := &Body{c: c, ctx: ctx, object: o, step: step, busy: make(map[*relays.Relay]busy), last: time.Now(), pauses: newPauses()}
 	if err := b.open(); err != nil {
 		return nil, err
 	}
@@ -82,17 +82,17 @@ func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord
 	}
 	what, path := "the latest version of "+name, "/v1/datasets/"+name+"/latest"
 	failed := &Error{What: what}
-	for _, r := range c.relays.inOrder([]byte(name)) {
-		rec, attempt := c.latest(ctx, r.relay, path, name)
+	for _, r := range c.relays.InOrder([]byte(name)) {
+		rec, attempt := c.latest(ctx, r.Relay, path, name)
 		if attempt.Err == nil {
-			c.relays.served(r.relay)
+			c.relays.Served(r.Relay)
 			return rec, nil
 		}
 		if ctx.Err() != nil {
 			return dataset.VersionRecord{}, fmt.Errorf("pull %s: %w", what, context.Cause(ctx))
 		}
 		if attempt.Status != http.StatusNotFound && !attempt.busy() {
-			c.relays.fail(r.relay, attempt.Err)
+			c.relays.Fail(r.Relay, attempt.Err)
 		}
 		failed.Attempts = append(failed.Attempts, attempt)
 	}
@@ -100,7 +100,7 @@ func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord
 }
 
 // latest asks one relay for the newest version's record.
-func (c *Client) latest(ctx context.Context, r *relay, path, name string) (rec dataset.VersionRecord, attempt Attempt) {
+func (c *Client) latest(ctx context.Context, r *relays.Relay, path, name string) (rec dataset.VersionRecord, attempt Attempt) {
 	s, attempt := c.get(ctx, r, path, nil)
 	if attempt.Err != nil {
 		return rec, attempt
@@ -126,7 +126,7 @@ func (c *Client) latest(ctx context.Context, r *relay, path, name string) (rec d
 
 // get sends one request with the given header fields to r. Without an error in the attempt, the status is 200, or 206 if
 // the header asks for a range, and the stream is the caller's to close.
-func (c *Client) get(ctx context.Context, r *relay, path string, header http.Header) (*stream, Attempt) {
+func (c *Client) get(ctx context.Context, r *relays.Relay, path string, header http.Header) (*stream, Attempt) {
 	attempt := Attempt{Relay: r.String()}
 	ctx, cancel := context.WithCancelCause(ctx)
 	// The transport's own timeouts leave out the wait for a free connection: this timer covers everything up to the
@@ -140,7 +140,7 @@ func (c *Client) get(ctx context.Context, r *relay, path string, header http.Hea
 		attempt.Err = err
 		return nil, attempt
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base.JoinPath(path).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL().JoinPath(path).String(), nil)
 	if err != nil {
 		return fail(fmt.Errorf("make the request: %w", err))
 	}

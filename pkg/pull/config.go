@@ -3,11 +3,10 @@ package pull
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/relays"
 )
 
 // ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
@@ -29,9 +28,6 @@ const (
 	tlsTimeout  = 5 * time.Second
 	// idleTimeout outlasts the pause between the versions of a busy dataset, so that a small refresh need not dial.
 	idleTimeout = 90 * time.Second
-	// cooldown is how long a relay that failed is asked after the others. It is short because a relay that restarts is
-	// back within seconds, and every object that another relay loads in its place is loaded twice.
-	cooldown = 30 * time.Second
 )
 
 // Config says which relays to ask, and how long to wait for them.
@@ -103,28 +99,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("%w: Distrust is %s; it must not be negative", ErrConfig, c.Distrust)
 	}
 	for i, r := range c.Relays {
-		if _, err := parseRelay(r); err != nil {
+		if _, err := relays.Parse(r); err != nil {
 			return fmt.Errorf("%w: Relays[%d] %w", ErrConfig, i, err)
 		}
 	}
 	return nil
-}
-
-// parseRelay returns the base URL that text is. Its errors never repeat a password.
-func parseRelay(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, errors.New("is no URL; want http://host:port or https://host")
-	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("has the scheme %.16q; want http://host:port or https://host", u.Scheme)
-	case u.Host == "":
-		return nil, errors.New("has no host; want http://host:port or https://host")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("is %q, which has a query or a fragment; want a base URL", u.Redacted())
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = ""
-	return u, nil
 }

@@ -2,11 +2,10 @@
 //
 // # Several relays
 //
-// A [Client] is given relays that all have the same to give. Which is asked first for an object is settled by
-// rendezvous hashing on its digest, so that a fleet of relays holds each object once. (The libraries for it, such as
-// github.com/dgryski/go-rendezvous, name the first choice only; failing over needs the order.) A relay that failed
-// lately is asked after those that did not, and one that gave wrong bytes lately only if no other is left. A relay that
-// is busy is passed over as well: in a storm, serving early is worth that an object lies on two relays.
+// A [Client] is given relays that all have the same to give. Package relays settles which is asked first for an object, by
+// its digest, so that a fleet of relays holds each object once, and which are asked last, because they failed or gave
+// wrong bytes. A relay that is busy is passed over as well: in a storm, serving early is worth that an object lies on two
+// relays.
 //
 // # Going on
 //

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"freshet.dev/pkg/relays"
 	"github.com/cenkalti/backoff/v5"
 )
 
@@ -49,15 +50,15 @@ func (b *Body) open() error {
 // round asks each relay once. It returns how they failed, or else ctx's error, or nil.
 func (b *Body) round() (*Error, error) {
 	failed := &Error{What: b.what()}
-	for _, r := range b.c.relays.inOrder(b.object.Digest[:]) {
-		if r.standing == Distrusted && failed.busy() {
+	for _, r := range b.c.relays.InOrder(b.object.Digest[:]) {
+		if r.Standing == relays.Distrusted && failed.busy() {
 			break // rather wait for a relay that is right
 		}
-		if said, ok := b.busy[r.relay]; ok && time.Now().Before(said.until) {
+		if said, ok := b.busy[r.Relay]; ok && time.Now().Before(said.until) {
 			failed.Attempts = append(failed.Attempts, said.attempt)
 			continue
 		}
-		s, attempt := b.c.get(b.ctx, r.relay, "/v1/objects/"+b.object.Digest.String(), b.header(r.standing))
+		s, attempt := b.c.get(b.ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), b.header(r.Standing))
 		if attempt.Err == nil {
 			if attempt.Err = b.accept(s); attempt.Err == nil {
 				return nil, nil
@@ -70,9 +71,9 @@ func (b *Body) round() (*Error, error) {
 		}
 		switch {
 		case attempt.busy():
-			b.busy[r.relay] = busy{time.Now().Add(attempt.RetryAfter), attempt}
+			b.busy[r.Relay] = busy{time.Now().Add(attempt.RetryAfter), attempt}
 		case attempt.Status != http.StatusNotFound:
-			b.c.relays.fail(r.relay, attempt.Err)
+			b.c.relays.Fail(r.Relay, attempt.Err)
 		}
 		failed.Attempts = append(failed.Attempts, attempt)
 		b.step()
@@ -85,13 +86,13 @@ func (b *Body) what() string { return "object " + b.object.Digest.String() }
 // header returns the header fields that ask for what is missing, of these very bytes (RFC 9110, sections 13.1.5 and
 // 14.2). A relay that is distrusted may have been given the wrong bytes itself: it is asked for what it has no longer in
 // its cache (RFC 9111, section 5.2.1.4), or it would give them for ever.
-func (b *Body) header(standing Standing) http.Header {
+func (b *Body) header(standing relays.Standing) http.Header {
 	h := http.Header{}
 	if b.got > 0 {
 		h.Set("Range", fmt.Sprintf("bytes=%d-", b.got))
 		h.Set("If-Range", etag(b.object))
 	}
-	if standing == Distrusted {
+	if standing == relays.Distrusted {
 		h.Set("Cache-Control", "no-cache")
 	}
 	return h

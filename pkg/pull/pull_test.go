@@ -18,6 +18,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
 )
 
 // content and object are the object that the relays of these tests have.
@@ -83,7 +84,11 @@ func inOrder(t *testing.T, urls ...string) []string {
 		for j, url := range urls {
 			all = append(all, fmt.Sprintf("%s/%d", url, i*len(urls)+j))
 		}
-		if slices.Equal(client(t, pull.Config{Relays: all}).Order(object.Digest[:]), all) {
+		set, err := relays.New(all, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.IsSortedFunc(set.InOrder(object.Digest[:]), func(a, b relays.Choice) int { return slices.Index(all, a.String()) - slices.Index(all, b.String()) }) {
 			return all
 		}
 	}
@@ -146,11 +151,11 @@ func TestErrorNamesEveryRelayAndItsReason(t *testing.T) {
 		w.WriteHeader(503)
 		fmt.Fprint(w, `{"title":"Busy","status":503,"detail":"all 64 streams\nare in use"}`)
 	})
-	relays := inOrder(t, down, busy)
-	_, err := read(client(t, pull.Config{Relays: relays, Patience: time.Second}))
+	urls := inOrder(t, down, busy)
+	_, err := read(client(t, pull.Config{Relays: urls, Patience: time.Second}))
 	for _, want := range []string{
-		"pull object " + object.Digest.String(), "relay " + relays[0] + ": ", "connection refused",
-		"relay " + relays[1] + ": answered 503 Service Unavailable: all 64 streams are in use",
+		"pull object " + object.Digest.String(), "relay " + urls[0] + ": ", "connection refused",
+		"relay " + urls[1] + ": answered 503 Service Unavailable: all 64 streams are in use",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is\n%v\nwant in it: %s", err, want)

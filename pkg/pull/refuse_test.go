@@ -52,8 +52,8 @@ func newFleet(t *testing.T, hosts ...string) *fleet {
 // hosts returns the relays' hosts in the order in which they are asked for the object.
 func (f *fleet) hosts() []string {
 	var all []string
-	for _, r := range f.relays.inOrder(someObject.Digest[:]) {
-		all = append(all, r.base.Host)
+	for _, r := range f.relays.InOrder(someObject.Digest[:]) {
+		all = append(all, r.URL().Host)
 	}
 	return all
 }
@@ -75,7 +75,7 @@ func (f *fleet) refusals() map[string]uint64 {
 	all := map[string]uint64{}
 	for i, h := range f.Health() {
 		if h.Refusals > 0 {
-			all[f.relays.all[i].base.Host] = h.Refusals
+			all[f.relays.All()[i].URL().Host] = h.Refusals
 		}
 	}
 	return all

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
 )
 
 // ranges answers as a relay that has the object and knows ranges.
@@ -77,8 +78,8 @@ func TestAnotherRelayGoesOn(t *testing.T) {
 	broken, _ := serve(t, cut(100_000))
 	h, headers := asked(ranges)
 	other, _ := serve(t, h)
-	relays := inOrder(t, broken, other)
-	c := client(t, pull.Config{Relays: relays})
+	urls := inOrder(t, broken, other)
+	c := client(t, pull.Config{Relays: urls})
 	got, err := read(c)
 	if err != nil || !bytes.Equal(got, content) {
 		t.Fatalf("got %d bytes, %v; want the object", len(got), err)
@@ -86,7 +87,7 @@ func TestAnotherRelayGoesOn(t *testing.T) {
 	if want := fmt.Sprintf("[bytes=100000- %q]", object.Digest.String()); fmt.Sprint(headers()) != want {
 		t.Errorf("the other relay was asked for %q, want %s", headers(), want)
 	}
-	if health := c.Health(); health[0].Standing != pull.Failed || health[0].Failures != 1 || health[1].Standing != pull.Good {
+	if health := c.Health(); health[0].Standing != relays.Failed || health[0].Failures != 1 || health[1].Standing != relays.Good {
 		t.Errorf("the relays' health is %+v; want that the first failed once", health)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"freshet.dev/pkg/relays"
 )
 
 // stream is the body of one relay's answer.
 type stream struct {
-	from   *relay
+	from   *relays.Relay
 	res    *http.Response
 	ctx    context.Context // of the request; its cause tells a stall from the caller's cancellation
 	cancel context.CancelCauseFunc
@@ -20,7 +22,7 @@ type stream struct {
 }
 
 // newStream takes over res, the answer to a request of ctx, which cancel ends.
-func newStream(ctx context.Context, cancel context.CancelCauseFunc, from *relay, res *http.Response, stall time.Duration) *stream {
+func newStream(ctx context.Context, cancel context.CancelCauseFunc, from *relays.Relay, res *http.Response, stall time.Duration) *stream {
 	s := &stream{from: from, res: res, ctx: ctx, cancel: cancel, stall: stall}
 	s.timer = time.AfterFunc(time.Hour, func() { cancel(fmt.Errorf("%w: no byte within %s", ErrStalled, stall)) })
 	s.timer.Stop()

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/subscribe/internal/clock"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
@@ -86,7 +87,7 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 		all = append(all, "not kept in the cache folder: "+err.Error())
 	}
 	for _, r := range s.relays.Health() {
-		if r.Standing == pull.Distrusted {
+		if r.Standing == relays.Distrusted {
 			all = append(all, fmt.Sprintf("relay %s gave wrong bytes, %d times so far: %v", r.Relay, r.Refusals, r.Err))
 		}
 	}

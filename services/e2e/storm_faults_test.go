@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/subscribe"
 )
@@ -138,7 +138,7 @@ func TestStormFlippedBits(t *testing.T) {
 	alone := s.instance([]string{"prices"}, bad.URL)
 	eventually(t, func(context.Context) error {
 		status, _ := alone.Status().Dataset("prices")
-		if r := relayStatus(t, alone, bad.URL); r.Refusals < 2 || r.Standing != fleet.Standing(pull.Distrusted) || status.Version != 0 {
+		if r := relayStatus(t, alone, bad.URL); r.Refusals < 2 || r.Standing != fleet.Standing(relays.Distrusted) || status.Version != 0 {
 			return fmt.Errorf("the instance says %+v of the relay and %+v of the dataset", r, status)
 		}
 		return nil

@@ -2,7 +2,10 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"freshet.dev/services/internal/settings"
@@ -14,7 +17,7 @@ type Config struct {
 	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the relay stops"`
 
-	StoreURL settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or another relay, http://host:port; required"`
+	StoreURL settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or other relays, http://host:port, in any order but written the same way for all relays, with commas between them; required"`
 	RedisURL settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it the store is asked for the newest version"`
 
 	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients"`
@@ -33,7 +36,7 @@ const minCacheBytes = settings.Bytes(16 << 20)
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),
-		settings.CheckURL("FRESHET_STORE_URL", c.StoreURL, "dir", "s3", "http", "https"),
+		c.checkStore(),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_RELAY_CACHE_BYTES", c.RelayCacheBytes, minCacheBytes),
 		settings.CheckAtLeast("FRESHET_RELAY_CACHE_TTL", c.RelayCacheTTL, time.Second),
@@ -47,4 +50,44 @@ func (c *Config) Validate() error {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkStore says what is wrong with FRESHET_STORE_URL.
+func (c *Config) checkStore() error {
+	const variable = "FRESHET_STORE_URL"
+	// A folder's name may hold commas; but where a URL follows one, several are meant.
+	var several, stores bool
+	for i, part := range strings.Split(c.StoreURL.Reveal(), ",") {
+		several = several || i > 0 && strings.Contains(part, "://")
+		stores = stores || strings.Contains(part, "://") && !isRelay(part)
+	}
+	if several && stores {
+		return fmt.Errorf("%w: %s is %s: only relays may be several; want one store, dir:// or s3://, or none but relays, http:// or https://, with commas between them",
+			settings.ErrSettings, variable, c.StoreURL)
+	}
+	upstreams := c.upstreams()
+	if len(upstreams) == 0 {
+		return settings.CheckURL(variable, c.StoreURL, "dir", "s3", "http", "https")
+	}
+	var errs []error
+	for _, u := range upstreams {
+		errs = append(errs, settings.CheckURL(variable, settings.URL(u), "http", "https"))
+	}
+	return errors.Join(errs...)
+}
+
+// upstreams returns the relays that FRESHET_STORE_URL names; none if it names a store.
+func (c *Config) upstreams() []string {
+	if !isRelay(c.StoreURL.Reveal()) {
+		return nil
+	}
+	var urls settings.List
+	_ = urls.UnmarshalText([]byte(c.StoreURL.Reveal())) // it takes any text
+	return urls
+}
+
+// isRelay reports whether the URL, or the first of several, is a relay's.
+func isRelay(u string) bool {
+	scheme, _, ok := strings.Cut(strings.TrimSpace(u), "://")
+	return ok && slices.Contains([]string{"http", "https"}, strings.ToLower(scheme))
 }

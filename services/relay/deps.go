@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
@@ -17,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Store is what a relay reads: a [store.Store] is one, and so is another relay.
+// Store is what a relay reads: a [store.Store] is one, and so are other relays.
 type Store interface {
 	segments.Origin
 	// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
@@ -40,11 +39,11 @@ type Deps struct {
 	closers []func() error
 }
 
-// Open acquires what cfg names. The catalog may be down, now and later, and so may a relay upstream; a store may not
-// be missing now.
+// Open acquires what cfg names. The catalog may be down, now and later, and so may relays upstream; a store may
+// not be missing now.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
-	origin, err := open(ctx, cfg)
+	origin, err := open(ctx, cfg, log)
 	if errors.Is(err, store.ErrURL) || errors.Is(err, upstream.ErrURL) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
 	}
@@ -64,22 +63,21 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	return d, nil
 }
 
-// origin is a store, or another relay.
+// origin is a store, or other relays.
 type origin interface {
 	Store
 	Close() error
 }
 
-func open(ctx context.Context, cfg Config) (origin, error) {
-	url := cfg.StoreURL.Reveal()
-	if strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://") {
+func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
+	if relays := cfg.upstreams(); len(relays) > 0 {
 		// Sizes are asked for and newest versions looked up beside the reads.
-		return upstream.New(url, cfg.RelayOriginReads+lookups)
+		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
-	return store.Open(ctx, url)
+	return store.Open(ctx, cfg.StoreURL.Reveal())
 }
 
-// lookups is how many connections to a relay upstream there may be beside those that read objects.
+// lookups is how many connections to each relay upstream there may be beside those that read objects.
 const lookups = 4
 
 // Close releases what Open acquired.

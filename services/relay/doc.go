@@ -10,17 +10,17 @@
 // the length that the header promised.
 //
 // Bytes that were damaged on the way to a relay would be given out as long as they lie in its cache. An instance that
-// got wrong bytes says Cache-Control: no-cache when it asks the same relay again; then the relay, and the one before it,
+// got wrong bytes says Cache-Control: no-cache when it asks the same relay again; then the relay, and those before it,
 // read the object anew.
 //
 // So many responses may be in progress (FRESHET_RELAY_RESPONSES) and so many reads of the store; beyond that the answer
 // is 503 with a Retry-After that differs from client to client. A client that takes less than 256 KiB within
 // FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire).
 //
-// The store may be another relay (package upstream). A folder is served from the cache as any other store, and not by
-// sendfile from its files, so that it is read once, in turns and within the budget, as what it is mounted from may need.
-// Measured (scripts/bench relay): where the system paces (BBR), Go's sendfile gives clients 0.4 to 0.75 times as much;
-// where it does not, 0.85 times as much to one client, and 1.3 times as much to many.
+// The store may be other relays, of which the next is asked when one fails (package upstream). A folder is served from the
+// cache as any other store, and not by sendfile from its files, so that it is read once, in turns and within the budget,
+// as what it is mounted from may need. Measured (scripts/bench relay): where the system paces (BBR), Go's sendfile gives
+// clients 0.4 to 0.75 times as much; where it does not, 0.85 times as much to one client, and 1.3 times as much to many.
 //
 // openapi.yaml beside this file describes the interface.
 package relay

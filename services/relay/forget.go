@@ -14,7 +14,7 @@ const (
 	// forgetPause is how long after an object was forgotten it is not again: every instance that got the wrong bytes asks
 	// for that, and what was read anew for the first serves them all. It also bounds what a client can make a relay read.
 	forgetPause = 10 * time.Second
-	// forgetWait bounds how long the relay upstream may take to forget too.
+	// forgetWait bounds how long the relays upstream may take to forget too.
 	forgetWait = 3 * time.Second
 	// maxForgotten bounds how many objects can be forgotten within forgetPause.
 	maxForgotten = 1024
@@ -59,7 +59,7 @@ func wantsAnew(req *http.Request) bool {
 	return false
 }
 
-// forget lets go of what is kept of the object, here and in the relay upstream, if it is time.
+// forget lets go of what is kept of the object, here and in the relays upstream, if it is time.
 func (r *Relay) forget(ctx context.Context, digest dataset.Digest, size int64) {
 	if !r.forgotten.turn(digest, time.Now()) {
 		return
@@ -71,7 +71,7 @@ func (r *Relay) forget(ctx context.Context, digest dataset.Digest, size int64) {
 		ctx, cancel := context.WithTimeout(ctx, forgetWait)
 		defer cancel()
 		if err := origin.Forget(ctx, digest); err != nil {
-			r.deps.Log.Warn("the relay upstream could not be told to read an object anew", "object", digest, "error", err)
+			r.deps.Log.Warn("not every relay upstream could be told to read an object anew", "object", digest, "error", err)
 		}
 	}
 	r.cache.Forget(digest, size)

@@ -3,6 +3,7 @@ package relay
 import (
 	"sync/atomic"
 
+	"freshet.dev/services/relay/internal/upstream"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -14,8 +15,8 @@ type counters struct {
 // collector turns the relay's counts into metrics when they are asked for.
 type collector struct{ relay *Relay }
 
-func describe(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("freshet_relay_"+name, help, nil, nil)
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("freshet_relay_"+name, help, labels, nil)
 }
 
 var (
@@ -34,6 +35,9 @@ var (
 	descActive   = describe("responses_active", "Responses in progress.")
 	descResident = describe("cache_resident_bytes", "Memory that segments take now.")
 	descBudget   = describe("cache_budget_bytes", "The most that segments may take.")
+
+	descUpstreamFailures = describe("upstream_failures_total", "Times that a relay upstream was down, silent or without a usable answer.", "upstream")
+	descUpstreamBusy     = describe("upstream_busy_total", "Times that a relay upstream was too busy, or had no store itself.", "upstream")
 )
 
 // Describe implements [prometheus.Collector].
@@ -60,4 +64,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descActive, prometheus.GaugeValue, float64(len(c.relay.turns)))
 	ch <- prometheus.MustNewConstMetric(descResident, prometheus.GaugeValue, float64(s.Resident))
 	ch <- prometheus.MustNewConstMetric(descBudget, prometheus.GaugeValue, float64(s.Budget))
+	relays, ok := c.relay.deps.Store.(interface{ Health() []upstream.Health })
+	if !ok {
+		return // a store
+	}
+	for _, h := range relays.Health() {
+		ch <- prometheus.MustNewConstMetric(descUpstreamFailures, prometheus.CounterValue, float64(h.Failures), h.Relay)
+		ch <- prometheus.MustNewConstMetric(descUpstreamBusy, prometheus.CounterValue, float64(h.Busy), h.Relay)
+	}
 }

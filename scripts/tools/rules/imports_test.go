@@ -73,6 +73,7 @@ var forbidden = map[string][]string{
 	pkg + "events":   {redis, s3},
 	pkg + "fleet":    {redis, s3},
 	pkg + "pull":     {nats, redis, s3},
+	pkg + "relays":   {nats, redis, s3, http},
 }
 
 func TestPackagesKnowTheirBackendOnly(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
@@ -73,7 +74,7 @@ func TestDamagedPartIsPulledFromAnotherRelay(t *testing.T) {
 		if stored, err := l.Stored(t.Context(), "prices", nothing); err != nil || stored.Value.State() != rec.State {
 			t.Errorf("byte %d: the cache folder: %v", at, err)
 		}
-		if h := c.Health(); h[0].Standing != pull.Distrusted || h[0].Refusals != 1 || h[1].Standing != pull.Good || h[1].Refusals != 0 {
+		if h := c.Health(); h[0].Standing != relays.Distrusted || h[0].Refusals != 1 || h[1].Standing != relays.Good || h[1].Refusals != 0 {
 			t.Errorf("byte %d: the relays' health is %+v", at, h)
 		}
 		dir.Close()

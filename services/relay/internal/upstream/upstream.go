@@ -1,8 +1,22 @@
-// Package upstream reads objects and newest versions from another relay, so that relays stand in tiers: one near the
-// store, and one in each place that has instances.
+// Package upstream reads objects and newest versions from other relays, so that relays stand in tiers: some near the
+// store, and some in each place that has instances.
 //
 // A relay reads segments, each for many instances, and passes on what it reads; so unlike package pull this one asks for
-// parts of objects, and leaves it to the instances to check digests and to the relay's own callers to try again.
+// parts of objects, and leaves it to the instances to check digests.
+//
+// # Several relays
+//
+// They are asked in the order that instances have too (package relays): each object is one relay's, however many relays
+// read from these, and a relay that failed lately is asked last. The next one is asked when a relay
+//
+//   - is down, or silent for half of the time that is left;
+//   - is busy (503, 429), which also is what one says that has lost the store: that is no failure;
+//   - answers anything else but what was asked for;
+//   - says that there is none (404). That is believed when nobody who answered says otherwise: a relay that is cut off
+//     from the store does not say 404, and one that is down for good must not make of every 404 a failure.
+//
+// A read that breaks off goes on at the byte where it broke, at the next relay or again at the same, so that the responses
+// that wait for it are not cut.
 package upstream
 
 import (
@@ -10,23 +24,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/relays"
+	"github.com/sourcegraph/conc/pool"
 )
 
 var (
-	// ErrURL: the URL is not that of a relay.
-	ErrURL = errors.New("not the URL of a relay")
-	// ErrBusy: the relay said that it has too much to do; it can be asked again in a moment.
+	// ErrURL: a URL is not that of a relay, or stands twice.
+	ErrURL = errors.New("not the URLs of relays")
+	// ErrBusy: a relay said that it has too much to do, and no other has what was asked for; it can be asked again in a
+	// moment.
 	ErrBusy = errors.New("the relay upstream is busy")
-	// ErrAnswer: the relay answered, but not with what was asked for.
+	// ErrAnswer: a relay answered, but not with what was asked for.
 	ErrAnswer = errors.New("unusable answer of the relay upstream")
 )
 
@@ -39,33 +54,57 @@ const (
 	maxRecordBytes = 1 << 20
 )
 
-// Origin is a relay that another reads from. Its methods may be called concurrently; their contexts bound them.
-type Origin struct {
-	base *url.URL
-	http *http.Client
+// Config says which relays to read from.
+type Config struct {
+	// Relays are the base URLs of the relays, in any order, each once. Relays that are to ask the same relay for the same
+	// object write its URL the same way.
+	Relays []string
+	// Connections bounds the connections to each relay.
+	Connections int
+	// Timeout is how long all relays together may take for the beginning of an object, and then for each next byte, where
+	// the caller's context has no deadline.
+	Timeout time.Duration
+	// Log is told when a relay fails that did not before, and when it is back.
+	Log *slog.Logger
 }
 
-// New returns the origin at the base URL, to which it has at most connections of them. It dials nothing yet.
-func New(base string, connections int) (*Origin, error) {
-	u, err := url.Parse(base)
-	switch {
-	case err != nil:
-		return nil, ErrURL // the error of url.Parse quotes the URL, which may hold a password
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("%w: %s: want http://host:port or https://host", ErrURL, u.Redacted())
-	case u.RawQuery != "", u.Fragment != "":
-		return nil, fmt.Errorf("%w: %s has a query or a fragment", ErrURL, u.Redacted())
+// Origin is the relays that another reads from. Its methods may be called concurrently; their contexts bound them.
+type Origin struct {
+	cfg    Config
+	relays *relays.Set
+	busy   map[*relays.Relay]*atomic.Int64 // how often each said so
+	http   *http.Client
+}
+
+// New returns the origin that cfg describes. It dials nothing yet.
+func New(cfg Config) (*Origin, error) {
+	set, err := relays.New(cfg.Relays, 0) // a relay cannot tell wrong bytes from right ones: it distrusts nobody
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	return &Origin{base: u, http: &http.Client{Transport: &http.Transport{
+	o := &Origin{cfg: cfg, relays: set, busy: make(map[*relays.Relay]*atomic.Int64)}
+	for _, r := range set.All() {
+		for other := range o.busy {
+			if r.Same(other) {
+				return nil, fmt.Errorf("%w: %s stands twice", ErrURL, r)
+			}
+		}
+		o.busy[r] = new(atomic.Int64)
+	}
+	if len(o.busy) == 0 {
+		return nil, fmt.Errorf("%w: there is none", ErrURL)
+	}
+	o.http = &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		IdleConnTimeout:        idleTimeout,
-		MaxConnsPerHost:        connections,
-		MaxIdleConnsPerHost:    connections,
+		MaxConnsPerHost:        cfg.Connections,
+		MaxIdleConnsPerHost:    cfg.Connections,
 		MaxResponseHeaderBytes: 64 << 10,
 		// Objects are compressed inside, and their length is checked as sent.
 		DisableCompression: true,
-	}}}, nil
+	}}
+	return o, nil
 }
 
 // Close closes idle connections.
@@ -75,117 +114,124 @@ func (o *Origin) Close() error {
 }
 
 // StatObject returns the object's size, or store.ErrNotFound.
-func (o *Origin) StatObject(ctx context.Context, digest dataset.Digest) (int64, error) {
-	res, err := o.ask(ctx, http.MethodHead, "/v1/objects/"+digest.String(), nil)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	if err := checkETag(res, digest); err != nil {
-		return 0, err
-	}
-	if res.ContentLength < 0 {
-		return 0, fmt.Errorf("%w: no Content-Length", ErrAnswer)
-	}
-	return res.ContentLength, nil
+func (o *Origin) StatObject(ctx context.Context, digest dataset.Digest) (size int64, err error) {
+	err = o.first(ctx, digest[:], func(q question) error {
+		a, err := q.ask(http.MethodHead, objectPath(digest), nil)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		if err := checkETag(a.res, digest); err != nil {
+			return err
+		}
+		if size = a.res.ContentLength; size < 0 {
+			return fmt.Errorf("%w: no Content-Length", ErrAnswer)
+		}
+		return nil // a relay that knows the size may still fail to give a byte: it has not served by this
+	})
+	return size, err
 }
 
 // OpenObject returns a reader of length bytes from offset on.
 func (o *Origin) OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error) {
-	want := fmt.Sprintf("bytes %d-%d/", offset, offset+length-1)
-	res, err := o.ask(ctx, http.MethodGet, "/v1/objects/"+digest.String(), http.Header{
-		"Range": {fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)},
+	b := &body{origin: o, ctx: ctx, digest: digest, at: offset, end: offset + length}
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Forget asks the relays to read the object anew from their own origin: all of them, because each may have given a part
+// of it while another was down.
+func (o *Origin) Forget(ctx context.Context, digest dataset.Digest) error {
+	all := pool.New().WithErrors()
+	for _, r := range o.relays.All() {
+		all.Go(func() error {
+			a, err := question{o, r, ctx, 0}.ask(http.MethodHead, objectPath(digest), http.Header{"Cache-Control": {"no-cache"}})
+			if errors.Is(err, errNone) {
+				return nil
+			}
+			if err != nil {
+				return o.note(ctx, r, err)
+			}
+			a.Close()
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// Latest returns the record of the dataset's newest version that a relay knows, or store.ErrNotFound. As instances do,
+// it believes the first relay that answers: each asks the catalog, or the store itself.
+func (o *Origin) Latest(ctx context.Context, name string) (rec dataset.VersionRecord, err error) {
+	err = o.first(ctx, []byte(name), func(q question) error {
+		a, err := q.ask(http.MethodGet, "/v1/datasets/"+name+"/latest", nil)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		text, err := io.ReadAll(io.LimitReader(a, maxRecordBytes+1))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrAnswer, err)
+		}
+		if len(text) > maxRecordBytes {
+			return fmt.Errorf("%w: a version record of more than %d bytes", ErrAnswer, maxRecordBytes)
+		}
+		if rec, err = dataset.DecodeVersionRecord(text); err == nil && rec.Dataset != name {
+			err = fmt.Errorf("it is about dataset %q", rec.Dataset)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrAnswer, err)
+		}
+		o.served(q.relay)
+		return nil
 	})
 	if err != nil {
-		return nil, err
-	}
-	switch err = checkETag(res, digest); {
-	case err != nil:
-	case res.StatusCode == http.StatusOK && offset == 0 && res.ContentLength == length: // the whole, from what knows no ranges
-	case res.StatusCode == http.StatusOK:
-		err = fmt.Errorf("%w: it sends the whole object where a range was asked for; a proxy must pass ranges on", ErrAnswer)
-	case !strings.HasPrefix(res.Header.Get("Content-Range"), want), res.ContentLength >= 0 && res.ContentLength != length:
-		err = fmt.Errorf("%w: Content-Range is %.80q and the length %d, want %s", ErrAnswer, res.Header.Get("Content-Range"), res.ContentLength, want)
-	}
-	if err != nil {
-		_ = res.Body.Close()
-		return nil, err
-	}
-	return res.Body, nil
-}
-
-// Forget asks the relay to read the object anew from its own origin.
-func (o *Origin) Forget(ctx context.Context, digest dataset.Digest) error {
-	res, err := o.ask(ctx, http.MethodHead, "/v1/objects/"+digest.String(), http.Header{"Cache-Control": {"no-cache"}})
-	if err != nil {
-		return err
-	}
-	return res.Body.Close()
-}
-
-// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
-func (o *Origin) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
-	res, err := o.ask(ctx, http.MethodGet, "/v1/datasets/"+name+"/latest", nil)
-	if err != nil {
 		return dataset.VersionRecord{}, err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxRecordBytes+1))
-	if err != nil {
-		return dataset.VersionRecord{}, err
-	}
-	if len(text) > maxRecordBytes {
-		return dataset.VersionRecord{}, fmt.Errorf("%w: a version record of more than %d bytes", ErrAnswer, maxRecordBytes)
-	}
-	rec, err := dataset.DecodeVersionRecord(text)
-	if err == nil && rec.Dataset != name {
-		err = fmt.Errorf("it is about dataset %q", rec.Dataset)
-	}
-	if err != nil {
-		return dataset.VersionRecord{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	return rec, nil
 }
 
-// ask sends a request. Without an error the status is 200 or 206 and the body is the caller's to close.
-func (o *Origin) ask(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, o.base.JoinPath(path).String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
-	req.Header.Set("User-Agent", "freshet-relay")
-	res, err := o.http.Do(req)
-	if err != nil {
-		if e := (*url.Error)(nil); errors.As(err, &e) {
-			err = e.Err // the outer one repeats the URL, with what may be secret in it
-		}
-		return nil, fmt.Errorf("ask %s: %w", o.base.Redacted(), err)
-	}
-	switch res.StatusCode {
-	case http.StatusOK, http.StatusPartialContent:
-		return res, nil
-	case http.StatusNotFound:
-		err = store.ErrNotFound
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		err = fmt.Errorf("%s: %w", o.base.Redacted(), ErrBusy)
-	default:
-		err = fmt.Errorf("%w: %s answered %d %s", ErrAnswer, o.base.Redacted(), res.StatusCode, http.StatusText(res.StatusCode))
-	}
-	_ = res.Body.Close()
-	return nil, err
+func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }
+
+// Health is how a relay did.
+type Health struct {
+	relays.Health
+	// Busy counts how often it said that it has too much to do, or that it has no store now.
+	Busy int64
 }
 
-// checkETag says that res is of another object. A proxy may weaken or drop an ETag.
-func checkETag(res *http.Response, digest dataset.Digest) error {
-	etag := strings.TrimPrefix(res.Header.Get("ETag"), "W/")
-	if etag != "" && etag != strconv.Quote(digest.String()) {
-		return fmt.Errorf("%w: its ETag is %.80s, want the digest", ErrAnswer, etag)
+// Health returns how each relay did, in the configured order.
+func (o *Origin) Health() []Health {
+	all := make([]Health, len(o.busy))
+	for i, h := range o.relays.Health() {
+		all[i] = Health{h, o.busy[o.relays.All()[i]].Load()}
 	}
-	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return fmt.Errorf("%w: it has the Content-Encoding %.40q, which was not asked for", ErrAnswer, enc)
+	return all
+}
+
+// note takes note that the relay could not be had, and returns why with its name.
+func (o *Origin) note(ctx context.Context, r *relays.Relay, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		if !errors.Is(cause, context.DeadlineExceeded) {
+			return cause // who asked has left, which is nobody's fault
+		}
+		err = cause
 	}
-	return nil
+	err = fmt.Errorf("relay %s: %w", r, err)
+	switch {
+	case errors.Is(err, errNone):
+	case errors.Is(err, ErrBusy):
+		o.busy[r].Add(1)
+	case o.relays.Fail(r, err):
+		o.cfg.Log.Warn("a relay upstream fails, and is asked after the others for a while", "upstream", r.String(), "error", err.Error())
+	}
+	return err
+}
+
+// served takes note that the relay gave all that was asked for.
+func (o *Origin) served(r *relays.Relay) {
+	if o.relays.Served(r) {
+		o.cfg.Log.Info("a relay upstream serves again", "upstream", r.String())
+	}
 }

@@ -1,40 +1,62 @@
-package pull_test
+package relays_test
 
 import (
 	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/relays"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func set(t *testing.T, urls []string) *relays.Set {
+	t.Helper()
+	s, err := relays.New(urls, 5*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// order returns the relays in the order in which to ask them for key.
+func order(s *relays.Set, key []byte) []string {
+	var all []string
+	for _, r := range s.InOrder(key) {
+		all = append(all, r.String())
+	}
+	return all
+}
 
 // Invariant: each relay is the first choice for about its share of the objects, however the clients list them; when one
 // goes, no object moves but its own.
 func TestObjectsSpreadOverTheRelays(t *testing.T) {
 	const objects = 10_000
 	all := []string{"http://a:8481", "http://b:8481", "http://c:8481", "https://d/relay", "http://e:8481"}
-	c := client(t, pull.Config{Relays: all})
+	s := set(t, all)
 	other := slices.Clone(all)
 	slices.Reverse(other)
 	other[0] = "http://user:password@E:8481/"
-	same := client(t, pull.Config{Relays: other})
-	fewer := client(t, pull.Config{Relays: all[1:]})
+	same := set(t, other)
+	fewer := set(t, all[1:])
 
 	share := map[string]int{}
 	second := map[string]int{}
 	for i := range objects {
 		key := binary.BigEndian.AppendUint64(nil, uint64(i))
-		order := c.Order(key)
-		share[order[0]]++
-		if order[0] == all[0] {
-			second[order[1]]++
+		got := order(s, key)
+		share[got[0]]++
+		if got[0] == all[0] {
+			second[got[1]]++
 		}
-		want := strings.Replace(order[0], "http://e", "http://user:xxxxx@E", 1)
-		if got := same.Order(key); got[0] != want {
+		want := strings.Replace(got[0], "http://e", "http://user:xxxxx@E", 1)
+		if first := order(same, key); first[0] != want {
 			t.Fatalf("object %d comes from %s or from %s, by the order of the list", i, want, got[0])
 		}
-		if order[0] != all[0] && fewer.Order(key)[0] != order[0] {
+		if got[0] != all[0] && order(fewer, key)[0] != got[0] {
 			t.Fatalf("object %d moved although its relay stayed", i)
 		}
 	}

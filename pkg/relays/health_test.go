@@ -1,0 +1,89 @@
+package relays_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/relays"
+)
+
+// Invariant: a relay that failed, or gave wrong bytes, is asked after the others for a while, the longest ago first, and
+// none is ever left out.
+func TestRelaysThatFailAreAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := set(t, []string{"http://a", "http://b", "http://c", "http://d"})
+		key := []byte("key")
+		first := order(s, key)
+		at := func(i int) *relays.Relay {
+			all := s.All()
+			return all[slices.IndexFunc(all, func(r *relays.Relay) bool { return r.String() == first[i] })]
+		}
+		expect := func(what string, want ...int) {
+			t.Helper()
+			got := order(s, key)
+			for place, i := range want {
+				if got[place] != first[i] {
+					t.Errorf("%s: %v, want %v of %v", what, got, want, first)
+					return
+				}
+			}
+		}
+		down := errors.New("down")
+		s.Refuse(at(0), errors.New("wrong"))
+		time.Sleep(time.Second)
+		if !s.Fail(at(2), down) || s.Fail(at(2), down) {
+			t.Error("the first failure is news, and the second is not")
+		}
+		time.Sleep(time.Second)
+		s.Fail(at(1), down)
+		expect("three did badly", 3, 2, 1, 0)
+		if h := s.Health(); s.Others() != true || len(h) != 4 {
+			t.Errorf("%+v", h)
+		}
+		if !s.Served(at(1)) || s.Served(at(1)) {
+			t.Error("that it serves again is news once")
+		}
+		expect("one is back", 1, 3, 2, 0)
+		time.Sleep(30 * time.Second)
+		expect("another is forgiven", 1, 2, 3, 0)
+		if s.Fail(at(2), down) {
+			t.Error("it fails again, and never served: no news")
+		}
+		time.Sleep(5 * time.Minute)
+		expect("all are forgiven", 0, 1, 2, 3)
+		for i := range 4 {
+			s.Refuse(at(i), down)
+		}
+		if s.Others() || len(order(s, key)) != 4 {
+			t.Error("all are distrusted, and each is to be asked")
+		}
+	})
+}
+
+func TestParseHidesPasswords(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://h:8481":               "",
+		"https://user:hunter2@h/a/":   "",
+		"dir:///data":                 "the scheme",
+		"http://":                     "no host",
+		"http://u:hunter2@h?x=1":      "query",
+		"http://u:hunter2@[::1":       "no URL",
+		"http://u:hunter2@h:8481,h:1": "no URL",
+	} {
+		u, err := relays.Parse(text)
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: %v, %v; want %q", text, u, err, want)
+		}
+	}
+	s := set(t, []string{"http://u:hunter2@H:1/", "http://h:1", "http://h:2"})
+	if all := s.All(); !all[0].Same(all[1]) || all[0].Same(all[2]) || strings.Contains(all[0].String(), "hunter2") {
+		t.Errorf("%v", all)
+	}
+	if _, err := relays.New([]string{"http://h", "ftp://h"}, 0); err == nil || !strings.Contains(err.Error(), "relay 2 has the scheme") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,88 @@
+package upstream_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// inMemory answers as whole does, after a time.
+type inMemory struct{ after time.Duration }
+
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(m.after):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	w := httptest.NewRecorder()
+	whole(w, r)
+	res := w.Result()
+	res.Body = bound{r.Context(), res.Body}
+	return res, nil
+}
+
+// bound is a body that can be read as long as its request goes on.
+type bound struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+func (b bound) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// Invariant: a reader that takes its time, as when all memory is in use, is not taken for a relay that stalls.
+func TestASlowReaderIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, log := open(t, 10*time.Second, "http://a", "http://b")
+		o.Through(inMemory{after: 4 * time.Second})
+		body, err := o.OpenObject(t.Context(), digest, 0, int64(len(content)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		var got []byte
+		for part := make([]byte, 300_000); len(got) < len(content); {
+			time.Sleep(time.Hour)
+			n, err := body.Read(part)
+			if err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+			got = append(got, part[:n]...)
+		}
+		if h := o.Health(); !bytes.Equal(got, content) || h[0].Failures+h[1].Failures != 0 || len(log.lines()) != 0 {
+			t.Errorf("%d bytes, %+v", len(got), h)
+		}
+	})
+}
+
+// Invariant: with three relays that are silent, the first gets half of the time, the second half of the rest, and the last
+// what is left.
+func TestSilentRelaysShareTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, log := open(t, 10*time.Second, "http://a", "http://b", "http://c")
+		o.Through(inMemory{after: time.Hour})
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := o.StatObject(ctx, digest); err == nil || time.Since(start) != 8*time.Second || len(log.lines()) != 3 {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		o.Through(inMemory{after: 2500 * time.Millisecond}) // longer than the second gets, and not than the first
+		ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		start = time.Now()
+		if _, err := o.StatObject(ctx, digest); err != nil || time.Since(start) != 2500*time.Millisecond {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+	})
+}
