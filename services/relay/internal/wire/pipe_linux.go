@@ -3,14 +3,19 @@ package wire
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// pipeBytes is how much a pipe holds: 64 pages. They are what a system's default for users (pipe-user-pages-soft) lets
-// each of 256 pipes have.
-const pipeBytes = 256 << 10
+const (
+	// pipeBytes is how much a pipe holds: 64 pages. They are what a system's default for users (pipe-user-pages-soft) lets
+	// each of 256 pipes have.
+	pipeBytes = 256 << 10
+	// leastGiven is from how many bytes on it costs less to give pages, in several system calls, than to copy.
+	leastGiven = 32 << 10
+)
 
 // pipes are what pages pass through on their way to sockets: vmsplice(2) puts them in, splice(2) takes them out. A pipe
 // is one sender's at a time and empty between, so there are about as many as processors.
@@ -24,6 +29,9 @@ type pipe struct{ r, w, null int }
 
 // give gives the kernel the pages that b lies in, as many as it takes without waiting, and returns how many bytes.
 func (ps *pipes) give(fd int, b []byte) (n int, err error) {
+	if len(b) < leastGiven {
+		return write(fd, b)
+	}
 	p := ps.get()
 	if p == nil {
 		return write(fd, b)
@@ -74,7 +82,7 @@ func (ps *pipes) get() *pipe {
 func (ps *pipes) put(p *pipe) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.refused {
+	if ps.refused || len(ps.free) >= runtime.GOMAXPROCS(0) {
 		p.close()
 		return
 	}
