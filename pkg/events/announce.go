@@ -33,6 +33,34 @@ func (l *Log) Announce(ctx context.Context, rec dataset.VersionRecord) error {
 	return nil
 }
 
+// Last returns the newest version of the dataset that the log announces, 0 if there is none. It asks as Announce does, so
+// that whoever is told can announce: the stream's leader, until ctx ends. An event that cannot be read is an [*EventError].
+func (l *Log) Last(ctx context.Context, name string) (version uint64, err error) {
+	if err := dataset.CheckName(name); err != nil {
+		return 0, fmt.Errorf("look up the newest version in the event log: %w", err)
+	}
+	subject := dataset.Subject(name)
+	var last *jetstream.RawStreamMsg
+	err = retry(ctx, func() (err error) {
+		last, err = l.lastAtLeader(ctx, subject)
+		if noStream(err) {
+			return nil
+		}
+		return err
+	})
+	if err == nil && last != nil {
+		var rec dataset.VersionRecord
+		if rec, err = decode(subject, last.Data); err != nil {
+			err = &EventError{Dataset: name, Sequence: last.Sequence, Err: err}
+		}
+		version = rec.Version
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the newest version of dataset %s in the event log: %w", name, err)
+	}
+	return version, nil
+}
+
 // announcement is one call of Announce.
 type announcement struct {
 	log  *Log

@@ -59,6 +59,29 @@ func TestAnnounceGoesAfterAnUnreadableEvent(t *testing.T) {
 	}
 }
 
+func TestLastIsWhatIsAnnounced(t *testing.T) {
+	ctx, _, nc, log := start(t)
+	last := func(want uint64) {
+		t.Helper()
+		if version, err := log.Last(ctx, "cities"); err != nil || version != want {
+			t.Errorf("%d, %v, want %d", version, err, want)
+		}
+	}
+	last(0) // no stream
+	announce(t, ctx, log, "prices", 1)
+	last(0)
+	announce(t, ctx, log, "cities", 1, 3)
+	last(3)
+	must(api(t, nc).Publish(ctx, "freshet.v1.versions.cities", []byte("garbage")))(t)
+	var e *events.EventError
+	if _, err := log.Last(ctx, "cities"); !errors.As(err, &e) || e.Dataset != "cities" || !errors.Is(err, dataset.ErrEvent) {
+		t.Errorf("after an event that is not readable: %v", err)
+	}
+	if _, err := log.Last(ctx, "freshet.>"); !errors.Is(err, dataset.ErrName) {
+		t.Errorf("a wildcard for a name: %v", err)
+	}
+}
+
 // An event whose id is still in the duplicate window, but which the stream has no more.
 func TestAnnounceAgainWhatWasLost(t *testing.T) {
 	for name, lose := range map[string]func(context.Context, jetstream.Stream) error{

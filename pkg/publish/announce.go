@@ -14,7 +14,7 @@ import (
 // repair indexes: as many as the catalog keeps. More is a repair of the log, which a publish does not wait for.
 const maxMissed = 32
 
-// Announcer tells instances of a version: the event log. If it also has the method Latest of
+// Announcer tells instances of a version: the event log. If it also has the methods Last and Latest of
 // [freshet.dev/pkg/events.Log], versions that were committed and never announced are announced first.
 type Announcer interface {
 	// Announce may be called again for a version that was announced before, or that an announced one follows.
@@ -50,13 +50,16 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	rec := result.Record
 	// gofail: var committed struct{}
 	if log := p.deps.Events; log != nil {
-		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, bool) {
+		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, error) {
 			l, ok := log.(askedLog)
 			if !ok {
-				return 0, false
+				return 0, errNotAsked
 			}
-			latest, err := l.Latest(ctx, []string{rec.Dataset})
-			return latest[rec.Dataset].Version, err == nil
+			last, err := l.Last(ctx, rec.Dataset)
+			if _, ok := errors.AsType[*events.EventError](err); ok {
+				err = errNotAsked // what came before an event that cannot be read cannot be told
+			}
+			return last, err
 		}, log.Announce)
 	}
 	if result.Created {
@@ -64,13 +67,13 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	}
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
-		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, bool) {
+		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, error) {
 			l, ok := index.(askedCatalog)
 			if !ok {
-				return 0, false
+				return 0, errNotAsked
 			}
 			newest, err := l.Newest(ctx, []string{rec.Dataset})
-			return newest[rec.Dataset], err == nil
+			return newest[rec.Dataset], err
 		}, func(ctx context.Context, rec dataset.VersionRecord) error {
 			_, err := index.Advance(ctx, rec)
 			return err
@@ -79,22 +82,33 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	// gofail: var indexed struct{}
 }
 
+// errNotAsked says that it cannot be told what was done before.
+var errNotAsked = errors.New("not asked")
+
 // step has do done for the version in the result, after those that newest says it was not done for. Newest returns the
-// last version that it was done for; ok is false if that cannot be told.
-func (p *Publisher) step(ctx context.Context, result *Result, done string, newest func(context.Context) (version uint64, ok bool),
+// last version that it was done for; while that is not known, do would leave a gap that nobody looks for behind the newest
+// version.
+func (p *Publisher) step(ctx context.Context, result *Result, done string, newest func(context.Context) (uint64, error),
 	do func(context.Context, dataset.VersionRecord) error,
 ) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.AnnounceTimeout)
 	defer cancel()
 	rec := result.Record
-	if version, ok := newest(ctx); ok && version+1 < rec.Version {
-		if err := p.missed(ctx, rec, version, do); err != nil {
-			// The newest version is what instances need; a gap in the history is the lesser harm.
-			result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
-				rec.Dataset, version, rec.Version, done, err))
+	version, err := newest(ctx)
+	switch {
+	case errors.Is(err, errNotAsked):
+		err = do(ctx, rec)
+	case err == nil:
+		if version+1 < rec.Version {
+			if err := p.missed(ctx, rec, version, do); err != nil {
+				// The newest version is what instances need; a gap in the history is the lesser harm.
+				result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
+					rec.Dataset, version, rec.Version, done, err))
+			}
 		}
+		err = do(ctx, rec)
 	}
-	if err := do(ctx, rec); err != nil {
+	if err != nil {
 		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), done, err)
 		if !errors.Is(err, events.ErrConflict) && !errors.Is(err, events.ErrStream) { // which somebody has to put right
 			warning += "; the publisher service completes it by itself, as does publishing again"

@@ -181,3 +181,47 @@ func TestEqualContentIsAnnounced(t *testing.T) {
 	equal(t, "announced", []uint64{1, 1}, log.told)
 	equal(t, "indexed", []uint64{1, 1}, index.told)
 }
+
+// forgetful is an event log that is told, and does not say what it was told.
+type forgetful struct {
+	plain
+	why error
+}
+
+func (f *forgetful) Latest(context.Context, []string) (map[string]dataset.VersionRecord, error) {
+	return nil, f.why
+}
+
+func (f *forgetful) Last(context.Context, string) (uint64, error) {
+	if f.why != nil || len(f.told) == 0 {
+		return 0, f.why
+	}
+	return f.told[len(f.told)-1], nil
+}
+
+// While it is not known which versions the event log missed, none is announced after them: nobody would look for those
+// again. What cannot be known, because the last event is not readable, holds nothing up.
+func TestAnnouncesNothingAfterAGap(t *testing.T) {
+	log := &forgetful{}
+	r := newRig(t, func(_ *publish.Config, d *publish.Deps) { d.Events = log })
+	r.text(t, "prices", `{"id":"a","v":1}`)
+	log.why = errors.New("not yet")
+	for v := 2; v <= 3; v++ {
+		result := r.text(t, "prices", fmt.Sprintf(`{"id":"a","v":%d}`, v))
+		if result.Announced || len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "was not announced to the event log: not yet") {
+			t.Errorf("%+v", result)
+		}
+	}
+	equal(t, "announced", []uint64{1}, log.told)
+	log.why = nil
+	if result := r.text(t, "prices", `{"id":"a","v":4}`); !result.Announced || len(result.Warnings) > 0 {
+		t.Errorf("%+v", result)
+	}
+	equal(t, "announced", []uint64{1, 2, 3, 4}, log.told)
+
+	log.why = fmt.Errorf("look: %w", &events.EventError{Dataset: "prices", Err: dataset.ErrEvent})
+	if result := r.text(t, "prices", `{"id":"a","v":5}`); !result.Announced || len(result.Warnings) > 0 {
+		t.Errorf("%+v", result)
+	}
+	equal(t, "announced", []uint64{1, 2, 3, 4, 5}, log.told)
+}

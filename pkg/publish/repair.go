@@ -54,7 +54,7 @@ type Repair struct {
 // catalog the last 32. The error joins those of the repairs, and those of datasets that could not be read in the store.
 //
 // It does nothing where nothing is missing, and may run at any time, in any number of processes. A log without the
-// method Latest, or a catalog without the method Newest, of those in this repository is left alone. See [Repairer].
+// methods Last and Latest, or a catalog without the method Newest, of those in this repository is left alone. See [Repairer].
 func (p *Publisher) Repair(ctx context.Context) ([]Repair, error) {
 	newest, unread, err := p.deps.Store.Newest(ctx)
 	if err != nil {

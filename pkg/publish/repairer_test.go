@@ -113,6 +113,12 @@ func (f *faultyServers) Latest(context.Context, []string) (map[string]dataset.Ve
 	return nil, f.latest
 }
 
+func (f *faultyServers) Last(context.Context, string) (uint64, error) {
+	f.Lock()
+	defer f.Unlock()
+	return 0, f.latest
+}
+
 func (f *faultyServers) Announce(_ context.Context, rec dataset.VersionRecord) error {
 	f.Lock()
 	defer f.Unlock()

@@ -14,6 +14,7 @@ import (
 
 // askedLog is an event log that says what it has: [events.Log].
 type askedLog interface {
+	Last(ctx context.Context, name string) (version uint64, err error)
 	Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error)
 }
 

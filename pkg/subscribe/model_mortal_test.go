@@ -151,6 +151,11 @@ func (l mortalLog) Announce(ctx context.Context, rec dataset.VersionRecord) erro
 	return l.m.call(true, func() error { return l.m.log.Announce(ctx, rec) }, nil)
 }
 
+func (l mortalLog) Last(ctx context.Context, name string) (version uint64, err error) {
+	err = l.m.call(false, func() error { version, err = l.m.log.Last(ctx, name); return err }, nil)
+	return version, err
+}
+
 func (l mortalLog) Latest(ctx context.Context, names []string) (all map[string]dataset.VersionRecord, err error) {
 	err = l.m.call(false, func() error { all, err = l.m.log.Latest(ctx, names); return err }, nil)
 	return all, err
