@@ -95,17 +95,14 @@ func (p *Publisher) step(ctx context.Context, result *Result, done string, newes
 	defer cancel()
 	rec := result.Record
 	version, err := newest(ctx)
-	switch {
-	case errors.Is(err, errNotAsked):
-		err = do(ctx, rec)
-	case err == nil:
-		if version+1 < rec.Version {
-			if err := p.missed(ctx, rec, version, do); err != nil {
-				// The newest version is what instances need; a gap in the history is the lesser harm.
-				result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
-					rec.Dataset, version, rec.Version, done, err))
-			}
+	if err == nil && version+1 < rec.Version {
+		if err := p.missed(ctx, rec, version, do); err != nil {
+			// The newest version is what instances need; a gap in the history is the lesser harm.
+			result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
+				rec.Dataset, version, rec.Version, done, err))
 		}
+	}
+	if err == nil || errors.Is(err, errNotAsked) {
 		err = do(ctx, rec)
 	}
 	if err != nil {
