@@ -30,7 +30,8 @@ const (
 // TestPublishAndLookUp goes the way of a pipeline and of who uses what it published.
 func TestPublishAndLookUp(t *testing.T) {
 	f := start(t, "prices")
-	f.run(t, "status").want(t, exit.OK, "prices", "up-1", "up-2", "waiting")
+	// An instance is blind until the publisher service has said that there is no version yet.
+	f.until(t, exit.OK, []string{"prices", "up-1", "up-2", "waiting"}, "status")
 	f.run(t, "versions", "prices").want(t, exit.NotFound, "stderr:prices")
 	f.run(t, "get", "prices", "A1").want(t, exit.Failure, "stderr:prices")
 
