@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
@@ -17,26 +18,25 @@ func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 	if err := r.Check(); err != nil {
 		return nil, nil, err
 	}
-	deltas := r.Deltas
-	if deltas == nil {
-		deltas = []dataset.Object{}
-	}
-	r.Deltas = nil
 	first, err := json.Marshal(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	second, err := json.Marshal(deltas)
-	if err != nil {
-		return nil, nil, err
+	second := []byte("[]")
+	if len(r.Deltas) > 0 {
+		if second, err = json.Marshal(r.Deltas); err != nil {
+			return nil, nil, err
+		}
+		// Cut out of the whole, so that the member "id" stays that of the whole. No string of the JSON can hold these quotes.
+		first = bytes.Replace(first, slices.Concat([]byte(`,"deltas":`), second), nil, 1)
 	}
 	trimmed = append(fmt.Appendf(nil, "%0*d\n", versionDigits, r.Version), first...)
 	return bytes.Join([][]byte{trimmed, second}, []byte("\n")), trimmed, nil
 }
 
-// decodeEntry returns the version record of an entry of the dataset name. whole is false when the entry was trimmed:
+// decodeEntry returns the version record of an entry of the dataset name. isWhole is false when the entry was trimmed:
 // the record then lacks its deltas and passes no Check.
-func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, whole bool, err error) {
+func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, isWhole bool, err error) {
 	lines := bytes.Split(entry, []byte("\n"))
 	if len(lines) < 2 || len(lines) > 3 || len(lines[0]) != versionDigits {
 		return r, false, fmt.Errorf("%.60q is no catalog entry", entry)
@@ -54,11 +54,12 @@ func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, whole bool
 	if len(lines) < 3 {
 		return r, false, nil
 	}
-	if err := json.Unmarshal(lines[2], &r.Deltas); err != nil {
-		return r, false, fmt.Errorf("the deltas of version %d: %w", version, err)
+	whole := lines[1]
+	if !bytes.Equal(lines[2], []byte("[]")) {
+		whole = slices.Concat(whole[:len(whole)-1], []byte(`,"deltas":`), lines[2], []byte("}"))
 	}
-	if len(r.Deltas) == 0 {
-		r.Deltas = nil
+	if r, err = dataset.DecodeVersionRecord(whole); err != nil {
+		return r, false, fmt.Errorf("the entry of version %d: %w", version, err)
 	}
-	return r, true, r.Check()
+	return r, true, nil
 }

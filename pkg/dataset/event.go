@@ -21,6 +21,14 @@ const (
 //go:embed event.schema.json
 var EventSchema []byte
 
+// Where an event comes from: a store, or a publisher of the releases before store ids.
+const (
+	storeSource     = "/freshet/store/"
+	publisherSource = "/freshet/publisher"
+	// idAttribute is the CloudEvents extension attribute that holds the version id.
+	idAttribute = "versionid"
+)
+
 // ErrEvent is wrapped by every error that refuses an event.
 var ErrEvent = errors.New("not a version event")
 
@@ -35,7 +43,11 @@ func EncodeEvent(r VersionRecord) ([]byte, error) {
 	}
 	e := cloudevents.New(cloudevents.CloudEventsVersionV1)
 	e.SetID(r.ID())
-	e.SetSource("/freshet/publisher")
+	e.SetSource(publisherSource)
+	if !r.StoreID.IsZero() {
+		e.SetSource(storeSource + r.StoreID.String())
+		e.SetExtension(idAttribute, r.VersionID().String())
+	}
 	e.SetType(EventType)
 	e.SetSubject(r.Dataset)
 	e.SetTime(r.Created)
@@ -67,6 +79,12 @@ func DecodeEvent(b []byte) (VersionRecord, error) {
 	}
 	if e.ID() != r.ID() || e.Subject() != r.Dataset {
 		return VersionRecord{}, fmt.Errorf("%w: id %.80q and subject %.80q are not those of version %s", ErrEvent, e.ID(), e.Subject(), r.ID())
+	}
+	if !r.StoreID.IsZero() {
+		id, _ := e.Extensions()[idAttribute].(string)
+		if e.Source() != storeSource+r.StoreID.String() || id != r.VersionID().String() {
+			return VersionRecord{}, fmt.Errorf("%w: source %.80q and %s %.80q are not those of version %s", ErrEvent, e.Source(), idAttribute, id, r.ID())
+		}
 	}
 	return r, nil
 }

@@ -18,6 +18,8 @@ type SnapshotRecord struct {
 	Dataset string `json:"dataset"`
 	// Object is the snapshot; its Version is the version that it holds.
 	Object Object `json:"object"`
+	// VersionID is the id of the version; zero in a record of the releases before version ids.
+	VersionID VersionID `json:"id,omitzero"`
 	// State is the state checksum of the version.
 	State Checksum `json:"state"`
 	// Created is when the record was made, by the clock of who made it. Nothing is ordered by it.

@@ -36,6 +36,8 @@ type Object struct {
 	Digest  Digest `json:"digest"`
 	// Bytes is the object's size as stored.
 	Bytes int64 `json:"bytes"`
+	// From is the id of the version that a delta leads on from; zero for a snapshot, and for a delta of an earlier release.
+	From VersionID `json:"from,omitzero"`
 }
 
 // Changes counts the records by which a version differs from the one before. In version 1 all are Added.
@@ -50,7 +52,14 @@ func (c Changes) Total() uint64 { return c.Added + c.Changed + c.Removed }
 
 // VersionRecord describes one version of a dataset. It is immutable once it is in the store, and its being there
 // is what makes the version exist.
+//
+// Its JSON also has the member "id", the version id, if it has a store id.
 type VersionRecord struct {
+	// StoreID names the store that the version was committed to. It is zero in records of the releases before store ids.
+	StoreID StoreID `json:"store_id,omitzero"`
+	// Previous is the id of the version before; zero for version 1, and in records without a store id.
+	Previous VersionID `json:"previous,omitzero"`
+
 	Dataset string `json:"dataset"`
 	Version uint64 `json:"version"`
 	Seed    Seed   `json:"seed"`
@@ -73,6 +82,9 @@ type VersionRecord struct {
 	// ExpectEvery is the cadence that the pipeline promised: with no newer version for so long after Created, the dataset
 	// is overdue. 0: it promised none. A version takes the promise of the one before, unless it is given another.
 	ExpectEvery time.Duration `json:"expect_every_ns,omitempty"`
+
+	// Extra holds the members that a later release wrote and this one does not know. They are part of the version id.
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // ID returns "<dataset>/<version>": the id of the event that announces r.
@@ -100,6 +112,8 @@ func (r VersionRecord) Check() error {
 	switch {
 	case r.Version == 0:
 		return bad("versions begin at 1")
+	case !r.StoreID.IsZero() && r.Previous.IsZero() != (r.Version == 1):
+		return bad("it has the id of the version before (%q) if and only if it is not version 1", r.Previous)
 	case r.Created.IsZero():
 		return bad("it has no creation time")
 	case len(r.Source) > MaxSourceBytes:
@@ -149,13 +163,17 @@ func (r VersionRecord) Encode() ([]byte, error) {
 }
 
 // DecodeVersionRecord returns the version record that b is the JSON of, checked. Members it does not know are
-// ignored, so that a newer publisher does not stop an older instance.
+// kept in Extra, so that a newer publisher does not stop an older instance. A record whose member "id" is not the id of its
+// content is refused.
 func DecodeVersionRecord(b []byte) (VersionRecord, error) {
 	var r VersionRecord
 	if err := json.Unmarshal(b, &r); err != nil {
 		return VersionRecord{}, fmt.Errorf("%w: %w", ErrVersionRecord, err)
 	}
 	if err := r.Check(); err != nil {
+		return VersionRecord{}, err
+	}
+	if err := r.checkID(b); err != nil {
 		return VersionRecord{}, err
 	}
 	return r, nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -19,11 +20,8 @@ type Held struct {
 	Chain []dataset.Object
 }
 
-// heldJSON is version.json: a version record with a member more. A folder of before there were deltas does not have it.
-type heldJSON struct {
-	dataset.VersionRecord
-	Cached []dataset.Object `json:"cached,omitempty"`
-}
+// cachedMember is the member of version.json beyond those of a version record. A folder of the first release lacks it.
+const cachedMember = "cached"
 
 // SnapshotBytes returns the size of the cached snapshot.
 func (h Held) SnapshotBytes() int64 { return h.Chain[0].Bytes }
@@ -66,7 +64,15 @@ func (h Held) encode() ([]byte, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(heldJSON{h.Record, h.Chain})
+	record, err := json.Marshal(h.Record)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := json.Marshal(h.Chain)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(record[:len(record)-1], []byte(`,"`+cachedMember+`":`), chain, []byte("}")), nil
 }
 
 // Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
@@ -78,9 +84,14 @@ func (d *Dir) Held(name string) (Held, error) {
 	if err != nil {
 		return Held{}, fmt.Errorf("read the cached version record: %w", err)
 	}
-	var j heldJSON
-	err = json.Unmarshal(text, &j)
-	held := Held{Record: j.VersionRecord, Chain: j.Cached}
+	var held Held
+	var members struct {
+		Cached []dataset.Object `json:"cached"`
+	}
+	if err = json.Unmarshal(text, &members); err == nil {
+		held, err = decodeHeld(text)
+	}
+	held.Chain = members.Cached
 	if len(held.Chain) == 0 {
 		held.Chain = Chain(held.Record)
 	}
@@ -106,4 +117,19 @@ func Chain(rec dataset.VersionRecord) []dataset.Object {
 		}
 	}
 	return chain
+}
+
+// decodeHeld returns the record in version.json.
+func decodeHeld(text []byte) (Held, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return Held{}, err
+	}
+	delete(members, cachedMember)
+	record, err := json.Marshal(members)
+	if err != nil {
+		return Held{}, err
+	}
+	rec, err := dataset.DecodeVersionRecord(record)
+	return Held{Record: rec}, err
 }
