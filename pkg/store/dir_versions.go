@@ -154,26 +154,27 @@ func (d *dir) Datasets(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (d *dir) Newest(ctx context.Context) (newest map[string]uint64, unread map[string]error, err error) {
+func (d *dir) Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error) {
 	entries, err := fs.ReadDir(d.root.FS(), versionsFolder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, d.failed("list folder", versionsFolder, err)
 	}
-	newest, unread = make(map[string]uint64, len(entries)), map[string]error{}
+	newest, unread = make(map[string]dataset.Ref, len(entries)), map[string]error{}
 	for _, e := range entries {
 		name := e.Name()
 		if !e.IsDir() || dataset.CheckName(name) != nil {
 			continue
 		}
-		version, err := uint64(0), context.Cause(ctx)
+		var rec dataset.VersionRecord
+		err := context.Cause(ctx)
 		if err == nil {
-			version, err = d.findNewest(name)
+			rec, err = d.Latest(ctx, name)
 		}
 		switch {
-		case err != nil:
+		case err == nil:
+			newest[name] = rec.Ref()
+		case !errors.Is(err, ErrNotFound): // the folder alone is no dataset
 			unread[name] = err
-		case version > 0:
-			newest[name] = version
 		}
 	}
 	return newest, unread, nil

@@ -12,7 +12,10 @@
 //	objects/<first 2 hex digits of the digest>/<digest, 64 hex digits>    an object
 //	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
 //	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
+//	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
+//
+// The store id is drawn by the first publisher. A copy of a store has the id of the original, and must not be used beside it.
 //
 // A snapshot record names a snapshot that was written after the version was committed, to shorten the chains of the
 // versions to come. Nothing is lost where one is missing. Names of any other form in these folders are ignored.
@@ -37,7 +40,7 @@
 // for 10,000 versions). In a bucket it takes one list request as long as at most 1,000 versions are new (also at the
 // first call), else about 4*log2(n/1000) more; the record itself is read once. That of every dataset, which Newest returns,
 // takes one list request for each 1,000 datasets and, for each dataset, one HEAD of the version after the one it knows
-// of; a HEAD costs a twelfth of a list request at Amazon's. PutObject holds at most 64 MiB in
+// of, and a read of each record that it has not seen; a HEAD costs a twelfth of a list request at Amazon's. PutObject holds at most 64 MiB in
 // memory for a bucket (more only for objects above 160 GB, whose parts are larger), and nearly nothing for a folder.
 //
 // # URLs

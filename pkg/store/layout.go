@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,6 +16,8 @@ const (
 	versionsFolder = "versions"
 	snapsFolder    = "snapshots"
 	tmpFolder      = "tmp"
+	// idFile holds the store id.
+	idFile = "store.json"
 
 	recordSuffix = ".json"
 	// recordDigits is the length of the largest uint64, so that names sort as versions do.
@@ -145,4 +149,25 @@ func rangeError(d dataset.Digest, size, offset, length int64) error {
 func missingRecord(name string, version, newest uint64) error {
 	return fmt.Errorf("%w: the record of %s version %d is gone, although version %d is there; put back a copy of it",
 		ErrDamaged, name, version, newest)
+}
+
+// identity is the content of idFile.
+type identity struct {
+	ID dataset.StoreID `json:"id"`
+}
+
+func encodeIdentity(id dataset.StoreID) ([]byte, error) { return json.Marshal(identity{id}) }
+
+// decodeIdentity returns the store id that place held when it was read.
+func decodeIdentity(b []byte, place string) (dataset.StoreID, error) {
+	var in identity
+	err := json.Unmarshal(b, &in)
+	if err == nil && in.ID.IsZero() {
+		err = errors.New("it has no id")
+	}
+	if err != nil {
+		return dataset.StoreID{}, fmt.Errorf("%w: the store id at %s: %w; put back a good copy of it, or remove it: then a publisher draws another id, "+
+			"and instances take the store for another one", ErrDamaged, place, err)
+	}
+	return in.ID, nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"freshet.dev/pkg/dataset"
 )
 
 const (
@@ -61,6 +63,8 @@ type seenRecord struct {
 	etag    string
 	// content is the bytes that had the etag, nil until they are read.
 	content []byte
+	// id is the version id, zero until it is needed.
+	id dataset.VersionID
 }
 
 func openS3(ctx context.Context, u *url.URL) (Store, error) { return newS3(ctx, u, nil) }

@@ -57,47 +57,63 @@ func (s *s3) folders(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (s *s3) Newest(ctx context.Context) (newest map[string]uint64, unread map[string]error, err error) {
+func (s *s3) Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error) {
 	names, err := s.folders(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	type answer struct {
-		version uint64
-		err     error
+		ref dataset.Ref
+		err error
 	}
 	answers := iter.Mapper[string, answer]{MaxGoroutines: headLanes}.Map(names, func(name *string) answer {
-		version, err := s.nextOf(ctx, *name)
-		return answer{version, err}
+		ref, err := s.nextOf(ctx, *name)
+		return answer{ref, err}
 	})
-	newest, unread = make(map[string]uint64, len(names)), map[string]error{}
+	newest, unread = make(map[string]dataset.Ref, len(names)), map[string]error{}
 	for i, name := range names {
 		switch a := answers[i]; {
 		case a.err != nil:
 			unread[name] = a.err
-		case a.version > 0:
-			newest[name] = a.version
+		case a.ref.Version > 0:
+			newest[name] = a.ref
 		}
 	}
 	return newest, unread, nil
 }
 
-// nextOf returns the newest version of a dataset, 0 if it has none. It lists nothing while there is none after the one
-// that is known, and that was found by a listing not long ago.
-func (s *s3) nextOf(ctx context.Context, name string) (uint64, error) {
+// nextOf returns the newest version of a dataset, zero if it has none. It lists nothing while there is none after the one
+// that is known, and that was found by a listing not long ago. A record that was not seen before is read.
+func (s *s3) nextOf(ctx context.Context, name string) (dataset.Ref, error) {
 	s.mu.Lock()
-	known, listed := s.newest[name].version, s.listed[name]
+	known, listed := s.newest[name], s.listed[name]
 	s.mu.Unlock()
-	if known > 0 && time.Since(listed) < s.lookAnew {
-		file := recordName(name, known+1)
+	if known.version > 0 && time.Since(listed) < s.lookAnew {
+		file := recordName(name, known.version+1)
 		_, err := s.core.StatObject(ctx, s.settings.bucket, s.key(file), minio.StatObjectOptions{})
 		switch {
 		case isCode(err, minio.NoSuchKey):
-			return known, nil
+			return s.refOf(ctx, name, known)
 		case err != nil:
-			return 0, s.failed("look for version record", file, err)
+			return dataset.Ref{}, s.failed("look for version record", file, err)
 		}
 	}
 	found, err := s.findNewest(ctx, name)
-	return found.version, err
+	if err != nil || found.version == 0 {
+		return dataset.Ref{}, err
+	}
+	return s.refOf(ctx, name, found)
+}
+
+// refOf returns the version of a record with its id.
+func (s *s3) refOf(ctx context.Context, name string, seen seenRecord) (dataset.Ref, error) {
+	if seen.id.IsZero() {
+		rec, err := s.recordOf(ctx, name, &seen)
+		if err != nil {
+			return dataset.Ref{}, err
+		}
+		seen.id = rec.VersionID()
+		s.remember(name, seen)
+	}
+	return dataset.Ref{Version: seen.version, ID: seen.id}, nil
 }

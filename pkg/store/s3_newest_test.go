@@ -145,7 +145,7 @@ func TestS3NewestOfAllIsCheap(t *testing.T) {
 	newest := func(want uint64, requests ...string) {
 		t.Helper()
 		got, unread, err := b.Newest(t.Context())
-		if err != nil || len(unread) > 0 || got["prices"] != want {
+		if err != nil || len(unread) > 0 || got["prices"].Version != want {
 			t.Fatalf("%v, %v, %v; want version %d", got, unread, err, want)
 		}
 		var methods []string
@@ -157,10 +157,10 @@ func TestS3NewestOfAllIsCheap(t *testing.T) {
 			t.Errorf("the requests are %q, want %q", methods, requests)
 		}
 	}
-	newest(3, "GET", "GET")
+	newest(3, "GET", "GET", "GET")
 	newest(3, "GET", "HEAD")
 	testCommit(t, a, 4)
-	newest(4, "GET", "HEAD", "GET")
+	newest(4, "GET", "HEAD", "GET", "GET")
 	newest(4, "GET", "HEAD")
 
 	// Of a bucket that went back in time it is told when it is looked at anew.
@@ -169,7 +169,7 @@ func TestS3NewestOfAllIsCheap(t *testing.T) {
 	}
 	newest(4, "GET", "HEAD")
 	b.lookAnew = 0
-	newest(3, "GET", "GET", "GET") // nothing from version 4 on
+	newest(3, "GET", "GET", "GET", "GET") // nothing from version 4 on
 	newest(3, "GET", "GET")
 }
 
@@ -192,7 +192,7 @@ func TestS3NewestTellsWhatItCouldNotRead(t *testing.T) {
 	}
 	fail("/prices/")
 	newest, unread, err := st.Newest(t.Context())
-	if err != nil || newest["cities"] != 1 || len(newest) != 1 || len(unread) != 1 {
+	if err != nil || newest["cities"].Version != 1 || len(newest) != 1 || len(unread) != 1 {
 		t.Errorf("%v, %v, %v", newest, unread, err)
 	}
 	wantText(t, unread["prices"], errCut, "s3://freshet/versions/prices/00000000000000000004.json")

@@ -79,22 +79,27 @@ func (s *s3) Latest(ctx context.Context, name string) (dataset.VersionRecord, er
 	if newest.version == 0 {
 		return dataset.VersionRecord{}, fmt.Errorf("a version of dataset %s: %w %s", name, ErrNotFound, s)
 	}
-	file := recordName(name, newest.version)
-	if newest.content == nil {
-		newest.content, newest.etag, err = s.readRecord(ctx, file)
-		if errors.Is(err, ErrNotFound) {
-			err = missingRecord(name, newest.version, newest.version)
-		}
-		if err != nil {
-			return dataset.VersionRecord{}, err
-		}
-	}
-	rec, err := decodeRecord(newest.content, name, newest.version, s.full(file))
+	rec, err := s.recordOf(ctx, name, &newest)
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}
 	s.remember(name, newest)
 	return rec, nil
+}
+
+// recordOf returns the record that was seen, and reads its content if that is not known.
+func (s *s3) recordOf(ctx context.Context, name string, seen *seenRecord) (rec dataset.VersionRecord, err error) {
+	file := recordName(name, seen.version)
+	if seen.content == nil {
+		seen.content, seen.etag, err = s.readRecord(ctx, file)
+		if errors.Is(err, ErrNotFound) {
+			err = missingRecord(name, seen.version, seen.version)
+		}
+		if err != nil {
+			return dataset.VersionRecord{}, err
+		}
+	}
+	return decodeRecord(seen.content, name, seen.version, s.full(file))
 }
 
 func (s *s3) Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error) {

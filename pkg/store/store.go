@@ -67,11 +67,16 @@ type Store interface {
 	NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error)
 	// Datasets returns the names of the datasets that have a version, in order.
 	Datasets(ctx context.Context) ([]string, error)
+	// ID returns the id of the store as it is now, or ErrNotFound if it has none yet, or ErrDamaged. It reads the store each time:
+	// a store can be replaced by another under the same URL.
+	ID(ctx context.Context) (dataset.StoreID, error)
+	// EnsureID returns the id of the store, and draws one if it has none. Of concurrent calls one draws.
+	EnsureID(ctx context.Context) (dataset.StoreID, error)
 	// Newest returns the newest version of every dataset that has one, and is made to be called every few seconds: it looks
 	// at nothing but whether there is a newer version than it knew of. That a store was replaced by an older copy of
 	// itself it may notice only a minute later. Datasets whose newest version could not be found out are in unread, with
 	// why; err says that not even the datasets could be listed.
-	Newest(ctx context.Context) (newest map[string]uint64, unread map[string]error, err error)
+	Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error)
 	// String returns the store's URL, without secrets.
 	String() string
 	// Close releases what Open acquired. Readers from OpenObject stay usable.

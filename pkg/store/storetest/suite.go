@@ -52,6 +52,7 @@ func Run(t *testing.T, cfg Config) {
 		{"BadNamesAndRecordsAreRefused", s.badNamesAndRecordsAreRefused},
 		{"AnotherHandlesCommitsAreSeen", s.anotherHandlesCommitsAreSeen},
 		{"DatasetsAreApart", s.datasetsAreApart},
+		{"StoreHasOneID", s.storeHasOneID},
 		{"ReturnedRecordsAreTheCallers", s.returnedRecordsAreTheCallers},
 		{"SnapshotRecordsReadAsPut", s.snapshotRecordsReadAsPut},
 		{"BadSnapshotRecordsAreRefused", s.badSnapshotRecordsAreRefused},

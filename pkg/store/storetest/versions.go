@@ -172,8 +172,8 @@ func (s suite) anotherHandlesCommitsAreSeen(t *testing.T) {
 			version++
 			commit(t, b, record("prices", version+1, "b"))
 		}
-		if newest, _, err := a.Newest(t.Context()); err != nil || newest["prices"] != version+1 {
-			t.Errorf("the newest is %d, %v; %d is committed", newest["prices"], err, version+1)
+		if newest, _, err := a.Newest(t.Context()); err != nil || newest["prices"].Version != version+1 {
+			t.Errorf("the newest is %d, %v; %d is committed", newest["prices"].Version, err, version+1)
 		}
 	}
 }
@@ -181,18 +181,17 @@ func (s suite) anotherHandlesCommitsAreSeen(t *testing.T) {
 func (s suite) datasetsAreApart(t *testing.T) {
 	st := s.fresh(t)
 	names := []string{"0", "a", "a-b", "a_b", "ab", strings.Repeat("z", dataset.MaxNameBytes)}
+	want := map[string]dataset.Ref{}
 	for i, name := range slices.Backward(names) {
 		for v := range i + 1 {
-			commit(t, st, record(name, uint64(v+1), name))
+			rec := record(name, uint64(v+1), name)
+			commit(t, st, rec)
+			want[name] = rec.Ref()
 		}
 	}
 	got, err := st.Datasets(t.Context())
 	if err != nil || !slices.Equal(got, names) {
 		t.Errorf("Datasets: %v, %v; want %v", got, err, names)
-	}
-	want := map[string]uint64{}
-	for i, name := range names {
-		want[name] = uint64(i + 1)
 	}
 	for range 2 {
 		if newest, unread, err := st.Newest(t.Context()); err != nil || len(unread) > 0 || !maps.Equal(newest, want) {
@@ -233,10 +232,36 @@ func (s suite) endedContextEndsACall(t *testing.T) {
 	if names, err := st.Datasets(ctx); err == nil && len(names) != 1 {
 		t.Errorf("Datasets: %d of 1 and no error", len(names))
 	}
-	if newest, unread, err := st.Newest(ctx); err == nil && newest["prices"] != 1 && unread["prices"] == nil {
+	if newest, unread, err := st.Newest(ctx); err == nil && newest["prices"].Version != 1 && unread["prices"] == nil {
 		t.Error("Newest: leaves out a dataset, and no error")
 	}
 	if rec, err := st.Latest(ctx, "prices"); err == nil && rec.Version != 1 {
 		t.Errorf("Latest: version %d and no error", rec.Version)
+	}
+}
+
+func (s suite) storeHasOneID(t *testing.T) {
+	url := s.URL(t)
+	a, b := s.open(t, url), s.open(t, url)
+	_, err := a.ID(t.Context())
+	wantErr(t, "ID", err, store.ErrNotFound)
+	ids := make(chan dataset.StoreID, 8)
+	for i := range cap(ids) {
+		go func() {
+			id, err := []store.Store{a, b}[i%2].EnsureID(t.Context())
+			if err != nil || id.IsZero() {
+				t.Errorf("EnsureID: %q, %v", id, err)
+			}
+			ids <- id
+		}()
+	}
+	first := <-ids
+	for range cap(ids) - 1 {
+		if id := <-ids; id != first {
+			t.Errorf("the store has the ids %s and %s", first, id)
+		}
+	}
+	if id, err := s.open(t, url).ID(t.Context()); err != nil || id != first {
+		t.Errorf("ID: %q, %v; want %s", id, err, first)
 	}
 }

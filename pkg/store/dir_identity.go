@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"freshet.dev/pkg/dataset"
+)
+
+func (d *dir) ID(context.Context) (dataset.StoreID, error) {
+	b, err := d.readSmall(idFile)
+	if errors.Is(err, ErrNotFound) {
+		return dataset.StoreID{}, fmt.Errorf("the store id: %w %s", ErrNotFound, d)
+	}
+	if odd, ok := errors.AsType[oddFile](err); ok {
+		return dataset.StoreID{}, fmt.Errorf("%w: the store id at %s: %w", ErrDamaged, d.full(idFile), odd)
+	}
+	if err != nil {
+		return dataset.StoreID{}, err
+	}
+	return decodeIdentity(b, d.full(idFile))
+}
+
+func (d *dir) EnsureID(ctx context.Context) (dataset.StoreID, error) {
+	id, err := d.ID(ctx)
+	if !errors.Is(err, ErrNotFound) {
+		return id, err
+	}
+	b, err := encodeIdentity(dataset.NewStoreID())
+	if err != nil {
+		return dataset.StoreID{}, err
+	}
+	tmp, err := d.writeTmp("id", func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+	if err == nil {
+		err = d.publish(tmp, idFile, d.root.Link)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return dataset.StoreID{}, fmt.Errorf("put the store id: %w", err)
+	}
+	return d.ID(ctx)
+}
