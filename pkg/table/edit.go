@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"math/bits"
 	"unsafe"
 
@@ -89,11 +88,10 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 			upserted += es[i].size
 		}
 	}
-	if p.used()+upserted > maxPartition {
-		return nil, fmt.Errorf("a partition of %d bytes and %d more would be larger than %d: too many long values have similar hashes",
-			p.used(), upserted, maxPartition)
-	}
 	how := e.assess(p, len(es), upserted)
+	if p.used()+upserted > maxPartition {
+		how = merge // into as many partitions as it takes
+	}
 	if how != merge {
 		before := e.edited
 		if q := e.change(p, es, how == compact); q != nil {
@@ -101,7 +99,7 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 		}
 		e.edited = before
 	}
-	return e.merge(p, es), nil
+	return e.merge(p, es)
 }
 
 // change returns what p becomes by its entries, with their records in its patch or, if compact is true, with all its

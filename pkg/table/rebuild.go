@@ -3,6 +3,7 @@ package table
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"math/bits"
 	"unsafe"
 
@@ -128,8 +129,9 @@ type ref struct {
 	encoded []byte
 }
 
-// merge returns what p becomes by its entries: partitions made anew of all records.
-func (e *editor) merge(p *partition, es []entry) []*partition {
+// merge returns what p becomes by its entries: partitions rebuilt of all records. It fails if more than maxPartition bytes of
+// records share the first snapshot.MaxBits bits of their hashes.
+func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 	e.refs = e.refs[:0]
 	size := 0
 	keep := func(hash uint64, encoded []byte) {
@@ -172,7 +174,31 @@ func (e *editor) merge(p *partition, es []entry) []*partition {
 	for i := range es {
 		add(&es[i])
 	}
-	return e.build(e.bitsFor(p, len(e.refs), size), p)
+	to := e.bitsFor(p, len(e.refs), size)
+	if size > maxPartition {
+		for e.largest(to) > maxPartition {
+			if to == snapshot.MaxBits {
+				clear(e.refs)
+				return nil, fmt.Errorf("%d bytes of records have hashes with the same first %d bits, the most is %d", size, to, maxPartition)
+			}
+			to++
+		}
+	}
+	return e.build(to, p), nil
+}
+
+// largest returns the bytes of the records of the largest partition if e.refs, which are in order, go to partitions of the
+// given bits.
+func (e *editor) largest(to uint8) (most int) {
+	size, at := 0, uint64(0)
+	for _, r := range e.refs {
+		if dir := r.hash >> (64 - to); dir != at {
+			size, at = 0, dir
+		}
+		size += len(r.encoded)
+		most = max(most, size)
+	}
+	return most
 }
 
 // build returns partitions of the given bits, made of the records of e.refs, for the range of p.
