@@ -38,7 +38,8 @@ func Subject(name string) string { return SubjectPrefix + name }
 // EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). Its data is r.
 func EncodeEvent(r VersionRecord) ([]byte, error) {
-	if err := r.Check(); err != nil {
+	data, err := r.Encode()
+	if err != nil {
 		return nil, err
 	}
 	e := cloudevents.New(cloudevents.CloudEventsVersionV1)
@@ -51,9 +52,8 @@ func EncodeEvent(r VersionRecord) ([]byte, error) {
 	e.SetType(EventType)
 	e.SetSubject(r.Dataset)
 	e.SetTime(r.Created)
-	if err := e.SetData(cloudevents.ApplicationJSON, r); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrEvent, r.ID(), err)
-	}
+	e.SetDataContentType(cloudevents.ApplicationJSON)
+	e.DataEncoded = data
 	return e.MarshalJSON()
 }
 

@@ -112,8 +112,8 @@ func (r VersionRecord) Check() error {
 	switch {
 	case r.Version == 0:
 		return bad("versions begin at 1")
-	case !r.StoreID.IsZero() && r.Previous.IsZero() != (r.Version == 1):
-		return bad("it has the id of the version before (%q) if and only if it is not version 1", r.Previous)
+	case r.Version == 1 && !r.Previous.IsZero():
+		return bad("it names a version before the first")
 	case r.Created.IsZero():
 		return bad("it has no creation time")
 	case len(r.Source) > MaxSourceBytes:
@@ -159,7 +159,7 @@ func (r VersionRecord) Encode() ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(r)
+	return r.MarshalJSON()
 }
 
 // DecodeVersionRecord returns the version record that b is the JSON of, checked. Members it does not know are
@@ -167,7 +167,7 @@ func (r VersionRecord) Encode() ([]byte, error) {
 // content is refused.
 func DecodeVersionRecord(b []byte) (VersionRecord, error) {
 	var r VersionRecord
-	if err := json.Unmarshal(b, &r); err != nil {
+	if err := r.UnmarshalJSON(b); err != nil { // not by way of package json, which would read all of it twice
 		return VersionRecord{}, fmt.Errorf("%w: %w", ErrVersionRecord, err)
 	}
 	if err := r.Check(); err != nil {
