@@ -1,6 +1,7 @@
 -- Makes an entry the newest of its dataset, if its version is above the newest known one.
 -- KEYS: the set of dataset names, the dataset's hash.
--- ARGV: the dataset, the entry, the entry without its deltas, the most entries to keep, the most bytes to keep.
+-- ARGV: the dataset, the entry, the entry without its deltas, the most entries to keep, the most bytes to keep, and what the
+-- entry replaces: the begin of a newest entry that is not in the store's history, or an empty text.
 -- Returns 1 if the entry is now the newest, 0 if one of its version or above was there.
 -- An entry begins with its version in 20 digits: compared as text, because a Lua number is exact only to 2^53.
 local datasets, hash = KEYS[1], KEYS[2]
@@ -26,6 +27,11 @@ if newest and not newest_version then
   return redis.error_reply('CORRUPT ' .. hash .. ' has a field latest that is no catalog entry')
 end
 redis.call('SADD', datasets, name)
+local over = ARGV[6]
+if over ~= '' and newest and string.sub(newest, 1, #over) == over then
+  redis.call('DEL', hash) -- with the entries that lead up to it
+  newest = false
+end
 if newest and version_of(entry) <= newest_version then
   return 0
 end

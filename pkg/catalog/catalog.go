@@ -52,12 +52,27 @@ func New(rdb redis.UniversalClient) *Catalog { return &Catalog{rdb: rdb} }
 // Advance makes rec the newest version of its dataset, unless the catalog has that version or a later one; moved
 // says which. It is one atomic script: whatever the order in which versions arrive, the catalog ends at the highest.
 func (c *Catalog) Advance(ctx context.Context, rec dataset.VersionRecord) (moved bool, err error) {
+	return c.advance(ctx, rec, "")
+}
+
+// Replace makes rec the newest version of its dataset in place of over, a version that the catalog has and that is not in the
+// history of rec's store, and removes the entries that lead up to over. It is as Advance if the newest is another by now.
+func (c *Catalog) Replace(ctx context.Context, rec dataset.VersionRecord, over dataset.Ref) (moved bool, err error) {
+	begin := fmt.Sprintf("%0*d\n", versionDigits, over.Version)
+	if newest, err := c.Newest(ctx, []string{rec.Dataset}); err == nil && !newest[rec.Dataset].ID.IsZero() {
+		begin += `{"id":"` + over.ID.String()
+	}
+	return c.advance(ctx, rec, begin)
+}
+
+// advance runs the script. over is the begin of the entry that rec replaces; empty for none.
+func (c *Catalog) advance(ctx context.Context, rec dataset.VersionRecord, over string) (moved bool, err error) {
 	entry, trimmed, err := encodeEntry(rec)
 	if err != nil {
 		return false, fmt.Errorf("index version %s: %w", rec.ID(), err)
 	}
 	keys := []string{datasetsKey, versionsKey + rec.Dataset}
-	moved, err = advanceScript.Run(ctx, c.rdb, keys, rec.Dataset, entry, trimmed, MaxVersions, maxEntryBytes).Bool()
+	moved, err = advanceScript.Run(ctx, c.rdb, keys, rec.Dataset, entry, trimmed, MaxVersions, maxEntryBytes, over).Bool()
 	if err != nil {
 		return false, fmt.Errorf("index version %s: %w", rec.ID(), explain(keys[1], err))
 	}

@@ -1,6 +1,7 @@
 // Package catalog keeps the newest version records of every dataset in Redis, so that "which version is the newest"
 // and "which were the last" cost one round trip. It is an index: the store is the truth, nothing in the catalog
-// came from a record, and all of it may be lost at any time and is built again by [Catalog.Advance].
+// came from a record, and all of it may be lost at any time and is built again by [Catalog.Advance]. [Catalog.Replace] puts a
+// version in the place of one that is not in the store's history.
 //
 // Beside that it keeps the last word of every instance for half a minute ([Catalog.RecordInstance]), so that one that
 // died without a word, or does not answer over NATS, is missed. What the word is, is the instances' business.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"freshet.dev/pkg/dataset"
 	"github.com/redis/go-redis/v9"
@@ -21,9 +22,9 @@ var newestScript = redis.NewScript(newestSource)
 
 // Newest returns the newest version of each of the named datasets that the catalog has. What is there in part, or not
 // readable, counts as missing: [Catalog.Advance] writes it anew, or says what is wrong. It is one request for each 512
-// datasets, and small answers.
-func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]uint64, error) {
-	newest := make(map[string]uint64, len(names))
+// datasets, and small answers. An entry of the releases before version ids has no id here; Latest has it.
+func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]dataset.Ref, error) {
+	newest := make(map[string]dataset.Ref, len(names))
 	for batch := range slices.Chunk(names, newestBatch) {
 		keys, args := []string{datasetsKey}, make([]any, len(batch))
 		for i, name := range batch {
@@ -40,9 +41,15 @@ func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]uint64
 			if text == "" {
 				continue
 			}
-			if newest[batch[i]], err = strconv.ParseUint(text, 10, 64); err != nil {
-				delete(newest, batch[i]) // 20 digits that are too many
+			digits, id, _ := strings.Cut(text, " ")
+			var ref dataset.Ref
+			if ref.Version, err = strconv.ParseUint(digits, 10, 64); err != nil {
+				continue // 20 digits that are too many
 			}
+			if err := ref.ID.UnmarshalText([]byte(id)); err != nil {
+				continue
+			}
+			newest[batch[i]] = ref
 		}
 	}
 	return newest, nil

@@ -1,6 +1,6 @@
 -- Tells which version of each of some datasets the catalog has.
 -- KEYS: the set of dataset names, then each dataset's hash. ARGV: the datasets, in the same order.
--- Returns for each dataset its newest version in 20 digits, or an empty text where it is missing, also in part, or not
+-- Returns for each dataset its newest version in 20 digits, a space and the version id if the entry has one, or an empty text where it is missing, also in part, or not
 -- readable: then it is for advance.lua to write it, or to say what is wrong.
 local versions = {}
 for i, name in ipairs(ARGV) do
@@ -8,6 +8,7 @@ for i, name in ipairs(ARGV) do
   local newest = redis.pcall('HGET', KEYS[i + 1], 'latest')
   local version = known == 1 and type(newest) == 'string' and
     string.match(newest, '^(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)\n')
-  versions[i] = version or ''
+  local id = version and string.match(newest, '^%d+\n{"id":"(%x+)"')
+  versions[i] = version and (version .. ' ' .. (id or '')) or ''
 end
 return versions

@@ -5,13 +5,15 @@ import (
 	"math"
 	"testing"
 
+	"freshet.dev/pkg/dataset"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestNewestOfMany(t *testing.T) {
 	ctx, s, rdb, c := open(t)
 	var names []string
-	want := map[string]uint64{}
+	want := map[string]dataset.Ref{}
 	for i := range 1200 {
 		name := fmt.Sprintf("set-%d", i)
 		names = append(names, name)
@@ -23,13 +25,13 @@ func TestNewestOfMany(t *testing.T) {
 		if _, err := c.Advance(ctx, rec); err != nil {
 			t.Fatal(err)
 		}
-		want[name] = uint64(i)
+		want[name] = dataset.Ref{Version: uint64(i)}
 	}
 	largest := record(math.MaxUint64, 1)
 	if _, err := c.Advance(ctx, largest); err != nil {
 		t.Fatal(err)
 	}
-	names, want["cities"] = append(names, "cities"), math.MaxUint64
+	names, want["cities"] = append(names, "cities"), dataset.Ref{Version: math.MaxUint64}
 	got, err := c.Newest(ctx, names)
 	if err != nil {
 		t.Fatal(err)
@@ -53,13 +55,13 @@ func TestNewestOfMany(t *testing.T) {
 		if err := harm(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.Newest(ctx, []string{"cities", "set-1"}); err != nil || got["cities"] != 0 || got["set-1"] != 1 {
+		if got, err := c.Newest(ctx, []string{"cities", "set-1"}); err != nil || got["cities"].Version != 0 || got["set-1"].Version != 1 {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 		if _, err := c.Advance(ctx, largest); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"] != math.MaxUint64 {
+		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"].Version != math.MaxUint64 {
 			t.Errorf("%s, after it was advanced: %v, %v", name, got, err)
 		}
 	}
@@ -86,7 +88,7 @@ func TestNewestOfMany(t *testing.T) {
 		if err := harm(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"] != 0 {
+		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"].Version != 0 {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}

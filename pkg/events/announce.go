@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +32,25 @@ func (l *Log) Announce(ctx context.Context, rec dataset.VersionRecord) error {
 	return nil
 }
 
-// Last returns the newest version of the dataset that the log announces, 0 if there is none. It asks as Announce does, so
+// Supersede publishes the event of rec although the log ends with the event of over, a version that is not in the history of
+// rec's store: the store was restored from an older copy, or created again. It is as Announce if the log ends otherwise.
+func (l *Log) Supersede(ctx context.Context, rec, over dataset.VersionRecord) error {
+	data, err := dataset.EncodeEvent(rec)
+	if err != nil {
+		return fmt.Errorf("announce version %s: %w", rec.ID(), err)
+	}
+	a := announcement{log: l, rec: rec, data: data, over: over.Ref()}
+	if err := retry(ctx, func() error { return a.try(ctx) }); err != nil {
+		return fmt.Errorf("announce version %s in place of %s: %w", rec.ID(), over.Ref(), err)
+	}
+	return nil
+}
+
+// Last returns the record of the last version of the dataset that the log announces, the zero record if there is none. It asks as Announce does, so
 // that whoever is told can announce: the stream's leader, until ctx ends. An event that cannot be read is an [*EventError].
-func (l *Log) Last(ctx context.Context, name string) (version uint64, err error) {
+func (l *Log) Last(ctx context.Context, name string) (rec dataset.VersionRecord, err error) {
 	if err := dataset.CheckName(name); err != nil {
-		return 0, fmt.Errorf("look up the newest version in the event log: %w", err)
+		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version in the event log: %w", err)
 	}
 	subject := dataset.Subject(name)
 	var last *jetstream.RawStreamMsg
@@ -49,16 +62,14 @@ func (l *Log) Last(ctx context.Context, name string) (version uint64, err error)
 		return err
 	})
 	if err == nil && last != nil {
-		var rec dataset.VersionRecord
 		if rec, err = decode(subject, last.Data); err != nil {
 			err = &EventError{Dataset: name, Sequence: last.Sequence, Err: err}
 		}
-		version = rec.Version
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look up the newest version of dataset %s in the event log: %w", name, err)
+		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %s in the event log: %w", name, err)
 	}
-	return version, nil
+	return rec, nil
 }
 
 // announcement is one call of Announce.
@@ -66,6 +77,8 @@ type announcement struct {
 	log  *Log
 	rec  dataset.VersionRecord
 	data []byte
+	// over is the version whose event this one supersedes; zero if it supersedes none.
+	over dataset.Ref
 	// duplicate is set when the stream took the event for a duplicate. If reading back then shows no such event, it
 	// was lost while its id was remembered, and is published without the id.
 	duplicate bool
@@ -87,7 +100,8 @@ func (a *announcement) try(ctx context.Context) error {
 	if last != nil {
 		sequence = last.Sequence
 		// An event that is not readable announces nothing: the new one goes after it.
-		if announced, err := dataset.DecodeEvent(last.Data); err == nil && announced.Version >= a.rec.Version {
+		announced, err := dataset.DecodeEvent(last.Data)
+		if err == nil && announced.Version >= a.rec.Version && (a.over.Version == 0 || announced.Ref() != a.over) {
 			return a.agree(announced)
 		}
 	}
@@ -100,7 +114,7 @@ func (a *announcement) try(ctx context.Context) error {
 		jetstream.WithRetryAttempts(0),
 	}
 	if !a.duplicate {
-		options = append(options, jetstream.WithMsgID(a.rec.ID()))
+		options = append(options, jetstream.WithMsgID(a.rec.VersionID().String()))
 	}
 	ack, err := a.log.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: a.data}, options...)
 	switch {
@@ -117,22 +131,13 @@ func (a *announcement) try(ctx context.Context) error {
 	return err
 }
 
-// agree compares what the log announces with the record, as far as this program knows its members.
+// agree compares what the log announces with the record.
 func (a *announcement) agree(announced dataset.VersionRecord) error {
 	if announced.Version > a.rec.Version {
 		return nil
 	}
-	theirs, err := announced.Encode()
-	if err != nil {
-		return err
-	}
-	ours, err := a.rec.Encode()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(theirs, ours) {
-		return fmt.Errorf("%w: its snapshot is %s, ours is %s; does another store use this log?",
-			ErrConflict, announced.Snapshot.Digest, a.rec.Snapshot.Digest)
+	if theirs, ours := announced.VersionID(), a.rec.VersionID(); theirs != ours {
+		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log?", ErrConflict, theirs, ours)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go"
 )
 
@@ -23,7 +24,7 @@ const (
 	MaxBeaconEvery = time.Hour
 	// BlindAfter is how many periods without a beacon make an instance blind.
 	BlindAfter = 3
-	// partDatasets is how many datasets are in one message: some 90 bytes each, far below the limit of 1 MB.
+	// partDatasets is how many datasets are in one message: up to 200 bytes each, below the limit of 1 MB.
 	partDatasets = 4096
 )
 
@@ -42,18 +43,22 @@ type Beacon struct {
 	// store with many datasets takes several messages.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
+	// Store is the id of the store that was read; zero from a publisher of the releases before store ids.
+	Store dataset.StoreID `json:"store,omitzero"`
 	// Newest has the newest version of each dataset. One that is within the bounds and not here has no version.
 	Newest map[string]uint64 `json:"newest"`
+	// IDs has the ids of these versions.
+	IDs map[string]dataset.VersionID `json:"ids,omitempty"`
 	// Unread names datasets whose newest version could not be read, so that the beacon does not speak for them.
 	Unread []string `json:"unread,omitempty"`
 }
 
-// Version returns the newest version of the dataset, 0 if it has none; ok is false if the beacon does not speak for it.
-func (b Beacon) Version(name string) (version uint64, ok bool) {
+// Version returns the newest version of the dataset, zero if it has none; ok is false if the beacon does not speak for it.
+func (b Beacon) Version(name string) (newest dataset.Ref, ok bool) {
 	if name < b.From || b.To != "" && name >= b.To || slices.Contains(b.Unread, name) {
-		return 0, false
+		return dataset.Ref{}, false
 	}
-	return b.Newest[name], true
+	return dataset.Ref{Version: b.Newest[name], ID: b.IDs[name]}, true
 }
 
 // SendBeacon sends b, which has no bounds, in as many messages as it takes. It fails when there is no connection: an old
@@ -68,10 +73,13 @@ func SendBeacon(nc *nats.Conn, b Beacon) error {
 	names := slices.Sorted(maps.Keys(b.Newest))
 	for first := true; first || len(names) > 0; first = false {
 		part := b
-		part.Newest = make(map[string]uint64)
+		part.Newest, part.IDs = make(map[string]uint64), make(map[string]dataset.VersionID)
 		n := min(partDatasets, len(names))
 		for _, name := range names[:n] {
 			part.Newest[name] = b.Newest[name]
+			if id, ok := b.IDs[name]; ok {
+				part.IDs[name] = id
+			}
 		}
 		names = names[n:]
 		part.To = ""

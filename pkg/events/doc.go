@@ -12,6 +12,9 @@
 //   - [Log.Latest] is how to catch up then: the last event of each dataset, in one request.
 //   - [Log.History] reads the events of a dataset from a version on.
 //
+// [Log.Supersede] announces a version after one that is not in the store's history, so that after a restore from an older copy
+// the versions of a subject go down once.
+//
 // Only version numbers order events. Sequence numbers of the stream start again when the stream is created again, so
 // nothing here compares them across that, and History says when it happened while it read.
 //

@@ -3,9 +3,11 @@ package events
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go"
 )
 
@@ -13,10 +15,16 @@ import (
 // datasets. What does not fit is no loss: the next beacon says the same.
 const beaconBuffer = 64
 
+// maxWords bounds how many publishers' words on a dataset wait.
+const maxWords = 32
+
 // Word is what beacons said of a dataset.
 type Word struct {
 	// Version is the newest that is committed, 0 if none is.
 	Version uint64
+	// ID is the version's id, and Store that of the store; zero from a publisher of the releases before them.
+	ID    dataset.VersionID
+	Store dataset.StoreID
 	// At is when it was heard, with a monotonic reading.
 	At time.Time
 	// Every is the period of the beacon, and Publisher who sent it.
@@ -26,9 +34,8 @@ type Word struct {
 
 // Heard is what was heard of beacons since the last time that it was received.
 type Heard struct {
-	// Words has the datasets that beacons spoke for. Of several words on a dataset that waited it is the newest, with the
-	// highest version of all of them.
-	Words map[string]Word
+	// Words has the datasets that beacons spoke for: of each publisher and dataset the last word, in the order of arrival.
+	Words map[string][]Word
 	// Denied is why no beacon can come: the server does not let this user subscribe to them.
 	Denied error
 }
@@ -66,15 +73,20 @@ func (s *listening) hear(m *nats.Msg) {
 	}
 	now := time.Now()
 	for name := range s.names {
-		version, ok := b.Version(name)
+		newest, ok := b.Version(name)
 		if !ok {
 			continue
 		}
 		if s.heard.Words == nil {
-			s.heard.Words = make(map[string]Word, len(s.names))
+			s.heard.Words = make(map[string][]Word, len(s.names))
 		}
-		version = max(version, s.heard.Words[name].Version)
-		s.heard.Words[name] = Word{Version: version, At: now, Every: b.Every, Publisher: b.Publisher}
+		words := slices.DeleteFunc(s.heard.Words[name], func(w Word) bool { return w.Publisher == b.Publisher && w.Store == b.Store })
+		if len(words) < maxWords {
+			words = append(words, Word{
+				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher,
+			})
+		}
+		s.heard.Words[name] = words
 		s.heard.Denied = nil
 	}
 }

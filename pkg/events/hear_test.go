@@ -37,11 +37,11 @@ func TestListenerHearsBeacons(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := receive(t, ctx, "a beacon", l.Beacons())
-	want := map[string]events.Word{"cities": word(4), "prices": word(0)}
+	want := map[string][]events.Word{"cities": {word(4)}, "prices": {word(0)}}
 	if diff := cmp.Diff(want, got.Words, cmpopts.IgnoreFields(events.Word{}, "At")); diff != "" || got.Denied != nil {
 		t.Error(diff, got.Denied)
 	}
-	if at := got.Words["cities"].At; at.Before(before) || at.After(time.Now()) {
+	if at := got.Words["cities"][0].At; at.Before(before) || at.After(time.Now()) {
 		t.Errorf("it was heard at %s", at)
 	}
 	// Neither channel waits for the other.
@@ -69,7 +69,7 @@ func TestBeaconsOfManyParts(t *testing.T) {
 	heard := map[string]uint64{}
 	for len(heard) < len(names) {
 		for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Words {
-			heard[name] = w.Version
+			heard[name] = w[0].Version
 		}
 	}
 	want := map[string]uint64{"a": 0, "dataset-0000": 1, "dataset-4095": 4096, "dataset-4096": 4097, "dataset-8999": 9000, "z": 0}
@@ -85,7 +85,7 @@ func TestBeaconsCoalesce(t *testing.T) {
 	late := beacon(map[string]uint64{"cities": 2})
 	late.Publisher, late.Every, late.Unread = "p2", 2*time.Second, []string{"prices"}
 	heard := l.Hear(beacon(map[string]uint64{"cities": 3, "prices": 1}), late)
-	want := map[string]events.Word{"cities": {Version: 3, Every: 2 * time.Second, Publisher: "p2"}, "prices": word(1)}
+	want := map[string][]events.Word{"cities": {word(3), {Version: 2, Every: 2 * time.Second, Publisher: "p2"}}, "prices": {word(1)}}
 	if diff := cmp.Diff(want, heard.Words, cmpopts.IgnoreFields(events.Word{}, "At")); diff != "" {
 		t.Error(diff)
 	}
@@ -105,7 +105,7 @@ func TestUnreadableBeaconsAreCountedAndSaidOnce(t *testing.T) {
 	if err := events.SendBeacon(nc, beacon(map[string]uint64{"cities": 1})); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Words["cities"].Version != 1 {
+	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Words["cities"][0].Version != 1 {
 		t.Errorf("heard %+v", got)
 	}
 	if n := l.UnreadableBeacons(); n != 7 {
