@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 )
@@ -39,6 +40,8 @@ type Result struct {
 	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
 	// the Publisher has none.
 	Announced, Indexed bool
+	// Disputed is true if the version was not announced because the event log holds the versions of another store that is in use.
+	Disputed bool
 	// Warnings say what went wrong after the commit, for people to read, and what the publish found to be lost of the
 	// version before and put right. The version exists all the same; a [Repairer] completes what is missing, and so does
 	// the next publish of the dataset, of equal content too.
@@ -50,32 +53,37 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	rec := result.Record
 	// gofail: var committed struct{}
 	if log := p.deps.Events; log != nil {
-		result.Announced = p.step(ctx, result, "announced to the event log", func(ctx context.Context) (uint64, error) {
+		var replace func(context.Context, dataset.VersionRecord, dataset.VersionRecord) error
+		result.Announced = p.step(ctx, result, RepairAnnounce, "announced to the event log", func(ctx context.Context) (dataset.VersionRecord, error) {
 			l, ok := log.(askedLog)
 			if !ok {
-				return 0, errNotAsked
+				return dataset.VersionRecord{}, errNotAsked
 			}
+			replace = l.Supersede
 			last, err := l.Last(ctx, rec.Dataset)
 			if _, ok := errors.AsType[*events.EventError](err); ok {
 				err = errNotAsked // what came before an event that cannot be read cannot be told
 			}
 			return last, err
-		}, log.Announce)
+		}, log.Announce, func(ctx context.Context, rec, over dataset.VersionRecord) error { return replace(ctx, rec, over) })
 	}
 	if result.Created {
 		p.telling.end(rec)
 	}
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
-		result.Indexed = p.step(ctx, result, "indexed in the catalog", func(ctx context.Context) (uint64, error) {
-			l, ok := index.(askedCatalog)
-			if !ok {
-				return 0, errNotAsked
+		var asked askedCatalog
+		result.Indexed = p.step(ctx, result, RepairIndex, "indexed in the catalog", func(ctx context.Context) (dataset.VersionRecord, error) {
+			var ok bool
+			if asked, ok = index.(askedCatalog); !ok {
+				return dataset.VersionRecord{}, errNotAsked
 			}
-			newest, err := l.Newest(ctx, []string{rec.Dataset})
-			return newest[rec.Dataset], err
+			return newestEntry(ctx, asked, rec.Dataset)
 		}, func(ctx context.Context, rec dataset.VersionRecord) error {
 			_, err := index.Advance(ctx, rec)
+			return err
+		}, func(ctx context.Context, rec, over dataset.VersionRecord) error {
+			_, err := asked.Replace(ctx, rec, over.Ref())
 			return err
 		})
 	}
@@ -85,27 +93,45 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 // errNotAsked says that it cannot be told what was done before.
 var errNotAsked = errors.New("not asked")
 
-// step has do done for the version in the result, after those that newest says it was not done for. Newest returns the
-// last version that it was done for; while that is not known, do would leave a gap that nobody looks for behind the newest
-// version.
-func (p *Publisher) step(ctx context.Context, result *Result, done string, newest func(context.Context) (uint64, error),
-	do func(context.Context, dataset.VersionRecord) error,
+// step calls do for the version in the result, after calling it for earlier versions that the target lacks. newest returns
+// the last version that the target has; while that is not known, do would leave a gap behind the newest version that nothing
+// closes. If the target's last version is not in the store's history, step calls replace instead.
+func (p *Publisher) step(ctx context.Context, result *Result, what, done string, newest func(context.Context) (dataset.VersionRecord, error),
+	do func(context.Context, dataset.VersionRecord) error, replace func(ctx context.Context, rec, over dataset.VersionRecord) error,
 ) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.AnnounceTimeout)
 	defer cancel()
 	rec := result.Record
-	version, err := newest(ctx)
-	if err == nil && version+1 < rec.Version {
+	last, err := newest(ctx)
+	version, ours := last.Version, true
+	if err == nil && version > 0 {
+		// Nearly always it is the version before, which the record names: no read of the store is needed to know it.
+		if id := last.VersionID(); id != rec.Previous && id != rec.VersionID() {
+			ours, err = p.inHistory(ctx, last)
+		}
+	}
+	if err == nil && ours && version+1 < rec.Version {
 		if err := p.missed(ctx, rec, version, do); err != nil {
 			// The newest version is what instances need; a gap in the history is the lesser harm.
 			result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
 				rec.Dataset, version, rec.Version, done, err))
 		}
 	}
-	if err == nil || errors.Is(err, errNotAsked) {
+	switch {
+	case err == nil && !ours:
+		if err = p.replaced.allow(what, last, rec.StoreID); err == nil {
+			err = replace(ctx, rec, last)
+		}
+		if err == nil {
+			p.replaced.done(what, last)
+			result.Warnings = append(result.Warnings, fmt.Sprintf("version %d (id %s) of dataset %q is not in this store's history; version %s was %s in its place",
+				last.Version, last.VersionID().Short(), rec.Dataset, rec.Ref(), done))
+		}
+	case err == nil, errors.Is(err, errNotAsked):
 		err = do(ctx, rec)
 	}
 	if err != nil {
+		result.Disputed = result.Disputed || what == RepairAnnounce && errors.Is(err, events.ErrConflict)
 		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), done, err)
 		if !errors.Is(err, events.ErrConflict) && !errors.Is(err, events.ErrStream) { // which somebody has to put right
 			warning += "; the publisher service completes it by itself, as does publishing again"
@@ -129,4 +155,16 @@ func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after
 		}
 	}
 	return nil
+}
+
+// newestEntry returns the record of the catalog's newest version; the zero record if it has none.
+func newestEntry(ctx context.Context, index askedCatalog, name string) (dataset.VersionRecord, error) {
+	rec, err := index.Latest(ctx, name)
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+		return dataset.VersionRecord{}, nil
+	case errors.Is(err, catalog.ErrTrimmed), errors.Is(err, catalog.ErrCorrupt):
+		return dataset.VersionRecord{}, errNotAsked // Advance says what is wrong
+	}
+	return rec, err
 }

@@ -185,18 +185,28 @@ func TestEqualContentIsAnnounced(t *testing.T) {
 // forgetful is an event log that is told, and does not say what it was told.
 type forgetful struct {
 	plain
-	why error
+	why  error
+	last dataset.VersionRecord
+}
+
+func (f *forgetful) Announce(ctx context.Context, rec dataset.VersionRecord) error {
+	f.last = rec
+	return f.plain.Announce(ctx, rec)
+}
+
+func (f *forgetful) Supersede(ctx context.Context, rec, _ dataset.VersionRecord) error {
+	return f.Announce(ctx, rec)
 }
 
 func (f *forgetful) Latest(context.Context, []string) (map[string]dataset.VersionRecord, error) {
 	return nil, f.why
 }
 
-func (f *forgetful) Last(context.Context, string) (uint64, error) {
-	if f.why != nil || len(f.told) == 0 {
-		return 0, f.why
+func (f *forgetful) Last(context.Context, string) (dataset.VersionRecord, error) {
+	if f.why != nil {
+		return dataset.VersionRecord{}, f.why
 	}
-	return f.told[len(f.told)-1], nil
+	return f.last, nil
 }
 
 // While it is not known which versions the event log missed, none is announced after them: nobody would look for those

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"github.com/sourcegraph/conc/panics"
 )
@@ -126,6 +127,10 @@ func (b *Beacon) send(ctx context.Context) BeaconRound {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Every)
 	defer cancel()
 	p := b.deps.Publisher
+	id, err := p.deps.Store.EnsureID(ctx)
+	if err != nil {
+		return BeaconRound{Err: fmt.Errorf("read the store id for a beacon: %w", err)}
+	}
 	newest, unread, err := p.deps.Store.Newest(ctx)
 	if err != nil {
 		return BeaconRound{Err: fmt.Errorf("list the datasets for a beacon: %w", err)}
@@ -134,9 +139,13 @@ func (b *Beacon) send(ctx context.Context) BeaconRound {
 	round := BeaconRound{Datasets: len(newest), Unread: unread}
 	if b.deps.Send != nil {
 		now := wallClock()
+		numbers, ids := make(map[string]uint64, len(newest)), make(map[string]dataset.VersionID, len(newest))
+		for name, ref := range newest {
+			numbers[name], ids[name] = ref.Version, ref.ID
+		}
 		round.Err = b.deps.Send(events.Beacon{
 			Publisher: b.cfg.Name, Sent: now.UTC(), Every: b.cfg.Every,
-			Newest: newest, Unread: slices.Sorted(maps.Keys(unread)),
+			Store: id, Newest: numbers, IDs: ids, Unread: slices.Sorted(maps.Keys(unread)),
 		})
 		if round.Err == nil {
 			round.Sent = now

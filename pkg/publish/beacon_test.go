@@ -22,12 +22,17 @@ import (
 // seen is a store of which only Newest is asked.
 type seen struct {
 	store.Store
-	newest func(ctx context.Context) (map[string]uint64, map[string]error, error)
+	newest func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error)
 }
 
-func (s seen) Newest(ctx context.Context) (map[string]uint64, map[string]error, error) {
+func (s seen) Newest(ctx context.Context) (map[string]dataset.Ref, map[string]error, error) {
 	return s.newest(ctx)
 }
+
+func (s seen) EnsureID(context.Context) (dataset.StoreID, error) { return storeID, nil }
+
+// storeID is that of the stores in tests without files.
+var storeID = dataset.StoreID{1}
 
 // lines is a log that tests look into.
 type lines struct {
@@ -59,7 +64,7 @@ type sender struct {
 	done       []publish.BeaconRound
 }
 
-func newSender(t *testing.T, every time.Duration, newest func(ctx context.Context) (map[string]uint64, map[string]error, error)) *sender {
+func newSender(t *testing.T, every time.Duration, newest func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error)) *sender {
 	t.Helper()
 	s := &sender{}
 	p, err := publish.New(publish.Config{TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&s.log, nil))}, publish.Deps{Store: seen{newest: newest}})
@@ -112,16 +117,16 @@ func (s *sender) rounds() []publish.BeaconRound {
 	return slices.Clone(s.done)
 }
 
-func fixed(newest map[string]uint64) func(context.Context) (map[string]uint64, map[string]error, error) {
-	return func(context.Context) (map[string]uint64, map[string]error, error) { return newest, nil, nil }
+func fixed(newest map[string]dataset.Ref) func(context.Context) (map[string]dataset.Ref, map[string]error, error) {
+	return func(context.Context) (map[string]dataset.Ref, map[string]error, error) { return newest, nil, nil }
 }
 
 func TestBeaconKeepsItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took := 3 * time.Second
-		s := newSender(t, 5*time.Second, func(context.Context) (map[string]uint64, map[string]error, error) {
+		s := newSender(t, 5*time.Second, func(context.Context) (map[string]dataset.Ref, map[string]error, error) {
 			time.Sleep(took)
-			return map[string]uint64{"prices": 7}, nil, nil
+			return map[string]dataset.Ref{"prices": {Version: 7, ID: dataset.VersionID{7}}}, nil, nil
 		})
 		start := time.Now()
 		stop := s.start(t)
@@ -139,7 +144,7 @@ func TestBeaconKeepsItsRate(t *testing.T) {
 				t.Errorf("beacon %d comes after %v", i, d)
 			}
 		}
-		if diff := cmp.Diff(events.Beacon{Publisher: "here", Sent: s.heard()[0].Sent, Every: 5 * time.Second, Newest: map[string]uint64{"prices": 7}}, s.heard()[0]); diff != "" {
+		if diff := cmp.Diff(events.Beacon{Publisher: "here", Sent: s.heard()[0].Sent, Every: 5 * time.Second, Store: storeID, Newest: map[string]uint64{"prices": 7}, IDs: map[string]dataset.VersionID{"prices": {7}}}, s.heard()[0]); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -150,12 +155,12 @@ func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hang atomic.Bool
 		hang.Store(true)
-		s := newSender(t, time.Second, func(ctx context.Context) (map[string]uint64, map[string]error, error) {
+		s := newSender(t, time.Second, func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error) {
 			if hang.Load() {
 				<-ctx.Done()
 				return nil, nil, context.Cause(ctx)
 			}
-			return map[string]uint64{"prices": 1}, nil, nil
+			return map[string]dataset.Ref{"prices": {Version: 1}}, nil, nil
 		})
 		stop := s.start(t)
 		time.Sleep(10*time.Second + time.Millisecond)
@@ -183,14 +188,14 @@ func TestBeaconSaysWhatItCannotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Pointer[map[string]error]
 		broken.Store(&map[string]error{"prices": errors.New("input/output error")})
-		s := newSender(t, time.Second, func(context.Context) (map[string]uint64, map[string]error, error) {
-			return map[string]uint64{"cities": 3}, *broken.Load(), nil
+		s := newSender(t, time.Second, func(context.Context) (map[string]dataset.Ref, map[string]error, error) {
+			return map[string]dataset.Ref{"cities": {Version: 3}}, *broken.Load(), nil
 		})
 		stop := s.start(t)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		b := s.heard()[len(s.heard())-1]
-		if v, ok := b.Version("cities"); !ok || v != 3 {
+		if v, ok := b.Version("cities"); !ok || v.Version != 3 {
 			t.Errorf("cities: %d, %v", v, ok)
 		}
 		if v, ok := b.Version("prices"); ok {
@@ -240,7 +245,7 @@ func TestBeaconThatCannotBeSent(t *testing.T) {
 func TestBeaconSurvivesAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		s := newSender(t, time.Second, func(context.Context) (map[string]uint64, map[string]error, error) {
+		s := newSender(t, time.Second, func(context.Context) (map[string]dataset.Ref, map[string]error, error) {
 			if n++; n < 3 {
 				panic("nil map")
 			}

@@ -51,7 +51,7 @@ func after(deltas []dataset.Object, version uint64) []dataset.Object {
 func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain, error) {
 	c := chain{snapshot: rec.Snapshot}
 	if rec.Snapshot.Version < rec.Version {
-		newer, err := p.newerSnapshot(ctx, rec)
+		newer, err := p.newerSnapshot(ctx, rec, rec.Snapshot.Version)
 		switch {
 		case err == nil:
 			c.snapshot = newer
@@ -83,10 +83,10 @@ func (p *Publisher) reading(ctx context.Context, rec dataset.VersionRecord, c ch
 	return read(named(rec))
 }
 
-// newerSnapshot returns the newest snapshot, up to rec's version, that was written after the one that rec names;
+// newerSnapshot returns the newest snapshot of a version above after, up to rec's, that a compaction wrote;
 // store.ErrNotFound if there is none, store.ErrDamaged if it is not one of this dataset or was lost.
-func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord) (dataset.Object, error) {
-	newest, err := p.deps.Store.NewestSnapshot(ctx, rec.Dataset, rec.Snapshot.Version, rec.Version)
+func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord, after uint64) (dataset.Object, error) {
+	newest, err := p.deps.Store.NewestSnapshot(ctx, rec.Dataset, after, rec.Version)
 	if err != nil {
 		return dataset.Object{}, err
 	}
@@ -99,6 +99,10 @@ func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord
 	if of.State != newest.State {
 		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of state %v, the version is of %v; remove the snapshot record",
 			store.ErrDamaged, newest.ID(), newest.State, of.State)
+	}
+	if id := of.VersionID(); !newest.VersionID.IsZero() && newest.VersionID != id {
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of the version with the id %s, and the version in the store has the id %s; remove the snapshot record",
+			store.ErrDamaged, newest.ID(), newest.VersionID, id)
 	}
 	// No version names it yet, so that nobody misses it: to go on from it would make its loss theirs.
 	switch bytes, err := p.deps.Store.StatObject(ctx, newest.Object.Digest); {

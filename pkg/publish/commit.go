@@ -118,6 +118,9 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	}
+	if err := p.stamp(ctx, &rec, latest); err != nil {
+		return err
+	}
 	rec.Created = wallClock().UTC()
 	result.Record = rec
 	return nil

@@ -91,15 +91,13 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	}
 	// gofail: var snapshotWritten struct{}
 	done := Compaction{
-		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, State: rec.State, Created: wallClock().UTC()},
+		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, VersionID: rec.VersionID(), State: rec.State, Created: wallClock().UTC()},
 		Deltas: len(c.deltas), Bytes: total(c.deltas),
 	}
 	err = p.deps.Store.PutSnapshot(ctx, done.Record)
 	if errors.Is(err, store.ErrExists) {
 		// Somebody else's snapshot of the version is as good, if it is any good.
-		before := rec
-		before.Snapshot.Version = rec.Version - 1
-		done.Record.Object, err = p.newerSnapshot(ctx, before)
+		done.Record.Object, err = p.newerSnapshot(ctx, rec, rec.Version-1)
 	}
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)

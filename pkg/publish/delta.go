@@ -122,7 +122,7 @@ func (p *Publisher) writeDelta(ctx context.Context, folder *scratch.Folder, entr
 	}
 	return delta{
 		path: path, changes: changes,
-		object: dataset.Object{Version: before.Version + 1, Digest: totals.Digest, Bytes: totals.FileBytes},
+		object: dataset.Object{Version: before.Version + 1, Digest: totals.Digest, Bytes: totals.FileBytes, From: before.VersionID()},
 	}, nil
 }
 

@@ -79,8 +79,17 @@
 // A [Repairer] compares the event log and the catalog with the store, when it starts and with what each round of a Beacon
 // has read, and brings what they lack: what a publisher that died did not tell, and what a log that was deleted or a
 // Redis that was wiped had. It announces the last 1,000 versions of a dataset at most, in order, because an event goes to
-// every instance; a publish that comes before it announces the last 32. What is older is in the store alone then. Whoever
-// repairs at the same time does no harm: [Announcer] and [Indexer] take each version once.
+// every instance; a publish that comes before it announces the last 32. What is older is in the store alone then. Concurrent
+// repairs are safe: [Announcer] and [Indexer] take each version once.
+//
+// Whatever they hold that is not in the store's history is replaced by the store's newest version, down or up: the store was
+// restored from an older copy, or created again. Versions of another store are replaced once for each dataset. If they come
+// back, two stores share the log, and the repair reports [freshet.dev/pkg/events.ErrConflict].
+//
+// # Identity
+//
+// A version record names its store and the id of the version before, and its own id covers both (see
+// [freshet.dev/pkg/dataset.VersionRecord.VersionID]). The store id is drawn by the first publisher that finds none.
 //
 // # Objects that were lost
 //

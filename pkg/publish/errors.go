@@ -26,10 +26,6 @@ var (
 	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
 	ErrLost = errors.New("the newest version has lost an object")
-	// ErrAhead: the event log or the catalog has a version that the store does not have. A [Repair] says so, and cannot do
-	// anything about it.
-	ErrAhead = errors.New("it is ahead of the store, so that another store uses it too, or this store was put back to an older copy; " +
-		"give each store its own, or delete the stream or the catalog's key of the dataset, which are then written anew from the store")
 )
 
 // ifLost returns err as an ErrLost if it says that an object cannot be read, and that trying again does not help.

@@ -250,5 +250,8 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
 		ExpectEvery: d.in.promise(newest),
 	}
+	if err := p.stamp(ctx, &result.Record, newest); err != nil {
+		return PatchResult{}, err
+	}
 	return result, nil
 }

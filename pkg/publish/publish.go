@@ -99,6 +99,7 @@ type Publisher struct {
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough
 	telling    telling
+	replaced   replaced
 }
 
 // New returns a Publisher. It makes sure that there is a folder for temporary files, and removes from it what

@@ -45,6 +45,9 @@ type Repair struct {
 	Dataset string
 	// From and To are the first and the last version that was announced or indexed; zero if none was.
 	From, To uint64
+	// Replaced is the version that was there and is not in the store's history, and in whose place To was put; zero if there was
+	// none. The store was restored from an older copy, or created again.
+	Replaced dataset.Ref
 	// Err is why it is not complete; nil if it is.
 	Err error
 }
@@ -64,17 +67,17 @@ func (p *Publisher) Repair(ctx context.Context) ([]Repair, error) {
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		errs = append(errs, fmt.Errorf("look up the newest version of dataset %q: %w", name, unread[name]))
 	}
-	repairs := p.repair(ctx, newest, true)
+	repairs := p.repair(ctx, newest)
 	for _, r := range repairs {
 		errs = append(errs, r.Err)
 	}
 	return repairs, errors.Join(errs...)
 }
 
-// repair compares the event log and the catalog with newest, the store's newest versions, and completes them. If thorough
-// it also looks whether the log announces the same records.
-func (p *Publisher) repair(ctx context.Context, newest map[string]uint64, thorough bool) []Repair {
-	return slices.Concat(iter.Map(p.sides(thorough), func(s **side) []Repair { return (*s).repair(ctx, newest) })...)
+// repair compares the event log and the catalog with newest, the store's newest versions. It completes them, and replaces
+// versions that are not in the store's history.
+func (p *Publisher) repair(ctx context.Context, newest map[string]dataset.Ref) []Repair {
+	return slices.Concat(iter.Map(p.sides(), func(s **side) []Repair { return (*s).repair(ctx, newest) })...)
 }
 
 // side is the event log or the catalog, as something that follows the store.
@@ -83,30 +86,29 @@ type side struct {
 	what string
 	most uint64 // of the versions that it lacks, how many are brought
 	// have returns the newest version that it has of each dataset; want is what it should have.
-	have func(ctx context.Context, want map[string]uint64) (map[string]uint64, error)
+	have func(ctx context.Context, want map[string]dataset.Ref) (map[string]dataset.Ref, error)
+	// record returns the record of the version that have named; the zero record if it cannot be read.
+	record func(ctx context.Context, name string) (dataset.VersionRecord, error)
 	// tell tells it of a version, and reports whether that was new to it.
 	tell func(ctx context.Context, rec dataset.VersionRecord) (bool, error)
-	// compare, if not nil, says why the version that have told of is not the store's.
-	compare func(ctx context.Context, name string) error
+	// replace puts rec in the place of over, which is not in the store's history.
+	replace func(ctx context.Context, rec, over dataset.VersionRecord) error
 
 	timeouts atomic.Int32
 }
 
 // repair brings what is missing.
-func (s *side) repair(ctx context.Context, newest map[string]uint64) []Repair {
+func (s *side) repair(ctx context.Context, newest map[string]dataset.Ref) []Repair {
 	have, err := s.ask(ctx, newest)
-	behind := behind(have, newest)
+	differs := differs(have, newest)
 	var repairs []Repair
-	if err == nil {
-		repairs = s.dispute(ctx, have, newest) // as of the same moment
-	}
-	if err == nil && len(behind) > 0 {
+	if err == nil && len(differs) > 0 {
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case <-time.After(settle):
-			if have, err = s.ask(ctx, behind); err == nil {
-				repairs = append(s.bringAll(ctx, have, behind), repairs...)
+			if have, err = s.ask(ctx, differs); err == nil {
+				repairs = s.bringAll(ctx, have, differs)
 			}
 		}
 	}
@@ -117,57 +119,31 @@ func (s *side) repair(ctx context.Context, newest map[string]uint64) []Repair {
 }
 
 // ask returns which versions it has of those datasets.
-func (s *side) ask(ctx context.Context, newest map[string]uint64) (map[string]uint64, error) {
+func (s *side) ask(ctx context.Context, newest map[string]dataset.Ref) (map[string]dataset.Ref, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.AnnounceTimeout)
 	defer cancel()
 	return s.have(ctx, newest)
 }
 
-// behind returns the part of newest that have does not come up to.
-func behind(have, newest map[string]uint64) map[string]uint64 {
-	less := map[string]uint64{}
-	for name, version := range newest {
-		if have[name] < version {
-			less[name] = version
+// differs returns the part of newest that have does not have. An entry without an id, of an earlier release, counts as equal to
+// the version with its number.
+func differs(have, newest map[string]dataset.Ref) map[string]dataset.Ref {
+	other := map[string]dataset.Ref{}
+	for name, want := range newest {
+		if is := have[name]; is.Version != want.Version || is.ID != want.ID && !is.ID.IsZero() {
+			other[name] = want
 		}
 	}
-	return less
-}
-
-// dispute returns what it has otherwise than the store.
-func (s *side) dispute(ctx context.Context, have, newest map[string]uint64) []Repair {
-	names := slices.Sorted(maps.Keys(newest))
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return have[name] < newest[name] || have[name] == newest[name] && s.compare == nil
-	})
-	disputes := s.lanes().Map(names, func(name *string) Repair {
-		r := Repair{What: s.what, Dataset: *name}
-		if have[*name] > newest[*name] {
-			r.Err = s.ahead(ctx, *name, have[*name])
-		} else {
-			r.Err = s.compare(ctx, *name)
-		}
-		return r
-	})
-	return slices.DeleteFunc(disputes, func(r Repair) bool { return r.Err == nil })
+	return other
 }
 
 func (s *side) lanes() iter.Mapper[string, Repair] {
 	return iter.Mapper[string, Repair]{MaxGoroutines: repairLanes}
 }
 
-// ahead says why it has a version that is newer than the store's newest, unless the store has it meanwhile.
-func (s *side) ahead(ctx context.Context, name string, version uint64) error {
-	newest, err := s.newest(ctx, name)
-	if err == nil && newest.Version < version {
-		err = fmt.Errorf("dataset %q: %w: it has version %d, the store has %d", name, ErrAhead, version, newest.Version)
-	}
-	return err
-}
-
 // bringAll brings all datasets from the versions in have to those in want.
-func (s *side) bringAll(ctx context.Context, have, want map[string]uint64) []Repair {
-	names := slices.Sorted(maps.Keys(behind(have, want))) // others may have been faster
+func (s *side) bringAll(ctx context.Context, have, want map[string]dataset.Ref) []Repair {
+	names := slices.Sorted(maps.Keys(differs(have, want))) // others may have been faster
 	repairs := s.lanes().Map(names, func(name *string) Repair { return s.one(ctx, *name, have[*name], want[*name]) })
 	repairs = slices.DeleteFunc(repairs, func(r Repair) bool { return r.Err == nil && r.To == 0 }) // nothing was new, or it was left
 	if s.timeouts.Load() >= maxTimeouts {
@@ -178,7 +154,7 @@ func (s *side) bringAll(ctx context.Context, have, want map[string]uint64) []Rep
 }
 
 // one brings the versions of a dataset after have, up to the one to.
-func (s *side) one(ctx context.Context, name string, have, to uint64) (r Repair) {
+func (s *side) one(ctx context.Context, name string, have, to dataset.Ref) (r Repair) {
 	r = Repair{What: s.what, Dataset: name}
 	switch {
 	case ctx.Err() != nil:
@@ -197,7 +173,17 @@ func (s *side) one(ctx context.Context, name string, have, to uint64) (r Repair)
 	return r
 }
 
-func (s *side) bring(ctx context.Context, r *Repair, have, to uint64) error {
+func (s *side) bring(ctx context.Context, r *Repair, is, want dataset.Ref) error {
+	if is.Version > 0 {
+		done, err := s.reconcile(ctx, r)
+		if done || err != nil {
+			return err
+		}
+	}
+	have, to := is.Version, want.Version
+	if have >= to {
+		return nil // newest was read before a version that it has by now
+	}
 	from := have + 1
 	if to-have > s.most {
 		from = to - s.most + 1
@@ -214,6 +200,36 @@ func (s *side) bring(ctx context.Context, r *Repair, have, to uint64) error {
 		}
 	}
 	return nil
+}
+
+// reconcile replaces the last version that it has if that is not in the store's history, and reports whether it did.
+func (s *side) reconcile(ctx context.Context, r *Repair) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.AnnounceTimeout)
+	defer cancel()
+	last, err := s.record(ctx, r.Dataset)
+	if err != nil || last.Version == 0 {
+		return false, err
+	}
+	if ours, err := s.inHistory(ctx, last); ours || err != nil {
+		return false, err
+	}
+	newest, err := s.newest(ctx, r.Dataset)
+	if err != nil || newest.Version == 0 {
+		return true, err
+	}
+	id, err := s.deps.Store.EnsureID(ctx)
+	if err == nil {
+		err = s.replaced.allow(s.what, last, id)
+	}
+	if err == nil {
+		err = s.replace(ctx, newest, last)
+	}
+	if err != nil {
+		return true, err
+	}
+	s.replaced.done(s.what, last)
+	r.From, r.To, r.Replaced = newest.Version, newest.Version, last.Ref()
+	return true, nil
 }
 
 func (s *side) bringOne(ctx context.Context, r *Repair, rec dataset.VersionRecord) error {

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 	"github.com/nats-io/nats.go"
@@ -283,31 +281,10 @@ func TestRepairGoesAroundDamage(t *testing.T) {
 	w.commit(t, "prices", 1)
 	w.dead.damageRecord(t, "cities", 6)
 	repairs, err := w.alive.Repair(t.Context())
-	if !errors.Is(err, store.ErrDamaged) || len(repairs) != 4 {
+	if !errors.Is(err, store.ErrDamaged) || len(repairs) != 2 {
 		t.Errorf("%+v, %v", repairs, err)
 	}
 	w.whole(t, "prices", 3)
-}
-
-// Of a log that another store uses, or that is ahead, a repair says so.
-func TestRepairOfAForeignLog(t *testing.T) {
-	w := newWorld(t)
-	w.commit(t, "prices", 2)
-	if _, err := w.alive.Repair(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	foreign := newRig(t, nil)
-	other := w.publisher(t, foreign.store)
-	foreign.text(t, "prices", `{"id":"z"}`)
-	_, err := other.Repair(t.Context())
-	if !errors.Is(err, publish.ErrAhead) || !strings.Contains(err.Error(), `dataset "prices": it is ahead of the store`) || !strings.Contains(err.Error(), "has version 2, the store has 1") {
-		t.Errorf("error is %v", err)
-	}
-	foreign.text(t, "prices", `{"id":"y"}`)
-	if _, err := other.Repair(t.Context()); !errors.Is(err, events.ErrConflict) || !strings.Contains(err.Error(), "version prices/2") {
-		t.Errorf("error is %v", err)
-	}
-	w.whole(t, "prices", 2)
 }
 
 // The last event of a dataset is not readable: the newest version goes after it.

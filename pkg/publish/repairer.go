@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sourcegraph/conc/panics"
@@ -24,8 +25,8 @@ const (
 type Repairer struct {
 	publisher *Publisher
 	done      func(Repair)
-	looks     chan map[string]uint64 // holds one: the newest versions, not looked at yet
-	soon      chan struct{}          // holds one: that no pause is to be made
+	looks     chan map[string]dataset.Ref // holds one: the newest versions, not looked at yet
+	soon      chan struct{}               // holds one: that no pause is to be made
 
 	failing map[repairOf]string // how, as far as it matters. Used by Run alone
 }
@@ -40,13 +41,13 @@ func NewRepairer(p *Publisher, done func(Repair)) *Repairer {
 		done = func(Repair) {}
 	}
 	return &Repairer{
-		publisher: p, done: done, looks: make(chan map[string]uint64, 1), soon: make(chan struct{}, 1), failing: map[repairOf]string{},
+		publisher: p, done: done, looks: make(chan map[string]dataset.Ref, 1), soon: make(chan struct{}, 1), failing: map[repairOf]string{},
 	}
 }
 
 // Look has the event log and the catalog compared with newest, which are the newest versions in the store just now. A
 // [Beacon] calls it with what it has read. It never blocks.
-func (r *Repairer) Look(newest map[string]uint64) {
+func (r *Repairer) Look(newest map[string]dataset.Ref) {
 	for {
 		select {
 		case r.looks <- newest:
@@ -73,14 +74,12 @@ func (r *Repairer) Soon() {
 func (r *Repairer) Run(ctx context.Context) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier = firstRepairRetry, lastRepairRetry, 2
-	thorough := true // until nothing was found: what that finds is found by nothing else
-	var newest map[string]uint64
+	var newest map[string]dataset.Ref
 	for {
-		complete := r.round(ctx, newest, thorough)
+		complete := r.round(ctx, newest)
 		if ctx.Err() != nil {
 			return nil
 		}
-		thorough = thorough && !complete
 		var pause <-chan time.Time
 		if !complete {
 			pause = time.After(wait.NextBackOff())
@@ -100,7 +99,7 @@ func (r *Repairer) Run(ctx context.Context) error {
 }
 
 // round repairs once, and reports whether nothing is left to be done.
-func (r *Repairer) round(ctx context.Context, newest map[string]uint64, thorough bool) (complete bool) {
+func (r *Repairer) round(ctx context.Context, newest map[string]dataset.Ref) (complete bool) {
 	var repairs []Repair
 	var err error
 	panicked := panics.Try(func() {
@@ -108,7 +107,7 @@ func (r *Repairer) round(ctx context.Context, newest map[string]uint64, thorough
 			newest, _, err = r.publisher.deps.Store.Newest(ctx) // a beacon says which cannot be read
 		}
 		if err == nil {
-			repairs = r.publisher.repair(ctx, newest, thorough)
+			repairs = r.publisher.repair(ctx, newest)
 		}
 	}).AsError()
 	if ctx.Err() != nil {
@@ -135,7 +134,11 @@ func (r *Repairer) log(ctx context.Context, repairs []Repair) {
 	now := map[repairOf]string{}
 	unknown := map[string]bool{} // by What, of what there is no news
 	for _, one := range repairs {
-		if one.To > 0 {
+		switch {
+		case one.Replaced.Version > 0:
+			log.WarnContext(ctx, "replaced a version that is not in the store's history: the store was restored from an older copy or created again",
+				"what", one.What, "dataset", one.Dataset, "replaced", one.Replaced.String(), "version", one.To)
+		case one.To > 0:
 			log.InfoContext(ctx, "completed what was missing", "what", one.What, "dataset", one.Dataset, "from", one.From, "to", one.To)
 		}
 		if one.Err == nil {
@@ -166,7 +169,7 @@ func (r *Repairer) log(ctx context.Context, repairs []Repair) {
 
 // kind tells failures apart that want different things to be done.
 func kind(err error) string {
-	for _, e := range []error{events.ErrConflict, events.ErrStream, ErrAhead} {
+	for _, e := range []error{events.ErrConflict, events.ErrStream} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

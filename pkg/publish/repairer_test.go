@@ -113,10 +113,14 @@ func (f *faultyServers) Latest(context.Context, []string) (map[string]dataset.Ve
 	return nil, f.latest
 }
 
-func (f *faultyServers) Last(context.Context, string) (uint64, error) {
+func (f *faultyServers) Last(context.Context, string) (dataset.VersionRecord, error) {
 	f.Lock()
 	defer f.Unlock()
-	return 0, f.latest
+	return dataset.VersionRecord{}, f.latest
+}
+
+func (f *faultyServers) Supersede(ctx context.Context, rec, _ dataset.VersionRecord) error {
+	return f.Announce(ctx, rec)
 }
 
 func (f *faultyServers) Announce(_ context.Context, rec dataset.VersionRecord) error {
@@ -136,13 +140,13 @@ type one struct {
 	panic *atomic.Bool
 }
 
-func (s one) Newest(context.Context) (map[string]uint64, map[string]error, error) {
+func (s one) Newest(context.Context) (map[string]dataset.Ref, map[string]error, error) {
 	if s.panic.Load() {
 		panic("nil map")
 	}
-	newest := map[string]uint64{}
+	newest := map[string]dataset.Ref{}
 	for _, name := range s.names {
-		newest[name] = 1
+		newest[name] = dataset.Ref{Version: 1}
 	}
 	return newest, nil, nil
 }

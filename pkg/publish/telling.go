@@ -61,7 +61,7 @@ func (t *telling) forget(u *underWay, id string) {
 
 // first returns one of the versions that are under way and among newest, nil if there is none, and how long to wait for it
 // at most. A version that is under way for too long is forgotten: whoever began may have died of a panic.
-func (t *telling) first(newest map[string]uint64) (*underWay, time.Duration) {
+func (t *telling) first(newest map[string]dataset.Ref) (*underWay, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, u := range t.under {
@@ -70,7 +70,7 @@ func (t *telling) first(newest map[string]uint64) (*underWay, time.Duration) {
 			t.forget(u, id)
 			continue
 		}
-		if u.version <= newest[u.dataset] {
+		if u.version <= newest[u.dataset].Version {
 			return u, rest
 		}
 	}
@@ -78,7 +78,7 @@ func (t *telling) first(newest map[string]uint64) (*underWay, time.Duration) {
 }
 
 // wait returns once none of the versions among newest is under way, or has been for too long, or ctx has ended.
-func (t *telling) wait(ctx context.Context, newest map[string]uint64) {
+func (t *telling) wait(ctx context.Context, newest map[string]dataset.Ref) {
 	for {
 		u, rest := t.first(newest)
 		if u == nil {

@@ -1,0 +1,102 @@
+package publish_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
+)
+
+// A log and a catalog that another store used are brought to the store's versions, once: if the other store's versions come
+// back, both stores are in use, and the repair says so.
+func TestRepairOfAForeignLog(t *testing.T) {
+	w := newWorld(t)
+	w.commit(t, "prices", 2)
+	if _, err := w.alive.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := w.dead.store.Latest(t.Context(), "prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := newRig(t, nil)
+	other := w.publisher(t, foreign.store)
+	ours := foreign.text(t, "prices", `{"id":"z"}`).Record
+	want := []publish.Repair{
+		{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 1, Replaced: theirs.Ref()},
+		{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 1, Replaced: theirs.Ref()},
+	}
+	repairs, err := other.Repair(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "repairs", want, repairs)
+	equal(t, "indexed", []uint64{1}, w.indexed(t, "prices"))
+	equal(t, "announced", []uint64{1, 2, 1}, w.announced(t, "prices"))
+	latest, err := w.log.Latest(t.Context(), []string{"prices"})
+	if err != nil || latest["prices"].Ref() != ours.Ref() {
+		t.Errorf("the log ends with %+v, %v", latest, err)
+	}
+	if _, err := w.alive.Repair(t.Context()); err != nil { // the other store's publisher is there still
+		t.Fatal(err)
+	}
+	if _, err := other.Repair(t.Context()); !errors.Is(err, events.ErrConflict) || !strings.Contains(err.Error(), "it is of store "+theirs.StoreID.String()) {
+		t.Errorf("error is %v", err)
+	}
+	result, err := other.Publish(t.Context(), "prices", input(`{"id":"y"}`))
+	if err != nil || result.Announced || len(result.Warnings) == 0 || !strings.Contains(result.Warnings[0], events.ErrConflict.Error()) {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
+
+// After a restore from an older copy the log and the catalog come down to the store's newest version, and up again with
+// versions of the same numbers.
+func TestRepairAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	w.commit(t, "prices", 3)
+	folder := strings.TrimPrefix(w.dead.store.String(), "dir://")
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	w.commit(t, "prices", 2)
+	if _, err := w.alive.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lost, err := w.dead.store.Latest(t.Context(), "prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored, err := store.Open(t.Context(), "dir://"+copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = restored.Close() })
+	p := w.publisher(t, restored)
+	repairs, err := p.Repair(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "repairs", []publish.Repair{
+		{What: publish.RepairAnnounce, Dataset: "prices", From: 3, To: 3, Replaced: lost.Ref()},
+		{What: publish.RepairIndex, Dataset: "prices", From: 3, To: 3, Replaced: lost.Ref()},
+	}, repairs)
+	for i := range 2 {
+		result, err := p.Publish(t.Context(), "prices", input(fmt.Sprintf(`{"id":"other","v":%d}`, i)))
+		if err != nil || !result.Announced || !result.Indexed || len(result.Warnings) > 0 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		latest, err := w.log.Latest(t.Context(), []string{"prices"})
+		if err != nil || latest["prices"].Ref() != result.Record.Ref() || result.Record.Version != uint64(4+i) {
+			t.Errorf("the log ends with %+v, %v", latest, err)
+		}
+	}
+	if repairs, err := p.Repair(t.Context()); err != nil || len(repairs) > 0 {
+		t.Errorf("%+v, %v", repairs, err)
+	}
+}
