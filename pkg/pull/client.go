@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sourcegraph/conc/iter"
+
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 )
@@ -83,7 +85,7 @@ func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord
 	what, path := "the latest version of "+name, "/v1/datasets/"+name+"/latest"
 	failed := &Error{What: what}
 	for _, r := range c.relays.InOrder([]byte(name)) {
-		rec, attempt := c.latest(ctx, r.Relay, path, name)
+		rec, _, attempt := c.latest(ctx, r.Relay, path, name)
 		if attempt.Err == nil {
 			c.relays.Served(r.Relay)
 			return rec, nil
@@ -99,11 +101,66 @@ func (c *Client) Latest(ctx context.Context, name string) (dataset.VersionRecord
 	return dataset.VersionRecord{}, failed
 }
 
+// StoreHeader is the header in which a relay names the store that it reads.
+const StoreHeader = "Freshet-Store"
+
+// Newest is what one relay says of a dataset's newest version.
+type Newest struct {
+	Relay string // its base URL without its password
+	// Store is the store that the relay reads; zero if the relay does not say so, as one of an earlier release.
+	Store dataset.StoreID
+	// Record is the newest version; its Version is 0 if the relay says that there is none.
+	Record dataset.VersionRecord
+}
+
+// LatestOfAll asks every relay for the newest version of the dataset, all at the same time, and returns what those say that
+// answer, in the order in which Latest asks them. It returns an *[Error] if none does.
+func (c *Client) LatestOfAll(ctx context.Context, name string) ([]Newest, error) {
+	if err := dataset.CheckName(name); err != nil {
+		return nil, fmt.Errorf("pull the latest version: %w", err)
+	}
+	what, path := "the latest version of "+name, "/v1/datasets/"+name+"/latest"
+	type answer struct {
+		newest  Newest
+		attempt Attempt
+	}
+	order := c.relays.InOrder([]byte(name))
+	answers := iter.Map(order, func(r *relays.Choice) (a answer) {
+		a.newest.Relay = r.String()
+		a.newest.Record, a.newest.Store, a.attempt = c.latest(ctx, r.Relay, path, name)
+		return a
+	})
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("pull %s: %w", what, context.Cause(ctx))
+	}
+	var all []Newest
+	failed := &Error{What: what}
+	for i, a := range answers {
+		switch {
+		case a.attempt.Err == nil:
+			c.relays.Served(order[i].Relay)
+			all = append(all, a.newest)
+		case a.attempt.Status == http.StatusNotFound:
+			all = append(all, a.newest)
+		default:
+			if !a.attempt.busy() {
+				c.relays.Fail(order[i].Relay, a.attempt.Err)
+			}
+			failed.Attempts = append(failed.Attempts, a.attempt)
+		}
+	}
+	if len(all) == 0 {
+		return nil, failed
+	}
+	return all, nil
+}
+
 // latest asks one relay for the newest version's record.
-func (c *Client) latest(ctx context.Context, r *relays.Relay, path, name string) (rec dataset.VersionRecord, attempt Attempt) {
+func (c *Client) latest(ctx context.Context, r *relays.Relay, path, name string) (rec dataset.VersionRecord, store dataset.StoreID, attempt Attempt) {
 	s, attempt := c.get(ctx, r, path, nil)
+	_ = store.UnmarshalText([]byte(attempt.store)) // one that is not readable names none
 	if attempt.Err != nil {
-		return rec, attempt
+		return rec, store, attempt
 	}
 	defer s.Close()
 	attempt.Status = http.StatusOK
@@ -121,7 +178,7 @@ func (c *Client) latest(ctx context.Context, r *relays.Relay, path, name string)
 		}
 	}
 	attempt.Err = err
-	return rec, attempt
+	return rec, store, attempt
 }
 
 // get sends one request with the given header fields to r. Without an error in the attempt, the status is 200, or 206 if
@@ -157,6 +214,7 @@ func (c *Client) get(ctx context.Context, r *relays.Relay, path string, header h
 		return fail(err)
 	}
 	timer.Stop()
+	attempt.store = res.Header.Get(StoreHeader)
 	s := newStream(ctx, cancel, r, res, c.cfg.StallTimeout)
 	if res.StatusCode != http.StatusOK && (res.StatusCode != http.StatusPartialContent || header.Get("Range") == "") {
 		attempt.Status = res.StatusCode

@@ -36,6 +36,8 @@ type Attempt struct {
 	// RetryAfter is how long the relay asked to be left alone; 0 if it did not.
 	RetryAfter time.Duration
 	Err        error
+
+	store string // the relay's StoreHeader
 }
 
 func (e *Error) Error() string {

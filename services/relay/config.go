@@ -18,7 +18,7 @@ type Config struct {
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the relay stops"`
 
 	StoreURL settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or other relays, http://host:port, in any order but written the same way for all relays, with commas between them; required"`
-	RedisURL settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it the store is asked for the newest version"`
+	RedisURL settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; it saves reads of the store while many instances ask for the newest version"`
 
 	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients"`
 	RelayCacheTTL      time.Duration  `split_words:"true" default:"15m" desc:"how long a segment stays in memory after its last use"`

@@ -21,6 +21,8 @@ type Store interface {
 	segments.Origin
 	// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
 	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+	// ID returns the id of the store, or store.ErrNotFound if it has none.
+	ID(ctx context.Context) (dataset.StoreID, error)
 }
 
 // Catalog is the faster place to ask for the newest version: a [catalog.Catalog] is one.

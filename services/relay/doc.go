@@ -3,7 +3,12 @@
 //
 //	GET, HEAD /v1/objects/{digest}          an object, whole or one range of bytes
 //	GET       /v1/datasets/{name}/latest    the newest version record
+//	GET       /v1/store                     the id of the store
 //	GET       /healthz, /readyz, /metrics
+//
+// Answers name the store that the relay reads in the header Freshet-Store. The newest version is what the store has: the
+// catalog answers only as long as it agrees with what the store had a second ago, or, as a hint that names no store, while
+// the store does not answer.
 //
 // An object's bytes are sent as the store gave them: instances check digests and checksums, a relay does not. What it
 // does not do is present a part as the whole: when the store fails within a response, the connection is closed before

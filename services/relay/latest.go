@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,11 @@ const (
 	// catalogPause is how long the catalog is left alone after a failure, so that an outage delays one request in
 	// a second and not each.
 	catalogPause = time.Second
+	// confirmedFor is how long the catalog may answer for a version that the store was seen to have: a scale-out then costs one
+	// read of the store a second. The catalog's answer has to have the same id.
+	confirmedFor = time.Second
+	// maxConfirmed bounds for how many datasets that is remembered.
+	maxConfirmed = 4096
 	// storeWait bounds the store's answer.
 	storeWait = 10 * time.Second
 )
@@ -34,6 +40,7 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 		return web.Refuse(http.StatusBadRequest, "bad-dataset-name", "%v", err)
 	}
 	found, _, err := r.latest.flights.Do(req.Context(), name)
+	nameStore(w, found.store)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
@@ -46,22 +53,34 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, found.record)
 }
 
-// latest asks the catalog, else the store, once for all requests for a dataset that come meanwhile: after an event every
+// latest asks the store, or the catalog as long as it agrees with the store, once for all requests for a dataset that come meanwhile: after an event every
 // instance asks.
 type latest struct {
 	deps    Deps
 	flights *flight.Group[string, found]
 	paused  atomic.Int64 // Unix nanoseconds until which the catalog is left alone
+	storeID *storeID
+
+	mu        sync.Mutex
+	confirmed map[string]confirmation // by dataset, guarded by mu
 }
 
 // found is a newest version record and which backend it is from.
 type found struct {
 	record dataset.VersionRecord
 	from   string
+	store  dataset.StoreID // zero if the store did not answer, or has no id
 }
 
-func newLatest(deps Deps) *latest {
-	l := &latest{deps: deps}
+// confirmation is what the store had as the newest version of a dataset.
+type confirmation struct {
+	id    dataset.VersionID
+	store dataset.StoreID
+	at    time.Time
+}
+
+func newLatest(deps Deps, id *storeID) *latest {
+	l := &latest{deps: deps, storeID: id, confirmed: map[string]confirmation{}}
 	l.flights = flight.New(l.find, nil)
 	return l
 }
@@ -69,15 +88,48 @@ func newLatest(deps Deps) *latest {
 func (l *latest) close() { l.flights.Close() }
 
 func (l *latest) find(ctx context.Context, name string) (found, error) {
-	if l.deps.Catalog != nil && time.Now().UnixNano() >= l.paused.Load() {
-		if rec, err := l.indexed(ctx, name); err == nil {
-			return found{rec, "catalog"}, nil
+	l.mu.Lock()
+	last := l.confirmed[name]
+	l.mu.Unlock()
+	if time.Since(last.at) < confirmedFor {
+		if rec, ok := l.fromCatalog(ctx, name); ok && rec.VersionID() == last.id {
+			return found{rec, "catalog", last.store}, nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	wait, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	rec, err := l.deps.Store.Latest(ctx, name)
-	return found{rec, "store"}, err
+	rec, err := l.deps.Store.Latest(wait, name)
+	var id dataset.StoreID
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		var failed error
+		if id, failed = l.storeID.now(wait); failed != nil {
+			err = failed
+		}
+	}
+	switch {
+	case err == nil:
+		l.mu.Lock()
+		if len(l.confirmed) >= maxConfirmed {
+			clear(l.confirmed)
+		}
+		l.confirmed[name] = confirmation{rec.VersionID(), id, time.Now()}
+		l.mu.Unlock()
+	case !errors.Is(err, store.ErrNotFound):
+		// Without the store the catalog is a hint: the answer names no store, so that it proves nothing.
+		if rec, ok := l.fromCatalog(ctx, name); ok {
+			return found{rec, "catalog", dataset.StoreID{}}, nil
+		}
+	}
+	return found{rec, "store", id}, err
+}
+
+// fromCatalog returns the catalog's newest version; ok is false if it cannot tell.
+func (l *latest) fromCatalog(ctx context.Context, name string) (rec dataset.VersionRecord, ok bool) {
+	if l.deps.Catalog == nil || time.Now().UnixNano() < l.paused.Load() {
+		return rec, false
+	}
+	rec, err := l.indexed(ctx, name)
+	return rec, err == nil
 }
 
 // indexed asks the catalog, and pauses it unless it answered.

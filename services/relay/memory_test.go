@@ -44,6 +44,15 @@ func (m *memory) fail(err error) {
 	m.err = err
 }
 
+// testStore is the id of stores in memory.
+var testStore = dataset.StoreID{1}
+
+func (m *memory) ID(context.Context) (dataset.StoreID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return testStore, m.err
+}
+
 func (m *memory) StatObject(_ context.Context, d dataset.Digest) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

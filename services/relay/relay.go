@@ -19,8 +19,10 @@ type Relay struct {
 	deps   Deps
 	cache  *segments.Cache
 	latest *latest
-	turns  chan struct{} // one for each response in progress
-	count  counters
+
+	storeID *storeID
+	turns   chan struct{} // one for each response in progress
+	count   counters
 
 	forgotten forgotten
 	sockets   *wire.Sockets
@@ -44,11 +46,13 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
+	id := newStoreID(deps.Store)
+	r := &Relay{cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps, id), turns: make(chan struct{}, cfg.RelayResponses)}
 	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
+	r.mux.Handle("GET /v1/store", r.store)
 	r.sockets = wire.New(cfg.RelayWriteStall)
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
@@ -85,5 +89,6 @@ func (r *Relay) Close() {
 		r.sockets.Close()
 		r.cache.Close()
 		r.latest.close()
+		r.storeID.close()
 	})
 }

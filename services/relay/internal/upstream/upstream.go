@@ -21,6 +21,7 @@ package upstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
+	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -190,6 +192,29 @@ func (o *Origin) Latest(ctx context.Context, name string) (rec dataset.VersionRe
 		return dataset.VersionRecord{}, err
 	}
 	return rec, nil
+}
+
+// ID returns the id of the store that the relays read, as the first relay that answers says; store.ErrNotFound if it has none.
+func (o *Origin) ID(ctx context.Context) (id dataset.StoreID, err error) {
+	err = o.first(ctx, []byte("store"), func(q question) error {
+		a, err := q.ask(http.MethodGet, "/v1/store", nil)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		var says struct {
+			Store dataset.StoreID `json:"store"`
+		}
+		if err := json.NewDecoder(io.LimitReader(a, maxRecordBytes)).Decode(&says); err != nil {
+			return fmt.Errorf("%w: %w", ErrAnswer, err)
+		}
+		id = says.Store
+		return nil
+	})
+	if err == nil && id.IsZero() {
+		err = store.ErrNotFound
+	}
+	return id, err
 }
 
 func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }

@@ -1,0 +1,86 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/flight"
+)
+
+// storeIDTTL is for how long a store id that was read is named with objects. Answers for a newest version read it each time.
+const storeIDTTL = time.Second
+
+// storeID reads the id of the store, once for all requests that wait for it.
+type storeID struct {
+	flights *flight.Group[struct{}, dataset.StoreID]
+	last    atomic.Pointer[readID]
+}
+
+type readID struct {
+	id dataset.StoreID
+	at time.Time
+}
+
+func newStoreID(s Store) *storeID {
+	r := &storeID{}
+	r.flights = flight.New(func(ctx context.Context, _ struct{}) (dataset.StoreID, error) {
+		ctx, cancel := context.WithTimeout(ctx, storeWait)
+		defer cancel()
+		id, err := s.ID(ctx)
+		if errors.Is(err, store.ErrNotFound) {
+			id, err = dataset.StoreID{}, nil // no publisher of this release has been there yet
+		}
+		if err == nil {
+			r.last.Store(&readID{id, time.Now()})
+		}
+		return id, err
+	}, nil)
+	return r
+}
+
+func (r *storeID) close() { r.flights.Close() }
+
+// now reads the id.
+func (r *storeID) now(ctx context.Context) (dataset.StoreID, error) {
+	id, _, err := r.flights.Do(ctx, struct{}{})
+	return id, err
+}
+
+// recent returns an id that was read not long ago. It is zero if the store cannot be read: objects in the cache are served on.
+func (r *storeID) recent(ctx context.Context) dataset.StoreID {
+	if last := r.last.Load(); last != nil && time.Since(last.at) < storeIDTTL {
+		return last.id
+	}
+	id, err := r.now(ctx)
+	if err != nil {
+		return dataset.StoreID{}
+	}
+	return id
+}
+
+// nameStore names the store in the answer's header.
+func nameStore(w http.ResponseWriter, id dataset.StoreID) {
+	if !id.IsZero() {
+		w.Header().Set(pull.StoreHeader, id.String())
+	}
+}
+
+// store answers for the store that the relay reads.
+func (r *Relay) store(w http.ResponseWriter, req *http.Request) error {
+	id, err := r.storeID.now(req.Context())
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case err != nil:
+		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not answer; the relay's log says why")
+	}
+	nameStore(w, id)
+	return web.WriteJSON(w, http.StatusOK, map[string]dataset.StoreID{"store": id})
+}
