@@ -1,6 +1,10 @@
 package fleet
 
-import "time"
+import (
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
 
 // State is how fresh a dataset is on an instance. Of those that apply the first is the state.
 type State string
@@ -9,6 +13,9 @@ type State string
 const (
 	// Failing: the last attempt to refresh failed; it is tried again.
 	Failing State = "failing"
+	// Diverged: the served version is not in the history of the store, which was restored from an older copy or created again.
+	// The instance moves to the store's version.
+	Diverged State = "diverged"
 	// Blind: nothing has vouched for the dataset for three periods of the publisher's beacon, so there may be newer
 	// versions that the instance knows nothing of. What vouches is a beacon and, when the instance starts or reconnects, an
 	// answer to its catch-up.
@@ -26,7 +33,7 @@ const (
 )
 
 // States are all of them, the gravest first.
-var States = [...]State{Failing, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
+var States = [...]State{Failing, Diverged, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
 
 // Origin is where an instance has a version from.
 type Origin string
@@ -47,6 +54,14 @@ type Status struct {
 	PID      int             `json:"pid"`
 	Started  time.Time       `json:"started"`
 	Datasets []DatasetStatus `json:"datasets"`
+	// Store is the store that the instance's relays read; zero if no relay has named one.
+	Store dataset.StoreID `json:"store,omitzero"`
+	// StoreWarning says that messages of another store are ignored, or that relays read different stores; empty if neither is so.
+	StoreWarning string `json:"store_warning,omitempty"`
+	// ForeignMessages counts the messages of other stores that were ignored, and StoreChanges how often all relays came to read
+	// another store, since the instance started.
+	ForeignMessages uint64 `json:"foreign_messages,omitempty"`
+	StoreChanges    uint64 `json:"store_changes,omitempty"`
 	// Relays are those that the instance asks, in the configured order.
 	Relays []RelayStatus `json:"relays,omitempty"`
 	// Omitted is how many further datasets were left out because there was no room: those in the least grave states. The
@@ -85,8 +100,10 @@ type DatasetStatus struct {
 	// Version is the one that is served, 0 if none is, and Newest the newest that the instance knows of, by an event, a
 	// catch-up or a beacon.
 	Version uint64 `json:"version"`
-	Newest  uint64 `json:"newest"`
-	Records int    `json:"records"`
+	// ID is the id of the served version; zero if none is served.
+	ID      dataset.VersionID `json:"id,omitzero"`
+	Newest  uint64            `json:"newest"`
+	Records int               `json:"records"`
 	// Bytes is the resident size of the table.
 	Bytes int64  `json:"bytes"`
 	State State  `json:"state"`
@@ -178,8 +195,10 @@ type Report struct {
 	PID      int    `json:"pid"`
 	Dataset  string `json:"dataset"`
 	// Version is the one that is now served, or, if a refresh failed, the one that could not be.
-	Version     uint64 `json:"version"`
-	PulledBytes int64  `json:"pulled_bytes"`
+	Version uint64 `json:"version"`
+	// ID is the id of that version; zero if it is not known.
+	ID          dataset.VersionID `json:"id,omitzero"`
+	PulledBytes int64             `json:"pulled_bytes"`
 	// Full, Deltas and GaveUp are as in Pull.
 	Full   bool   `json:"full"`
 	Deltas int    `json:"deltas"`

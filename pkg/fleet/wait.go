@@ -15,7 +15,7 @@ import (
 // BehindError is returned by WaitServed when ctx ends before every instance serves the version.
 type BehindError struct {
 	Dataset string
-	Version uint64
+	Version dataset.Ref
 	// Behind are the instances that do not serve the version, sorted, each with why: "api-1 (serves 6)". It is empty
 	// if no survey succeeded.
 	Behind []string
@@ -27,7 +27,7 @@ func (e *BehindError) Error() string {
 	if len(e.Behind) > 0 {
 		who = strings.Join(e.Behind, ", ")
 	}
-	return fmt.Sprintf("version %d of %s is not served by: %s: %v", e.Version, e.Dataset, who, e.Err)
+	return fmt.Sprintf("version %s of %s is not served by: %s: %v", e.Version, e.Dataset, who, e.Err)
 }
 
 func (e *BehindError) Unwrap() error { return e.Err }
@@ -40,14 +40,16 @@ const surveyInterval = time.Second
 // load.
 const goneAfter = 2
 
-// WaitServed waits until every live instance that has the dataset serves the version or a later one. It calls onLine,
+// WaitServed waits until every live instance that has the dataset serves the version or a later one. A version with the same
+// number and another id is another version; one that is served by an instance that says that it is diverged does not count.
+// Whether a version with a higher number is a later one is for newer to say; if newer is nil, it is. It calls onLine,
 // if not nil, on the caller's goroutine, with one report for each instance as it gets there, and one with an Error
 // for each refresh that failed and for each instance that is gone. An instance that comes up meanwhile is waited for
 // too; there being none is no error. One whose status is not readable cannot be waited for: that is one report with an
 // Error and no Instance. If ctx ends first the error is a [*BehindError] that names who is behind.
-func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64, onLine func(Report)) error {
+func WaitServed(ctx context.Context, nc *nats.Conn, name string, version dataset.Ref, newer func(dataset.Ref) bool, onLine func(Report)) error {
 	fail := func(err error) error {
-		return fmt.Errorf("wait for version %d of %s to be served: %w", version, name, err)
+		return fmt.Errorf("wait for version %s of %s to be served: %w", version, name, err)
 	}
 	if err := dataset.CheckName(name); err != nil {
 		return fail(err)
@@ -55,7 +57,7 @@ func WaitServed(ctx context.Context, nc *nats.Conn, name string, version uint64,
 	if onLine == nil {
 		onLine = func(Report) {}
 	}
-	w := waiting{dataset: name, version: version, onLine: onLine, instances: map[process]*progress{}}
+	w := waiting{dataset: name, ref: version, version: version.Version, newer: newer, onLine: onLine, instances: map[process]*progress{}}
 	// Before the first survey, so that an instance is seen by the one or the other.
 	reports, err := WatchReports(ctx, nc, name)
 	if err != nil {
@@ -106,7 +108,9 @@ type progress struct {
 // waiting is the state of one WaitServed.
 type waiting struct {
 	dataset        string
-	version        uint64
+	ref            dataset.Ref
+	version        uint64 // of ref
+	newer          func(dataset.Ref) bool
 	onLine         func(Report)
 	instances      map[process]*progress
 	surveyErr      error
@@ -130,7 +134,10 @@ func (w *waiting) surveyed(all []Status) {
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}
-		w.reached(p, r)
+		r.ID = d.ID
+		if d.State != Diverged {
+			w.reached(p, r)
+		}
 		if d.Error != "" && d.Version < w.version {
 			r.Version, r.Error = w.version, d.Error
 			w.failed(p, r)
@@ -195,10 +202,21 @@ func (w *waiting) instance(who process) *progress {
 // reached notes which version the instance serves.
 func (w *waiting) reached(p *progress, r Report) {
 	p.version = max(p.version, r.Version)
-	if !p.served && r.Version >= w.version {
+	if !p.served && w.isServed(r) {
 		p.served = true
 		w.onLine(r)
 	}
+}
+
+// isServed reports whether an instance that serves the version of r serves the version waited for, or a later one.
+func (w *waiting) isServed(r Report) bool {
+	switch {
+	case r.Version == w.version:
+		return r.ID == w.ref.ID || r.ID.IsZero() || w.ref.ID.IsZero() // an instance of an earlier release names no id
+	case r.Version > w.version:
+		return w.newer == nil || r.ID.IsZero() || w.newer(dataset.Ref{Version: r.Version, ID: r.ID})
+	}
+	return false
 }
 
 // failed notes why the instance does not serve the version. The same reason twice is one line.
@@ -219,7 +237,7 @@ func (w *waiting) done() bool {
 }
 
 func (w *waiting) behind(ctx context.Context) error {
-	e := &BehindError{Dataset: w.dataset, Version: w.version, Err: context.Cause(ctx)}
+	e := &BehindError{Dataset: w.dataset, Version: w.ref, Err: context.Cause(ctx)}
 	named := map[string]int{} // how many have the name
 	for who := range w.instances {
 		named[who.instance]++

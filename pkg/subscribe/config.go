@@ -26,6 +26,7 @@ const (
 	DefaultStallTimeout = 30 * time.Second
 	DefaultRetryInitial = 200 * time.Millisecond
 	DefaultRetryMax     = 30 * time.Second
+	DefaultBeaconWithin = 15 * time.Second
 )
 
 // Config says what to subscribe to and how.
@@ -66,6 +67,10 @@ type Config struct {
 	// to RetryMax, each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
 	RetryInitial, RetryMax time.Duration
 
+	// BeaconWithin is how long a dataset stays fresh without a beacon; zero means DefaultBeaconWithin, three periods of the
+	// publisher's default. A beacon that names its period is trusted for three of those, and at most four times BeaconWithin.
+	BeaconWithin time.Duration
+
 	// Log is where to say what happens; nil means nowhere.
 	Log *slog.Logger
 	// Observer is told what happens, for metrics.
@@ -79,6 +84,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Lanes = min(c.Lanes, len(c.Datasets))
 	if c.StallTimeout == 0 {
 		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.BeaconWithin == 0 {
+		c.BeaconWithin = DefaultBeaconWithin
 	}
 	if c.RetryMax == 0 {
 		c.RetryMax = max(DefaultRetryMax, c.RetryInitial)
@@ -135,6 +143,7 @@ func (c Config) Check() error {
 		{"Lanes", int64(c.Lanes)},
 		{"Workers", int64(c.Workers)},
 		{"StallTimeout", int64(c.StallTimeout)},
+		{"BeaconWithin", int64(c.BeaconWithin)},
 		{"RetryInitial", int64(c.RetryInitial)},
 		{"RetryMax", int64(c.RetryMax)},
 	} {

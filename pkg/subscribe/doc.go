@@ -7,8 +7,15 @@
 //
 // New versions are learned of from the event log (NATS), and their bytes pulled from relays (HTTP). One supervised
 // goroutine decides and swaps; a fixed number of lanes do the work. Of each dataset one refresh runs at a time, to
-// the newest version announced when it begins. Only version numbers order things: a version that is not above the
-// served one is a no-op.
+// the newest version announced when it begins. Version numbers order versions, and ids tell them apart. An event leads
+// upwards only.
+//
+// The store decides, and an instance's store is the one that its relays read. Messages of other stores are ignored and
+// counted. If all relays that answer read another store than before, the instance follows them. An instance whose version is
+// not in the store's history is diverged: it moves to the store's newest version, down, up, or to another version of the same
+// number, once a beacon and a relay of its store both name that version. If publishers on copies of one store contradict each
+// other, the instance stays where it is. A version that an event alone names, that cannot be loaded and that the store does
+// not have costs one failed attempt.
 //
 // A version is made from the one that is served by the deltas that lead on from it, where they are fewer bytes than a
 // snapshot with the deltas after it; the versions in between are not served. Deltas that turn out not to lead to the

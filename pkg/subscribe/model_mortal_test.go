@@ -151,9 +151,13 @@ func (l mortalLog) Announce(ctx context.Context, rec dataset.VersionRecord) erro
 	return l.m.call(true, func() error { return l.m.log.Announce(ctx, rec) }, nil)
 }
 
-func (l mortalLog) Last(ctx context.Context, name string) (version uint64, err error) {
-	err = l.m.call(false, func() error { version, err = l.m.log.Last(ctx, name); return err }, nil)
-	return version, err
+func (l mortalLog) Last(ctx context.Context, name string) (rec dataset.VersionRecord, err error) {
+	err = l.m.call(false, func() error { rec, err = l.m.log.Last(ctx, name); return err }, nil)
+	return rec, err
+}
+
+func (l mortalLog) Supersede(ctx context.Context, rec, over dataset.VersionRecord) error {
+	return l.m.call(true, func() error { return l.m.log.Supersede(ctx, rec, over) }, nil)
 }
 
 func (l mortalLog) Latest(ctx context.Context, names []string) (all map[string]dataset.VersionRecord, err error) {

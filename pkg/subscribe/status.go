@@ -15,7 +15,11 @@ import (
 
 // Status returns what this instance serves and how refreshing goes: the same that it answers to the fleet's surveys.
 func (s *Subscriber) Status() fleet.Status {
-	status := fleet.Status{Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started}
+	store := s.engine.Store()
+	status := fleet.Status{
+		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started,
+		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.Foreign, StoreChanges: store.Changes,
+	}
 	for _, name := range s.cfg.Datasets {
 		status.Datasets = append(status.Datasets, s.datasetStatus(name))
 	}
@@ -44,12 +48,15 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 		LastErrorAt: h.LastErrAt,
 	}
 	if v != nil {
+		d.ID = v.Record.VersionID()
 		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
 		d.Created, d.ExpectEvery, d.Served = v.Record.Created, v.Record.ExpectEvery, v.At
 		d.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
 		d.LastPull = pullOf(v)
 	}
-	if d.Newest <= d.Version { // swapped in since h was written
+	switch {
+	case d.State == fleet.Diverged:
+	case d.Newest <= d.Version: // swapped in since h was written
 		d.Newest, d.BehindSince = d.Version, time.Time{}
 	}
 	if !d.BehindSince.IsZero() {
@@ -79,6 +86,15 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	var all []string
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))
+	}
+	if d.State == fleet.Diverged {
+		all = append(all, h.Diverged)
+	}
+	if h.Conflict != "" && d.State != fleet.Blind {
+		all = append(all, h.Conflict)
+	}
+	if h.LongPeriod != "" {
+		all = append(all, h.LongPeriod)
 	}
 	if h.Regressed != "" && d.State != fleet.Blind {
 		all = append(all, h.Regressed)

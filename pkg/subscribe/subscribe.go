@@ -102,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.openCache()
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
-		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax},
+		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
 	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
 		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
@@ -182,6 +182,15 @@ func (s *Subscriber) Version(name string) (rec dataset.VersionRecord, ok bool) {
 		return v.Record, true
 	}
 	return dataset.VersionRecord{}, false
+}
+
+// VersionID returns the id of the version of the dataset that is served now; zero as long as none is. It never waits. A later
+// call of Table may return another version.
+func (s *Subscriber) VersionID(name string) dataset.VersionID {
+	if v := s.engine.Served(name); v != nil {
+		return v.ID
+	}
+	return dataset.VersionID{}
 }
 
 // Wait returns when every named dataset has a table; without names, when all of them have. Its error names those that

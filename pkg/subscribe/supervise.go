@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
 // pendingReports is how many reports may wait to be sent. NATS buffers them while it is down; only a connection that
@@ -128,13 +129,14 @@ func (l eventLog) Latest(ctx context.Context, names []string) (map[string]datase
 // latest is the relays as a catch-up needs them.
 type latest struct{ relays *pull.Client }
 
-func (l latest) Latest(ctx context.Context, name string) (dataset.VersionRecord, bool, error) {
-	rec, err := l.relays.Latest(ctx, name)
-	if errors.Is(err, pull.ErrNotFound) {
-		return dataset.VersionRecord{}, false, nil
-	}
+func (l latest) Latest(ctx context.Context, name string) ([]refresh.Answer, error) {
+	all, err := l.relays.LatestOfAll(ctx, name)
 	if err != nil {
-		return dataset.VersionRecord{}, false, fmt.Errorf("ask the relays: %w", err)
+		return nil, fmt.Errorf("ask the relays: %w", err)
 	}
-	return rec, true, nil
+	answers := make([]refresh.Answer, len(all))
+	for i, a := range all {
+		answers[i] = refresh.Answer{Relay: a.Relay, Store: a.Store, Record: a.Record}
+	}
+	return answers, nil
 }

@@ -33,9 +33,9 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 			"error", r.GaveUp, "stack", guard.Stack(r.GaveUp))
 	}
 	s.cfg.Log.Info("serving a version", "dataset", name, "version", version, "from", r.From, "full", r.Full, "deltas", r.Deltas,
-		"records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
+		"id", now.Record.VersionID().String(), "records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
 	s.report(fleet.Report{
-		Kind: fleet.OfSwap, Dataset: name, Version: version, PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
+		Kind: fleet.OfSwap, Dataset: name, Version: version, ID: now.Record.VersionID(), PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
 		Created: now.Record.Created, Served: now.At, Duration: now.Duration,
 	})
 	if f := s.cfg.Observer.Swapped; f != nil {
@@ -67,6 +67,19 @@ func (w watcher) Healed(rec dataset.VersionRecord) {
 	if f := w.s.cfg.Observer.Healed; f != nil {
 		w.s.observe(rec.Dataset, rec.Version, func() { f(rec.Dataset, rec.Version) })
 	}
+}
+
+func (w watcher) Foreign(name, warning string) {
+	w.s.cfg.Log.Warn("messages or relays of another store are ignored", "dataset", name, "why", warning)
+}
+
+func (w watcher) StoreChanged(was, now dataset.StoreID) {
+	w.s.cfg.Log.Warn("all relays read another store now, and this instance follows them", "was", was.String(), "now", now.String())
+}
+
+func (w watcher) Rejected(rec dataset.VersionRecord) {
+	w.s.cfg.Log.Warn("an event names a version that cannot be loaded and that the store does not have; it is ignored", "dataset", rec.Dataset,
+		"version", rec.Version, "id", rec.VersionID().String())
 }
 
 // Changed says every change of a state in one line, so that what the states were can be read from the log alone. What

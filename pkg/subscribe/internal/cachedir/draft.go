@@ -109,7 +109,7 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 		if err != nil {
 			return Held{}, err
 		}
-		if held.Record.Version != base.Version || held.Record.State != base.State {
+		if held.Record.Version != base.Version || held.Record.VersionID() != base.VersionID() {
 			return Held{}, fmt.Errorf("%w: version %d", ErrOther, held.Record.Version)
 		}
 		held.Record = rec
@@ -141,6 +141,10 @@ func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 			return Held{}, fmt.Errorf("%w: a later snapshot, of version %d", ErrOther, held.Chain[0].Version)
 		}
 		later := held.Chain[uint64(len(held.Chain))-(held.Record.Version-rec.Version):]
+		if len(later) == 0 && held.Record.VersionID() != rec.VersionID() ||
+			len(later) > 0 && !later[0].From.IsZero() && later[0].From != rec.VersionID() {
+			return Held{}, fmt.Errorf("%w: version %s, of another history", ErrOther, held.Record.Ref())
+		}
 		fresh.Record = held.Record
 		fresh.Chain = append(fresh.Chain, later...)
 		return fresh, nil

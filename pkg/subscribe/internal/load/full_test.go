@@ -186,6 +186,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	if err := draft.Commit(full); err != nil {
 		t.Fatal(err)
 	}
+	rec = full
 	refresh()
 	now = now.Add(2 * lastPause)
 	tries = nil

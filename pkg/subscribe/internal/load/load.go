@@ -58,6 +58,9 @@ type refusals struct {
 // snapshot.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
+	if sameContent(rec, served) {
+		return l.adopt(ctx, rec, served, progress), nil
+	}
 	deltas, ok := bridge(rec, served)
 	if ok && l.worn(rec, deltas) {
 		ok = false
@@ -90,6 +93,28 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 	return v, nil
 }
 
+// sameContent reports whether rec has the number and the content of what is served, under another id. The state checksum alone
+// is no proof against an attacker: the digests of the snapshot or of the version's own delta have to agree, too.
+func sameContent(rec dataset.VersionRecord, served *served) bool {
+	if served == nil || served.Record.Version != rec.Version || served.Record.Seed != rec.Seed || served.Record.State != rec.State {
+		return false
+	}
+	was := served.Record
+	if n, m := len(rec.Deltas), len(was.Deltas); n > 0 && m > 0 && rec.Deltas[n-1].Digest == was.Deltas[m-1].Digest {
+		return true
+	}
+	return rec.Snapshot.Version == rec.Version && was.Snapshot.Version == rec.Version && rec.Snapshot.Digest == was.Snapshot.Digest
+}
+
+// adopt makes rec the version of what is served. It pulls nothing.
+func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) loaded {
+	p := l.begin(ctx, rec, progress)
+	base := served.Record
+	v := loaded{Record: rec, Value: served.Value}
+	v.Finish = p.finish(func() error { return p.draft.Extend(base, rec) }, served.Value, 0)
+	return v
+}
+
 // bridge returns the deltas that lead from what is served to rec, and whether they are fewer bytes than a full load.
 func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) {
 	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
@@ -100,6 +125,9 @@ func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) 
 		return nil, false
 	}
 	deltas := rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
+	if base := deltas[0].From; !base.IsZero() && base != served.Record.VersionID() {
+		return nil, false // they lead on from another version with the same number
+	}
 	return deltas, size(deltas) < size(cachedir.Chain(rec))
 }
 

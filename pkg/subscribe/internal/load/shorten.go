@@ -122,7 +122,8 @@ func (s *Shortener) wanted(rec dataset.VersionRecord) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return held.Record.Version < rec.Version || held.DeltaBytes() > held.SnapshotBytes()/2 || len(held.Chain) > 1+maxCachedDeltas, nil
+	older := held.Record.Version < rec.Version || held.Record.Version == rec.Version && held.Record.VersionID() != rec.VersionID()
+	return older || held.DeltaBytes() > held.SnapshotBytes()/2 || len(held.Chain) > 1+maxCachedDeltas, nil
 }
 
 // Run writes what is due until ctx ends. It tells done of each try.

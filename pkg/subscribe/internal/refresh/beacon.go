@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 )
 
@@ -26,8 +27,19 @@ func (e *Engine[T, D]) onHeard(heard events.Heard) {
 			s.update(func(h *Health) { h.Denied = heard.Denied })
 		}
 	}
-	for name, w := range heard.Words {
-		if s := e.sets[name]; s != nil {
+	for name, words := range heard.Words {
+		s := e.sets[name]
+		if s == nil {
+			continue
+		}
+		for _, w := range words {
+			if e.isForeign(w.Store) {
+				e.foreign(s, w.Store, "beacons")
+				continue
+			}
+			if !w.Store.IsZero() && e.Store().ID.IsZero() {
+				e.askWhichStore(s, w.Store, fmt.Sprintf("a beacon of %s names store %s, and no relay has named one", w.Publisher, w.Store))
+			}
 			e.named(s, w)
 		}
 	}
@@ -46,16 +58,36 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		r.newest, r.at, r.sought, r.claims = w.Version, w.At, 0, nil
 		s.news = s.news.upTo(max(s.known(), w.Version))
 	}
+	doubtful := s.doubtful(w)
+	conflict := r.claims.conflict()
 	s.update(func(h *Health) {
 		h.Denied = nil
+		h.Conflict = conflict
 		h.Regressed = r.claims.regressed(s.version())
 		// Who does not know what was known a beacon ago does not speak of the same store, and vouches for nothing: nor may its
 		// period be how long the others are waited for.
 		if below == 0 {
-			h.Period = w.Every
+			h.Period, h.LongPeriod = w.Every, ""
+			if most := longestTrust * e.cfg.BeaconWithin / events.BlindAfter; w.Every > most {
+				h.Period = most
+				h.LongPeriod = fmt.Sprintf("beacons of %s come every %s, which is too seldom: they are trusted for %s (FRESHET_BEACON_WITHIN is %s)",
+					w.Publisher, w.Every, events.BlindAfter*most, e.cfg.BeaconWithin)
+			}
 		}
 	})
-	if below == 0 {
+	switch {
+	case doubtful && conflict == "":
+		s.update(func(h *Health) {
+			if h.Diverged == "" {
+				h.Doubt = fmt.Sprintf("a beacon of %s names version %s as the newest, and another is served", w.Publisher, dataset.Ref{Version: w.Version, ID: w.ID})
+			}
+		})
+		e.verify(s, fmt.Sprintf("a beacon of %s names version %s of %s, and another is served", w.Publisher, dataset.Ref{Version: w.Version, ID: w.ID}, s.name))
+		return
+	case below == 0 && conflict == "":
+		if !w.Store.IsZero() && w.Version == s.version() {
+			s.agrees()
+		}
 		s.vouched(w.At)
 	}
 	s.learn(w.Version)
@@ -89,6 +121,9 @@ func (s *set[T, D]) tally() {
 		h.Announced = s.known()
 		h.Newest = max(h.Announced, s.hearing.newest)
 		h.BehindSince = s.news.since()
+		if h.Diverged != "" && s.move != nil && (h.BehindSince.IsZero() || h.DivergedSince.Before(h.BehindSince)) {
+			h.BehindSince = h.DivergedSince
+		}
 	})
 }
 
@@ -110,7 +145,7 @@ func (e *Engine[T, D]) needless() {
 		return
 	}
 	for _, s := range e.sets {
-		if s.missed() {
+		if s.missed() || s.verify {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 )
 
@@ -18,6 +19,8 @@ type claims map[string]*claim
 
 type claim struct {
 	version uint64
+	id      dataset.VersionID // zero if it is not known
+	store   dataset.StoreID   // zero from a publisher of an earlier release
 	at      time.Time
 	every   time.Duration
 	// floor is the newest version that was known when the publisher's last beacon came. It has read the store for the next
@@ -50,8 +53,24 @@ func (c *claims) take(w events.Word, newest uint64) (below int) {
 	} else {
 		one.below = 0
 	}
-	one.version, one.at, one.every, one.floor = w.Version, w.At, w.Every, max(newest, w.Version)
+	one.version, one.id, one.store = w.Version, w.ID, w.Store
+	one.at, one.every, one.floor = w.At, w.Every, max(newest, w.Version)
 	return one.below
+}
+
+// conflict says which two publishers name the same version with different ids; empty if none do. They read different copies of
+// one store.
+func (c claims) conflict() string {
+	publishers := slices.Sorted(maps.Keys(c))
+	for i, p := range publishers {
+		for _, q := range publishers[i+1:] {
+			if a, b := c[p], c[q]; a.version == b.version && a.id != b.id && !a.id.IsZero() && !b.id.IsZero() {
+				return fmt.Sprintf("publishers %s and %s both read store %s and name version %d with different ids (%s, %s): a copy of the store is in use; stop one of them",
+					p, q, a.store, a.version, a.id.Short(), b.id.Short())
+			}
+		}
+	}
+	return ""
 }
 
 // regressed says which publisher names versions below the served one; empty if none does.

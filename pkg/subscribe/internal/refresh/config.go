@@ -29,7 +29,13 @@ type Config struct {
 	// Stall is how long a refresh may go without progress.
 	Stall time.Duration
 	Retry Retry
+	// BeaconWithin is how long a dataset stays fresh without a beacon, as long as no beacon has said its period; zero means
+	// three of the default. Beacons of a longer period are believed up to four times that.
+	BeaconWithin time.Duration
 }
+
+// longestTrust is how many times BeaconWithin a beacon may ask to be trusted for.
+const longestTrust = 4
 
 // Retry says when what failed is tried again: after Initial, then after twice as long each time up to Max, each time
 // give or take half, so that instances that failed together do not return together.
@@ -69,8 +75,8 @@ type Log interface {
 
 // Relays is what the catcher needs of the relays.
 type Relays interface {
-	// Latest returns the record of the newest version; ok is false if there is no version yet.
-	Latest(ctx context.Context, name string) (rec dataset.VersionRecord, ok bool, err error)
+	// Latest returns what the relays that answered say, and an error if none did.
+	Latest(ctx context.Context, name string) ([]Answer, error)
 }
 
 // Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step
@@ -112,6 +118,13 @@ type Watcher[T, D any] interface {
 	Healed(rec dataset.VersionRecord)
 	// Changed: a dataset is in another state.
 	Changed(c Change)
+	// Foreign: messages of another store are ignored, or relays read different stores. It is called once for each such warning;
+	// name is empty if it is about all datasets.
+	Foreign(name, warning string)
+	// StoreChanged: all relays read another store now.
+	StoreChanged(was, now dataset.StoreID)
+	// Rejected: a version that only an event names cannot be loaded, and the store does not have it.
+	Rejected(rec dataset.VersionRecord)
 	// Restarted: the loop panicked and is started again.
 	Restarted(err error)
 }

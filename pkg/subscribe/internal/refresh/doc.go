@@ -16,7 +16,11 @@
 //
 // # Rules
 //
-//   - Only version numbers order things. A version that is not above the served one is a no-op.
+//   - Version numbers order versions, ids tell them apart. An event of a version that is not above the served one is a no-op.
+//   - The relays' store decides. Down, or to another version of the same number, leads only what a beacon and a relay of that
+//     store both name ([Health].Diverged). While a beacon contradicts what is served and the relays have not settled it, the
+//     dataset is blind ([Health].Doubt).
+//   - Messages of other stores are ignored. If all relays that answer read another store, it becomes the instance's.
 //   - One refresh at a time per dataset, always to the newest version announced when it begins: a burst collapses.
 //   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever,
 //     with exponential backoff and jitter. Meanwhile the last good version is served.

@@ -28,10 +28,13 @@ type Engine[T, D any] struct {
 	// wall is the clock that is compared with those of publishers; not changed after New but by tests.
 	wall func() time.Time
 
+	storeNow atomic.Pointer[Store] // written by the loop alone
+
 	// What follows is the loop's own.
-	queue   []*set[T, D] // due and waiting for a lane, the longest waiting first
-	idle    int          // lanes without a job
-	catchUp catchUp
+	checkedStores map[dataset.StoreID]time.Time // when the relays were last asked because of messages of that store
+	queue         []*set[T, D]                  // due and waiting for a lane, the longest waiting first
+	idle          int                           // lanes without a job
+	catchUp       catchUp
 }
 
 // set is a dataset's state.
@@ -42,16 +45,19 @@ type set[T, D any] struct {
 	first  chan struct{} // closed at the first swap
 
 	// What follows is the loop's own.
-	target   dataset.VersionRecord // the newest announced; its Version is 0 if none is
-	news     news                  // versions known and not served
-	hearing  hearing               // what beacons said
-	settled  fleet.State           // the last that no refresh of a fresh dataset brings, or Fresh
-	begun    bool                  // its stored version was, or is being, looked at
-	running  bool                  // a lane has it
-	queued   bool                  // it stands in the queue
-	tried    uint64                // the version of the last attempt
-	failedAt time.Time             // when that failed
-	retryAt  time.Time             // not before then; zero if there is nothing to wait for
+	target   dataset.VersionRecord  // the newest announced; its Version is 0 if none is
+	move     *dataset.VersionRecord // the store's newest version, if what is served is not in the store's history
+	disowned []dataset.VersionID    // versions that are not in the store's history, or could not be loaded
+	verify   bool                   // the relays are to be asked, whatever the log says
+	news     news                   // versions known and not served
+	hearing  hearing                // what beacons said
+	settled  fleet.State            // the last that no refresh of a fresh dataset brings, or Fresh
+	begun    bool                   // its stored version was, or is being, looked at
+	running  bool                   // a lane has it
+	queued   bool                   // it stands in the queue
+	tried    uint64                 // the version of the last attempt
+	failedAt time.Time              // when that failed
+	retryAt  time.Time              // not before then; zero if there is nothing to wait for
 	backoff  *backoff.ExponentialBackOff
 	lost     []uint64 // the versions that goroutines hang at which were given up
 }
@@ -67,12 +73,18 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		ended:    make(chan struct{}),
 		wall:     clock.Wall,
 		idle:     cfg.Lanes,
-		catchUp:  catchUp{backoff: cfg.Retry.policy()},
+		catchUp:  catchUp{backoff: cfg.Retry.policy(), first: true},
+
+		checkedStores: make(map[dataset.StoreID]time.Time),
+	}
+	e.storeNow.Store(&Store{})
+	if e.cfg.BeaconWithin == 0 {
+		e.cfg.BeaconWithin = events.BlindAfter * events.DefaultBeaconEvery
 	}
 	began := time.Now()
 	for _, name := range cfg.Datasets {
 		s := &set[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.policy(), settled: fleet.Blind}
-		s.health.Store(&Health{Began: began, Period: events.DefaultBeaconEvery, State: fleet.Blind, Since: began})
+		s.health.Store(&Health{Began: began, Period: e.cfg.BeaconWithin / events.BlindAfter, State: fleet.Blind, Since: began})
 		e.sets[name] = s
 	}
 	return e

@@ -47,7 +47,12 @@ func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgemen
 	switch {
 	case h.Err != nil:
 		return in(fleet.Failing, h.FailingSince)
-	case blind:
+	case h.Diverged != "":
+		return in(fleet.Diverged, h.DivergedSince)
+	case blind, h.Doubt != "":
+		if !blind {
+			blindAt = now
+		}
 		return in(fleet.Blind, blindAt)
 	case h.Newest > version && h.Refreshing:
 		return in(fleet.Refreshing, h.RefreshingSince)
@@ -77,6 +82,8 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 			return "the last refresh failed"
 		}
 		return h.Err.Error()
+	case fleet.Diverged:
+		return h.Diverged
 	case fleet.Blind:
 		return h.whyBlind()
 	case fleet.Refreshing:
@@ -95,6 +102,12 @@ func (h *Health) whyBlind() string {
 	why := []string{fmt.Sprintf("no beacon has vouched for it for %d periods of %s", events.BlindAfter, h.Period)}
 	if h.Vouched.IsZero() {
 		why[0] = "no beacon has vouched for it since the start"
+	}
+	if h.Doubt != "" {
+		why[0] = h.Doubt
+	}
+	if h.Conflict != "" {
+		why = append(why, h.Conflict)
 	}
 	if h.Regressed != "" {
 		why = append(why, h.Regressed)

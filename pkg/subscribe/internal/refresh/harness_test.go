@@ -30,6 +30,7 @@ type rig struct {
 	finish  func(name string, swapped bool) error
 	log     func() (map[string]dataset.VersionRecord, error)
 	relay   func(name string) (uint64, error)
+	answers func() ([]Answer, error) // of relays that name their store; in place of relay
 	onSwap  func(now *Served[string])
 	storedE error
 	// storedHang is what a look at the stored version waits for, whatever becomes of its context; nil for nothing.
@@ -184,22 +185,28 @@ func (r *rig) Latest(_ context.Context, _ []string) (map[string]dataset.VersionR
 
 type relayFunc struct{ r *rig }
 
-func (f relayFunc) Latest(_ context.Context, name string) (dataset.VersionRecord, bool, error) {
+func (f relayFunc) Latest(_ context.Context, name string) ([]Answer, error) {
 	r := f.r
 	r.mu.Lock()
 	r.asked = append(r.asked, name)
 	r.mu.Unlock()
+	if r.answers != nil {
+		return r.answers()
+	}
 	if r.relay == nil {
-		return dataset.VersionRecord{}, false, nil
+		return []Answer{{}}, nil
 	}
 	v, err := r.relay(name)
-	return rec(name, v), v > 0, err
+	if err != nil {
+		return nil, err
+	}
+	return []Answer{{Record: rec(name, v)}}, nil
 }
 
 // The rig is the Watcher.
 
 func (r *rig) Swapped(before, now *Served[string], _ string) {
-	if before != nil && before.Record.Version >= now.Record.Version {
+	if before != nil && before.Record.Version >= now.Record.Version && now.Record.StoreID.IsZero() {
 		r.t.Errorf("swapped %s for %s", before.Record.ID(), now.Record.ID())
 	}
 	if r.onSwap != nil {
@@ -217,6 +224,9 @@ func (r *rig) StoredUnusable(name string, err error) { r.say("stored %s unusable
 func (r *rig) Finished(name string, err error)       { r.say("finished %s: %v", name, err) }
 func (r *rig) Healed(rec dataset.VersionRecord)      { r.say("healed %s", rec.ID()) }
 func (r *rig) Changed(c Change)                      { r.changed(c) }
+func (r *rig) Foreign(_, warning string)             { r.say("%s", warning) }
+func (r *rig) StoreChanged(was, now dataset.StoreID) { r.say("store %s is now %s", was, now) }
+func (r *rig) Rejected(rec dataset.VersionRecord)    { r.say("rejected %s", rec.ID()) }
 func (r *rig) Restarted(err error)                   { r.say("restarted: %v", err) }
 
 func (r *rig) CaughtUp(reason string, err error, retry time.Time) {
@@ -232,5 +242,8 @@ func (r *rig) changed(c Change) {
 	defer r.mu.Unlock()
 	r.changes = append(r.changes, c)
 }
+
+// ctxT keeps the lines of tests short.
+type ctxT = context.Context
 
 var errLoad = errors.New("no luck")

@@ -16,6 +16,7 @@ type job[T, D any] struct {
 	stored bool
 	rec    dataset.VersionRecord
 	served *Served[T]
+	move   bool // rec takes the place of a version that is not in the store's history
 }
 
 // version returns the version that the job is at; 0 if it is the stored one, whichever that is.
@@ -30,6 +31,7 @@ func (j job[T, D]) version() uint64 {
 type loaded[T, D any] struct {
 	set      *set[T, D]
 	stored   bool
+	move     bool
 	version  Loaded[T, D]
 	duration time.Duration
 	swapped  bool
@@ -70,7 +72,7 @@ func (e *Engine[T, D]) lane(ctx context.Context) {
 
 func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	begin := time.Now()
-	done := &finished[T, D]{job: job[T, D]{set: j.set, stored: j.stored, rec: j.rec}}
+	done := &finished[T, D]{job: job[T, D]{set: j.set, stored: j.stored, rec: j.rec, move: j.move}}
 	version, err := e.load(ctx, j)
 	done.duration = time.Since(begin)
 	if err != nil {
@@ -80,7 +82,7 @@ func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	// Finish may collect garbage: the version before must be nothing but garbage by then.
 	j.served = nil
 	m := &loaded[T, D]{
-		set: j.set, stored: j.stored, version: version, duration: done.duration, answered: make(chan struct{}),
+		set: j.set, stored: j.stored, move: j.move, version: version, duration: done.duration, answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)
 	if version.Finish != nil {
@@ -161,11 +163,11 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	defer close(m.answered)
 	s := m.set
 	before := s.served.Load()
-	if before != nil && m.version.Record.Version <= before.Record.Version {
+	if before != nil && m.version.Record.Version <= before.Record.Version && !m.move {
 		return
 	}
 	now := &Served[T]{
-		Record: m.version.Record, Value: m.version.Value, Stored: m.stored, At: time.Now(),
+		Record: m.version.Record, ID: m.version.Record.VersionID(), Value: m.version.Value, Stored: m.stored, At: time.Now(),
 		Pull: m.version.Pull, Duration: m.duration,
 	}
 	// Before the swap: whoever sees the version served must not see the failure of an attempt before it.
@@ -178,6 +180,15 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	}
 	s.backoff.Reset()
 	s.failedAt, s.retryAt = time.Time{}, time.Time{}
+	if !m.stored {
+		s.verify = false
+		if s.move == nil || s.move.Ref() == now.Record.Ref() {
+			s.agrees()
+		}
+	}
+	if m.stored && e.Store().ID.IsZero() {
+		e.updateStore(func(st *Store) { st.ID = now.Record.StoreID })
+	}
 	s.tally()
 	e.deps.Watcher.Swapped(before, now, m.version.Difference)
 }
@@ -235,5 +246,8 @@ func (e *Engine[T, D]) failed(m *finished[T, D]) {
 		h.Err, f.Attempt = f.Err, h.Failures
 		h.LastErr, h.LastErrAt = f.Err, now
 	})
+	if known := !e.Store().ID.IsZero() || !rec.StoreID.IsZero(); known && s.health.Load().Failures == 1 {
+		e.verify(s, fmt.Sprintf("version %s could not be loaded", rec.ID()))
+	}
 	e.deps.Watcher.Failed(f)
 }

@@ -2,6 +2,8 @@ package refresh
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -103,7 +105,7 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 	for _, name := range e.cfg.Datasets {
 		s := e.sets[name]
 		switch {
-		case s.running || s.queued || s.target.Version <= s.version() || s.hangs():
+		case s.running || s.queued || s.target.Version <= s.version() && s.move == nil || s.hangs():
 		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
 		default:
@@ -132,9 +134,29 @@ func earlier(a, b time.Time) time.Time {
 // announced takes note of a version.
 func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
 	s := e.sets[rec.Dataset]
-	if s == nil || rec.Version <= s.target.Version || rec.Version <= s.version() {
+	switch {
+	case s == nil:
+		return
+	case e.ofOther(rec):
+		e.foreign(s, rec.StoreID, "events")
+		return
+	case rec.Version <= s.target.Version || rec.Version <= s.version():
+		return
+	case len(s.disowned) > 0 && slices.Contains(s.disowned, rec.VersionID()):
+		return
+	case !s.follows(rec):
+		e.verify(s, fmt.Sprintf("the event of version %s does not lead on from the served version", rec.ID()))
 		return
 	}
+	e.announce(s, rec)
+}
+
+// announce makes rec the version that the dataset is brought to, unless a later one is.
+func (e *Engine[T, D]) announce(s *set[T, D], rec dataset.VersionRecord) {
+	if rec.Version <= s.target.Version || rec.Version <= s.version() {
+		return
+	}
+	s.move = nil
 	s.target = rec
 	s.learn(rec.Version)
 	if !s.running && rec.Version > s.tried {
@@ -167,8 +189,9 @@ func (e *Engine[T, D]) dispatch() {
 		e.idle--
 		s.tried = s.target.Version
 		stored := !s.begun
+		move := !stored && s.move != nil
 		s.begun = true
 		s.update(func(h *Health) { h.Refreshing, h.RefreshingSince = true, time.Now() })
-		e.jobs <- job[T, D]{set: s, stored: stored, rec: s.target, served: s.served.Load()} // has room for every idle lane
+		e.jobs <- job[T, D]{set: s, stored: stored, rec: s.target, served: s.served.Load(), move: move} // has room for every idle lane
 	}
 }

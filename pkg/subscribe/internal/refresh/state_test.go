@@ -20,9 +20,9 @@ import (
 func (r *rig) beacon(newest map[string]uint64) { r.beaconOf("p1", time.Second, newest) }
 
 func (r *rig) beaconOf(publisher string, every time.Duration, newest map[string]uint64) {
-	words := map[string]events.Word{}
+	words := map[string][]events.Word{}
 	for name, v := range newest {
-		words[name] = events.Word{Version: v, At: time.Now(), Every: every, Publisher: publisher}
+		words[name] = []events.Word{{Version: v, At: time.Now(), Every: every, Publisher: publisher}}
 	}
 	r.beacons <- events.Heard{Words: words}
 	synctest.Wait()
@@ -250,7 +250,9 @@ func TestDeniedBeaconsAreSaid(t *testing.T) {
 // Beacons that name less than was known before do not speak of the same store: they are warned of, and vouch for nothing.
 func TestOverdue(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		r.start(config)
+		cfg := config
+		cfg.BeaconWithin = time.Hour
+		r.start(cfg)
 		committed := time.Now()
 		version := func(v uint64) {
 			rec := rec("prices", v)

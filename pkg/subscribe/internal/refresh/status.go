@@ -10,6 +10,7 @@ import (
 // Served is a version being served. It is immutable.
 type Served[T any] struct {
 	Record dataset.VersionRecord
+	ID     dataset.VersionID // of Record
 	Value  T
 	// Stored is true if the version came from the local folder and not from a relay.
 	Stored bool
@@ -54,10 +55,19 @@ type Health struct {
 	Began, Vouched time.Time
 	// Period is that of the beacon.
 	Period time.Duration
+	// LongPeriod says that the beacon's own period is longer than it is trusted for; empty if it is not.
+	LongPeriod string
 	// Denied is why no beacon can be heard; nil if one can.
 	Denied error
 	// CatchUpErr is why the last catch-up failed; nil if it did not.
 	CatchUpErr error
+	// Diverged says that what is served is not in the store's history, since DivergedSince; empty if it is.
+	Diverged      string
+	DivergedSince time.Time
+	// Doubt says that a beacon contradicts what is served, and that the relays have not settled it yet; empty if none does.
+	Doubt string
+	// Conflict says that publishers on copies of one store contradict each other; empty if none do.
+	Conflict string
 	// Regressed says which publisher names older versions again and again; empty if none does.
 	Regressed string
 

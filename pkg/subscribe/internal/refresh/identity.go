@@ -1,0 +1,320 @@
+package refresh
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+)
+
+// Answer is what one relay says of a dataset's newest version.
+type Answer struct {
+	Relay string
+	// Store is the store that the relay reads; zero if the relay does not say so.
+	Store dataset.StoreID
+	// Record is the newest version in that store; its Version is 0 if there is none.
+	Record dataset.VersionRecord
+}
+
+// maxDisowned bounds the ids of a dataset that are remembered as not in the store's history.
+const maxDisowned = 512
+
+// Store is what an instance knows of the store that its relays read.
+type Store struct {
+	ID dataset.StoreID // zero as long as no relay named one
+	// Warning says what is wrong with stores: relays that disagree, or messages of other stores. It is empty if nothing is.
+	Warning string
+	// WarnedAt is when Warning was last found to be so.
+	WarnedAt time.Time
+	// Foreign counts messages of other stores, which were ignored, and Changes how often the relays changed to another store.
+	Foreign, Changes uint64
+}
+
+// warningFor is how long a warning stays when nothing confirms it.
+const warningFor = time.Minute
+
+// Store returns what is known of the store.
+func (e *Engine[T, D]) Store() Store {
+	s := *e.storeNow.Load()
+	if time.Since(s.WarnedAt) > warningFor {
+		s.Warning = ""
+	}
+	return s
+}
+
+func (e *Engine[T, D]) updateStore(change func(*Store)) {
+	s := *e.storeNow.Load()
+	change(&s)
+	e.storeNow.Store(&s)
+}
+
+// isForeign reports whether a message is of another store than the instance's.
+func (e *Engine[T, D]) isForeign(store dataset.StoreID) bool {
+	own := e.Store().ID
+	return !store.IsZero() && !own.IsZero() && store != own
+}
+
+// foreign records a message of another store. It is a reason to ask the relays which store they read, once for each period in
+// which such messages come: the store may have been exchanged.
+func (e *Engine[T, D]) foreign(s *set[T, D], store dataset.StoreID, what string) {
+	own := e.Store().ID
+	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s", what, store, own)
+	first := e.Store().Warning != warning
+	e.updateStore(func(st *Store) { st.Foreign++; st.Warning, st.WarnedAt = warning, time.Now() })
+	if first {
+		e.deps.Watcher.Foreign(s.name, warning)
+	}
+	e.askWhichStore(s, store, fmt.Sprintf("%s name store %s", what, store))
+}
+
+// askWhichStore has the relays asked which store they read, at most once in three periods because of the same store.
+func (e *Engine[T, D]) askWhichStore(s *set[T, D], store dataset.StoreID, reason string) {
+	if last, ok := e.checkedStores[store]; !ok || time.Since(last) >= events.BlindAfter*s.health.Load().Period {
+		if len(e.checkedStores) < maxDisowned {
+			e.checkedStores[store] = time.Now()
+		}
+		e.verify(s, reason)
+	}
+}
+
+// settleStore decides which store is the instance's: the one that all relays that answered name.
+func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
+	relays := map[dataset.StoreID]string{}
+	for _, all := range answers {
+		for _, a := range all {
+			if _, ok := relays[a.Store]; !ok && !a.Store.IsZero() {
+				relays[a.Store] = a.Relay
+			}
+		}
+	}
+	own := e.Store().ID
+	switch {
+	case len(relays) > 1:
+		warning := "relays disagree about the store:"
+		for _, id := range slices.SortedFunc(maps.Keys(relays), func(a, b dataset.StoreID) int { return strings.Compare(a.String(), b.String()) }) {
+			relay := relays[id]
+			warning += fmt.Sprintf(" %s reads %s;", relay, id)
+		}
+		warning += " let all relays of an instance read one store"
+		first := e.Store().Warning != warning
+		e.updateStore(func(st *Store) { st.Warning, st.WarnedAt = warning, time.Now() })
+		if first {
+			e.deps.Watcher.Foreign("", warning)
+		}
+		if own.IsZero() { // the first relay that answered for the first dataset
+			for _, name := range e.cfg.Datasets {
+				if all := answers[name]; len(all) > 0 && !all[0].Store.IsZero() {
+					e.updateStore(func(st *Store) { st.ID = all[0].Store })
+					return
+				}
+			}
+		}
+	case len(relays) == 1:
+		for id := range relays {
+			if id == own {
+				return
+			}
+			e.updateStore(func(st *Store) { st.ID = id; st.Warning = "" })
+			if own.IsZero() {
+				return
+			}
+			e.updateStore(func(st *Store) { st.Changes++ })
+			for _, s := range e.sets {
+				s.hearing = hearing{}
+				s.disowned = nil
+				if e.ofOther(s.target) {
+					s.target = dataset.VersionRecord{}
+				}
+				s.tally()
+			}
+			e.deps.Watcher.StoreChanged(own, id)
+		}
+	}
+}
+
+// ofOther reports whether rec is of another store than the instance's.
+func (e *Engine[T, D]) ofOther(rec dataset.VersionRecord) bool {
+	return rec.Version > 0 && e.isForeign(rec.StoreID)
+}
+
+// verify asks the relays for the newest version of the dataset, also if the event log has an answer.
+func (e *Engine[T, D]) verify(s *set[T, D], reason string) {
+	s.verify = true
+	e.wantHealing(reason)
+}
+
+// doubtful reports whether w, a word of the instance's store, contradicts what is served: it names a version that is not above
+// the served one, and is not the served one.
+func (s *set[T, D]) doubtful(w events.Word) bool {
+	served := s.served.Load()
+	if served == nil || w.Store.IsZero() {
+		return false
+	}
+	if w.Version != served.Record.Version {
+		return w.Version < served.Record.Version
+	}
+	return !w.ID.IsZero() && w.ID != served.Record.VersionID()
+}
+
+// confirmed reports whether a beacon of the instance's store names ref as the newest, and no other publisher names another
+// version that contradicts it.
+func (s *set[T, D]) confirmed(ref dataset.Ref) bool {
+	named := false
+	for _, c := range s.hearing.claims {
+		if c.store.IsZero() {
+			continue
+		}
+		switch {
+		case c.version == ref.Version && c.id == ref.ID:
+			named = true
+		case c.version >= ref.Version && time.Since(c.at) <= events.BlindAfter*c.every:
+			return false // two publishers confirm different histories: the instance stays where it is
+		}
+	}
+	return named
+}
+
+// stored takes in what the relays' store has as the newest version of the dataset, and reports whether that is known now.
+func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
+	newest, ok := e.newestOf(answers)
+	if !ok {
+		return false
+	}
+	switch t := s.target; {
+	case t.Version <= s.version():
+	case t.Version > newest.Version && s.failing():
+		// Only an event names it, it cannot be loaded, and the store does not have it.
+		e.reject(s, t)
+	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
+		e.reject(s, t)
+	}
+	served := s.served.Load()
+	if served == nil || newest.Version > served.Record.Version {
+		e.announce(s, newest)
+		return true
+	}
+	ref := served.Record.Ref()
+	if newest.Version > 0 && newest.Ref() == ref || newest.Version == ref.Version && newest.VersionID() == ref.ID {
+		s.agrees()
+		return true
+	}
+	// The store has another version. A relay that is behind must change nothing: a beacon has to name the same.
+	for _, a := range answers {
+		r := dataset.Ref{Version: a.Record.Version}
+		if r.Version > 0 {
+			r.ID = a.Record.VersionID()
+		}
+		if !e.isForeign(a.Store) && !a.Store.IsZero() && s.confirmed(r) {
+			e.diverged(s, a.Record)
+			return true // what the newest version is, is known
+		}
+	}
+	return false
+}
+
+// newestOf returns the newest version that the answers of the instance's store name; ok is false if there are none.
+func (e *Engine[T, D]) newestOf(answers []Answer) (newest dataset.VersionRecord, ok bool) {
+	for _, a := range answers {
+		if a.Store.IsZero() || e.isForeign(a.Store) {
+			continue
+		}
+		if !ok || a.Record.Version > newest.Version {
+			newest, ok = a.Record, true
+		}
+	}
+	return newest, ok
+}
+
+// agrees ends what was wrong with the served version.
+func (s *set[T, D]) agrees() {
+	s.move = nil
+	s.update(func(h *Health) { h.Diverged, h.Doubt = "", "" })
+}
+
+// diverged says that what is served is not in the store's history, and brings the dataset to rec, the store's newest version.
+// If the store has none (rec.Version is 0), what is served is served on.
+func (e *Engine[T, D]) diverged(s *set[T, D], rec dataset.VersionRecord) {
+	served := s.served.Load()
+	s.disown(served.Record.VersionID())
+	if served.Record.Version-1 > rec.Version {
+		s.disown(served.Record.Previous)
+	}
+	for _, d := range served.Record.Deltas {
+		if d.Version-1 > rec.Version {
+			s.disown(d.From)
+		}
+	}
+	if s.target.Version > rec.Version {
+		s.disown(s.target.VersionID())
+	}
+	why := fmt.Sprintf("version %s is served and is not in the history of the store, whose newest version is %s", served.Record.Ref(), rec.Ref())
+	if rec.Version == 0 {
+		why = fmt.Sprintf("version %s is served, and the store has no version of the dataset", served.Record.Ref())
+	}
+	now := time.Now()
+	s.update(func(h *Health) {
+		if h.Diverged == "" {
+			h.DivergedSince = now
+		}
+		h.Diverged, h.Doubt = why, ""
+	})
+	s.target, s.move = dataset.VersionRecord{}, nil
+	s.hearing.newest, s.hearing.sought = rec.Version, 0
+	if rec.Version > 0 {
+		s.move = &rec
+		s.target = rec
+		s.failedAt, s.retryAt = time.Time{}, time.Time{}
+		s.backoff.Reset()
+	}
+	s.tally()
+}
+
+// failing reports whether the last attempt at the target failed.
+func (s *set[T, D]) failing() bool {
+	return s.health.Load().Failures > 0 && s.tried == s.target.Version
+}
+
+// reject forgets rec, which an event alone names and which cannot be loaded.
+func (e *Engine[T, D]) reject(s *set[T, D], rec dataset.VersionRecord) {
+	s.disown(rec.VersionID())
+	s.target = dataset.VersionRecord{}
+	s.news = s.news.upTo(s.version())
+	if s.hearing.newest >= rec.Version {
+		s.hearing.newest, s.hearing.sought = 0, 0
+	}
+	s.failedAt, s.retryAt = time.Time{}, time.Time{}
+	s.backoff.Reset()
+	s.update(func(h *Health) { h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{} })
+	s.tally()
+	e.deps.Watcher.Rejected(rec)
+}
+
+// disown remembers a version as not in the store's history, so that its event does not bring it back.
+func (s *set[T, D]) disown(id dataset.VersionID) {
+	if id.IsZero() || slices.Contains(s.disowned, id) {
+		return
+	}
+	if len(s.disowned) == maxDisowned {
+		s.disowned = s.disowned[1:]
+	}
+	s.disowned = append(s.disowned, id)
+}
+
+// follows reports whether rec may lead on from what is served. It is false only if rec says that it leads on from another
+// version.
+func (s *set[T, D]) follows(rec dataset.VersionRecord) bool {
+	served := s.served.Load()
+	if served == nil || rec.StoreID.IsZero() {
+		return true
+	}
+	for _, d := range rec.Deltas {
+		if d.Version == served.Record.Version+1 {
+			return d.From.IsZero() || d.From == served.Record.VersionID()
+		}
+	}
+	return rec.Version != served.Record.Version+1 || rec.Previous.IsZero() || rec.Previous == served.Record.VersionID()
+}
