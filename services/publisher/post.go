@@ -34,6 +34,8 @@ type Publication struct {
 	// Announced and Indexed say whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
+	// Disputed is true if the version was not announced because the event log holds the versions of another store.
+	Disputed bool `json:"disputed,omitempty"`
 	// Warnings say what went wrong after the commit.
 	Warnings []string `json:"warnings,omitempty"`
 	// Patch says what a patch did; absent for a publish of all records.
@@ -94,7 +96,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	}
 	return web.WriteJSON(w, status, Publication{
 		Created: result.Created, Record: result.Record,
-		Announced: result.Announced, Indexed: result.Indexed, Warnings: result.Warnings, Patch: result.patch,
+		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.Disputed, Warnings: result.Warnings, Patch: result.patch,
 	})
 }
 
@@ -275,7 +277,7 @@ func inputProblem(e *publish.InputError) *web.Problem {
 func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Duration) {
 	rec := result.Record
 	attrs := []any{
-		"dataset", rec.Dataset, "version", rec.Version, "created", result.Created, "records", rec.State.Records,
+		"dataset", rec.Dataset, "version", rec.Version, "id", rec.VersionID().String(), "created", result.Created, "records", rec.State.Records,
 		"changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
 	}
 	if len(result.Warnings) > 0 {

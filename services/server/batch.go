@@ -55,7 +55,7 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	h[versionHeader] = v.version
+	v.name(h)
 	h["Content-Type"] = typeJSON
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

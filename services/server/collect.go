@@ -28,6 +28,9 @@ var (
 	descPanics  = describe("refresh_panics_total", "Attempts to refresh that failed because something panicked.", "dataset")
 	descHealed  = describe("healed_versions_total", "Versions of which no event came, and which the instance learned of by a beacon.", "dataset")
 
+	descForeign      = describe("foreign_messages_total", "Events and beacons of other stores than the relays', which were ignored.")
+	descStoreChanges = describe("store_changes_total", "Times that all relays came to read another store.")
+
 	descRelayFailures = describe("pull_relay_failures_total", "Times that a relay was down, silent or without a usable answer.", "relay")
 	descRelayRefusals = describe("pull_relay_refusals_total", "Times that a relay gave wrong bytes, which were discarded.", "relay")
 )
@@ -36,7 +39,7 @@ var (
 func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descVersion, descNewest, descRecords, descBytes, descState, descSince, descAge, descBehind, descBeacon, descPanics, descHealed,
-		descRelayFailures, descRelayRefusals,
+		descForeign, descStoreChanges, descRelayFailures, descRelayRefusals,
 	} {
 		ch <- d
 	}
@@ -45,6 +48,8 @@ func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	status, now := c.source.Status(), time.Now()
+	counter(ch, descForeign, float64(status.ForeignMessages))
+	counter(ch, descStoreChanges, float64(status.StoreChanges))
 	seen := make(map[string]bool, len(status.Relays))
 	for _, r := range status.Relays {
 		if seen[r.Relay] { // listed twice; two series of the same name would spoil all metrics

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/table"
@@ -20,6 +21,8 @@ type Source interface {
 	Datasets() []string
 	// Table returns the version of the dataset that is served now, nil as long as none is.
 	Table(name string) *table.Table
+	// VersionID returns the id of the version that is served now, zero as long as none is.
+	VersionID(name string) dataset.VersionID
 	// Status returns how refreshing goes.
 	Status() fleet.Status
 }
@@ -41,7 +44,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
-		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, Log: log,
+		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		Observer: newMetrics(d.Registry, cfg.Datasets).observer(),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {

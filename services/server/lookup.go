@@ -17,6 +17,9 @@ import (
 // versionHeader names the version that an answer is from.
 const versionHeader = "Freshet-Version"
 
+// idHeader holds the id of that version.
+const idHeader = "Freshet-Version-Id"
+
 // lookups is one dataset as lookups see it.
 type lookups struct {
 	name   string
@@ -28,20 +31,36 @@ type lookups struct {
 type view struct {
 	*table.Table
 	version []string
+	id      dataset.VersionID
+	idText  []string
 }
 
 // now returns the version being served, nil if there is none yet.
 func (l *lookups) now() *view {
-	t := l.source.Table(l.name)
+	t, id := l.source.Table(l.name), l.source.VersionID(l.name)
 	if t == nil {
 		return nil
 	}
-	if v := l.last.Load(); v != nil && v.Table == t {
+	if v := l.last.Load(); v != nil && v.Table == t && v.id == id {
 		return v
 	}
-	v := &view{t, []string{strconv.FormatUint(t.Version(), 10)}}
+	if l.source.Table(l.name) != t { // swapped since: the id may be of the next version
+		t, id = l.source.Table(l.name), dataset.VersionID{}
+	}
+	v := &view{Table: t, version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
+	if !id.IsZero() {
+		v.idText = []string{id.String()}
+	}
 	l.last.Store(v)
 	return v
+}
+
+// name sets the headers that name the version.
+func (v *view) name(h http.Header) {
+	h[versionHeader] = v.version
+	if v.idText != nil {
+		h[idHeader] = v.idText
+	}
 }
 
 // view returns what is served of the dataset that the request names, or the problem to answer with.
@@ -76,7 +95,7 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	h[versionHeader] = v.version
+	v.name(h)
 	value, ok := v.GetString(r.PathValue("key"))
 	if !ok {
 		return noRecord(v, r.PathValue("name"), r.PathValue("key"))

@@ -38,6 +38,13 @@ func (s *source) Table(name string) *table.Table {
 	return nil
 }
 
+func (s *source) VersionID(name string) dataset.VersionID {
+	if t := s.Table(name); t != nil {
+		return dataset.VersionID{byte(t.Version())}
+	}
+	return dataset.VersionID{}
+}
+
 // started is when the test's instance did.
 var started = time.Now().Add(-time.Hour)
 

@@ -112,6 +112,10 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 			return err
 		}
 		defer w.Close()
+		w.committed = func(ref dataset.Ref) bool {
+			rec, err := c.Version(ctx, name, ref.Version)
+			return err == nil && rec.VersionID() == ref.ID
+		}
 	}
 
 	body, hide := in.progress(p.Err)
@@ -127,6 +131,10 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	}
 	if f.wait {
 		err = w.run(ctx, &report, f.out == textOutput, p)
+		if err == nil && result.Disputed {
+			err = exit.Errorf(exit.TimedOut, "version %d is published and was not announced, because the event log holds the versions of another store; "+
+				"give each store a NATS of its own", result.Record.Version)
+		}
 	}
 	if f.out == jsonOutput {
 		err = errors.Join(err, writeJSON(p.Out, report))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/show"
@@ -17,6 +18,8 @@ import (
 type wait struct {
 	conn    *nats.Conn
 	timeout time.Duration
+	// committed reports whether a version is in the publisher's store.
+	committed func(dataset.Ref) bool
 }
 
 // openWait connects to the instances.
@@ -25,7 +28,7 @@ func openWait(ctx context.Context, address string, timeout time.Duration) (*wait
 	if err != nil {
 		return nil, err
 	}
-	return &wait{conn, timeout}, nil
+	return &wait{conn: conn, timeout: timeout}, nil
 }
 
 // Close closes the connection.
@@ -37,7 +40,7 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	every := "every live instance"
-	err := fleet.WaitServed(waiting, w.conn, rec.Dataset, rec.Version, func(r fleet.Report) {
+	err := fleet.WaitServed(waiting, w.conn, rec.Dataset, rec.Ref(), w.committed, func(r fleet.Report) {
 		if r.Instance == "" && r.Error != "" {
 			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
 			every += " whose status is readable"

@@ -60,7 +60,7 @@ func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Du
 	switch {
 	case i.Silent:
 		return fmt.Sprintf("silent: it does not answer, and its record in Redis is %s old", round(seconds(*i.RecordAge)))
-	case i.State == fleet.Failing, i.State == fleet.Blind, i.State == fleet.Overdue:
+	case i.State == fleet.Failing, i.State == fleet.Diverged, i.State == fleet.Blind, i.State == fleet.Overdue:
 		return Explain(i, o.At)
 	case i.State == fleet.Refreshing, i.State == fleet.Lagging:
 		if behind(i, o.At) > maxLag {
@@ -105,8 +105,11 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 
 // outdated says if the instance knows of nothing newer, although there has been a newer version for longer than maxLag.
 func (o Overview) outdated(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
-	if d.Latest == nil || d.Latest.Version <= i.Version {
+	if d.Latest == nil {
 		return ""
+	}
+	if d.Latest.Version <= i.Version {
+		return o.foreign(ctx, d, i, committed)
 	}
 	// Since when is there a newer one: the newest of all may be the last of many.
 	next := *d.Latest
@@ -125,12 +128,32 @@ func (o Overview) outdated(ctx context.Context, d Dataset, i Instance, maxLag ti
 	return fmt.Sprintf("%s, but version %d was committed %s ago, and the newest is %d", claim, next.Version, round(o.At.Sub(next.Created)), d.Latest.Version)
 }
 
+// foreign says if the instance serves a version that is not the store's version of that number.
+func (o Overview) foreign(ctx context.Context, d Dataset, i Instance, committed Committed) string {
+	if i.ID.IsZero() {
+		return "" // an instance of an earlier release
+	}
+	rec := *d.Latest
+	if rec.Version != i.Version {
+		var err error
+		if rec, err = committed(ctx, d.Dataset, i.Version); err != nil {
+			return fmt.Sprintf("it says that it is %s on version %d, and the store's newest version is %d", i.State, i.Version, d.Latest.Version)
+		}
+	}
+	if id := rec.VersionID(); id != i.ID {
+		return fmt.Sprintf("it says that it is %s on version %s, and version %d of the store has the id %s", i.State, dataset.Ref{Version: i.Version, ID: i.ID}, i.Version, id.Short())
+	}
+	return ""
+}
+
 // Explain says what the state of a dataset on an instance means there. It is empty for those that need no words.
 func Explain(i Instance, now time.Time) string {
 	since := func(t time.Time) string { return round(max(0, now.Sub(t))).String() }
 	switch i.State {
 	case fleet.Failing:
 		return fmt.Sprintf("failing for %s on version %d, newest known %d: %s", since(i.Since), i.Version, i.Newest, i.Error)
+	case fleet.Diverged:
+		return fmt.Sprintf("diverged for %s: %s", since(i.Since), i.Warning)
 	case fleet.Blind:
 		if i.Vouched.IsZero() {
 			return fmt.Sprintf("blind: nothing has said yet whether version %d is the newest", i.Version)
