@@ -28,7 +28,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-o", dir, "./freshet", "./publisher/cmd/freshet-publisher", "./relay/cmd/freshet-relay", "./server/cmd/freshet-server")
+	build := exec.Command("go", append([]string{"build", "-o", dir}, programsOf...)...)
 	build.Dir = ".." // in their own module, with its own requirements
 	out, err := build.CombinedOutput()
 	if err != nil {
@@ -69,7 +69,12 @@ func prepare(t *testing.T, name string, settings ...string) *program {
 // prepareIn is prepare for a program in the folder, with more in its environment.
 func prepareIn(t *testing.T, folder, name string, env []string, settings ...string) *program {
 	t.Helper()
-	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(t))
+	return prepareAt(t, "127.0.0.1:"+strconv.Itoa(servertest.FreePort(t)), folder, name, env, settings...)
+}
+
+// prepareAt is prepareIn for a program that listens on the address.
+func prepareAt(t *testing.T, addr, folder, name string, env []string, settings ...string) *program {
+	t.Helper()
 	env = append(env, "FRESHET_LISTEN="+addr)
 	for _, s := range settings {
 		env = append(env, "FRESHET_"+s)
@@ -135,7 +140,13 @@ func (s *system) newInstance(t *testing.T, n int, datasets ...string) *program {
 // eventually waits until f returns nil, and fails the test with f's last error if it never does.
 func eventually(t *testing.T, f func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	eventuallyIn(t, time.Minute, f)
+}
+
+// eventuallyIn is eventually with another limit than a minute.
+func eventuallyIn(t *testing.T, limit time.Duration, f func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
@@ -150,7 +161,7 @@ func eventually(t *testing.T, f func(ctx context.Context) error) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within a minute: %v", last)
+			t.Fatalf("not within %v: %v", limit, last)
 		case <-poll.C:
 		}
 	}
