@@ -15,17 +15,18 @@ import (
 
 // wait is what --wait does: it waits until every live instance serves a version.
 type wait struct {
-	conn    *nats.Conn
-	timeout time.Duration
+	conn      *nats.Conn
+	namespace string
+	timeout   time.Duration
 }
 
-// openWait connects to the instances.
-func openWait(ctx context.Context, address string, timeout time.Duration) (*wait, error) {
+// openWait connects to the instances of the namespace.
+func openWait(ctx context.Context, address, namespace string, timeout time.Duration) (*wait, error) {
 	conn, err := dialFleet(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	return &wait{conn, timeout}, nil
+	return &wait{conn, namespace, timeout}, nil
 }
 
 // Close closes the connection.
@@ -37,7 +38,7 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	every := "every live instance"
-	err := fleet.WaitServed(waiting, w.conn, rec.Dataset, rec.Version, func(r fleet.Report) {
+	err := fleet.WaitServed(waiting, w.conn, w.namespace, rec.Dataset, rec.Version, func(r fleet.Report) {
 		if r.Instance == "" && r.Error != "" {
 			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
 			every += " whose status is readable"
