@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"math/bits"
 	"unsafe"
 
@@ -89,10 +88,6 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 			upserted += es[i].size
 		}
 	}
-	if p.used()+upserted > maxPartition {
-		return nil, fmt.Errorf("a partition of %d bytes and %d more would be larger than %d: too many long values have similar hashes",
-			p.used(), upserted, maxPartition)
-	}
 	how := e.assess(p, len(es), upserted)
 	if how != merge {
 		before := e.edited
@@ -101,7 +96,7 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 		}
 		e.edited = before
 	}
-	return e.merge(p, es), nil
+	return e.merge(p, es)
 }
 
 // change returns what p becomes by its entries, with their records in its patch or, if compact is true, with all its
