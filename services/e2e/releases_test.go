@@ -117,7 +117,7 @@ func checkOut(root, name, commit, folder string) error {
 	}
 }
 
-// extract writes one file, or folder, of an archive. What is neither is left out.
+// extract writes one file, or folder, of an archive. Other entries are left out.
 func extract(from io.Reader, h *tar.Header, folder string) error {
 	name := filepath.Join(folder, filepath.FromSlash(h.Name))
 	switch h.Typeflag {

@@ -69,7 +69,7 @@ func (w *restoration) failures() map[string]uint64 {
 	return all
 }
 
-// farEvent returns the event of a version that names an object which nobody has.
+// farEvent returns the event of a version that names an object that no store has.
 func farEvent(t *testing.T, name string, version uint64) []byte {
 	t.Helper()
 	rec := dataset.VersionRecord{
@@ -128,7 +128,7 @@ func TestPublisherOfAnotherStore(t *testing.T) {
 		i.start()
 	}
 	w.follow("new", true)
-	w.follows("instances were started meanwhile")
+	w.follows("instances were started")
 	w.publishWaiting()
 	w.follows("our next version")
 	w.patch(8)

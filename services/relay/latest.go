@@ -53,8 +53,8 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, found.record)
 }
 
-// latest asks the store, or the catalog as long as it agrees with the store, once for all requests for a dataset that come meanwhile: after an event every
-// instance asks.
+// latest reads the newest version from the store, or from the catalog while that agrees with the store. Concurrent requests for
+// a dataset share one look-up: after an event every instance asks.
 type latest struct {
 	deps    Deps
 	flights *flight.Group[string, found]

@@ -23,6 +23,9 @@ type Answer struct {
 // maxDisowned bounds the ids of a dataset that are remembered as not in the store's history.
 const maxDisowned = 512
 
+// maxCheckedStores bounds how many stores may make the relays be queried within three periods.
+const maxCheckedStores = 16
+
 // Store is what an instance knows of the store that its relays read.
 type Store struct {
 	ID dataset.StoreID // zero as long as no relay named one
@@ -71,14 +74,22 @@ func (e *Engine[T, D]) foreign(s *set[T, D], store dataset.StoreID, what string)
 	e.askWhichStore(s, store, fmt.Sprintf("%s name store %s", what, store))
 }
 
-// askWhichStore has the relays asked which store they read, at most once in three periods because of the same store.
+// askWhichStore makes the catcher query the relays for their store, at most once in three periods because of the same store.
+// The number of stores is bounded too: messages that name ever new stores must not make the instance poll.
 func (e *Engine[T, D]) askWhichStore(s *set[T, D], store dataset.StoreID, reason string) {
-	if last, ok := e.checkedStores[store]; !ok || time.Since(last) >= events.BlindAfter*s.health.Load().Period {
-		if len(e.checkedStores) < maxDisowned {
-			e.checkedStores[store] = time.Now()
-		}
-		e.verify(s, reason)
+	pause := events.BlindAfter * s.health.Load().Period
+	last, ok := e.checkedStores[store]
+	if ok && time.Since(last) < pause {
+		return
 	}
+	if !ok && len(e.checkedStores) >= maxCheckedStores {
+		maps.DeleteFunc(e.checkedStores, func(_ dataset.StoreID, at time.Time) bool { return time.Since(at) >= pause })
+		if len(e.checkedStores) >= maxCheckedStores {
+			return
+		}
+	}
+	e.checkedStores[store] = time.Now()
+	e.verify(s, reason)
 }
 
 // settleStore decides which store is the instance's: the one that all relays that answered name.
@@ -198,7 +209,7 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
 		return true
 	}
 	ref := served.Record.Ref()
-	if newest.Version > 0 && newest.Ref() == ref || newest.Version == ref.Version && newest.VersionID() == ref.ID {
+	if newest.Ref() == ref {
 		s.agrees()
 		return true
 	}

@@ -279,7 +279,7 @@ func TestCopyOfTheStoreInUse(t *testing.T) {
 	})
 }
 
-// What the log has and the store does not have is not loaded at the start.
+// A version in the log that the store lacks is not loaded at the start.
 func TestStartAfterARestore(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := history(storeA, "old", 4, 5)
@@ -334,6 +334,28 @@ func TestStoreIsLearnedFromABeacon(t *testing.T) {
 		if s := r.engine.Store(); s.ID != storeA {
 			t.Errorf("%+v", s)
 		}
+		r.is("prices", fleet.Fresh)
+	})
+}
+
+// Messages that name ever new stores make the instance query the relays a bounded number of times.
+func TestManyForeignStoresAreNoPolling(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a := history(storeA, "a", 1, 5)
+		i := identify(r, config, a[4], at(storeA, a[4]))
+		i.name("p1", storeA, a[4])
+		for range 3 { // each store again
+			for n := range 1000 {
+				i.name("foreign", dataset.StoreID{0xf, byte(n), byte(n >> 8)}, a[0])
+			}
+		}
+		r.mu.Lock()
+		asked := len(r.asked)
+		r.mu.Unlock()
+		if asked > maxCheckedStores+1 {
+			t.Errorf("the relays were queried %d times", asked)
+		}
+		i.serving(a[4])
 		r.is("prices", fleet.Fresh)
 	})
 }
