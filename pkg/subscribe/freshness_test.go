@@ -91,6 +91,7 @@ func TestBlindAndBack(t *testing.T) {
 	book := &logbook{}
 	cfg := w.config("prices")
 	cfg.Log = book.logger()
+	cfg.BeaconWithin = time.Minute // of the second beacon; a shorter one would be warned of
 	told := make(changes, 100)
 	told.observe(&cfg.Observer)
 	s := open(t, cfg)
