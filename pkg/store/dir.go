@@ -72,7 +72,13 @@ func (d *dir) PutObject(ctx context.Context, digest dataset.Digest, bytes int64,
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
-	// An object of another size is damaged: it is replaced in one step by the good one.
+	// An object of another size is damaged.
+	return d.replace(digest, content)
+}
+
+// replace makes content the object, in one step, whatever there was before.
+func (d *dir) replace(digest dataset.Digest, content *verifier) error {
+	name := objectName(digest)
 	tmp, err := d.writeTmp("object", func(w io.Writer) error {
 		_, err := io.Copy(w, content)
 		return err
@@ -85,6 +91,12 @@ func (d *dir) PutObject(ctx context.Context, digest dataset.Digest, bytes int64,
 	}
 	return nil
 }
+
+func (d *dir) RepairObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) (bool, error) {
+	return repair(ctx, d, digest, bytes, r, func(content *verifier) error { return d.replace(digest, content) })
+}
+
+func (d *dir) Place(digest dataset.Digest) string { return d.full(objectName(digest)) }
 
 func (d *dir) StatObject(_ context.Context, digest dataset.Digest) (int64, error) {
 	name := objectName(digest)

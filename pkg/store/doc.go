@@ -27,11 +27,10 @@
 // within them, nothing half-written can be read as an object or version record. What a dead upload leaves is removed
 // by a later writer once it is a day old.
 //
-// An object that is lost from the store, or has another size than it should, is put back by the next PutObject of it,
-// which a publish of the same content makes. One of the right size whose bytes were damaged at rest is left alone:
-// PutObject looks at the size only, not to read what may be gigabytes. An instance that pulls it refuses it, since the
-// digest is its name. To heal it, remove the file (or the bucket's object) of that name, then publish the same content
-// again.
+// An object that is lost from the store, or has another size than it should, is put back by the next PutObject of it.
+// PutObject looks at the size only, not to read what may be gigabytes. RepairObject compares the bytes too, and replaces an
+// object of the right size that was damaged at rest. A publish of all records of a dataset verifies what is there, and
+// repairs it: see package publish. An instance that pulls a damaged object refuses it, since the digest is its name.
 //
 // # Cost
 //

@@ -31,14 +31,25 @@ func (s *s3) PutObject(ctx context.Context, digest dataset.Digest, size int64, r
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
+	return s.replace(ctx, content)
+}
+
+// replace makes content the object, in one step, whatever there was before.
+func (s *s3) replace(ctx context.Context, content *verifier) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	if size <= s.partBytes {
+	if content.want <= s.partBytes {
 		return s.putWhole(ctx, content)
 	}
 	return s.putParts(ctx, content)
 }
+
+func (s *s3) RepairObject(ctx context.Context, digest dataset.Digest, size int64, r io.Reader) (bool, error) {
+	return repair(ctx, s, digest, size, r, func(content *verifier) error { return s.replace(ctx, content) })
+}
+
+func (s *s3) Place(digest dataset.Digest) string { return s.full(objectName(digest)) }
 
 // putWhole uploads in one request: the server makes an object of all its bytes or of none.
 func (s *s3) putWhole(ctx context.Context, content *verifier) error {
@@ -75,8 +86,9 @@ func (s *s3) putParts(ctx context.Context, content *verifier) error {
 	if err == nil {
 		return nil
 	}
-	// The answer may have been lost after the work was done; a repeated request is then told of no such upload.
-	if size, e := s.StatObject(ctx, content.digest); e == nil && size == content.want {
+	// The answer may have been lost after the work was done; a repeated request is then told of no such upload. The size
+	// does not tell: this may replace a damaged object of the same size.
+	if VerifyObject(ctx, s, content.digest, content.want) == nil {
 		return nil
 	}
 	s.abort(ctx, name, upload)

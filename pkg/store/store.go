@@ -39,6 +39,13 @@ type Store interface {
 	// ErrMismatch. An object that is there already is left alone, and r is then not read. On an error r may have
 	// been read in part.
 	PutObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) error
+	// RepairObject is PutObject for an object in doubt. It reads what the store has under that name to its end, which costs
+	// as much as the object is large. If those bytes have the size and the digest, it leaves them alone and does not read r.
+	// Else it puts those of r in their place, in one step, and reports true. Readers that are open go on as they were.
+	RepairObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) (replaced bool, err error)
+	// Place returns where the object lies, or would: the path of a file, or the key in a bucket. Messages that name an
+	// object name its place too.
+	Place(digest dataset.Digest) string
 	// OpenObject returns the object's bytes from offset on, length of them; a negative length means to the end. It
 	// fails with ErrNotFound, or with ErrRange if the object does not have all of them. The reader yields exactly
 	// those bytes or an error, must be closed, and is for one goroutine; ctx has to last until then. Its bytes are

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"freshet.dev/pkg/servertest"
@@ -25,6 +26,7 @@ func TestS3Conforms(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Config{
 		URL:        func(t *testing.T) string { return server.URL(t.Name()) },
+		File:       func(place string) string { return server.Root + "/" + strings.TrimPrefix(place, "s3://") },
 		LargeBytes: size,
 	})
 }

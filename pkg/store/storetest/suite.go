@@ -20,6 +20,9 @@ type Config struct {
 	URL func(t *testing.T) string
 	// Open opens a store in this process; nil is [store.Open], which child processes always use.
 	Open func(ctx context.Context, url string) (store.Store, error)
+	// File returns the path of the file in which the backend keeps the object at the given place (see [store.Store]); nil if
+	// the place is that path.
+	File func(place string) string
 	// LargeBytes is the size of an object that the backend does not write in one piece.
 	LargeBytes int64
 }
@@ -32,6 +35,9 @@ func Run(t *testing.T, cfg Config) {
 	if cfg.Open == nil {
 		cfg.Open = store.Open
 	}
+	if cfg.File == nil {
+		cfg.File = func(place string) string { return place }
+	}
 	s := suite{cfg}
 	for _, c := range []struct {
 		name string
@@ -40,6 +46,8 @@ func Run(t *testing.T, cfg Config) {
 		{"ObjectsReadAsPut", s.objectsReadAsPut},
 		{"RangesReadAsAsked", s.rangesReadAsAsked},
 		{"ObjectIsNotPutTwice", s.objectIsNotPutTwice},
+		{"DamagedObjectIsRepaired", s.damagedObjectIsRepaired},
+		{"FailedRepairChangesNothing", s.failedRepairChangesNothing},
 		{"WrongContentLeavesNothing", s.wrongContentLeavesNothing},
 		{"FailingSourceLeavesNothing", s.failingSourceLeavesNothing},
 		{"CancelledUploadLeavesNothing", s.cancelledUploadLeavesNothing},
