@@ -53,6 +53,8 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 	if rec.Snapshot.Version < rec.Version {
 		newer, err := p.newerSnapshot(ctx, rec, rec.Snapshot.Version)
 		switch {
+		case err == nil && p.doubts.has(newer.Digest):
+			// A reader found it damaged. The next compaction of its version repairs it, that of a later one replaces it.
 		case err == nil:
 			c.snapshot = newer
 		case errors.Is(err, store.ErrDamaged):
@@ -75,7 +77,7 @@ func named(rec dataset.VersionRecord) chain {
 // seen only when it is read, it calls read again with the chain that rec names.
 func (p *Publisher) reading(ctx context.Context, rec dataset.VersionRecord, c chain, read func(chain) error) error {
 	err := read(c)
-	if err == nil || c.snapshot == rec.Snapshot || !errors.Is(ifLost(err), ErrLost) {
+	if err == nil || c.snapshot == rec.Snapshot || !isLost(err) {
 		return err
 	}
 	p.cfg.Log.WarnContext(ctx, "a snapshot that was written since is damaged; the one before is used until the next compaction",

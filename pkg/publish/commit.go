@@ -118,6 +118,9 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	}
+	if err := p.vouch(ctx, &rec); err != nil {
+		return ifLost(err)
+	}
 	if err := p.stamp(ctx, &rec, latest); err != nil {
 		return err
 	}
@@ -148,7 +151,12 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	if err != nil {
 		return err
 	}
-	made, err := p.diff(ctx, d, latest, c)
+	var made delta
+	err = p.reading(ctx, latest, c, func(by chain) (err error) {
+		c = by
+		made, err = p.diff(ctx, d, latest, by)
+		return err
+	})
 	if err != nil {
 		return err
 	}

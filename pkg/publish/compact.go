@@ -98,6 +98,9 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	if errors.Is(err, store.ErrExists) {
 		// Somebody else's snapshot of the version is as good, if it is any good.
 		done.Record.Object, err = p.newerSnapshot(ctx, rec, rec.Version-1)
+		if err == nil && done.Record.Object.Digest != object.Digest {
+			err = p.verify(ctx, done.Record.Object)
+		}
 	}
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)

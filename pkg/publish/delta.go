@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"freshet.dev/pkg/dataset"
@@ -44,7 +45,7 @@ func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRe
 	if err == nil {
 		return made, nil
 	}
-	if errors.Is(ifLost(err), ErrLost) {
+	if isLost(err) {
 		return delta{}, &lostError{before, err}
 	}
 	return delta{}, err
@@ -126,12 +127,40 @@ func (p *Publisher) writeDelta(ctx context.Context, folder *scratch.Folder, entr
 	}, nil
 }
 
-// put puts the file at path into the store as the object o.
+// put puts the file at path into the store as the object o. If an object of that name and size is there already, put
+// verifies its bytes and replaces it if they are damaged: the same content makes the same object, and its name may come
+// from a version of long ago. That happens seldom, and costs less than writing the object does.
 func (p *Publisher) put(ctx context.Context, path string, o dataset.Object) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return p.deps.Store.PutObject(ctx, o.Digest, o.Bytes, f)
+	content := &watched{Reader: f}
+	if err := p.deps.Store.PutObject(ctx, o.Digest, o.Bytes, content); err != nil {
+		return err
+	}
+	if !content.read { // as PutObject documents for an object that is there
+		replaced, err := p.deps.Store.RepairObject(ctx, o.Digest, o.Bytes, f)
+		if err != nil {
+			return err
+		}
+		if replaced {
+			p.cfg.Log.WarnContext(ctx, "replaced an object that was damaged in the store",
+				"object", o.Digest.String(), "place", p.deps.Store.Place(o.Digest))
+		}
+	}
+	p.doubts.clear(o.Digest)
+	return nil
+}
+
+// watched is a reader that knows whether it was read.
+type watched struct {
+	io.Reader
+	read bool
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	w.read = true
+	return w.Reader.Read(b)
 }

@@ -29,6 +29,8 @@ type draft struct {
 
 	path   string // of the snapshot; empty until it is written
 	totals snapshot.Totals
+
+	verified map[dataset.Digest]bool // objects in the store that were verified for this publish
 }
 
 func (p *Publisher) sorter(seed uint64, folder *scratch.Folder) *spill.Sorter {

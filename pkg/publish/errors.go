@@ -7,8 +7,6 @@ import (
 
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
-	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/store"
 )
 
 // Errors of Publish. Nothing was published when it returns one.
@@ -30,10 +28,8 @@ var (
 
 // ifLost returns err as an ErrLost if it says that an object cannot be read, and that trying again does not help.
 func ifLost(err error) error {
-	for _, lost := range []error{store.ErrNotFound, store.ErrDamaged, snapshot.ErrCorrupt, snapshot.ErrFormat, snapshot.ErrOrder, snapshot.ErrRemoval} {
-		if errors.Is(err, lost) {
-			return fmt.Errorf("%w: %w; publish all of the dataset's records to heal it", ErrLost, err)
-		}
+	if isLost(err) {
+		return fmt.Errorf("%w: %w; publish all of the dataset's records to heal it", ErrLost, err)
 	}
 	return err
 }

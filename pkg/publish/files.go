@@ -32,14 +32,15 @@ func (f *file) bytes() int64 { return int64(f.index.Blocks())*32 + int64(len(f.w
 
 // files reads blocks of objects.
 type files struct {
-	store store.Store
-	cache *cache
+	store  store.Store
+	cache  *cache
+	doubts *doubts // gets the objects that cannot be read
 	// room holds memory to decode blocks in, as often as blocks may be decoded at a time.
 	room chan []byte
 }
 
-func newFiles(st store.Store, decoders int) *files {
-	fs := &files{store: st, cache: newCache(cacheBytes), room: make(chan []byte, decoders)}
+func newFiles(st store.Store, decoders int, doubts *doubts) *files {
+	fs := &files{store: st, cache: newCache(cacheBytes), doubts: doubts, room: make(chan []byte, decoders)}
 	for range decoders {
 		fs.room <- nil
 	}
@@ -53,13 +54,13 @@ func (fs *files) open(ctx context.Context, o dataset.Object, seed uint64) (*file
 	if !ok {
 		var err error
 		if f, err = fs.load(ctx, o); err != nil {
-			return nil, err
+			return nil, fs.doubts.failed(o, err)
 		}
 		fs.cache.add(part{o.Digest, indexPart}, cached{file: f, bytes: f.bytes()})
 	}
 	if f.index.Header.Seed != seed {
-		return nil, fmt.Errorf("read the index of object %s: %w: it is in the order of seed %016x, the dataset's is %016x",
-			o.Digest, snapshot.ErrCorrupt, f.index.Header.Seed, seed)
+		return nil, fs.doubts.failed(o, fmt.Errorf("read the index of object %s: %w: it is in the order of seed %016x, the dataset's is %016x",
+			o.Digest, snapshot.ErrCorrupt, f.index.Header.Seed, seed))
 	}
 	return f, nil
 }
@@ -93,7 +94,7 @@ func (fs *files) block(ctx context.Context, f *file, block int) (snapshot.Stored
 	}
 	s, err := f.index.Read(fs.at(ctx, f), block)
 	if err != nil {
-		return snapshot.Stored{}, fmt.Errorf("read object %s: %w", f.object.Digest, err)
+		return snapshot.Stored{}, fs.doubts.failed(f.object, fmt.Errorf("read object %s: %w", f.object.Digest, err))
 	}
 	if f.whole == nil {
 		fs.cache.add(at, cached{block: s, bytes: int64(cap(s.Bytes)) + 256})

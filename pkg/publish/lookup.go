@@ -110,7 +110,7 @@ func (p *Publisher) search(reading *pool.ContextPool, f *file, number int, batch
 					return err
 				}
 				if err := p.files.decode(s, func(raw []byte) error { return find(s, raw, number, keys, mu) }); err != nil {
-					return fmt.Errorf("read object %s: %w", f.object.Digest, err)
+					return p.doubts.failed(f.object, fmt.Errorf("read object %s: %w", f.object.Digest, err))
 				}
 				return nil
 			})

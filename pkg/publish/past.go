@@ -22,11 +22,14 @@ type past struct {
 	snapshot *snapshot.Reader
 	deltas   []*snapshot.Reader
 	closers  []io.Closer
+
+	chain  chain
+	doubts *doubts // gets the objects that cannot be read
 }
 
 // past opens the version of rec, which c leads to. Its files in folder are gone once it is closed.
 func (p *Publisher) past(ctx context.Context, folder *scratch.Folder, rec dataset.VersionRecord, c chain) (_ *past, err error) {
-	s := &past{rec: rec}
+	s := &past{rec: rec, chain: c, doubts: p.doubts}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -35,22 +38,22 @@ func (p *Publisher) past(ctx context.Context, folder *scratch.Folder, rec datase
 	for _, o := range c.deltas {
 		f, err := p.spool(ctx, folder, o)
 		if err != nil {
-			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, err)
+			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, p.doubts.failed(o, err))
 		}
 		s.closers = append(s.closers, f)
 		r, err := snapshot.NewReader(f, snapshot.Expect(o))
 		if err != nil {
-			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, err)
+			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, p.doubts.failed(o, err))
 		}
 		s.deltas = append(s.deltas, r)
 	}
 	f, err := p.deps.Store.OpenObject(ctx, c.snapshot.Digest, 0, -1)
 	if err != nil {
-		return nil, fmt.Errorf("read version %s: %w", rec.ID(), err)
+		return nil, fmt.Errorf("read version %s: %w", rec.ID(), p.doubts.failed(c.snapshot, err))
 	}
 	s.closers = append(s.closers, f)
 	if s.snapshot, err = snapshot.NewReader(f, snapshot.Expect(c.snapshot)); err != nil {
-		return nil, fmt.Errorf("read version %s: %w", rec.ID(), err)
+		return nil, fmt.Errorf("read version %s: %w", rec.ID(), p.doubts.failed(c.snapshot, err))
 	}
 	return s, nil
 }
@@ -80,15 +83,15 @@ func (p *Publisher) spool(ctx context.Context, folder *scratch.Folder, o dataset
 	return temporary{f}, nil
 }
 
-// records yields the version's records in order. It ends with an error unless all of them together have the version's
-// state checksum, and when ctx ends.
+// records yields the version's records in order. It ends with an error when ctx ends, and unless every object has its
+// digest and all records together have the version's state checksum.
 func (s *past) records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	deltas := make([]iter.Seq2[dataset.Record, error], len(s.deltas))
 	for i, d := range s.deltas {
-		deltas[i] = d.Records()
+		deltas[i] = s.read(d, s.chain.deltas[i])
 	}
 	seed := uint64(s.rec.Seed)
-	merged := snapshot.Merge(seed, s.snapshot.Records(), deltas...)
+	merged := snapshot.Merge(seed, s.read(s.snapshot, s.chain.snapshot), deltas...)
 	return func(yield func(dataset.Record, error) bool) {
 		var state dataset.Checksum
 		var buf []byte
@@ -111,6 +114,17 @@ func (s *past) records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 		if state != s.rec.State {
 			yield(dataset.Record{}, fmt.Errorf("%w: the objects of version %s make state %v, its record says %v",
 				snapshot.ErrCorrupt, s.rec.ID(), state, s.rec.State))
+		}
+	}
+}
+
+// read yields what r reads of the object o. A Reader reports a wrong digest at the end of the file, when it has read all.
+func (s *past) read(r *snapshot.Reader, o dataset.Object) iter.Seq2[dataset.Record, error] {
+	return func(yield func(dataset.Record, error) bool) {
+		for rec, err := range r.Records() {
+			if !yield(rec, s.doubts.failed(o, err)) {
+				return
+			}
 		}
 	}
 }

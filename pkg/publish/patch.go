@@ -250,6 +250,9 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
 		ExpectEvery: d.in.promise(newest),
 	}
+	if err := p.vouch(ctx, &result.Record); err != nil {
+		return PatchResult{}, err
+	}
 	if err := p.stamp(ctx, &result.Record, newest); err != nil {
 		return PatchResult{}, err
 	}

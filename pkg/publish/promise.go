@@ -34,12 +34,19 @@ func renews(latest dataset.VersionRecord, promise time.Duration) bool {
 	return promise != latest.ExpectEvery || promise > 0 && wallClock().Sub(latest.Created).Abs() > promise/2
 }
 
-// renew makes rec, which has the content of latest, lead on from it by a delta without changes. It does not read the
-// content.
+// renew makes rec, which has the content of latest, lead on from it by a delta without changes. It does not compare the
+// content. The objects of latest were verified by heal; a snapshot that was written since is verified here.
 func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
 	c, err := p.chain(ctx, latest)
 	if err != nil {
 		return err
+	}
+	if c.snapshot != latest.Snapshot {
+		if err := p.verifyOnce(ctx, d, c.snapshot); isLost(err) {
+			c = named(latest)
+		} else if err != nil {
+			return err
+		}
 	}
 	nothing := tape.New(d.folder.Path("nothing"))
 	made, err := p.writeDelta(ctx, d.folder, nothing, latest, latest.State, dataset.Changes{})

@@ -96,6 +96,8 @@ type Publisher struct {
 	deps  Deps
 	files *files // what patches look records up in
 
+	doubts *doubts
+
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough
 	telling    telling
@@ -121,8 +123,9 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
+	doubts := newDoubts(deps.Store)
 	return &Publisher{
-		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers),
+		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
 		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
 	}, nil
 }
