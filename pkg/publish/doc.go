@@ -91,14 +91,21 @@
 // A version record names its store and the id of the version before, and its own id covers both (see
 // [freshet.dev/pkg/dataset.VersionRecord.VersionID]). The store id is drawn by the first publisher that finds none.
 //
-// # Objects that were lost
+// # Objects that were lost or damaged
 //
-// Publishing again heals a dataset whose newest version has lost an object: a file that was removed or cut short by
-// hand, a copy of a store that left one out. A publish of equal content looks whether each object that the version
-// record names is in the store with its size. If the snapshot is not, and the snapshot of the input is the same object
-// (equal content written by the same release of freshet is), it is put back; else the content is committed once more,
-// as the next version with a snapshot of its own. Result.Warnings says which, and why. An object of the right size
-// whose bytes were damaged is not noticed; see [freshet.dev/pkg/store].
+// Publishing all records again heals a dataset whose newest version has lost an object or has a damaged one: a file that was
+// removed or cut short by hand, a copy of a store that left one out, a bit that flipped on the disk. A publish of equal
+// content reads every object that the version record names, and verifies its digest: see [Publisher.Publish]. If the
+// snapshot is wrong, and the snapshot of the input is the same object (equal content written by the same release of freshet
+// is), it is put back; else the content is committed once more, as the next version with a snapshot of its own and
+// without the deltas before it. Result.Warnings says which, and why, with the object's digest and its file or key.
+//
+// Whatever else reads an object verifies what it reads: comparisons and compactions the digest of the whole, patches the
+// checksum of each block. An object that fails is in doubt for this Publisher until all its bytes are verified. It commits
+// no version that names an object in doubt: a publish of other content begins a new chain, a patch and a compaction return
+// [ErrLost], a snapshot that a compaction wrote and no version names yet is passed over. An object that is already in
+// the store when it is to be put is verified too, and replaced if it is damaged. A patch does not read what it does not need,
+// so that damage elsewhere in the snapshot stays until a publish of all records or a compaction reads it.
 //
 // # Failpoints
 //

@@ -27,8 +27,8 @@ type lostObject struct {
 }
 
 // lost returns the objects from which rec is loaded that are missing in the store or damaged there. It reads them all and
-// verifies their digests: as many bytes as an instance pulls, 0.5 s for each gigabyte from a local disk, which is a small
-// part of what the publish of that gigabyte takes. Nobody else would find a flipped bit before the instances do.
+// verifies their digests: as many bytes as an instance pulls, 0.7 s for each compressed gigabyte, which is a small part of
+// what it takes to read and sort the input of that size. Without it the instances would be the first to find a flipped bit.
 //
 // A damaged snapshot of a compaction counts too, because the next version would name it. Deltas from before the snapshot
 // are verified, so that the versions to come do not name damaged ones, and do not count: an instance that misses one pulls

@@ -134,6 +134,9 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 // in the Result is committed; on any error nothing is published. It returns an [*InputError] for an input that is
 // refused, [ErrConflict], ctx's error, or what failed in reading, in the temporary folder or in the store.
 //
+// Content equal to the newest version's makes it verify the objects of that version in the store, and heal what is damaged.
+// That reads the compressed bytes of the version once, which takes 0.7 s for each gigabyte that is cached in memory.
+//
 // Once the version is committed, ctx ending does not stop it from being announced; see Config.AnnounceTimeout.
 func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result, error) {
 	p.fill(&in)

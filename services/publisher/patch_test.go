@@ -2,7 +2,9 @@ package publisher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -80,5 +82,37 @@ func TestPatchesAreCompacted(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A patch on a damaged snapshot is refused with the object's file and the remedy, and the remedy works.
+func TestPatchOfADamagedVersion(t *testing.T) {
+	s := openStore(t)
+	h := newPublisher(t, s, nil).Handler()
+	const text = `{"id":"a"}` + "\n" + `{"id":"b"}`
+	rec := send(h, "POST", versions+"?key=id", text)
+	place := s.Place(decode[publisher.Publication](t, rec).Record.Snapshot.Digest)
+	b, err := os.ReadFile(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := errors.Join(os.Chmod(place, 0o600), os.WriteFile(place, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	rec = send(h, "PATCH", patchURL+"?key=id", `{"id":"c"}`)
+	wantProblem(t, rec, 500, "lost-object")
+	for _, part := range []string{place, "publish all of the dataset's records to heal it"} {
+		if !strings.Contains(rec.Body.String(), part) {
+			t.Errorf("the problem does not say %q: %s", part, rec.Body)
+		}
+	}
+	rec = send(h, "POST", versions+"?key=id", text)
+	got := decode[publisher.Publication](t, rec)
+	if rec.Code != 200 || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], place) {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if rec = send(h, "PATCH", patchURL+"?key=id", `{"id":"c"}`); rec.Code != 201 {
+		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }

@@ -244,8 +244,8 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	case errors.Is(err, publish.ErrConflict):
 		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrLost):
-		problem = web.Refuse(http.StatusInternalServerError, "lost-object",
-			"the dataset's newest version has lost an object, so that it cannot be patched; publish all of its records to heal it").With("dataset", name)
+		// The error names the object, its place in the store, and the remedy.
+		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)
 		problem.Cause = err
 		return problem
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrUnusable):
