@@ -137,7 +137,7 @@ func TestCorruptCacheIsDiscarded(t *testing.T) {
 			cfg.Observer.CacheFailed = func(string, error) { observed.Add(1) }
 			s := open(t, cfg)
 			await(t, "the log to say so", func() bool {
-				return book.has("the version in the cache folder cannot be served") && observed.Load() == 1
+				return book.has("the newest version in the cache folder cannot be served") && observed.Load() == 1
 			})
 			if s.Table("prices") != nil {
 				t.Fatal("a damaged version is served")

@@ -83,7 +83,7 @@ func (p *pipeline) commit(content records, withSnapshot bool, keep int) dataset.
 	}
 	if rec.Version > 1 {
 		o := p.w.put(buildDelta(p.w.t, p.content, content))
-		o.Version = rec.Version
+		o.Version, o.From = rec.Version, p.last.VersionID()
 		rec.Deltas = append(slices.Clone(p.last.Deltas), o)
 	}
 	if withSnapshot || rec.Version == 1 {

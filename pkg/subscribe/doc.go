@@ -68,6 +68,9 @@
 // deltas go on being added, the dataset's warning in [Subscriber.Status] says how much is needed, and the next try is
 // made after a pause that doubles from a second to ten minutes.
 //
+// If a delta in the folder is damaged or lost, a restarted instance serves the version that the intact snapshot and the
+// deltas before the damage make. Its warning names the object, and the next version from a relay replaces what is there.
+//
 // # Goroutines and memory
 //
 // Everything that Open started has ended when [Subscriber.Close] returns, but for the goroutines of the connections

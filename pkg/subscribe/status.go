@@ -48,10 +48,12 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 		LastErrorAt: h.LastErrAt,
 	}
 	if v != nil {
-		d.ID = v.Record.VersionID()
+		d.ID = v.ID
 		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
 		d.Created, d.ExpectEvery, d.Served = v.Record.Created, v.Record.ExpectEvery, v.At
-		d.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
+		if !v.Record.Created.IsZero() { // a recovered version does not say
+			d.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
+		}
 		d.LastPull = pullOf(v)
 	}
 	switch {
@@ -77,13 +79,16 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	if h.LastErr != nil {
 		d.LastError = h.LastErr.Error()
 	}
-	d.Warning = s.warning(d, h)
+	d.Warning = s.warning(d, h, v)
 	return d
 }
 
 // warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
-func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
+func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health, v *served) string {
 	var all []string
+	if v != nil && v.Damage != nil {
+		all = append(all, v.Damage.Error())
+	}
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))
 	}

@@ -33,9 +33,9 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 			"error", r.GaveUp, "stack", guard.Stack(r.GaveUp))
 	}
 	s.cfg.Log.Info("serving a version", "dataset", name, "version", version, "from", r.From, "full", r.Full, "deltas", r.Deltas,
-		"id", now.Record.VersionID().String(), "records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
+		"id", now.ID.String(), "records", r.Records, "bytes", r.Bytes, "pulled_bytes", r.PulledBytes, "duration", r.Duration, "created", now.Record.Created)
 	s.report(fleet.Report{
-		Kind: fleet.OfSwap, Dataset: name, Version: version, ID: now.Record.VersionID(), PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
+		Kind: fleet.OfSwap, Dataset: name, Version: version, ID: now.ID, PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp,
 		Created: now.Record.Created, Served: now.At, Duration: now.Duration,
 	})
 	if f := s.cfg.Observer.Swapped; f != nil {
@@ -101,7 +101,7 @@ func (w watcher) Changed(c refresh.Change) {
 }
 
 func (w watcher) StoredUnusable(name string, err error) {
-	w.s.cfg.Log.Warn("the version in the cache folder cannot be served", "dataset", name, "error", err, "stack", guard.Stack(err))
+	w.s.cfg.Log.Warn("the newest version in the cache folder cannot be served", "dataset", name, "error", err, "stack", guard.Stack(err))
 	w.cacheFailed(name, err)
 }
 

@@ -44,14 +44,31 @@ type Dir struct {
 	ready bool                   // the folder is there and the lock held
 	names map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
 	temps map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
+	harm  map[string]error       // by dataset: why its cached version cannot be loaded to the end
 }
 
 // New returns the cache folder at root, which is created when it is first written.
 func New(root string) *Dir {
 	return &Dir{
 		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: Disk{Create: os.CreateTemp, Free: free},
-		names: make(map[string]*sync.Mutex), temps: make(map[string]bool),
+		names: make(map[string]*sync.Mutex), temps: make(map[string]bool), harm: make(map[string]error),
 	}
+}
+
+// Damaged records that a reader found a delta of the cached version damaged. The files stay where they are, because the
+// objects before the delta are of use at the next start. Until another version takes their place, Held fails with err, which
+// wraps [ErrDamaged], so that no version is built on them.
+func (d *Dir) Damaged(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.harm[name] = err
+}
+
+// damage returns what Damaged recorded for the dataset.
+func (d *Dir) damage(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.harm[name]
 }
 
 // Close gives the folder free for another process. No draft may be open.

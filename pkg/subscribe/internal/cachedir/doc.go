@@ -20,7 +20,9 @@
 // lead up to it ([Draft.Shorten]), also while later deltas are being added. It is not begun without room for it and for
 // these deltas; until there is, deltas go on being added, because to be the newest version is what the cache is for.
 //
-// The package trusts nothing that it finds: who reads a [Stored] version verifies it again like a pulled one.
+// The package trusts nothing that it finds: the reader of a [Stored] version verifies it again like a pulled one. If a delta
+// is damaged or lost, the snapshot and the deltas before it are an older version, which the reader serves until a relay
+// answers. They stay in the folder until a whole version takes their place ([Dir.Damaged]).
 //
 // The folder belongs to one process at a time. A second one, such as the next release of a service that starts while
 // the last one is still stopping, reads it but does not write until the first has ended.

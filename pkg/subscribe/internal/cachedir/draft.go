@@ -179,6 +179,7 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 		r.fail(err)
 		return r.err
 	}
+	r.dir.Damaged(r.name, nil)
 	if err := r.dir.sweep(r.name, held.files()); err != nil {
 		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err)
 	}

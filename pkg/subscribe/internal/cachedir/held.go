@@ -77,6 +77,14 @@ func (h Held) encode() ([]byte, error) {
 
 // Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
 func (d *Dir) Held(name string) (Held, error) {
+	if err := d.damage(name); err != nil {
+		return Held{}, err
+	}
+	return d.read(name)
+}
+
+// read returns what version.json says.
+func (d *Dir) read(name string) (Held, error) {
 	text, err := os.ReadFile(filepath.Join(d.dir(name), recordName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Held{}, ErrNone

@@ -10,8 +10,11 @@ import (
 // Stored is a cached version, opened. Its files stay readable when a later version takes their place.
 type Stored struct {
 	Held
-	// Objects are those of the Chain. Their content is not verified.
+	// Objects are those of the Chain, up to the first that is missing or has another size. Their content is not verified.
+	// There is at least the snapshot.
 	Objects []*os.File
+	// Broken says what is wrong with the first object that is not in Objects; nil if all are there.
+	Broken error
 }
 
 // Close closes the objects.
@@ -24,27 +27,40 @@ func (s *Stored) Close() error {
 }
 
 // Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged]
-// when what is there can be seen to be no whole version.
+// when the record or the snapshot is lost. If only deltas are, the objects before them are opened.
 func (d *Dir) Stored(name string) (*Stored, error) {
 	s, err := d.open(name)
 	// Without the lock, the process that has it may have put a newer version in between.
-	if errors.Is(err, fs.ErrNotExist) {
+	if err == nil && errors.Is(s.Broken, fs.ErrNotExist) {
+		s.Close()
 		s, err = d.open(name)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if s.Broken != nil && len(s.Objects) == 0 {
+		s.Close()
+		return nil, fmt.Errorf("open version %s in the cache folder: %w", s.Record.ID(), s.Broken)
+	}
+	return s, nil
 }
 
 func (d *Dir) open(name string) (*Stored, error) {
-	held, err := d.Held(name)
+	held, err := d.read(name)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stored{Held: held}
 	for _, o := range held.Chain {
-		if err := s.add(d.object(name, o.Digest), o.Bytes); err != nil {
+		err := s.add(d.object(name, o.Digest), o.Bytes)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if errors.Is(err, ErrDamaged) {
+			s.Broken = err
+			break
+		}
+		if err != nil {
 			s.Close()
 			return nil, fmt.Errorf("open version %s in the cache folder: %w", held.Record.ID(), err)
 		}
@@ -57,13 +73,13 @@ func (s *Stored) add(path string, bytes int64) error {
 	if err != nil {
 		return err
 	}
-	s.Objects = append(s.Objects, f)
 	info, err := f.Stat()
+	if err == nil && info.Size() != bytes {
+		err = fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, path, info.Size(), bytes)
+	}
 	if err != nil {
-		return err
+		return errors.Join(err, f.Close())
 	}
-	if info.Size() != bytes {
-		return fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, path, info.Size(), bytes)
-	}
+	s.Objects = append(s.Objects, f)
 	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/snapshot"
-	"freshet.dev/pkg/subscribe/internal/cachedir"
-	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )
 
@@ -105,49 +103,4 @@ func prove(t *table.Table, rec dataset.VersionRecord) error {
 		return fmt.Errorf("%w: its seed is %016x, the record says %016x", ErrMismatch, t.Seed(), uint64(rec.Seed))
 	}
 	return nil
-}
-
-// Stored loads the version in the cache folder. One that is not whole and right is discarded.
-func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
-	if l.Cache == nil {
-		return loaded{}, refresh.ErrNone
-	}
-	v, err := l.stored(ctx, name, progress)
-	switch {
-	case err == nil:
-		return v, nil
-	case errors.Is(err, cachedir.ErrNone):
-		return loaded{}, refresh.ErrNone
-	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
-		if discard := l.Cache.Discard(name); discard != nil {
-			return loaded{}, fmt.Errorf("%w; and it stays there: %w", err, discard)
-		}
-		return loaded{}, fmt.Errorf("%w; it was discarded", err)
-	}
-	return loaded{}, err
-}
-
-func (l *Loader) stored(ctx context.Context, name string, progress func()) (loaded, error) {
-	s, err := l.Cache.Stored(name)
-	if err != nil {
-		return loaded{}, err
-	}
-	defer s.Close()
-	next := 0
-	from := func(dataset.Object) (input, error) { // is asked for the objects of the chain, in order
-		f := s.Objects[next]
-		next++
-		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name, nil, func(error) {}}, nil
-	}
-	t, err := l.snapshotTable(ctx, s.Chain[0], from)
-	if err == nil {
-		t, err = l.follow(ctx, t, s.Chain[1:], from)
-	}
-	if err == nil {
-		err = prove(t, s.Record)
-	}
-	if err != nil {
-		return loaded{}, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), err)
-	}
-	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}}, nil
 }

@@ -125,7 +125,7 @@ func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) 
 		return nil, false
 	}
 	deltas := rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
-	if base := deltas[0].From; !base.IsZero() && base != served.Record.VersionID() {
+	if base := deltas[0].From; !base.IsZero() && base != served.ID {
 		return nil, false // they lead on from another version with the same number
 	}
 	return deltas, size(deltas) < size(cachedir.Chain(rec))

@@ -91,7 +91,12 @@ type Loader[T, D any] interface {
 // Loaded is a version ready to be served.
 type Loaded[T, D any] struct {
 	Record dataset.VersionRecord
-	Value  T
+	// ID is the version id; zero for that of Record. A version that was recovered from a damaged folder has an ID, which is
+	// zero if it is unknown, and a Record that is not the one that its publisher committed.
+	ID    dataset.VersionID
+	Value T
+	// Damage says why the version is an older one than the newest that was stored; nil if it is not.
+	Damage error
 	// Difference is what the Watcher is told of how Value differs from what was served. The engine does not keep it.
 	Difference D
 	Pull       Pull

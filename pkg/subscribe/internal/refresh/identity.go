@@ -168,7 +168,7 @@ func (s *set[T, D]) doubtful(w events.Word) bool {
 	if w.Version != served.Record.Version {
 		return w.Version < served.Record.Version
 	}
-	return !w.ID.IsZero() && w.ID != served.Record.VersionID()
+	return !w.ID.IsZero() && w.ID != served.ID
 }
 
 // confirmed reports whether a beacon of the instance's store names ref as the newest, and no other publisher names another
@@ -208,7 +208,7 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
 		e.announce(s, newest)
 		return true
 	}
-	ref := served.Record.Ref()
+	ref := served.Ref()
 	if newest.Ref() == ref {
 		s.agrees()
 		return true
@@ -250,7 +250,7 @@ func (s *set[T, D]) agrees() {
 // If the store has none (rec.Version is 0), what is served is served on.
 func (e *Engine[T, D]) diverged(s *set[T, D], rec dataset.VersionRecord) {
 	served := s.served.Load()
-	s.disown(served.Record.VersionID())
+	s.disown(served.ID)
 	if served.Record.Version-1 > rec.Version {
 		s.disown(served.Record.Previous)
 	}
@@ -262,9 +262,9 @@ func (e *Engine[T, D]) diverged(s *set[T, D], rec dataset.VersionRecord) {
 	if s.target.Version > rec.Version {
 		s.disown(s.target.VersionID())
 	}
-	why := fmt.Sprintf("version %s is served and is not in the history of the store, whose newest version is %s", served.Record.Ref(), rec.Ref())
+	why := fmt.Sprintf("version %s is served and is not in the history of the store, whose newest version is %s", served.Ref(), rec.Ref())
 	if rec.Version == 0 {
-		why = fmt.Sprintf("version %s is served, and the store has no version of the dataset", served.Record.Ref())
+		why = fmt.Sprintf("version %s is served, and the store has no version of the dataset", served.Ref())
 	}
 	now := time.Now()
 	s.update(func(h *Health) {
@@ -319,13 +319,13 @@ func (s *set[T, D]) disown(id dataset.VersionID) {
 // version.
 func (s *set[T, D]) follows(rec dataset.VersionRecord) bool {
 	served := s.served.Load()
-	if served == nil || rec.StoreID.IsZero() {
+	if served == nil || rec.StoreID.IsZero() || served.ID.IsZero() {
 		return true
 	}
 	for _, d := range rec.Deltas {
 		if d.Version == served.Record.Version+1 {
-			return d.From.IsZero() || d.From == served.Record.VersionID()
+			return d.From.IsZero() || d.From == served.ID
 		}
 	}
-	return rec.Version != served.Record.Version+1 || rec.Previous.IsZero() || rec.Previous == served.Record.VersionID()
+	return rec.Version != served.Record.Version+1 || rec.Previous.IsZero() || rec.Previous == served.ID
 }

@@ -167,8 +167,11 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 		return
 	}
 	now := &Served[T]{
-		Record: m.version.Record, ID: m.version.Record.VersionID(), Value: m.version.Value, Stored: m.stored, At: time.Now(),
+		Record: m.version.Record, ID: m.version.ID, Value: m.version.Value, Damage: m.version.Damage, Stored: m.stored, At: time.Now(),
 		Pull: m.version.Pull, Duration: m.duration,
+	}
+	if now.ID.IsZero() && now.Damage == nil {
+		now.ID = now.Record.VersionID()
 	}
 	// Before the swap: whoever sees the version served must not see the failure of an attempt before it.
 	// What the lane does yet is no refresh: a newer version waits for it.
@@ -182,7 +185,7 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	s.failedAt, s.retryAt = time.Time{}, time.Time{}
 	if !m.stored {
 		s.verify = false
-		if s.move == nil || s.move.Ref() == now.Record.Ref() {
+		if s.move == nil || s.move.Ref() == now.Ref() {
 			s.agrees()
 		}
 	}
@@ -190,6 +193,9 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 		e.updateStore(func(st *Store) { st.ID = now.Record.StoreID })
 	}
 	s.tally()
+	if now.Damage != nil {
+		e.deps.Watcher.StoredUnusable(s.name, now.Damage)
+	}
 	e.deps.Watcher.Swapped(before, now, m.version.Difference)
 }
 

@@ -10,8 +10,10 @@ import (
 // Served is a version being served. It is immutable.
 type Served[T any] struct {
 	Record dataset.VersionRecord
-	ID     dataset.VersionID // of Record
+	ID     dataset.VersionID // zero if it is unknown, as that of a recovered version may be
 	Value  T
+	// Damage says why an older version than the newest that was stored had to be recovered; nil for every other version.
+	Damage error
 	// Stored is true if the version came from the local folder and not from a relay.
 	Stored bool
 	// At is when the version was swapped in.
@@ -20,6 +22,9 @@ type Served[T any] struct {
 	// Duration is the time from the beginning of the refresh to the swap.
 	Duration time.Duration
 }
+
+// Ref returns the number and the id of the version.
+func (v *Served[T]) Ref() dataset.Ref { return dataset.Ref{Version: v.Record.Version, ID: v.ID} }
 
 // record returns the record of v; nil if v is.
 func (v *Served[T]) record() *dataset.VersionRecord {

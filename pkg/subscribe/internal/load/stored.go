@@ -1,0 +1,92 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/table"
+)
+
+// Stored loads the version in the cache folder. If one of its deltas is damaged, it loads the older version that the objects
+// before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded.
+func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
+	if l.Cache == nil {
+		return loaded{}, refresh.ErrNone
+	}
+	v, err := l.stored(ctx, name, progress)
+	switch {
+	case err == nil:
+		return v, nil
+	case errors.Is(err, cachedir.ErrNone):
+		return loaded{}, refresh.ErrNone
+	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
+		if discard := l.Cache.Discard(name); discard != nil {
+			return loaded{}, fmt.Errorf("%w; and it stays there: %w", err, discard)
+		}
+		return loaded{}, fmt.Errorf("%w; it was discarded", err)
+	}
+	return loaded{}, err
+}
+
+func (l *Loader) stored(ctx context.Context, name string, progress func()) (loaded, error) {
+	s, err := l.Cache.Stored(name)
+	if err != nil {
+		return loaded{}, err
+	}
+	defer s.Close()
+	next := 0
+	from := func(dataset.Object) (input, error) { // is called for the objects of the chain, in order
+		f := s.Objects[next]
+		next++
+		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name, nil, func(error) {}}, nil
+	}
+	fail := func(err error) (loaded, error) {
+		return loaded{}, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), err)
+	}
+	t, err := l.snapshotTable(ctx, s.Chain[0], from)
+	if err != nil {
+		return fail(err)
+	}
+	for i, o := range s.Chain[1:] {
+		damage := s.Broken
+		if next < len(s.Objects) {
+			var step *table.Changes
+			if step, damage = l.step(ctx, t, o, from); damage == nil {
+				t = step.New()
+				continue
+			}
+			if !refused(damage) {
+				return fail(damage)
+			}
+		}
+		return l.recover(s.Held, i+1, t, damage), nil
+	}
+	if err := prove(t, s.Record); err != nil {
+		return fail(err)
+	}
+	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}}, nil
+}
+
+// recover returns the version of t, which the first n objects of the cached chain make. The record of that version is not in
+// the folder. What the chain says of it is: its number, its content, which the digests prove, and its id, which the delta
+// after it names unless an earlier release wrote that delta.
+func (l *Loader) recover(held cachedir.Held, n int, t *table.Table, damage error) loaded {
+	lost := held.Chain[n]
+	rec := dataset.VersionRecord{
+		StoreID: held.Record.StoreID, Dataset: held.Record.Dataset, Version: lost.Version - 1, Seed: held.Record.Seed,
+		State: t.State(), PayloadBytes: uint64(t.PayloadBytes()), Snapshot: held.Chain[0],
+	}
+	if n > 1 {
+		rec.Deltas = held.Chain[1:n:n]
+	}
+	err := fmt.Errorf("%w: the delta to version %d (object %s) is lost, so that version %d is served until a relay brings a newer one: %w",
+		cachedir.ErrDamaged, lost.Version, lost.Digest, rec.Version, damage)
+	l.Cache.Damaged(rec.Dataset, err)
+	return loaded{
+		Record: rec, ID: lost.From, Value: t, Damage: err, Pull: refresh.Pull{Full: true, Deltas: n - 1},
+	}
+}
