@@ -83,8 +83,8 @@
 // repairs are safe: [Announcer] and [Indexer] take each version once.
 //
 // Whatever they hold that is not in the store's history is replaced by the store's newest version, down or up: the store was
-// restored from an older copy, or created again. Versions of another store are replaced once for each dataset. If they come
-// back, two stores share the log, and the repair reports [freshet.dev/pkg/events.ErrConflict].
+// restored from an older copy, or created again. Versions of another store are replaced at most once a minute for each
+// dataset. If they come back sooner, two stores share the log, and the repair reports [freshet.dev/pkg/events.ErrConflict].
 //
 // # Identity
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
@@ -37,12 +38,15 @@ func (p *Publisher) inHistory(ctx context.Context, rec dataset.VersionRecord) (b
 	return ours.VersionID() == rec.VersionID(), nil
 }
 
-// replaced remembers which stores' versions were replaced in the event log and the catalog. A store that was created again
-// follows another one once. If versions of the other store come back, both stores are in use, and replacing each other's
-// versions again and again would help no instance.
+// replaceAgain is the least time between two replacements of a store's versions by those of another.
+const replaceAgain = time.Minute
+
+// replaced remembers when versions of which stores were replaced in the event log and the catalog. A store that was created
+// again follows another one once. If versions of the other store come back, both stores are in use, and a replacement at each
+// beacon would help no instance. One a minute heals the log when the other store's publisher is gone.
 type replaced struct {
-	mu   sync.Mutex
-	once map[replacement]bool // guarded by mu
+	mu sync.Mutex
+	at map[replacement]time.Time // guarded by mu
 }
 
 type replacement struct {
@@ -50,14 +54,14 @@ type replacement struct {
 	store         dataset.StoreID
 }
 
-// allow returns an error if over, a version of another store, was replaced before. ours is the id of the own store.
+// allow returns an error if a version of over's store, which is another one, was replaced less than replaceAgain ago. ours is the id of the own store.
 func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.StoreID) error {
 	if over.StoreID.IsZero() || over.StoreID == ours {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.once[replacement{what, over.Dataset, over.StoreID}] {
+	if at, ok := r.at[replacement{what, over.Dataset, over.StoreID}]; ok && time.Since(at) < replaceAgain {
 		return fmt.Errorf("version %s: %w: it is of store %s, and this is store %s; give each store a NATS and a Redis of its own",
 			over.ID(), events.ErrConflict, over.StoreID, ours)
 	}
@@ -68,8 +72,8 @@ func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.S
 func (r *replaced) done(what string, over dataset.VersionRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.once == nil {
-		r.once = map[replacement]bool{}
+	if r.at == nil {
+		r.at = map[replacement]time.Time{}
 	}
-	r.once[replacement{what, over.Dataset, over.StoreID}] = true
+	r.at[replacement{what, over.Dataset, over.StoreID}] = time.Now()
 }

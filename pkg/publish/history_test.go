@@ -1,0 +1,42 @@
+package publish
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+)
+
+// Invariant: the versions of another store are replaced once a minute at the most, for each dataset and each target, and
+// those of the own store whenever they are not in its history.
+func TestReplacementsOfAnotherStoreAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := dataset.NewStoreID(), dataset.NewStoreID()
+		over := dataset.VersionRecord{Dataset: "prices", Version: 7, StoreID: theirs}
+		var r replaced
+		for range 3 {
+			if err := r.allow(RepairAnnounce, over, ours); err != nil {
+				t.Errorf("the first replacement in a minute: %v", err)
+			}
+			r.done(RepairAnnounce, over)
+			if err := r.allow(RepairAnnounce, over, ours); !errors.Is(err, events.ErrConflict) {
+				t.Errorf("a second replacement at once: got %v, want ErrConflict", err)
+			}
+			for what, other := range map[string]dataset.VersionRecord{
+				RepairIndex:    over,
+				RepairAnnounce: {Dataset: "stock", Version: 7, StoreID: theirs},
+			} {
+				if err := r.allow(what, other, ours); err != nil {
+					t.Errorf("%s of %s: %v", what, other.Dataset, err)
+				}
+			}
+			if err := r.allow(RepairAnnounce, dataset.VersionRecord{Dataset: "prices", StoreID: ours}, ours); err != nil {
+				t.Errorf("a version of the own store: %v", err)
+			}
+			time.Sleep(replaceAgain)
+		}
+	})
+}
