@@ -158,20 +158,27 @@ func (l *ledger) check(instance *program, version uint64) {
 	checkAll(l.t, instance, l.name, version, l.history[version-1], all)
 }
 
-// killRounds is how often the tests kill a program. KILL_ROUNDS sets another number than the given one.
+// killRounds is how often the tests kill a program: so many rounds, or KILL_ROUNDS.
 func killRounds(t *testing.T, rounds int) int {
 	t.Helper()
 	if testing.Short() {
 		rounds = 2
 	}
-	if text := os.Getenv("KILL_ROUNDS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			t.Fatalf("KILL_ROUNDS is %q, want a number", text)
-		}
-		rounds = n
+	return soaked(t, "KILL_ROUNDS", rounds)
+}
+
+// soaked returns n, or the number in the environment variable, by which scripts/test --long runs a test for longer.
+func soaked(t *testing.T, variable string, n int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return n
 	}
-	return rounds
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is %q, want a number", variable, text)
+	}
+	return n
 }
 
 // moment waits until now says so, or at most for ticks of a fifth of a millisecond, and then for some ticks more.

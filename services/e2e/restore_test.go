@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ func TestInstancesFollowAStoreThatIsExchanged(t *testing.T) {
 	if testing.Short() {
 		cases = cases[:3]
 	}
+	cases = slices.Repeat(cases, soaked(t, "EXCHANGE_ROUNDS", 1))
 	for _, c := range cases {
 		name := []string{string(c.store)}
 		for _, k := range c.instances {
