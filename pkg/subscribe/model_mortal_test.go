@@ -103,6 +103,13 @@ func (m *mortal) PutObject(ctx context.Context, d dataset.Digest, bytes int64, r
 	})
 }
 
+func (m *mortal) RepairObject(ctx context.Context, d dataset.Digest, bytes int64, r io.Reader) (replaced bool, err error) {
+	err = m.call(true, func() error { replaced, err = m.Store.RepairObject(ctx, d, bytes, r); return err }, func() {
+		_, _ = m.Store.RepairObject(ctx, d, bytes, &cutting{r, bytes / 2})
+	})
+	return replaced, err
+}
+
 func (m *mortal) PutVersion(ctx context.Context, rec dataset.VersionRecord) error {
 	return m.call(true, func() error { return m.Store.PutVersion(ctx, rec) }, nil)
 }

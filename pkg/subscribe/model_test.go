@@ -19,7 +19,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/table"
 )
 
@@ -65,7 +65,8 @@ type model struct {
 	*universe
 	t          *testing.T
 	name       string
-	folder     string // of the store's objects, in the end
+	folder     string               // of the store's objects, in the end
+	bucket     *servertest.S3Server // that the folder is in; nil if it is in none
 	redis      *servertest.RedisServer
 	catalog    *catalog.Catalog
 	publishing publish.Config
@@ -73,15 +74,50 @@ type model struct {
 	members    []*member
 	beside     sync.WaitGroup // compactions that run beside the rest
 
-	seed    dataset.Seed
-	all     records     // what the newest version holds
-	history []records   // by version, from 1
-	sums    []sums      // of history
-	logLost bool        // the event log was
-	gaps    atomic.Bool // a delta from before a snapshot was lost: who comes from before it loads the snapshot
-	untold  bool        // the newest version may not have been announced and indexed
-	steps   int
-	began   time.Time
+	seed     dataset.Seed
+	all      records                       // what the newest version holds
+	history  []records                     // of the store, by version, from 1
+	sums     []sums                        // of history
+	known    map[dataset.VersionID]version // all that were ever committed, in stores that were exchanged too
+	logLost  bool                          // the event log was
+	gaps     atomic.Bool                   // a delta from before a snapshot was lost: who comes from before it loads the snapshot
+	untold   bool                          // the newest version may not have been announced and indexed
+	tolerant bool                          // publishes may warn: the event log or the catalog have versions of another history
+
+	exchanges int     // of the store, and other reasons to serve a version that is not above the one before
+	backup    *backup // of the store; nil if there is none
+	silence   func()  // ends the beacons; nil as long as there are none
+	folders   int     // made for stores
+	steps     int
+	began     time.Time
+}
+
+// version is a version that was committed.
+type version struct {
+	number  uint64
+	content records
+	sums    sums
+}
+
+// servedTable is a table with the id of its version.
+type servedTable struct {
+	id    dataset.VersionID
+	table *table.Table
+}
+
+// serves returns what the instance serves; ok is false if it serves nothing.
+func (i *member) serves() (v servedTable, ok bool) { return serves(i.s, i.m.name) }
+
+func serves(s *subscribe.Subscriber, name string) (v servedTable, ok bool) {
+	for {
+		v = servedTable{s.VersionID(name), s.Table(name)}
+		if v.table == nil {
+			return v, false
+		}
+		if s.VersionID(name) == v.id { // an id is served once in a life
+			return v, true
+		}
+	}
 }
 
 func newModel(t *testing.T, n uint64) *model {
@@ -89,6 +125,7 @@ func newModel(t *testing.T, n uint64) *model {
 	cryptotest.SetGlobalRandom(t, n) // the seed of the dataset's hash is drawn from it
 	r := rand.New(rand.NewPCG(n, 2))
 	m := &model{t: t, world: newWorld(t), universe: newUniverse(r), name: "prices", redis: servertest.Redis(t), began: time.Now()}
+	m.known = map[dataset.VersionID]version{}
 	m.folder = strings.TrimPrefix(m.store.String(), "dir://")
 	if n%4 == 0 {
 		m.inBucket()
@@ -102,25 +139,25 @@ func newModel(t *testing.T, n uint64) *model {
 	m.publishing = publish.Config{
 		TempDir: t.TempDir(), Workers: 2, MaxDeltas: []int{1, 2, 3, 5, 8, 32}[r.IntN(6)], MaxDeltaPercent: []int{0, 5, 100}[r.IntN(3)],
 	}
-	for range 2 {
-		m.publishers = append(m.publishers, m.publisher(publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
-	}
+	m.startPublishers()
 	m.did("%d keys, values of %d bytes; %d deltas at the most, %d %% of the snapshot", len(m.keys), m.value, m.publishing.MaxDeltas,
 		m.publishing.MaxDeltaPercent)
 	return m
 }
 
+// startPublishers starts the publishers that live on.
+func (m *model) startPublishers() {
+	m.publishers = nil
+	for range 2 {
+		m.publishers = append(m.publishers, m.publisher(publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
+	}
+}
+
 // inBucket has the store in an S3 bucket instead of a folder.
 func (m *model) inBucket() {
 	m.t.Helper()
-	bucket := servertest.S3(m.t)
-	s, err := store.Open(m.context(), bucket.URL("freshet"))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() { s.Close() })
-	m.store, m.relay.store = s, s
-	m.folder = filepath.Join(bucket.Root, bucket.Bucket, "freshet")
+	m.bucket = servertest.S3(m.t)
+	m.open(m.newFolder())
 }
 
 // did says what is done next; it is read when the test fails.
@@ -163,8 +200,8 @@ func (m *model) live() {
 		i.restart(i.n == 2)
 		i.settle(m.newest())
 		i.stop()
-		for _, tab := range i.kept { // what others shared with it meanwhile has not changed it
-			m.check(fmt.Sprintf("a reader of instance %d", i.n), tab)
+		for _, k := range i.kept { // what others shared with it meanwhile has not changed it
+			m.check(fmt.Sprintf("a reader of instance %d", i.n), k)
 		}
 	}
 	if left, err := filepath.Glob(filepath.Join(m.publishing.TempDir, "*")); err != nil || len(left) > 0 {
@@ -175,6 +212,10 @@ func (m *model) live() {
 // step does one random thing.
 func (m *model) step() {
 	i := m.members[m.r.IntN(len(m.members))]
+	if m.r.IntN(identityEvery) == 0 {
+		m.identityStep(i)
+		return
+	}
 	switch n := m.r.IntN(100); {
 	case n < 26:
 		m.patch()
@@ -225,20 +266,26 @@ func (m *model) step() {
 		m.redis.Wipe()
 		m.untold = true
 	case n < 94:
-		m.did("the event log is lost")
-		js, err := jetstream.New(m.nc)
-		if err == nil {
-			err = js.DeleteStream(m.context(), "FRESHET")
-		}
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			m.t.Fatal(err)
-		}
-		m.logLost, m.untold = true, true
+		m.loseLog()
 	case n < 96:
 		m.lose()
 	default:
 		m.settle(false)
 	}
+}
+
+// loseLog deletes the event log.
+func (m *model) loseLog() {
+	m.t.Helper()
+	m.did("the event log is lost")
+	js, err := jetstream.New(m.nc)
+	if err == nil {
+		err = js.DeleteStream(m.context(), "FRESHET")
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		m.t.Fatal(err)
+	}
+	m.logLost, m.untold = true, true
 }
 
 // bustle is a few versions.
@@ -281,8 +328,8 @@ func (m *model) settle(everybody bool) {
 	m.did("settle on version %d: %d records, snapshot of %d, %d deltas", rec.Version, len(m.all), rec.Snapshot.Version, len(rec.Deltas))
 	m.checkTold(rec)
 	for _, i := range m.members {
-		if tab := i.s.Table(m.name); tab != nil && i.cut && !everybody && m.r.IntN(2) == 0 {
-			m.check(fmt.Sprintf("instance %d, which is cut off", i.n), tab)
+		if v, ok := i.serves(); ok && i.cut && !everybody && m.r.IntN(2) == 0 {
+			m.check(fmt.Sprintf("instance %d, which is cut off", i.n), v)
 			continue
 		}
 		i.settle(rec)
@@ -290,13 +337,15 @@ func (m *model) settle(everybody bool) {
 }
 
 // check holds a table against the map of its version.
-func (m *model) check(who string, tab *table.Table) {
+func (m *model) check(who string, v servedTable) {
 	m.t.Helper()
-	if tab.Version() > uint64(len(m.history)) {
-		m.t.Fatalf("%s serves version %d, and the newest is %d", who, tab.Version(), len(m.history))
+	tab := v.table
+	committed, ok := m.known[v.id]
+	if !ok || committed.number != tab.Version() {
+		m.t.Fatalf("%s serves version %d with id %s, which is that of version %d", who, tab.Version(), v.id, committed.number)
 	}
-	want := m.history[tab.Version()-1]
-	if got, want := (sums{tab.State(), uint64(tab.PayloadBytes())}), m.sums[tab.Version()-1]; got != want || uint64(tab.Len()) != want.state.Records {
+	want := committed.content
+	if got, want := (sums{tab.State(), uint64(tab.PayloadBytes())}), committed.sums; got != want || uint64(tab.Len()) != want.state.Records {
 		m.t.Fatalf("%s: version %d is %+v of %d records; want %+v", who, tab.Version(), got, tab.Len(), want)
 	}
 	for _, key := range m.keys {

@@ -32,7 +32,9 @@ type Observer struct {
 
 // Refresh is what a swap cost and brought.
 type Refresh struct {
+	// Record and ID are as in a [Swap].
 	Record dataset.VersionRecord
+	ID     dataset.VersionID
 	// From says whether the version was pulled or read from the cache folder.
 	From fleet.Origin
 	// Records is the number of records, Bytes the resident size of the table.

@@ -15,8 +15,10 @@ import (
 // Swap tells of a new version being served.
 type Swap struct {
 	Dataset string
-	// Record is that of the new version.
+	// Record is that of the new version, and ID its id. A version that was recovered from a damaged cache folder has the id
+	// that it was committed with, or none, and a Record without labels, times and counts of changes.
 	Record dataset.VersionRecord
+	ID     dataset.VersionID
 	// Old is the New of the Swap before; nil in the first.
 	Old, New *table.Table
 	// Full is false if New was made from Old by deltas, so that Changes costs what they changed. It is true if there
@@ -172,7 +174,7 @@ func (s *Subscriber) serve(c *callback) {
 			}
 		}
 		now := ahead.to
-		swap := Swap{Dataset: c.dataset, Record: now.Record, Old: told, New: now.Value, Full: true}
+		swap := Swap{Dataset: c.dataset, Record: now.Record, ID: now.ID, Old: told, New: now.Value, Full: true}
 		if ahead.changes != nil && ahead.changes.Old() == told {
 			swap.Full, swap.changes = false, ahead.changes
 		}

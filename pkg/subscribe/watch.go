@@ -25,7 +25,7 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	s.count(now)
 	name, version, pull := now.Record.Dataset, now.Record.Version, pullOf(now)
 	r := Refresh{
-		Record: now.Record, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
+		Record: now.Record, ID: now.ID, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
 		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: now.Pull.GaveUp, Duration: now.Duration,
 	}
 	if r.GaveUp != nil {

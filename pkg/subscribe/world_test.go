@@ -24,6 +24,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
@@ -304,7 +305,10 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if f := r.fault.Load(); f != nil && (*f)(w, q) {
 		return
 	}
-	var err error
+	id, err := r.store.ID(q.Context())
+	if err == nil && !id.IsZero() {
+		w.Header().Set(pull.StoreHeader, id.String())
+	}
 	if isObject {
 		err = r.object(w, q)
 	} else {
