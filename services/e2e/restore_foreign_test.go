@@ -38,6 +38,7 @@ func TestEventOfAVersionThatIsInNoStore(t *testing.T) {
 		})
 	}
 	w.follows("the event was heard")
+	w.cost("event of a version that is in no store", settled, settled)
 	if took := time.Since(settled); took > 2*few {
 		t.Errorf("instances are fresh again %v after the event, want at most %v", took, 2*few)
 	}
@@ -134,7 +135,9 @@ func TestPublisherOfAnotherStore(t *testing.T) {
 	w.patch(8)
 	w.follows("our next but one")
 	other.s.Publisher.Stop()
+	gone := time.Now()
 	w.follows("the other publisher is gone")
+	w.cost("publisher of another store on the same NATS and Redis", began, gone)
 	w.checkClaims(began, began)
 }
 

@@ -121,6 +121,7 @@ func TestInstancesFollowAStoreThatIsExchanged(t *testing.T) {
 			} else {
 				w.follows("the copy is in place")
 			}
+			w.cost("store "+strings.Join(name, ", "), at, w.began)
 			for w.newest() < uint64(len(history))+1 || w.newest() < 4 {
 				w.patch(8)
 			}

@@ -38,6 +38,8 @@ type restoration struct {
 
 	// began is when the programs over the present store were ready; zero while they are down.
 	began time.Time
+	// followed is when every instance was first seen to follow the store in the last phase.
+	followed time.Time
 }
 
 // newRestoration starts everything over an empty store, with the given number of relays and without an instance.
@@ -201,6 +203,7 @@ func (w *restoration) follows(phase string) {
 			return err
 		})
 	}
+	w.followed = time.Now()
 	for _, i := range w.fleet {
 		w.check(i.program, w.newest())
 	}
