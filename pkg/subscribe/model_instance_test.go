@@ -16,6 +16,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/table"
 )
@@ -77,7 +78,7 @@ func (i *member) config() subscribe.Config {
 			}
 		},
 		CacheFailed: func(_ string, err error) {
-			if i.flipped.Load() && (strings.Contains(err.Error(), "damaged in the cache folder") || strings.Contains(err.Error(), "corrupt file")) {
+			if i.flipped.Load() && (errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrFormat)) {
 				return
 			}
 			if !i.shared.Load() || !strings.Contains(err.Error(), "in use by another process") {

@@ -316,7 +316,7 @@ func (m *model) checkHistory() {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		if m.exchanges > 0 { // the log tells of the histories that were left, too
+		if m.mixed {
 			next = event.Record.Version + 1
 			continue
 		}

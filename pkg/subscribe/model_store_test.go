@@ -124,6 +124,7 @@ func (m *model) exchange(b *backup) {
 	m.open(folder)
 	m.startPublishers()
 	m.exchanges++
+	m.mixed = true
 	m.gaps.Store(true) // objects of the history that ended are in no store
 	m.untold = true
 	m.relay.restart()
@@ -279,7 +280,7 @@ func (m *model) other(p *publish.Publisher, content records) {
 		m.t.Fatal(err)
 	}
 	m.knows(got.Record, content)
-	m.untold = true
+	m.mixed, m.untold = true, true
 }
 
 // foreignStore has the publisher of another store publish to the same event log and catalog. No instance serves what it
@@ -331,7 +332,7 @@ func (m *model) farEvent() {
 	m.did("an event names version %d, which is in no store", rec.Version)
 	m.announce(rec)
 	m.exchanges++ // publishers replace it in the event log and the catalog
-	m.untold = true
+	m.mixed, m.untold = true, true
 	m.vouch()
 	m.bustleInDoubt()
 	m.agree()

@@ -79,6 +79,7 @@ type model struct {
 	history  []records                     // of the store, by version, from 1
 	sums     []sums                        // of history
 	known    map[dataset.VersionID]version // all that were ever committed, in stores that were exchanged too
+	mixed    bool                          // the event log has events of other histories or stores, too
 	logLost  bool                          // the event log was
 	gaps     atomic.Bool                   // a delta from before a snapshot was lost: who comes from before it loads the snapshot
 	untold   bool                          // the newest version may not have been announced and indexed
