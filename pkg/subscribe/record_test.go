@@ -38,7 +38,7 @@ func openCatalog(t *testing.T, url string) *catalog.Catalog {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
-	return catalog.New(rdb)
+	return catalog.New(rdb, "")
 }
 
 // Invariant: while an instance lives its record says what it serves, soon after each swap and each failure, and after

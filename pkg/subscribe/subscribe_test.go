@@ -157,7 +157,7 @@ func TestBurstCollapses(t *testing.T) {
 
 func TestReportsAndSurvey(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestReportsAndSurvey(t *testing.T) {
 		t.Errorf("the survey says %+v", d)
 	}
 	w.relay.fail(nil)
-	if err := fleet.WaitServed(w.context(), w.nc, "prices", dataset.Ref{Version: 2}, nil, nil); err != nil {
+	if err := fleet.WaitServed(w.context(), w.nc, "", "prices", dataset.Ref{Version: 2}, nil, nil); err != nil {
 		t.Error(err)
 	}
 	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {

@@ -91,7 +91,7 @@ func TestRunWithRealServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	if rec, err := catalog.New(rdb).Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
+	if rec, err := catalog.New(rdb, "").Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
 		t.Errorf("the catalog has %+v, %v", rec, err)
 	}
 

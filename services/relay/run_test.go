@@ -88,7 +88,7 @@ func TestRunWithRealRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	if _, err := catalog.New(rdb).Advance(t.Context(), rec); err != nil {
+	if _, err := catalog.New(rdb, "").Advance(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
 	if from := latestFrom(); from != "catalog" {
