@@ -54,6 +54,17 @@ func TestNamespacesAreApart(t *testing.T) {
 			t.Errorf("the instances of namespace %q are %+v, %v", namespace, all, err)
 		}
 	}
+	// After a restore the catalog of one environment goes down, and the others stay.
+	restored := record(2, 1)
+	if moved, err := catalog.New(rdb, "a").Replace(ctx, restored, record(5, 1).Ref()); err != nil || !moved {
+		t.Fatalf("replace: moved %v, %v", moved, err)
+	}
+	versions["a"] = 2
+	for namespace, version := range versions {
+		if newest, err := catalog.New(rdb, namespace).Newest(ctx, []string{"cities"}); err != nil || newest["cities"].Version != version {
+			t.Errorf("after a restore of namespace a the newest of namespace %q is %v, %v; want %d", namespace, newest, err, version)
+		}
+	}
 	if err := catalog.New(rdb, "a").ForgetInstance(ctx, "i"); err != nil {
 		t.Fatal(err)
 	}

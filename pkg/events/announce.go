@@ -137,7 +137,7 @@ func (a *announcement) agree(announced dataset.VersionRecord) error {
 		return nil
 	}
 	if theirs, ours := announced.VersionID(), a.rec.VersionID(); theirs != ours {
-		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log?", ErrConflict, theirs, ours)
+		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log? Give each store a FRESHET_NAMESPACE of its own", ErrConflict, theirs, ours)
 	}
 	return nil
 }

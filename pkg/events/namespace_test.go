@@ -52,6 +52,17 @@ func TestNamespacesAreApart(t *testing.T) {
 			t.Errorf("the history of namespace %q is %v, want version %d", namespace, got, version)
 		}
 	}
+	// After a restore the log of one environment goes down, and the others stay.
+	if err := logs["a"].Supersede(ctx, record("cities", 4), record("cities", 5)); err != nil {
+		t.Fatal(err)
+	}
+	versions["a"] = 4
+	for namespace, version := range versions {
+		if last := must(logs[namespace].Last(ctx, "cities"))(t); last.Version != version {
+			t.Errorf("after a restore of namespace a the last version of namespace %q is %d, want %d", namespace, last.Version, version)
+		}
+	}
+	receive(t, ctx, "the superseding version", listeners["a"].Versions())
 	// All three have sent everything by now: what comes next shows that nothing else waits.
 	for namespace, version := range versions {
 		announce(t, ctx, logs[namespace], "cities", version+1)

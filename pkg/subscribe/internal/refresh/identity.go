@@ -65,7 +65,8 @@ func (e *Engine[T, D]) isForeign(store dataset.StoreID) bool {
 // which such messages come: the store may have been exchanged.
 func (e *Engine[T, D]) foreign(s *set[T, D], store dataset.StoreID, what string) {
 	own := e.Store().ID
-	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s", what, store, own)
+	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s; "+
+		"if that store is of another environment, give each a FRESHET_NAMESPACE of its own", what, store, own)
 	first := e.Store().Warning != warning
 	e.updateStore(func(st *Store) { st.Foreign++; st.Warning, st.WarnedAt = warning, time.Now() })
 	if first {

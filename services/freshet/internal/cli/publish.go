@@ -139,7 +139,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		err = w.run(ctx, &report, f.out == textOutput, p)
 		if err == nil && result.Disputed {
 			err = exit.Errorf(exit.TimedOut, "version %d is published and was not announced, because the event log holds the versions of another store; "+
-				"give each store a NATS of its own", result.Record.Version)
+				"give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers", result.Record.Version)
 		}
 	}
 	if f.out == jsonOutput {

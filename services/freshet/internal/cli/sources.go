@@ -21,6 +21,7 @@ const askTimeout = 10 * time.Second
 // one would.
 func (f *statusFlags) sources(c *client.Client) overview.Sources {
 	s := overview.Sources{
+		Namespace: f.namespace,
 		Latest: func(ctx context.Context) (map[string]dataset.VersionRecord, error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("the publisher did not answer within %s", askTimeout))
 			defer cancel()

@@ -74,6 +74,13 @@ func tryUp(t *testing.T, env, other map[string]string) {
 	at := []string{"status", "--publisher", urls["publisher"], "--nats", urls["NATS"], "--redis", urls["Redis"]}
 	run(t.Context(), env, "", at...).want(t, exit.OK, "up-1", "up-2")
 	run(t.Context(), other, "", at...).want(t, exit.OK, "!up-1", "!up-2")
+	where := ""
+	if other["FRESHET_NAMESPACE"] != "" {
+		where = " in namespace " + other["FRESHET_NAMESPACE"]
+	}
+	run(t.Context(), other, "", append(at, "--fail-if-stale")...).want(t, exit.Stale, "stderr:stale: there is no instance"+where+"\n")
+	again := []string{"publish", "prices", file(t, "p.ndjson", `{"sku":"A1","price":5}`), "--key", "sku", "--wait"}
+	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.OK, "no live instance"+where+" has the dataset prices")
 	cancel()
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		t.Error(err)

@@ -61,7 +61,11 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
 	case err != nil || !lines:
 	case len(report.Served) == 0:
-		fmt.Fprintf(p.Out, "no live instance has the dataset %s: nobody to wait for\n", rec.Dataset)
+		where := ""
+		if w.namespace != "" {
+			where = " in namespace " + w.namespace
+		}
+		fmt.Fprintf(p.Out, "no live instance%s has the dataset %s: nobody to wait for\n", where, rec.Dataset)
 	default:
 		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
 	}
