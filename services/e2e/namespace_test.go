@@ -136,6 +136,7 @@ func TestNamespaceEndsADisputeOfTwoStores(t *testing.T) {
 	moved.ledger = staging.ledger
 	moved.ledger.s = moved.system
 	moved.follow("one", true)
+	moved.follows("with a namespace, before anything is published in it")
 	prod.Publisher.Stop()
 	prod.Publisher.Start()
 	heard := prod.fleet[0].whole(t).ForeignMessages
