@@ -12,11 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	datasetsKey = "freshet:v1:{catalog}:datasets"
-	versionsKey = "freshet:v1:{catalog}:versions:" // the dataset's name follows
-	latestField = "latest"
-)
+const latestField = "latest"
 
 const (
 	// MaxVersions is the number of version records that the catalog keeps of a dataset.
@@ -41,13 +37,17 @@ var advanceSource string
 
 var advanceScript = redis.NewScript(advanceSource)
 
-// Catalog is the catalog in one Redis. Its methods may be called at the same time.
+// Catalog is the catalog of one namespace in one Redis. Its methods may be called at the same time.
 type Catalog struct {
-	rdb redis.UniversalClient
+	rdb  redis.UniversalClient
+	keys keys
 }
 
-// New returns the catalog in rdb, which stays the caller's to close.
-func New(rdb redis.UniversalClient) *Catalog { return &Catalog{rdb: rdb} }
+// New returns the catalog of the namespace in rdb, which stays the caller's to close. The namespace is one that
+// [dataset.CheckNamespace] accepts; empty is the default namespace.
+func New(rdb redis.UniversalClient, namespace string) *Catalog {
+	return &Catalog{rdb: rdb, keys: newKeys(namespace)}
+}
 
 // Advance makes rec the newest version of its dataset, unless the catalog has that version or a later one; moved
 // says which. It is one atomic script: whatever the order in which versions arrive, the catalog ends at the highest.
@@ -71,7 +71,7 @@ func (c *Catalog) advance(ctx context.Context, rec dataset.VersionRecord, over s
 	if err != nil {
 		return false, fmt.Errorf("index version %s: %w", rec.ID(), err)
 	}
-	keys := []string{datasetsKey, versionsKey + rec.Dataset}
+	keys := []string{c.keys.datasets, c.keys.versions + rec.Dataset}
 	moved, err = advanceScript.Run(ctx, c.rdb, keys, rec.Dataset, entry, trimmed, MaxVersions, maxEntryBytes, over).Bool()
 	if err != nil {
 		return false, fmt.Errorf("index version %s: %w", rec.ID(), explain(keys[1], err))
@@ -88,7 +88,7 @@ func (c *Catalog) Latest(ctx context.Context, name string) (dataset.VersionRecor
 	if err := dataset.CheckName(name); err != nil {
 		return fail(err)
 	}
-	key := versionsKey + name
+	key := c.keys.versions + name
 	entry, err := c.rdb.HGet(ctx, key, latestField).Bytes()
 	if err != nil {
 		return fail(explain(key, err))
@@ -114,7 +114,7 @@ func (c *Catalog) Versions(ctx context.Context, name string, limit int) ([]datas
 	if err := dataset.CheckName(name); err != nil {
 		return fail(err)
 	}
-	key := versionsKey + name
+	key := c.keys.versions + name
 	fields, err := c.rdb.HGetAll(ctx, key).Result()
 	if err != nil {
 		return fail(explain(key, err))
@@ -144,9 +144,9 @@ func (c *Catalog) Versions(ctx context.Context, name string, limit int) ([]datas
 
 // Datasets returns the names of all datasets in the catalog, sorted.
 func (c *Catalog) Datasets(ctx context.Context) ([]string, error) {
-	names, err := c.rdb.SMembers(ctx, datasetsKey).Result()
+	names, err := c.rdb.SMembers(ctx, c.keys.datasets).Result()
 	if err != nil {
-		return nil, fmt.Errorf("list the datasets: %w", explain(datasetsKey, err))
+		return nil, fmt.Errorf("list the datasets: %w", explain(c.keys.datasets, err))
 	}
 	slices.Sort(names)
 	return names, nil

@@ -57,7 +57,7 @@ func open(t *testing.T) (context.Context, *servertest.RedisServer, redis.Univers
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
-	return ctx, s, rdb, catalog.New(rdb)
+	return ctx, s, rdb, catalog.New(rdb, "")
 }
 
 func advance(t *testing.T, ctx context.Context, c *catalog.Catalog, r dataset.VersionRecord, want bool) {

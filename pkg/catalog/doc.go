@@ -8,7 +8,7 @@
 //
 // # Keys
 //
-// The braces put every key into one slot of a Redis Cluster, so that one script may write them together.
+// The braces put every key of a namespace into one slot of a Redis Cluster, so that one script may write them together.
 //
 //	freshet:v1:{catalog}:datasets            set of dataset names
 //	freshet:v1:{catalog}:versions:<dataset>  hash of at most 32 fields
@@ -16,6 +16,8 @@
 //	    <20-digit version>                   an older entry
 //	freshet:v1:{catalog}:instances           sorted set of instances' ids, each with the millisecond at which its record expires
 //	freshet:v1:{catalog}:instance:<id>       the record of an instance, which expires
+//
+// In a namespace other than the default one {catalog:<namespace>} takes the place of {catalog}.
 //
 // An entry is text of three lines, the last of them absent once it was trimmed:
 //

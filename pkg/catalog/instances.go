@@ -15,11 +15,6 @@ import (
 )
 
 const (
-	instancesKey = "freshet:v1:{catalog}:instances"
-	instanceKey  = "freshet:v1:{catalog}:instance:" // the instance's id follows
-)
-
-const (
 	// InstanceTTL is how long the record of an instance lives that is not written again.
 	InstanceTTL = 30 * time.Second
 	// MaxInstanceBytes bounds the record of an instance.
@@ -55,9 +50,9 @@ func (c *Catalog) RecordInstance(ctx context.Context, id string, status []byte) 
 	if len(status) > MaxInstanceBytes {
 		return fmt.Errorf("record instance %s: %d bytes: %w", id, len(status), ErrTooLarge)
 	}
-	keys := []string{instancesKey, instanceKey + id}
+	keys := []string{c.keys.instances, c.keys.instance + id}
 	if err := recordScript.Run(ctx, c.rdb, keys, id, status, InstanceTTL.Milliseconds()).Err(); err != nil {
-		return fmt.Errorf("record instance %s: %w", id, explain(instancesKey, err))
+		return fmt.Errorf("record instance %s: %w", id, explain(c.keys.instances, err))
 	}
 	return nil
 }
@@ -65,12 +60,12 @@ func (c *Catalog) RecordInstance(ctx context.Context, id string, status []byte) 
 // ForgetInstance removes the record of an instance that ends as it should. One that is not there is no error.
 func (c *Catalog) ForgetInstance(ctx context.Context, id string) error {
 	_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZRem(ctx, instancesKey, id)
-		p.Del(ctx, instanceKey+id)
+		p.ZRem(ctx, c.keys.instances, id)
+		p.Del(ctx, c.keys.instance+id)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("forget instance %s: %w", id, explain(instancesKey, err))
+		return fmt.Errorf("forget instance %s: %w", id, explain(c.keys.instances, err))
 	}
 	return nil
 }
@@ -78,7 +73,7 @@ func (c *Catalog) ForgetInstance(ctx context.Context, id string) error {
 // Instances returns the records of all instances that wrote one within the last [InstanceTTL], sorted by id.
 func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
 	fail := func(err error) ([]Instance, error) {
-		return nil, fmt.Errorf("list the instances: %w", explain(instancesKey, err))
+		return nil, fmt.Errorf("list the instances: %w", explain(c.keys.instances, err))
 	}
 	now, err := c.rdb.Time(ctx).Result()
 	if err != nil {
@@ -86,7 +81,7 @@ func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
 	}
 	// The index outlives the records, which expire by themselves: it is asked for those that cannot have.
 	listed, err := c.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-		Key: instancesKey, ByScore: true, Start: "(" + strconv.FormatInt(now.UnixMilli(), 10), Stop: "+inf",
+		Key: c.keys.instances, ByScore: true, Start: "(" + strconv.FormatInt(now.UnixMilli(), 10), Stop: "+inf",
 	}).Result()
 	if err != nil {
 		return fail(err)
@@ -97,7 +92,7 @@ func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
 		listed = listed[len(some):]
 		keys := make([]string, len(some))
 		for i, z := range some {
-			keys[i] = instanceKey + z.Member.(string)
+			keys[i] = c.keys.instance + z.Member.(string)
 		}
 		values, err := c.rdb.MGet(ctx, keys...).Result()
 		if err != nil {

@@ -26,12 +26,12 @@ var newestScript = redis.NewScript(newestSource)
 func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]dataset.Ref, error) {
 	newest := make(map[string]dataset.Ref, len(names))
 	for batch := range slices.Chunk(names, newestBatch) {
-		keys, args := []string{datasetsKey}, make([]any, len(batch))
+		keys, args := []string{c.keys.datasets}, make([]any, len(batch))
 		for i, name := range batch {
 			if err := dataset.CheckName(name); err != nil {
 				return nil, fmt.Errorf("look up the newest versions in the catalog: %w", err)
 			}
-			keys, args[i] = append(keys, versionsKey+name), name
+			keys, args[i] = append(keys, c.keys.versions+name), name
 		}
 		versions, err := newestScript.Run(ctx, c.rdb, keys, args...).StringSlice()
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 const (
 	// EventType is the CloudEvents type of the event that announces a version.
 	EventType = "dev.freshet.dataset.version.v1"
-	// SubjectPrefix is what the NATS subject of every version event begins with; the dataset's name follows.
+	// SubjectPrefix begins the NATS subject of every version event in the default namespace; the dataset's name follows.
 	SubjectPrefix = "freshet.v1.versions."
 )
 
@@ -32,7 +32,7 @@ const (
 // ErrEvent is wrapped by every error that refuses an event.
 var ErrEvent = errors.New("not a version event")
 
-// Subject returns the NATS subject on which the versions of the dataset are announced.
+// Subject returns the NATS subject on which the versions of the dataset are announced in the default namespace.
 func Subject(name string) string { return SubjectPrefix + name }
 
 // EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0

@@ -52,7 +52,7 @@ func (l *Log) Last(ctx context.Context, name string) (rec dataset.VersionRecord,
 	if err := dataset.CheckName(name); err != nil {
 		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version in the event log: %w", err)
 	}
-	subject := dataset.Subject(name)
+	subject := l.subjects.of(name)
 	var last *jetstream.RawStreamMsg
 	err = retry(ctx, func() (err error) {
 		last, err = l.lastAtLeader(ctx, subject)
@@ -62,7 +62,7 @@ func (l *Log) Last(ctx context.Context, name string) (rec dataset.VersionRecord,
 		return err
 	})
 	if err == nil && last != nil {
-		if rec, err = decode(subject, last.Data); err != nil {
+		if rec, err = l.subjects.decode(subject, last.Data); err != nil {
 			err = &EventError{Dataset: name, Sequence: last.Sequence, Err: err}
 		}
 	}
@@ -88,7 +88,7 @@ type announcement struct {
 // taken for a failure, nor Duplicate for success: error 10071 and Duplicate can each mean that an earlier attempt,
 // whose acknowledgement was lost, came through, or that it did not. What the leader holds decides, at the next try.
 func (a *announcement) try(ctx context.Context) error {
-	subject := dataset.Subject(a.rec.Dataset)
+	subject := a.log.subjects.of(a.rec.Dataset)
 	last, err := a.log.lastAtLeader(ctx, subject)
 	if noStream(err) {
 		err = a.log.ensure(ctx)
@@ -137,7 +137,7 @@ func (a *announcement) agree(announced dataset.VersionRecord) error {
 		return nil
 	}
 	if theirs, ours := announced.VersionID(), a.rec.VersionID(); theirs != ours {
-		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log?", ErrConflict, theirs, ours)
+		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log? Give each store a FRESHET_NAMESPACE of its own", ErrConflict, theirs, ours)
 	}
 	return nil
 }

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// beaconSubject is where beacons are sent, over core NATS: who is not there when one is sent gets the next.
-	beaconSubject = "freshet.v1.beacon"
 	// DefaultBeaconEvery is how often a publisher sends a beacon unless told otherwise, and what an instance that has not
 	// heard one yet takes for the period.
 	DefaultBeaconEvery = 5 * time.Second
@@ -61,9 +59,13 @@ func (b Beacon) Version(name string) (newest dataset.Ref, ok bool) {
 	return dataset.Ref{Version: b.Newest[name], ID: b.IDs[name]}, true
 }
 
-// SendBeacon sends b, which has no bounds, in as many messages as it takes. It fails when there is no connection: an old
+// SendBeacon sends b to the instances of the namespace. b has no bounds, and is sent in as many messages as it takes. It fails when there is no connection: an old
 // beacon that waits to be sent would be worse than none. It also fails for a period that no instance would take.
-func SendBeacon(nc *nats.Conn, b Beacon) error {
+func SendBeacon(nc *nats.Conn, namespace string, b Beacon) error {
+	subjects, err := newSubjects(namespace)
+	if err != nil {
+		return fmt.Errorf("send a beacon: %w", err)
+	}
 	if err := checkPeriod(b.Every); err != nil {
 		return fmt.Errorf("send a beacon: %w", err)
 	}
@@ -88,7 +90,7 @@ func SendBeacon(nc *nats.Conn, b Beacon) error {
 		}
 		data, err := json.Marshal(part)
 		if err == nil {
-			err = nc.Publish(beaconSubject, data)
+			err = nc.Publish(subjects.beacon, data)
 		}
 		if err != nil {
 			return fmt.Errorf("send a beacon: %w", err)

@@ -15,6 +15,10 @@
 // [Log.Supersede] announces a version after one that is not in the store's history, so that after a restore from an older copy
 // the versions of a subject go down once.
 //
+// In the default namespace the stream is FRESHET and the subject of a dataset freshet.v1.versions.<dataset>; in the namespace
+// staging they are FRESHET_STAGING and freshet.v1.ns.staging.versions.<dataset>. No subject of one namespace matches a wildcard of
+// another.
+//
 // Only version numbers order events. Sequence numbers of the stream start again when the stream is created again, so
 // nothing here compares them across that, and History says when it happened while it read.
 //

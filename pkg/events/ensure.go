@@ -7,15 +7,12 @@ import (
 	"slices"
 	"time"
 
-	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // duplicateWindow is how long the stream knows an event's id. Announce needs no more of it than to save a repeated
 // publish its place in the log: what keeps the order is the expected sequence.
 const duplicateWindow = 2 * time.Minute
-
-const allSubjects = dataset.SubjectPrefix + ">"
 
 // Ensure creates the stream if it is missing, and mends the settings of one that is there where the log depends on
 // them and the server allows it; whatever else an operator set is left as it is. It is an [ErrStream] if the stream
@@ -37,7 +34,7 @@ func (l *Log) ensure(ctx context.Context) error {
 		return err
 	}
 	cfg := info.Config
-	if err := check(cfg); err != nil {
+	if err := l.check(cfg); err != nil {
 		return err
 	}
 	if !l.mend(&cfg) {
@@ -59,7 +56,7 @@ func (l *Log) create(ctx context.Context) error {
 		Description:       "freshet: versions of datasets",
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(1, l.cfg.Replicas),
-		Subjects:          []string{allSubjects},
+		Subjects:          []string{l.subjects.all()},
 		MaxMsgsPerSubject: l.cfg.Keep,
 		Duplicates:        duplicateWindow,
 		// An event names the deltas that the one before named, but for one: 14 MB of events with 64 deltas each, and 51 MB with
@@ -98,13 +95,14 @@ func (l *Log) mend(cfg *jetstream.StreamConfig) (changed bool) {
 }
 
 // check refuses a stream for what no update can change.
-func check(cfg jetstream.StreamConfig) error {
+func (l *Log) check(cfg jetstream.StreamConfig) error {
+	all := l.subjects.all()
 	bad := func(what string) error {
 		return fmt.Errorf("%w: %s; choose another name for the log, or delete that stream: freshet writes it again from the store", ErrStream, what)
 	}
 	switch {
-	case !slices.Contains(cfg.Subjects, allSubjects):
-		return bad(fmt.Sprintf("its subjects are %q and not %s", cfg.Subjects, allSubjects))
+	case !slices.Contains(cfg.Subjects, all):
+		return bad(fmt.Sprintf("its subjects are %q and not %s", cfg.Subjects, all))
 	case cfg.Storage != jetstream.FileStorage:
 		return bad("it keeps its messages in memory")
 	case cfg.Retention != jetstream.LimitsPolicy:

@@ -44,18 +44,18 @@ type Heard struct {
 func (l *Listener) Beacons() <-chan Heard { return l.beacons }
 
 // beaconDenied reports whether err says that the server refused the subscription to beacons.
-func beaconDenied(err error) bool {
-	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+beaconSubject+`"`)
+func (s subjects) beaconDenied(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+s.beacon+`"`)
 }
 
 // listenToBeacons subscribes to beacons.
 func (s *listening) listenToBeacons() error {
-	sub, err := s.nc.ChanSubscribe(beaconSubject, s.beaconMessages)
+	sub, err := s.nc.ChanSubscribe(s.subjects.beacon, s.beaconMessages)
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return ErrClosed
 	}
 	if err != nil {
-		return fmt.Errorf("listen to beacons: subscribe to %s: %w", beaconSubject, err)
+		return fmt.Errorf("listen to beacons: subscribe to %s: %w", s.subjects.beacon, err)
 	}
 	s.beaconSubscription = sub
 	return nil
@@ -96,7 +96,7 @@ func (l *Listener) UnreadableBeacons() uint64 { return l.unreadable.Load() }
 
 // deaf notes that no beacon will come.
 func (s *listening) deaf(err error) {
-	s.heard = Heard{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", beaconSubject, err)}
+	s.heard = Heard{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", s.subjects.beacon, err)}
 }
 
 // offerHeard returns what a select offers of beacons: the channel is nil while there is nothing to send.

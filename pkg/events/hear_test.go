@@ -33,7 +33,7 @@ func TestListenerHearsBeacons(t *testing.T) {
 	b := beacon(map[string]uint64{"cities": 4, "others": 7})
 	b.Unread = []string{"rules"}
 	before := time.Now()
-	if err := events.SendBeacon(nc, b); err != nil {
+	if err := events.SendBeacon(nc, "", b); err != nil {
 		t.Fatal(err)
 	}
 	got := receive(t, ctx, "a beacon", l.Beacons())
@@ -46,7 +46,7 @@ func TestListenerHearsBeacons(t *testing.T) {
 	}
 	// Neither channel waits for the other.
 	announce(t, ctx, log, "cities", 5)
-	if err := events.SendBeacon(nc, b); err != nil {
+	if err := events.SendBeacon(nc, "", b); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, ctx, "a version", l.Versions())
@@ -63,7 +63,7 @@ func TestBeaconsOfManyParts(t *testing.T) {
 	names := []string{"a", "dataset-0000", "dataset-4095", "dataset-4096", "dataset-8999", "z"}
 	l, _ := listen(t, ctx, connect(t, s.URL), events.ListenerConfig{}, names...)
 	expectCatchUp(t, ctx, l, "start")
-	if err := events.SendBeacon(nc, beacon(newest)); err != nil {
+	if err := events.SendBeacon(nc, "", beacon(newest)); err != nil {
 		t.Fatal(err)
 	}
 	heard := map[string]uint64{}
@@ -102,7 +102,7 @@ func TestUnreadableBeaconsAreCountedAndSaidOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := events.SendBeacon(nc, beacon(map[string]uint64{"cities": 1})); err != nil {
+	if err := events.SendBeacon(nc, "", beacon(map[string]uint64{"cities": 1})); err != nil {
 		t.Fatal(err)
 	}
 	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Words["cities"][0].Version != 1 {
@@ -146,7 +146,7 @@ func TestListenerWithoutPermissionForBeacons(t *testing.T) {
 func TestSendBeaconRefusesAPeriod(t *testing.T) {
 	_, _, nc, _ := start(t)
 	for _, every := range []time.Duration{0, -time.Second, events.MinBeaconEvery - 1, events.MaxBeaconEvery + 1} {
-		if err := events.SendBeacon(nc, events.Beacon{Every: every}); !errors.Is(err, events.ErrBeacon) {
+		if err := events.SendBeacon(nc, "", events.Beacon{Every: every}); !errors.Is(err, events.ErrBeacon) {
 			t.Errorf("a period of %s: %v", every, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestSendBeaconWithoutAConnection(t *testing.T) {
 	_, s, nc, _ := start(t)
 	s.Stop()
 	eventually(t, context.Background(), "disconnected", func() bool { return !nc.IsConnected() })
-	if err := events.SendBeacon(nc, beacon(nil)); !errors.Is(err, nats.ErrDisconnected) {
+	if err := events.SendBeacon(nc, "", beacon(nil)); !errors.Is(err, nats.ErrDisconnected) {
 		t.Errorf("a beacon was sent: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ type Event struct {
 // goes on; every other error ends it: [ErrNoStream], [ErrRecreated], ctx's, or one of the server.
 func (l *Log) History(ctx context.Context, name string, from uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		r := reader{log: l, subject: dataset.Subject(name), yield: func(e Event, err error) bool {
+		r := reader{log: l, subject: l.subjects.of(name), yield: func(e Event, err error) bool {
 			if err == nil && e.Record.Version < from {
 				return true
 			}
@@ -222,8 +222,8 @@ func (r *reader) fetch(ctx context.Context, c jetstream.Consumer, size int, deli
 		}
 		r.next = sequence + 1
 		e := Event{Sequence: sequence, Time: meta.Timestamp}
-		if e.Record, err = decode(m.Subject(), m.Data()); err != nil {
-			err = &EventError{Dataset: nameOf(r.subject), Sequence: sequence, Err: err}
+		if e.Record, err = r.log.subjects.decode(m.Subject(), m.Data()); err != nil {
+			err = &EventError{Dataset: r.log.subjects.nameOf(r.subject), Sequence: sequence, Err: err}
 		}
 		if !r.yield(e, err) {
 			r.stopped = true

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go"
@@ -49,9 +48,9 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 			return latest, errors.Join(append(unreadable, fmt.Errorf("catch up with the event log: %w", unanswered(ctx, err)))...)
 		}
 		for _, m := range messages {
-			rec, err := decode(m.Subject, m.Data)
+			rec, err := l.subjects.decode(m.Subject, m.Data)
 			if err != nil {
-				unreadable = append(unreadable, &EventError{Dataset: nameOf(m.Subject), Sequence: m.Sequence, Err: err})
+				unreadable = append(unreadable, &EventError{Dataset: l.subjects.nameOf(m.Subject), Sequence: m.Sequence, Err: err})
 				continue
 			}
 			latest[rec.Dataset] = rec
@@ -71,7 +70,7 @@ func (l *Log) lastOfEach(ctx context.Context, names []string, info *jetstream.St
 	}
 	var messages []*jetstream.RawStreamMsg
 	for _, name := range names {
-		m, err := l.lastAtLeader(ctx, dataset.Subject(name))
+		m, err := l.lastAtLeader(ctx, l.subjects.of(name))
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +87,7 @@ func (l *Log) lastOfEach(ctx context.Context, names []string, info *jetstream.St
 func (l *Log) directLast(ctx context.Context, names []string) (messages []*jetstream.RawStreamMsg, upTo uint64, err error) {
 	subjects := make([]string, len(names))
 	for i, name := range names {
-		subjects[i] = dataset.Subject(name)
+		subjects[i] = l.subjects.of(name)
 	}
 	request, err := json.Marshal(map[string][]string{"multi_last": subjects})
 	if err != nil {
@@ -131,18 +130,3 @@ func endOfBatch(status string, m *nats.Msg) (upTo uint64, err error) {
 	}
 	return strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
 }
-
-// decode returns the version record of an event that came on the subject.
-func decode(subject string, data []byte) (dataset.VersionRecord, error) {
-	rec, err := dataset.DecodeEvent(data)
-	if err != nil {
-		return dataset.VersionRecord{}, err
-	}
-	if subject != dataset.Subject(rec.Dataset) {
-		return dataset.VersionRecord{}, fmt.Errorf("%w: version %s on the subject %s", dataset.ErrEvent, rec.ID(), subject)
-	}
-	return rec, nil
-}
-
-// nameOf returns the dataset whose subject it is.
-func nameOf(subject string) string { return strings.TrimPrefix(subject, dataset.SubjectPrefix) }

@@ -32,6 +32,8 @@ const (
 
 // ListenerConfig configures a Listener. Its zero value is good.
 type ListenerConfig struct {
+	// Namespace is that of the event log, see [Config].
+	Namespace string
 	// Buffer is how many events may wait to be read before some are dropped and a catch-up is asked for; 4,096 if 0.
 	Buffer int
 	// Log is where to say what is wrong with beacons; nil means nowhere.
@@ -42,10 +44,11 @@ type ListenerConfig struct {
 // goroutine that runs Run, and hold nothing back that is outdated: of several versions of a dataset only the highest waits,
 // of several reasons to catch up only the first, of several beacons what they say together.
 type Listener struct {
-	nc     *nats.Conn
-	names  map[string]bool
-	buffer int
-	log    *slog.Logger
+	nc       *nats.Conn
+	subjects subjects
+	names    map[string]bool
+	buffer   int
+	log      *slog.Logger
 
 	versions   chan dataset.VersionRecord
 	catchUps   chan string
@@ -58,6 +61,10 @@ type Listener struct {
 // NewListener returns a listener to the events of the named datasets on nc. It starts nothing. It puts itself before
 // the connection's handler of asynchronous errors, for the life of the connection: make one Listener a connection.
 func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, error) {
+	subjects, err := newSubjects(cfg.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("listen to events: %w", err)
+	}
 	if cfg.Buffer < 0 {
 		return nil, fmt.Errorf("listen to events: a buffer of %d", cfg.Buffer)
 	}
@@ -68,7 +75,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Listener{
-		nc: nc, names: make(map[string]bool, len(names)), buffer: cfg.Buffer, log: cfg.Log,
+		nc: nc, subjects: subjects, names: make(map[string]bool, len(names)), buffer: cfg.Buffer, log: cfg.Log,
 		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), beacons: make(chan Heard),
 		asyncErr: make(chan error, 1), denied: make(chan error, 1),
 	}
@@ -87,7 +94,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 			return // counted by the goroutine itself, which alone knows when it is over
 		}
 		to := l.asyncErr
-		if beaconDenied(err) {
+		if subjects.beaconDenied(err) {
 			to = l.denied
 		}
 		select {
@@ -157,8 +164,8 @@ func (l *Listener) Run(ctx context.Context) error {
 			s.ask("reconnected", true)
 			s.retryFlush = nil
 		case err := <-l.asyncErr:
-			if denied(err) {
-				return fmt.Errorf("listen to events: the server does not let this user subscribe to %s<dataset>: %w", dataset.SubjectPrefix, err)
+			if l.subjects.denied(err) {
+				return fmt.Errorf("listen to events: the server does not let this user subscribe to %s<dataset>: %w", l.subjects.versions, err)
 			}
 			s.ask(fmt.Sprintf("NATS reports an error: %v", err), false)
 		case <-s.retryFlush:
@@ -177,8 +184,8 @@ func (l *Listener) Run(ctx context.Context) error {
 }
 
 // denied reports whether err says that the server refused one of our subscriptions. It has no more than text to say so.
-func denied(err error) bool {
-	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+dataset.SubjectPrefix)
+func (s subjects) denied(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+s.versions)
 }
 
 // listening is the state of one Run, of its goroutine alone.
@@ -200,11 +207,11 @@ type listening struct {
 }
 
 func (s *listening) subscribe() error {
-	subjects := []string{dataset.SubjectPrefix + "*"}
+	subjects := []string{s.subjects.of("*")}
 	if len(s.names) <= maxSubscriptions {
 		subjects = subjects[:0]
 		for name := range s.names {
-			subjects = append(subjects, dataset.Subject(name))
+			subjects = append(subjects, s.subjects.of(name))
 		}
 	}
 	for _, subject := range subjects {
@@ -253,11 +260,11 @@ func (s *listening) flush(ctx context.Context) {
 
 // receive takes in a live event.
 func (s *listening) receive(m *nats.Msg) {
-	name := nameOf(m.Subject)
+	name := s.subjects.nameOf(m.Subject)
 	if !s.names[name] {
 		return // the wildcard's
 	}
-	rec, err := decode(m.Subject, m.Data)
+	rec, err := s.subjects.decode(m.Subject, m.Data)
 	if err != nil {
 		s.ask(fmt.Sprintf("an event on %s is not readable: %v", m.Subject, err), false)
 		return

@@ -44,7 +44,11 @@ var ErrNoAnswer = errors.New("JetStream does not answer")
 
 // Config configures the event log. Its zero value is good.
 type Config struct {
-	// Stream is the name of the JetStream stream; FRESHET if empty.
+	// Namespace keeps the log apart from those of other environments on the same NATS: it has subjects and a stream of its
+	// own. All programs of an environment have the same. Empty is the default namespace.
+	Namespace string
+	// Stream is the name of the JetStream stream; if empty, FRESHET in the default namespace, and else FRESHET_ and the
+	// namespace in capitals.
 	Stream string
 	// Replicas is on how many servers of a cluster the stream lies; if 0, 1 for a new stream, and an existing one is
 	// left as it is.
@@ -62,15 +66,20 @@ const (
 
 // Log is the event log. Its methods may be called at the same time.
 type Log struct {
-	nc  *nats.Conn
-	js  jetstream.JetStream
-	cfg Config
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	cfg      Config
+	subjects subjects
 }
 
 // NewLog returns the event log on nc, which stays the caller's to close. It asks nothing of the server.
 func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
+	subjects, err := newSubjects(cfg.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("event log: %w", err)
+	}
 	if cfg.Stream == "" {
-		cfg.Stream = defaultStream
+		cfg.Stream = streamName(cfg.Namespace)
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = defaultKeep
@@ -82,7 +91,7 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
-	return &Log{nc: nc, js: js, cfg: cfg}, nil
+	return &Log{nc: nc, js: js, cfg: cfg, subjects: subjects}, nil
 }
 
 // attempt returns a context for one request. It ends after timeout, and when the connection breaks: a server

@@ -65,7 +65,7 @@ func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *insta
 	i.status.Store(&fleet.Status{Instance: name, Host: "host", PID: 1, Datasets: datasets})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	r := fleet.NewResponder(i.nc, func() fleet.Status { return *i.status.Load() })
+	r := fleet.NewResponder(i.nc, "", func() fleet.Status { return *i.status.Load() })
 	go func() { done <- r.Run(ctx) }()
 	stopped := false
 	i.stop = func() {
@@ -104,7 +104,7 @@ func (i *instance) report(r fleet.Report) {
 	i.t.Helper()
 	s := i.status.Load()
 	r.Instance, r.Host, r.PID = s.Instance, s.Host, s.PID
-	if err := fleet.SendReport(i.nc, r); err != nil {
+	if err := fleet.SendReport(i.nc, "", r); err != nil {
 		i.t.Error(err)
 	}
 }

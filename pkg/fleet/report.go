@@ -10,18 +10,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// reportPrefix is what the subject of every report begins with; the dataset's name follows.
-const reportPrefix = "freshet.v1.reports."
-
-// SendReport sends r, once. While the connection is down, reports wait in the client's buffer (8 MB by default) and
+// SendReport sends r in the namespace, once. While the connection is down, reports wait in the client's buffer (8 MB by default) and
 // are sent when it is back; what does not fit is an error.
-func SendReport(nc *nats.Conn, r Report) error {
-	if err := dataset.CheckName(r.Dataset); err != nil {
+func SendReport(nc *nats.Conn, namespace string, r Report) error {
+	if err := errors.Join(dataset.CheckNamespace(namespace), dataset.CheckName(r.Dataset)); err != nil {
 		return fmt.Errorf("send a report: %w", err)
 	}
 	data, err := json.Marshal(r)
 	if err == nil {
-		err = nc.Publish(reportPrefix+r.Dataset, data)
+		err = nc.Publish(reportPrefix(namespace)+r.Dataset, data)
 	}
 	if err != nil {
 		return fmt.Errorf("send the report on version %d of %s: %w", r.Version, r.Dataset, err)
@@ -31,18 +28,23 @@ func SendReport(nc *nats.Conn, r Report) error {
 
 // Reports is a subscription to the reports of instances, for one goroutine at a time.
 type Reports struct {
-	sub *nats.Subscription
+	sub    *nats.Subscription
+	prefix string // of the subjects
 }
 
-// WatchReports subscribes to the reports on the dataset, on all datasets if it is empty. When it returns, the server
-// has the subscription. The caller closes it.
-func WatchReports(ctx context.Context, nc *nats.Conn, name string) (*Reports, error) {
-	subject := reportPrefix + "*"
+// WatchReports subscribes to the reports in the namespace on the dataset, on all datasets if it is empty. When it returns,
+// the server has the subscription. The caller closes it.
+func WatchReports(ctx context.Context, nc *nats.Conn, namespace, name string) (*Reports, error) {
+	if err := dataset.CheckNamespace(namespace); err != nil {
+		return nil, fmt.Errorf("watch reports: %w", err)
+	}
+	prefix := reportPrefix(namespace)
+	subject := prefix + "*"
 	if name != "" {
 		if err := dataset.CheckName(name); err != nil {
 			return nil, fmt.Errorf("watch reports: %w", err)
 		}
-		subject = reportPrefix + name
+		subject = prefix + name
 	}
 	if !nc.IsConnected() {
 		return nil, fmt.Errorf("watch reports: %w", ErrDisconnected)
@@ -57,7 +59,7 @@ func WatchReports(ctx context.Context, nc *nats.Conn, name string) (*Reports, er
 		_ = sub.Unsubscribe()
 		return nil, fmt.Errorf("watch reports: subscribe to %s: %w", subject, err)
 	}
-	return &Reports{sub: sub}, nil
+	return &Reports{sub: sub, prefix: prefix}, nil
 }
 
 // Next returns the next report. Its error is ctx's, or [ErrClosed]. Reports that come much faster than they are
@@ -74,7 +76,7 @@ func (w *Reports) Next(ctx context.Context) (Report, error) {
 			return Report{}, err
 		}
 		var r Report
-		if json.Unmarshal(m.Data, &r) == nil && reportPrefix+r.Dataset == m.Subject {
+		if json.Unmarshal(m.Data, &r) == nil && w.prefix+r.Dataset == m.Subject {
 			return r, nil
 		}
 	}

@@ -13,12 +13,12 @@ import (
 
 func TestReports(t *testing.T) {
 	ctx, s, nc := start(t)
-	cities, err := fleet.WatchReports(ctx, nc, "cities")
+	cities, err := fleet.WatchReports(ctx, nc, "", "cities")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cities.Close()
-	all, err := fleet.WatchReports(ctx, nc, "")
+	all, err := fleet.WatchReports(ctx, nc, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestReports(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := fleet.SendReport(sender, r); err != nil {
+		if err := fleet.SendReport(sender, "", r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,15 +66,15 @@ func TestReports(t *testing.T) {
 
 func TestReportsRefuse(t *testing.T) {
 	ctx, s, nc := start(t)
-	if err := fleet.SendReport(nc, fleet.Report{Instance: "a", Dataset: "*"}); !errors.Is(err, dataset.ErrName) {
+	if err := fleet.SendReport(nc, "", fleet.Report{Instance: "a", Dataset: "*"}); !errors.Is(err, dataset.ErrName) {
 		t.Error(err)
 	}
-	if _, err := fleet.WatchReports(ctx, nc, ">"); !errors.Is(err, dataset.ErrName) {
+	if _, err := fleet.WatchReports(ctx, nc, "", ">"); !errors.Is(err, dataset.ErrName) {
 		t.Error(err)
 	}
 	s.Stop()
 	eventually(t, ctx, "disconnected", func() bool { return !nc.IsConnected() })
-	if _, err := fleet.WatchReports(ctx, nc, "cities"); !errors.Is(err, fleet.ErrDisconnected) {
+	if _, err := fleet.WatchReports(ctx, nc, "", "cities"); !errors.Is(err, fleet.ErrDisconnected) {
 		t.Error(err)
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
 )
 
 const (
-	// ServiceName is what an instance is registered as with NATS: `nats micro info freshet-instance`.
+	// ServiceName is what an instance is registered as with NATS, in a namespace with a hyphen and the namespace behind it:
+	// `nats micro info freshet-instance`.
 	ServiceName = "freshet-instance"
 	// serviceVersion is that of what instances say, not of the program.
 	serviceVersion = "1.0.0"
-	// statusSubject is where instances are asked.
-	statusSubject = "freshet.v1.instances.status"
 )
 
 // ErrClosed is returned when the connection was closed for good.
@@ -39,16 +39,17 @@ const (
 
 // Responder registers one instance as a service with NATS and answers for it. Create it with NewResponder.
 type Responder struct {
-	nc     *nats.Conn
-	status func() Status
+	nc        *nats.Conn
+	namespace string
+	status    func() Status
 }
 
-// NewResponder returns a responder that answers on nc with what status returns. It starts nothing.
+// NewResponder returns a responder that answers in the namespace on nc with what status returns. It starts nothing.
 //
 // While it runs, NATS's library for services has put itself before the handlers of nc for errors and for the end, and puts
 // back afterwards those that it found. So whoever sets such a handler does so before Run, as events.NewListener does.
-func NewResponder(nc *nats.Conn, status func() Status) *Responder {
-	return &Responder{nc: nc, status: status}
+func NewResponder(nc *nats.Conn, namespace string, status func() Status) *Responder {
+	return &Responder{nc: nc, namespace: namespace, status: status}
 }
 
 // Summary is what an instance says of a dataset in its statistics as a service, which `nats micro info` shows.
@@ -103,9 +104,12 @@ func (r *Responder) Run(ctx context.Context) error {
 
 // register makes the instance known. A service is returned if there is one to be stopped.
 func (g *registration) register() (micro.Service, error) {
+	if err := dataset.CheckNamespace(g.namespace); err != nil {
+		return nil, err
+	}
 	s := g.status()
 	service, err := micro.AddService(g.nc, micro.Config{
-		Name:        ServiceName,
+		Name:        serviceName(g.namespace),
 		Version:     serviceVersion,
 		Description: "freshet: datasets kept in memory at their newest version",
 		Metadata: map[string]string{
@@ -123,7 +127,7 @@ func (g *registration) register() (micro.Service, error) {
 	}
 	return service, service.AddEndpoint("status", micro.HandlerFunc(func(req micro.Request) {
 		g.answer(func() { g.tell(req) })
-	}), micro.WithEndpointSubject(statusSubject), micro.WithEndpointPendingLimits(pendingRequests, pendingBytes))
+	}), micro.WithEndpointSubject(statusSubject(g.namespace)), micro.WithEndpointPendingLimits(pendingRequests, pendingBytes))
 }
 
 // tell answers a request for the status. Who gets no answer takes the instance for gone; the statistics count those.

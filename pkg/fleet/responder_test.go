@@ -117,7 +117,7 @@ func TestResponderAnswersAgainAfterARestart(t *testing.T) {
 func TestResponderOfAClosedConnection(t *testing.T) {
 	ctx, s, _ := start(t)
 	nc := connect(t, s.URL)
-	r := fleet.NewResponder(nc, func() fleet.Status { return fleet.Status{} })
+	r := fleet.NewResponder(nc, "", func() fleet.Status { return fleet.Status{} })
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	eventually(t, ctx, "subscribed", func() bool { return nc.NumSubscriptions() == subscriptions })
@@ -139,7 +139,7 @@ func TestResponderIsRegisteredAgain(t *testing.T) {
 	var broken atomic.Bool
 	own := connect(t, s.URL)
 	own.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) { handled.Add(1) })
-	r := fleet.NewResponder(own, func() fleet.Status {
+	r := fleet.NewResponder(own, "", func() fleet.Status {
 		if broken.Load() {
 			panic("no status today")
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/natsext"
 )
@@ -23,8 +24,10 @@ var (
 	ErrUnreadable = errors.New("an instance's status is not readable")
 )
 
-// SurveyOptions says how long to wait for answers. Its zero value is good.
+// SurveyOptions says which instances to ask, and how long to wait for answers. Its zero value is good.
 type SurveyOptions struct {
+	// Namespace is that of the instances.
+	Namespace string
 	// Stall is how long to wait after an answer for another one; 300 ms if 0.
 	Stall time.Duration
 	// Wait is how long to wait in all; 2 s if 0.
@@ -36,7 +39,7 @@ const (
 	defaultWait  = 2 * time.Second
 )
 
-// Survey asks all instances for their status and returns the answers sorted by instance, host and process. There
+// Survey asks all instances of the namespace for their status and returns the answers sorted by instance, host and process. There
 // being no instance is no error. An answer that is not readable is [ErrUnreadable], beside which the others are returned.
 func Survey(ctx context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
 	all, err := survey(ctx, nc, opts)
@@ -47,13 +50,16 @@ func Survey(ctx context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, e
 }
 
 func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
+	if err := dataset.CheckNamespace(opts.Namespace); err != nil {
+		return nil, err
+	}
 	opts.Stall, opts.Wait = cmp.Or(opts.Stall, defaultStall), cmp.Or(opts.Wait, defaultWait)
 	if !nc.IsConnected() {
 		return nil, ErrDisconnected
 	}
 	ctx, cancel := context.WithTimeout(parent, opts.Wait)
 	defer cancel()
-	answers, err := natsext.RequestMany(ctx, nc, statusSubject, nil, natsext.RequestManyStall(opts.Stall))
+	answers, err := natsext.RequestMany(ctx, nc, statusSubject(opts.Namespace), nil, natsext.RequestManyStall(opts.Stall))
 	if err != nil {
 		return nil, err
 	}

@@ -40,14 +40,14 @@ const surveyInterval = time.Second
 // load.
 const goneAfter = 2
 
-// WaitServed waits until every live instance that has the dataset serves the version or a later one. A version with the same
+// WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. A version with the same
 // number and another id is another version; one that is served by an instance that says that it is diverged does not count.
 // Whether a version with a higher number is a later one is for newer to say; if newer is nil, it is. It calls onLine,
 // if not nil, on the caller's goroutine, with one report for each instance as it gets there, and one with an Error
 // for each refresh that failed and for each instance that is gone. An instance that comes up meanwhile is waited for
 // too; there being none is no error. One whose status is not readable cannot be waited for: that is one report with an
 // Error and no Instance. If ctx ends first the error is a [*BehindError] that names who is behind.
-func WaitServed(ctx context.Context, nc *nats.Conn, name string, version dataset.Ref, newer func(dataset.Ref) bool, onLine func(Report)) error {
+func WaitServed(ctx context.Context, nc *nats.Conn, namespace, name string, version dataset.Ref, newer func(dataset.Ref) bool, onLine func(Report)) error {
 	fail := func(err error) error {
 		return fmt.Errorf("wait for version %s of %s to be served: %w", version, name, err)
 	}
@@ -59,13 +59,13 @@ func WaitServed(ctx context.Context, nc *nats.Conn, name string, version dataset
 	}
 	w := waiting{dataset: name, ref: version, version: version.Version, newer: newer, onLine: onLine, instances: map[process]*progress{}}
 	// Before the first survey, so that an instance is seen by the one or the other.
-	reports, err := WatchReports(ctx, nc, name)
+	reports, err := WatchReports(ctx, nc, namespace, name)
 	if err != nil {
 		return fail(err)
 	}
 	defer reports.Close()
 	for {
-		all, err := survey(ctx, nc, SurveyOptions{})
+		all, err := survey(ctx, nc, SurveyOptions{Namespace: namespace})
 		if answered(err) || errors.Is(err, ErrNoAnswer) {
 			w.surveyed(all)
 		}

@@ -42,7 +42,7 @@ func newServers(t *testing.T) *servers {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
-	s.index = catalog.New(rdb)
+	s.index = catalog.New(rdb, "")
 	return s
 }
 

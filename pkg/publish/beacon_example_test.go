@@ -36,14 +36,14 @@ func ExampleNewBeacon() {
 		}
 		defer rdb.Close()
 
-		p, err := publish.New(publish.Config{Log: slog.Default()}, publish.Deps{Store: st, Events: log, Catalog: catalog.New(rdb)})
+		p, err := publish.New(publish.Config{Log: slog.Default()}, publish.Deps{Store: st, Events: log, Catalog: catalog.New(rdb, "")})
 		if err != nil {
 			return err
 		}
 		repairer := publish.NewRepairer(p, nil)
 		beacon, err := publish.NewBeacon(publish.BeaconConfig{Name: "pipeline"}, publish.BeaconDeps{
 			Publisher: p, Repairer: repairer,
-			Send: func(b events.Beacon) error { return events.SendBeacon(nc, b) },
+			Send: func(b events.Beacon) error { return events.SendBeacon(nc, "", b) },
 		})
 		if err != nil {
 			return err

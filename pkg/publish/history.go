@@ -62,7 +62,8 @@ func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.S
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at, ok := r.at[replacement{what, over.Dataset, over.StoreID}]; ok && time.Since(at) < replaceAgain {
-		return fmt.Errorf("version %s: %w: it is of store %s, and this is store %s; give each store a NATS and a Redis of its own",
+		return fmt.Errorf("version %s: %w: it is of store %s, and this is store %s; "+
+			"give each store a FRESHET_NAMESPACE of its own, or a NATS and a Redis, and restart the publishers",
 			over.ID(), events.ErrConflict, over.StoreID, ours)
 	}
 	return nil

@@ -78,7 +78,7 @@ type press struct {
 
 // newPress returns a press for a dataset of so many records of 100 bytes that no version changes, beside the group.
 func newPress(name string, records int, temp string, st store.Store, log *events.Log, rdb redis.UniversalClient) (*press, error) {
-	p := &press{name: name, records: records, catalog: catalog.New(rdb)}
+	p := &press{name: name, records: records, catalog: catalog.New(rdb, "")}
 	for i := range records {
 		at := len(p.filler)
 		p.filler = fmt.Appendf(p.filler, `{"key":"filler/%07d","price":%d,"text":"`, i, i*7919%1_000_003)

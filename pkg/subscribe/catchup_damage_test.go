@@ -64,7 +64,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			p := &pipeline{w: w, name: "prices"}
-			reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+			reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 			if err != nil {
 				t.Fatal(err)
 			}

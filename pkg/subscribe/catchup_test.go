@@ -166,7 +166,7 @@ func (w *workshop) affordable(t *testing.T) {
 	if t.Logf("the catalog has %d bytes", bytes); bytes > 64<<10 {
 		t.Errorf("the catalog has %d bytes", bytes)
 	}
-	if rec, err := catalog.New(w.rdb).Latest(t.Context(), "prices"); err != nil || len(rec.Deltas) != len(w.last.Deltas) {
+	if rec, err := catalog.New(w.rdb, "").Latest(t.Context(), "prices"); err != nil || len(rec.Deltas) != len(w.last.Deltas) {
 		t.Errorf("the catalog has %s with %d deltas: %v", rec.ID(), len(rec.Deltas), err)
 	}
 

@@ -35,6 +35,10 @@ type Config struct {
 	NATS string
 	// NATSOptions are further options of the connection, such as credentials.
 	NATSOptions []nats.Option
+	// Namespace is that of the environment, which keeps it apart from others on the same NATS and Redis; the publisher and
+	// the relays have the same. Empty is the default namespace. A service that reads settings from the environment takes it
+	// from FRESHET_NAMESPACE, as the programs do.
+	Namespace string
 	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
 	Stream string
 	// Redis is the URL of the catalog's Redis, redis://[user:password@]host:port/db, in which the instance keeps a record of
@@ -115,6 +119,9 @@ func (c Config) Check() error {
 	}
 	if err := checkNATS(c.NATS); err != nil {
 		return bad("NATS %w", err)
+	}
+	if err := dataset.CheckNamespace(c.Namespace); err != nil {
+		return bad("Namespace (FRESHET_NAMESPACE): %w", err)
 	}
 	if c.Redis != "" {
 		if err := checkRedis(c.Redis); err != nil {

@@ -17,7 +17,7 @@ import (
 // beacon sends a beacon with the period that names the newest version of each dataset.
 func (w *world) beacon(every time.Duration, newest map[string]uint64) {
 	w.t.Helper()
-	if err := events.SendBeacon(w.nc, events.Beacon{Publisher: "p1", Sent: time.Now(), Every: every, Newest: newest}); err != nil {
+	if err := events.SendBeacon(w.nc, "", events.Beacon{Publisher: "p1", Sent: time.Now(), Every: every, Newest: newest}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -82,7 +82,7 @@ func TestLostEventIsHealedByABeacon(t *testing.T) {
 
 func TestBlindAndBack(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}

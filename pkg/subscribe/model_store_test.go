@@ -180,7 +180,7 @@ func (m *model) beacons(p *publish.Publisher, name string) (stop func()) {
 	m.t.Helper()
 	repairer := publish.NewRepairer(p, nil)
 	b, err := publish.NewBeacon(publish.BeaconConfig{Every: publish.MinBeaconEvery, Name: name}, publish.BeaconDeps{
-		Publisher: p, Repairer: repairer, Send: func(b events.Beacon) error { return events.SendBeacon(m.nc, b) },
+		Publisher: p, Repairer: repairer, Send: func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) },
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -136,7 +136,7 @@ func newModel(t *testing.T, n uint64) *model {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rdb.Close() })
-	m.catalog = catalog.New(rdb)
+	m.catalog = catalog.New(rdb, "")
 	m.publishing = publish.Config{
 		TempDir: t.TempDir(), Workers: 2, MaxDeltas: []int{1, 2, 3, 5, 8, 32}[r.IntN(6)], MaxDeltaPercent: []int{0, 5, 100}[r.IntN(3)],
 	}

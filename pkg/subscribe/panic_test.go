@@ -37,7 +37,7 @@ func thirds(_, value []byte) (int, error) {
 // and the panic is in the log and in a report with its stack, and in the warning while it lasts.
 func TestDecoderThatPanicsOnEveryThirdVersion(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestDecoderThatHangs(t *testing.T) {
 // Every hook of the Observer panics each time: nothing stops, and all of it is reported.
 func TestObserverThatPanics(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestObserverThatPanics(t *testing.T) {
 
 func TestPanickingCallbackIsReported(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}

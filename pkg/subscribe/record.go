@@ -38,7 +38,7 @@ func (s *Subscriber) openRecord() error {
 	}
 	s.redis = rdb
 	id := catalog.InstanceID(s.cfg.Instance, s.host, os.Getpid())
-	s.record = record.New(catalog.New(rdb), id, func() ([]byte, error) { return s.Status().Encode(catalog.MaxInstanceBytes) }, s.cfg.Log)
+	s.record = record.New(catalog.New(rdb, s.cfg.Namespace), id, func() ([]byte, error) { return s.Status().Encode(catalog.MaxInstanceBytes) }, s.cfg.Log)
 	return nil
 }
 

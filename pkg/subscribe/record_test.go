@@ -31,21 +31,21 @@ func (w *world) written(c *catalog.Catalog) map[string]fleet.Status {
 	return byName
 }
 
-func openCatalog(t *testing.T, url string) *catalog.Catalog {
+func openCatalog(t *testing.T, url, namespace string) *catalog.Catalog {
 	t.Helper()
 	rdb, err := catalog.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
-	return catalog.New(rdb)
+	return catalog.New(rdb, namespace)
 }
 
 // Invariant: while an instance lives its record says what it serves, soon after each swap and each failure, and after
 // Redis was wiped; when it is closed the record is gone.
 func TestInstanceKeepsARecord(t *testing.T) {
 	w, redis := newWorld(t), servertest.Redis(t)
-	c := openCatalog(t, redis.URL)
+	c := openCatalog(t, redis.URL, "")
 	cfg := w.config("prices")
 	cfg.Redis = redis.URL
 	s, err := subscribe.Open(t.Context(), cfg)

@@ -85,12 +85,12 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if s.nc, err = events.Connect(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {
 		return nil, fmt.Errorf("%w: NATS or NATSOptions: %w", ErrConfig, err)
 	}
-	log, err := events.NewLog(s.nc, events.Config{Stream: cfg.Stream})
+	log, err := events.NewLog(s.nc, events.Config{Namespace: cfg.Namespace, Stream: cfg.Stream})
 	if err != nil {
 		s.nc.Close()
 		return nil, fmt.Errorf("%w: Stream: %w", ErrConfig, err)
 	}
-	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{Log: cfg.Log})
+	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{Namespace: cfg.Namespace, Log: cfg.Log})
 	if err != nil {
 		s.nc.Close()
 		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
@@ -116,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.close = sync.OnceValue(s.shutDown)
 	s.running.Go(func() { s.engine.Run(s.ctx) })
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
-	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.Status).Run) })
+	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.cfg.Namespace, s.Status).Run) })
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
 	if s.record != nil {

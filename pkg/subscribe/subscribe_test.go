@@ -157,7 +157,7 @@ func TestBurstCollapses(t *testing.T) {
 
 func TestReportsAndSurvey(t *testing.T) {
 	w := newWorld(t)
-	reports, err := fleet.WatchReports(t.Context(), w.nc, "prices")
+	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestReportsAndSurvey(t *testing.T) {
 		t.Errorf("the survey says %+v", d)
 	}
 	w.relay.fail(nil)
-	if err := fleet.WaitServed(w.context(), w.nc, "prices", dataset.Ref{Version: 2}, nil, nil); err != nil {
+	if err := fleet.WaitServed(w.context(), w.nc, "", "prices", dataset.Ref{Version: 2}, nil, nil); err != nil {
 		t.Error(err)
 	}
 	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {
@@ -275,21 +275,22 @@ func TestCloseDuringAPull(t *testing.T) {
 func TestOpenNamesTheField(t *testing.T) {
 	good := subscribe.Config{NATS: "nats://127.0.0.1:1", Relays: []string{"http://127.0.0.1:1"}, Datasets: []string{"prices"}}
 	for want, change := range map[string]func(*subscribe.Config){
-		"NATS is empty":                      func(c *subscribe.Config) { c.NATS = " " },
-		"NATS has the scheme":                func(c *subscribe.Config) { c.NATS = "http://user:secret@host" },
-		"NATS has no URL as server 2":        func(c *subscribe.Config) { c.NATS = "host, nats://user:secret@%zz" },
-		"Relays is empty":                    func(c *subscribe.Config) { c.Relays = nil },
-		"Relays[0] has the scheme":           func(c *subscribe.Config) { c.Relays = []string{"localhost:80"} },
-		"Datasets is empty":                  func(c *subscribe.Config) { c.Datasets = nil },
-		"Datasets[1]: not a dataset":         func(c *subscribe.Config) { c.Datasets = []string{"a", "A"} },
-		"Datasets[1]: a is named":            func(c *subscribe.Config) { c.Datasets = []string{"a", "a"} },
-		"Lanes must not":                     func(c *subscribe.Config) { c.Lanes = -1 },
-		"Workers must not":                   func(c *subscribe.Config) { c.Workers = -1 },
-		"StallTimeout must not":              func(c *subscribe.Config) { c.StallTimeout = -1 },
-		"RetryInitial must not":              func(c *subscribe.Config) { c.RetryInitial = -1 },
-		"RetryMax must not":                  func(c *subscribe.Config) { c.RetryMax = -1 },
-		"RetryMax is 1s, below RetryInitial": func(c *subscribe.Config) { c.RetryInitial, c.RetryMax = time.Minute, time.Second },
-		"Stream":                             func(c *subscribe.Config) { c.Stream = "no.such name" },
+		"NATS is empty":                                  func(c *subscribe.Config) { c.NATS = " " },
+		"NATS has the scheme":                            func(c *subscribe.Config) { c.NATS = "http://user:secret@host" },
+		"NATS has no URL as server 2":                    func(c *subscribe.Config) { c.NATS = "host, nats://user:secret@%zz" },
+		"Relays is empty":                                func(c *subscribe.Config) { c.Relays = nil },
+		"Relays[0] has the scheme":                       func(c *subscribe.Config) { c.Relays = []string{"localhost:80"} },
+		"Datasets is empty":                              func(c *subscribe.Config) { c.Datasets = nil },
+		"Datasets[1]: not a dataset":                     func(c *subscribe.Config) { c.Datasets = []string{"a", "A"} },
+		"Datasets[1]: a is named":                        func(c *subscribe.Config) { c.Datasets = []string{"a", "a"} },
+		"Lanes must not":                                 func(c *subscribe.Config) { c.Lanes = -1 },
+		"Workers must not":                               func(c *subscribe.Config) { c.Workers = -1 },
+		"StallTimeout must not":                          func(c *subscribe.Config) { c.StallTimeout = -1 },
+		"RetryInitial must not":                          func(c *subscribe.Config) { c.RetryInitial = -1 },
+		"RetryMax must not":                              func(c *subscribe.Config) { c.RetryMax = -1 },
+		"RetryMax is 1s, below RetryInitial":             func(c *subscribe.Config) { c.RetryInitial, c.RetryMax = time.Minute, time.Second },
+		"Namespace (FRESHET_NAMESPACE): not a namespace": func(c *subscribe.Config) { c.Namespace = "a.b" },
+		"Stream": func(c *subscribe.Config) { c.Stream = "no.such name" },
 	} {
 		cfg := good
 		change(&cfg)

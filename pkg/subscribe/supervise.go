@@ -84,7 +84,7 @@ func (s *Subscriber) sendReports(ctx context.Context) error {
 	for {
 		select {
 		case r := <-s.reports:
-			if err := fleet.SendReport(s.nc, r); err != nil {
+			if err := fleet.SendReport(s.nc, s.cfg.Namespace, r); err != nil {
 				s.cfg.Log.Debug("a report is lost", "error", err)
 			}
 		case <-ctx.Done():

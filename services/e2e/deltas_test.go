@@ -31,7 +31,7 @@ type fleetStatus struct {
 func (s *system) freshet(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "freshet"), args...)
 	cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[0].URL,
-		"FRESHET_REDIS_URL="+s.Redis.URL)
+		"FRESHET_REDIS_URL="+s.Redis.URL, "FRESHET_NAMESPACE="+s.namespace)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -135,7 +135,7 @@ func (tr *trial) indexed() {
 	tr.t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: tr.Redis.Addr})
 	defer rdb.Close()
-	index := catalog.New(rdb)
+	index := catalog.New(rdb, "")
 	eventually(tr.t, func(ctx context.Context) error {
 		rec, err := index.Latest(ctx, tr.name)
 		if err == nil && rec.Version != tr.newest() {

@@ -75,7 +75,7 @@ func prepareIn(t *testing.T, folder, name string, env []string, settings ...stri
 // prepareAt is prepareIn for a program that listens on the address.
 func prepareAt(t *testing.T, addr, folder, name string, env []string, settings ...string) *program {
 	t.Helper()
-	env = append(env, "FRESHET_LISTEN="+addr)
+	env = append(env, "FRESHET_LISTEN="+addr, "FRESHET_NAMESPACE=") // whatever the shell has; settings may name another
 	for _, s := range settings {
 		env = append(env, "FRESHET_"+s)
 	}
@@ -112,6 +112,8 @@ type system struct {
 	Instances []*program
 
 	settings []string // common to all
+	// namespace is that of all programs; empty is the default one.
+	namespace string
 }
 
 // newSystem starts everything, with the given number of instances of the datasets. store is a store URL; empty means

@@ -45,18 +45,25 @@ type restoration struct {
 // newRestoration starts everything over an empty store, with the given number of relays and without an instance.
 func newRestoration(t *testing.T, relays int) *restoration {
 	t.Helper()
-	w := &restoration{
-		system: &system{Redis: servertest.Redis(t), NATS: servertest.NATS(t)},
-		t:      t, folder: filepath.Join(t.TempDir(), "store"),
+	w := newEnvironment(t, &system{Redis: servertest.Redis(t), NATS: servertest.NATS(t)}, filepath.Join(t.TempDir(), "store"), relays)
+	w.ledger = newLedger(t, w.system, "prices", restoreKeys)
+	return w
+}
+
+// newEnvironment starts a publisher and relays over the store in the folder, with the servers and in the namespace of s. The ledger
+// is the caller's to set.
+func newEnvironment(t *testing.T, s *system, folder string, relays int) *restoration {
+	t.Helper()
+	w := &restoration{system: s, t: t, folder: folder}
+	w.settings = []string{
+		"REDIS_URL=" + w.Redis.URL, "NATS_URL=" + w.NATS.URL, "STORE_URL=dir://" + w.folder, "NAMESPACE=" + w.namespace,
 	}
-	w.settings = []string{"REDIS_URL=" + w.Redis.URL, "NATS_URL=" + w.NATS.URL, "STORE_URL=dir://" + w.folder}
 	w.Publisher = w.publisher(w.settings)
 	for range relays {
 		w.relays = append(w.relays, start(t, "relay", w.settings...))
 	}
 	w.Relay = w.relays[0]
 	w.began = time.Now()
-	w.ledger = newLedger(t, w.system, "prices", restoreKeys)
 	return w
 }
 
@@ -74,7 +81,7 @@ func (w *restoration) follow(name string, cached bool) *follower {
 		urls = append(urls, r.URL)
 	}
 	settings := []string{
-		"NATS_URL=" + w.NATS.URL, "REDIS_URL=" + w.Redis.URL, "RELAYS=" + strings.Join(urls, ","), "DATASETS=" + w.name, "INSTANCE=" + name,
+		"NATS_URL=" + w.NATS.URL, "REDIS_URL=" + w.Redis.URL, "RELAYS=" + strings.Join(urls, ","), "DATASETS=" + w.name, "INSTANCE=" + name, "NAMESPACE=" + w.namespace,
 	}
 	i := &follower{name: name, dataset: w.name}
 	if cached {

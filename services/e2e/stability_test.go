@@ -48,7 +48,8 @@ func TestCommandLineWaitsForEveryInstance(t *testing.T) {
 	out := func(args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "freshet"), args...)
-		cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[2].URL)
+		cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[2].URL,
+			"FRESHET_NAMESPACE="+s.namespace)
 		b, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("freshet %q: %v\n%s", args, err, b)

@@ -22,7 +22,7 @@ func (tr *trial) hear(url string) {
 		tr.t.Fatal(err)
 	}
 	tr.t.Cleanup(nc.Close)
-	reports, err := fleet.WatchReports(tr.t.Context(), nc, tr.name)
+	reports, err := fleet.WatchReports(tr.t.Context(), nc, "", tr.name)
 	if err != nil {
 		tr.t.Fatal(err)
 	}

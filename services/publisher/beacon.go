@@ -19,7 +19,7 @@ func newBeacon(cfg Config, deps Deps, lib *publish.Publisher, repairer *publish.
 	}
 	with := publish.BeaconDeps{Publisher: lib, Repairer: repairer}
 	if deps.NATS != nil {
-		with.Send = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, b) }
+		with.Send = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, cfg.Namespace, b) }
 	}
 	beacon, err := publish.NewBeacon(publish.BeaconConfig{
 		Every: cfg.BeaconEvery, Name: fmt.Sprintf("%s-%d", host, os.Getpid()), Done: m.beaconRound,

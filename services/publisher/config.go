@@ -22,6 +22,7 @@ type Config struct {
 	NatsURL      settings.URL `split_words:"true" desc:"NATS with JetStream, for the event log: nats://host:port, several with commas between them; required"`
 	NatsReplicas int          `split_words:"true" default:"0" desc:"on how many NATS servers the event log lies; 0: 1 for a new one, as it is for an existing one"`
 	RedisURL     settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it there is no catalog"`
+	Namespace    string       `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
 	TempDir     string         `split_words:"true" desc:"folder for temporary files, with room for the uncompressed input of every publish; the system's if not set"`
 	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish before they go to temporary files"`
@@ -44,6 +45,7 @@ type Config struct {
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),
+		settings.CheckNamespace(c.Namespace),
 		settings.CheckURL("FRESHET_STORE_URL", c.StoreURL, "dir", "s3"),
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),

@@ -51,7 +51,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (d Deps, err error)
 		if err != nil {
 			return d, fmt.Errorf("connect to the catalog that FRESHET_REDIS_URL names: %w", err)
 		}
-		d.Catalog = catalog.New(rdb)
+		d.Catalog = catalog.New(rdb, cfg.Namespace)
 		d.closers = append(d.closers, rdb.Close)
 	}
 	nc, err := events.Connect(cfg.NatsURL.Reveal(), "freshet-publisher", log)
@@ -60,7 +60,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (d Deps, err error)
 	}
 	d.NATS = nc
 	d.closers = append(d.closers, func() error { nc.Close(); return nil })
-	eventLog, err := events.NewLog(nc, events.Config{Replicas: cfg.NatsReplicas})
+	eventLog, err := events.NewLog(nc, events.Config{Namespace: cfg.Namespace, Replicas: cfg.NatsReplicas})
 	if err != nil {
 		return d, fmt.Errorf("open the event log: %w", err)
 	}

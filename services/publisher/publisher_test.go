@@ -302,6 +302,7 @@ func TestVersionsAndDatasets(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for variable, change := range map[string]func(*publisher.Config){
 		"FRESHET_STORE_URL":     func(c *publisher.Config) { c.StoreURL = "/data" },
+		"FRESHET_NAMESPACE":     func(c *publisher.Config) { c.Namespace = "a.b" },
 		"FRESHET_NATS_URL":      func(c *publisher.Config) { c.NatsURL = "" },
 		"FRESHET_REDIS_URL":     func(c *publisher.Config) { c.RedisURL = "http://h" },
 		"FRESHET_LISTEN":        func(c *publisher.Config) { c.Listen = "8480" },

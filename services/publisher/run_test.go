@@ -22,9 +22,16 @@ import (
 // The publisher as its command runs it, with real servers: they learn of a version, and of one that was committed
 // while they were down.
 func TestRunWithRealServers(t *testing.T) {
+	for namespace, beacon := range map[string]string{"": "freshet.v1.beacon", "a": "freshet.v1.ns.a.beacon"} {
+		t.Run("namespace "+namespace, func(t *testing.T) { runWithRealServers(t, namespace, beacon) })
+	}
+}
+
+func runWithRealServers(t *testing.T, namespace, beaconSubject string) {
 	redis, broker := servertest.Redis(t), servertest.NATS(t)
 	cfg := config(t)
 	cfg.StoreURL = settings.URL("dir://" + t.TempDir())
+	cfg.Namespace = namespace
 	cfg.BeaconEvery = 100 * time.Millisecond
 	cfg.NatsURL, cfg.RedisURL = settings.URL(broker.URL), settings.URL(redis.URL)
 	deps, err := publisher.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
@@ -79,7 +86,7 @@ func TestRunWithRealServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	log, err := events.NewLog(nc, events.Config{})
+	log, err := events.NewLog(nc, events.Config{Namespace: namespace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +98,12 @@ func TestRunWithRealServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	if rec, err := catalog.New(rdb).Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
+	if rec, err := catalog.New(rdb, namespace).Latest(t.Context(), "prices"); err != nil || rec.Version != 2 {
 		t.Errorf("the catalog has %+v, %v", rec, err)
 	}
 
 	heard := make(chan *nats.Msg, 1)
-	sub, err := nc.ChanSubscribe("freshet.v1.beacon", heard)
+	sub, err := nc.ChanSubscribe(beaconSubject, heard)
 	if err != nil {
 		t.Fatal(err)
 	}

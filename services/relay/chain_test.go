@@ -22,7 +22,7 @@ func TestLatestWithALongChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rdb.Close() })
-	index, inStore := catalog.New(rdb), newMemory()
+	index, inStore := catalog.New(rdb, ""), newMemory()
 	h := newRelay(t, inStore, index).Handler()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)

@@ -17,8 +17,9 @@ type Config struct {
 	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the relay stops"`
 
-	StoreURL settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or other relays, http://host:port, in any order but written the same way for all relays, with commas between them; required"`
-	RedisURL settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; it saves reads of the store while many instances ask for the newest version"`
+	StoreURL  settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or other relays, http://host:port, in any order but written the same way for all relays, with commas between them; required"`
+	RedisURL  settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; it saves reads of the store while many instances ask for the newest version"`
+	Namespace string       `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
 	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients"`
 	RelayCacheTTL      time.Duration  `split_words:"true" default:"15m" desc:"how long a segment stays in memory after its last use"`
@@ -36,6 +37,7 @@ const minCacheBytes = settings.Bytes(16 << 20)
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),
+		settings.CheckNamespace(c.Namespace),
 		c.checkStore(),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_RELAY_CACHE_BYTES", c.RelayCacheBytes, minCacheBytes),

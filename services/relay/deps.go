@@ -59,7 +59,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		if err != nil {
 			return Deps{}, errors.Join(fmt.Errorf("connect to the catalog that FRESHET_REDIS_URL names: %w", err), d.Close())
 		}
-		d.Catalog = catalog.New(rdb)
+		d.Catalog = catalog.New(rdb, cfg.Namespace)
 		d.closers = append(d.closers, rdb.Close)
 	}
 	return d, nil

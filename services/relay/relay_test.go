@@ -246,6 +246,7 @@ func TestConcurrentRequestsShareOneRead(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for variable, change := range map[string]func(*relay.Config){
 		"FRESHET_STORE_URL":            func(c *relay.Config) { c.StoreURL = "" },
+		"FRESHET_NAMESPACE":            func(c *relay.Config) { c.Namespace = "a.b" },
 		"FRESHET_REDIS_URL":            func(c *relay.Config) { c.RedisURL = "http://h" },
 		"FRESHET_LISTEN":               func(c *relay.Config) { c.Listen = "8481" },
 		"FRESHET_RELAY_CACHE_BYTES":    func(c *relay.Config) { c.RelayCacheBytes = 1 << 20 },

@@ -40,7 +40,7 @@ func TestRunWithRealRedis(t *testing.T) {
 	}
 
 	cfg := config()
-	cfg.StoreURL, cfg.RedisURL = settings.URL(dir), settings.URL(redis.URL)
+	cfg.StoreURL, cfg.RedisURL, cfg.Namespace = settings.URL(dir), settings.URL(redis.URL), "a"
 	deps, err := relay.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestRunWithRealRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	if _, err := catalog.New(rdb).Advance(t.Context(), rec); err != nil {
+	if _, err := catalog.New(rdb, cfg.Namespace).Advance(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
 	if from := latestFrom(); from != "catalog" {

@@ -17,12 +17,13 @@ type Config struct {
 	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug (with each lookup), info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the server stops"`
 
-	Datasets settings.List `split_words:"true" desc:"the datasets to keep in memory, with commas between them; required"`
-	NatsURL  settings.URL  `split_words:"true" desc:"NATS, for the events: nats://host:port, several with commas between them; required"`
-	Relays   settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
-	RedisURL settings.URL  `split_words:"true" desc:"Redis, redis://host:port, for the instance's record; without it only NATS tells of the instance"`
-	CacheDir string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
-	Instance string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
+	Datasets  settings.List `split_words:"true" desc:"the datasets to keep in memory, with commas between them; required"`
+	NatsURL   settings.URL  `split_words:"true" desc:"NATS, for the events: nats://host:port, several with commas between them; required"`
+	Relays    settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
+	RedisURL  settings.URL  `split_words:"true" desc:"Redis, redis://host:port, for the instance's record; without it only NATS tells of the instance"`
+	Namespace string        `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
+	CacheDir  string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
+	Instance  string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
 
 	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0: however long, the instance keeps serving"`
 
@@ -39,6 +40,7 @@ type Config struct {
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),
+		settings.CheckNamespace(c.Namespace),
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),

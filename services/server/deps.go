@@ -43,7 +43,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		log.WarnContext(ctx, "FRESHET_CACHE_DIR is not set: after a restart nothing is served until a relay answers")
 	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
-		NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
+		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		Observer: newMetrics(d.Registry, cfg.Datasets).observer(),
 	})

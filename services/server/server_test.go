@@ -204,6 +204,7 @@ func TestValidate(t *testing.T) {
 	for variable, change := range map[string]func(*server.Config){
 		"FRESHET_LISTEN is":              func(c *server.Config) { c.Listen = "8482" },
 		"FRESHET_NATS_URL is not set":    func(c *server.Config) { c.NatsURL = "" },
+		"FRESHET_NAMESPACE: not a":       func(c *server.Config) { c.Namespace = "a.b" },
 		"FRESHET_RELAYS is not set":      func(c *server.Config) { c.Relays = nil },
 		"FRESHET_RELAYS is":              func(c *server.Config) { c.Relays = []string{"relay:8481"} },
 		"FRESHET_DATASETS is not set":    func(c *server.Config) { c.Datasets = nil },

@@ -44,7 +44,7 @@ func newPatcher(ctx context.Context, natsURL, publisher, name string) (p *patche
 	}
 	p = &patcher{publisher: publisher, rng: rand.New(rand.NewPCG(2, 3))}
 	if err = connected(ctx, nc); err == nil {
-		p.reports, err = fleet.WatchReports(ctx, nc, name)
+		p.reports, err = fleet.WatchReports(ctx, nc, "", name)
 	}
 	if err != nil {
 		nc.Close()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"freshet.dev/pkg/dataset"
 	"github.com/dustin/go-humanize"
 )
 
@@ -46,6 +47,14 @@ func (l *List) UnmarshalText(text []byte) error {
 func CheckListen(address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("%w: FRESHET_LISTEN is %q: want host:port, such as 127.0.0.1:8480 or :8480", ErrSettings, address)
+	}
+	return nil
+}
+
+// CheckNamespace says what is wrong with FRESHET_NAMESPACE; nil means that it is a namespace.
+func CheckNamespace(namespace string) error {
+	if err := dataset.CheckNamespace(namespace); err != nil {
+		return fmt.Errorf("%w: FRESHET_NAMESPACE: %w", ErrSettings, err)
 	}
 	return nil
 }

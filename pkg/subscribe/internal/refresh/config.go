@@ -123,8 +123,8 @@ type Watcher[T, D any] interface {
 	Healed(rec dataset.VersionRecord)
 	// Changed: a dataset is in another state.
 	Changed(c Change)
-	// Foreign: messages of another store are ignored, or relays read different stores. It is called once for each such warning;
-	// name is empty if it is about all datasets.
+	// Foreign: messages of another store are ignored, or relays read different stores. It is called once for each such
+	// store as long as its messages come, and for each set of relays that disagree; name is empty if it is about all datasets.
 	Foreign(name, warning string)
 	// StoreChanged: all relays read another store now.
 	StoreChanged(was, now dataset.StoreID)

@@ -32,6 +32,8 @@ type Engine[T, D any] struct {
 
 	// What follows is the loop's own.
 	checkedStores map[dataset.StoreID]time.Time // when the relays were last asked because of messages of that store
+	namedStores   map[dataset.StoreID]time.Time // when the last message of that store came
+	disagreement  string                        // the last warning about relays of different stores; empty once they agree
 	queue         []*set[T, D]                  // due and waiting for a lane, the longest waiting first
 	idle          int                           // lanes without a job
 	catchUp       catchUp
@@ -76,6 +78,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		catchUp:  catchUp{backoff: cfg.Retry.policy(), first: true},
 
 		checkedStores: make(map[dataset.StoreID]time.Time),
+		namedStores:   make(map[dataset.StoreID]time.Time),
 	}
 	e.storeNow.Store(&Store{})
 	if e.cfg.BeaconWithin == 0 {

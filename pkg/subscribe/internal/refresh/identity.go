@@ -65,13 +65,27 @@ func (e *Engine[T, D]) isForeign(store dataset.StoreID) bool {
 // which such messages come: the store may have been exchanged.
 func (e *Engine[T, D]) foreign(s *set[T, D], store dataset.StoreID, what string) {
 	own := e.Store().ID
-	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s", what, store, own)
-	first := e.Store().Warning != warning
+	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s; "+
+		"if that store is of another environment, give each a FRESHET_NAMESPACE of its own", what, store, own)
+	first := e.unnamed(store)
 	e.updateStore(func(st *Store) { st.Foreign++; st.Warning, st.WarnedAt = warning, time.Now() })
 	if first {
 		e.deps.Watcher.Foreign(s.name, warning)
 	}
 	e.askWhichStore(s, store, fmt.Sprintf("%s name store %s", what, store))
+}
+
+// unnamed reports whether no message of the store came within warningFor: whether to log it. The number of stores is bounded.
+func (e *Engine[T, D]) unnamed(store dataset.StoreID) bool {
+	last, ok := e.namedStores[store]
+	if !ok && len(e.namedStores) >= maxCheckedStores {
+		maps.DeleteFunc(e.namedStores, func(_ dataset.StoreID, at time.Time) bool { return time.Since(at) > warningFor })
+		if len(e.namedStores) >= maxCheckedStores {
+			return false
+		}
+	}
+	e.namedStores[store] = time.Now()
+	return !ok || time.Since(last) > warningFor
 }
 
 // askWhichStore makes the catcher query the relays for their store, at most once in three periods because of the same store.
@@ -111,7 +125,8 @@ func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
 			warning += fmt.Sprintf(" %s reads %s;", relay, id)
 		}
 		warning += " let all relays of an instance read one store"
-		first := e.Store().Warning != warning
+		first := e.disagreement != warning
+		e.disagreement = warning
 		e.updateStore(func(st *Store) { st.Warning, st.WarnedAt = warning, time.Now() })
 		if first {
 			e.deps.Watcher.Foreign("", warning)
@@ -125,6 +140,7 @@ func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
 			}
 		}
 	case len(relays) == 1:
+		e.disagreement = ""
 		for id := range relays {
 			if id == own {
 				return

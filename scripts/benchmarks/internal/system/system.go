@@ -74,7 +74,8 @@ func (s *System) build(ctx context.Context) error {
 // URL.
 func (s *System) start(name string, settings ...string) string {
 	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(s.host))
-	env := []string{"FRESHET_LISTEN=" + addr, "FRESHET_LOG_LEVEL=warn"}
+	// The benchmarks look for instances in the default namespace, whatever the shell has.
+	env := []string{"FRESHET_LISTEN=" + addr, "FRESHET_LOG_LEVEL=warn", "FRESHET_NAMESPACE="}
 	for _, set := range settings {
 		env = append(env, "FRESHET_"+set)
 	}

@@ -22,6 +22,7 @@ things (exit code 0); with --exit it ends. Ctrl-C before that ends it too (exit 
 	}
 	cmd.Flags().BoolVar(&cfg.Exit, "exit", false, "end when everything is shown")
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "folder to make the demo's own, temporary folder in (default: the system's)")
+	namespace.add(cmd, p, &cfg.Namespace)
 	addPorts(cmd, &cfg.Ports, stack.Ports{})
 	return cmd
 }

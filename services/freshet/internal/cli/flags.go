@@ -10,7 +10,7 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// endpoint is a flag for the address of a service, with the environment variable that gives its default.
+// endpoint is a flag for where a service is found, with the environment variable that gives its default.
 type endpoint struct {
 	flag, env, value, usage string
 }
@@ -21,6 +21,7 @@ var (
 	serverURL    = endpoint{"server", "FRESHET_SERVER_URL", "http://127.0.0.1:8482", "URL of the server (an instance) to ask"}
 	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer"}
 	redisURL     = endpoint{"redis", "FRESHET_REDIS_URL", "", "URL of Redis, in which instances keep records; without it nobody misses those that do not answer"}
+	namespace    = endpoint{"namespace", "FRESHET_NAMESPACE", "", "keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"}
 )
 
 // Variable is an environment variable of the command line.
@@ -29,7 +30,7 @@ type Variable struct{ Name, Default, Meaning string }
 // Variables returns the environment variables of the command line. Each gives the default of a flag.
 func Variables() []Variable {
 	var all []Variable
-	for _, e := range []endpoint{publisherURL, serverURL, natsURL, redisURL} {
+	for _, e := range []endpoint{publisherURL, serverURL, natsURL, redisURL, namespace} {
 		all = append(all, Variable{e.env, e.value, e.usage})
 	}
 	return all
@@ -42,7 +43,9 @@ func (e endpoint) add(cmd *cobra.Command, p Process, value *string) {
 		def = v
 	}
 	cmd.Flags().StringVar(value, e.flag, def, e.usage+" [$"+e.env+"]")
-	cmd.Flags().Lookup(e.flag).DefValue = settings.URL(def).String() // for the help, without credentials
+	if e != namespace {
+		cmd.Flags().Lookup(e.flag).DefValue = settings.URL(def).String() // for the help, without credentials
+	}
 }
 
 // hint says how to name another address: what to do when nothing answers at this one.

@@ -15,12 +15,14 @@ import (
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/publisher"
 )
 
 // publishFlags are the flags of publish.
 type publishFlags struct {
 	publisher, nats     string
+	namespace           string
 	format, key, source string
 	labels              []string
 	patch               bool
@@ -68,6 +70,7 @@ all when the promise changes, and when half of its time has passed: that they ar
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
 	natsURL.add(cmd, p, &f.nats)
+	namespace.add(cmd, p, &f.namespace)
 	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
 	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else its first character")
 	flags.StringVar(&f.source, "source", "", "who publishes, kept with the version (default: what the publisher is set to)")
@@ -83,6 +86,9 @@ all when the promise changes, and when half of its time has passed: that they ar
 }
 
 func (f *publishFlags) run(ctx context.Context, p Process, name, path string) error {
+	if err := settings.CheckNamespace(f.namespace); err != nil {
+		return exit.With(exit.Usage, err)
+	}
 	req, err := f.request(path)
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	var w *wait
 	if f.wait {
 		// Before anything is published: a wait that cannot be is better known now.
-		if w, err = openWait(ctx, f.nats, f.waitTimeout); err != nil {
+		if w, err = openWait(ctx, f.nats, f.namespace, f.waitTimeout); err != nil {
 			return err
 		}
 		defer w.Close()
@@ -133,7 +139,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		err = w.run(ctx, &report, f.out == textOutput, p)
 		if err == nil && result.Disputed {
 			err = exit.Errorf(exit.TimedOut, "version %d is published and was not announced, because the event log holds the versions of another store; "+
-				"give each store a NATS of its own", result.Record.Version)
+				"give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers", result.Record.Version)
 		}
 	}
 	if f.out == jsonOutput {

@@ -170,7 +170,7 @@ func TestWaitTimesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	responder := fleet.NewResponder(conn, func() fleet.Status {
+	responder := fleet.NewResponder(conn, "", func() fleet.Status {
 		return fleet.Status{Instance: "straggler", Datasets: []fleet.DatasetStatus{
 			{Dataset: "prices", State: fleet.Failing, Error: "disk on fire"},
 		}}
@@ -218,7 +218,7 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: 1, State: fleet.Failing},
 			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: 1, Error: "no room for it"},
 		} {
-			if err := fleet.SendReport(conn, r); err != nil {
+			if err := fleet.SendReport(conn, "", r); err != nil {
 				t.Error(err)
 			}
 		}

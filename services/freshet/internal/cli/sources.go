@@ -21,6 +21,7 @@ const askTimeout = 10 * time.Second
 // one would.
 func (f *statusFlags) sources(c *client.Client) overview.Sources {
 	s := overview.Sources{
+		Namespace: f.namespace,
 		Latest: func(ctx context.Context) (map[string]dataset.VersionRecord, error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("the publisher did not answer within %s", askTimeout))
 			defer cancel()
@@ -32,17 +33,17 @@ func (f *statusFlags) sources(c *client.Client) overview.Sources {
 				return nil, err
 			}
 			defer conn.Close()
-			return fleet.Survey(ctx, conn, fleet.SurveyOptions{Stall: stall})
+			return fleet.Survey(ctx, conn, fleet.SurveyOptions{Namespace: f.namespace, Stall: stall})
 		},
 	}
 	if f.redis != "" {
-		s.Records = func(ctx context.Context) ([]overview.Record, error) { return records(ctx, f.redis) }
+		s.Records = func(ctx context.Context) ([]overview.Record, error) { return records(ctx, f.redis, f.namespace) }
 	}
 	return s
 }
 
-// records returns the records of instances in the Redis at address.
-func records(ctx context.Context, address string) ([]overview.Record, error) {
+// records returns the records of the namespace's instances in the Redis at address.
+func records(ctx context.Context, address, namespace string) ([]overview.Record, error) {
 	shown := settings.URL(address) // prints itself without credentials
 	rdb, err := catalog.Connect(address)
 	if err != nil {
@@ -51,7 +52,7 @@ func records(ctx context.Context, address string) ([]overview.Record, error) {
 	defer rdb.Close() //nolint:errcheck // only read
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	all, err := catalog.New(rdb).Instances(ctx)
+	all, err := catalog.New(rdb, namespace).Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask Redis at %s for the instances' records: %w", shown, err)
 	}

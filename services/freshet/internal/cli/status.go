@@ -20,6 +20,7 @@ import (
 // statusFlags are the flags of status.
 type statusFlags struct {
 	publisher, nats, redis string
+	namespace              string
 	out                    output
 	watch                  bool
 	interval               time.Duration
@@ -69,6 +70,7 @@ nobody knows.
 	publisherURL.add(cmd, p, &f.publisher)
 	natsURL.add(cmd, p, &f.nats)
 	redisURL.add(cmd, p, &f.redis)
+	namespace.add(cmd, p, &f.namespace)
 	flags.BoolVarP(&f.watch, "watch", "w", false, "show it again and again")
 	flags.DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: how long to pause in between")
 	flags.BoolVar(&f.failIfStale, "fail-if-stale", false, fmt.Sprintf("exit with %d if anything is stale", exit.Stale))
@@ -83,6 +85,9 @@ func (f *statusFlags) check(names []string) error {
 		if err := dataset.CheckName(name); err != nil {
 			return exit.With(exit.Usage, err)
 		}
+	}
+	if err := settings.CheckNamespace(f.namespace); err != nil {
+		return exit.With(exit.Usage, err)
 	}
 	if err := settings.CheckURL("--nats", settings.URL(f.nats), natsSchemes...); err != nil {
 		return exit.With(exit.Usage, err)

@@ -68,7 +68,7 @@ func (f freshet) records(t *testing.T, s fleet.Status) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := catalog.New(rdb).RecordInstance(t.Context(), catalog.InstanceID(s.Instance, s.Host, s.PID), status); err != nil {
+	if err := catalog.New(rdb, "").RecordInstance(t.Context(), catalog.InstanceID(s.Instance, s.Host, s.PID), status); err != nil {
 		t.Fatal(err)
 	}
 }

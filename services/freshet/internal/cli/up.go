@@ -23,6 +23,7 @@ func newUp(p Process) *cobra.Command {
 		ports     stack.Ports
 		level     = slog.LevelWarn
 	)
+	var inNamespace string
 	cmd := &cobra.Command{
 		Use:   "up DATASET...",
 		Short: "Run everything in this process: NATS, Redis, publisher, relay and instances of the datasets",
@@ -35,14 +36,14 @@ The services read their other settings from the environment, as their own progra
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg := stack.Config{
-				Dir: dir, Host: host, Ports: ports, Datasets: args,
+				Dir: dir, Host: host, Ports: ports, Namespace: inNamespace, Datasets: args,
 				Log: slog.New(slog.NewTextHandler(p.Err, &slog.HandlerOptions{Level: level})),
 			}
 			for i := range instances {
 				cfg.Instances = append(cfg.Instances, "up-"+strconv.Itoa(i+1))
 			}
 			return stackError(stack.Run(cmd.Context(), cfg, func(ctx context.Context, at stack.Addresses) error {
-				if err := printAddresses(p, at, args[0], dir); err != nil {
+				if err := printAddresses(p, at, args[0], dir, inNamespace); err != nil {
 					return err
 				}
 				<-ctx.Done()
@@ -55,6 +56,7 @@ The services read their other settings from the environment, as their own progra
 	flags.StringVar(&host, "host", "127.0.0.1", "address to listen on; nothing asks for a password, so think before opening it")
 	flags.IntVar(&instances, "instances", 1, "how many instances to run")
 	flags.TextVar(&level, "log-level", level, "least level that is logged to stderr: debug, info, warn or error")
+	namespace.add(cmd, p, &inNamespace)
 	addPorts(cmd, &ports, stack.Ports{NATS: 4222, Redis: 6379, Publisher: 8480, Relay: 8481, Server: 8482})
 	return cmd
 }
@@ -87,7 +89,7 @@ func stackError(err error) error {
 	return err
 }
 
-func printAddresses(p Process, at stack.Addresses, name, dir string) error {
+func printAddresses(p Process, at stack.Addresses, name, dir, namespace string) error {
 	rows := [][]string{
 		{"publisher", at.Publisher, "POST /v1/datasets/" + name + "/versions, PATCH /v1/datasets/" + name},
 		{"relay", at.Relay, "GET /v1/datasets/" + name + "/latest"},
@@ -99,9 +101,12 @@ func printAddresses(p Process, at stack.Addresses, name, dir string) error {
 	if err := show.Table(p.Out, []show.Column{{Title: "part"}, {Title: "listens on"}, {Title: "for example"}}, rows); err != nil {
 		return err
 	}
-	where := "--wait --publisher " + at.Publisher + " --nats " + at.NATS
-	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE %s\nChange records:  %s publish %s FILE --patch %s\n"+
-		"Watch it all:    %s status --watch --publisher %s --nats %s --redis %s\nCtrl-C ends it all.\n",
-		p.Command, name, where, p.Command, name, where, p.Command, at.Publisher, at.NATS, at.Redis)
+	where := "--publisher " + at.Publisher + " --nats " + at.NATS
+	if namespace != "" {
+		where += " --namespace " + namespace
+	}
+	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE --wait %s\nChange records:  %s publish %s FILE --patch --wait %s\n"+
+		"Watch it all:    %s status --watch %s --redis %s\nCtrl-C ends it all.\n",
+		p.Command, name, where, p.Command, name, where, p.Command, where, at.Redis)
 	return err
 }

@@ -26,6 +26,13 @@ func upOnFreePorts(dir string, more ...string) []string {
 
 // TestUp runs what `freshet up` prints, and ends it well.
 func TestUp(t *testing.T) {
+	t.Run("default namespace", func(t *testing.T) { tryUp(t, nil, map[string]string{"FRESHET_NAMESPACE": "try"}) })
+	t.Run("another", func(t *testing.T) { tryUp(t, map[string]string{"FRESHET_NAMESPACE": "try"}, nil) })
+}
+
+// tryUp runs `freshet up` with an environment, and takes for granted that nothing in the other one sees its instances.
+func tryUp(t *testing.T, env, other map[string]string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	reader, writer := io.Pipe()
@@ -34,7 +41,7 @@ func TestUp(t *testing.T) {
 		var errs strings.Builder
 		code := Run(ctx, Process{
 			In: strings.NewReader(""), Out: writer, Err: &errs, Command: "freshet",
-			LookupEnv: func(string) (string, bool) { return "", false },
+			LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 		}, upOnFreePorts(t.TempDir(), "--instances", "2"))
 		writer.Close()
 		ended <- result{code: code, err: errs.String()}
@@ -64,6 +71,16 @@ func TestUp(t *testing.T) {
 		run(t.Context(), nil, "", "get", "prices", "A1", "--server", urls[instance]).want(t, exit.OK, `{"sku":"A1","price":5}`)
 		run(t.Context(), nil, "", "get", "prices", "B2", "--server", urls[instance]).want(t, exit.NotFound)
 	}
+	at := []string{"status", "--publisher", urls["publisher"], "--nats", urls["NATS"], "--redis", urls["Redis"]}
+	run(t.Context(), env, "", at...).want(t, exit.OK, "up-1", "up-2")
+	run(t.Context(), other, "", at...).want(t, exit.OK, "!up-1", "!up-2")
+	where := ""
+	if other["FRESHET_NAMESPACE"] != "" {
+		where = " in namespace " + other["FRESHET_NAMESPACE"]
+	}
+	run(t.Context(), other, "", append(at, "--fail-if-stale")...).want(t, exit.Stale, "stderr:stale: there is no instance"+where+"\n")
+	again := []string{"publish", "prices", file(t, "p.ndjson", `{"sku":"A1","price":5}`), "--key", "sku", "--wait"}
+	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.OK, "no live instance"+where+" has the dataset prices")
 	cancel()
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		t.Error(err)

@@ -33,6 +33,10 @@ func TestUsage(t *testing.T) {
 		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
 		{"--nats", []string{"status", "--nats", "http://h"}},
 		{"--redis", []string{"status", "--redis", "http://h"}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"status", "--namespace", "Prod"}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"publish", "prices", records, "--namespace", "a.b"}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"up", "prices", "--namespace", ">", "--dir", t.TempDir()}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"demo", "--namespace", "a b"}},
 		{"--interval", []string{"status", "--interval", "1ms"}},
 		{"--max-lag", []string{"status", "--max-lag", "-1s"}},
 		{"leave one of them out", []string{"status", "--watch", "--fail-if-stale"}},
@@ -71,5 +75,7 @@ func TestDefaultsFromTheEnvironment(t *testing.T) {
 	run(t.Context(), env, "", "versions", "--help").want(t, exit.OK, "stdout:from-the-environment", "stdout:$FRESHET_PUBLISHER_URL")
 	run(t.Context(), env, "", "versions", "prices", "--publisher", "nonsense").want(t, exit.Usage, "stderr:nonsense")
 	run(t.Context(), map[string]string{"FRESHET_REDIS_URL": "redis://:hunter2@h"}, "", "status", "--help").want(t, exit.OK, "stdout:redis://xxxxx@h", "!hunter2")
+	run(t.Context(), map[string]string{"FRESHET_NAMESPACE": "prod"}, "", "status", "--help").want(t, exit.OK, `stdout:(default "prod")`)
+	run(t.Context(), map[string]string{"FRESHET_NAMESPACE": "Prod"}, "", "status").want(t, exit.Usage, `stderr:"Prod"`)
 	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": ""}, "", "versions", "--help").want(t, exit.OK, "stdout:http://127.0.0.1:8480")
 }

@@ -16,19 +16,20 @@ import (
 
 // wait is what --wait does: it waits until every live instance serves a version.
 type wait struct {
-	conn    *nats.Conn
-	timeout time.Duration
+	conn      *nats.Conn
+	namespace string
+	timeout   time.Duration
 	// committed reports whether a version is in the publisher's store.
 	committed func(dataset.Ref) bool
 }
 
-// openWait connects to the instances.
-func openWait(ctx context.Context, address string, timeout time.Duration) (*wait, error) {
+// openWait connects to the instances of the namespace.
+func openWait(ctx context.Context, address, namespace string, timeout time.Duration) (*wait, error) {
 	conn, err := dialFleet(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	return &wait{conn: conn, timeout: timeout}, nil
+	return &wait{conn: conn, namespace: namespace, timeout: timeout}, nil
 }
 
 // Close closes the connection.
@@ -40,7 +41,7 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	every := "every live instance"
-	err := fleet.WaitServed(waiting, w.conn, rec.Dataset, rec.Ref(), w.committed, func(r fleet.Report) {
+	err := fleet.WaitServed(waiting, w.conn, w.namespace, rec.Dataset, rec.Ref(), w.committed, func(r fleet.Report) {
 		if r.Instance == "" && r.Error != "" {
 			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
 			every += " whose status is readable"
@@ -60,7 +61,11 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
 	case err != nil || !lines:
 	case len(report.Served) == 0:
-		fmt.Fprintf(p.Out, "no live instance has the dataset %s: nobody to wait for\n", rec.Dataset)
+		where := ""
+		if w.namespace != "" {
+			where = " in namespace " + w.namespace
+		}
+		fmt.Fprintf(p.Out, "no live instance%s has the dataset %s: nobody to wait for\n", where, rec.Dataset)
 	default:
 		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Dir string
 	// Ports are the ports to listen on.
 	Ports stack.Ports
+	// Namespace is that of all services; empty is the default one.
+	Namespace string
 	// Exit ends the demo when everything is shown; otherwise it runs until the context ends.
 	Exit bool
 	// Command is how this program is started: what the printed commands begin with.
@@ -55,7 +57,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 		return err
 	}
 	s := stack.Config{
-		Dir: dir, Host: "127.0.0.1", Ports: cfg.Ports, Instances: instances, Datasets: []string{Dataset},
+		Dir: dir, Host: "127.0.0.1", Ports: cfg.Ports, Namespace: cfg.Namespace, Instances: instances, Datasets: []string{Dataset},
 		Log: slog.New(slog.NewJSONHandler(logFile, nil)),
 	}
 	return stack.Run(ctx, s, func(ctx context.Context, at stack.Addresses) error {

@@ -259,7 +259,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 }
 
 // TestSuggestedCommandsWork pastes every command that the running demo suggests into a shell, in order, from the
-// repository's root.
+// repository's root. In a namespace each command must name it.
 func TestSuggestedCommandsWork(t *testing.T) {
 	root, err := filepath.Abs("../../../..")
 	if err != nil {
@@ -274,7 +274,7 @@ func TestSuggestedCommandsWork(t *testing.T) {
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := Run(ctx, Config{Dir: dir, Command: "go run ./services/freshet"}, writer)
+		err := Run(ctx, Config{Dir: dir, Namespace: "try", Command: "go run ./services/freshet"}, writer)
 		writer.Close()
 		ended <- err
 	}()

@@ -75,11 +75,11 @@ func (p *presenter) present(ctx context.Context, all []release) error {
 		return fmt.Errorf("connect to the demo's NATS: %w", err)
 	}
 	defer conn.Close()
-	if p.reports, err = fleet.WatchReports(ctx, conn, Dataset); err != nil {
+	if p.reports, err = fleet.WatchReports(ctx, conn, p.cfg.Namespace, Dataset); err != nil {
 		return err
 	}
 	defer p.reports.Close()
-	if err := awaitInstances(ctx, conn); err != nil {
+	if err := awaitInstances(ctx, conn, p.cfg.Namespace); err != nil {
 		return err
 	}
 	p.printf(`freshet demo: which browser supports what, %d real releases of MDN's data (CC0-1.0), one after the other.
@@ -123,7 +123,7 @@ published whole, over HTTP; NATS tells the instances; each pulls what it lacks f
 
 // states shows what the instances say of themselves.
 func (p *presenter) states(ctx context.Context, conn *nats.Conn) error {
-	all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{})
+	all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{Namespace: p.cfg.Namespace})
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,11 @@ func (p *presenter) states(ctx context.Context, conn *nats.Conn) error {
 
 // awaitInstances waits until every instance answers: from then on they hear of versions as they come, and the times
 // shown are of refreshes and not of starts.
-func awaitInstances(ctx context.Context, conn *nats.Conn) error {
+func awaitInstances(ctx context.Context, conn *nats.Conn, namespace string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the instances did not answer within %s", readyTimeout))
 	defer cancel()
 	for {
-		all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{Stall: 100 * time.Millisecond})
+		all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{Namespace: namespace, Stall: 100 * time.Millisecond})
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

@@ -19,16 +19,20 @@ func (p *presenter) suggest(all []release) error {
 		return err
 	}
 	instance := p.at.Instances[0]
+	fleet := " --publisher " + p.at.Publisher + " --nats " + p.at.NATS
+	if p.cfg.Namespace != "" {
+		fleet += " --namespace " + p.cfg.Namespace
+	}
 	p.printf("\nEverything runs on until Ctrl-C. In another terminal, try:\n")
 	p.try("look a record up in an instance",
 		"curl -si "+instance.URL+"/v1/datasets/"+Dataset+"/records/"+shownKey)
 	p.try("publish an older release as the next version, and watch every instance serve it",
-		p.cfg.Command+" publish "+Dataset+" "+quoted(file)+" --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+		p.cfg.Command+" publish "+Dataset+" "+quoted(file)+" --wait"+fleet)
 	p.try("change one record alone: a patch costs what it changes",
 		`echo '{"key":"`+patchedKey+`","support":{"chrome":"1"}}' | `+
-			p.cfg.Command+" publish "+Dataset+" - --patch --wait --publisher "+p.at.Publisher+" --nats "+p.at.NATS)
+			p.cfg.Command+" publish "+Dataset+" - --patch --wait"+fleet)
 	p.try("see who serves what, how fresh it is, and what each pulled for it (--watch goes on, --fail-if-stale is a check)",
-		p.cfg.Command+" status --publisher "+p.at.Publisher+" --nats "+p.at.NATS+" --redis "+p.at.Redis)
+		p.cfg.Command+" status"+fleet+" --redis "+p.at.Redis)
 	p.try("list the versions",
 		p.cfg.Command+" versions "+Dataset+" --publisher "+p.at.Publisher)
 	p.try("look the record up again",

@@ -11,6 +11,8 @@ import (
 
 // Sources are those that are asked.
 type Sources struct {
+	// Namespace is that of the instances; empty is the default one.
+	Namespace string
 	// Latest returns the newest version of every dataset, from the publisher. Beside an error it may return some.
 	Latest func(ctx context.Context) (map[string]dataset.VersionRecord, error)
 	// Survey asks all instances over NATS, waiting for stall after an answer for another one.
@@ -38,7 +40,7 @@ func of(s fleet.Status) process { return process{s.Instance, s.Host, s.PID} }
 // Look asks all sources about the datasets; about all if only is empty. The publisher is asked before the instances, so
 // that what it names is no news to them.
 func Look(ctx context.Context, from Sources, only []string) Overview {
-	o := Overview{Only: only, Omitted: map[string]int{}}
+	o := Overview{Namespace: from.Namespace, Only: only, Omitted: map[string]int{}}
 	latest, err := from.Latest(ctx)
 	o.Publisher = err
 	all := o.instances(ctx, from)

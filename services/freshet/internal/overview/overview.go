@@ -15,8 +15,10 @@ import (
 
 // Overview is what was known at one moment.
 type Overview struct {
-	At       time.Time
-	Datasets []Dataset
+	// Namespace is that of the instances; empty is the default one.
+	Namespace string
+	At        time.Time
+	Datasets  []Dataset
 	// Only are the names of the datasets that were asked for; empty: all.
 	Only []string
 	// Answers are how many instances are known, whatever their datasets.

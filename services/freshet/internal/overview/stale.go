@@ -37,14 +37,14 @@ type Committed func(ctx context.Context, name string, version uint64) (dataset.V
 func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Committed) []Reason {
 	var all []Reason
 	if o.Answers == 0 && len(o.Only) == 0 && o.Instances == nil {
-		all = append(all, Reason{Why: "there is no instance"})
+		all = append(all, Reason{Why: "there is no instance" + o.where()})
 	}
 	if errors.Is(o.Instances, fleet.ErrNoAnswer) || errors.Is(o.Instances, fleet.ErrUnreadable) {
 		all = append(all, Reason{Why: o.Instances.Error()})
 	}
 	for _, d := range o.Datasets {
 		if len(d.Instances) == 0 && slices.Contains(o.Only, d.Dataset) && surveyed(o.Instances) {
-			all = append(all, Reason{Dataset: d.Dataset, Why: "no instance has it"})
+			all = append(all, Reason{Dataset: d.Dataset, Why: "no instance" + o.where() + " has it"})
 		}
 		for _, i := range d.Instances {
 			if why := o.why(ctx, d, i, maxLag, committed); why != "" {
@@ -53,6 +53,14 @@ func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Com
 		}
 	}
 	return all
+}
+
+// where names the namespace, unless it is the default one: an instance that is missing may have another.
+func (o Overview) where() string {
+	if o.Namespace == "" {
+		return ""
+	}
+	return " in namespace " + o.Namespace
 }
 
 // why says why the dataset is stale on the instance; empty if it is not.

@@ -69,6 +69,7 @@ func startPublisher(s *supervisor, cfg Config, at Addresses) (address string, er
 	c.NatsURL = settings.URL(at.NATS)
 	c.NatsReplicas = 0
 	c.RedisURL = settings.URL(at.Redis)
+	c.Namespace = cfg.Namespace
 	c.TempDir = filepath.Join(cfg.Dir, "temp")
 	deps, err := publisher.Open(s.ctx, c, cfg.Log.With("service", "publisher"))
 	if err != nil {
@@ -90,6 +91,7 @@ func startRelay(s *supervisor, cfg Config, at Addresses) (address string, err er
 	c.Listen = cfg.address(cfg.Ports.Relay)
 	c.StoreURL = cfg.storeURL()
 	c.RedisURL = settings.URL(at.Redis)
+	c.Namespace = cfg.Namespace
 	deps, err := relay.Open(s.ctx, c, cfg.Log.With("service", "relay"))
 	if err != nil {
 		return "", err
@@ -111,6 +113,7 @@ func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string
 	c.Listen = cfg.address(cfg.Ports.server(i))
 	c.NatsURL = settings.URL(at.NATS)
 	c.RedisURL = settings.URL(at.Redis)
+	c.Namespace = cfg.Namespace
 	c.Relays = settings.List{at.Relay}
 	c.Datasets = settings.List(cfg.Datasets)
 	c.CacheDir = filepath.Join(cfg.Dir, "cache", name)

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/internal/settings"
 )
 
 // Config says what to run.
@@ -24,6 +25,8 @@ type Config struct {
 	// Host is the address to listen on.
 	Host  string
 	Ports Ports
+	// Namespace is that of all services; empty is the default one.
+	Namespace string
 	// Instances are the names of the instances; there is at least one.
 	Instances []string
 	// Datasets are what every instance subscribes to; there is at least one.
@@ -53,6 +56,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%d instances: want 1 to %d", len(c.Instances), MaxInstances)
 	case len(c.Datasets) == 0:
 		return errors.New("no dataset is named for the instances to subscribe to")
+	}
+	if err := settings.CheckNamespace(c.Namespace); err != nil {
+		return err
 	}
 	for _, name := range c.Datasets {
 		if err := dataset.CheckName(name); err != nil {
