@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"freshet.dev/pkg/dataset"
@@ -134,49 +132,6 @@ func (m *model) patch() {
 		m.t.Fatalf("the patch says %+v; want %+v, %d unchanged, %d missing", got, between(m.all, next), unchanged, missing)
 	}
 	m.published(got.Result, err, next)
-}
-
-// lose removes an object of the newest version from the store. Publishing the same again makes it whole, or makes a
-// version that stands in for it. Two can be done without: a delta from before the snapshot, and what a compaction wrote
-// and no version names yet.
-func (m *model) lose() {
-	m.settle(true)
-	rec := m.newest()
-	objects, needed := append([]dataset.Object{rec.Snapshot}, rec.Deltas...), 1
-	newer, err := m.store.NewestSnapshot(m.t.Context(), m.name, rec.Snapshot.Version, rec.Version)
-	if err == nil && m.r.IntN(2) == 0 {
-		objects, needed = []dataset.Object{newer.Object}, 0
-	}
-	o := objects[m.r.IntN(len(objects))]
-	if o != rec.Snapshot && o.Version <= rec.Snapshot.Version {
-		needed = 0
-		m.gaps.Store(true)
-	}
-	m.did("the object of version %d is lost; it is needed: %d", o.Version, needed)
-	name := o.Digest.String()
-	switch err := os.Remove(filepath.Join(m.folder, "objects", name[:2], name)); {
-	case os.IsNotExist(err): // it was lost before, and nobody has needed it
-		return
-	case err != nil:
-		m.t.Fatal(err)
-	}
-	got, err := m.someone().Publish(m.t.Context(), m.name, ndjson(m.text(m.all)))
-	m.healed(rec, got, err, needed)
-}
-
-// healed checks a publish of equal content after the harm to an object of rec; needed is how many warnings there are at least.
-func (m *model) healed(rec dataset.VersionRecord, got publish.Result, err error, needed int) {
-	m.t.Helper()
-	if err != nil || len(got.Warnings) < needed || !got.Announced || !got.Indexed {
-		m.t.Fatalf("%+v: %v", got, err)
-	}
-	if got.Created {
-		m.took(m.all)
-	}
-	if now := m.newest(); now.Version != uint64(len(m.history)) || now.State != rec.State {
-		m.t.Fatalf("the newest is version %d, %v; want %d, %v", now.Version, now.State, len(m.history), rec.State)
-	}
-	m.patch()
 }
 
 // refused patches for a version that is not the newest.
