@@ -104,7 +104,9 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	case latest.State == sum.State:
-		// The draft stands in for a version that has lost objects: nothing may depend on what is left of them.
+		if err := p.standIn(ctx, d, latest, &rec); err != nil {
+			return err
+		}
 	default:
 		err := p.follow(ctx, d, latest, &rec)
 		if lost, ok := errors.AsType[*lostError](err); ok {

@@ -218,7 +218,12 @@ func testDamageHeals(t *testing.T, s *site, damage func(*testing.T, *site, table
 	for _, w := range result.Warnings {
 		s.names(t, w, damaged)
 	}
-	s.whole(t, m)
+	rec := s.whole(t, m)
+	if latest := after.Version; result.Created && latest == before.Version {
+		if n := len(rec.Deltas); n == 0 || rec.Deltas[n-1].From != after.VersionID() || rec.Deltas[n-1].Bytes > 1000 {
+			t.Errorf("an instance that serves version %s does not follow by a small delta: %+v", after.ID(), rec.Deltas)
+		}
+	}
 	if again := must(s.fresh(t, publish.Config{}).Publish(t.Context(), "prices", m.input())); again.Created || len(again.Warnings) > 0 {
 		t.Errorf("a publish after the remedy: %+v", again)
 	}

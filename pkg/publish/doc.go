@@ -97,8 +97,8 @@
 // removed or cut short by hand, a copy of a store that left one out, a bit that flipped on the disk. A publish of equal
 // content reads every object that the version record names, and verifies its digest: see [Publisher.Publish]. If the
 // snapshot is wrong, and the snapshot of the input is the same object (equal content written by the same release of freshet
-// is), it is put back; else the content is committed once more, as the next version with a snapshot of its own and
-// without the deltas before it. Result.Warnings says which, and why, with the object's digest and its file or key.
+// is), it is put back; else the content is committed once more, as the next version with a snapshot of its own, which
+// instances reach by a delta without changes. Result.Warnings says which, and why, with the object's digest and its file or key.
 //
 // Whatever else reads an object verifies what it reads: comparisons and compactions the digest of the whole, patches the
 // checksum of each block. An object that fails is in doubt for this Publisher until all its bytes are verified. It commits

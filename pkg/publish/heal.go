@@ -125,6 +125,19 @@ func (p *Publisher) heal(ctx context.Context, d *draft, latest dataset.VersionRe
 	return true, nil
 }
 
+// standIn makes rec, which has the content of latest, stand in for it, because latest has lost objects. Its snapshot depends
+// on none of them. Instances that serve latest follow by a delta without changes, which is some hundred bytes.
+func (p *Publisher) standIn(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
+	if err := p.putSnapshot(ctx, d, rec); err != nil {
+		return err
+	}
+	made, err := p.noChanges(ctx, d, latest)
+	if err != nil {
+		return err
+	}
+	return p.putDelta(ctx, latest, made, rec)
+}
+
 // reasons returns what is wrong with the objects, in one line.
 func reasons(lost []lostObject) string {
 	var texts []string

@@ -48,8 +48,7 @@ func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionR
 			return err
 		}
 	}
-	nothing := tape.New(d.folder.Path("nothing"))
-	made, err := p.writeDelta(ctx, d.folder, nothing, latest, latest.State, dataset.Changes{})
+	made, err := p.noChanges(ctx, d, latest)
 	if err != nil {
 		return err
 	}
@@ -60,4 +59,9 @@ func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionR
 		}
 	}
 	return p.putDelta(ctx, latest, made, rec)
+}
+
+// noChanges writes the delta that leads from latest to a version with the same content.
+func (p *Publisher) noChanges(ctx context.Context, d *draft, latest dataset.VersionRecord) (delta, error) {
+	return p.writeDelta(ctx, d.folder, tape.New(d.folder.Path("nothing")), latest, latest.State, dataset.Changes{})
 }
