@@ -26,7 +26,7 @@ func (l *Log) LastOfEach(ctx context.Context, names []string, info *jetstream.St
 
 // Coalesce returns what a listener has to send after it received the messages while nobody took anything.
 func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRecord, catchUp string) {
-	s := &listening{Listener: l, pending: map[string]dataset.VersionRecord{}}
+	s := &listening{Listener: l, pending: map[source]dataset.VersionRecord{}}
 	for _, m := range messages {
 		s.receive(m)
 	}

@@ -41,8 +41,8 @@ type ListenerConfig struct {
 }
 
 // Listener gives the live events of some datasets, and what beacons say of them. All its channels are served by the one
-// goroutine that runs Run, and hold nothing back that is outdated: of several versions of a dataset only the highest waits,
-// of several reasons to catch up only the first, of several beacons what they say together.
+// goroutine that runs Run, and hold nothing back that is outdated: of several versions of a dataset only the highest of each
+// store waits, because a version of another store must not hide one of the caller's; of several reasons to catch up only the first, of several beacons what they say together.
 type Listener struct {
 	nc       *nats.Conn
 	subjects subjects
@@ -105,7 +105,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 	return l, nil
 }
 
-// Versions returns the channel of announced versions: of each dataset the highest that came in since the last one
+// Versions returns the channel of announced versions: of each dataset and store the highest that came in since the last one
 // was received. The order is the caller's business: a version may be sent that it has, or one below.
 func (l *Listener) Versions() <-chan dataset.VersionRecord { return l.versions }
 
@@ -129,7 +129,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer l.nc.RemoveStatusListener(status)
 
 	s := &listening{
-		Listener: l, messages: make(chan *nats.Msg, l.buffer), pending: map[string]dataset.VersionRecord{},
+		Listener: l, messages: make(chan *nats.Msg, l.buffer), pending: map[source]dataset.VersionRecord{},
 		beaconMessages: make(chan *nats.Msg, beaconBuffer),
 	}
 	defer s.unsubscribe()
@@ -188,6 +188,12 @@ func (s subjects) denied(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+s.versions)
 }
 
+// source is what a version is of.
+type source struct {
+	dataset string
+	store   dataset.StoreID // zero: an earlier release names none
+}
+
 // listening is the state of one Run, of its goroutine alone.
 type listening struct {
 	*Listener
@@ -198,9 +204,9 @@ type listening struct {
 	beaconSubscription *nats.Subscription
 	beaconMessages     chan *nats.Msg
 	heard              Heard // waits to be received
-	// pending has the versions that wait to be received, queue their datasets in the order in which they came.
-	pending map[string]dataset.VersionRecord
-	queue   []string
+	// pending has the versions that wait to be received, queue their keys in the order in which they came.
+	pending map[source]dataset.VersionRecord
+	queue   []source
 	// catchUp is why a catch-up is asked for, unflushed why one is to be once the server has the subscriptions.
 	catchUp, unflushed string
 	retryFlush         <-chan time.Time
@@ -269,12 +275,17 @@ func (s *listening) receive(m *nats.Msg) {
 		s.ask(fmt.Sprintf("an event on %s is not readable: %v", m.Subject, err), false)
 		return
 	}
-	waiting, ok := s.pending[name]
+	of := source{name, rec.StoreID}
+	waiting, ok := s.pending[of]
+	if !ok && len(s.queue) >= s.buffer+len(s.names) {
+		s.ask("events of many stores wait", false) // messages may name any number of stores
+		return
+	}
 	if !ok {
-		s.queue = append(s.queue, name)
+		s.queue = append(s.queue, of)
 	}
 	if !ok || waiting.Version < rec.Version {
-		s.pending[name] = rec
+		s.pending[of] = rec
 	}
 }
 
@@ -308,5 +319,5 @@ func (s *listening) offers() (versions chan<- dataset.VersionRecord, version dat
 
 func (s *listening) sent(rec dataset.VersionRecord) {
 	s.queue = s.queue[1:]
-	delete(s.pending, rec.Dataset)
+	delete(s.pending, source{rec.Dataset, rec.StoreID})
 }

@@ -260,6 +260,29 @@ func TestVersionsCoalesce(t *testing.T) {
 	}
 }
 
+// Invariant: events of other stores, whatever number they name, hide no version of the caller's store, and take bounded memory.
+func TestVersionsOfAnotherStoreHideNone(t *testing.T) {
+	_, s, _, _ := start(t)
+	l := must(events.NewListener(connect(t, s.URL), []string{"cities"}, events.ListenerConfig{Buffer: 8}))(t)
+	message := func(store dataset.StoreID, version uint64) *nats.Msg {
+		rec := record("cities", version)
+		rec.StoreID = store
+		return &nats.Msg{Subject: dataset.Subject("cities"), Data: must(dataset.EncodeEvent(rec))(t)}
+	}
+	ours, theirs := dataset.NewStoreID(), dataset.NewStoreID()
+	records, catchUp := l.Coalesce(message(ours, 5), message(theirs, 9), message(ours, 6), message(theirs, 8))
+	if len(records) != 2 || records[0].StoreID != ours || records[0].Version != 6 || records[1].Version != 9 || catchUp != "" {
+		t.Errorf("got %+v, %q; want version 6 of the one store and 9 of the other", records, catchUp)
+	}
+	var flood []*nats.Msg
+	for range 100 {
+		flood = append(flood, message(dataset.NewStoreID(), 7))
+	}
+	if records, catchUp := l.Coalesce(flood...); len(records) != 9 || catchUp == "" {
+		t.Errorf("of events of 100 stores %d wait, want as many as the buffer holds and one; catch-up %q", len(records), catchUp)
+	}
+}
+
 func TestUnreadableEventAsksForACatchUp(t *testing.T) {
 	ctx, s, nc, log := start(t)
 	l, _ := listen(t, ctx, connect(t, s.URL), events.ListenerConfig{}, "cities")
