@@ -110,7 +110,7 @@ func TestNamespaceEndsADisputeOfTwoStores(t *testing.T) {
 
 	const remedy = "FRESHET_NAMESPACE of its own"
 	for ended := 0; ended != 6; {
-		staging.Publisher.Stop() // it replaces what another store announced, once in its life
+		staging.Publisher.Stop() // it replaces what another store announced, at most once a minute
 		staging.Publisher.Start()
 		staging.patch(8)
 		text, next := prod.change(8)
