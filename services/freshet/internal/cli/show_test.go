@@ -59,7 +59,7 @@ func TestStatusTable(t *testing.T) {
 	now := began.Add(5 * time.Minute)
 	serving := func(version uint64, state fleet.State, from fleet.Origin, pull fleet.Pull) fleet.DatasetStatus {
 		return fleet.DatasetStatus{
-			Version: version, Newest: version, Records: 30_000, Bytes: 4 << 20, State: state, From: from,
+			Version: version, ID: history()[4-version].VersionID(), Newest: version, Records: 30_000, Bytes: 4 << 20, State: state, From: from,
 			Since: began.Add(4*time.Minute + time.Second), Created: began.Add(time.Duration(version) * time.Minute), LastPull: pull,
 		}
 	}
@@ -73,6 +73,8 @@ func TestStatusTable(t *testing.T) {
 	}
 	silent := instance("api-7", serving(3, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true}))
 	silent.Silent, silent.RecordAge = true, &age
+	misled := instance("api-8", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1}))
+	misled.StoreWarning = "messages of store 1f are ignored"
 	all := []overview.Dataset{
 		{Dataset: "cities", Latest: &whole},
 		{Dataset: "prices", Latest: &newest, Instances: []overview.Instance{
@@ -83,6 +85,7 @@ func TestStatusTable(t *testing.T) {
 			instance("api-5", fleet.DatasetStatus{State: fleet.Waiting, Since: began.Add(time.Minute)}),
 			instance("api-6", blind),
 			silent,
+			misled,
 		}},
 		{Dataset: "rules", Instances: []overview.Instance{instance("api-1", fleet.DatasetStatus{State: fleet.Waiting})}},
 	}
@@ -91,20 +94,21 @@ func TestStatusTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `
-dataset  newest   age  records   added  changed  removed  delta              snapshot
-cities        1  4m0s   20,000  20,000        0        0      -               3.0 MiB
-prices        4  1m0s   30,000       0        1        0   88 B  3.5 MiB of version 3
+dataset  newest   age  records   added  changed  removed  delta              snapshot  id
+cities        1  4m0s   20,000  20,000        0        0      -               3.0 MiB  6314b4fc02a2
+prices        4  1m0s   30,000       0        1        0   88 B  3.5 MiB of version 3  29830562c2cf
 rules         -
 
-dataset  instance  serves  state    since   age  behind  records   memory   pulled  made from            from   trouble
+dataset  instance  serves  state    since   age  behind  records   memory   pulled  made from            from   id            trouble
 cities   (none)
-prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay
-prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay
-prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  deltas given up for the snapshot: another state
-prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  no relay answers
+prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf
+prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  29830562c2cf
+prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  29830562c2cf  deltas given up for the snapshot: another state
+prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  67dd8b0cb461  no relay answers
 prices   api-5          -  waiting   4m0s                                                                -
-prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  blind: nothing has said for 1m0s whether version 4 is the newest
-prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  does not answer; was fresh when it wrote its record
+prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  blind: nothing has said for 1m0s whether version 4 is the newest
+prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  67dd8b0cb461  does not answer; was fresh when it wrote its record
+prices   api-8          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  messages of store 1f are ignored
 rules    api-1          -  waiting                                                                       -
 `)
 }
@@ -134,7 +138,7 @@ func TestStatusShowsWhatWasPulled(t *testing.T) {
 	}
 	for _, instance := range []string{"up-1", "up-2"} {
 		cells := rows[instance]
-		if len(cells) != 14 || cells[2] != "2" || strings.Join(cells[9:14], " ") != delta[7]+" B 1 delta relay" {
+		if len(cells) != 15 || cells[2] != "2" || strings.Join(cells[9:14], " ") != delta[7]+" B 1 delta relay" {
 			t.Errorf("%s is shown as %q, the delta has %s B", instance, cells, delta[7])
 		}
 	}

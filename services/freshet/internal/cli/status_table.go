@@ -21,6 +21,7 @@ var newestColumns = []show.Column{
 	{Title: "removed", Align: show.Right},
 	{Title: "delta", Align: show.Right},
 	{Title: "snapshot", Align: show.Right},
+	{Title: "id"},
 }
 
 var instanceColumns = []show.Column{
@@ -36,6 +37,7 @@ var instanceColumns = []show.Column{
 	{Title: "pulled", Align: show.Right},
 	{Title: "made from"},
 	{Title: "from"},
+	{Title: "id"},
 	{Title: "trouble"},
 }
 
@@ -79,6 +81,7 @@ func newestRow(d overview.Dataset, now time.Time) []string {
 	return []string{
 		d.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.Count(rec.State.Records),
 		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), snapshot,
+		rec.VersionID().Short(),
 	}
 }
 
@@ -95,7 +98,7 @@ func instanceRow(name string, i overview.Instance, now time.Time) []string {
 	}
 	return []string{
 		name, i.Instance, serves, state, since, age, show.Ago(now, i.BehindSince), records, memory,
-		pulled, made, string(cmp.Or(i.From, show.None)), trouble(i, now),
+		pulled, made, string(cmp.Or(i.From, show.None)), i.ID.Short(), trouble(i, now),
 	}
 }
 
@@ -111,5 +114,5 @@ func trouble(i overview.Instance, now time.Time) string {
 	if i.LastPull.GaveUp != "" {
 		gaveUp = "deltas given up for the snapshot: " + i.LastPull.GaveUp
 	}
-	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, record, gaveUp)
+	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, i.StoreWarning, record, gaveUp)
 }

@@ -62,6 +62,9 @@ type Instance struct {
 	// RecordAge is how old that record is, in seconds; nil if the instance answered. When NATS cannot be reached at all every
 	// instance is here by its record, and none is called silent.
 	RecordAge *float64 `json:"record_age_seconds,omitempty"`
+	// Store is the store that the instance follows, and StoreWarning says that it ignores messages of others.
+	Store        dataset.StoreID `json:"store,omitzero"`
+	StoreWarning string          `json:"store_warning,omitempty"`
 	fleet.DatasetStatus
 }
 
@@ -100,7 +103,10 @@ func gather(all []heard, latest map[string]dataset.VersionRecord, only []string)
 		for _, d := range h.Datasets {
 			if wanted(d.Dataset) {
 				s := add(d.Dataset)
-				s.Instances = append(s.Instances, Instance{h.Instance, h.Host, h.PID, h.silent, h.age, d})
+				s.Instances = append(s.Instances, Instance{
+					Instance: h.Instance, Host: h.Host, PID: h.PID, Silent: h.silent, RecordAge: h.age,
+					Store: h.Store, StoreWarning: h.StoreWarning, DatasetStatus: d,
+				})
 			}
 		}
 	}
