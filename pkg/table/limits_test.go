@@ -35,17 +35,24 @@ func sameAsFresh(t *testing.T, f fatal, tab *Table, m map[string][]byte, hint in
 	}
 }
 
-// TestSmallTableTakesAManyTimesLargerDelta is the case that was found: 275 MiB of new records for one small partition.
+// TestSmallTableTakesAManyTimesLargerDelta is the case that was found: 275 MiB of records for one small partition, in one
+// delta and in two.
 func TestSmallTableTakesAManyTimesLargerDelta(t *testing.T) {
-	l := newLine(t, numberedRecords(180, 60))
-	value, changes := bytes.Repeat([]byte("0123456789abcdef"), 256<<10/16), make(map[string][]byte)
-	for i := range 1100 {
-		changes[fmt.Sprintf("new-%d", i)] = value
-	}
-	l.step(changes)
-	sameAsFresh(t, t, l.tab, l.m, 0)
-	if largest, _ := l.large(); largest > snapshot.MaxBlockRaw {
-		t.Errorf("a partition has %d bytes", largest)
+	const records = 1100
+	value := bytes.Repeat([]byte("0123456789abcdef"), 256<<10/16)
+	for _, step := range []int{records, records / 2} {
+		l := newLine(t, numberedRecords(180, 60))
+		for from := 0; from < records; from += step {
+			changes := make(map[string][]byte)
+			for i := range step {
+				changes[fmt.Sprintf("new-%d", from+i)] = value
+			}
+			l.step(changes)
+		}
+		sameAsFresh(t, t, l.tab, l.m, 0)
+		if largest, _ := l.large(); largest > snapshot.MaxBlockRaw {
+			t.Errorf("%d records at a time: a partition has %d bytes", step, largest)
+		}
 	}
 }
 
@@ -123,7 +130,7 @@ func TestAnyDeltasApply(t *testing.T) {
 	longest := bytes.Repeat([]byte("0123456789abcdef"), dataset.MaxValueBytes/16)
 	near := keysOf(80, 12)
 	rapid.Check(t, func(rt *rapid.T) {
-		const most = 96 << 20 // of payload, for the test's memory
+		const most = 16 << 20 // of payload, for the test's time
 		m := numberedRecords(rapid.IntRange(1, 300).Draw(rt, "records"), 20)
 		tab, err := load(t, snapshotOf(t, testSeed, m, 0), Config{Version: 1})
 		if err != nil {
