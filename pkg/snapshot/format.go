@@ -38,11 +38,7 @@ const (
 	// MaxBits is the largest number of partition bits.
 	MaxBits = 24
 	// MaxBlockRaw is the most bytes that the encoded entries of one partition may have.
-	MaxBlockRaw = 64 << 20
-	// GroupBits is the number of leading bits of a hash that name a group of records. A file and a table may always have
-	// that many partition bits, however small they are, so a group is the least that can always be split off. A version
-	// can be loaded, whole or by deltas, if the encoded records of each of its groups have at most MaxBlockRaw bytes.
-	GroupBits = 20
+	MaxBlockRaw = dataset.MaxGroupBytes
 )
 
 // Sizes of the parts of a file; see the package comment.

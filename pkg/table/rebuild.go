@@ -23,7 +23,7 @@ const (
 	maxPartition = 256 << 20
 )
 
-// A group of the largest size that a version may have fits in a partition; see [snapshot.GroupBits].
+// A group of the largest size that a version may have fits in a partition; see [dataset.GroupBits].
 const _ = uint(maxPartition - snapshot.MaxBlockRaw)
 
 // rebuildShare is the part of the table's bytes that one delta rebuilds because it is time for it; leastBudget is allowed
@@ -135,14 +135,14 @@ type ref struct {
 
 // fit returns the least bits, from to on, of partitions that the records of e.refs fit in. A partition of many long values
 // with similar hashes is split further than its average asks for, up to the groups that a publisher bounds; see
-// [snapshot.GroupBits].
+// [dataset.GroupBits].
 func (e *editor) fit(to uint8) (uint8, error) {
 	for ; ; to++ {
 		largest := e.largest(to)
 		switch {
 		case largest <= snapshot.MaxBlockRaw:
 			return to, nil
-		case to < max(snapshot.GroupBits, e.maxBits):
+		case to < max(dataset.GroupBits, e.maxBits):
 		case largest <= maxPartition:
 			return to, nil
 		default:
