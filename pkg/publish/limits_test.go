@@ -1,10 +1,11 @@
 package publish_test
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -42,39 +43,112 @@ func load(t *testing.T, r *rig, rec dataset.VersionRecord) *memory.Table {
 	return tab
 }
 
-// TestPatchManyTimesTheDatasetIsLoaded patches 180 small records with 1,100 of 256 KiB. An instance loads the version by
-// the delta, and by the snapshot that a compaction writes of it.
-func TestPatchManyTimesTheDatasetIsLoaded(t *testing.T) {
+// TestLimits publishes and patches at each limit of the input, what an instance then loads, and one above.
+func TestLimits(t *testing.T) {
+	name := strings.Repeat("n", dataset.MaxNameBytes)
+	labels := func(n, bytes int) map[string]string {
+		m := map[string]string{}
+		for i := range n {
+			m[fmt.Sprintf("%0*d", bytes, i)] = strings.Repeat("v", bytes)
+		}
+		return m
+	}
+	every := func(d time.Duration) *time.Duration { return &d }
+	at := publish.Input{
+		Key: "id", Source: strings.Repeat("s", dataset.MaxSourceBytes), Labels: labels(dataset.MaxLabels, dataset.MaxLabelBytes),
+		ExpectEvery: every(dataset.MaxExpectEvery),
+	}
+	key := strings.Repeat("k", dataset.MaxKeyBytes)
 	r := newRig(t, nil)
-	var rows bytes.Buffer
+	publishAt := func(name string, in publish.Input, rows ...row) error {
+		in.Body = body(rows)
+		result, err := r.Publish(t.Context(), name, in)
+		if err == nil {
+			loads(t, r, result.Record, len(rows))
+		}
+		return err
+	}
+	patchAt := func(name string, in publish.Input, rows ...row) error {
+		in.Body = body(rows)
+		result, err := r.Patch(t.Context(), name, publish.PatchInput{Input: in})
+		if err == nil {
+			loads(t, r, result.Record, 2)
+		}
+		return err
+	}
+	largest := row{key, dataset.MaxValueBytes}
+	if err := publishAt(name, at, largest); err != nil {
+		t.Fatal(err)
+	}
+	if err := patchAt(name, at, row{key, dataset.MaxValueBytes - 1}, row{"other", dataset.MaxValueBytes}); err != nil {
+		t.Fatal(err)
+	}
+	small := publish.Input{Key: "id", ExpectEvery: every(dataset.MinExpectEvery)}
+	if err := patchAt(name, small, largest); err != nil {
+		t.Fatal(err)
+	}
+	for want, c := range map[string]struct {
+		name string
+		in   publish.Input
+		row  row
+	}{
+		"has 65 bytes, the most is 64":           {name + "n", at, largest},
+		"source has 257 bytes":                   {name, publish.Input{Key: "id", Source: at.Source + "s"}, largest},
+		"33 labels, the most is 32":              {name, publish.Input{Key: "id", Labels: labels(dataset.MaxLabels+1, 2)}, largest},
+		"over 256 bytes":                         {name, publish.Input{Key: "id", Labels: labels(1, dataset.MaxLabelBytes+1)}, largest},
+		"promise 1s to 87840h0m0s":               {name, publish.Input{Key: "id", ExpectEvery: every(dataset.MaxExpectEvery + 1)}, largest},
+		"or 0 to end":                            {name, publish.Input{Key: "id", ExpectEvery: every(dataset.MinExpectEvery - 1)}, largest},
+		"the key has 1025 bytes":                 {name, at, row{key + "k", 2000}},
+		"the record has 1048577 bytes, the most": {name, at, row{key, dataset.MaxValueBytes + 1}},
+	} {
+		for _, err := range []error{publishAt(c.name, c.in, c.row), patchAt(c.name, c.in, c.row)} {
+			var e *publish.InputError
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), want) || e.Dataset != c.name {
+				t.Errorf("%v; want an InputError with %q", err, want)
+			} else if above := c.row != largest; above && (e.Line != 1 || len(e.Key) < 30 || !strings.HasPrefix(c.row.key, e.Key[:30])) {
+				t.Errorf("%v names line %d, key %.80q", err, e.Line, e.Key)
+			}
+		}
+	}
+	if rec := must(r.store.Latest(t.Context(), name)); rec.Version != 3 {
+		t.Errorf("version %s was committed", rec.ID())
+	}
+	noTemp(t, r.temp)
+}
+
+// TestPatchManyTimesTheDatasetIsLoaded patches 180 small records with 1,100 of 256 KiB. An instance loads the version by
+// the delta, by the snapshot that a compaction writes of it, and by the one that a publish writes of the same records.
+func TestPatchManyTimesTheDatasetIsLoaded(t *testing.T) {
+	lean(t)
+	r := newRig(t, nil)
+	var small, large []row
 	for i := range 180 {
-		fmt.Fprintf(&rows, "{\"id\":\"%d\",\"v\":%d}\n", i, i)
+		small = append(small, row{fmt.Sprint(i), 60})
 	}
-	r.text(t, "prices", rows.String())
-	rows.Reset()
-	pad := strings.Repeat("x", 256<<10)
 	for i := range 1100 {
-		fmt.Fprintf(&rows, "{\"id\":\"new-%d\",\"v\":\"%s\"}\n", i, pad)
+		large = append(large, row{fmt.Sprint("new-", i), 256 << 10})
 	}
-	patched, err := r.Patch(t.Context(), "prices", publish.PatchInput{Input: publish.Input{Body: &rows, Key: "id"}})
+	if _, err := r.rows(t, small); err != nil {
+		t.Fatal(err)
+	}
+	patched, err := r.patchRows(t, large)
 	if err != nil {
 		t.Fatal(err)
 	}
-	byDelta := load(t, r, patched.Record)
+	loads(t, r, patched.Record, 1280)
 	done, err := r.Compact(t.Context(), "prices")
 	if err != nil || done.Record.Object.Version != 2 {
 		t.Fatalf("compacted %+v, %v", done, err)
 	}
 	whole := patched.Record
 	whole.Snapshot, whole.Deltas = done.Record.Object, nil
-	fresh := load(t, r, whole)
-	if byDelta.State() != patched.Record.State || fresh.State() != patched.Record.State {
-		t.Errorf("state %v by the delta, %v by the snapshot, want %v", byDelta.State(), fresh.State(), patched.Record.State)
+	loads(t, r, whole, 1280)
+	if _, err := r.rows(t, small); err != nil {
+		t.Fatal(err)
 	}
-	for change := range memory.Diff(byDelta, fresh) {
-		t.Fatalf("key %q: %v in the table loaded whole", change.Key, change.Op)
+	result, err := r.rows(t, append(small, large...))
+	if err != nil || result.Record.Snapshot.Version != 4 || result.Record.State != patched.Record.State {
+		t.Fatalf("%+v, %v; want a snapshot of the same records", result.Record, err)
 	}
-	if fresh.Len() != 1280 {
-		t.Errorf("%d records", fresh.Len())
-	}
+	loads(t, r, result.Record, 1280)
 }
