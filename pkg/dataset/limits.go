@@ -20,7 +20,7 @@ const (
 	GroupBits = 20
 	// MaxGroupBytes is the most bytes that the encoded records of a group have: those of one partition of a file, which a
 	// reader decodes at once. Seeded hashes spread a dataset so evenly over its groups that only keys chosen for it reach the
-	// limit with less than some terabytes.
+	// limit with less than ten terabytes.
 	MaxGroupBytes = 64 << 20
 
 	// MaxSourceBytes, MaxLabels and MaxLabelBytes bound what a pipeline may attach to a version, so that an event stays far
