@@ -18,6 +18,9 @@
 // Records are ordered by (Hash(seed, key), key). [Hash] is XXH3-64 with the dataset's seed, which is drawn at the
 // dataset's first version and kept for its life.
 //
+// The records whose hashes have the same [GroupBits] leading bits are a group. A group has at most [MaxGroupBytes], encoded.
+// This and all other limits of what a version holds are constants of this package, which publishers and instances share.
+//
 // # State checksum
 //
 // The state checksum of a set of records is their number and the sum modulo 2^128 of XXH3-128, with the dataset's

@@ -5,9 +5,6 @@ import (
 	"fmt"
 )
 
-// MaxNameBytes is the length of the longest dataset name.
-const MaxNameBytes = 64
-
 // ErrName is wrapped by every error that refuses a dataset name.
 var ErrName = errors.New("not a dataset name")
 

@@ -8,15 +8,6 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Limits of a record, in bytes.
-const (
-	MaxKeyBytes   = 1 << 10
-	MaxValueBytes = 1 << 20
-)
-
-// MaxEncodedBytes is the length of the longest encoded record.
-const MaxEncodedBytes = 2 + 3 + MaxKeyBytes + MaxValueBytes
-
 var (
 	// ErrRecord is wrapped by every error that refuses a key or a value for its size.
 	ErrRecord = errors.New("not a record")

@@ -90,17 +90,6 @@ type VersionRecord struct {
 // ID returns "<dataset>/<version>": the id of the event that announces r.
 func (r VersionRecord) ID() string { return r.Dataset + "/" + strconv.FormatUint(r.Version, 10) }
 
-// Limits of what a pipeline may hang on a version, so that an event stays far below a message's size limit.
-const (
-	MaxLabels      = 32
-	MaxLabelBytes  = 256
-	MaxSourceBytes = 256
-	MaxDeltas      = 1024
-	// MinExpectEvery and MaxExpectEvery bound a promised cadence.
-	MinExpectEvery = time.Second
-	MaxExpectEvery = 10 * 366 * 24 * time.Hour
-)
-
 // Check says why r cannot be a version record; nil means that it can.
 func (r VersionRecord) Check() error {
 	bad := func(format string, args ...any) error {
@@ -159,7 +148,11 @@ func (r VersionRecord) Encode() ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	return r.MarshalJSON()
+	text, err := r.MarshalJSON()
+	if err == nil && len(text) > MaxRecordBytes {
+		return nil, fmt.Errorf("%w: %s: it has %d bytes as JSON, the most is %d", ErrVersionRecord, r.ID(), len(text), MaxRecordBytes)
+	}
+	return text, err
 }
 
 // DecodeVersionRecord returns the version record that b is the JSON of, checked. Members it does not know are

@@ -24,6 +24,9 @@ const (
 	keptDeltas = 64
 )
 
+// A version record may name as many.
+const _ = uint(dataset.MaxDeltas - hardMaxDeltas)
+
 // chain is what a version is read from: a snapshot and all deltas from it to the version.
 type chain struct {
 	snapshot dataset.Object

@@ -163,6 +163,9 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 		return err
 	}
 	rec.Changes = made.changes
+	if made.path == "" {
+		return p.putSnapshot(ctx, d, rec) // which begins a chain
+	}
 	d.meter.report(PhaseStoring, d.state().Records)
 	// Against the snapshot that the draft would have, too: a dataset that shrinks has deltas that are large beside what
 	// it has become. How well records are compressed is not supposed to change much.

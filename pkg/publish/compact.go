@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -48,16 +47,16 @@ func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error
 	return p.compactBy(ctx, newest, c)
 }
 
-// shorten returns a chain to rec that is below the hard limit. It waits for the compaction of the dataset that is under way,
+// shorten returns a chain to rec of fewer than most deltas. It waits for the compaction of the dataset that is under way,
 // and compacts the dataset itself if that was not enough.
-func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord) (chain, error) {
+func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord, most int) (chain, error) {
 	done, _, err := p.compacting.take(ctx, rec.Dataset)
 	if err != nil {
 		return chain{}, err
 	}
 	defer done()
 	c, err := p.chain(ctx, rec)
-	if err != nil || len(c.deltas) < hardMaxDeltas {
+	if err != nil || len(c.deltas) < most {
 		return c, err
 	}
 	made, err := p.compactBy(ctx, rec, c)
@@ -81,7 +80,12 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	}
 	defer p.discard(rec.Dataset, folder)
 	path := folder.Path("snapshot")
-	object, err := p.merge(ctx, folder, path, rec, c)
+	object := dataset.Object{Version: rec.Version}
+	err = snapshot.Cut(int64(rec.PayloadBytes+usualHeadBytes*rec.State.Records), func(rawBytes int64) error {
+		totals, err := p.merge(ctx, folder, path, rawBytes, rec, c)
+		object.Digest, object.Bytes = totals.Digest, totals.FileBytes
+		return err
+	})
 	if err == nil {
 		// gofail: var snapshotMerged struct{}
 		err = p.put(ctx, path, object)
@@ -108,39 +112,18 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	return done, nil
 }
 
-// merge writes the records of the version of rec, which c leads to, into a new file as a snapshot.
-func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path string, rec dataset.VersionRecord, c chain) (_ dataset.Object, err error) {
+// usualHeadBytes is how much longer the encoding of most records is than their keys and values.
+const usualHeadBytes = 3
+
+// merge writes the records of the version of rec, which c leads to, into a file as a snapshot.
+func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path string, rawBytes int64, rec dataset.VersionRecord, c chain) (_ snapshot.Totals, err error) {
 	from, err := p.past(ctx, folder, rec, c)
 	if err != nil {
-		return dataset.Object{}, err
+		return snapshot.Totals{}, err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	f, err := os.Create(path)
-	if err != nil {
-		return dataset.Object{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	// The encoded length of a record is some bytes more than that of its key and value.
-	const overhead = 3
-	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: int64(rec.PayloadBytes + overhead*rec.State.Records),
+	return writeFile(path, snapshot.WriterConfig{
+		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: rawBytes,
 		Workers: max(1, p.cfg.Workers/2), // nobody waits for it: leave processors to those who publish
-	})
-	if err != nil {
-		return dataset.Object{}, err
-	}
-	defer w.Abort()
-	for r, err := range from.records(ctx) {
-		if err == nil {
-			err = w.Add(r)
-		}
-		if err != nil {
-			return dataset.Object{}, err
-		}
-	}
-	totals, err := w.Close()
-	if err != nil {
-		return dataset.Object{}, err
-	}
-	return dataset.Object{Version: rec.Version, Digest: totals.Digest, Bytes: totals.FileBytes}, nil
+	}, from.records(ctx), (*snapshot.Writer).Close)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 
 	"freshet.dev/pkg/dataset"
@@ -32,7 +33,7 @@ func (e *lostError) Unwrap() error { return e.err }
 
 // delta is the delta file of a version to be, in a temporary file.
 type delta struct {
-	path    string
+	path    string // empty if no file can hold the changes
 	object  dataset.Object
 	changes dataset.Changes
 	base    snapshot.Totals // of the snapshot that the version before is read from
@@ -71,6 +72,9 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 		}
 	}
 	made, err = p.writeDelta(ctx, d.folder, entries, before, d.state(), changes)
+	if _, ok := errors.AsType[*deltaSizeError](err); ok {
+		made, err = delta{changes: changes}, nil
+	}
 	made.base = old.snapshot.Totals()
 	return made, err
 }
@@ -86,38 +90,48 @@ func count(c *dataset.Changes, op snapshot.Op) {
 	}
 }
 
+// deltaSizeError says that a group of entries, removals among them, has more bytes than a block of a delta. Key is in it.
+type deltaSizeError struct {
+	key string
+	err error
+}
+
+func (e *deltaSizeError) Error() string {
+	return fmt.Sprintf("the delta cannot hold the changes up to key %.64q: %v", e.key, e.err)
+}
+
+func (e *deltaSizeError) Unwrap() error { return e.err }
+
 // writeDelta writes entries, which are in order and make the given changes, as the delta from the version before to
-// the one after it, whose state checksum is state.
+// the one after it, whose state checksum is state. It may return a *deltaSizeError.
 func (p *Publisher) writeDelta(ctx context.Context, folder *scratch.Folder, entries *tape.Tape, before dataset.VersionRecord,
 	state dataset.Checksum, changes dataset.Changes,
 ) (made delta, err error) {
 	path := folder.Path("delta")
-	f, err := os.Create(path) // over that of an attempt before
-	if err != nil {
-		return delta{}, err
+	var key []byte // of the last record read
+	records := func(yield func(dataset.Record, error) bool) {
+		n := 0
+		for r, err := range entries.Records() {
+			if n%progressEvery == 0 && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			key = append(key[:0], r.Key...)
+			if !yield(r, err) {
+				return
+			}
+			n++
+		}
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Delta, Seed: uint64(before.Seed), RawBytes: deltaScale * entries.RawBytes(), Base: before.State, Workers: p.cfg.Workers,
+	var totals snapshot.Totals
+	err = snapshot.Cut(deltaScale*entries.RawBytes(), func(rawBytes int64) (err error) {
+		totals, err = writeFile(path, snapshot.WriterConfig{
+			Kind: snapshot.Delta, Seed: uint64(before.Seed), RawBytes: rawBytes, Base: before.State, Workers: p.cfg.Workers,
+		}, records, func(w *snapshot.Writer) (snapshot.Totals, error) { return w.CloseDelta(state) })
+		return err
 	})
-	if err != nil {
-		return delta{}, err
+	if errors.Is(err, snapshot.ErrBlockSize) {
+		err = &deltaSizeError{string(key), err}
 	}
-	defer w.Abort()
-	n := 0
-	for r, err := range entries.Records() {
-		if n%progressEvery == 0 && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil {
-			err = w.Add(r)
-		}
-		if err != nil {
-			return delta{}, fmt.Errorf("write the delta from version %s: %w", before.ID(), err)
-		}
-		n++
-	}
-	totals, err := w.CloseDelta(state)
 	if err != nil {
 		return delta{}, fmt.Errorf("write the delta from version %s: %w", before.ID(), err)
 	}
@@ -125,6 +139,31 @@ func (p *Publisher) writeDelta(ctx context.Context, folder *scratch.Folder, entr
 		path: path, changes: changes,
 		object: dataset.Object{Version: before.Version + 1, Digest: totals.Digest, Bytes: totals.FileBytes, From: before.VersionID()},
 	}, nil
+}
+
+// writeFile writes records into the file at path, over what is there, and has end close the Writer.
+func writeFile(path string, cfg snapshot.WriterConfig, records iter.Seq2[dataset.Record, error],
+	end func(*snapshot.Writer) (snapshot.Totals, error),
+) (_ snapshot.Totals, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return snapshot.Totals{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w, err := snapshot.NewWriter(f, cfg)
+	if err != nil {
+		return snapshot.Totals{}, err
+	}
+	defer w.Abort()
+	for r, err := range records {
+		if err == nil {
+			err = w.Add(r)
+		}
+		if err != nil {
+			return snapshot.Totals{}, err
+		}
+	}
+	return end(w)
 }
 
 // put puts the file at path into the store as the object o. If an object of that name and size is there already, put

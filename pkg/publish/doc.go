@@ -25,6 +25,18 @@
 // Any record that cannot be taken, a key that comes twice, an input that is cut short or has no record at all refuses
 // the whole input with an [*InputError] that names the line, and nothing is published.
 //
+// # Limits
+//
+// The limits of package dataset bound what is published, and an instance loads everything below them. The records of a
+// version whose keys have hashes with the same [dataset.GroupBits] leading bits, a group, have at most
+// [dataset.MaxGroupBytes], encoded: a block of a file holds a group at least. Publish adds up the groups of all records, in
+// their order, so that this takes no memory. Patch adds up those that it may make too large, and reads no more than it looks
+// up unless the blocks of a group hold more than the limit; if they hold half as much again, it compacts the dataset first. Both
+// refuse with an [*InputError] that names a record of the group.
+//
+// A delta of a group can be larger than the group before and after it. Publish then writes a snapshot without a delta, and
+// Patch refuses the changes.
+//
 // # Memory and disk
 //
 // Memory is bounded by Config.MemoryBytes and some tens of megabytes more, whatever the size of the input. Records

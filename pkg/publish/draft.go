@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
@@ -45,9 +44,12 @@ func (d *draft) close() { d.sorter.Close() }
 
 func (d *draft) state() dataset.Checksum { return d.sorter.Totals().State }
 
-// records yields the records in order, as often as it is called. A key that comes twice ends it with an [*InputError].
+// records yields the records in order, as often as it is called. A key that comes twice ends it with an [*InputError], and
+// so does a record with which no instance could load the version. Every publish that creates a version calls it.
 func (d *draft) records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
+		groups := snapshot.NewGroups(d.seed)
+		small := d.sorter.Totals().RawBytes <= dataset.MaxGroupBytes
 		var state dataset.Checksum
 		var buf []byte
 		n := uint64(0)
@@ -65,6 +67,10 @@ func (d *draft) records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 			n++
 			buf = dataset.AppendRecord(buf[:0], r)
 			state.Add(d.seed, buf)
+			if !small && groups.Add(r) != nil {
+				yield(dataset.Record{}, groupTooLarge(d.name, d.sorter.Line(), r.Key))
+				return
+			}
 			if !yield(r, nil) {
 				return
 			}
@@ -87,36 +93,21 @@ func (d *draft) check(ctx context.Context) error {
 }
 
 // write writes the snapshot of the draft's records into a temporary file, unless it is there already.
-func (p *Publisher) write(ctx context.Context, d *draft) (err error) {
+func (p *Publisher) write(ctx context.Context, d *draft) error {
 	if d.path != "" {
 		return nil
 	}
 	path := d.folder.Path("snapshot")
-	f, err := os.Create(path) // over that of another seed
-	if err != nil {
+	err := snapshot.Cut(d.sorter.Totals().RawBytes, func(rawBytes int64) (err error) {
+		d.totals, err = writeFile(path, snapshot.WriterConfig{
+			Kind: snapshot.Snapshot, Seed: d.seed, RawBytes: rawBytes, Workers: p.cfg.Workers,
+		}, d.records(ctx), (*snapshot.Writer).Close)
 		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w, err := snapshot.NewWriter(f, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: d.seed, RawBytes: d.sorter.Totals().RawBytes, Workers: p.cfg.Workers,
 	})
 	if err != nil {
 		return err
 	}
-	defer w.Abort()
-	for r, err := range d.records(ctx) {
-		if err == nil {
-			err = w.Add(r)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	totals, err := w.Close()
-	if err != nil {
-		return err
-	}
-	d.path, d.totals = path, totals
+	d.path = path
 	return nil
 }
 
@@ -146,7 +137,7 @@ func (p *Publisher) reseed(ctx context.Context, d *draft, seed uint64) (err erro
 			return err
 		}
 		n++
-		run.Append(n, r.Key, r.Value)
+		run.Append(0, r.Key, r.Value) // a tape keeps no lines
 		if run.Bytes() >= runBytes {
 			if err := d.sorter.Add(run); err != nil {
 				return err

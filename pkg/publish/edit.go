@@ -75,6 +75,12 @@ func without(c, part dataset.Checksum) dataset.Checksum {
 	return dataset.Checksum{Records: c.Records - part.Records, Hi: hi, Lo: lo}
 }
 
+// clone returns a copy of r.
+func clone(r dataset.Record) dataset.Record {
+	data := append(slices.Clone(r.Key), r.Value...)
+	return dataset.Record{Key: data[:len(r.Key):len(r.Key)], Value: data[len(r.Key):], Removed: r.Removed}
+}
+
 // batches yields the entries in parts of bounded size. A part is valid until the next.
 func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]wanted, error] {
 	return func(yield func([]wanted, error) bool) {
@@ -85,12 +91,8 @@ func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]wanted, error] {
 				yield(nil, err)
 				return
 			}
-			data := append(slices.Clone(r.Key), r.Value...)
-			key := data[:len(r.Key):len(r.Key)]
-			batch = append(batch, wanted{
-				Record: dataset.Record{Key: key, Value: data[len(r.Key):], Removed: r.Removed}, hash: dataset.Hash(seed, key),
-			})
-			if size += len(data); len(batch) == batchRecords || size >= batchBytes {
+			batch = append(batch, wanted{Record: clone(r), hash: dataset.Hash(seed, r.Key)})
+			if size += len(r.Key) + len(r.Value); len(batch) == batchRecords || size >= batchBytes {
 				if !yield(batch, nil) {
 					return
 				}

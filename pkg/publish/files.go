@@ -65,6 +65,19 @@ func (fs *files) open(ctx context.Context, o dataset.Object, seed uint64) (*file
 	return f, nil
 }
 
+// all is open for several objects.
+func (fs *files) all(ctx context.Context, seed uint64, objects []dataset.Object) ([]*file, error) {
+	opened := make([]*file, len(objects))
+	opening := lanes(ctx)
+	for i, o := range objects {
+		opening.Go(func(ctx context.Context) (err error) {
+			opened[i], err = fs.open(ctx, o, seed)
+			return err
+		})
+	}
+	return opened, opening.Wait()
+}
+
 func (fs *files) load(ctx context.Context, o dataset.Object) (*file, error) {
 	f := &file{object: o}
 	if o.Bytes <= wholeBytes {

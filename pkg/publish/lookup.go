@@ -42,15 +42,8 @@ type answer struct {
 // lookup finds the present records of version rec, which c leads to, for a batch in order. It reads the blocks that a
 // key may be in: of every delta, and of the snapshot those of keys that no delta has.
 func (p *Publisher) lookup(ctx context.Context, rec dataset.VersionRecord, c chain, batch []wanted) error {
-	deltas := make([]*file, len(c.deltas))
-	opening := lanes(ctx)
-	for i, o := range c.deltas {
-		opening.Go(func(ctx context.Context) (err error) {
-			deltas[i], err = p.files.open(ctx, o, uint64(rec.Seed))
-			return err
-		})
-	}
-	if err := opening.Wait(); err != nil {
+	deltas, err := p.files.all(ctx, uint64(rec.Seed), c.deltas)
+	if err != nil {
 		return err
 	}
 	var mu sync.Mutex // guards the answers: blocks of several files are read at a time

@@ -205,7 +205,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		return PatchResult{}, err
 	}
 	if len(c.deltas) >= hardMaxDeltas {
-		if c, err = p.shorten(ctx, newest); err != nil {
+		if c, err = p.shorten(ctx, newest, hardMaxDeltas); err != nil {
 			return PatchResult{}, err
 		}
 	}
@@ -219,7 +219,11 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		}
 		changes = tape.New(d.folder.Path("changes"))
 		e = edit{rec: newest, changes: changes}
-		return p.edit(ctx, d.seed, c, entries, &e)
+		err := p.edit(ctx, d.seed, c, entries, &e)
+		if err == nil {
+			c, err = p.checkGroups(ctx, d, newest, e.rec, c, changes)
+		}
+		return err
 	})
 	if err != nil {
 		return PatchResult{}, err
@@ -236,6 +240,9 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		}
 	}
 	made, err := p.writeDelta(ctx, d.folder, changes, newest, rec.State, result.Changes)
+	if large, ok := errors.AsType[*deltaSizeError](err); ok {
+		err = deltaTooLarge(d.name, large.key)
+	}
 	if err != nil {
 		return PatchResult{}, err
 	}

@@ -16,9 +16,6 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// maxRecordBytes bounds a version record; one with dataset.MaxDeltas deltas and all its labels is below 200 KiB.
-const maxRecordBytes = 1 << 20
-
 // Client asks relays. It is safe for concurrent use.
 type Client struct {
 	cfg    Config
@@ -164,12 +161,12 @@ func (c *Client) latest(ctx context.Context, r *relays.Relay, path, name string)
 	}
 	defer s.Close()
 	attempt.Status = http.StatusOK
-	text, err := io.ReadAll(io.LimitReader(s, maxRecordBytes+1))
+	text, err := io.ReadAll(io.LimitReader(s, dataset.MaxRecordBytes+1))
 	switch {
 	case err != nil:
 		err = fmt.Errorf("read from relay %s: %w", r, err)
-	case len(text) > maxRecordBytes:
-		err = fmt.Errorf("%w: the version record has more than %d bytes", ErrAnswer, maxRecordBytes)
+	case len(text) > dataset.MaxRecordBytes:
+		err = fmt.Errorf("%w: the version record has more than %d bytes", ErrAnswer, dataset.MaxRecordBytes)
 	default:
 		if rec, err = dataset.DecodeVersionRecord(text); err != nil {
 			err = fmt.Errorf("%w: %w", ErrAnswer, err)

@@ -186,3 +186,14 @@ func BenchmarkDiff(b *testing.B) {
 	}
 	perRecord(b)
 }
+
+// BenchmarkGroups is what a publish spends on the limit of groups for each record.
+func BenchmarkGroups(b *testing.B) {
+	rs := rows(100_000)
+	g := NewGroups(testSeed)
+	for i := 0; b.Loop(); i++ {
+		if err := g.Add(rs[i%len(rs)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

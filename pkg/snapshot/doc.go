@@ -49,7 +49,8 @@
 //
 // The raw bytes are the partition's entries, encoded as package dataset says, one after the other, in strictly
 // ascending order of (hash, key); only a delta has removals. They are 1 byte to 64 MiB ([MaxBlockRaw]); a Writer
-// aims at 192 to 384 KiB. The stored bytes decode to them by zstd (RFC 8878). A Writer makes one frame, single-segment,
+// aims at 192 to 384 KiB. Records that do not fit into one block with so few partitions fit with more ([Cut]), up to the
+// limit of a group ([Groups]). The stored bytes decode to them by zstd (RFC 8878). A Writer makes one frame, single-segment,
 // with content size and without checksum or dictionary. It must be that
 //
 //	raw <= 64*stored + 65536   and   stored <= raw + raw/1024 + 64

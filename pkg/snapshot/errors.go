@@ -25,8 +25,10 @@ var (
 	ErrOrder = errors.New("records out of order")
 	// ErrRemoval is wrapped when a removal is put where only records can be: in a snapshot, or in a [Diff].
 	ErrRemoval = errors.New("removal outside a delta")
-	// ErrBlockSize is wrapped when one partition's records exceed [MaxBlockRaw].
+	// ErrBlockSize is wrapped when one partition's records exceed [MaxBlockRaw]. [Cut] tries smaller partitions.
 	ErrBlockSize = errors.New("block too large")
+	// ErrGroupSize is wrapped when one group's records exceed [dataset.MaxGroupBytes]: no file holds them.
+	ErrGroupSize = errors.New("group too large")
 	// ErrClosed is returned by a Writer that has been closed or aborted.
 	ErrClosed = errors.New("writer is closed")
 )

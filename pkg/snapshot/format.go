@@ -38,7 +38,7 @@ const (
 	// MaxBits is the largest number of partition bits.
 	MaxBits = 24
 	// MaxBlockRaw is the most bytes that the encoded entries of one partition may have.
-	MaxBlockRaw = 64 << 20
+	MaxBlockRaw = dataset.MaxGroupBytes
 )
 
 // Sizes of the parts of a file; see the package comment.

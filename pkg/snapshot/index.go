@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/zeebo/xxh3"
+
+	"freshet.dev/pkg/dataset"
 )
 
 // firstLook is how much of a file's end is read at first: trailer and footer of a file of up to 2,000 blocks (some
@@ -113,7 +115,22 @@ func (x *Index) Blocks() int { return len(x.rows) / rowBytes }
 // Block returns the number of the block that an entry whose key has the given hash is in if the file has one; ok is
 // false if there is no such block.
 func (x *Index) Block(hash uint64) (block int, ok bool) {
-	partition := uint32(hash >> (64 - uint(x.Header.Bits))) // a shift by 64 is 0 in Go
+	partition := x.partition(hash)
+	block = x.search(partition)
+	if block == x.Blocks() {
+		return 0, false
+	}
+	_, p := x.row(block)
+	return block, p.partition == partition
+}
+
+// partition returns the partition of a hash.
+func (x *Index) partition(hash uint64) uint32 {
+	return uint32(hash >> (64 - uint(x.Header.Bits))) // a shift by 64 is 0 in Go
+}
+
+// search returns the first block of the given partition or a later one; the number of blocks if there is none.
+func (x *Index) search(partition uint32) int {
 	lo, hi := 0, x.Blocks()
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
@@ -123,11 +140,23 @@ func (x *Index) Block(hash uint64) (block int, ok bool) {
 			hi = mid
 		}
 	}
-	if lo == x.Blocks() {
-		return 0, false
+	return lo
+}
+
+// Group returns the range of blocks, from first to before end, that hold the entries of a group (see [Group]), and the raw
+// bytes of these blocks, which may hold the entries of other groups too.
+func (x *Index) Group(group uint32) (first, end int, rawBytes int64) {
+	low := uint64(group) << (64 - dataset.GroupBits)
+	last := x.partition(low | (1<<(64-dataset.GroupBits) - 1))
+	first = x.search(x.partition(low))
+	for end = first; end < x.Blocks(); end++ {
+		_, p := x.row(end)
+		if p.partition > last {
+			break
+		}
+		rawBytes += int64(p.raw)
 	}
-	_, p := x.row(lo)
-	return lo, p.partition == partition
+	return first, end, rawBytes
 }
 
 // Read reads the block of the given number, from 0 to Blocks()-1, of the file that x is the index of. Its stored bytes

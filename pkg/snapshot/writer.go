@@ -108,8 +108,12 @@ func (w *Writer) Add(r dataset.Record) error {
 		}
 		w.partition = p
 	} else if len(w.raw)+size > MaxBlockRaw {
-		return fmt.Errorf("%w: partition %d of %d has over %d bytes at key %.64q; RawBytes was given as %d and should be larger",
-			ErrBlockSize, p, 1<<w.header.Bits, MaxBlockRaw, r.Key, w.cfg.RawBytes)
+		remedy := fmt.Sprintf("RawBytes was given as %d and should be larger", w.cfg.RawBytes)
+		if w.header.Bits >= dataset.GroupBits {
+			remedy = "publish shorter values for such keys"
+		}
+		return fmt.Errorf("%w: partition %d of %d has over %d bytes at key %.64q; %s",
+			ErrBlockSize, p, 1<<w.header.Bits, MaxBlockRaw, r.Key, remedy)
 	}
 	start := len(w.raw)
 	w.raw = dataset.AppendRecord(w.raw, r)

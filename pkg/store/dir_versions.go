@@ -81,8 +81,8 @@ func (d *dir) readSmall(file string) ([]byte, error) {
 		return nil, d.failed("read record", file, err)
 	case !info.Mode().IsRegular():
 		return nil, oddFile(fmt.Sprintf("it is not a regular file (%v)", info.Mode()))
-	case info.Size() > maxRecordBytes:
-		return nil, oddFile(fmt.Sprintf("it has %d bytes, the most is %d", info.Size(), maxRecordBytes))
+	case info.Size() > dataset.MaxRecordBytes:
+		return nil, oddFile(fmt.Sprintf("it has %d bytes, the most is %d", info.Size(), dataset.MaxRecordBytes))
 	}
 	b, err := d.root.ReadFile(file)
 	if err != nil {

@@ -22,10 +22,6 @@ const (
 	recordSuffix = ".json"
 	// recordDigits is the length of the largest uint64, so that names sort as versions do.
 	recordDigits = 20
-	// maxRecordBytes is far above what [dataset.VersionRecord.Check] lets through (1024 deltas of about 110 bytes, 32
-	// labels of 512): whatever is longer is no version record, and is not read into memory.
-	maxRecordBytes = 1 << 20
-
 	// maxVersion lets two versions be added without a thought. A file with a higher number was not put by us.
 	maxVersion = 1 << 62
 

@@ -63,7 +63,7 @@ func (s *s3) readRecord(ctx context.Context, name string) (content []byte, etag 
 	}
 	defer body.Close()
 	// One byte over the limit is enough to be refused as no JSON.
-	b, err := io.ReadAll(io.LimitReader(body, maxRecordBytes+1))
+	b, err := io.ReadAll(io.LimitReader(body, dataset.MaxRecordBytes+1))
 	if err != nil {
 		return nil, "", s.failed("read version record", name, err)
 	}

@@ -296,26 +296,3 @@ func TestLongKeysAndValuesByDeltas(t *testing.T) {
 		l.check()
 	}
 }
-
-// TestGrowthPastAPartition adds more bytes than the offsets of one partition reach, in one delta and in several: the partition is
-// split.
-func TestGrowthPastAPartition(t *testing.T) {
-	value := func(i int) []byte { return binary.BigEndian.AppendUint64(make([]byte, 256<<10-8), uint64(i)) }
-	for _, step := range []int{1100, 550} {
-		l := newLine(t, numberedRecords(180, 10))
-		for n := 0; n < 1100; n += step {
-			changes := make(map[string][]byte)
-			for i := n; i < min(n+step, 1100); i++ {
-				changes[fmt.Sprintf("large-%d", i)] = value(i)
-			}
-			l.step(changes)
-		}
-		l.check()
-		if largest, partitions := l.large(); largest > maxPartition || partitions < 2 {
-			t.Errorf("the largest of %d partitions has %d bytes", partitions, largest)
-		}
-		if fresh := tableOf(t, l.m); fresh.State() != l.tab.State() {
-			t.Errorf("a fresh table has the state %s, want %s", fresh.State(), l.tab.State())
-		}
-	}
-}

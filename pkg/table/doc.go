@@ -69,6 +69,8 @@
 //     index stays but for the offsets, and nothing is hashed.
 //   - One with an index too full or too empty, or that has outgrown twice the size of a fresh one, is made anew, and
 //     split if it is too large; the directory then doubles if need be. Partitions are not joined again.
+//   - Long values with similar hashes are split as far as they must be, up to the 20 leading bits of
+//     [dataset.GroupBits]. Apply takes 256 MiB of records that have these in common, and a snapshot's block 64 MiB.
 //
 // What a delta makes due is bounded to a part of the table, so that the work is spread over the deltas to come and the memory
 // does not grow by much at a time; only a partition that is worn to the half does not wait.

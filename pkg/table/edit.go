@@ -89,9 +89,6 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 		}
 	}
 	how := e.assess(p, len(es), upserted)
-	if p.used()+upserted > maxPartition {
-		how = merge // into as many partitions as it takes
-	}
 	if how != merge {
 		before := e.edited
 		if q := e.change(p, es, how == compact); q != nil {

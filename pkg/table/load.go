@@ -12,6 +12,7 @@ import (
 
 	"github.com/sourcegraph/conc"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 )
@@ -198,8 +199,8 @@ func newSlab(n int) []byte {
 // checkBits refuses a directory much larger than the file: 1<<Bits entries of 8 bytes, whatever the file holds. A
 // writer aims at some 256 KiB raw for each partition.
 func (l *loader) checkBits() error {
-	const always = 20 // bits that no one minds: 8 MiB
-	if bytes := int64(8) << l.header.Bits; l.header.Bits > always && bytes > l.reader.Totals().FileBytes {
+	if bytes := int64(8) << l.header.Bits; l.header.Bits > dataset.GroupBits &&
+		bytes > l.reader.Totals().FileBytes {
 		return fmt.Errorf("%w: %d partition bits in a file of %d bytes", snapshot.ErrCorrupt, l.header.Bits, l.reader.Totals().FileBytes)
 	}
 	return nil

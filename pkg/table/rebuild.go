@@ -19,9 +19,12 @@ const (
 	leastBytes = 64 << 10
 	// leastRecords is how many records the partitions that others are split to have at least, on average.
 	leastRecords = 8
-	// maxPartition is a bound for offsets, which leaves some bits for tags.
+	// maxPartition is a bound for offsets, which leaves some bits for tags. A partition that would pass it is split.
 	maxPartition = 256 << 20
 )
+
+// A group of the largest size that a version may have fits in a partition; see [dataset.GroupBits].
+const _ = uint(maxPartition - snapshot.MaxBlockRaw)
 
 // rebuildShare is the part of the table's bytes that one delta rebuilds because it is time for it; leastBudget is allowed
 // always. What must be is rebuilt beside. It spreads the work that is due for all partitions at about the same
@@ -56,7 +59,8 @@ const (
 func (e *editor) assess(p *partition, entries, upserted int) action {
 	records, homes := int(p.records), int(p.homes)*indexPages
 	switch {
-	case entries > records/4,
+	case p.used()+upserted > maxPartition,
+		entries > records/4,
 		p.nextOffset()+upserted >= 1<<p.shift,
 		records > homes*9/10,
 		p.live()+upserted > 4*targetBytes && e.bitsFor(p, records+entries, p.live()+upserted) > p.bits:
@@ -129,8 +133,40 @@ type ref struct {
 	encoded []byte
 }
 
-// merge returns what p becomes by its entries: partitions rebuilt of all records. It fails if more than maxPartition bytes of
-// records share the first snapshot.MaxBits bits of their hashes.
+// fit returns the least bits, from to on, of partitions that the records of e.refs fit in. A partition of many long values
+// with similar hashes is split further than its average asks for, up to the groups that a publisher bounds; see
+// [dataset.GroupBits].
+func (e *editor) fit(to uint8) (uint8, error) {
+	for ; ; to++ {
+		largest := e.largest(to)
+		switch {
+		case largest <= snapshot.MaxBlockRaw:
+			return to, nil
+		case to < max(dataset.GroupBits, e.maxBits):
+		case largest <= maxPartition:
+			return to, nil
+		default:
+			return 0, fmt.Errorf("%d bytes of records have hashes with the same %d leading bits, the most is %d: "+
+				"publish the dataset with fewer or shorter records of such keys", largest, to, maxPartition)
+		}
+	}
+}
+
+// largest returns the bytes of the largest partition that the records of e.refs make with the given bits.
+func (e *editor) largest(bits uint8) (largest int) {
+	size, number := 0, uint64(0)
+	for _, r := range e.refs {
+		if n := r.hash >> (64 - bits); n != number {
+			size, number = 0, n
+		}
+		size += len(r.encoded)
+		largest = max(largest, size)
+	}
+	return largest
+}
+
+// merge returns what p becomes by its entries: partitions rebuilt of all records. It fails if a group has more than
+// maxPartition bytes of records; see fit.
 func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 	e.refs = e.refs[:0]
 	size := 0
@@ -175,30 +211,13 @@ func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 		add(&es[i])
 	}
 	to := e.bitsFor(p, len(e.refs), size)
-	if size > maxPartition {
-		for e.largest(to) > maxPartition {
-			if to == snapshot.MaxBits {
-				clear(e.refs)
-				return nil, fmt.Errorf("%d bytes of records have hashes with the same first %d bits, the most is %d", size, to, maxPartition)
-			}
-			to++
+	if size > snapshot.MaxBlockRaw {
+		var err error
+		if to, err = e.fit(to); err != nil {
+			return nil, err
 		}
 	}
 	return e.build(to, p), nil
-}
-
-// largest returns the bytes of the records of the largest partition if e.refs, which are in order, go to partitions of the
-// given bits.
-func (e *editor) largest(to uint8) (most int) {
-	size, at := 0, uint64(0)
-	for _, r := range e.refs {
-		if dir := r.hash >> (64 - to); dir != at {
-			size, at = 0, dir
-		}
-		size += len(r.encoded)
-		most = max(most, size)
-	}
-	return most
 }
 
 // build returns partitions of the given bits, made of the records of e.refs, for the range of p.
@@ -208,7 +227,7 @@ func (e *editor) build(to uint8, p *partition) []*partition {
 		from = e.base.dirBits()
 	}
 	by := make([]*partition, 1<<(to-from))
-	refs := e.refs
+	refs, empty := e.refs, emptyPartition() // one stands for all: there may be a million
 	for i := range by {
 		n, size := 0, 0
 		for n < len(refs) && int(refs[n].hash<<(from&63)>>(64-(to-from))) == i {
@@ -216,7 +235,7 @@ func (e *editor) build(to uint8, p *partition) []*partition {
 			n++
 		}
 		if n == 0 {
-			by[i] = emptyPartition()
+			by[i] = empty
 			continue
 		}
 		q := &partition{bits: to}

@@ -156,11 +156,11 @@ func metrics(t *testing.T) (descriptions []string) {
 	return descriptions
 }
 
-// TestREADMETables holds the tables of exit codes and settings against the code that they are made from.
+// TestREADMETables holds the tables of exit codes, limits and settings against the code that they are made from.
 func TestREADMETables(t *testing.T) {
 	text := readme(t)
 	now := text
-	for name, table := range map[string]string{"exit codes": exitCodeTable(), "settings": settingsTable(t)} {
+	for name, table := range map[string]string{"exit codes": exitCodeTable(), "limits": limitsTable(), "settings": settingsTable(t)} {
 		begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
 		before, rest, ok := strings.Cut(now, begin)
 		_, after, ok2 := strings.Cut(rest, end)

@@ -140,7 +140,7 @@ func (s *Sorter) disk(ctx context.Context, r *ranges, b *sorted, yield func(data
 			}
 		} else if err = s.load(f, b); err == nil {
 			if err = b.sort(); err == nil {
-				more = b.yield(yield)
+				more = b.yield(&s.line, yield)
 			}
 		}
 		if err != nil || !more {

@@ -51,10 +51,12 @@ func (s *sorted) sort() error {
 	return nil
 }
 
-// yield yields the records in the order of the items, and reports whether more are wanted.
-func (s *sorted) yield(yield func(dataset.Record, error) bool) (more bool) {
+// yield yields the records in the order of the items, and reports whether more are wanted. It sets line to that of the
+// record that it yields.
+func (s *sorted) yield(line *int, yield func(dataset.Record, error) bool) (more bool) {
 	for _, it := range s.items {
-		if _, rec := s.at(it); !yield(rec, nil) {
+		var rec dataset.Record
+		if *line, rec = s.at(it); !yield(rec, nil) {
 			return false
 		}
 	}

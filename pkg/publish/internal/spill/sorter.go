@@ -36,6 +36,7 @@ type Sorter struct {
 	sorted *sorted // nil until Records is called, and once spilled
 	ranges *ranges // nil until spilled
 	totals Totals
+	line   int
 }
 
 // DuplicateError says that a key comes twice.
@@ -123,6 +124,9 @@ func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	}
 }
 
+// Line returns the line of the record that Records yielded last.
+func (s *Sorter) Line() int { return s.line }
+
 // Close lets go of the records and removes their files. What cannot be removed is left to who owns their folder.
 func (s *Sorter) Close() {
 	s.runs, s.sorted = nil, nil
@@ -151,6 +155,6 @@ func (s *Sorter) memory(yield func(dataset.Record, error) bool) error {
 		}
 		s.runs, s.sorted = nil, all
 	}
-	s.sorted.yield(yield)
+	s.sorted.yield(&s.line, yield)
 	return nil
 }

@@ -266,3 +266,25 @@ func TestDiskFailures(t *testing.T) {
 		})
 	}
 }
+
+// TestLine has the line of each record that Records yields, in memory and spilled.
+func TestLine(t *testing.T) {
+	for name, memory := range map[string]int64{"in memory": 64 << 20, "spilled": spill.MinMemoryBytes} {
+		s, _ := sorter(t, memory)
+		keys := make([]string, 60_000)
+		for i := range keys {
+			keys[i] = fmt.Sprint("key-", i+1)
+		}
+		add(t, s, keys, func(string) string { return strings.Repeat("v", 100) })
+		n := 0
+		for r, err := range s.Records(t.Context()) {
+			if want := fmt.Sprint("key-", s.Line()); err != nil || string(r.Key) != want {
+				t.Fatalf("%s: key %s is said to be on line %d; %v", name, r.Key, s.Line(), err)
+			}
+			n++
+		}
+		if n != len(keys) {
+			t.Errorf("%s: %d records", name, n)
+		}
+	}
+}

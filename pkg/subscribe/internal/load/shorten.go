@@ -219,10 +219,16 @@ func (s *Shortener) shorten(ctx context.Context, v pending) error {
 	if due, err := s.wanted(v.rec); err != nil || !due {
 		return err
 	}
+	// The encoded lengths of most records take two or three bytes.
+	return snapshot.Cut(v.table.PayloadBytes()+3*int64(v.table.Len()), func(rawBytes int64) error { return s.put(ctx, v, rawBytes) })
+}
+
+// put puts the snapshot of v into the cache folder, in blocks for the given raw bytes.
+func (s *Shortener) put(ctx context.Context, v pending, rawBytes int64) error {
 	draft := s.cache.Draft(v.rec.Dataset)
 	defer draft.Drop()
 	bytes := size(cachedir.Chain(v.rec)) // deltas add about their bytes to the snapshot that they lead on from
-	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table) })
+	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table, rawBytes) })
 	if err == nil {
 		err = draft.Shorten(v.rec)
 	}
@@ -236,11 +242,8 @@ func (s *Shortener) shorten(ctx context.Context, v pending) error {
 }
 
 // write writes the snapshot of t.
-func write(ctx context.Context, dst io.Writer, t *table.Table) (dataset.Object, error) {
-	w, err := snapshot.NewWriter(dst, snapshot.WriterConfig{
-		Kind: snapshot.Snapshot, Seed: t.Seed(), Workers: 1,
-		RawBytes: t.PayloadBytes() + 3*int64(t.Len()), // of most records the lengths take two or three bytes
-	})
+func write(ctx context.Context, dst io.Writer, t *table.Table, rawBytes int64) (dataset.Object, error) {
+	w, err := snapshot.NewWriter(dst, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: t.Seed(), Workers: 1, RawBytes: rawBytes})
 	if err != nil {
 		return dataset.Object{}, err
 	}

@@ -52,8 +52,6 @@ const (
 	dialTimeout = 3 * time.Second
 	// idleTimeout outlasts the pause between two versions of a busy dataset.
 	idleTimeout = 90 * time.Second
-	// maxRecordBytes bounds a version record, as in package pull.
-	maxRecordBytes = 1 << 20
 )
 
 // Config says which relays to read from.
@@ -172,12 +170,12 @@ func (o *Origin) Latest(ctx context.Context, name string) (rec dataset.VersionRe
 			return err
 		}
 		defer a.Close()
-		text, err := io.ReadAll(io.LimitReader(a, maxRecordBytes+1))
+		text, err := io.ReadAll(io.LimitReader(a, dataset.MaxRecordBytes+1))
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrAnswer, err)
 		}
-		if len(text) > maxRecordBytes {
-			return fmt.Errorf("%w: a version record of more than %d bytes", ErrAnswer, maxRecordBytes)
+		if len(text) > dataset.MaxRecordBytes {
+			return fmt.Errorf("%w: a version record of more than %d bytes", ErrAnswer, dataset.MaxRecordBytes)
 		}
 		if rec, err = dataset.DecodeVersionRecord(text); err == nil && rec.Dataset != name {
 			err = fmt.Errorf("it is about dataset %q", rec.Dataset)
@@ -205,7 +203,7 @@ func (o *Origin) ID(ctx context.Context) (id dataset.StoreID, err error) {
 		var says struct {
 			Store dataset.StoreID `json:"store"`
 		}
-		if err := json.NewDecoder(io.LimitReader(a, maxRecordBytes)).Decode(&says); err != nil {
+		if err := json.NewDecoder(io.LimitReader(a, dataset.MaxRecordBytes)).Decode(&says); err != nil {
 			return fmt.Errorf("%w: %w", ErrAnswer, err)
 		}
 		id = says.Store
