@@ -93,7 +93,7 @@ func TestStandIn(t *testing.T) {
 			}
 			result := r.text(t, "prices", `{"id":"a"}`)
 			rec := result.Record
-			if !result.Created || rec.Version != 3 || rec.Snapshot.Version != 3 || len(rec.Deltas) > 0 ||
+			if !result.Created || rec.Version != 3 || rec.Snapshot.Version != 3 || len(rec.Deltas) != 1 || rec.Deltas[0].From != second.VersionID() ||
 				rec.State != first.State || rec.Changes != (dataset.Changes{}) {
 				t.Errorf("result is %+v", result)
 			}
