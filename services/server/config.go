@@ -27,6 +27,8 @@ type Config struct {
 
 	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0: however long, the instance keeps serving"`
 
+	ConfirmAfter time.Duration `split_words:"true" default:"30s" desc:"how long the server must live after it began to serve a version until that version is confirmed; after two deaths before that the version is quarantined; needs FRESHET_CACHE_DIR"`
+
 	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh without a beacon; beacons of a longer period are trusted for at most four times that"`
 
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines of one refresh that decode and index; 0: one for each processor, at most 4"`
@@ -44,6 +46,7 @@ func (c *Config) Validate() error {
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),
+		settings.CheckAtLeast("FRESHET_CONFIRM_AFTER", c.ConfirmAfter, time.Millisecond),
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),

@@ -173,6 +173,9 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 		}
 	}
 	if err == nil {
+		err = r.dir.retain(r.name, held)
+	}
+	if err == nil {
 		err = r.write(held)
 	}
 	if err != nil {
@@ -180,7 +183,7 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 		return r.err
 	}
 	r.dir.Damaged(r.name, nil)
-	if err := r.dir.sweep(r.name, held.files()); err != nil {
+	if err := r.dir.sweep(r.name, r.dir.kept(r.name, held)); err != nil {
 		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err)
 	}
 	return nil

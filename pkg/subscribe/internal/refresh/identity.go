@@ -154,7 +154,7 @@ func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
 				s.hearing = hearing{}
 				s.disowned = nil
 				if e.ofOther(s.target) {
-					s.target = dataset.VersionRecord{}
+					s.aim(dataset.VersionRecord{})
 				}
 				s.tally()
 			}
@@ -213,8 +213,8 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
 	}
 	switch t := s.target; {
 	case t.Version <= s.version():
-	case t.Version > newest.Version && s.failing():
-		// Only an event names it, it cannot be loaded, and the store does not have it.
+	case t.Version > newest.Version && (s.failing() || s.blocked):
+		// Only an event names it, it cannot be loaded or must not be, and the store does not have it.
 		e.reject(s, t)
 	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
 		e.reject(s, t)
@@ -260,6 +260,10 @@ func (e *Engine[T, D]) newestOf(answers []Answer) (newest dataset.VersionRecord,
 func (s *set[T, D]) agrees() {
 	s.move = nil
 	s.update(func(h *Health) { h.Diverged, h.Doubt = "", "" })
+	if !s.blocked {
+		s.kept = Barred{}
+	}
+	s.tally()
 }
 
 // diverged says that what is served is not in the store's history, and brings the dataset to rec, the store's newest version.
@@ -289,11 +293,12 @@ func (e *Engine[T, D]) diverged(s *set[T, D], rec dataset.VersionRecord) {
 		}
 		h.Diverged, h.Doubt = why, ""
 	})
-	s.target, s.move = dataset.VersionRecord{}, nil
+	s.aim(dataset.VersionRecord{})
+	s.move = nil
 	s.hearing.newest, s.hearing.sought = rec.Version, 0
 	if rec.Version > 0 {
 		s.move = &rec
-		s.target = rec
+		s.aim(rec)
 		s.failedAt, s.retryAt = time.Time{}, time.Time{}
 		s.backoff.Reset()
 	}
@@ -308,7 +313,7 @@ func (s *set[T, D]) failing() bool {
 // reject forgets rec, which an event alone names and which cannot be loaded.
 func (e *Engine[T, D]) reject(s *set[T, D], rec dataset.VersionRecord) {
 	s.disown(rec.VersionID())
-	s.target = dataset.VersionRecord{}
+	s.aim(dataset.VersionRecord{})
 	s.news = s.news.upTo(s.version())
 	if s.hearing.newest >= rec.Version {
 		s.hearing.newest, s.hearing.sought = 0, 0

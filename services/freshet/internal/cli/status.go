@@ -56,7 +56,7 @@ their records alone are shown. What one part does not say keeps none of the othe
 code is %d then.
 
 --fail-if-stale is a check for cron and CI. It exits with %d if, for any dataset asked for, an instance is failing,
-blind, overdue or silent, has known of a newer version for longer than --max-lag and does not serve it, or knows nothing of
+quarantined, blind, overdue or silent, has known of a newer version for longer than --max-lag and does not serve it, or knows nothing of
 a newer version that was committed longer ago; if no instance has a dataset that is named; and if there is no
 instance at all. Each reason is one line on stderr. If the publisher, NATS or the Redis cannot be asked the exit code is %d:
 nobody knows.
