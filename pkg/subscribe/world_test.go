@@ -179,7 +179,7 @@ func versionOf(t testing.TB, tab *table.Table) uint64 {
 func (w *world) config(datasets ...string) subscribe.Config {
 	return subscribe.Config{
 		ConfirmAfter: time.Nanosecond,
-		NATS: w.nats.URL, Relays: []string{w.relay.url}, Datasets: datasets, Instance: "i1",
+		NATS:         w.nats.URL, Relays: []string{w.relay.url}, Datasets: datasets, Instance: "i1",
 		RetryInitial: 2 * time.Millisecond, RetryMax: 20 * time.Millisecond,
 	}
 }

@@ -46,7 +46,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		ConfirmAfter: cfg.ConfirmAfter,
-		Observer: newMetrics(d.Registry, cfg.Datasets).observer(),
+		Observer:     newMetrics(d.Registry, cfg.Datasets).observer(),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)

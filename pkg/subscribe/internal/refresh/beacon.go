@@ -75,6 +75,9 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 			}
 		}
 	})
+	if why := s.questions(w); why != "" && conflict == "" {
+		e.verify(s, why)
+	}
 	switch {
 	case doubtful && conflict == "":
 		s.update(func(h *Health) {
@@ -89,9 +92,6 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 			s.agrees()
 		}
 		s.vouched(w.At)
-		if why := s.questions(w); why != "" {
-			e.verify(s, why)
-		}
 	}
 	s.learn(w.Version)
 	if s.missed() && r.newest > r.sought {

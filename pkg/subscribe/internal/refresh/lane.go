@@ -259,5 +259,8 @@ func (e *Engine[T, D]) failed(m *finished[T, D]) {
 	if known := !e.Store().ID.IsZero() || !rec.StoreID.IsZero(); known && s.health.Load().Failures == 1 {
 		e.verify(s, fmt.Sprintf("version %s could not be loaded", rec.ID()))
 	}
+	if s.blocked {
+		s.forgive()
+	}
 	e.deps.Watcher.Failed(f)
 }

@@ -161,6 +161,9 @@ func (e *Engine[T, D]) announce(s *set[T, D], rec dataset.VersionRecord) {
 	}
 	s.move = nil
 	s.aim(rec)
+	if s.blocked {
+		s.forgive()
+	}
 	s.learn(rec.Version)
 	if !s.running && rec.Version > s.tried {
 		e.supersede(s)

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"fmt"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
@@ -56,4 +57,11 @@ func (s *set[T, D]) questions(w events.Word) string {
 		return ""
 	}
 	return fmt.Sprintf("a beacon of %s names version %s of %s, and the quarantined version is %s", w.Publisher, named, s.name, target)
+}
+
+// forgive ends the failure of an earlier target: the present one is quarantined, so that nothing is tried again.
+func (s *set[T, D]) forgive() {
+	s.failedAt, s.retryAt = time.Time{}, time.Time{}
+	s.backoff.Reset()
+	s.update(func(h *Health) { h.Err, h.Failures, h.FailingSince = nil, 0, time.Time{} })
 }
