@@ -10,7 +10,7 @@
 //	  ^            |                          |
 //	  +--- Undo ---+                          +--- process dies: a death at the next start
 //
-// What counts is the version that was tried last. A confirmed version is never marked again. Only the process that holds the cache
+// Of each dataset, what counts is the version that was tried last: which dataset was at fault is not known. A confirmed version is never marked again. Only the process that holds the cache
 // folder writes marks; one that does not hold it keeps to what the file says.
 //
 // Nothing waits for a disk that hangs for longer than a second: the version is then loaded without a mark.

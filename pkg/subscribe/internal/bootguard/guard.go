@@ -245,14 +245,20 @@ func (g *Guard) Swapped(rec dataset.VersionRecord) error {
 	if s == nil {
 		return nil
 	}
-	defer s.unlock()
+	confirmed, err := g.swapped(s, rec)
+	s.unlock()
+	return errors.Join(err, g.settle(confirmed))
+}
+
+// swapped returns the version that is confirmed with that, if one is.
+func (g *Guard) swapped(s *set, rec dataset.VersionRecord) (confirmed *trial, err error) {
 	t := s.loading
 	s.serving = nil
 	if t == nil || t.ref != rec.Ref() || s.boot.IsConfirmed(t.ref.ID) {
 		if t != nil && t.ref == rec.Ref() {
 			s.loading = nil
 		}
-		return g.write(s, false)
+		return nil, g.write(s, false)
 	}
 	s.serving, s.loading = t, nil
 	t.since = time.Now()
@@ -260,9 +266,9 @@ func (g *Guard) Swapped(rec dataset.VersionRecord) error {
 		g.probation(s, t)
 	}
 	if g.after <= time.Since(s.first.since) {
-		return g.confirm(s, s.first, false)
+		return s.first, g.confirm(s, s.first, false)
 	}
-	return g.write(s, false)
+	return nil, g.write(s, false)
 }
 
 // probation makes t the version that is confirmed next; nil for none.
@@ -299,7 +305,15 @@ func (g *Guard) Adopt(was, rec dataset.VersionRecord) error {
 	return g.try(s, rec)
 }
 
-// confirm takes t off probation.
+// settle has the folder drop what was kept because of t; nil is no version. It may take long, so the caller holds no turn.
+func (g *Guard) settle(t *trial) error {
+	if t == nil {
+		return nil
+	}
+	return g.dir.Settle(t.rec.Dataset, t.rec)
+}
+
+// confirm takes t off probation. The caller calls settle afterwards.
 func (g *Guard) confirm(s *set, t *trial, durable bool) error {
 	s.boot.Confirm(t.ref)
 	s.dirty = true
@@ -316,7 +330,7 @@ func (g *Guard) confirm(s *set, t *trial, durable bool) error {
 	if s.first == t {
 		g.probation(s, s.serving)
 	}
-	return g.dir.Settle(s.name, t.rec)
+	return nil
 }
 
 // Confirm takes the version off probation at once. It does nothing if the version is not on probation.
@@ -328,11 +342,14 @@ func (g *Guard) Confirm(rec dataset.VersionRecord) error {
 	if s == nil {
 		return ErrBusy
 	}
-	defer s.unlock()
+	var err error
+	var confirmed *trial
 	for _, t := range []*trial{s.serving, s.loading, s.first} {
 		if t != nil && t.ref == rec.Ref() {
-			return g.confirm(s, t, true)
+			confirmed, err = t, g.confirm(s, t, true)
+			break
 		}
 	}
-	return nil
+	s.unlock()
+	return errors.Join(err, g.settle(confirmed))
 }

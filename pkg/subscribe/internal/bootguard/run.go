@@ -84,11 +84,16 @@ func (g *Guard) expire(name string) error {
 	s := g.lock(name)
 	err := ErrBusy
 	if s != nil {
-		defer s.unlock()
-		if s.first == nil || time.Since(s.first.since) < g.after {
+		t := s.first
+		if t == nil || time.Since(t.since) < g.after {
+			s.unlock()
 			return nil
 		}
-		err = g.confirm(s, s.first, true)
+		err = g.confirm(s, t, true)
+		s.unlock()
+		if err == nil {
+			err = g.settle(t)
+		}
 	}
 	if err != nil {
 		g.mu.Lock()

@@ -173,7 +173,7 @@ func (d *Dir) Clean(names []string) error {
 				continue // Stored will say what is wrong with it
 			default:
 				d.forget(e.Name(), held)
-				keep = d.kept(e.Name(), held)
+				keep = kept(held, d.Previous(e.Name()))
 			}
 		}
 		if err := d.sweep(e.Name(), keep); err != nil {

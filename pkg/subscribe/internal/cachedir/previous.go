@@ -47,36 +47,37 @@ func (d *Dir) whole(name string, held Held) bool {
 	})
 }
 
-// kept returns the names of the files that stay while held is the cached version.
-func (d *Dir) kept(name string, held Held) []string {
+// kept returns the names of the files that stay while held is the cached version, and before are kept.
+func kept(held Held, before []Held) []string {
 	keep := append(held.files(), bootName)
-	versions := d.Previous(name)
-	if len(versions) > 0 {
+	if len(before) > 0 {
 		keep = append(keep, previousName)
 	}
-	for _, v := range versions {
+	for _, v := range before {
 		keep = append(keep, v.files()...)
 	}
 	return keep
 }
 
-// retain writes what there is to fall back to once next is the cached version. The caller holds the lock of the files.
-func (d *Dir) retain(name string, next Held) error {
+// retain writes what there is to fall back to once next is the cached version, and returns it. The caller holds the lock of the files.
+func (d *Dir) retain(name string, next Held) ([]Held, error) {
+	before := d.Previous(name)
 	if !d.retains {
-		return nil
+		return before, nil
 	}
 	now, err := d.Held(name)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
-		return nil
+		return before, nil
 	case err != nil:
-		return err
+		return nil, err
 	}
-	boot, before := d.Boot(name), d.Previous(name)
+	boot := d.Boot(name)
 	if now.Record.Ref() == next.Record.Ref() && !boot.IsConfirmed(next.id()) {
-		return nil
+		return before, nil
 	}
-	return d.setPrevious(name, fallBack(boot, before, now, next))
+	before = fallBack(boot, before, now, next)
+	return before, d.setPrevious(name, before)
 }
 
 // fallBack returns what to keep when next takes the place of now, and before is what was kept until then.
@@ -170,7 +171,7 @@ func (d *Dir) Settle(name string, rec dataset.VersionRecord) error {
 	if err := d.setPrevious(name, keep); err != nil {
 		return err
 	}
-	return d.sweep(name, d.kept(name, now))
+	return d.sweep(name, kept(now, keep))
 }
 
 // upTo returns the earlier version rec, if the objects of h lead up to it.
@@ -200,17 +201,19 @@ func (d *Dir) Restore(name string, barred func(dataset.Ref) bool) error {
 	if err != nil || !barred(now.Record.Ref()) {
 		return nil // Stored will say what is wrong with it, if something is
 	}
-	for i, older := range d.Previous(name) {
+	before := d.Previous(name)
+	for i, older := range before {
 		if barred(older.Record.Ref()) {
 			continue
 		}
 		if err := (&Draft{dir: d, name: name}).write(older); err != nil {
 			return err
 		}
-		if err := d.setPrevious(name, d.Previous(name)[i+1:]); err != nil {
+		before = before[i+1:]
+		if err := d.setPrevious(name, before); err != nil {
 			return err
 		}
-		return d.sweep(name, d.kept(name, older))
+		return d.sweep(name, kept(older, before))
 	}
 	return d.sweep(name, []string{bootName})
 }
