@@ -80,7 +80,8 @@
 // SIGTERM too, counts as dead; one where Close comes late calls [Subscriber.Stopping] first. A function of the service that panics
 // where the subscriber calls it kills no process and does not count.
 //
-// Of each dataset, a death counts for the version that was tried last. If a version is not confirmed when the next one comes, the folder keeps both it
+// Of each dataset, a death counts for the version that was tried last; of several that would be quarantined for one death, the one
+// that arrived last is. If a version is not confirmed when the next one comes, the folder keeps both it
 // and the last confirmed one. Content that is served on under another id of the store takes the confirmation over with the id; the
 // deaths stay with the id that they happened at. Without a cache folder there is no guard.
 //

@@ -238,6 +238,31 @@ func TestEndsThatAreNoDeaths(t *testing.T) {
 	}
 }
 
+// A version of which no relay gives a byte is at no fault.
+func TestDeathWhileTheRelaysAreDown(t *testing.T) {
+	w, dir := newWorld(t), t.TempDir()
+	w.publish("prices", 1)
+	g := w.guard(dir)
+	g.serves(1)
+	if _, err := io.WriteString(g.input, "confirm\n"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "version 1 to be confirmed and cached", func() bool { b := boot(dir); return len(b.Confirmed) == 1 && inFolder(dir) == 1 })
+	g.terminate()
+	w.publish("prices", 2)
+	w.relay.stop()
+	for range 3 {
+		g := w.guard(dir)
+		g.says("the refresh fails", func(d fleet.DatasetStatus) bool { return d.Version == 1 && d.State == fleet.Failing })
+		g.cmd.Process.Kill()
+		g.dies()
+	}
+	w.relay.restart()
+	g = w.guard(dir)
+	g.serves(2)
+	g.terminate()
+}
+
 func TestNoGuardWithoutACacheFolder(t *testing.T) {
 	w := newWorld(t)
 	w.publish("prices", 1)

@@ -10,7 +10,8 @@
 //	  ^            |                          |
 //	  +--- Undo ---+                          +--- process dies: a death at the next start
 //
-// Of each dataset, what counts is the version that was tried last: which dataset was at fault is not known. A confirmed version is never marked again. Only the process that holds the cache
+// Of each dataset, what counts is the version that was tried last. Which dataset was at fault is not known: of several versions that
+// would be quarantined for one death, the one that was first tried last is, and the others need one more death. A confirmed version is never marked again. Only the process that holds the cache
 // folder writes marks; one that does not hold it keeps to what the file says.
 //
 // Nothing waits for a disk that hangs for longer than a second: the version is then loaded without a mark.

@@ -2,7 +2,6 @@ package bootguard
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -42,6 +41,7 @@ type Guard struct {
 	bootID string
 	sets   map[string]*set // not changed after New
 	wake   chan struct{}   // has room for one: something is on probation
+	begun  sync.Once
 
 	mu  sync.Mutex
 	due map[string]time.Time // when the first version of a dataset on probation is confirmed; guarded by mu
@@ -66,6 +66,7 @@ type set struct {
 type trial struct {
 	rec   dataset.VersionRecord
 	ref   dataset.Ref
+	first int64     // as in cachedir.Trial
 	since time.Time // when it was swapped in
 }
 
@@ -105,67 +106,6 @@ func (g *Guard) lock(name string) *set {
 
 func (s *set) unlock() { <-s.turn }
 
-// Begin counts the death of the process before, if it died. It is called before the cached version of the dataset is loaded, and
-// makes the cache folder go back to the version before a quarantined one.
-func (g *Guard) Begin(name string) error {
-	s := g.lock(name)
-	if s == nil {
-		return nil
-	}
-	defer s.unlock()
-	if _, err := os.Stat(g.dir.BootPath(name)); errors.Is(err, os.ErrNotExist) {
-		return nil // the folder need not be there before the first mark
-	}
-	if err := g.begin(s); err != nil {
-		return err
-	}
-	return g.dir.Restore(name, s.bars)
-}
-
-// begin reads boot.json and counts the death of the process before. While another process holds the folder it reads alone.
-func (g *Guard) begin(s *set) error {
-	if s.begun {
-		return nil
-	}
-	err := g.dir.Own()
-	s.boot = g.dir.Boot(s.name)
-	if err != nil {
-		g.publish(s)
-		return err
-	}
-	s.begun = true
-	if t := s.boot.Trying; t != nil {
-		s.dirty = true
-		if t.Boot == g.bootID && g.bootID != "" && !s.boot.IsConfirmed(t.ID) {
-			s.boot.Died(t.Ref)
-		}
-	}
-	g.publish(s)
-	return g.write(s, true)
-}
-
-// publish makes known which versions are quarantined.
-func (g *Guard) publish(s *set) {
-	var all []refresh.Barred
-	for _, d := range s.boot.Deaths {
-		if d.Count >= maxDeaths {
-			all = append(all, refresh.Barred{Ref: d.Ref, Why: fmt.Sprintf("version %s is quarantined: %d processes died within %s of taking it in; "+
-				"publish a next version, or, to try this one again, stop the instance, remove %s and start the instance",
-				d.Ref, d.Count, g.after, g.dir.BootPath(s.name))})
-		}
-	}
-	s.barred.Store(&all)
-}
-
-func (s *set) bars(ref dataset.Ref) bool {
-	for _, b := range *s.barred.Load() {
-		if b.Ref.ID == ref.ID {
-			return true
-		}
-	}
-	return false
-}
-
 // Barred returns the dataset's quarantined versions. It waits for nothing.
 func (g *Guard) Barred(name string) []refresh.Barred {
 	if g == nil || g.sets[name] == nil {
@@ -193,10 +133,13 @@ func (g *Guard) Try(rec dataset.VersionRecord) error {
 }
 
 func (g *Guard) try(s *set, rec dataset.VersionRecord) error {
-	err := g.begin(s)
+	_, err := g.begin(s)
 	ref := rec.Ref()
 	if err == nil && !s.stopped && !s.boot.IsConfirmed(ref.ID) {
-		s.loading = &trial{rec: rec, ref: ref}
+		s.loading = &trial{rec: rec, ref: ref, first: time.Now().UnixNano()}
+		if d := s.boot.Of(ref.ID); d.Count > 0 {
+			s.loading.first = d.First
+		}
 		err = g.write(s, false)
 	}
 	if errors.Is(err, cachedir.ErrShared) {
@@ -213,7 +156,7 @@ func (g *Guard) write(s *set, durable bool) error {
 	}
 	var trying *cachedir.Trial
 	if t != nil && !s.stopped {
-		trying = &cachedir.Trial{Ref: t.ref, Boot: g.bootID}
+		trying = &cachedir.Trial{Ref: t.ref, Boot: g.bootID, First: t.first}
 	}
 	if was := s.boot.Trying; (was == nil) != (trying == nil) || was != nil && *was != *trying {
 		s.boot.Trying, s.dirty = trying, true

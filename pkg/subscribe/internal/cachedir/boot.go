@@ -33,24 +33,38 @@ type Trial struct {
 	dataset.Ref
 	// Boot is the boot id of the machine.
 	Boot string `json:"boot"`
+	// First is when a process first tried the version, in nanoseconds since 1970.
+	First int64 `json:"first"`
 }
 
 // Deaths counts the processes that died while they tried a version.
 type Deaths struct {
 	dataset.Ref
-	Count int `json:"count"`
+	Count int   `json:"count"`
+	First int64 `json:"first"` // as in Trial
 }
 
-// Died counts a death of the version.
-func (b *Boot) Died(ref dataset.Ref) {
-	count := 1
-	b.Deaths = slices.DeleteFunc(b.Deaths, func(d Deaths) bool {
-		if d.ID == ref.ID {
-			count += d.Count
+// Died counts a death of the version, and returns how many there are now.
+func (b *Boot) Died(t Trial) Deaths {
+	now := Deaths{t.Ref, 1 + b.Of(t.ID).Count, t.First}
+	b.Set(now)
+	return now
+}
+
+// Of returns the deaths of the version; the zero Deaths if there are none.
+func (b *Boot) Of(id dataset.VersionID) Deaths {
+	for _, d := range b.Deaths {
+		if d.ID == id {
+			return d
 		}
-		return d.ID == ref.ID
-	})
-	b.Deaths = last(append(b.Deaths, Deaths{ref, count}))
+	}
+	return Deaths{}
+}
+
+// Set puts d in the place of what is known of the deaths of its version.
+func (b *Boot) Set(d Deaths) {
+	b.Deaths = slices.DeleteFunc(b.Deaths, func(old Deaths) bool { return old.ID == d.ID })
+	b.Deaths = last(append(b.Deaths, d))
 }
 
 // Confirm records that a process survived the version: earlier deaths do not count any more.

@@ -200,7 +200,7 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 	mustPut(t, d, "prices", 1)
 	mustPut(t, d, "prices", 2)
 	b := Boot{}
-	b.Died(record("prices", 2).Ref())
+	b.Died(Trial{Ref: record("prices", 2).Ref()})
 	if err := d.SetBoot("prices", b, false); err != nil {
 		t.Fatal(err)
 	}
