@@ -319,16 +319,14 @@ func TestTroubleWithTheDisk(t *testing.T) {
 		s.unlock()
 		synctest.Wait()
 
-		if err := os.Mkdir(filepath.Join(root, "prices", "new-boot.tmp"), 0o700); err != nil {
+		path := filepath.Join(root, "prices", "boot.json")
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Try(record(8)); err == nil || !strings.Contains(err.Error(), l.dir.BootPath("prices")) {
 			t.Errorf("Try returned %v, want an error that names the file", err)
 		}
-		l.ends()
-		if err := os.Remove(filepath.Join(root, "prices", "new-boot.tmp")); err != nil {
-			t.Fatal(err)
-		}
+		l.ends() // what cannot be written is removed
 		l = start(t, root, "boot")
 		defer l.ends()
 		if b := l.dir.Boot("prices"); len(b.Deaths) != 0 {
