@@ -78,7 +78,7 @@ func TestVersionThatKillsTheProcessIsQuarantined(t *testing.T) {
 			w.relay.restart()
 			w.nats.Start()
 			await(t, "the connection to NATS", w.nc.IsConnected)
-			reports, err := fleet.WatchReports(w.context(), w.nc, "prices")
+			reports, err := fleet.WatchReports(w.context(), w.nc, "", "prices")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -33,7 +33,7 @@ func TestSeveralDatasets(t *testing.T) {
 				}
 			}
 			for _, r := range recs {
-				if g.Bars(r) {
+				if g.Bars(r.Dataset, r.VersionID()) {
 					continue
 				}
 				if err := errors.Join(g.Try(r), g.Swapped(r)); err != nil {
