@@ -205,8 +205,9 @@ func (s *set[T, D]) confirmed(ref dataset.Ref) bool {
 	return named
 }
 
-// stored takes in what the relays' store has as the newest version of the dataset, and reports whether that is known now.
-func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
+// stored takes in what the relays' store has as the newest version of the dataset, and reports whether that is known now. The relays
+// were queried at asked or later.
+func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer, asked time.Time) (known bool) {
 	newest, ok := e.newestOf(answers)
 	if !ok {
 		return false
@@ -228,6 +229,9 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
 	if newest.Ref() == ref {
 		s.agrees()
 		return true
+	}
+	if served.At.After(asked) {
+		return false // the answers may be older than the served version
 	}
 	// The store has another version. A relay that is behind must change nothing: a beacon has to name the same.
 	for _, a := range answers {
