@@ -22,7 +22,7 @@ type Config struct {
 	Relays    settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
 	RedisURL  settings.URL  `split_words:"true" desc:"Redis, redis://host:port, for the instance's record; without it only NATS tells of the instance"`
 	Namespace string        `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
-	CacheDir  string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
+	CacheDir  string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers, and there is no boot guard"`
 	Instance  string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
 
 	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0: however long, the instance keeps serving"`
