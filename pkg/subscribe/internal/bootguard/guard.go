@@ -133,9 +133,12 @@ func (g *Guard) Try(rec dataset.VersionRecord) error {
 }
 
 func (g *Guard) try(s *set, rec dataset.VersionRecord) error {
+	if s.stopped {
+		return nil // and takes no lock of a folder that may be closed
+	}
 	_, err := g.begin(s)
 	ref := rec.Ref()
-	if err == nil && !s.stopped && !s.boot.IsConfirmed(ref.ID) {
+	if err == nil && !s.boot.IsConfirmed(ref.ID) {
 		s.loading = &trial{rec: rec, ref: ref, first: time.Now().UnixNano()}
 		if d := s.boot.Of(ref.ID); d.Count > 0 {
 			s.loading.first = d.First

@@ -169,6 +169,35 @@ func TestRestoreGoesBack(t *testing.T) {
 	}
 }
 
+// A version that deltas led to is made of the first objects of the chain again.
+func TestRestoreOfADelta(t *testing.T) {
+	d := retaining(t)
+	mustPut(t, d, "prices", 1)
+	for v := uint64(2); v <= 4; v++ {
+		if err := extend(d, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Restore("prices", func(ref dataset.Ref) bool { return ref.Version == 4 }); err != nil {
+		t.Fatal(err)
+	}
+	fallsBackTo(t, d, 1)
+	if err := extend(d, 4); err != nil { // and goes on from there
+		t.Fatal(err)
+	}
+	confirm(t, d, 4)
+	holdsBoot(t, d, 4, 1, 2, 3, 4)
+}
+
+// holdsBoot is holds for a folder with boot.json.
+func holdsBoot(t *testing.T, d *Dir, version uint64, chain ...uint64) {
+	t.Helper()
+	if err := os.Remove(d.BootPath("prices")); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, d, version, chain...)
+}
+
 // A version whose objects are not all there is nothing to fall back to, nor is a file that is cut short.
 func TestDamagedVersionBefore(t *testing.T) {
 	d := retaining(t)
