@@ -1,6 +1,7 @@
 package subscribe_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -289,4 +290,25 @@ func TestDeathOfASecondProcess(t *testing.T) {
 	g := w.guard(dir)
 	g.serves(2)
 	g.terminate()
+}
+
+// Confirm does nothing where there is nothing to confirm, and names a dataset that is not subscribed to.
+func TestConfirmWithoutProbation(t *testing.T) {
+	w := newWorld(t)
+	rec := w.publish("prices", 1)
+	for _, dir := range []string{"", t.TempDir()} {
+		cfg := w.config("prices")
+		cfg.CacheDir = dir
+		s := open(t, cfg)
+		awaitVersion(t, s, "prices", 1)
+		other := rec
+		other.Version = 9
+		if err := errors.Join(s.Confirm(rec), s.Confirm(rec), s.Confirm(other)); err != nil {
+			t.Errorf("with the cache folder %q: %v", dir, err)
+		}
+		other.Dataset = "rules"
+		if err := s.Confirm(other); !errors.Is(err, subscribe.ErrUnknown) {
+			t.Errorf("a dataset that is not subscribed to: %v", err)
+		}
+	}
 }
