@@ -5,6 +5,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
 // bootID returns the id of the machine's boot. Tests replace it.
@@ -32,6 +33,12 @@ func (s *Subscriber) Stopping() {
 	if err := s.guard.Stop(); err != nil {
 		s.cfg.Log.Warn("the end of this process will count as a death of the version that it serves", "dir", s.cfg.CacheDir, "error", err)
 	}
+}
+
+// died is told of each death of an earlier process that counts.
+func (s *Subscriber) died(name string, d cachedir.Deaths) {
+	s.cfg.Log.Warn("the process before died while it tried a version, before that was confirmed", "dataset", name, "version", d.Version,
+		"id", d.ID.String(), "deaths", d.Count)
 }
 
 // unconfirmed is told of each version that could not be confirmed.

@@ -68,7 +68,11 @@ func TestVersionThatKillsTheProcessIsQuarantined(t *testing.T) {
 			w.good(dir)
 			bad := w.publish("prices", 2)
 			w.deadly(dir, how, 2)
-			w.deadly(dir, how, 2)
+			second := w.guard(dir, "HOW="+how, "DEADLY=2")
+			second.dies()
+			if log := second.logged(); !strings.Contains(log, "the process before died") || !strings.Contains(log, "version=2") || !strings.Contains(log, "deaths=1") {
+				t.Errorf("the log does not tell of the first death:\n%s", log)
+			}
 			w.down()
 			for range 2 {
 				alone := w.guard(dir, "HOW="+how, "DEADLY=2")

@@ -142,6 +142,7 @@ func (s *Subscriber) openCache() {
 	}
 	s.cache = cachedir.New(s.cfg.CacheDir)
 	s.guard = bootguard.New(s.cache, s.cfg.Datasets, s.cfg.ConfirmAfter, bootID())
+	s.guard.Died = s.died
 	s.shortener = load.NewShortener(s.cache)
 	if err := s.cache.Clean(s.cfg.Datasets); err != nil {
 		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)

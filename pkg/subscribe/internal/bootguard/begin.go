@@ -95,6 +95,9 @@ func (g *Guard) begin(s *set) (died cachedir.Deaths, err error) {
 		s.dirty = true
 		if t.Boot == g.bootID && g.bootID != "" && !s.boot.IsConfirmed(t.ID) {
 			died = s.boot.Died(*t)
+			if g.Died != nil {
+				g.Died(s.name, died)
+			}
 		}
 	}
 	g.publish(s)
