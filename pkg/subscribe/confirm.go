@@ -35,13 +35,13 @@ func (s *Subscriber) Stopping() {
 	}
 }
 
-// died is told of each death of an earlier process that counts.
+// died logs a death of an earlier process that counts.
 func (s *Subscriber) died(name string, d cachedir.Deaths) {
 	s.cfg.Log.Warn("the process before died while it tried a version, before that was confirmed", "dataset", name, "version", d.Version,
 		"id", d.ID.String(), "deaths", d.Count)
 }
 
-// unconfirmed is told of each version that could not be confirmed.
+// unconfirmed logs that a version could not be confirmed.
 func (w watcher) unconfirmed(name string, err error) {
 	w.s.cfg.Log.Warn("a version could not be confirmed in the cache folder; it will be tried again", "dataset", name, "error", err)
 	w.cacheFailed(name, err)

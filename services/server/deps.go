@@ -55,7 +55,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
 	}
 	d.Source = s
-	// Requests may be drained for longer than the process is left alive: from the signal to stop on, its end is nobody's fault.
+	// Draining requests may outlast the process: from the signal to stop on, its end is no death of a version.
 	unhook := context.AfterFunc(ctx, s.Stopping)
 	d.closers = append(d.closers, func() error { unhook(); return s.Close() })
 	return d, nil

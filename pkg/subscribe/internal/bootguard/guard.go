@@ -36,7 +36,7 @@ func BootID() string {
 
 // Guard watches over the versions of an instance. A nil *Guard does nothing.
 type Guard struct {
-	// Died is told of each death that is counted, with how many of the version there are now; nil for nobody. Set it before Begin.
+	// Died is called for each death that is counted, with how many the version has now. It may be nil. Set it before Begin.
 	Died func(name string, d cachedir.Deaths)
 
 	dir    *cachedir.Dir

@@ -198,7 +198,7 @@ func TestConfirmation(t *testing.T) {
 	}
 }
 
-// Versions that follow each other faster than they are confirmed are confirmed all the same, each after its time.
+// Versions that follow each other faster than they are confirmed are confirmed too, if later than each alone.
 func TestConfirmationOfFrequentVersions(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		l := start(t, root, "boot")

@@ -141,7 +141,7 @@ func (d *Dir) forget(name string, held Held) {
 	}
 }
 
-// Settle takes in that rec is confirmed, as boot.json says: versions before it are not kept any more.
+// Settle drops the versions that are kept before rec, which boot.json says is confirmed.
 func (d *Dir) Settle(name string, rec dataset.VersionRecord) error {
 	if err := d.own(); err != nil {
 		return err

@@ -67,7 +67,7 @@ func (e *Engine[T, D]) ask() {
 		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
 			a.ids[name] = true
 		}
-		// A version that was disowned and that a beacon names all the same is not taken from the log.
+		// The log does not bring back a version that was disowned, although a beacon names it: the relays decide.
 		a.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
 		if s.missed() {
 			a.named[name] = s.hearing.newest

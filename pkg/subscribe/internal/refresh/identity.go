@@ -205,7 +205,7 @@ func (s *set[T, D]) confirmed(ref dataset.Ref) bool {
 	return named
 }
 
-// stored takes in what the relays' store has as the newest version of the dataset, and reports whether that is known now. The relays
+// stored compares the served version with the newest of the relays' store, and reports whether that is known now. The relays
 // were queried at asked or later.
 func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer, asked time.Time) (known bool) {
 	newest, ok := e.newestOf(answers)

@@ -15,7 +15,7 @@ type Barred struct {
 	Why string
 }
 
-// quarantine takes in which versions are barred, once the stored version was loaded. The newest of them above what is served is kept
+// quarantine reads which versions are barred, once the stored version was loaded. The newest of them above the served version is kept
 // from being served until the log, a beacon or a relay says what the newest version is.
 func (e *Engine[T, D]) quarantine(s *set[T, D]) {
 	if e.deps.Barred == nil {

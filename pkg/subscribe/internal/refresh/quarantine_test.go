@@ -58,7 +58,7 @@ func TestQuarantinedVersionIsNotLoaded(t *testing.T) {
 	})
 }
 
-// What the guard knows is said before anything else is: with everything down, and without a version to serve.
+// The state is quarantined from the first moment, whatever else is known: with everything down, and without a version to serve.
 func TestQuarantineIsKnownFromTheStart(t *testing.T) {
 	for name, stored := range map[string]bool{"a version before": true, "none": false} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestStoreLeavesTheQuarantinedVersion(t *testing.T) {
 	}
 }
 
-// A relay that is behind ends no quarantine for long, and brings the version back for nobody.
+// A relay that is behind ends no quarantine for long, and has no version loaded.
 func TestRelayIsBehindTheQuarantinedVersion(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		all := history(storeA, "a", 1, 3)
@@ -148,7 +148,7 @@ func TestRelayIsBehindTheQuarantinedVersion(t *testing.T) {
 	})
 }
 
-// A failure of the next version counts as one; the quarantine of the version after it is said when that is the target.
+// A failure of the next version counts as one; the state is quarantined again when the version after it is the target.
 func TestNextVersionFails(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		all := history(storeA, "a", 1, 4)
