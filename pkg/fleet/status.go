@@ -13,6 +13,9 @@ type State string
 const (
 	// Failing: the last attempt to refresh failed; it is tried again.
 	Failing State = "failing"
+	// Quarantined: processes died of the newest version, which is not loaded any more; the version before is served, if the cache
+	// folder has it. The next version is taken.
+	Quarantined State = "quarantined"
 	// Diverged: the served version is not in the history of the store, which was restored from an older copy or created again.
 	// The instance moves to the store's version.
 	Diverged State = "diverged"
@@ -33,7 +36,7 @@ const (
 )
 
 // States are all of them, the gravest first.
-var States = [...]State{Failing, Diverged, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
+var States = [...]State{Failing, Quarantined, Diverged, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
 
 // Origin is where an instance has a version from.
 type Origin string
@@ -110,6 +113,8 @@ type DatasetStatus struct {
 	From  Origin `json:"from,omitempty"`
 	// Error is why the last refresh failed, empty if it did not.
 	Error string `json:"error,omitempty"`
+	// Quarantined is the version that is not loaded because processes died of it; zero if there is none. Warning says what to do.
+	Quarantined dataset.Ref `json:"quarantined,omitzero"`
 	// Warning is what stops neither serving nor refreshing but wants looking after, such as a cache folder that cannot be
 	// written; empty if nothing does.
 	Warning string `json:"warning,omitempty"`
@@ -215,6 +220,8 @@ type Report struct {
 	// State is what the dataset is in now and Was what it was in before; set in a report OfState.
 	State State `json:"state,omitempty"`
 	Was   State `json:"was,omitempty"`
+	// Quarantined is as in DatasetStatus, in a report OfState.
+	Quarantined dataset.Ref `json:"quarantined,omitzero"`
 	// At is when this happened, by the instance's clock.
 	At time.Time `json:"at,omitzero"`
 }

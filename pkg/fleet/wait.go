@@ -138,8 +138,12 @@ func (w *waiting) surveyed(all []Status) {
 		if d.State != Diverged {
 			w.reached(p, r)
 		}
-		if d.Error != "" && d.Version < w.version {
-			r.Version, r.Error = w.version, d.Error
+		why := d.Error
+		if why == "" && d.State == Quarantined {
+			why = d.Warning // that version, or another one, is not loaded
+		}
+		if why != "" && d.Version < w.version {
+			r.Version, r.Error = w.version, why
 			w.failed(p, r)
 		}
 	}

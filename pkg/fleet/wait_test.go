@@ -136,6 +136,9 @@ func TestWaitServedNamesWhoIsBehind(t *testing.T) {
 	failing := serving("cities", 5)
 	failing.State, failing.Error = fleet.Failing, "version 7 is damaged"
 	run(t, s.URL, "refuses", failing)
+	guarded := serving("cities", 6)
+	guarded.State, guarded.Warning = fleet.Quarantined, "version 7 is quarantined"
+	run(t, s.URL, "guarded", guarded)
 
 	waiting, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
@@ -145,12 +148,12 @@ func TestWaitServedNamesWhoIsBehind(t *testing.T) {
 	if !errors.As(err, &behind) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	want := []string{"refuses (serves 5, last error: version 7 is damaged)", "slow (serves 6)"}
+	want := []string{"guarded (serves 6, last error: version 7 is quarantined)", "refuses (serves 5, last error: version 7 is damaged)", "slow (serves 6)"}
 	if !slices.Equal(behind.Behind, want) {
 		t.Errorf("behind are %q, want %q", behind.Behind, want)
 	}
 	slices.Sort(l.got)
-	if want := []string{"good 7", "refuses 7 version 7 is damaged"}; !slices.Equal(l.got, want) {
+	if want := []string{"good 7", "guarded 7 version 7 is quarantined", "refuses 7 version 7 is damaged"}; !slices.Equal(l.got, want) {
 		t.Errorf("the lines are %q, want %q", l.got, want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -59,7 +58,7 @@ func (p *pipeline) restartsWithNothingAround(cfg subscribe.Config, s *subscribe.
 	if err := s.Close(); err != nil {
 		p.w.t.Fatal(err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(cfg.CacheDir, p.name, "*")); !p.cached(cfg, p.last.Version, len(left)-1) {
+	if left := files(p.w.t, cfg.CacheDir); !p.cached(cfg, p.last.Version, len(left)-1) {
 		p.w.t.Errorf("the cache folder has %q, which is not version %d and its record alone", left, p.last.Version)
 	}
 	p.w.down()

@@ -27,6 +27,7 @@ const (
 	DefaultRetryInitial = 200 * time.Millisecond
 	DefaultRetryMax     = 30 * time.Second
 	DefaultBeaconWithin = 15 * time.Second
+	DefaultConfirmAfter = 30 * time.Second
 )
 
 // Config says what to subscribe to and how.
@@ -52,9 +53,12 @@ type Config struct {
 	Datasets []string
 
 	// CacheDir is a folder of this instance's own, in which the last good version of each dataset is kept for the
-	// next start. It is created when missing, and needs room for two versions. Empty means none: then a restarted
-	// instance serves nothing until a relay answers.
+	// next start. It is created when missing, and needs room for three versions (see Boot guard). Empty means none: then a restarted
+	// instance serves nothing until a relay answers, and a version that kills the process kills it at every restart.
 	CacheDir string
+	// ConfirmAfter is how long a process must live after it began to serve a version until that is confirmed. A version that two
+	// processes died of before is quarantined (see Boot guard). Zero means DefaultConfirmAfter. It has no effect without CacheDir.
+	ConfirmAfter time.Duration
 	// Instance is this instance's name in the fleet; empty means "<host>-<pid>".
 	Instance string
 
@@ -91,6 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BeaconWithin == 0 {
 		c.BeaconWithin = DefaultBeaconWithin
+	}
+	if c.ConfirmAfter == 0 {
+		c.ConfirmAfter = DefaultConfirmAfter
 	}
 	if c.RetryMax == 0 {
 		c.RetryMax = max(DefaultRetryMax, c.RetryInitial)
@@ -151,6 +158,7 @@ func (c Config) Check() error {
 		{"Workers", int64(c.Workers)},
 		{"StallTimeout", int64(c.StallTimeout)},
 		{"BeaconWithin", int64(c.BeaconWithin)},
+		{"ConfirmAfter", int64(c.ConfirmAfter)},
 		{"RetryInitial", int64(c.RetryInitial)},
 		{"RetryMax", int64(c.RetryMax)},
 	} {

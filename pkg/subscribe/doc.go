@@ -71,6 +71,20 @@
 // If a delta in the folder is damaged or lost, a restarted instance serves the version that the intact snapshot and the
 // deltas before the damage make. Its warning names the object, and the next version from a relay replaces what is there.
 //
+// # Boot guard
+//
+// With [Config].CacheDir, a mark in the cache folder names each version before it is loaded. The mark goes [Config].ConfirmAfter after
+// the swap, by [Subscriber.Confirm], or when the subscriber is closed. A mark that the next process finds is a death, unless the
+// machine was booted in between. After two deaths a version that is not confirmed is quarantined: the version before is served, the
+// status says quarantined and names the version, and the next version is taken. A process that ends without [Subscriber.Close], by
+// SIGTERM too, counts as dead; one where Close comes late calls [Subscriber.Stopping] first. A function of the service that panics
+// where the subscriber calls it kills no process and does not count.
+//
+// Of each dataset, a death counts for the version that was tried last; of several that would be quarantined for one death, the one
+// that arrived last is. If a version is not confirmed when the next one comes, the folder keeps both it
+// and the last confirmed one. Content that is served on under another id of the store takes the confirmation over with the id; the
+// deaths stay with the id that they happened at. Without a cache folder there is no guard.
+//
 // # Goroutines and memory
 //
 // Everything that Open started has ended when [Subscriber.Close] returns, but for the goroutines of the connections

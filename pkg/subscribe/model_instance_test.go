@@ -64,6 +64,8 @@ type sighting struct {
 func (i *member) config() subscribe.Config {
 	cfg := i.m.world.config(i.m.name)
 	cfg.Instance, cfg.CacheDir, cfg.NATS = fmt.Sprint("i", i.n), i.dir, i.line.url
+	// What the cache folder keeps besides the newest version differs with it.
+	cfg.ConfirmAfter = []time.Duration{time.Nanosecond, 50 * time.Millisecond, time.Minute}[i.n%3]
 	cfg.NATSOptions = []nats.Option{nats.CustomReconnectDelay(func(int) time.Duration { return 5 * time.Millisecond })}
 	fail := func(what string, err error) {
 		if err != nil {

@@ -45,7 +45,7 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	h, v, j := s.engine.Judge(name)
 	d := fleet.DatasetStatus{
 		Dataset: name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Vouched,
-		LastErrorAt: h.LastErrAt,
+		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
 	}
 	if v != nil {
 		d.ID = v.ID
@@ -91,6 +91,9 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health, v *served)
 	}
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))
+	}
+	if h.Quarantined != "" {
+		all = append(all, h.Quarantined)
 	}
 	if d.State == fleet.Diverged {
 		all = append(all, h.Diverged)

@@ -16,6 +16,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/load"
 	"freshet.dev/pkg/subscribe/internal/record"
@@ -37,7 +38,8 @@ type Subscriber struct {
 	started time.Time
 	nc      *nats.Conn
 	relays  *pull.Client
-	cache   *cachedir.Dir // nil if there is none
+	cache   *cachedir.Dir    // nil if there is none
+	guard   *bootguard.Guard // nil if cache is
 	// shortener is nil if cache is.
 	shortener *load.Shortener
 	collector *load.Collector
@@ -105,9 +107,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
 	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
-		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s},
+		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred,
 		Loader: &load.Loader{
-			Pull: s.relays, Cache: s.cache, Shortener: s.shortener, Collector: s.collector,
+			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
 			Table: table.Config{Workers: cfg.Workers},
 		},
 	})
@@ -126,6 +128,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.running.Go(func() {
 			s.keep("shorten the cache", func(ctx context.Context) error { return s.shortener.Run(ctx, watcher{s}.shortened) })
 		})
+		s.running.Go(func() {
+			s.keep("confirm versions", func(ctx context.Context) error { return s.guard.Run(ctx, watcher{s}.unconfirmed) })
+		})
 	}
 	return s, nil
 }
@@ -136,6 +141,8 @@ func (s *Subscriber) openCache() {
 		return
 	}
 	s.cache = cachedir.New(s.cfg.CacheDir)
+	s.guard = bootguard.New(s.cache, s.cfg.Datasets, s.cfg.ConfirmAfter, bootID())
+	s.guard.Died = s.died
 	s.shortener = load.NewShortener(s.cache)
 	if err := s.cache.Clean(s.cfg.Datasets); err != nil {
 		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)
@@ -150,6 +157,7 @@ func (s *Subscriber) shutDown() error {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
+	s.Stopping()
 	s.cancel()
 	s.running.Wait()
 	s.nc.Close()
@@ -231,6 +239,8 @@ func (s *Subscriber) missing(names []string, err error) error {
 		}
 		why := "no version is known yet"
 		switch h := s.engine.Health(name); {
+		case h.Quarantined != "":
+			why = h.Quarantined
 		case h.Err != nil:
 			why = fmt.Sprintf("version %d: %v", h.Newest, h.Err)
 		case h.Newest > 0:

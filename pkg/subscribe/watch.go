@@ -94,7 +94,11 @@ func (w watcher) Changed(c refresh.Change) {
 	}
 	w.s.cfg.Log.Log(context.Background(), level, "a dataset is in another state", "dataset", c.Dataset, "was", c.Was, "now", c.Now,
 		"why", c.Why, "since", c.Since, "version", c.Version, "newest", c.Newest)
-	w.s.report(fleet.Report{Kind: fleet.OfState, Dataset: c.Dataset, Version: c.Version, State: c.Now, Was: c.Was})
+	r := fleet.Report{Kind: fleet.OfState, Dataset: c.Dataset, Version: c.Version, State: c.Now, Was: c.Was}
+	if c.Now == fleet.Quarantined {
+		r.Quarantined = w.s.engine.Health(c.Dataset).QuarantinedRef
+	}
+	w.s.report(r)
 	if f := w.s.cfg.Observer.StateChanged; f != nil {
 		w.s.observe(c.Dataset, c.Version, func() { f(c.Dataset, c.Was, c.Now, c.Since) })
 	}

@@ -174,12 +174,17 @@ func (i *subject) life() (down bool, lives int) {
 }
 
 // kill ends the instance with SIGKILL. What its cache folder has then is what it has to come back with.
-func (i *subject) kill() {
+func (i *subject) kill() { i.ends(i.Kill) }
+
+// terminate ends the instance with SIGTERM, as kill does with SIGKILL.
+func (i *subject) terminate() { i.ends(i.Stop) }
+
+func (i *subject) ends(how func()) {
 	i.mu.Lock()
 	i.down = true
 	i.lives++
 	i.mu.Unlock()
-	i.Kill()
+	how()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.floor = inCache(i.cache, i.name)

@@ -22,10 +22,12 @@ type Config struct {
 	Relays    settings.List `split_words:"true" desc:"the relays, http://host:port, in any order but written the same way for all servers, with commas between them; required"`
 	RedisURL  settings.URL  `split_words:"true" desc:"Redis, redis://host:port, for the instance's record; without it only NATS tells of the instance"`
 	Namespace string        `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
-	CacheDir  string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers"`
+	CacheDir  string        `split_words:"true" desc:"folder of this instance's own for the last good versions; without it a restarted instance serves nothing until a relay answers, and there is no boot guard"`
 	Instance  string        `split_words:"true" desc:"this instance's name in the fleet; <host>-<pid> if not set"`
 
 	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0: however long, the instance keeps serving"`
+
+	ConfirmAfter time.Duration `split_words:"true" default:"30s" desc:"how long the server must live after it began to serve a version until that version is confirmed; after two deaths before that the version is quarantined; needs FRESHET_CACHE_DIR"`
 
 	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh without a beacon; beacons of a longer period are trusted for at most four times that"`
 
@@ -44,6 +46,7 @@ func (c *Config) Validate() error {
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),
+		settings.CheckAtLeast("FRESHET_CONFIRM_AFTER", c.ConfirmAfter, time.Millisecond),
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),

@@ -40,12 +40,13 @@ type Deps struct {
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
 	if cfg.CacheDir == "" {
-		log.WarnContext(ctx, "FRESHET_CACHE_DIR is not set: after a restart nothing is served until a relay answers")
+		log.WarnContext(ctx, "FRESHET_CACHE_DIR is not set: after a restart nothing is served until a relay answers, and a version that kills the process kills it at every restart")
 	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
-		Observer: newMetrics(d.Registry, cfg.Datasets).observer(),
+		ConfirmAfter: cfg.ConfirmAfter,
+		Observer:     newMetrics(d.Registry, cfg.Datasets).observer(),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
@@ -54,7 +55,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
 	}
 	d.Source = s
-	d.closers = append(d.closers, s.Close)
+	// Draining requests may outlast the process: from the signal to stop on, its end is no death of a version.
+	unhook := context.AfterFunc(ctx, s.Stopping)
+	d.closers = append(d.closers, func() error { unhook(); return s.Close() })
 	return d, nil
 }
 

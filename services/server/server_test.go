@@ -27,7 +27,7 @@ var description []byte
 func config() server.Config {
 	return server.Config{
 		Listen: "127.0.0.1:0", Datasets: []string{"cities", "prices"}, NatsURL: "nats://127.0.0.1:4222", Relays: []string{"http://127.0.0.1:8481"},
-		StallTimeout: 30 * time.Second, BatchKeys: 5, BatchBytes: 2 << 20,
+		StallTimeout: 30 * time.Second, ConfirmAfter: time.Minute, BatchKeys: 5, BatchBytes: 2 << 20,
 	}
 }
 
@@ -212,6 +212,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_DATASETS: cities stand": func(c *server.Config) { c.Datasets = []string{"cities", "cities"} },
 		"FRESHET_REDIS_URL is":           func(c *server.Config) { c.RedisURL = "http://h" },
 		"FRESHET_READY_MAX_LAG":          func(c *server.Config) { c.ReadyMaxLag = -1 },
+		"FRESHET_CONFIRM_AFTER":          func(c *server.Config) { c.ConfirmAfter = 0 },
 		"FRESHET_STOP_GRACE":             func(c *server.Config) { c.StopGrace = -1 },
 		"FRESHET_WORKERS":                func(c *server.Config) { c.Workers = -1 },
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },

@@ -45,6 +45,8 @@ type Dir struct {
 	names map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
 	temps map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
 	harm  map[string]error       // by dataset: why its cached version cannot be loaded to the end
+
+	retains bool // a commit keeps the version before; set by Retain before the first use
 }
 
 // New returns the cache folder at root, which is created when it is first written.
@@ -166,10 +168,12 @@ func (d *Dir) Clean(names []string) error {
 			held, err := d.Held(e.Name())
 			switch {
 			case errors.Is(err, ErrNone): // then no object is of use
+				keep = []string{bootName}
 			case err != nil:
 				continue // Stored will say what is wrong with it
 			default:
-				keep = held.files()
+				d.forget(e.Name(), held)
+				keep = kept(held, d.Previous(e.Name()))
 			}
 		}
 		if err := d.sweep(e.Name(), keep); err != nil {
@@ -180,7 +184,7 @@ func (d *Dir) Clean(names []string) error {
 	return errors.Join(errs...)
 }
 
-// Discard removes the cached version of the dataset.
+// Discard removes the cached version of the dataset, and those before it. It keeps which versions processes died of.
 func (d *Dir) Discard(name string) error {
 	if err := d.own(); err != nil {
 		return err
@@ -188,7 +192,7 @@ func (d *Dir) Discard(name string) error {
 	files := d.of(name)
 	files.Lock()
 	defer files.Unlock()
-	if err := d.sweep(name, nil); err != nil {
+	if err := d.sweep(name, []string{bootName}); err != nil {
 		return fmt.Errorf("discard %s from the cache folder: %w", name, err)
 	}
 	return nil
@@ -233,5 +237,5 @@ func ours(file string) bool {
 		_, err := dataset.ParseDigest(digest)
 		return err == nil
 	}
-	return file == recordName || strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
+	return file == recordName || file == previousName || file == bootName || strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
 }

@@ -6,14 +6,19 @@
 //	<root>/lock                        held by the process that may write (flock)
 //	<root>/<dataset>/version.json      the version record of the cached version, with the member "cached" more: the snapshot
 //	                                   and the deltas on it that make the version here, in order; all of them are there
-//	<root>/<dataset>/<digest>.object   these objects
+//	<root>/<dataset>/<digest>.object   these objects, and those of the versions in previous.json
+//	<root>/<dataset>/previous.json     the versions to fall back to until the cached one is confirmed, each as in version.json: the
+//	                                   version before and, if that is not confirmed either, an older one that is
+//	<root>/<dataset>/boot.json         the version that the process tries, and which versions processes died of ([Boot])
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
 // A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only
 // after the caller has verified every byte of them. The rename of version.json is what makes the cached version change.
 // Files are synced before they are renamed, and the folder after. Objects of the version before are removed last, so
 // that at any moment there is one whole version, and the folder has to have room for two: for a snapshot, the deltas on
-// it, and one new snapshot. A Draft that fails gives its room free at once.
+// it, and one new snapshot. A Draft that fails gives its room free at once. With [Dir.Retain] the folder needs room for one
+// version more, and for two more while versions follow each other before they are confirmed; versions that deltas led to share
+// their objects. previous.json is written before version.json names another version.
 //
 // A version that deltas led to is made of what was cached before and these deltas ([Draft.Extend]), so what is written
 // follows what changed. When the deltas have become many, somebody puts one new snapshot in the place of those that

@@ -172,6 +172,10 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 			err = f.rename(r.dir.object(r.name, f.object.Digest))
 		}
 	}
+	var before []Held
+	if err == nil {
+		before, err = r.dir.retain(r.name, held)
+	}
 	if err == nil {
 		err = r.write(held)
 	}
@@ -180,7 +184,7 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 		return r.err
 	}
 	r.dir.Damaged(r.name, nil)
-	if err := r.dir.sweep(r.name, held.files()); err != nil {
+	if err := r.dir.sweep(r.name, kept(held, before)); err != nil {
 		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err)
 	}
 	return nil

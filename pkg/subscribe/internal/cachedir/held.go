@@ -92,7 +92,15 @@ func (d *Dir) read(name string) (Held, error) {
 	if err != nil {
 		return Held{}, fmt.Errorf("read the cached version record: %w", err)
 	}
-	var held Held
+	held, err := parseHeld(name, text)
+	if err != nil {
+		return Held{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
+	}
+	return held, nil
+}
+
+// parseHeld returns the version of the dataset that text, the content of version.json, tells of.
+func parseHeld(name string, text []byte) (held Held, err error) {
 	var members struct {
 		Cached []dataset.Object `json:"cached"`
 	}
@@ -109,10 +117,7 @@ func (d *Dir) read(name string) (Held, error) {
 	if err == nil && held.Record.Dataset != name {
 		err = fmt.Errorf("it is about %q", held.Record.Dataset)
 	}
-	if err != nil {
-		return Held{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
-	}
-	return held, nil
+	return held, err
 }
 
 // Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on

@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -35,6 +36,8 @@ type Loader struct {
 	Pull *pull.Client
 	// Cache is the cache folder; nil for none.
 	Cache *cachedir.Dir
+	// Guard marks versions before they are loaded; nil without a cache folder.
+	Guard *bootguard.Guard
 	// Table is how tables are loaded; its Version is ignored.
 	Table table.Config
 	// Shortener keeps what is cached short; nil for never.
@@ -110,6 +113,7 @@ func sameContent(rec dataset.VersionRecord, served *served) bool {
 func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) loaded {
 	p := l.begin(ctx, rec, progress)
 	base := served.Record
+	p.tried, p.unguarded = true, l.Guard.Adopt(base, rec)
 	v := loaded{Record: rec, Value: served.Value}
 	v.Finish = p.finish(func() error { return p.draft.Extend(base, rec) }, served.Value, 0)
 	return v

@@ -24,6 +24,9 @@ type pulling struct {
 	draft    *cachedir.Draft // nil if there is no cache folder, or if the version does not go there
 	drafting bool            // draft counts among Loader.drafts
 	bytes    int64
+
+	tried     bool  // the guard has a mark of the version, which is not served yet
+	unguarded error // why it has none
 }
 
 func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *pulling {
@@ -53,6 +56,10 @@ func (l *Loader) draft(name string) bool {
 
 // drop removes what was written to the cache folder and not committed.
 func (p *pulling) drop() {
+	if p.tried {
+		p.tried = false
+		p.Guard.Undo(p.rec)
+	}
 	if p.draft != nil {
 		p.draft.Drop()
 	}
@@ -120,10 +127,15 @@ func (p *pulling) dropOnPanic() {
 func (p *pulling) finish(commit func() error, t *table.Table, replaced int64) func(swapped bool) error {
 	keep := p.keep(commit, t)
 	return func(swapped bool) error {
-		if swapped && p.Collector != nil {
-			p.Collector.swapped(p.rec.Dataset, t, replaced)
+		unguarded := p.unguarded
+		if swapped {
+			p.tried = false
+			unguarded = errors.Join(unguarded, p.Guard.Swapped(p.rec))
+			if p.Collector != nil {
+				p.Collector.swapped(p.rec.Dataset, t, replaced)
+			}
 		}
-		return keep(swapped)
+		return errors.Join(keep(swapped), unguarded)
 	}
 }
 
@@ -153,6 +165,9 @@ func (p *pulling) open(o dataset.Object) (input, error) {
 	body, err := p.Pull.Object(p.ctx, o, p.progress)
 	if err != nil {
 		return input{}, err
+	}
+	if !p.tried { // not before there are bytes: a relay that is down says nothing about the version
+		p.tried, p.unguarded = true, p.Guard.Try(p.rec)
 	}
 	src := &reader{ctx: p.ctx, src: body, progress: p.progress}
 	rewind := body.Rewind

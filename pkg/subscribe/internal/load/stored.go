@@ -17,7 +17,11 @@ func (l *Loader) Stored(ctx context.Context, name string, progress func()) (load
 	if l.Cache == nil {
 		return loaded{}, refresh.ErrNone
 	}
+	guarded := l.Guard.Begin(name)
 	v, err := l.stored(ctx, name, progress)
+	if guarded != nil && !errors.Is(guarded, cachedir.ErrShared) && errors.Is(err, cachedir.ErrNone) {
+		return loaded{}, guarded // the folder could not go back to a version that is not quarantined
+	}
 	switch {
 	case err == nil:
 		return v, nil
@@ -32,12 +36,21 @@ func (l *Loader) Stored(ctx context.Context, name string, progress func()) (load
 	return loaded{}, err
 }
 
-func (l *Loader) stored(ctx context.Context, name string, progress func()) (loaded, error) {
+func (l *Loader) stored(ctx context.Context, name string, progress func()) (v loaded, err error) {
 	s, err := l.Cache.Stored(name)
 	if err != nil {
 		return loaded{}, err
 	}
 	defer s.Close()
+	if l.Guard.Bars(name, s.Record.VersionID()) {
+		return loaded{}, cachedir.ErrNone
+	}
+	unguarded := l.Guard.Try(s.Record)
+	defer func() {
+		if v.Finish == nil {
+			l.Guard.Undo(s.Record)
+		}
+	}()
 	next := 0
 	from := func(dataset.Object) (input, error) { // is called for the objects of the chain, in order
 		f := s.Objects[next]
@@ -63,16 +76,26 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (load
 				return fail(damage)
 			}
 		}
+		if l.Guard.Bars(name, s.Chain[i+1].From) {
+			return fail(damage)
+		}
 		return l.recover(s.Held, i+1, t, damage), nil
 	}
 	if err := prove(t, s.Record); err != nil {
 		return fail(err)
 	}
-	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}}, nil
+	finish := func(swapped bool) error {
+		if !swapped {
+			l.Guard.Undo(s.Record)
+			return nil
+		}
+		return errors.Join(unguarded, l.Guard.Swapped(s.Record))
+	}
+	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Finish: finish}, nil
 }
 
 // recover returns the version of t, which the first n objects of the cached chain make. The record of that version is not in
-// the folder. What the chain says of it is: its number, its content, which the digests prove, and its id, which the delta
+// the folder, so that the boot guard has no mark of it. What the chain says of it is: its number, its content, which the digests prove, and its id, which the delta
 // after it names unless an earlier release wrote that delta.
 func (l *Loader) recover(held cachedir.Held, n int, t *table.Table, damage error) loaded {
 	lost := held.Chain[n]

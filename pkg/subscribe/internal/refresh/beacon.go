@@ -75,6 +75,9 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 			}
 		}
 	})
+	if why := s.questions(w); why != "" && conflict == "" {
+		e.verify(s, why)
+	}
 	switch {
 	case doubtful && conflict == "":
 		s.update(func(h *Health) {
@@ -119,11 +122,17 @@ func (s *set[T, D]) tally() {
 	s.news = s.news.after(s.version())
 	s.update(func(h *Health) {
 		h.Announced = s.known()
-		h.Newest = max(h.Announced, s.hearing.newest)
+		h.Newest = max(h.Announced, s.hearing.newest, s.kept.Ref.Version)
 		h.BehindSince = s.news.since()
 		if h.Diverged != "" && s.move != nil && (h.BehindSince.IsZero() || h.DivergedSince.Before(h.BehindSince)) {
 			h.BehindSince = h.DivergedSince
 		}
+		if s.kept.Ref.Version > 0 && h.QuarantinedSince.IsZero() {
+			h.QuarantinedSince = time.Now()
+		} else if s.kept.Ref.Version == 0 {
+			h.QuarantinedSince = time.Time{}
+		}
+		h.Quarantined, h.QuarantinedRef = s.kept.Why, s.kept.Ref
 	})
 }
 

@@ -67,7 +67,8 @@ func (e *Engine[T, D]) ask() {
 		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
 			a.ids[name] = true
 		}
-		a.verify[name], s.verify = s.verify, false
+		// The log does not bring back a version that was disowned, although a beacon names it: the relays decide.
+		a.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
 		if s.missed() {
 			a.named[name] = s.hearing.newest
 		}
@@ -217,7 +218,7 @@ func (e *Engine[T, D]) fromRelays(s *set[T, D], m *caughtUp) {
 			e.announced(a.Record)
 		}
 	}
-	if e.stored(s, answers) {
+	if e.stored(s, answers, m.began) {
 		s.vouched(m.began)
 	}
 	if len(answers) == 0 && m.needsRelays(s.name) {

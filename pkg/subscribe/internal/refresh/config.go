@@ -64,6 +64,9 @@ type Deps[T, D any] struct {
 	Relays  Relays
 	Loader  Loader[T, D]
 	Watcher Watcher[T, D]
+	// Barred returns the quarantined versions of a dataset, which must not be loaded. It is called after the stored version was
+	// loaded, and returns at once. Nil means that there are none.
+	Barred func(name string) []Barred
 }
 
 // Log is what the catcher needs of the event log.

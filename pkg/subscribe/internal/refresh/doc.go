@@ -20,6 +20,8 @@
 //   - The relays' store decides. Down, or to another version of the same number, leads only what a beacon and a relay of that
 //     store both name ([Health].Diverged). While a beacon contradicts what is served and the relays have not settled it, the
 //     dataset is blind ([Health].Doubt).
+//   - A version that processes died of ([Deps].Barred) is the target, but is not loaded: the dataset is quarantined. That is no
+//     failure and is not retried. A higher version, or another id of the same number, takes its place.
 //   - Messages of other stores are ignored. If all relays that answer read another store, it becomes the instance's.
 //   - One refresh at a time per dataset, always to the newest version announced when it begins: a burst collapses.
 //   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever,

@@ -50,6 +50,9 @@ type set[T, D any] struct {
 	target   dataset.VersionRecord  // the newest announced; its Version is 0 if none is
 	move     *dataset.VersionRecord // the store's newest version, if what is served is not in the store's history
 	disowned []dataset.VersionID    // versions that are not in the store's history, or could not be loaded
+	barred   []Barred               // quarantined versions
+	kept     Barred                 // the one among them that is kept from being served; its Ref is zero if none is
+	blocked  bool                   // the target is barred
 	verify   bool                   // the relays are to be asked, whatever the log says
 	news     news                   // versions known and not served
 	hearing  hearing                // what beacons said

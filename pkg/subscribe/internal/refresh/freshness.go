@@ -47,6 +47,8 @@ func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgemen
 	switch {
 	case h.Err != nil:
 		return in(fleet.Failing, h.FailingSince)
+	case h.Quarantined != "":
+		return in(fleet.Quarantined, h.QuarantinedSince)
 	case h.Diverged != "":
 		return in(fleet.Diverged, h.DivergedSince)
 	case blind, h.Doubt != "":
@@ -82,6 +84,8 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 			return "the last refresh failed"
 		}
 		return h.Err.Error()
+	case fleet.Quarantined:
+		return h.Quarantined
 	case fleet.Diverged:
 		return h.Diverged
 	case fleet.Blind:

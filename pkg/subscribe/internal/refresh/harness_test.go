@@ -36,6 +36,8 @@ type rig struct {
 	// storedHang is what a look at the stored version waits for, whatever becomes of its context; nil for nothing.
 	storedHang chan struct{}
 	wall       func() time.Time
+	barred     []Barred
+	storedRec  *dataset.VersionRecord // in place of stored
 
 	mu       sync.Mutex
 	loads    []string // "prices/3", in the order in which loading began
@@ -57,6 +59,7 @@ func (r *rig) start(cfg Config) {
 	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Heard)
 	r.engine = New(cfg, Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
+		Barred: func(string) []Barred { return r.barred },
 	})
 	if r.wall != nil {
 		r.engine.wall = r.wall
@@ -150,6 +153,9 @@ func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string, s
 	}
 	if r.storedE != nil {
 		return Loaded[string, string]{}, r.storedE
+	}
+	if r.storedRec != nil {
+		return Loaded[string, string]{Record: *r.storedRec, Value: "stored"}, nil
 	}
 	if v := r.stored[name]; v > 0 {
 		return Loaded[string, string]{Record: rec(name, v), Value: "stored"}, nil

@@ -154,7 +154,7 @@ func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
 				s.hearing = hearing{}
 				s.disowned = nil
 				if e.ofOther(s.target) {
-					s.target = dataset.VersionRecord{}
+					s.aim(dataset.VersionRecord{})
 				}
 				s.tally()
 			}
@@ -205,16 +205,17 @@ func (s *set[T, D]) confirmed(ref dataset.Ref) bool {
 	return named
 }
 
-// stored takes in what the relays' store has as the newest version of the dataset, and reports whether that is known now.
-func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
+// stored compares the served version with the newest of the relays' store, and reports whether that is known now. The relays
+// were queried at asked or later.
+func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer, asked time.Time) (known bool) {
 	newest, ok := e.newestOf(answers)
 	if !ok {
 		return false
 	}
 	switch t := s.target; {
 	case t.Version <= s.version():
-	case t.Version > newest.Version && s.failing():
-		// Only an event names it, it cannot be loaded, and the store does not have it.
+	case t.Version > newest.Version && (s.failing() || s.blocked):
+		// Only an event names it, it cannot be loaded or must not be, and the store does not have it.
 		e.reject(s, t)
 	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
 		e.reject(s, t)
@@ -228,6 +229,9 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer) (known bool) {
 	if newest.Ref() == ref {
 		s.agrees()
 		return true
+	}
+	if served.At.After(asked) {
+		return false // the answers may be older than the served version
 	}
 	// The store has another version. A relay that is behind must change nothing: a beacon has to name the same.
 	for _, a := range answers {
@@ -260,6 +264,10 @@ func (e *Engine[T, D]) newestOf(answers []Answer) (newest dataset.VersionRecord,
 func (s *set[T, D]) agrees() {
 	s.move = nil
 	s.update(func(h *Health) { h.Diverged, h.Doubt = "", "" })
+	if !s.blocked {
+		s.kept = Barred{}
+	}
+	s.tally()
 }
 
 // diverged says that what is served is not in the store's history, and brings the dataset to rec, the store's newest version.
@@ -289,11 +297,12 @@ func (e *Engine[T, D]) diverged(s *set[T, D], rec dataset.VersionRecord) {
 		}
 		h.Diverged, h.Doubt = why, ""
 	})
-	s.target, s.move = dataset.VersionRecord{}, nil
+	s.aim(dataset.VersionRecord{})
+	s.move = nil
 	s.hearing.newest, s.hearing.sought = rec.Version, 0
 	if rec.Version > 0 {
 		s.move = &rec
-		s.target = rec
+		s.aim(rec)
 		s.failedAt, s.retryAt = time.Time{}, time.Time{}
 		s.backoff.Reset()
 	}
@@ -308,7 +317,7 @@ func (s *set[T, D]) failing() bool {
 // reject forgets rec, which an event alone names and which cannot be loaded.
 func (e *Engine[T, D]) reject(s *set[T, D], rec dataset.VersionRecord) {
 	s.disown(rec.VersionID())
-	s.target = dataset.VersionRecord{}
+	s.aim(dataset.VersionRecord{})
 	s.news = s.news.upTo(s.version())
 	if s.hearing.newest >= rec.Version {
 		s.hearing.newest, s.hearing.sought = 0, 0

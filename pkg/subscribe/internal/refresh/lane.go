@@ -192,6 +192,9 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 	if m.stored && e.Store().ID.IsZero() {
 		e.updateStore(func(st *Store) { st.ID = now.Record.StoreID })
 	}
+	if m.stored {
+		e.quarantine(s)
+	}
 	s.tally()
 	if now.Damage != nil {
 		e.deps.Watcher.StoredUnusable(s.name, now.Damage)
@@ -210,6 +213,7 @@ func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 	}
 	switch {
 	case m.err != nil && m.job.stored:
+		e.quarantine(s)
 		if !errors.Is(m.err, ErrNone) {
 			e.deps.Watcher.StoredUnusable(s.name, m.err)
 		}
@@ -254,6 +258,9 @@ func (e *Engine[T, D]) failed(m *finished[T, D]) {
 	})
 	if known := !e.Store().ID.IsZero() || !rec.StoreID.IsZero(); known && s.health.Load().Failures == 1 {
 		e.verify(s, fmt.Sprintf("version %s could not be loaded", rec.ID()))
+	}
+	if s.blocked {
+		s.forgive()
 	}
 	e.deps.Watcher.Failed(f)
 }

@@ -105,7 +105,7 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 	for _, name := range e.cfg.Datasets {
 		s := e.sets[name]
 		switch {
-		case s.running || s.queued || s.target.Version <= s.version() && s.move == nil || s.hangs():
+		case s.running || s.queued || s.blocked || s.target.Version <= s.version() && s.move == nil || s.hangs():
 		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
 		default:
@@ -140,6 +140,9 @@ func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
 	case e.ofOther(rec):
 		e.foreign(s, rec.StoreID, "events")
 		return
+	case s.blocked && rec.Version == s.target.Version && rec.VersionID() != s.target.VersionID():
+		e.verify(s, fmt.Sprintf("an event names version %s, and the quarantined one is %s", rec.Ref(), s.target.Ref()))
+		return
 	case rec.Version <= s.target.Version || rec.Version <= s.version():
 		return
 	case len(s.disowned) > 0 && slices.Contains(s.disowned, rec.VersionID()):
@@ -157,7 +160,10 @@ func (e *Engine[T, D]) announce(s *set[T, D], rec dataset.VersionRecord) {
 		return
 	}
 	s.move = nil
-	s.target = rec
+	s.aim(rec)
+	if s.blocked {
+		s.forgive()
+	}
 	s.learn(rec.Version)
 	if !s.running && rec.Version > s.tried {
 		e.supersede(s)
@@ -185,7 +191,11 @@ func (e *Engine[T, D]) dispatch() {
 	for e.idle > 0 && len(e.queue) > 0 {
 		s := e.queue[0]
 		e.queue = e.queue[1:]
-		s.queued, s.running = false, true
+		s.queued = false
+		if s.begun && s.blocked {
+			continue // it was aimed at a quarantined version since it was queued
+		}
+		s.running = true
 		e.idle--
 		s.tried = s.target.Version
 		stored := !s.begun

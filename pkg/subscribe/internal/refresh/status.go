@@ -69,6 +69,11 @@ type Health struct {
 	// Diverged says that what is served is not in the store's history, since DivergedSince; empty if it is.
 	Diverged      string
 	DivergedSince time.Time
+	// Quarantined says that the version QuarantinedRef is not loaded because processes died of it, since QuarantinedSince; empty if
+	// none is kept from being served.
+	Quarantined      string
+	QuarantinedRef   dataset.Ref
+	QuarantinedSince time.Time
 	// Doubt says that a beacon contradicts what is served, and that the relays have not settled it yet; empty if none does.
 	Doubt string
 	// Conflict says that publishers on copies of one store contradict each other; empty if none do.

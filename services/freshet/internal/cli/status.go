@@ -44,6 +44,8 @@ over the network: a snapshot, deltas, or both. from is the relay, or the instanc
 is pulled. The states, the first that applies:
 
   failing     the last attempt to refresh failed; it is tried again
+  quarantined processes died of the newest version, which is not loaded any more; the version before is served
+  diverged    what is served is not in the store's history; the instance moves to the store's version
   blind       nothing has said for three beacons whether there is a newer version
   refreshing  a newer version is being brought up
   lagging     a newer version is known, and not being brought up
@@ -56,9 +58,9 @@ their records alone are shown. What one part does not say keeps none of the othe
 code is %d then.
 
 --fail-if-stale is a check for cron and CI. It exits with %d if, for any dataset asked for, an instance is failing,
-blind, overdue or silent, has known of a newer version for longer than --max-lag and does not serve it, or knows nothing of
-a newer version that was committed longer ago; if no instance has a dataset that is named; and if there is no
-instance at all. Each reason is one line on stderr. If the publisher, NATS or the Redis cannot be asked the exit code is %d:
+quarantined, diverged, blind, overdue or silent, has known of a newer version for longer than --max-lag and does not
+serve it, or knows nothing of a newer version that was committed longer ago; if no instance has a dataset that is named;
+and if there is no instance at all. Each reason is one line on stderr. If the publisher, NATS or the Redis cannot be asked the exit code is %d:
 nobody knows.
 
 --watch goes on until Ctrl-C, which ends it well (exit code 0).`, exit.Failure, exit.Stale, exit.Failure),

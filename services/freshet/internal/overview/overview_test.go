@@ -143,6 +143,7 @@ func TestStale(t *testing.T) {
 	}{
 		"fresh":                               {d(7, fleet.Fresh, nil), committedAt(7, time.Hour), ""},
 		"failing":                             {d(6, fleet.Failing, func(s *fleet.DatasetStatus) { s.Error = "no relay answers" }), committedAt(7, time.Second), "failing for 1m0s on version 6, newest known 7: no relay answers"},
+		"quarantined":                         {d(6, fleet.Quarantined, func(s *fleet.DatasetStatus) { s.Warning = "version 7 (abc) is quarantined" }), committedAt(7, time.Second), "quarantined for 1m0s: version 7 (abc) is quarantined"},
 		"blind":                               {d(7, fleet.Blind, nil), committedAt(7, time.Hour), "blind: nothing has said for 1m0s whether version 7 is the newest"},
 		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Vouched = time.Time{} }), committedAt(7, time.Hour), "blind: nothing has said yet whether version 7"},
 		"overdue":                             {d(7, fleet.Overdue, nil), committedAt(7, 26*time.Hour), "overdue: version 7 is 26h0m0s old, and a newer one is promised every 24h0m0s"},

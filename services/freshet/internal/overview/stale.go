@@ -68,7 +68,7 @@ func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Du
 	switch {
 	case i.Silent:
 		return fmt.Sprintf("silent: it does not answer, and its record in Redis is %s old", round(seconds(*i.RecordAge)))
-	case i.State == fleet.Failing, i.State == fleet.Diverged, i.State == fleet.Blind, i.State == fleet.Overdue:
+	case i.State == fleet.Failing, i.State == fleet.Quarantined, i.State == fleet.Diverged, i.State == fleet.Blind, i.State == fleet.Overdue:
 		return Explain(i, o.At)
 	case i.State == fleet.Refreshing, i.State == fleet.Lagging:
 		if behind(i, o.At) > maxLag {
@@ -160,8 +160,8 @@ func Explain(i Instance, now time.Time) string {
 	switch i.State {
 	case fleet.Failing:
 		return fmt.Sprintf("failing for %s on version %d, newest known %d: %s", since(i.Since), i.Version, i.Newest, i.Error)
-	case fleet.Diverged:
-		return fmt.Sprintf("diverged for %s: %s", since(i.Since), i.Warning)
+	case fleet.Quarantined, fleet.Diverged:
+		return fmt.Sprintf("%s for %s: %s", i.State, since(i.Since), i.Warning)
 	case fleet.Blind:
 		if i.Vouched.IsZero() {
 			return fmt.Sprintf("blind: nothing has said yet whether version %d is the newest", i.Version)

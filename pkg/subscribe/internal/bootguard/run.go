@@ -1,0 +1,107 @@
+package bootguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Stop says that the process is about to end on purpose: from now on its end is no death, and no mark is set.
+func (g *Guard) Stop() error {
+	if g == nil {
+		return nil
+	}
+	ended := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, s := range g.sets {
+			errs = append(errs, g.stop(s))
+		}
+		ended <- errors.Join(errs...)
+	}()
+	timer := time.NewTimer(2 * patience)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return ErrBusy
+	}
+}
+
+func (g *Guard) stop(s *set) error {
+	if g.lock(s.name) == nil {
+		return ErrBusy
+	}
+	defer s.unlock()
+	s.stopped, s.loading, s.serving = true, nil, nil
+	g.probation(s, nil)
+	err := g.write(s, false)
+	if err != nil && os.Remove(g.dir.BootPath(s.name)) == nil {
+		return nil // better no death counted than a stop as one
+	}
+	return err
+}
+
+// Run confirms versions when their time has come, until ctx ends. It tells failed of each that could not be.
+func (g *Guard) Run(ctx context.Context, failed func(name string, err error)) error {
+	for {
+		name, at := g.next()
+		timer := time.NewTimer(time.Until(at))
+		if name == "" {
+			timer.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-g.wake:
+			timer.Stop()
+		case <-timer.C:
+			if err := g.expire(name); err != nil {
+				failed(name, err)
+			}
+		}
+	}
+}
+
+// next returns the dataset whose version is confirmed next, and when; empty if there is none.
+func (g *Guard) next() (name string, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for n, t := range g.due {
+		if name == "" || t.Before(at) {
+			name, at = n, t
+		}
+	}
+	return name, at
+}
+
+// expire confirms the first version on probation. After a failure it is due again later.
+func (g *Guard) expire(name string) error {
+	s := g.lock(name)
+	err := ErrBusy
+	if s != nil {
+		t := s.first
+		if t == nil || time.Since(t.since) < g.after {
+			s.unlock()
+			return nil
+		}
+		err = g.confirm(s, t, true)
+		s.unlock()
+		if err == nil {
+			err = g.settle(t)
+		}
+	}
+	if err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if _, ok := g.due[name]; ok {
+			g.due[name] = time.Now().Add(max(g.after, patience))
+		}
+		err = fmt.Errorf("confirm the served version in the cache folder: %w", err)
+	}
+	return err
+}

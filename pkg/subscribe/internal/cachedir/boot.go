@@ -1,0 +1,184 @@
+package cachedir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// bootName is the file that says which version a process tries, and which versions processes died of.
+const bootName = "boot.json"
+
+// maxBoot is how many versions boot.json names as deadly, and how many as confirmed.
+const maxBoot = 8
+
+// maxBootBytes is more than boot.json ever has.
+const maxBootBytes = 64 << 10
+
+// Boot is the content of boot.json. Only the process that holds the folder writes it.
+type Boot struct {
+	// Trying is the version that the process loads, or serves and has not confirmed yet; nil if there is none. A process that
+	// stops in good order clears it.
+	Trying *Trial `json:"trying,omitempty"`
+	// Deaths are the versions that processes died of, the last death last.
+	Deaths []Deaths `json:"deaths,omitempty"`
+	// Confirmed are versions that a process survived, the latest last.
+	Confirmed []dataset.Ref `json:"confirmed,omitempty"`
+}
+
+// Trial is a version that is being tried.
+type Trial struct {
+	dataset.Ref
+	// Boot is the boot id of the machine.
+	Boot string `json:"boot"`
+	// First is when a process first tried the version, in nanoseconds since 1970.
+	First int64 `json:"first"`
+}
+
+// Deaths counts the processes that died while they tried a version.
+type Deaths struct {
+	dataset.Ref
+	Count int   `json:"count"`
+	First int64 `json:"first"` // as in Trial
+}
+
+// Died counts a death of the version, and returns how many there are now.
+func (b *Boot) Died(t Trial) Deaths {
+	now := Deaths{t.Ref, 1 + b.Of(t.ID).Count, t.First}
+	b.Set(now)
+	return now
+}
+
+// Of returns the deaths of the version; the zero Deaths if there are none.
+func (b *Boot) Of(id dataset.VersionID) Deaths {
+	for _, d := range b.Deaths {
+		if d.ID == id {
+			return d
+		}
+	}
+	return Deaths{}
+}
+
+// Set puts d in the place of what is known of the deaths of its version.
+func (b *Boot) Set(d Deaths) {
+	b.Deaths = slices.DeleteFunc(b.Deaths, func(old Deaths) bool { return old.ID == d.ID })
+	b.Deaths = last(append(b.Deaths, d))
+}
+
+// Confirm records that a process survived the version: earlier deaths do not count any more.
+func (b *Boot) Confirm(ref dataset.Ref) {
+	b.Deaths = slices.DeleteFunc(b.Deaths, func(d Deaths) bool { return d.ID == ref.ID })
+	b.Confirmed = slices.DeleteFunc(b.Confirmed, func(c dataset.Ref) bool { return c.ID == ref.ID })
+	b.Confirmed = last(append(b.Confirmed, ref))
+}
+
+// IsConfirmed reports whether a process survived the version.
+func (b *Boot) IsConfirmed(id dataset.VersionID) bool {
+	return slices.ContainsFunc(b.Confirmed, func(c dataset.Ref) bool { return c.ID == id })
+}
+
+func last[T any](all []T) []T { return all[max(0, len(all)-maxBoot):] }
+
+// BootPath returns the path of the dataset's boot.json.
+func (d *Dir) BootPath(name string) string { return filepath.Join(d.dir(name), bootName) }
+
+// Boot returns what boot.json of the dataset says. A file that is not there, or not readable, says nothing: deaths are counted
+// from 0 then.
+func (d *Dir) Boot(name string) Boot {
+	var b Boot
+	text, err := os.ReadFile(d.BootPath(name))
+	if err != nil || json.Unmarshal(text, &b) != nil {
+		return Boot{}
+	}
+	return b
+}
+
+// SetBoot writes boot.json of the dataset. Calls for one dataset must not overlap. If durable is false the file is overwritten where it
+// is, which takes microseconds and no disk: the system keeps the bytes when the process dies, and a reboot does not count. It fails
+// with [ErrShared] while another process holds the folder.
+func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
+	if err := d.Own(); err != nil {
+		return err
+	}
+	fail := func(err error) error { return fmt.Errorf("write %s: %w", d.BootPath(name), err) }
+	text, err := json.Marshal(b)
+	if err != nil {
+		return fail(err)
+	}
+	if !durable {
+		err := overwrite(d.BootPath(name), text)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return fail(err)
+		}
+	}
+	if err := os.MkdirAll(d.dir(name), 0o700); err != nil {
+		return fail(err)
+	}
+	temp := filepath.Join(d.dir(name), tempPrefix+"boot"+tempSuffix)
+	d.mu.Lock()
+	d.temps[temp] = true
+	d.mu.Unlock()
+	defer d.untemp(temp)
+	if err := d.replace(temp, bootName, text, durable); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// overwrite puts text in the place of the content of the file, in one write. What is left of a longer content becomes spaces, which
+// JSON allows at the end: to cut the file shorter would make the file system write it out.
+func overwrite(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+	case info.Size() > maxBootBytes:
+		err = os.ErrNotExist // it is not of this package's making
+	default:
+		spaces := max(0, int(info.Size())-len(text))
+		_, err = file.Write(append(text, bytes.Repeat([]byte{' '}, spaces)...))
+	}
+	return errors.Join(err, file.Close())
+}
+
+// Own makes the folder, if it is not there, and takes its lock. It fails with [ErrShared] while another process holds that.
+func (d *Dir) Own() error { return d.own() }
+
+// replace writes the file at the path temp and renames it to name, in the same folder.
+func (d *Dir) replace(temp, name string, text []byte, durable bool) error {
+	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if durable && err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(temp, filepath.Join(filepath.Dir(temp), name))
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	if !durable {
+		return nil
+	}
+	folder, err := os.Open(filepath.Dir(temp))
+	if err != nil {
+		return err
+	}
+	return syncClose(folder)
+}

@@ -1,0 +1,55 @@
+package refresh
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// Relays that were queried before a version was committed and answer after it was swapped in do not make it diverged.
+func TestRelaysAnswerLate(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		all := history(storeA, "a", 1, 5)
+		i := identify(r, config, all[3], at(storeA, all[3]))
+		i.name("p", storeA, all[3])
+		i.serving(all[3])
+		release := make(chan struct{})
+		r.log = func() (map[string]dataset.VersionRecord, error) { return nil, nil }
+		r.answers = func() ([]Answer, error) { <-release; return []Answer{at(storeA, all[3])}, nil }
+		r.catchUps <- "reconnect"
+		pass(time.Millisecond)
+		i.versions <- all[4]
+		pass(time.Millisecond)
+		i.serving(all[4])
+		close(release)
+		synctest.Wait()
+		i.serving(all[4])
+		r.is("prices", fleet.Fresh)
+		r.wantLoads("prices/4", "prices/5")
+	})
+}
+
+// A version that was disowned, and that the store has after all, comes back: a beacon names it, and the relays are asked although
+// the log has it.
+func TestDisownedVersionComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		all := history(storeA, "a", 1, 5)
+		i := identify(r, config, all[4], at(storeA, all[4]))
+		i.name("p1", storeA, all[4])
+		i.serving(all[4])
+		pass(10 * time.Second) // p1 is gone
+		i.set(at(storeA, all[3]))
+		i.name("p2", storeA, all[3])
+		pass(time.Second)
+		i.serving(all[3])
+		i.set(at(storeA, all[4]))
+		i.name("p2", storeA, all[4])
+		pass(time.Second)
+		i.serving(all[4])
+		i.name("p2", storeA, all[4])
+		r.is("prices", fleet.Fresh)
+	})
+}
