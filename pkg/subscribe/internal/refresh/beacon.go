@@ -48,6 +48,9 @@ func (e *Engine[T, D]) onHeard(heard events.Heard) {
 // named takes in what beacons said of the dataset.
 func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 	r := &s.hearing
+	most := longestTrust * e.cfg.BeaconWithin / events.BlindAfter
+	named := w.Every
+	w.Every = min(w.Every, most)
 	below := r.claims.take(w, max(s.version(), r.newest))
 	switch {
 	case w.Version >= r.newest:
@@ -68,10 +71,9 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		// period be how long the others are waited for.
 		if below == 0 {
 			h.Period, h.LongPeriod = w.Every, ""
-			if most := longestTrust * e.cfg.BeaconWithin / events.BlindAfter; w.Every > most {
-				h.Period = most
+			if named > most {
 				h.LongPeriod = fmt.Sprintf("beacons of %s come every %s, which is too seldom: they are trusted for %s (FRESHET_BEACON_WITHIN is %s)",
-					w.Publisher, w.Every, events.BlindAfter*most, e.cfg.BeaconWithin)
+					w.Publisher, named, events.BlindAfter*most, e.cfg.BeaconWithin)
 			}
 		}
 	})
@@ -90,6 +92,9 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 	case below == 0 && conflict == "":
 		if !w.Store.IsZero() && w.Version == s.version() {
 			s.agrees()
+		}
+		if !w.Store.IsZero() {
+			s.affirmed = w.ID
 		}
 		s.vouched(w.At)
 	}

@@ -38,6 +38,8 @@ type ask struct {
 	verify map[string]bool   // the datasets that the relays are to be asked about, whatever the log says
 	first  bool              // it is the first since the start
 	ids    map[string]bool   // the datasets of which a version with a store id is served
+	// affirmed are the ids that a beacon or a relay of the instance's store named last.
+	affirmed map[string]dataset.VersionID
 }
 
 // caughtUp is what the catcher found.
@@ -61,9 +63,10 @@ func (e *Engine[T, D]) ask() {
 	a := ask{
 		reason: c.reason, heals: c.heals, began: time.Now(), served: make(map[string]uint64), named: make(map[string]uint64),
 		verify: make(map[string]bool), first: c.first, ids: make(map[string]bool),
+		affirmed: make(map[string]dataset.VersionID),
 	}
 	for name, s := range e.sets {
-		a.served[name] = s.version()
+		a.served[name], a.affirmed[name] = s.version(), s.affirmed
 		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
 			a.ids[name] = true
 		}
@@ -133,6 +136,9 @@ func (a ask) least(name string) uint64 { return max(a.served[name], a.named[name
 // version that is served or that a beacon named: it may have been deleted and made anew, or have lost its end, and then
 // forgets what the store still has. If the log does not answer, the relays are asked about datasets of which nothing is
 // served, or a newer version was named. The others are served, and must not turn an outage of the log into polling.
+//
+// The log alone proves only that the version which a beacon or a relay named last is still the newest. It may hold the versions of
+// a history that a restore of the store ended.
 func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
@@ -148,7 +154,7 @@ func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
 		}
 		switch {
 		case rec.Version < m.named[name], ok && rec.Version < m.least(name), !ok && (logErr == nil || m.served[name] == 0),
-			m.needsRelays(name), m.first && !rec.StoreID.IsZero():
+			m.needsRelays(name), !rec.StoreID.IsZero() && rec.VersionID() != m.affirmed[name]:
 			unknown = append(unknown, name)
 		case ok:
 			m.vouched = append(m.vouched, name)
@@ -218,7 +224,7 @@ func (e *Engine[T, D]) fromRelays(s *set[T, D], m *caughtUp) {
 			e.announced(a.Record)
 		}
 	}
-	if e.stored(s, answers, m.began) {
+	if e.stored(s, answers, m.began) && e.disagreement == "" {
 		s.vouched(m.began)
 	}
 	if len(answers) == 0 && m.needsRelays(s.name) {

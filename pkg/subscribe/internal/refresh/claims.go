@@ -26,8 +26,13 @@ type claim struct {
 	// floor is the newest version that was known when the publisher's last beacon came. It has read the store for the next
 	// one after that, and must have found as much.
 	floor uint64
-	below int // how often in a row it has not
+	below int       // how often in a row it has not
+	since time.Time // of the first beacon of that row
 }
+
+// belowIsOther is how many beacons in a row must name an older version than was known before, so that their publisher reads
+// another copy of the store. The first one proves it; a store that lists its versions late explains it.
+const belowIsOther = 2
 
 // take takes in a word, when newest is the newest version known, and returns how often in a row its publisher has named
 // an older one.
@@ -49,6 +54,9 @@ func (c *claims) take(w events.Word, newest uint64) (below int) {
 		(*c)[w.Publisher] = one
 	}
 	if w.Version < one.floor {
+		if one.below == 0 {
+			one.since = w.At
+		}
 		one.below++
 	} else {
 		one.below = 0
@@ -58,15 +66,27 @@ func (c *claims) take(w events.Word, newest uint64) (below int) {
 	return one.below
 }
 
-// conflict says which two publishers name the same version with different ids; empty if none do. They read different copies of
-// one store.
+// conflict says which two publishers read different copies of one store; empty if none do. They name a version with different
+// ids, or one of them goes on to name an older version than the other.
 func (c claims) conflict() string {
 	publishers := slices.Sorted(maps.Keys(c))
 	for i, p := range publishers {
 		for _, q := range publishers[i+1:] {
-			if a, b := c[p], c[q]; a.version == b.version && a.id != b.id && !a.id.IsZero() && !b.id.IsZero() {
+			a, b := c[p], c[q]
+			if a.store.IsZero() || a.store != b.store {
+				continue
+			}
+			low, high := a, b
+			if low.version > high.version {
+				low, high = b, a
+			}
+			switch {
+			case a.version == b.version && a.id != b.id && !a.id.IsZero() && !b.id.IsZero():
 				return fmt.Sprintf("publishers %s and %s both read store %s and name version %d with different ids (%s, %s): a copy of the store is in use; stop one of them",
 					p, q, a.store, a.version, a.id.Short(), b.id.Short())
+			case low.version < high.version && low.below >= belowIsOther && high.at.After(low.since):
+				return fmt.Sprintf("publishers %s and %s both read store %s and name versions %s and %s as the newest: a copy of the store is in use; stop one of them",
+					p, q, a.store, dataset.Ref{Version: a.version, ID: a.id}, dataset.Ref{Version: b.version, ID: b.id})
 			}
 		}
 	}

@@ -54,6 +54,7 @@ type set[T, D any] struct {
 	kept     Barred                 // the one among them that is kept from being served; its Ref is zero if none is
 	blocked  bool                   // the target is barred
 	verify   bool                   // the relays are to be asked, whatever the log says
+	affirmed dataset.VersionID      // what a beacon or a relay of the instance's store named last as the newest version
 	news     news                   // versions known and not served
 	hearing  hearing                // what beacons said
 	settled  fleet.State            // the last that no refresh of a fresh dataset brings, or Fresh

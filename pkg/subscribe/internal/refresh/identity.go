@@ -68,7 +68,12 @@ func (e *Engine[T, D]) foreign(s *set[T, D], store dataset.StoreID, what string)
 	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s; "+
 		"if that store is of another environment, give each a FRESHET_NAMESPACE of its own", what, store, own)
 	first := e.unnamed(store)
-	e.updateStore(func(st *Store) { st.Foreign++; st.Warning, st.WarnedAt = warning, time.Now() })
+	e.updateStore(func(st *Store) {
+		st.Foreign++
+		if e.disagreement == "" { // else the store may be that of a relay
+			st.Warning, st.WarnedAt = warning, time.Now()
+		}
+	})
 	if first {
 		e.deps.Watcher.Foreign(s.name, warning)
 	}
@@ -140,7 +145,10 @@ func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
 			}
 		}
 	case len(relays) == 1:
-		e.disagreement = ""
+		if e.disagreement != "" {
+			e.disagreement = ""
+			e.updateStore(func(st *Store) { st.Warning = "" })
+		}
 		for id := range relays {
 			if id == own {
 				return
@@ -214,34 +222,58 @@ func (e *Engine[T, D]) stored(s *set[T, D], answers []Answer, asked time.Time) (
 	}
 	switch t := s.target; {
 	case t.Version <= s.version():
-	case t.Version > newest.Version && (s.failing() || s.blocked):
-		// Only an event names it, it cannot be loaded or must not be, and the store does not have it.
+	case t.Version > newest.Version && (s.health.Load().Failures > 0 && !s.confirmed(t.Ref()) || s.failing() || s.blocked):
+		// Only an event names it, it or another such version cannot be loaded or must not be, and the store does not have it.
 		e.reject(s, t)
 	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
 		e.reject(s, t)
 	}
 	served := s.served.Load()
 	if served == nil || newest.Version > served.Record.Version {
+		if s.health.Load().Conflict != "" && served != nil {
+			return false // the relays may read different copies of the store
+		}
 		e.announce(s, newest)
+		s.affirmed = newest.VersionID()
 		return true
 	}
-	ref := served.Ref()
-	if newest.Ref() == ref {
-		s.agrees()
-		return true
-	}
-	if served.At.After(asked) {
-		return false // the answers may be older than the served version
-	}
-	// The store has another version. A relay that is behind must change nothing: a beacon has to name the same.
+	late := served.At.After(asked) // the answers may be older than the served version
+	// The store may have another version. A relay that is behind must change nothing: a beacon has to name the same.
 	for _, a := range answers {
 		r := dataset.Ref{Version: a.Record.Version}
 		if r.Version > 0 {
 			r.ID = a.Record.VersionID()
 		}
-		if !e.isForeign(a.Store) && !a.Store.IsZero() && s.confirmed(r) {
+		if e.isForeign(a.Store) || a.Store.IsZero() || r == served.Ref() || late {
+			continue
+		}
+		if s.confirmed(r) {
 			e.diverged(s, a.Record)
 			return true // what the newest version is, is known
+		}
+		if r.Version == served.Record.Version && !served.ID.IsZero() {
+			s.update(func(h *Health) {
+				if h.Diverged == "" {
+					h.Doubt = fmt.Sprintf("relay %s has version %s, and another with its number is served", a.Relay, r)
+				}
+			})
+			return false
+		}
+	}
+	if newest.Ref() != served.Ref() || s.contradicted() {
+		return false
+	}
+	s.agrees()
+	s.affirmed = served.ID
+	return true
+}
+
+// contradicted reports whether a publisher of the instance's store goes on to name another version than the served one, so that
+// what one relay has does not settle which is the newest.
+func (s *set[T, D]) contradicted() bool {
+	for _, c := range s.hearing.claims {
+		if c.below >= belowIsOther && c.version < s.version() && !c.store.IsZero() && time.Since(c.at) <= events.BlindAfter*c.every {
+			return true
 		}
 	}
 	return false

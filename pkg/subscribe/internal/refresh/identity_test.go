@@ -42,11 +42,15 @@ type identified struct {
 func (i *identified) set(answers ...Answer) { i.relays.Store(&answers) }
 
 func identify(r *rig, cfg Config, log dataset.VersionRecord, relays ...Answer) *identified {
+	return identifyLog(r, cfg, func() *dataset.VersionRecord { return &log }, relays...)
+}
+
+func identifyLog(r *rig, cfg Config, log func() *dataset.VersionRecord, relays ...Answer) *identified {
 	i := &identified{rig: r}
 	i.set(relays...)
 	r.answers = func() ([]Answer, error) { return *i.relays.Load(), nil }
 	r.log = func() (map[string]dataset.VersionRecord, error) {
-		return map[string]dataset.VersionRecord{"prices": log}, nil
+		return map[string]dataset.VersionRecord{"prices": *log()}, nil
 	}
 	r.start(cfg)
 	return i

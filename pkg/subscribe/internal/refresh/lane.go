@@ -189,6 +189,12 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 			s.agrees()
 		}
 	}
+	if m.stored && !s.affirmed.IsZero() && s.affirmed != now.ID && s.target.Version <= now.Record.Version {
+		s.update(func(h *Health) {
+			h.Doubt = fmt.Sprintf("version %s was in the local folder, and the newest version of the store is another", now.Ref())
+		})
+		e.verify(s, fmt.Sprintf("version %s of the local folder may not be in the store's history", now.Record.ID()))
+	}
 	if m.stored && e.Store().ID.IsZero() {
 		e.updateStore(func(st *Store) { st.ID = now.Record.StoreID })
 	}
@@ -256,7 +262,9 @@ func (e *Engine[T, D]) failed(m *finished[T, D]) {
 		h.Err, f.Attempt = f.Err, h.Failures
 		h.LastErr, h.LastErrAt = f.Err, now
 	})
-	if known := !e.Store().ID.IsZero() || !rec.StoreID.IsZero(); known && s.health.Load().Failures == 1 {
+	if known := !e.Store().ID.IsZero() || !rec.StoreID.IsZero(); known && (s.health.Load().Failures == 1 || !s.confirmed(rec.Ref())) {
+		// A version that no beacon names may be in no store: the relays say so, and another event may have taken its place since.
+
 		e.verify(s, fmt.Sprintf("version %s could not be loaded", rec.ID()))
 	}
 	if s.blocked {

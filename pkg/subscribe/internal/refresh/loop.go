@@ -147,6 +147,8 @@ func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
 		return
 	case len(s.disowned) > 0 && slices.Contains(s.disowned, rec.VersionID()):
 		return
+	case s.health.Load().Conflict != "" && s.version() > 0:
+		return // two publishers contradict each other: the instance stays where it is
 	case !s.follows(rec):
 		e.verify(s, fmt.Sprintf("the event of version %s does not lead on from the served version", rec.ID()))
 		return
