@@ -123,7 +123,7 @@ func (p *Publisher) step(ctx context.Context, result *Result, what, done string,
 			err = replace(ctx, rec, last)
 		}
 		if err == nil {
-			p.replaced.done(what, last)
+			p.replaced.done(what, last, rec.StoreID)
 			result.Warnings = append(result.Warnings, fmt.Sprintf("version %d (id %s) of dataset %q is not in this store's history; version %s was %s in its place",
 				last.Version, last.VersionID().Short(), rec.Dataset, rec.Ref(), done))
 		}

@@ -15,6 +15,9 @@ import (
 // stamp completes rec, the version after latest: which store it belongs to and which version it follows.
 func (p *Publisher) stamp(ctx context.Context, rec *dataset.VersionRecord, latest dataset.VersionRecord) error {
 	id, err := p.deps.Store.EnsureID(ctx)
+	if errors.Is(err, store.ErrDamaged) {
+		return fmt.Errorf("%w: %v; put back a good copy of it: its id is the store_id of the version records", ErrStoreID, err)
+	}
 	if err != nil {
 		return fmt.Errorf("read the store id: %w", err)
 	}
@@ -69,8 +72,12 @@ func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.S
 	return nil
 }
 
-// done records that over was replaced.
-func (r *replaced) done(what string, over dataset.VersionRecord) {
+// done records that over was replaced by a version of the store ours. A version of the own store is replaced as often as a restore
+// makes it necessary.
+func (r *replaced) done(what string, over dataset.VersionRecord, ours dataset.StoreID) {
+	if over.StoreID.IsZero() || over.StoreID == ours {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.at == nil {

@@ -21,7 +21,7 @@ func TestReplacementsOfAnotherStoreAreRare(t *testing.T) {
 			if err := r.allow(RepairAnnounce, over, ours); err != nil {
 				t.Errorf("the first replacement in a minute: %v", err)
 			}
-			r.done(RepairAnnounce, over)
+			r.done(RepairAnnounce, over, ours)
 			if err := r.allow(RepairAnnounce, over, ours); !errors.Is(err, events.ErrConflict) {
 				t.Errorf("a second replacement at once: got %v, want ErrConflict", err)
 			}

@@ -227,7 +227,7 @@ func (s *side) reconcile(ctx context.Context, r *Repair) (done bool, err error) 
 	if err != nil {
 		return true, err
 	}
-	s.replaced.done(s.what, last)
+	s.replaced.done(s.what, last, id)
 	r.From, r.To, r.Replaced = newest.Version, newest.Version, last.Ref()
 	return true, nil
 }

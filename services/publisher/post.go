@@ -248,7 +248,12 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)
 		problem.Cause = err
 		return problem
-	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrUnusable):
+	case errors.Is(err, publish.ErrStoreID), errors.Is(err, store.ErrDamaged):
+		// The error names the file or the key. Trying again does not help.
+		problem = web.Refuse(http.StatusInternalServerError, "damaged-store", "%v; nothing was published", err).With("dataset", name)
+		problem.Cause = err
+		return problem
+	case errors.Is(err, store.ErrUnusable):
 		return err // trying again does not help: 500
 	case errors.Is(err, syscall.ENOSPC):
 		problem = web.Refuse(http.StatusInsufficientStorage, "no-space", "there is no space left for temporary files or in the store; nothing was published").With("dataset", name)
