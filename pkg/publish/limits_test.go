@@ -1,3 +1,5 @@
+//go:build !race
+
 package publish_test
 
 import (
@@ -114,41 +116,4 @@ func TestLimits(t *testing.T) {
 		t.Errorf("version %s was committed", rec.ID())
 	}
 	noTemp(t, r.temp)
-}
-
-// TestPatchManyTimesTheDatasetIsLoaded patches 180 small records with 1,100 of 256 KiB. An instance loads the version by
-// the delta, by the snapshot that a compaction writes of it, and by the one that a publish writes of the same records.
-func TestPatchManyTimesTheDatasetIsLoaded(t *testing.T) {
-	lean(t)
-	r := newRig(t, nil)
-	var small, large []row
-	for i := range 180 {
-		small = append(small, row{fmt.Sprint(i), 60})
-	}
-	for i := range 1100 {
-		large = append(large, row{fmt.Sprint("new-", i), 256 << 10})
-	}
-	if _, err := r.rows(t, small); err != nil {
-		t.Fatal(err)
-	}
-	patched, err := r.patchRows(t, large)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loads(t, r, patched.Record, 1280)
-	done, err := r.Compact(t.Context(), "prices")
-	if err != nil || done.Record.Object.Version != 2 {
-		t.Fatalf("compacted %+v, %v", done, err)
-	}
-	whole := patched.Record
-	whole.Snapshot, whole.Deltas = done.Record.Object, nil
-	loads(t, r, whole, 1280)
-	if _, err := r.rows(t, small); err != nil {
-		t.Fatal(err)
-	}
-	result, err := r.rows(t, append(small, large...))
-	if err != nil || result.Record.Snapshot.Version != 4 || result.Record.State != patched.Record.State {
-		t.Fatalf("%+v, %v; want a snapshot of the same records", result.Record, err)
-	}
-	loads(t, r, result.Record, 1280)
 }

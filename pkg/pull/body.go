@@ -164,7 +164,7 @@ func (b *Body) Rewind(off int64, damage error) error {
 	default:
 		b.wrong = off
 		for _, r := range from {
-			b.refuse(r, fmt.Errorf("wrong bytes between %d and %d: %w", off, b.got, damage))
+			b.refuse(r, fmt.Errorf("wrong bytes of object %s between %d and %d: %w", b.object.Digest, off, b.got, damage))
 		}
 	}
 	b.refused = true
@@ -177,7 +177,8 @@ func (b *Body) Rewind(off int64, damage error) error {
 	}
 	b.got, b.err = off, nil
 	if !b.c.relays.Others() {
-		b.err = fmt.Errorf("relay %s gave wrong bytes, and there is no other", names(from))
+		b.err = fmt.Errorf("relay %s gave wrong bytes of object %s, and there is no other; if they are damaged in the store, not on the way, "+
+			"a publish of all of the dataset's records heals it", names(from), b.object.Digest)
 		return b.err
 	}
 	b.refused = false

@@ -112,7 +112,7 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health, v *served)
 	}
 	for _, r := range s.relays.Health() {
 		if r.Standing == relays.Distrusted {
-			all = append(all, fmt.Sprintf("relay %s gave wrong bytes, %d times so far: %v", r.Relay, r.Refusals, r.Err))
+			all = append(all, fmt.Sprintf("relay %s gave wrong bytes, from the store or on the way, %d times so far: %v", r.Relay, r.Refusals, r.Err))
 		}
 	}
 	s.mu.Lock()
