@@ -119,11 +119,17 @@ func (w *restoration) up() {
 // copied returns a folder with a copy of the store.
 func (w *restoration) copied() string {
 	w.t.Helper()
-	to := filepath.Join(w.t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(w.folder)); err != nil {
-		w.t.Fatal(err)
+	for {
+		to := filepath.Join(w.t.TempDir(), "copy")
+		err := os.CopyFS(to, os.DirFS(w.folder))
+		switch {
+		case errors.Is(err, os.ErrNotExist): // a temporary file of the publisher was renamed meanwhile
+			continue
+		case err != nil:
+			w.t.Fatal(err)
+		}
+		return to
 	}
-	return to
 }
 
 // exchange puts the folder in place of the store; empty means a folder with nothing in it. history is what the folder holds.
