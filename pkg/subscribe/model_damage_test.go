@@ -92,7 +92,7 @@ func (m *model) flip() {
 	m.healed(rec, got, err, 1)
 }
 
-// flipCached flips a bit in the cache folder of the instance while it is stopped. What is left of the folder is served.
+// flipCached flips a bit in the cache folder of the instance while it is stopped. The rest of the folder is served.
 func (m *model) flipCached(i *member) {
 	m.t.Helper()
 	if i.dir == "" {

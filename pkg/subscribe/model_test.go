@@ -201,7 +201,7 @@ func (m *model) live() {
 		i.restart(i.n == 2)
 		i.settle(m.newest())
 		i.stop()
-		for _, k := range i.kept { // what others shared with it meanwhile has not changed it
+		for _, k := range i.kept { // later versions that share its memory have not changed it
 			m.check(fmt.Sprintf("a reader of instance %d", i.n), k)
 		}
 	}

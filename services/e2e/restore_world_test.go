@@ -123,7 +123,7 @@ func (w *restoration) copied() string {
 		to := filepath.Join(w.t.TempDir(), "copy")
 		err := os.CopyFS(to, os.DirFS(w.folder))
 		switch {
-		case errors.Is(err, os.ErrNotExist): // a temporary file of the publisher was renamed meanwhile
+		case errors.Is(err, os.ErrNotExist): // the publisher renamed a temporary file during the copy
 			continue
 		case err != nil:
 			w.t.Fatal(err)

@@ -134,8 +134,8 @@ func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
 	return nil
 }
 
-// overwrite puts text in the place of the content of the file, in one write. What is left of a longer content becomes spaces, which
-// JSON allows at the end: to cut the file shorter would make the file system write it out.
+// overwrite puts text in the place of the content of the file, in one write. Spaces, which JSON allows at
+// the end, replace the rest of a longer content: a truncation would make the file system write the file out.
 func overwrite(path string, text []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

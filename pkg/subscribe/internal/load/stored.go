@@ -94,9 +94,9 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Finish: finish}, nil
 }
 
-// recover returns the version of t, which the first n objects of the cached chain make. The record of that version is not in
-// the folder, so that the boot guard has no mark of it. What the chain says of it is: its number, its content, which the digests prove, and its id, which the delta
-// after it names unless an earlier release wrote that delta.
+// recover returns the version of t, which the first n objects of the cached chain make. The folder lacks the record of that
+// version, so the boot guard has no mark of it. The chain names its number, and the digests prove its content. The delta after it
+// names its id, unless an earlier release wrote that delta.
 func (l *Loader) recover(held cachedir.Held, n int, t *table.Table, damage error) loaded {
 	lost := held.Chain[n]
 	rec := dataset.VersionRecord{

@@ -68,7 +68,7 @@ func TestLogWithAnotherVersionOfTheNumber(t *testing.T) {
 	})
 }
 
-// The log still has the versions of a history that a restore ended, and no publisher runs. What the relays' store has is served,
+// The log still has the versions of a history that a restore ended, and no publisher runs. The newest version of the relays' store is served,
 // also after a reconnect, when the log has yet another version.
 func TestLogOfAnEndedHistoryVouchesForNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
