@@ -16,11 +16,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Store is what a relay reads: a [store.Store] is one, and so are other relays.
+// Store is what a relay reads: a store, see [FromStore], or other relays.
 type Store interface {
 	segments.Origin
-	// Latest returns the record of the dataset's newest version, or store.ErrNotFound.
-	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
+	// Newest returns the record of the dataset's newest version, or store.ErrNotFound, and in both cases the id of the store
+	// that says so. The id is zero if the store has none, or if the answer is no proof of what the store has.
+	Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error)
 	// ID returns the id of the store, or store.ErrNotFound if it has none.
 	ID(ctx context.Context) (dataset.StoreID, error)
 }
@@ -76,7 +77,11 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 		// Sizes are asked for and newest versions looked up beside the reads.
 		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
-	return store.Open(ctx, cfg.StoreURL.Reveal())
+	st, err := store.Open(ctx, cfg.StoreURL.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return FromStore(st), nil
 }
 
 // lookups is how many connections to each relay upstream there may be beside those that read objects.

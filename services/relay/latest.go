@@ -59,7 +59,6 @@ type latest struct {
 	deps    Deps
 	flights *flight.Group[string, found]
 	paused  atomic.Int64 // Unix nanoseconds until which the catalog is left alone
-	storeID *storeID
 
 	mu        sync.Mutex
 	confirmed map[string]confirmation // by dataset, guarded by mu
@@ -69,7 +68,7 @@ type latest struct {
 type found struct {
 	record dataset.VersionRecord
 	from   string
-	store  dataset.StoreID // zero if the store did not answer, or has no id
+	store  dataset.StoreID // zero if the store did not answer, or has no id; see [Store]
 }
 
 // confirmation is what the store had as the newest version of a dataset.
@@ -79,8 +78,8 @@ type confirmation struct {
 	at    time.Time
 }
 
-func newLatest(deps Deps, id *storeID) *latest {
-	l := &latest{deps: deps, storeID: id, confirmed: map[string]confirmation{}}
+func newLatest(deps Deps) *latest {
+	l := &latest{deps: deps, confirmed: map[string]confirmation{}}
 	l.flights = flight.New(l.find, nil)
 	return l
 }
@@ -98,14 +97,7 @@ func (l *latest) find(ctx context.Context, name string) (found, error) {
 	}
 	wait, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	rec, err := l.deps.Store.Latest(wait, name)
-	var id dataset.StoreID
-	if err == nil || errors.Is(err, store.ErrNotFound) {
-		var failed error
-		if id, failed = l.storeID.now(wait); failed != nil {
-			err = failed
-		}
-	}
+	rec, id, err := l.deps.Store.Newest(wait, name)
 	switch {
 	case err == nil:
 		l.mu.Lock()

@@ -150,10 +150,10 @@ type countedStore struct {
 	calls atomic.Int64
 }
 
-func (s *countedStore) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
+func (s *countedStore) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	s.calls.Add(1)
 	<-time.After(time.Millisecond) // the others come
-	return s.memory.Latest(ctx, name)
+	return s.memory.Newest(ctx, name)
 }
 
 func TestLatestRefusals(t *testing.T) {

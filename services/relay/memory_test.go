@@ -19,6 +19,7 @@ type memory struct {
 	mu      sync.Mutex
 	objects map[dataset.Digest][]byte
 	latest  map[string]dataset.VersionRecord
+	id      dataset.StoreID
 	err     error           // of every call
 	short   map[int64]bool  // segments, by offset, of which OpenObject yields one byte less, and nothing after
 	gate    <-chan struct{} // OpenObject waits for it
@@ -27,7 +28,7 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{objects: map[dataset.Digest][]byte{}, latest: map[string]dataset.VersionRecord{}, short: map[int64]bool{}, opened: make(chan struct{})}
+	return &memory{id: testStore, objects: map[dataset.Digest][]byte{}, latest: map[string]dataset.VersionRecord{}, short: map[int64]bool{}, opened: make(chan struct{})}
 }
 
 func (m *memory) add(n int) (dataset.Digest, []byte) {
@@ -50,7 +51,7 @@ var testStore = dataset.StoreID{1}
 func (m *memory) ID(context.Context) (dataset.StoreID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return testStore, m.err
+	return m.id, m.err
 }
 
 func (m *memory) StatObject(_ context.Context, d dataset.Digest) (int64, error) {
@@ -84,14 +85,17 @@ func (m *memory) OpenObject(ctx context.Context, d dataset.Digest, offset, lengt
 	return io.NopCloser(bytes.NewReader(m.objects[d][offset : offset+length])), m.err
 }
 
-func (m *memory) Latest(_ context.Context, name string) (dataset.VersionRecord, error) {
+func (m *memory) Newest(_ context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec, ok := m.latest[name]
-	if !ok && m.err == nil {
-		return rec, store.ErrNotFound
+	switch {
+	case m.err != nil:
+		return rec, dataset.StoreID{}, m.err
+	case !ok:
+		return rec, m.id, store.ErrNotFound
 	}
-	return rec, m.err
+	return rec, m.id, nil
 }
 
 func record(name string, version uint64) dataset.VersionRecord {

@@ -38,6 +38,7 @@ var (
 
 	descUpstreamFailures = describe("upstream_failures_total", "Times that a relay upstream was down, silent or without a usable answer.", "upstream")
 	descUpstreamBusy     = describe("upstream_busy_total", "Times that a relay upstream was too busy, or had no store itself.", "upstream")
+	descUpstreamOther    = describe("upstream_other_store", "1 if a relay upstream reads another store than the one that this relay answers for.", "upstream")
 )
 
 // Describe implements [prometheus.Collector].
@@ -71,5 +72,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, h := range relays.Health() {
 		ch <- prometheus.MustNewConstMetric(descUpstreamFailures, prometheus.CounterValue, float64(h.Failures), h.Relay)
 		ch <- prometheus.MustNewConstMetric(descUpstreamBusy, prometheus.CounterValue, float64(h.Busy), h.Relay)
+		other := 0.0
+		if h.OtherStore {
+			other = 1
+		}
+		ch <- prometheus.MustNewConstMetric(descUpstreamOther, prometheus.GaugeValue, other, h.Relay)
 	}
 }

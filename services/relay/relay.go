@@ -47,7 +47,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 		return nil, err
 	}
 	id := newStoreID(deps.Store)
-	r := &Relay{cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps, id), turns: make(chan struct{}, cfg.RelayResponses)}
+	r := &Relay{cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
 	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)

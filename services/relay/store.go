@@ -14,6 +14,25 @@ import (
 	"freshet.dev/services/relay/internal/flight"
 )
 
+// Direct is a store that the relay reads itself.
+type Direct struct{ store.Store }
+
+// FromStore returns the store as a relay reads it.
+func FromStore(st store.Store) Direct { return Direct{st} }
+
+// Newest implements [Store].
+func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
+	rec, err := d.Latest(ctx, name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return rec, dataset.StoreID{}, err
+	}
+	id, failed := d.ID(ctx)
+	if failed != nil && !errors.Is(failed, store.ErrNotFound) {
+		return dataset.VersionRecord{}, dataset.StoreID{}, failed
+	}
+	return rec, id, err
+}
+
 // storeIDTTL is for how long a store id that was read is named with objects. Answers for a newest version read it each time.
 const storeIDTTL = time.Second
 

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -164,5 +165,44 @@ func TestUpstreamAnswers(t *testing.T) {
 				t.Errorf("the error tells the password: %v", err)
 			}
 		})
+	}
+}
+
+// Invariant: a relay behind relays of different stores answers for one of them alone, and names that one with each answer.
+func TestUpstreamsOfDifferentStores(t *testing.T) {
+	one, other := newMemory(), newMemory()
+	other.id = dataset.StoreID{2}
+	names := []string{"cities", "prices", "rules", "ranges", "words", "models", "users", "zones"}
+	for _, name := range names {
+		for version, m := range map[uint64]*memory{3: one, 7: other} {
+			rec := record(name, version)
+			rec.StoreID = m.id
+			m.latest[name] = rec
+		}
+	}
+	far := behind(t, run(t, config(), relay.Deps{Store: one}).url, run(t, config(), relay.Deps{Store: other}).url)
+	stores := map[string]bool{}
+	for _, name := range names {
+		res, err := http.Get(far.url + "/v1/datasets/" + name + "/latest")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := dataset.DecodeVersionRecord(body(t, res))
+		res.Body.Close()
+		if err != nil || rec.StoreID.String() != res.Header.Get("Freshet-Store") {
+			t.Errorf("version %d of store %s is answered as of store %s, %v", rec.Version, rec.StoreID, res.Header.Get("Freshet-Store"), err)
+		}
+		stores[res.Header.Get("Freshet-Store")] = true
+	}
+	status, text, err := far.get("/v1/store")
+	var says struct{ Store string }
+	if err == nil {
+		err = json.Unmarshal(text, &says)
+	}
+	if err != nil || status != 200 || len(stores) != 1 || !stores[says.Store] {
+		t.Errorf("the answers are of the stores %v, and the relay names %s: %d, %v", stores, says.Store, status, err)
+	}
+	if _, text, err := far.get("/metrics"); err != nil || bytes.Count(text, []byte("\nfreshet_relay_upstream_other_store{")) != 2 {
+		t.Errorf("%v; the metrics say:\n%s", err, text)
 	}
 }

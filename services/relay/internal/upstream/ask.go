@@ -108,7 +108,7 @@ func (q question) ask(method, path string, header http.Header) (*answer, error) 
 	case http.StatusOK, http.StatusPartialContent:
 		return a, nil
 	case http.StatusNotFound:
-		err = errNone
+		err = absent{storeOf(res)}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		err = ErrBusy
 	default:

@@ -86,7 +86,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // stall returns how long a relay may give no byte: half of what all have, so that another can go on.
 func (b *body) stall() time.Duration {
-	if len(b.origin.busy) == 1 {
+	if len(b.origin.seen) == 1 {
 		return 0
 	}
 	return b.origin.cfg.Timeout / 2
@@ -103,7 +103,7 @@ func (b *body) goOn(err error) error {
 	// The caller, whose end of the bytes is another, must not see this one.
 	broke := b.origin.note(b.ctx, relay, fmt.Errorf("it broke off before byte %d of object %s: %v", b.at, b.digest, err))
 	// As often as there are relays, and not for ever: each may break off every time.
-	if b.breaks++; b.ctx.Err() != nil || b.breaks > len(b.origin.busy) {
+	if b.breaks++; b.ctx.Err() != nil || b.breaks > len(b.origin.seen) {
 		return broke
 	}
 	switch err := b.open(); {

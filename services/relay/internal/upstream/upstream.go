@@ -15,25 +15,25 @@
 //   - says that there is none (404). That is believed when nobody who answered says otherwise: a relay that is cut off
 //     from the store does not say 404, and one that is down for good must not make of every 404 a failure.
 //
+// Relays that read different stores never mix: newest versions and the store's id are those of one store, see [Origin.ID].
+//
 // A read that breaks off goes on at the byte where it broke, at the next relay or again at the same, so that the responses
 // that wait for it are not cut.
 package upstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
-	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -72,8 +72,11 @@ type Config struct {
 type Origin struct {
 	cfg    Config
 	relays *relays.Set
-	busy   map[*relays.Relay]*atomic.Int64 // how often each said so
+	seen   map[*relays.Relay]*seen
 	http   *http.Client
+
+	mu    sync.Mutex
+	store dataset.StoreID // that the answers are of; zero until a relay names one; guarded by mu
 }
 
 // New returns the origin that cfg describes. It dials nothing yet.
@@ -82,16 +85,16 @@ func New(cfg Config) (*Origin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	o := &Origin{cfg: cfg, relays: set, busy: make(map[*relays.Relay]*atomic.Int64)}
+	o := &Origin{cfg: cfg, relays: set, seen: make(map[*relays.Relay]*seen)}
 	for _, r := range set.All() {
-		for other := range o.busy {
+		for other := range o.seen {
 			if r.Same(other) {
 				return nil, fmt.Errorf("%w: %s stands twice", ErrURL, r)
 			}
 		}
-		o.busy[r] = new(atomic.Int64)
+		o.seen[r] = new(seen)
 	}
-	if len(o.busy) == 0 {
+	if len(o.seen) == 0 {
 		return nil, fmt.Errorf("%w: there is none", ErrURL)
 	}
 	o.http = &http.Client{Transport: &http.Transport{
@@ -161,60 +164,6 @@ func (o *Origin) Forget(ctx context.Context, digest dataset.Digest) error {
 	return all.Wait()
 }
 
-// Latest returns the record of the dataset's newest version that a relay knows, or store.ErrNotFound. As instances do,
-// it believes the first relay that answers: each asks the catalog, or the store itself.
-func (o *Origin) Latest(ctx context.Context, name string) (rec dataset.VersionRecord, err error) {
-	err = o.first(ctx, []byte(name), func(q question) error {
-		a, err := q.ask(http.MethodGet, "/v1/datasets/"+name+"/latest", nil)
-		if err != nil {
-			return err
-		}
-		defer a.Close()
-		text, err := io.ReadAll(io.LimitReader(a, dataset.MaxRecordBytes+1))
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrAnswer, err)
-		}
-		if len(text) > dataset.MaxRecordBytes {
-			return fmt.Errorf("%w: a version record of more than %d bytes", ErrAnswer, dataset.MaxRecordBytes)
-		}
-		if rec, err = dataset.DecodeVersionRecord(text); err == nil && rec.Dataset != name {
-			err = fmt.Errorf("it is about dataset %q", rec.Dataset)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrAnswer, err)
-		}
-		o.served(q.relay)
-		return nil
-	})
-	if err != nil {
-		return dataset.VersionRecord{}, err
-	}
-	return rec, nil
-}
-
-// ID returns the id of the store that the relays read, as the first relay that answers says; store.ErrNotFound if it has none.
-func (o *Origin) ID(ctx context.Context) (id dataset.StoreID, err error) {
-	err = o.first(ctx, []byte("store"), func(q question) error {
-		a, err := q.ask(http.MethodGet, "/v1/store", nil)
-		if err != nil {
-			return err
-		}
-		defer a.Close()
-		var says struct {
-			Store dataset.StoreID `json:"store"`
-		}
-		if err := json.NewDecoder(io.LimitReader(a, dataset.MaxRecordBytes)).Decode(&says); err != nil {
-			return fmt.Errorf("%w: %w", ErrAnswer, err)
-		}
-		id = says.Store
-		return nil
-	})
-	if err == nil && id.IsZero() {
-		err = store.ErrNotFound
-	}
-	return id, err
-}
-
 func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }
 
 // Health is how a relay did.
@@ -222,13 +171,16 @@ type Health struct {
 	relays.Health
 	// Busy counts how often it said that it has too much to do, or that it has no store now.
 	Busy int64
+	// OtherStore says that it reads another store than the one that the answers of the origin are of.
+	OtherStore bool
 }
 
 // Health returns how each relay did, in the configured order.
 func (o *Origin) Health() []Health {
-	all := make([]Health, len(o.busy))
+	all := make([]Health, len(o.seen))
 	for i, h := range o.relays.Health() {
-		all[i] = Health{h, o.busy[o.relays.All()[i]].Load()}
+		s := o.seen[o.relays.All()[i]]
+		all[i] = Health{h, s.busy.Load(), s.other.Load() != nil}
 	}
 	return all
 }
@@ -243,9 +195,9 @@ func (o *Origin) note(ctx context.Context, r *relays.Relay, err error) error {
 	}
 	err = fmt.Errorf("relay %s: %w", r, err)
 	switch {
-	case errors.Is(err, errNone):
+	case errors.Is(err, errNone), errors.Is(err, errOther), errors.Is(err, errUnproven):
 	case errors.Is(err, ErrBusy):
-		o.busy[r].Add(1)
+		o.seen[r].busy.Add(1)
 	case o.relays.Fail(r, err):
 		o.cfg.Log.Warn("a relay upstream fails, and is asked after the others for a while", "upstream", r.String(), "error", err.Error())
 	}

@@ -80,7 +80,7 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 			if err := read(t.Context(), o, 1000, 500_000); err != nil {
 				t.Error(err)
 			}
-			if rec, err := o.Latest(t.Context(), "cities"); rec.Version != 3 || err != nil {
+			if rec, _, err := o.Newest(t.Context(), "cities"); rec.Version != 3 || err != nil {
 				t.Errorf("%v, %v", rec, err)
 			}
 			h := o.Health()
@@ -140,7 +140,7 @@ func TestNone(t *testing.T) {
 			}
 			check(ask(func(ctx context.Context) error { _, err := o.StatObject(ctx, digest); return err }))
 			check(ask(func(ctx context.Context) error { return read(ctx, o, 0, 9) }))
-			check(ask(func(ctx context.Context) error { _, err := o.Latest(ctx, "cities"); return err }))
+			check(ask(func(ctx context.Context) error { _, _, err := o.Newest(ctx, "cities"); return err }))
 			secret(t, log.lines())
 		})
 	}
