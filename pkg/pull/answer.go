@@ -49,29 +49,34 @@ func status(res *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 }
 
+// DamagedKind is the last part of a problem's type when a relay says that the object is damaged in its store. A relay says so only
+// to a client that got wrong bytes and asks for the object again with Cache-Control: no-cache.
+const DamagedKind = "damaged-object"
+
 // detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error
-// message.
-func detail(s *stream) string {
+// message, and the last part of the problem's type.
+func detail(s *stream) (text, problemKind string) {
 	kind, _, err := mime.ParseMediaType(s.res.Header.Get("Content-Type"))
 	if err != nil || kind != "application/problem+json" {
-		return ""
+		return "", ""
 	}
-	var problem struct{ Title, Detail string }
-	text, err := io.ReadAll(io.LimitReader(s, maxProblemBytes))
-	if err != nil || json.Unmarshal(text, &problem) != nil {
-		return ""
+	var problem struct{ Type, Title, Detail string }
+	body, err := io.ReadAll(io.LimitReader(s, maxProblemBytes))
+	if err != nil || json.Unmarshal(body, &problem) != nil {
+		return "", ""
 	}
+	problemKind = problem.Type[strings.LastIndex(problem.Type, "/")+1:]
 	say := problem.Detail
 	if say == "" {
 		say = problem.Title
 	}
 	if say == "" {
-		return ""
+		return "", problemKind
 	}
 	if len(say) > maxDetailBytes {
 		say = say[:maxDetailBytes] + "..."
 	}
-	return ": " + strings.ToValidUTF8(strings.Map(printable, say), "?")
+	return ": " + strings.ToValidUTF8(strings.Map(printable, say), "?"), problemKind
 }
 
 // printable keeps what a relay says on one line of a log.

@@ -212,6 +212,7 @@ func (b *Body) Doubt(err error) {
 
 func (b *Body) refuse(r *relays.Relay, err error) {
 	b.c.relays.Refuse(r, err)
+	b.c.blame.relay(r, b.object.Digest)
 	if b.c.cfg.Refused != nil {
 		b.c.cfg.Refused(Refusal{Relay: r.String(), Object: b.object, Err: err})
 	}

@@ -21,6 +21,7 @@ type Client struct {
 	cfg    Config
 	relays *relays.Set
 	http   *http.Client
+	blame  blame
 }
 
 // New returns a client of the relays in cfg. It dials nothing yet. Its connections are its own: they are not shared
@@ -216,7 +217,9 @@ func (c *Client) get(ctx context.Context, r *relays.Relay, path string, header h
 	if res.StatusCode != http.StatusOK && (res.StatusCode != http.StatusPartialContent || header.Get("Range") == "") {
 		attempt.Status = res.StatusCode
 		attempt.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
-		err := fmt.Errorf("answered %s%s", status(res), detail(s))
+		text, kind := detail(s)
+		attempt.damaged = res.StatusCode == http.StatusBadGateway && kind == DamagedKind
+		err := fmt.Errorf("answered %s%s", status(res), text)
 		s.Close()
 		return fail(err)
 	}

@@ -37,7 +37,8 @@ type Attempt struct {
 	RetryAfter time.Duration
 	Err        error
 
-	store string // the relay's StoreHeader
+	store   string // the relay's StoreHeader
+	damaged bool   // it says that the object is damaged in its store
 }
 
 func (e *Error) Error() string {

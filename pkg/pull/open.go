@@ -72,6 +72,8 @@ func (b *Body) round() (*Error, error) {
 		switch {
 		case attempt.busy():
 			b.busy[r.Relay] = busy{time.Now().Add(attempt.RetryAfter), attempt}
+		case attempt.damaged:
+			b.c.blame.store(b.c.relays, r.Relay, b.object.Digest, attempt.Err)
 		case attempt.Status != http.StatusNotFound:
 			b.c.relays.Fail(r.Relay, attempt.Err)
 		}
@@ -92,7 +94,7 @@ func (b *Body) header(standing relays.Standing) http.Header {
 		h.Set("Range", fmt.Sprintf("bytes=%d-", b.got))
 		h.Set("If-Range", etag(b.object))
 	}
-	if standing == relays.Distrusted {
+	if standing == relays.Distrusted || b.c.blame.isStore(b.object.Digest) {
 		h.Set("Cache-Control", "no-cache")
 	}
 	return h

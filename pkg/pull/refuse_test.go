@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
+
+	"freshet.dev/pkg/relays"
 )
 
 var errDamaged = errors.New("damaged")
@@ -215,6 +218,48 @@ func TestRefuseAndDoubt(t *testing.T) {
 		h := f.Health()
 		if len(f.refusals()) != 2 || h[0].Failures+h[1].Failures+h[2].Failures != 2 { // the break, the doubt
 			t.Errorf("the relays' health is %+v", h)
+		}
+	})
+}
+
+// Invariant: a relay that says that the bytes are damaged in its store is not distrusted for them. The object is asked for again
+// past its cache until it is healed.
+func TestTheStoreIsToBlame(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		healed := false
+		c := bubbleClient(t, Config{Relays: []string{"http://a"}}, func(r *http.Request) *http.Response {
+			switch {
+			case r.Header.Get("Cache-Control") == "no-cache" && !healed:
+				return response(http.StatusBadGateway, strings.NewReader(`{"type":"https://x/problems/damaged-object","detail":"damaged in the store at file f"}`),
+					"Content-Type", "application/problem+json")
+			case healed && r.Header.Get("Cache-Control") != "no-cache":
+				t.Error("the healed object is not asked for past the cache")
+			}
+			return given()
+		})
+		body, err := c.Object(t.Context(), someObject, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			t.Fatal(err)
+		}
+		body.Refuse(errDamaged)
+		body.Close()
+		if h := c.Health()[0]; h.Standing != relays.Distrusted || h.Refusals != 1 {
+			t.Errorf("%+v", h)
+		}
+		for range 3 {
+			if err := all(c, nil); err == nil || !strings.Contains(err.Error(), "damaged in the store at file f") {
+				t.Errorf("error is %v", err)
+			}
+			if h := c.Health()[0]; h.Standing != relays.Good || h.Refusals != 1 || h.Failures != 0 || !strings.Contains(h.Err.Error(), "at file f") {
+				t.Errorf("%+v", h)
+			}
+		}
+		healed = true
+		if err := all(c, nil); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -56,6 +56,14 @@ func (s *Set) Refuse(r *Relay, err error) {
 	r.health.Err = err
 }
 
+// Absolve takes note that the wrong bytes that r gave last were the fault of the store, as err says.
+func (s *Set) Absolve(r *Relay, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = 0
+	r.health.Err = err
+}
+
 // Served takes note that r gave all that was asked for. What it gave may still be wrong. It reports whether r is back,
 // that is whether it failed before.
 func (s *Set) Served(r *Relay) (back bool) {

@@ -35,7 +35,7 @@ func (s *Subscriber) Status() fleet.Status {
 
 // refused is told of a relay that gave wrong bytes. They are gone already; what is left is to say so.
 func (s *Subscriber) refused(r pull.Refusal) {
-	s.cfg.Log.Error("a relay gave wrong bytes, which were discarded; it is asked only if no other relay is left", "relay", r.Relay,
+	s.cfg.Log.Error("a relay gave wrong bytes, damaged in its store or on the way, which were discarded; it is asked only if no other relay is left", "relay", r.Relay,
 		"object", r.Object.Digest, "error", r.Err)
 }
 

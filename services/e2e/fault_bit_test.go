@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,6 @@ func TestFaultBitFlipsInTheStore(t *testing.T) {
 			began := time.Now()
 			tr.begin()
 			rec := tr.stored()[0]
-			damaged := of(rec).Digest.String()
 			poison(t, folder, of(rec).Digest)
 
 			text := lines(tr.history[tr.newest()-1])
@@ -42,7 +40,7 @@ func TestFaultBitFlipsInTheStore(t *testing.T) {
 			if err != nil || code/100 != 2 {
 				t.Fatalf("publish equal content: %d %s, %v", code, body, err)
 			}
-			if path := filepath.Join(folder, "objects", damaged[:2], damaged); !strings.Contains(strings.Join(answer.Warnings, " "), path) {
+			if path := inStore(folder, of(rec).Digest); !strings.Contains(strings.Join(answer.Warnings, " "), path) {
 				t.Errorf("the warnings %q do not name %s", answer.Warnings, path)
 			}
 			if answer.Created {

@@ -37,6 +37,9 @@ func TestFaultVersionIsPoison(t *testing.T) {
 		if d.Refreshes.Failed < 2 {
 			return fmt.Errorf("%d attempts have failed", d.Refreshes.Failed)
 		}
+		if path := inStore(store, rec.Deltas[len(rec.Deltas)-1].Digest); !strings.Contains(d.Error, path) || strings.Contains(d.Warning, "wrong bytes") {
+			return fmt.Errorf("error %q and warning %q; want the error to name the file %s, and the relay not to be blamed", d.Error, d.Warning, path)
+		}
 		return saying(fleet.Failing, v)(d)
 	})
 	tr.never(failing, fleet.Fresh, fleet.Blind)
@@ -56,11 +59,7 @@ func TestFaultVersionIsPoison(t *testing.T) {
 // poison flips a bit of the object in the store.
 func poison(t *testing.T, store string, object dataset.Digest) {
 	t.Helper()
-	name := object.String()
-	if _, hex, ok := strings.Cut(name, ":"); ok {
-		name = hex
-	}
-	path := filepath.Join(store, "objects", name[:2], name)
+	path := inStore(store, object)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -73,4 +72,10 @@ func poison(t *testing.T, store string, object dataset.Digest) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// inStore returns the path of the object in the store.
+func inStore(store string, object dataset.Digest) string {
+	name := object.String()
+	return filepath.Join(store, "objects", name[:2], name)
 }

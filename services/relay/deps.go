@@ -22,6 +22,9 @@ type Store interface {
 	// Newest returns the record of the dataset's newest version, or store.ErrNotFound, and in both cases the id of the store
 	// that says so. The id is zero if the store has none, or if the answer is no proof of what the store has.
 	Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error)
+	// Recheck makes what is read next come from the store itself, and not from what relays keep. It returns an error that wraps
+	// store.ErrDamaged if the store holds other bytes than those of the object; any other error says nothing about them.
+	Recheck(ctx context.Context, digest dataset.Digest) error
 	// ID returns the id of the store, or store.ErrNotFound if it has none.
 	ID(ctx context.Context) (dataset.StoreID, error)
 }

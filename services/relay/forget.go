@@ -2,50 +2,82 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
 )
 
 const (
 	// forgetPause is how long after an object was forgotten it is not again: every instance that got the wrong bytes asks
 	// for that, and what was read anew for the first serves them all. It also bounds what a client can make a relay read.
 	forgetPause = 10 * time.Second
-	// forgetWait bounds how long the relays upstream may take to forget too.
-	forgetWait = 3 * time.Second
+	// damagedPause is forgetPause for an object that is damaged in the store, so that it is served soon after a publish has
+	// healed it.
+	damagedPause = time.Second
+	// forgetWait bounds how long a forgotten object is read from the store, or the relays upstream may take for that.
+	// Instances wait 15 s for an answer.
+	forgetWait = 5 * time.Second
+	// maxRechecks is how many objects are read for that at the same time. Others are read again without being checked.
+	maxRechecks = 2
 	// maxForgotten bounds how many objects can be forgotten within forgetPause.
 	maxForgotten = 1024
 )
 
 // forgotten is when objects were forgotten.
 type forgotten struct {
+	rechecks chan struct{} // one for each in progress
+
 	mu sync.Mutex
-	at map[dataset.Digest]time.Time // guarded by mu
+	at map[dataset.Digest]recheck // guarded by mu
 }
 
-// turn reports whether the object may be forgotten now, and takes note that it is.
-func (f *forgotten) turn(digest dataset.Digest, now time.Time) bool {
+// recheck is what became of an object that a client wanted anew.
+type recheck struct {
+	at      time.Time
+	damaged error // how it is damaged in the store; nil if it is not, or is not known to be
+}
+
+func newForgotten() *forgotten {
+	return &forgotten{rechecks: make(chan struct{}, maxRechecks), at: make(map[dataset.Digest]recheck)}
+}
+
+func (r recheck) over(now time.Time) bool {
+	if r.damaged != nil {
+		return now.Sub(r.at) >= damagedPause
+	}
+	return now.Sub(r.at) >= forgetPause
+}
+
+// turn reports whether the object may be forgotten now, and takes note that it is. If not, damaged says how it was found to be
+// damaged a moment ago.
+func (f *forgotten) turn(digest dataset.Digest, now time.Time) (ok bool, damaged error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if last, ok := f.at[digest]; ok && now.Sub(last) < forgetPause {
-		return false
+	if last, ok := f.at[digest]; ok && !last.over(now) {
+		return false, last.damaged
 	}
 	for d, last := range f.at {
-		if now.Sub(last) >= forgetPause {
+		if last.over(now) {
 			delete(f.at, d)
 		}
 	}
 	if len(f.at) >= maxForgotten {
-		return false
+		return false, nil
 	}
-	if f.at == nil {
-		f.at = make(map[dataset.Digest]time.Time)
-	}
-	f.at[digest] = now
-	return true
+	f.at[digest] = recheck{at: now}
+	return true, nil
+}
+
+// found takes note that the object is damaged in the store.
+func (f *forgotten) found(digest dataset.Digest, damaged error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at[digest] = recheck{time.Now(), damaged}
 }
 
 // wantsAnew reports whether the client asks for bytes that are not from a cache (RFC 9111, section 5.2.1.4). Instances do
@@ -59,20 +91,33 @@ func wantsAnew(req *http.Request) bool {
 	return false
 }
 
-// forget lets go of what is kept of the object, here and in the relays upstream, if it is time.
-func (r *Relay) forget(ctx context.Context, digest dataset.Digest, size int64) {
-	if !r.forgotten.turn(digest, time.Now()) {
-		return
+// forget lets go of what is kept of the object, here and in the relays upstream, if it is time, and returns how the object is
+// damaged in the store, so that a client does not take this relay for the culprit.
+func (r *Relay) forget(ctx context.Context, digest dataset.Digest, size int64) (damaged error) {
+	ok, damaged := r.forgotten.turn(digest, time.Now())
+	if !ok {
+		return damaged
 	}
-	r.deps.Log.Warn("a client wants an object anew, since what it got was wrong; it is read again from the origin", "object", digest)
-	if origin, ok := r.deps.Store.(interface {
-		Forget(ctx context.Context, digest dataset.Digest) error
-	}); ok {
-		ctx, cancel := context.WithTimeout(ctx, forgetWait)
-		defer cancel()
-		if err := origin.Forget(ctx, digest); err != nil {
-			r.deps.Log.Warn("not every relay upstream could be told to read an object anew", "object", digest, "error", err)
-		}
+	defer r.cache.Forget(digest, size) // after what the relays upstream do, from where it is read again
+	select {
+	case r.forgotten.rechecks <- struct{}{}:
+		defer func() { <-r.forgotten.rechecks }()
+	default:
+		return nil
 	}
-	r.cache.Forget(digest, size)
+	ctx, cancel := context.WithTimeout(ctx, forgetWait)
+	defer cancel()
+	err := r.deps.Store.Recheck(ctx, digest)
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		r.forgotten.found(digest, err)
+		r.deps.Log.Error("an object is damaged in the store; a publish of all records of its dataset heals it", "object", digest, "error", err.Error())
+		return err
+	case err != nil:
+		r.deps.Log.Warn("a client got wrong bytes of an object, which is read again; whether it is damaged in the store could not be found out",
+			"object", digest, "error", err.Error())
+	default:
+		r.deps.Log.Warn("a client got wrong bytes of an object, which is read again; it is not damaged in the store", "object", digest)
+	}
+	return nil
 }

@@ -2,6 +2,8 @@ package relay_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"freshet.dev/pkg/dataset"
@@ -37,6 +39,46 @@ func TestDamageIsReadAnewThroughBothTiers(t *testing.T) {
 		if n := x.metric(t, "origin_bytes_total"); n != 2*int64(len(want)) {
 			t.Errorf("the %s relay read %d bytes for twice %d", name, n, len(want))
 		}
+	}
+}
+
+// Invariant: a client that got wrong bytes and asks again learns that they are damaged in the store, and where, at most once a second from
+// a read of the whole object. Once it is healed, it is served.
+func TestDamageInTheStoreIsNamed(t *testing.T) {
+	m := newMemory()
+	d, want := m.add(objectBytes)
+	wrong := bytes.Clone(want)
+	wrong[700_000] ^= 1
+	m.set(d, wrong)
+	near, far := tiers(t, config(), relay.Deps{Store: m})
+	path := "/v1/objects/" + d.String()
+	for name, x := range map[string]*running{"near": near, "far": far} {
+		if status, got, err := x.get(path); err != nil || status != 200 || !bytes.Equal(got, wrong) {
+			t.Errorf("%s: %d with %d bytes, %v", name, status, len(got), err)
+		}
+	}
+	for range 5 {
+		for name, place := range map[*running]string{near: "at memory/" + d.String(), far: "as relay " + near.url + " says"} {
+			status, text, err := name.get(path, "Cache-Control", "no-cache")
+			var says struct{ Type, Detail string }
+			if err == nil {
+				err = json.Unmarshal(text, &says)
+			}
+			if err != nil || status != 502 || !strings.HasSuffix(says.Type, "/damaged-object") || !strings.Contains(says.Detail, "damaged in the store") ||
+				!strings.Contains(says.Detail, "a publish of all records") || name == near && !strings.Contains(says.Detail, place) {
+				t.Errorf("%d %s, %v", status, text, err)
+			}
+		}
+	}
+	if n := m.rechecks.Load(); n < 1 || n > 4 {
+		t.Errorf("the object was read %d times for ten questions", n)
+	}
+	m.set(d, want)
+	for name, x := range map[string]*running{"near": near, "far": far} {
+		eventually(t, name+": the healed object", func() bool {
+			status, got, err := x.get(path, "Cache-Control", "no-cache")
+			return err == nil && status == 200 && bytes.Equal(got, want)
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -16,15 +17,16 @@ import (
 
 // memory is a store in memory that fails as told.
 type memory struct {
-	mu      sync.Mutex
-	objects map[dataset.Digest][]byte
-	latest  map[string]dataset.VersionRecord
-	id      dataset.StoreID
-	err     error           // of every call
-	short   map[int64]bool  // segments, by offset, of which OpenObject yields one byte less, and nothing after
-	gate    <-chan struct{} // OpenObject waits for it
-	opens   atomic.Int64
-	opened  chan struct{} // closed by the first OpenObject
+	mu       sync.Mutex
+	objects  map[dataset.Digest][]byte
+	latest   map[string]dataset.VersionRecord
+	id       dataset.StoreID
+	err      error           // of every call
+	short    map[int64]bool  // segments, by offset, of which OpenObject yields one byte less, and nothing after
+	gate     <-chan struct{} // OpenObject waits for it
+	opens    atomic.Int64
+	rechecks atomic.Int64
+	opened   chan struct{} // closed by the first OpenObject
 }
 
 func newMemory() *memory {
@@ -96,6 +98,16 @@ func (m *memory) Newest(_ context.Context, name string) (dataset.VersionRecord, 
 		return rec, m.id, store.ErrNotFound
 	}
 	return rec, m.id, nil
+}
+
+func (m *memory) Recheck(_ context.Context, d dataset.Digest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rechecks.Add(1)
+	if sha256.Sum256(m.objects[d]) != d {
+		return fmt.Errorf("object %s: %w at memory/%s", d, store.ErrDamaged, d)
+	}
+	return m.err
 }
 
 func record(name string, version uint64) dataset.VersionRecord {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
@@ -38,7 +39,13 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 		return r.objectProblem(digest, err)
 	}
 	if wantsAnew(req) {
-		r.forget(req.Context(), digest, size)
+		if damaged := r.forget(req.Context(), digest, size); damaged != nil {
+			return web.Refuse(http.StatusBadGateway, pull.DamagedKind,
+				"%v; a publish of all records of its dataset heals it", damaged).With("object", digest)
+		}
+		if size, err = r.cache.Size(req.Context(), digest); err != nil {
+			return r.objectProblem(digest, err)
+		}
 	}
 	etag := strconv.Quote(digest.String())
 	h := w.Header()

@@ -24,7 +24,7 @@ type Relay struct {
 	turns   chan struct{} // one for each response in progress
 	count   counters
 
-	forgotten forgotten
+	forgotten *forgotten
 	sockets   *wire.Sockets
 	mux       *web.Mux
 	server    *web.Server
@@ -47,7 +47,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 		return nil, err
 	}
 	id := newStoreID(deps.Store)
-	r := &Relay{cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
+	r := &Relay{cfg: cfg, forgotten: newForgotten(), deps: deps, cache: cache, storeID: id, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
 	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)

@@ -33,6 +33,15 @@ func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord,
 	return rec, id, err
 }
 
+// Recheck implements [Store]: it reads the whole object.
+func (d Direct) Recheck(ctx context.Context, digest dataset.Digest) error {
+	size, err := d.StatObject(ctx, digest)
+	if err != nil {
+		return err
+	}
+	return store.VerifyObject(ctx, d.Store, digest, size)
+}
+
 // storeIDTTL is for how long a store id that was read is named with objects. Answers for a newest version read it each time.
 const storeIDTTL = time.Second
 

@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
 )
 
 var (
@@ -22,6 +23,8 @@ var (
 	errNone = errors.New("it says that there is none")
 	// errSilent: the relay said nothing for longer than it was given, and the next one is asked.
 	errSilent = errors.New("it is silent")
+	// errDamaged: the relay says that the object is damaged in its store.
+	errDamaged = errors.New("the object is damaged in its store")
 )
 
 // failure is how every relay failed.
@@ -113,6 +116,10 @@ func (q question) ask(method, path string, header http.Header) (*answer, error) 
 		err = ErrBusy
 	default:
 		err = fmt.Errorf("%w: it answered %d %s", ErrAnswer, res.StatusCode, http.StatusText(res.StatusCode))
+		// A relay has no other reason for 502; a proxy before it has, but sends no problem document.
+		if res.StatusCode == http.StatusBadGateway && strings.HasPrefix(res.Header.Get("Content-Type"), web.ProblemType) {
+			err = fmt.Errorf("%w: %w", err, errDamaged)
+		}
 	}
 	// A connection whose answer was read can be used again.
 	_, _ = io.CopyN(io.Discard, a, 4<<10)

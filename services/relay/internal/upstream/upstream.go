@@ -34,6 +34,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
+	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -144,17 +145,19 @@ func (o *Origin) OpenObject(ctx context.Context, digest dataset.Digest, offset, 
 	return b, nil
 }
 
-// Forget asks the relays to read the object anew from their own origin: all of them, because each may have given a part
-// of it while another was down.
-func (o *Origin) Forget(ctx context.Context, digest dataset.Digest) error {
+// Recheck asks the relays to read the object again from their own origin: all of them, because each may have given a part
+// of it while another was down. It returns an error that wraps [store.ErrDamaged] if one says that the store holds other bytes.
+func (o *Origin) Recheck(ctx context.Context, digest dataset.Digest) error {
 	all := pool.New().WithErrors()
 	for _, r := range o.relays.All() {
 		all.Go(func() error {
 			a, err := question{o, r, ctx, 0}.ask(http.MethodHead, objectPath(digest), http.Header{"Cache-Control": {"no-cache"}})
-			if errors.Is(err, errNone) {
+			switch {
+			case errors.Is(err, errNone):
 				return nil
-			}
-			if err != nil {
+			case errors.Is(err, errDamaged):
+				return fmt.Errorf("object %s: %w, as relay %s says; its log names the place", digest, store.ErrDamaged, r)
+			case err != nil:
 				return o.note(ctx, r, err)
 			}
 			a.Close()

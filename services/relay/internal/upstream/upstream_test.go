@@ -196,10 +196,10 @@ func TestWhoLeavesBlamesNobody(t *testing.T) {
 }
 
 // Invariant: all relays are told to forget, whichever gave the bytes; one that is down stops no other.
-func TestAllForget(t *testing.T) {
+func TestAllRelaysReadAgain(t *testing.T) {
 	first, second, third := serve(t, whole), serve(t, abort), serve(t, status(404))
 	o, _ := open(t, time.Minute, ranked(t, first, second, third)...)
-	err := o.Forget(t.Context(), digest)
+	err := o.Recheck(t.Context(), digest)
 	if err == nil || !strings.Contains(err.Error(), second.Listener.Addr().String()) || strings.Contains(err.Error(), first.Listener.Addr().String()) {
 		t.Errorf("error is %v", err)
 	}
@@ -210,7 +210,7 @@ func TestAllForget(t *testing.T) {
 		}
 	}
 	second.become(whole)
-	if err := o.Forget(t.Context(), digest); err != nil {
+	if err := o.Recheck(t.Context(), digest); err != nil {
 		t.Error(err)
 	}
 }
