@@ -118,10 +118,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 			return err
 		}
 		defer w.Close()
-		w.committed = func(ref dataset.Ref) bool {
-			rec, err := c.Version(ctx, name, ref.Version)
-			return err == nil && rec.VersionID() == ref.ID
-		}
+		w.record = c.Version
 	}
 
 	body, hide := in.progress(p.Err)

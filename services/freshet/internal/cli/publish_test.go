@@ -230,7 +230,7 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 	}
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
 		want(t, exit.TimedOut, "stdout:up-1 serves version 1", "stderr:warning: stubborn does not serve version 1 yet: no room for it\n",
-			"stderr:stubborn (serves 0, last error: no room for it)", "stdout:!stubborn")
+			"stderr:stubborn (refreshing, serves 0, last error: no room for it)", "stdout:!stubborn")
 }
 
 func TestWaitForNobody(t *testing.T) {
