@@ -135,8 +135,8 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	if f.wait {
 		err = w.run(ctx, &report, f.out == textOutput, p)
 		if err == nil && result.Disputed {
-			err = exit.Errorf(exit.TimedOut, "version %d is published and was not announced, because the event log holds the versions of another store; "+
-				"give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers", result.Record.Version)
+			err = exit.Errorf(exit.TimedOut, "version %s is published and was not announced, because the event log holds a version of another history; "+
+				"the warning names both versions and their stores, and says what to do", result.Record.Ref())
 		}
 	}
 	if f.out == jsonOutput {
