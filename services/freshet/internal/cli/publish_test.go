@@ -114,6 +114,10 @@ func TestPatch(t *testing.T) {
 	csv := file(t, "patch.csv", "sku,gone\nA1,0\nC3,\nD4,1\n")
 	f.run(t, "publish", "prices", csv, "--key", "sku", "--patch", "--remove", "gone", "--wait").want(t, exit.OK, "stdout:version 3: 2 records (1 added, 1 changed, 0 removed)")
 	f.run(t, append(args, "--base", "0")...).want(t, exit.Usage, "stderr:versions begin at 1")
+	f.run(t, append(args, "--base", "3@0123")...).want(t, exit.Usage, "stderr:want 12 to 40 lower-case hex digits")
+	f.run(t, append(args, "--base", "3@0123456789ab")...).want(t, exit.Conflict, "stderr:the patch is for version 3 (0123456789ab), the newest is 3 (", "stderr:the store was restored")
+	shown := strings.Fields(strings.Split(f.run(t, "versions", "prices").out, "\n")[1]) // begins with the version, date, time and id
+	f.run(t, append(args, "--base", shown[0]+"@"+shown[3])...).want(t, exit.OK, "stdout:version 4: ")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--base", "1").want(t, exit.Usage, "stderr:add --patch")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
 }
