@@ -28,6 +28,8 @@ var (
 	// ErrTrimmed is returned for a version record with so long a chain of deltas that the catalog does not keep it
 	// whole. The store has it.
 	ErrTrimmed = errors.New("too long for the catalog")
+	// ErrConflict is returned by Replace when the newest version is of another store by then: both stores use the catalog.
+	ErrConflict = errors.New("the catalog holds a version of another store")
 	// ErrCorrupt is returned when a key of the catalog holds what freshet did not write.
 	ErrCorrupt = errors.New("corrupt catalog")
 )
@@ -56,13 +58,23 @@ func (c *Catalog) Advance(ctx context.Context, rec dataset.VersionRecord) (moved
 }
 
 // Replace makes rec the newest version of its dataset in place of over, a version that the catalog has and that is not in the
-// history of rec's store, and removes the entries that lead up to over. It is as Advance if the newest is another by now.
+// history of rec's store, and removes the entries that lead up to over. It is as Advance if the newest is another by now, and returns
+// [ErrConflict] if that is of another store.
 func (c *Catalog) Replace(ctx context.Context, rec dataset.VersionRecord, over dataset.Ref) (moved bool, err error) {
 	begin := fmt.Sprintf("%0*d\n", versionDigits, over.Version)
 	if newest, err := c.Newest(ctx, []string{rec.Dataset}); err == nil && !newest[rec.Dataset].ID.IsZero() {
 		begin += `{"id":"` + over.ID.String()
 	}
-	return c.advance(ctx, rec, begin)
+	moved, err = c.advance(ctx, rec, begin)
+	if err != nil || moved {
+		return moved, err
+	}
+	// An entry that cannot be read proves no conflict; the next repair reads it.
+	if newest, err := c.Latest(ctx, rec.Dataset); err == nil && !newest.StoreID.IsZero() && newest.StoreID != rec.StoreID {
+		return false, fmt.Errorf("index version %s: %w: version %s of store %s, in place of version %s of store %s; give each store a FRESHET_NAMESPACE of its own, "+
+			"or a Redis, and restart the publishers", rec.ID(), ErrConflict, newest.Ref(), newest.StoreID, rec.Ref(), rec.StoreID)
+	}
+	return false, nil
 }
 
 // advance runs the script. over is the begin of the entry that rec replaces; empty for none.

@@ -14,7 +14,7 @@ import (
 var errTryAgain = errors.New("the announcement is not in the log yet")
 
 // Announce publishes the event of rec. It returns nil when the log holds that event, or one of a later version of
-// the dataset: then there is nothing left to announce, and an event out of order would only be in the way. It
+// the dataset in the same store: then there is nothing left to announce, and an event out of order would only be in the way. It
 // creates the stream if it is missing. It is idempotent, and tries until ctx ends; the error then says that it is not
 // known whether the event is in the log. [ErrConflict] and [ErrStream] are final.
 //
@@ -131,15 +131,27 @@ func (a *announcement) try(ctx context.Context) error {
 	return err
 }
 
-// agree compares what the log announces with the record.
-func (a *announcement) agree(announced dataset.VersionRecord) error {
-	if announced.Version > a.rec.Version {
+// agree returns ErrConflict if the log's last version, whose number is not below the announced one's, is not of its history. A later
+// version of the same store is taken to follow: only the store tells otherwise.
+func (a *announcement) agree(last dataset.VersionRecord) error {
+	ours, theirs := a.rec.StoreID, last.StoreID
+	otherStore := !ours.IsZero() && !theirs.IsZero() && ours != theirs
+	if last.Ref() == a.rec.Ref() || last.Version > a.rec.Version && !otherStore {
 		return nil
 	}
-	if theirs, ours := announced.VersionID(), a.rec.VersionID(); theirs != ours {
-		return fmt.Errorf("%w: its id is %s, ours is %s; does another store use this log? Give each store a FRESHET_NAMESPACE of its own", ErrConflict, theirs, ours)
+	remedy := "give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers"
+	if ours == theirs && !ours.IsZero() {
+		remedy = "two publishers use copies of one store: stop one of them, and publish again with the other"
 	}
-	return nil
+	return fmt.Errorf("%w: it ends with version %s, and the version to announce is %s; %s", ErrConflict, inStore(last), inStore(a.rec), remedy)
+}
+
+// inStore names the version of rec and its store.
+func inStore(rec dataset.VersionRecord) string {
+	if rec.StoreID.IsZero() {
+		return rec.Ref().String() + " without a store id"
+	}
+	return rec.Ref().String() + " of store " + rec.StoreID.String()
 }
 
 // overtaken reports whether the stream refused a message because the subject's last one is another than expected, or

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,6 +46,60 @@ func TestAnnounceFindsAnotherStoresVersion(t *testing.T) {
 	other.Snapshot.Digest = dataset.Digest{9}
 	if err := log.Announce(ctx, other); !errors.Is(err, events.ErrConflict) {
 		t.Error(err)
+	}
+}
+
+// The log ends with version 3 of store A. The error says which version and store the log has, and which is announced.
+func TestAnnounceNamesBothSidesOfAConflict(t *testing.T) {
+	ctx, _, _, log := start(t)
+	storeA, storeB := dataset.StoreID{1}, dataset.StoreID{2}
+	of := func(version uint64, store dataset.StoreID, digest byte) dataset.VersionRecord {
+		rec := record("cities", version)
+		rec.StoreID, rec.Snapshot.Digest = store, dataset.Digest{digest}
+		return rec
+	}
+	last := of(3, storeA, 1)
+	if err := log.Announce(ctx, last); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		rec    dataset.VersionRecord
+		remedy string // empty if nothing is wrong
+	}{
+		"the version":                      {of(3, storeA, 1), ""},
+		"one before, of the store":         {of(2, storeA, 2), ""},
+		"the number, of a copy":            {of(3, storeA, 2), "stop one of them, and publish again with the other"},
+		"the number, of another store":     {of(3, storeB, 2), "give each store a FRESHET_NAMESPACE of its own"},
+		"a lower number, of another store": {of(2, storeB, 2), "give each store a FRESHET_NAMESPACE of its own"},
+		"the number, without a store":      {of(3, dataset.StoreID{}, 2), "give each store a FRESHET_NAMESPACE of its own"},
+	} {
+		for how, announce := range map[string]func() error{
+			"Announce":  func() error { return log.Announce(ctx, tc.rec) },
+			"Supersede": func() error { return log.Supersede(ctx, tc.rec, of(3, storeB, 7)) },
+		} {
+			err := announce()
+			if tc.remedy == "" {
+				if err != nil {
+					t.Errorf("%s of %s: %v", how, name, err)
+				}
+				continue
+			}
+			ours := tc.rec.Ref().String()
+			if !tc.rec.StoreID.IsZero() {
+				ours += " of store " + tc.rec.StoreID.String()
+			}
+			if !errors.Is(err, events.ErrConflict) {
+				t.Errorf("%s of %s: %v", how, name, err)
+				continue
+			}
+			for _, want := range []string{
+				"it ends with version " + last.Ref().String() + " of store " + storeA.String(), "the version to announce is " + ours, tc.remedy,
+			} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s of %s: %v; want %q in it", how, name, err, want)
+				}
+			}
+		}
 	}
 }
 

@@ -20,9 +20,9 @@ var (
 	ErrNoStream = errors.New("there is no event log")
 	// ErrRecreated is returned by History when the log was deleted while it was read.
 	ErrRecreated = errors.New("the event log was deleted or created again")
-	// ErrConflict is returned by Announce when the log announces other content under the same version: the log
-	// belongs to another store.
-	ErrConflict = errors.New("the event log announces another record as this version")
+	// ErrConflict is returned by Announce when the log ends with a version that is not in the history of the announced one: a
+	// version of its number with another id, or a later version of another store. Both histories are in use.
+	ErrConflict = errors.New("the event log holds a version of another history")
 )
 
 // EventError tells of an event in the log that is not readable.

@@ -56,12 +56,12 @@ func TestNamespacesAreApart(t *testing.T) {
 		}
 		// An instance of another namespace is below or above the version: the wait would not end, or name it.
 		served := 0
-		err = fleet.WaitServed(ctx, nc, namespace, "cities", dataset.Ref{Version: version}, nil, func(r fleet.Report) {
+		err = fleet.WaitServed(ctx, nc, fleet.Wait{Namespace: namespace, Dataset: "cities", Version: dataset.Ref{Version: version}, OnLine: func(r fleet.Report) {
 			served++
 			if r.Instance != "i"+namespace || r.Version != version {
 				t.Errorf("the wait in namespace %q is told of %+v", namespace, r)
 			}
-		})
+		}})
 		if err != nil || served != 1 {
 			t.Errorf("the wait in namespace %q ends with %v after %d reports", namespace, err, served)
 		}
@@ -92,7 +92,7 @@ func TestRefusesANamespace(t *testing.T) {
 	for what, err := range map[string]error{
 		"Survey": survey, "WatchReports": watch,
 		"SendReport": fleet.SendReport(nc, "a.b", fleet.Report{Dataset: "cities"}),
-		"WaitServed": fleet.WaitServed(ctx, nc, "A", "cities", dataset.Ref{Version: 1}, nil, nil),
+		"WaitServed": fleet.WaitServed(ctx, nc, fleet.Wait{Namespace: "A", Dataset: "cities", Version: dataset.Ref{Version: 1}}),
 		"Run":        fleet.NewResponder(nc, "a b", func() fleet.Status { return fleet.Status{} }).Run(ctx),
 	} {
 		if !errors.Is(err, dataset.ErrNamespace) {

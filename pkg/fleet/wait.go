@@ -16,8 +16,8 @@ import (
 type BehindError struct {
 	Dataset string
 	Version dataset.Ref
-	// Behind are the instances that do not serve the version, sorted, each with why: "api-1 (serves 6)". It is empty
-	// if no survey succeeded.
+	// Behind are the instances that do not serve the version, sorted, each with its state and the version that it serves:
+	// "api-1 (refreshing, serves 6 (0123456789ab))". It is empty if no survey succeeded.
 	Behind []string
 	Err    error // ctx's, and the last error of a survey if that failed
 }
@@ -40,32 +40,51 @@ const surveyInterval = time.Second
 // load.
 const goneAfter = 2
 
-// WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. A version with the same
-// number and another id is another version; one that is served by an instance that says that it is diverged does not count.
-// Whether a version with a higher number is a later one is for newer to say; if newer is nil, it is. It calls onLine,
-// if not nil, on the caller's goroutine, with one report for each instance as it gets there, and one with an Error
-// for each refresh that failed and for each instance that is gone. An instance that comes up meanwhile is waited for
-// too; there being none is no error. One whose status is not readable cannot be waited for: that is one report with an
-// Error and no Instance. If ctx ends first the error is a [*BehindError] that names who is behind.
-func WaitServed(ctx context.Context, nc *nats.Conn, namespace, name string, version dataset.Ref, newer func(dataset.Ref) bool, onLine func(Report)) error {
+// Wait says which version WaitServed waits for.
+type Wait struct {
+	Namespace string
+	Dataset   string
+	// Version is the version. Without an id every version of that number counts.
+	Version dataset.Ref
+	// Store and Created are those of the version's record; zero if they are not known. Created identifies the version that an
+	// instance serves whose release reports no ids.
+	Store   dataset.StoreID
+	Created time.Time
+	// Newer reports whether the version of r, which has a higher number, follows Version in the store's history. r has no ID
+	// if the instance's release reports none. If Newer is nil, every higher number counts.
+	Newer func(r Report) bool
+	// OnLine, if not nil, takes one report for each instance as it comes to serve the version. It takes a report with an Error
+	// for each refresh that failed, for each instance that is gone, and for each that reads another store. A report with an Error
+	// and no Instance is about instances whose status is not readable. WaitServed calls it on its caller's goroutine.
+	OnLine func(r Report)
+}
+
+// WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. The same
+// number with another id is another version. An instance of a release that reports no ids serves the version if it reports
+// its number and, where both are known, its commit time. A version that an instance serves in the state [Diverged] does not count.
+//
+// An instance that comes up during the wait is waited for too; no instance at all is no error. An instance that reads another
+// store is waited for: it does not serve the version. If ctx ends first the error is a [*BehindError], which names the
+// instances that do not serve the version.
+func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	fail := func(err error) error {
-		return fmt.Errorf("wait for version %s of %s to be served: %w", version, name, err)
+		return fmt.Errorf("wait for version %s of %s to be served: %w", wait.Version, wait.Dataset, err)
 	}
-	if err := dataset.CheckName(name); err != nil {
+	if err := dataset.CheckName(wait.Dataset); err != nil {
 		return fail(err)
 	}
-	if onLine == nil {
-		onLine = func(Report) {}
+	if wait.OnLine == nil {
+		wait.OnLine = func(Report) {}
 	}
-	w := waiting{dataset: name, ref: version, version: version.Version, newer: newer, onLine: onLine, instances: map[process]*progress{}}
+	w := waiting{want: wait, instances: map[process]*progress{}}
 	// Before the first survey, so that an instance is seen by the one or the other.
-	reports, err := WatchReports(ctx, nc, namespace, name)
+	reports, err := WatchReports(ctx, nc, wait.Namespace, wait.Dataset)
 	if err != nil {
 		return fail(err)
 	}
 	defer reports.Close()
 	for {
-		all, err := survey(ctx, nc, SurveyOptions{Namespace: namespace})
+		all, err := survey(ctx, nc, SurveyOptions{Namespace: wait.Namespace})
 		if answered(err) || errors.Is(err, ErrNoAnswer) {
 			w.surveyed(all)
 		}
@@ -99,19 +118,19 @@ type process struct {
 
 // progress is how far an instance is.
 type progress struct {
-	version uint64
+	version Report          // of the last version that it is known to serve
+	state   State           // empty if no survey had its answer
+	store   dataset.StoreID // that it reads; zero if it does not say
 	served  bool
 	err     string // of the last refresh that failed
 	missed  int    // surveys in a row
+	// saidForeign is true once OnLine has a report that the instance reads another store.
+	saidForeign bool
 }
 
 // waiting is the state of one WaitServed.
 type waiting struct {
-	dataset        string
-	ref            dataset.Ref
-	version        uint64 // of ref
-	newer          func(dataset.Ref) bool
-	onLine         func(Report)
+	want           Wait
 	instances      map[process]*progress
 	surveyErr      error
 	saidUnreadable bool // that an instance's status is not readable
@@ -123,29 +142,29 @@ func (w *waiting) surveyed(all []Status) {
 		p.missed++
 	}
 	for _, s := range all {
-		d, ok := s.Dataset(w.dataset)
+		d, ok := s.Dataset(w.want.Dataset)
 		if !ok {
 			continue
 		}
 		p := w.instance(process{s.Instance, s.Host, s.PID})
-		p.missed = 0
+		p.missed, p.state, p.store = 0, d.State, s.Store
 		r := Report{
-			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.dataset, Version: d.Version,
+			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}
-		r.ID = d.ID
-		if d.State != Diverged {
+		if p.version = r; d.State != Diverged {
 			w.reached(p, r)
 		}
 		why := d.Error
 		if why == "" && d.State == Quarantined {
 			why = d.Warning // that version, or another one, is not loaded
 		}
-		if why != "" && d.Version < w.version {
-			r.Version, r.Error = w.version, why
+		r.Version, r.ID = w.want.Version.Version, w.want.Version.ID
+		if r.Error = why; why != "" {
 			w.failed(p, r)
 		}
+		w.foreign(p, r)
 	}
 	for who, p := range w.instances {
 		if p.missed < goneAfter {
@@ -153,7 +172,7 @@ func (w *waiting) surveyed(all []Status) {
 		}
 		delete(w.instances, who)
 		if !p.served {
-			w.onLine(Report{Instance: who.instance, Host: who.host, PID: who.pid, Dataset: w.dataset, Version: w.version, Error: "the instance is gone"})
+			w.want.OnLine(Report{Instance: who.instance, Host: who.host, PID: who.pid, Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: "the instance is gone"})
 		}
 	}
 }
@@ -162,7 +181,7 @@ func (w *waiting) surveyed(all []Status) {
 func (w *waiting) unreadable(err error) {
 	if !w.saidUnreadable {
 		w.saidUnreadable = true
-		w.onLine(Report{Dataset: w.dataset, Version: w.version, Error: err.Error()})
+		w.want.OnLine(Report{Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: err.Error()})
 	}
 }
 
@@ -184,8 +203,11 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 		p := w.instance(process{r.Instance, r.Host, r.PID})
 		p.missed = 0
 		if r.Error == "" {
+			if !r.Served.Before(p.version.Served) { // else the survey's answer is later
+				p.version = r
+			}
 			w.reached(p, r)
-		} else if r.Version >= w.version {
+		} else if r.Version >= w.want.Version.Version {
 			w.failed(p, r)
 		}
 		if answered(w.surveyErr) && w.done() {
@@ -203,31 +225,47 @@ func (w *waiting) instance(who process) *progress {
 	return p
 }
 
-// reached notes which version the instance serves.
+// reached records that the instance serves, or has served, the version of r.
 func (w *waiting) reached(p *progress, r Report) {
-	p.version = max(p.version, r.Version)
 	if !p.served && w.isServed(r) {
 		p.served = true
-		w.onLine(r)
+		w.want.OnLine(r)
 	}
 }
 
 // isServed reports whether an instance that serves the version of r serves the version waited for, or a later one.
 func (w *waiting) isServed(r Report) bool {
-	switch {
-	case r.Version == w.version:
-		return r.ID == w.ref.ID || r.ID.IsZero() || w.ref.ID.IsZero() // an instance of an earlier release names no id
-	case r.Version > w.version:
-		return w.newer == nil || r.ID.IsZero() || w.newer(dataset.Ref{Version: r.Version, ID: r.ID})
+	switch want := w.want.Version; {
+	case r.Version < want.Version:
+		return false
+	case r.Version > want.Version:
+		return w.want.Newer == nil || w.want.Newer(r)
+	case !r.ID.IsZero() && !want.ID.IsZero():
+		return r.ID == want.ID
 	}
-	return false
+	// The instance's release reports no ids. Its commit time tells versions of one number apart.
+	return r.Created.IsZero() || w.want.Created.IsZero() || r.Created.Equal(w.want.Created)
+}
+
+// isForeign reports whether the instance reads another store than that of the version.
+func (w *waiting) isForeign(p *progress) bool {
+	return !p.store.IsZero() && !w.want.Store.IsZero() && p.store != w.want.Store
 }
 
 // failed notes why the instance does not serve the version. The same reason twice is one line.
 func (w *waiting) failed(p *progress, r Report) {
 	if !p.served && p.err != r.Error {
 		p.err = r.Error
-		w.onLine(r)
+		w.want.OnLine(r)
+	}
+}
+
+// foreign warns once of an instance that reads another store.
+func (w *waiting) foreign(p *progress, r Report) {
+	if !p.served && !p.saidForeign && w.isForeign(p) {
+		p.saidForeign = true
+		r.Error = fmt.Sprintf("it reads another store (%s)", p.store)
+		w.want.OnLine(r)
 	}
 }
 
@@ -241,7 +279,7 @@ func (w *waiting) done() bool {
 }
 
 func (w *waiting) behind(ctx context.Context) error {
-	e := &BehindError{Dataset: w.dataset, Version: w.ref, Err: context.Cause(ctx)}
+	e := &BehindError{Dataset: w.want.Dataset, Version: w.want.Version, Err: context.Cause(ctx)}
 	named := map[string]int{} // how many have the name
 	for who := range w.instances {
 		named[who.instance]++
@@ -250,12 +288,9 @@ func (w *waiting) behind(ctx context.Context) error {
 		if p.served {
 			continue
 		}
-		text := fmt.Sprintf("serves %d", p.version)
+		text := w.describe(p)
 		if named[who.instance] > 1 {
 			text = fmt.Sprintf("process %d on %s, %s", who.pid, who.host, text)
-		}
-		if p.err != "" {
-			text += ", last error: " + p.err
 		}
 		e.Behind = append(e.Behind, fmt.Sprintf("%s (%s)", who.instance, text))
 	}
@@ -264,4 +299,23 @@ func (w *waiting) behind(ctx context.Context) error {
 		e.Err = fmt.Errorf("%w; %w", e.Err, w.surveyErr)
 	}
 	return e
+}
+
+// describe says how far an instance is that does not serve the version.
+func (w *waiting) describe(p *progress) string {
+	var all []string
+	if p.state != "" {
+		all = append(all, string(p.state))
+	}
+	all = append(all, "serves "+dataset.Ref{Version: p.version.Version, ID: p.version.ID}.String())
+	if p.version.ID.IsZero() && p.version.Version >= w.want.Version.Version && p.version.Version > 0 {
+		all = append(all, "reports no id, and nothing proves that this is a version of the store")
+	}
+	if w.isForeign(p) {
+		all = append(all, fmt.Sprintf("reads another store (%s)", p.store))
+	}
+	if p.err != "" {
+		all = append(all, "last error: "+p.err)
+	}
+	return strings.Join(all, ", ")
 }

@@ -84,7 +84,7 @@ func TestWaitServed(t *testing.T) {
 			if tc.during != nil {
 				l.during = func() { tc.during(t, s.URL, behind) }
 			}
-			if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 7}, nil, l.line); err != nil {
+			if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
 				t.Fatal(err)
 			}
 			slices.Sort(l.got)
@@ -102,7 +102,7 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, GaveUp: "another state", Duration: time.Second}
 	run(t, s.URL, "first", d)
 	var got []fleet.Report
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 7}, nil, func(r fleet.Report) { got = append(got, r) }); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: func(r fleet.Report) { got = append(got, r) }}); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 1 {
@@ -116,15 +116,15 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 
 func TestWaitServedByNobody(t *testing.T) {
 	ctx, s, nc := start(t)
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 1}, nil, nil); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 1}}); err != nil {
 		t.Error(err)
 	}
-	if err := fleet.WaitServed(ctx, nc, "", "*", dataset.Ref{Version: 1}, nil, nil); !errors.Is(err, dataset.ErrName) {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "*", Version: dataset.Ref{Version: 1}}); !errors.Is(err, dataset.ErrName) {
 		t.Error(err)
 	}
 	s.Stop()
 	eventually(t, ctx, "disconnected", func() bool { return !nc.IsConnected() })
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 1}, nil, nil); !errors.Is(err, fleet.ErrDisconnected) {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 1}}); !errors.Is(err, fleet.ErrDisconnected) {
 		t.Error(err)
 	}
 }
@@ -143,12 +143,12 @@ func TestWaitServedNamesWhoIsBehind(t *testing.T) {
 	waiting, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
 	var l lines
-	err := fleet.WaitServed(waiting, nc, "", "cities", dataset.Ref{Version: 7}, nil, l.line)
+	err := fleet.WaitServed(waiting, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line})
 	var behind *fleet.BehindError
 	if !errors.As(err, &behind) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	want := []string{"guarded (serves 6, last error: version 7 is quarantined)", "refuses (serves 5, last error: version 7 is damaged)", "slow (serves 6)"}
+	want := []string{"guarded (quarantined, serves 6, last error: version 7 is quarantined)", "refuses (failing, serves 5, last error: version 7 is damaged)", "slow (fresh, serves 6)"}
 	if !slices.Equal(behind.Behind, want) {
 		t.Errorf("behind are %q, want %q", behind.Behind, want)
 	}
@@ -163,7 +163,7 @@ func TestWaitServedDoesNotHangOnAHangingInstance(t *testing.T) {
 	silent(t, s.URL)
 	waiting, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
-	err := fleet.WaitServed(waiting, nc, "", "cities", dataset.Ref{Version: 7}, nil, nil)
+	err := fleet.WaitServed(waiting, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}})
 	var behind *fleet.BehindError
 	if !errors.As(err, &behind) || len(behind.Behind) != 0 {
 		t.Errorf("the error is %v", err)
@@ -180,7 +180,7 @@ func TestWaitServedThroughARestart(t *testing.T) {
 		s.Start()
 		other.serve("cities", 7)
 	}
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 7}, nil, l.line); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(l.got, "other 7") {
@@ -197,9 +197,9 @@ func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 
 	brief, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
-	err := fleet.WaitServed(brief, nc, "", "cities", dataset.Ref{Version: 7}, nil, nil)
+	err := fleet.WaitServed(brief, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}})
 	var behind *fleet.BehindError
-	if !errors.As(err, &behind) || !slices.Equal(behind.Behind, []string{"twin (process 2 on host, serves 6)"}) {
+	if !errors.As(err, &behind) || !slices.Equal(behind.Behind, []string{"twin (process 2 on host, fresh, serves 6)"}) {
 		t.Errorf("the error is %v", err)
 	}
 
@@ -208,7 +208,7 @@ func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 		slow.serve("cities", 7)
 		slow.report(fleet.Report{Dataset: "cities", Version: 7})
 	}
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 7}, nil, l.line); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"twin 7", "twin 7"}; !slices.Equal(l.got, want) {
@@ -224,7 +224,7 @@ func TestWaitServedBesideAnUnreadableStatus(t *testing.T) {
 	slow := run(t, s.URL, "slow", serving("cities", 6))
 	var l lines
 	l.during = func() { slow.serve("cities", 7) }
-	if err := fleet.WaitServed(ctx, nc, "", "cities", dataset.Ref{Version: 7}, nil, l.line); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if len(l.got) != 3 || l.got[0] != "good 7" || !strings.Contains(l.got[1], fleet.ErrUnreadable.Error()) || l.got[2] != "slow 7" {

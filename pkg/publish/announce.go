@@ -40,7 +40,8 @@ type Result struct {
 	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
 	// the Publisher has none.
 	Announced, Indexed bool
-	// Disputed is true if the version was not announced because the event log holds the versions of another store that is in use.
+	// Disputed is true if the version was not announced because the event log holds versions of another store that is in use, or of
+	// another copy of this store. A warning names them.
 	Disputed bool
 	// Warnings say what went wrong after the commit, for people to read, and what the publish found to be lost of the
 	// version before and put right. The version exists all the same; a [Repairer] completes what is missing, and so does
@@ -119,7 +120,7 @@ func (p *Publisher) step(ctx context.Context, result *Result, what, done string,
 	}
 	switch {
 	case err == nil && !ours:
-		if err = p.replaced.allow(what, last, rec.StoreID); err == nil {
+		if err = p.replaced.allow(what, last, rec.StoreID, rec.Ref()); err == nil {
 			err = replace(ctx, rec, last)
 		}
 		if err == nil {
@@ -131,9 +132,10 @@ func (p *Publisher) step(ctx context.Context, result *Result, what, done string,
 		err = do(ctx, rec)
 	}
 	if err != nil {
-		result.Disputed = result.Disputed || what == RepairAnnounce && errors.Is(err, events.ErrConflict)
+		conflict := errors.Is(err, events.ErrConflict) || errors.Is(err, catalog.ErrConflict)
+		result.Disputed = result.Disputed || what == RepairAnnounce && conflict
 		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), done, err)
-		if !errors.Is(err, events.ErrConflict) && !errors.Is(err, events.ErrStream) { // which somebody has to put right
+		if !conflict && !errors.Is(err, events.ErrStream) { // an operator has to put these right
 			warning += "; the publisher service completes it by itself, as does publishing again"
 		}
 		result.Warnings = append(result.Warnings, warning)

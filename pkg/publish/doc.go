@@ -96,7 +96,8 @@
 //
 // Whatever they hold that is not in the store's history is replaced by the store's newest version, down or up: the store was
 // restored from an older copy, or created again. Versions of another store are replaced at most once a minute for each
-// dataset. If they come back sooner, two stores share the log, and the repair reports [freshet.dev/pkg/events.ErrConflict].
+// dataset. If they come back sooner, two stores share the log and the catalog: the repair
+// reports [freshet.dev/pkg/events.ErrConflict] and [freshet.dev/pkg/catalog.ErrConflict].
 //
 // # Identity
 //

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/store"
@@ -57,17 +58,22 @@ type replacement struct {
 	store         dataset.StoreID
 }
 
-// allow returns an error if a version of over's store, which is another one, was replaced less than replaceAgain ago. ours is the id of the own store.
-func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.StoreID) error {
+// allow returns an error if a version of over's store, which is another one, was replaced less than replaceAgain ago. what is the side that
+// holds over, ours the id of the own store and newest its newest version.
+func (r *replaced) allow(what string, over dataset.VersionRecord, ours dataset.StoreID, newest dataset.Ref) error {
 	if over.StoreID.IsZero() || over.StoreID == ours {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at, ok := r.at[replacement{what, over.Dataset, over.StoreID}]; ok && time.Since(at) < replaceAgain {
-		return fmt.Errorf("version %s: %w: it is of store %s, and this is store %s; "+
-			"give each store a FRESHET_NAMESPACE of its own, or a NATS and a Redis, and restart the publishers",
-			over.ID(), events.ErrConflict, over.StoreID, ours)
+		conflict, server := events.ErrConflict, "a NATS"
+		if what == RepairIndex {
+			conflict, server = catalog.ErrConflict, "a Redis"
+		}
+		return fmt.Errorf("%w: version %s of dataset %q: it is of store %s, and this is store %s, whose newest version is %s; "+
+			"give each store a FRESHET_NAMESPACE of its own, or %s, and restart the publishers",
+			conflict, over.Ref(), over.Dataset, over.StoreID, ours, newest, server)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ type PatchInput struct {
 	Remove string
 	// Base is the version that the patch is for: if the newest is another, Patch returns ErrConflict. 0 is any.
 	Base uint64
+	// BaseID is that version's id as text, or at least its first 12 digits; see ParseBase. If it is empty, only the number is
+	// compared: after a restore of the store another version with that number passes.
+	BaseID string
 }
 
 // PatchResult says what a Patch did. Created is false if the patch changes nothing and renews nothing (Input.ExpectEvery);
@@ -43,6 +46,11 @@ type PatchResult struct {
 func CheckPatch(name string, in PatchInput) error {
 	if err := CheckInput(name, in.Input); err != nil {
 		return err
+	}
+	if err := in.base().check(); err != nil {
+		return &InputError{
+			Dataset: name, Problem: fmt.Sprintf("the version that the patch is for: %v", err),
+		}
 	}
 	if remove := in.removeName(); remove == in.Key {
 		return &InputError{
@@ -78,7 +86,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
-	if err := checkBase(name, newest, in.Base); err != nil {
+	if err := checkBase(name, newest, in.base()); err != nil {
 		return PatchResult{}, err // before the body is read
 	}
 	folder, err := scratch.New(p.cfg.TempDir)
@@ -93,7 +101,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	}
 	// gofail: var patchRead struct{}
 	defer entries.Close() // in the folder, which discard removes: no error of it may hide that the version is committed
-	result, err := p.commitPatch(ctx, d, newest, in.Base, entries)
+	result, err := p.commitPatch(ctx, d, newest, in.base(), entries)
 	if err != nil {
 		return PatchResult{}, err
 	}
@@ -101,30 +109,6 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	p.tell(context.WithoutCancel(ctx), &result.Result)
 	return result, nil
 }
-
-// checkBase says why a patch for the version base cannot be applied to newest.
-func checkBase(name string, newest dataset.VersionRecord, base uint64) error {
-	switch {
-	case newest.Version == 0:
-		return fmt.Errorf("patch dataset %q: %w; publish all of its records first", name, ErrNoVersion)
-	case base > 0 && base != newest.Version:
-		return fmt.Errorf("patch dataset %q: %w", name, baseError{base, newest.Version})
-	}
-	return nil
-}
-
-// baseError is the ErrConflict of a patch that is for another version than the newest. Nobody need have been faster.
-type baseError struct{ base, newest uint64 }
-
-func (e baseError) Error() string {
-	text := fmt.Sprintf("the patch is for version %d, the newest is %d; ", e.base, e.newest)
-	if e.base > e.newest {
-		return text + "there is no such version yet"
-	}
-	return text + "make it anew from that"
-}
-
-func (baseError) Unwrap() error { return ErrConflict }
 
 // entries reads the patch and returns its records and removals in order.
 func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err error) {
@@ -148,7 +132,7 @@ func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err er
 
 // commitPatch makes the next version of newest and the entries. When another publisher was faster, it looks at the newest
 // version anew.
-func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.VersionRecord, base uint64, entries *tape.Tape) (PatchResult, error) {
+func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.VersionRecord, base base, entries *tape.Tape) (PatchResult, error) {
 	d.meter.report(PhaseStoring, entries.Entries())
 	// Patches of one process would only overtake one another, and never let a publish through.
 	done, stale, err := p.committing.take(ctx, d.name)
@@ -181,7 +165,7 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			if err != nil {
 				return PatchResult{}, err
 			}
-			if now.Version != newest.Version {
+			if now.Ref() != newest.Ref() {
 				continue // no commit has proven that newest still was the newest when the whole patch was there
 			}
 			return result, nil

@@ -84,10 +84,10 @@ func TestPatchRefuses(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	r.text(t, "prices", `{"id":"a"}`)
-	r.text(t, "prices", `{"id":"b"}`)
+	newest := r.text(t, "prices", `{"id":"b"}`).Record.Ref().String()
 	for base, want := range map[uint64]string{
-		1: `patch dataset "prices": the patch is for version 1, the newest is 2; make it anew from that`,
-		3: `patch dataset "prices": the patch is for version 3, the newest is 2; there is no such version yet`,
+		1: `patch dataset "prices": the patch is for version 1, the newest is ` + newest + `; make the patch again from that`,
+		3: `patch dataset "prices": the patch is for version 3, the newest is ` + newest + `; there is no such version yet`,
 	} {
 		based := patch(`{"id":"c"}`)
 		based.Base = base

@@ -219,7 +219,7 @@ func (s *side) reconcile(ctx context.Context, r *Repair) (done bool, err error) 
 	}
 	id, err := s.deps.Store.EnsureID(ctx)
 	if err == nil {
-		err = s.replaced.allow(s.what, last, id)
+		err = s.replaced.allow(s.what, last, id, newest.Ref())
 	}
 	if err == nil {
 		err = s.replace(ctx, newest, last)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"github.com/cenkalti/backoff/v5"
@@ -169,7 +170,7 @@ func (r *Repairer) log(ctx context.Context, repairs []Repair) {
 
 // kind tells failures apart that want different things to be done.
 func kind(err error) string {
-	for _, e := range []error{events.ErrConflict, events.ErrStream} {
+	for _, e := range []error{events.ErrConflict, catalog.ErrConflict, events.ErrStream} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

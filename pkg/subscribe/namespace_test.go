@@ -60,7 +60,7 @@ func TestNamespacesAreApart(t *testing.T) {
 		if d.Version != version || d.Newest != version || d.Error != "" {
 			t.Errorf("the instance of namespace %q says %+v, want version %d", namespace, d, version)
 		}
-		if err := fleet.WaitServed(shared.context(), shared.nc, namespace, "prices", dataset.Ref{Version: version}, nil, nil); err != nil {
+		if err := fleet.WaitServed(shared.context(), shared.nc, fleet.Wait{Namespace: namespace, Dataset: "prices", Version: dataset.Ref{Version: version}}); err != nil {
 			t.Error(err)
 		}
 	}

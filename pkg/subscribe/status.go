@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/relays"
@@ -131,13 +132,7 @@ func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
 	if s.shortener == nil {
 		return finish
 	}
-	if s.shortener.Kept(d.Dataset) >= d.Version {
-		finish = nil // a snapshot has been cached since
-	}
-	if finish == nil {
-		return s.shortener.Failed(d.Dataset)
-	}
-	return finish
+	return s.shortener.CacheError(d.Dataset, dataset.Ref{Version: d.Version, ID: d.ID}, finish)
 }
 
 // pullOf returns what the refresh cost that brought v.

@@ -191,7 +191,7 @@ func TestReportsAndSurvey(t *testing.T) {
 		t.Errorf("the survey says %+v", d)
 	}
 	w.relay.fail(nil)
-	if err := fleet.WaitServed(w.context(), w.nc, "", "prices", dataset.Ref{Version: 2}, nil, nil); err != nil {
+	if err := fleet.WaitServed(w.context(), w.nc, fleet.Wait{Dataset: "prices", Version: dataset.Ref{Version: 2}}); err != nil {
 		t.Error(err)
 	}
 	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Error != "" {

@@ -192,6 +192,15 @@ func TestInstancesOfARelease(t *testing.T) {
 	m.served("a patch")
 	m.patch(8)
 	m.served("another patch")
+	file := filepath.Join(t.TempDir(), "all.ndjson")
+	if err := os.WriteFile(file, []byte(lines(m.history[m.newest()-1])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// They report no ids: the commit time shows that they serve the store's version.
+	all := fmt.Sprintf("every live instance (2) serves version %d", m.newest())
+	if out, err := m.freshet(t.Context(), "publish", m.name, file, "--wait", "--wait-timeout", "10s"); err != nil || !strings.Contains(out, all) {
+		t.Errorf("publish --wait prints %q, want %q: %v", out, all, err)
+	}
 	m.instance(0, m.old)
 	m.served("an instance of the release is started again")
 }

@@ -52,10 +52,10 @@ func patchInput(r *http.Request) (in publish.PatchInput, err error) {
 		return in, err
 	}
 	in.Remove = r.URL.Query().Get("remove")
-	in.Base, err = number(r, "base", 0)
-	if err == nil && in.Base == 0 && r.URL.Query().Get("base") != "" {
-		// A pipeline that counts from what it knows must not be taken for one that does not care.
-		err = web.Refuse(http.StatusBadRequest, "bad-parameter", "base is 0; versions begin at 1, and the first is no patch")
+	if base := r.URL.Query().Get("base"); base != "" {
+		if in.Base, in.BaseID, err = publish.ParseBase(base); err != nil {
+			err = web.Refuse(http.StatusBadRequest, "bad-parameter", "base: %v", err)
+		}
 	}
 	return in, err
 }

@@ -40,6 +40,14 @@ func TestPatch(t *testing.T) {
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=1", `{"id":"a"}`), 409, "conflict")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=0", `{"id":"a"}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=x", `{"id":"a"}`), 400, "bad-parameter")
+	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=2@", `{"id":"a"}`), 400, "bad-parameter")
+	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=2@0123", `{"id":"a"}`), 400, "bad-parameter")
+	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&base=2@0123456789ab", `{"id":"a"}`), 409, "conflict")
+	for _, id := range []string{got.Record.VersionID().String(), got.Record.VersionID().Short()} {
+		if rec := send(h, "PATCH", patchURL+"?key=id&base=2@"+id, `{"id":"a","v":1}`); rec.Code != 200 {
+			t.Errorf("for version 2 with the id %s: %d %s", id, rec.Code, rec.Body)
+		}
+	}
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&wait=1", `{"id":"a"}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id&remove=id", `{"id":"a"}`), 400, "bad-input")
 	wantProblem(t, send(h, "PATCH", patchURL+"?key=id", `{"id":"a","$remove":1}`), 400, "bad-input")

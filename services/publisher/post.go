@@ -34,7 +34,7 @@ type Publication struct {
 	// Announced and Indexed say whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
-	// Disputed is true if the version was not announced because the event log holds the versions of another store.
+	// Disputed is as in publish.Result.
 	Disputed bool `json:"disputed,omitempty"`
 	// Warnings say what went wrong after the commit.
 	Warnings []string `json:"warnings,omitempty"`

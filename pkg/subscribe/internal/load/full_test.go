@@ -153,7 +153,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	now = now.Add(lastPause * 3 / 2)
 	err := run()
 	held, heldErr := cache.Held("prices")
-	if err != nil || s.Failed("prices") != nil || s.Kept("prices") != 1 || heldErr != nil || held.Record.Version != 1 {
+	if err != nil || s.Failed("prices") != nil || s.Kept("prices") != rec.Ref() || heldErr != nil || held.Record.Version != 1 {
 		t.Fatalf("once there was room the try ended with %v; version %d is cached, %v", err, held.Record.Version, heldErr)
 	}
 	if at, ok := s.retry(); ok {

@@ -45,9 +45,9 @@ type Shortener struct {
 	wake  chan struct{} // has room for one: something is due
 
 	mu     sync.Mutex
-	due    map[string]waiting // the newest of each dataset, until it is done or needless; guarded by mu
-	failed map[string]failure // tries; guarded by mu
-	kept   map[string]uint64  // the newest version that a try has found or made cached; guarded by mu
+	due    map[string]waiting     // the newest of each dataset, until it is done or needless; guarded by mu
+	failed map[string]failure     // tries; guarded by mu
+	kept   map[string]dataset.Ref // what was cached after the last try that succeeded; guarded by mu
 }
 
 // waiting is a version whose snapshot is due. It must not keep the table in memory when a later one has taken its
@@ -73,7 +73,7 @@ type failure struct {
 func NewShortener(cache *cachedir.Dir) *Shortener {
 	return &Shortener{
 		cache: cache, wake: make(chan struct{}, 1),
-		due: make(map[string]waiting), failed: make(map[string]failure), kept: make(map[string]uint64),
+		due: make(map[string]waiting), failed: make(map[string]failure), kept: make(map[string]dataset.Ref),
 	}
 }
 
@@ -105,12 +105,21 @@ func (s *Shortener) Failed(name string) error {
 	return s.failed[name].err
 }
 
-// Kept returns the newest version that a try has found or made cached: what refreshes up to it could not keep, it has
-// made up for.
-func (s *Shortener) Kept(name string) uint64 {
+// Kept returns the version that was cached after the last try that succeeded: if the refresh that brought it could not keep it,
+// the try has.
+func (s *Shortener) Kept(name string) dataset.Ref {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[name]
+}
+
+// CacheError returns why the served version is not in the cache folder; nil if it is. finish is the error of the refresh that
+// brought the version. Another version of its number, or a higher one of a history that a restore ended, does not stand for it.
+func (s *Shortener) CacheError(name string, served dataset.Ref, finish error) error {
+	if finish != nil && s.Kept(name) != served {
+		return finish
+	}
+	return s.Failed(name)
 }
 
 // wanted reports whether what is cached is older than rec, or has too many deltas.
@@ -190,6 +199,12 @@ func (s *Shortener) next(now time.Time) (name string, v pending, ok bool) {
 
 // tried takes note of what became of v, and returns err, or nil if v has become needless.
 func (s *Shortener) tried(now time.Time, name string, v pending, err error) error {
+	var held cachedir.Held
+	heldErr := err
+	if err == nil {
+		// Not v: a try leaves a version with a higher number where it is, also one that is not in the store's history.
+		held, heldErr = s.cache.Held(name)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, ok := s.due[name]
@@ -205,8 +220,8 @@ func (s *Shortener) tried(now time.Time, name string, v pending, err error) erro
 		s.failed[name] = f
 		return err
 	}
-	if err == nil {
-		s.kept[name] = max(s.kept[name], v.rec.Version)
+	if heldErr == nil {
+		s.kept[name] = held.Record.Ref()
 	}
 	delete(s.failed, name)
 	if w.table == weak.Make(v.table) {

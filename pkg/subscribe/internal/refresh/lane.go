@@ -19,12 +19,12 @@ type job[T, D any] struct {
 	move   bool // rec takes the place of a version that is not in the store's history
 }
 
-// version returns the version that the job is at; 0 if it is the stored one, whichever that is.
-func (j job[T, D]) version() uint64 {
+// ref returns the version that the job is at; zero if it is the stored one, whichever that is.
+func (j job[T, D]) ref() dataset.Ref {
 	if j.stored {
-		return 0
+		return dataset.Ref{}
 	}
-	return j.rec.Version
+	return j.rec.Ref()
 }
 
 // loaded says that a version can be swapped in. The loop sets swapped and then closes answered.
@@ -215,7 +215,7 @@ func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 	s.running = false
 	s.update(func(h *Health) { h.Refreshing = false })
 	if m.lost {
-		s.lost = append(s.lost, m.job.version())
+		s.lost = append(s.lost, m.job.ref())
 	}
 	switch {
 	case m.err != nil && m.job.stored:

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
 )
 
@@ -66,10 +67,10 @@ func (e *Engine[T, D]) hasReturned(m *returned[T, D]) {
 // tried again now.
 func (e *Engine[T, D]) onReturned(m *returned[T, D]) {
 	s := m.job.set
-	if i := slices.Index(s.lost, m.job.version()); i >= 0 {
+	if i := slices.Index(s.lost, m.job.ref()); i >= 0 {
 		s.lost = slices.Delete(s.lost, i, i+1)
 	}
-	if m.kept && s.health.Load().FinishErr != nil && m.job.rec.Version == s.version() {
+	if served := s.served.Load(); m.kept && s.health.Load().FinishErr != nil && m.job.ref() == (dataset.Ref{Version: s.version(), ID: served.ID}) {
 		s.update(func(h *Health) { h.FinishErr = nil })
 		e.deps.Watcher.Finished(s.name, nil)
 	}
@@ -77,5 +78,5 @@ func (e *Engine[T, D]) onReturned(m *returned[T, D]) {
 
 // hangs reports whether the newest version cannot be tried, because a goroutine hangs at it, or too many do at others.
 func (s *set[T, D]) hangs() bool {
-	return len(s.lost) >= maxLost || slices.Contains(s.lost, s.target.Version)
+	return len(s.lost) >= maxLost || len(s.lost) > 0 && slices.Contains(s.lost, s.target.Ref())
 }

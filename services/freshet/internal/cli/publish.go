@@ -26,7 +26,7 @@ type publishFlags struct {
 	format, key, source string
 	labels              []string
 	patch               bool
-	base                uint64
+	base                string
 	remove              string
 	expectEvery         time.Duration
 	promises            bool // that expectEvery was given
@@ -50,18 +50,22 @@ records already, no version is created.
 With --patch the file holds changes instead: records to add or change, and removals, which are objects with the
 member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. A record
 takes the place of the one with its key as a whole. All other records stay as they are. A patch costs what it changes,
-however large the dataset is; one that changes nothing creates no version.
+however large the dataset is; one that changes nothing creates no version. --base N@ID refuses the patch unless the newest
+version has the number N and the id ID, of which "freshet versions" shows the first digits. With --base N only the number is
+compared: after the store was restored from an older copy, another version N passes.
 
 --expect-every 24h promises a new version at least that often. When there is none by then, every instance says that the
 dataset is overdue. The promise stays until another is made. Records that are the same as before create a version after
 all when the promise changes, and when half of its time has passed: that they are still right is news then.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
-  freshet publish cities changes.ndjson --key id --patch --base 41`,
+  freshet publish cities changes.ndjson --key id --patch --base 41@0123456789ab`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("base") && f.base == 0 {
-				return exit.Errorf(exit.Usage, "--base 0: versions begin at 1; leave it out if the patch is for any version")
+			if cmd.Flags().Changed("base") {
+				if _, _, err := publish.ParseBase(f.base); err != nil {
+					return exit.Errorf(exit.Usage, "--base %w", err)
+				}
 			}
 			f.promises = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
@@ -76,7 +80,7 @@ all when the promise changes, and when half of its time has passed: that they ar
 	flags.StringVar(&f.source, "source", "", "who publishes, kept with the version (default: what the publisher is set to)")
 	flags.StringArrayVar(&f.labels, "label", nil, "name=value, kept with the version; may be repeated")
 	flags.BoolVar(&f.patch, "patch", false, "the file holds changes to the newest version, not all records")
-	flags.Uint64Var(&f.base, "base", 0, "with --patch: the version that the changes are for; refused if the newest is another")
+	flags.StringVar(&f.base, "base", "", "with --patch: the version that the changes are for, as N or N@ID; refused if the newest is another")
 	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that tells removals")
 	flags.DurationVar(&f.expectEvery, "expect-every", 0, "how often there will be a new version, such as 24h; 0 ends the promise (default: as promised before)")
 	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
@@ -101,7 +105,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery}
 	err = publish.CheckInput(name, check)
 	if f.patch {
-		err = publish.CheckPatch(name, publish.PatchInput{Input: check, Remove: req.Remove, Base: req.Base})
+		err = publish.CheckPatch(name, publish.PatchInput{Input: check, Remove: req.Remove})
 	}
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -118,10 +122,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 			return err
 		}
 		defer w.Close()
-		w.committed = func(ref dataset.Ref) bool {
-			rec, err := c.Version(ctx, name, ref.Version)
-			return err == nil && rec.VersionID() == ref.ID
-		}
+		w.record = c.Version
 	}
 
 	body, hide := in.progress(p.Err)
@@ -138,8 +139,8 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	if f.wait {
 		err = w.run(ctx, &report, f.out == textOutput, p)
 		if err == nil && result.Disputed {
-			err = exit.Errorf(exit.TimedOut, "version %d is published and was not announced, because the event log holds the versions of another store; "+
-				"give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers", result.Record.Version)
+			err = exit.Errorf(exit.TimedOut, "version %s is published and was not announced, because the event log holds a version of another history; "+
+				"the warning names both versions and their stores, and says what to do", result.Record.Ref())
 		}
 	}
 	if f.out == jsonOutput {
@@ -178,7 +179,7 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 	switch {
 	case f.patch:
 		req.Base, req.Remove = f.base, f.remove
-	case f.base > 0 || f.remove != publish.DefaultRemove:
+	case f.base != "" || f.remove != publish.DefaultRemove:
 		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--base and --remove are of a patch: add --patch, or leave them out")
 	}
 	return req, nil

@@ -114,6 +114,10 @@ func TestPatch(t *testing.T) {
 	csv := file(t, "patch.csv", "sku,gone\nA1,0\nC3,\nD4,1\n")
 	f.run(t, "publish", "prices", csv, "--key", "sku", "--patch", "--remove", "gone", "--wait").want(t, exit.OK, "stdout:version 3: 2 records (1 added, 1 changed, 0 removed)")
 	f.run(t, append(args, "--base", "0")...).want(t, exit.Usage, "stderr:versions begin at 1")
+	f.run(t, append(args, "--base", "3@0123")...).want(t, exit.Usage, "stderr:want 12 to 40 lower-case hex digits")
+	f.run(t, append(args, "--base", "3@0123456789ab")...).want(t, exit.Conflict, "stderr:the patch is for version 3 (0123456789ab), the newest is 3 (", "stderr:the store was restored")
+	shown := strings.Fields(strings.Split(f.run(t, "versions", "prices").out, "\n")[1]) // begins with the version, date, time and id
+	f.run(t, append(args, "--base", shown[0]+"@"+shown[3])...).want(t, exit.OK, "stdout:version 4: ")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--base", "1").want(t, exit.Usage, "stderr:add --patch")
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
 }
@@ -230,7 +234,7 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 	}
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms").
 		want(t, exit.TimedOut, "stdout:up-1 serves version 1", "stderr:warning: stubborn does not serve version 1 yet: no room for it\n",
-			"stderr:stubborn (serves 0, last error: no room for it)", "stdout:!stubborn")
+			"stderr:stubborn (refreshing, serves 0, last error: no room for it)", "stdout:!stubborn")
 }
 
 func TestWaitForNobody(t *testing.T) {

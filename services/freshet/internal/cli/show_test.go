@@ -44,11 +44,11 @@ func TestVersionsTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `
-version  committed            records   added  changed  removed    delta  snapshot  chain  promise  source    labels
-      4  2026-01-02 03:08:05   30,000       0        1        0     88 B         -      1      24h            by=hand run=4
-      3  2026-01-02 03:07:05   30,000  10,000      250        0  900 KiB   3.5 MiB      2        -
-      2  2026-01-02 03:06:05   20,000       3       12        3  1.5 KiB         -      1        -
-      1  2026-01-02 03:05:05   20,000  20,000        0        0        -   3.0 MiB      0        -  pipeline
+version  committed            id            records   added  changed  removed    delta  snapshot  chain  promise  source    labels
+      4  2026-01-02 03:08:05  29830562c2cf   30,000       0        1        0     88 B         -      1      24h            by=hand run=4
+      3  2026-01-02 03:07:05  67dd8b0cb461   30,000  10,000      250        0  900 KiB   3.5 MiB      2        -
+      2  2026-01-02 03:06:05  3ef0410540e9   20,000       3       12        3  1.5 KiB         -      1        -
+      1  2026-01-02 03:05:05  9306ac2c195d   20,000  20,000        0        0        -   3.0 MiB      0        -  pipeline
 `)
 }
 

@@ -27,6 +27,8 @@ func newVersions(p Process) *cobra.Command {
 		Short: "List the versions of a dataset, newest first",
 		Long: `List the versions of a dataset, newest first.
 
+id is the first 12 digits of the version id; publish --base takes them.
+
 added, changed and removed count the records by which a version differs from the one before. delta is the file of just
 these: what an instance pulls that serves the version before. snapshot is the file of all records; most versions have
 none of their own (-) and are made from an older one and the deltas since, which chain counts: an instance that begins
@@ -65,6 +67,7 @@ next version on. promise is how soon the version promises the next one (publish 
 var versionColumns = []show.Column{
 	{Title: "version", Align: show.Right},
 	{Title: "committed"},
+	{Title: "id"},
 	{Title: "records", Align: show.Right},
 	{Title: "added", Align: show.Right},
 	{Title: "changed", Align: show.Right},
@@ -89,6 +92,7 @@ func versionRows(records []dataset.VersionRecord, zone *time.Location) [][]strin
 		rows[i] = []string{
 			strconv.FormatUint(r.Version, 10),
 			r.Created.In(zone).Format(time.DateTime),
+			r.VersionID().Short(),
 			show.Count(r.State.Records),
 			show.Count(r.Changes.Added),
 			show.Count(r.Changes.Changed),

@@ -19,8 +19,8 @@ type wait struct {
 	conn      *nats.Conn
 	namespace string
 	timeout   time.Duration
-	// committed reports whether a version is in the publisher's store.
-	committed func(dataset.Ref) bool
+	// record returns the record of a version in the publisher's store.
+	record func(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
 }
 
 // openWait connects to the instances of the namespace.
@@ -41,7 +41,11 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	every := "every live instance"
-	err := fleet.WaitServed(waiting, w.conn, w.namespace, rec.Dataset, rec.Ref(), w.committed, func(r fleet.Report) {
+	wanted := fleet.Wait{
+		Namespace: w.namespace, Dataset: rec.Dataset, Version: rec.Ref(), Store: rec.StoreID, Created: rec.Created,
+		Newer: func(r fleet.Report) bool { return w.committed(waiting, r) },
+	}
+	wanted.OnLine = func(r fleet.Report) {
 		if r.Instance == "" && r.Error != "" {
 			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
 			every += " whose status is readable"
@@ -55,7 +59,8 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 		if lines {
 			printServed(p.Out, r, report.Created)
 		}
-	})
+	}
+	err := fleet.WaitServed(waiting, w.conn, wanted)
 	switch {
 	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
@@ -70,6 +75,19 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
 	}
 	return err
+}
+
+// committed reports whether the version of r is in the publisher's store. An instance of a release that reports no ids serves
+// a version of the store if the store has one of that number and, where the instance reports it, of that commit time.
+func (w *wait) committed(ctx context.Context, r fleet.Report) bool {
+	rec, err := w.record(ctx, r.Dataset, r.Version)
+	switch {
+	case err != nil:
+		return false
+	case !r.ID.IsZero():
+		return rec.VersionID() == r.ID
+	}
+	return r.Created.IsZero() || r.Created.Equal(rec.Created)
 }
 
 // printServed writes the line of one instance. What it took is of interest only for a version that is new.

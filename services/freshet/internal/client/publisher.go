@@ -29,7 +29,7 @@ type PublishRequest struct {
 	ExpectEvery *time.Duration
 	// Patch makes it a patch: Body holds changes, not all records. Base and Remove are of a patch alone.
 	Patch  bool
-	Base   uint64 // the version that the patch is for; 0: any
+	Base   string // the version that the patch is for, as number or number@id; empty: any
 	Remove string // the member or column that tells removals; empty: the publisher's default
 }
 
@@ -57,8 +57,8 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	method, path := http.MethodPost, []string{"v1", "datasets", name, "versions"}
 	if in.Patch {
 		method, path = http.MethodPatch, path[:3]
-		if in.Base > 0 {
-			query.Set("base", strconv.FormatUint(in.Base, 10))
+		if in.Base != "" {
+			query.Set("base", in.Base)
 		}
 		if in.Remove != "" {
 			query.Set("remove", in.Remove)

@@ -39,7 +39,7 @@ var Codes = [...]Meaning{
 	{Refused, "the publisher refused the input; nothing was published"},
 	{Conflict, "nothing was published: other publishers committed versions meanwhile, or the newest version is not --base"},
 	{NotFound, "no such dataset, version or key"},
-	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds another store's versions"},
+	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+// answering starts an instance, named straggler, that answers surveys with the status; stop ends it.
+func (f freshet) answering(t *testing.T, status fleet.Status) (stop func()) {
+	t.Helper()
+	conn, err := nats.Connect(f.at.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status.Instance = "straggler"
+	ctx, cancel := context.WithCancel(t.Context())
+	responder := fleet.NewResponder(conn, "", func() fleet.Status { return status })
+	ended := make(chan error, 1)
+	go func() { ended <- responder.Run(ctx) }()
+	f.until(t, exit.OK, []string{"straggler"}, "status")
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+	}
+}
+
+// An instance of a release that reports no ids counts only with a version that the store can have. An instance of another store is
+// named with that store.
+func TestWaitComparesIDs(t *testing.T) {
+	f := start(t, "prices")
+	path := file(t, "p.ndjson", oldPrices)
+	publish := []string{"publish", "prices", path, "--key", "sku", "--wait", "--wait-timeout", "1500ms"}
+	f.run(t, publish...).want(t, exit.OK, "stdout:prices version 1")
+	var list []dataset.VersionRecord
+	if r := f.run(t, "versions", "prices", "-o", "json"); json.Unmarshal([]byte(r.out), &list) != nil || len(list) != 1 {
+		t.Fatalf("versions prints %+v", r)
+	}
+	at := list[0].Created
+	status := func(version uint64, created time.Time) fleet.Status {
+		return fleet.Status{Datasets: []fleet.DatasetStatus{{Dataset: "prices", Version: version, State: fleet.Fresh, Created: created}}}
+	}
+	foreign := status(9, at)
+	foreign.Store, foreign.Datasets[0].ID = dataset.StoreID{1}, dataset.VersionID{2}
+	for name, c := range map[string]struct {
+		status fleet.Status
+		want   string // empty if the instance serves the version
+	}{
+		"the same number":                 {status: status(1, at)},
+		"the same number, no time":        {status: status(1, time.Time{})},
+		"the same number, another time":   {status: status(1, at.Add(time.Second)), want: "stderr:straggler (fresh, serves 1, reports no id, "},
+		"a number above the store's":      {status: status(5, at.Add(time.Second)), want: "stderr:straggler (fresh, serves 5, reports no id, "},
+		"of another store, while waiting": {status: foreign, want: "stderr:warning: straggler does not serve version 1 yet: it reads another store (" + foreign.Store.String() + ")"},
+		"of another store": {
+			status: foreign,
+			want:   "stderr:straggler (fresh, serves 9 (" + foreign.Datasets[0].ID.Short() + "), reads another store (" + foreign.Store.String() + "))",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer f.answering(t, c.status)()
+			if c.want == "" {
+				f.run(t, publish...).want(t, exit.OK, "stdout:straggler serves version 1")
+				return
+			}
+			f.run(t, publish...).want(t, exit.TimedOut, "stdout:up-1 serves", "stdout:!straggler", c.want)
+		})
+	}
+}
+
+// A version that follows in the store counts, from an instance of a release that reports no ids too.
+func TestWaitCountsLaterVersionsOfTheStore(t *testing.T) {
+	rec := dataset.VersionRecord{Dataset: "prices", Version: 1, StoreID: dataset.StoreID{1}, Created: time.Now()}
+	w := wait{record: func(_ context.Context, _ string, version uint64) (dataset.VersionRecord, error) {
+		if version != rec.Version {
+			return dataset.VersionRecord{}, errors.New("there is no such version")
+		}
+		return rec, nil
+	}}
+	for _, c := range []struct {
+		report fleet.Report
+		want   bool
+	}{
+		{fleet.Report{Dataset: "prices", Version: 1, ID: rec.VersionID()}, true},
+		{fleet.Report{Dataset: "prices", Version: 1, ID: dataset.VersionID{1}, Created: rec.Created}, false},
+		{fleet.Report{Dataset: "prices", Version: 1, Created: rec.Created}, true},
+		{fleet.Report{Dataset: "prices", Version: 1}, true},
+		{fleet.Report{Dataset: "prices", Version: 1, Created: rec.Created.Add(1)}, false},
+		{fleet.Report{Dataset: "prices", Version: 2, Created: rec.Created}, false},
+	} {
+		if got := w.committed(t.Context(), c.report); got != c.want {
+			t.Errorf("version %d, id %s, created %s: %v", c.report.Version, c.report.ID, c.report.Created, got)
+		}
+	}
+}
