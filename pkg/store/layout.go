@@ -73,10 +73,6 @@ func decodeRecord(b []byte, name string, version uint64, place string) (dataset.
 	return rec, nil
 }
 
-func damagedRecord(name string, version uint64, place string, why error) error {
-	return fmt.Errorf("%w: the record of %s version %d at %s: %w; put back a good copy of it", ErrDamaged, name, version, place, why)
-}
-
 // decodeSnapshotRecord is decodeRecord for a snapshot record.
 func decodeSnapshotRecord(b []byte, name string, version uint64, place string) (dataset.SnapshotRecord, error) {
 	rec, err := dataset.DecodeSnapshotRecord(b)
@@ -140,11 +136,6 @@ func rangeError(d dataset.Digest, size, offset, length int64) error {
 		return fmt.Errorf("%w: object %s has %d bytes, asked for those from %d on", ErrRange, d, size, offset)
 	}
 	return fmt.Errorf("%w: object %s has %d bytes, asked for %d from %d on", ErrRange, d, size, length, offset)
-}
-
-func missingRecord(name string, version, newest uint64) error {
-	return fmt.Errorf("%w: the record of %s version %d is gone, although version %d is there; put back a copy of it",
-		ErrDamaged, name, version, newest)
 }
 
 // identity is the content of idFile.

@@ -58,13 +58,14 @@ type Store interface {
 	// PutVersion commits a version. It fails with ErrExists or ErrGap unless the version is the one after the
 	// newest. The objects that it names must be in the store before; PutVersion does not look for them.
 	PutVersion(ctx context.Context, rec dataset.VersionRecord) error
-	// Version returns one version's record, or ErrNotFound, or ErrDamaged.
+	// Version returns one version's record, or ErrNotFound, or a [*RecordError].
 	Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
 	// Latest returns the newest version's record, or ErrNotFound if the dataset has none, or ErrDamaged.
 	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
 	// Versions returns the records of versions below before (0: from the newest on), newest first, at most limit of
-	// them (0 or less: all). It returns none for a dataset that has none. With an error come the records that are
-	// newer than the one that failed.
+	// them (0 or less: all). It returns none for a dataset that has none. Damaged records count for limit and are left out:
+	// the error is then a [RecordErrors], and all others of the versions come with it. With another error come the records that
+	// are newer than the one that failed.
 	Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error)
 	// PutSnapshot stores a snapshot record. It fails with ErrExists if there is one for that version. The object that
 	// it names must be in the store before; PutSnapshot does not look for it, nor for the version.
