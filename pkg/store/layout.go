@@ -1,8 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -136,25 +134,4 @@ func rangeError(d dataset.Digest, size, offset, length int64) error {
 		return fmt.Errorf("%w: object %s has %d bytes, asked for those from %d on", ErrRange, d, size, offset)
 	}
 	return fmt.Errorf("%w: object %s has %d bytes, asked for %d from %d on", ErrRange, d, size, length, offset)
-}
-
-// identity is the content of idFile.
-type identity struct {
-	ID dataset.StoreID `json:"id"`
-}
-
-func encodeIdentity(id dataset.StoreID) ([]byte, error) { return json.Marshal(identity{id}) }
-
-// decodeIdentity returns the store id that place held when it was read.
-func decodeIdentity(b []byte, place string) (dataset.StoreID, error) {
-	var in identity
-	err := json.Unmarshal(b, &in)
-	if err == nil && in.ID.IsZero() {
-		err = errors.New("it has no id")
-	}
-	if err != nil {
-		return dataset.StoreID{}, fmt.Errorf("%w: the store id at %s: %w; put back a good copy of it, or remove it: then a publisher draws another id, "+
-			"and instances take the store for another one", ErrDamaged, place, err)
-	}
-	return in.ID, nil
 }

@@ -78,8 +78,12 @@ type Store interface {
 	// ID returns the id of the store as it is now, or ErrNotFound if it has none yet, or ErrDamaged. It reads the store each time:
 	// a store can be replaced by another under the same URL.
 	ID(ctx context.Context) (dataset.StoreID, error)
-	// EnsureID returns the id of the store, and draws one if it has none. Of concurrent calls one draws.
+	// EnsureID returns the id of the store. If it has none, it takes the one that the version records name, and draws one if
+	// they name none. Of concurrent calls one draws.
 	EnsureID(ctx context.Context) (dataset.StoreID, error)
+	// IDPlace returns where the store id lies, RecordPlace where the version record lies: the path of a file, or the key in a bucket.
+	IDPlace() string
+	RecordPlace(name string, version uint64) string
 	// Newest returns the newest version of every dataset that has one, and is made to be called every few seconds: it looks
 	// at nothing but whether there is a newer version than it knew of. That a store was replaced by an older copy of
 	// itself it may notice only a minute later. Datasets whose newest version could not be found out are in unread, with
