@@ -30,6 +30,10 @@ func (d *dir) RecordPlace(name string, version uint64) string {
 	return d.full(recordName(name, version))
 }
 
+func (d *dir) SnapshotPlace(name string, version uint64) string {
+	return d.full(snapshotRecordName(name, version))
+}
+
 func (d *dir) EnsureID(ctx context.Context) (dataset.StoreID, error) {
 	id, err := d.ID(ctx)
 	if !errors.Is(err, ErrNotFound) {

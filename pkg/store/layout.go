@@ -85,7 +85,7 @@ func decodeSnapshotRecord(b []byte, name string, version uint64, place string) (
 
 // damagedSnapshot says that a snapshot record is damaged. Nothing is lost with one: versions name an older snapshot.
 func damagedSnapshot(name string, version uint64, place string, why error) error {
-	return fmt.Errorf("%w: the snapshot record of %s version %d at %s: %w; remove it or put back a good copy of it", ErrDamaged, name, version, place, why)
+	return fmt.Errorf("%w: the snapshot record of %s version %d at %s: %w; the next compaction puts another in its place", ErrDamaged, name, version, place, why)
 }
 
 func noSnapshot(name string, after, upTo uint64, where fmt.Stringer) error {

@@ -26,6 +26,10 @@ func (s *s3) RecordPlace(name string, version uint64) string {
 	return s.full(recordName(name, version))
 }
 
+func (s *s3) SnapshotPlace(name string, version uint64) string {
+	return s.full(snapshotRecordName(name, version))
+}
+
 func (s *s3) EnsureID(ctx context.Context) (dataset.StoreID, error) {
 	id, err := s.ID(ctx)
 	if !errors.Is(err, ErrNotFound) {

@@ -70,6 +70,9 @@ type Store interface {
 	// PutSnapshot stores a snapshot record. It fails with ErrExists if there is one for that version. The object that
 	// it names must be in the store before; PutSnapshot does not look for it, nor for the version.
 	PutSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error
+	// RepairSnapshot stores a snapshot record in the place of the one that is there, in one step. It is for a damaged record: a
+	// reader finds the old one or the new one.
+	RepairSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error
 	// NewestSnapshot returns the snapshot record of the highest version above after, up to upTo, or ErrNotFound if there
 	// is none, or ErrDamaged. A high after makes it cheap.
 	NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error)
@@ -81,9 +84,11 @@ type Store interface {
 	// EnsureID returns the id of the store. If it has none, it takes the one that the version records name, and draws one if
 	// they name none. Of concurrent calls one draws.
 	EnsureID(ctx context.Context) (dataset.StoreID, error)
-	// IDPlace returns where the store id lies, RecordPlace where the version record lies: the path of a file, or the key in a bucket.
+	// IDPlace returns where the store id lies, RecordPlace where the version record lies, SnapshotPlace where the snapshot record
+	// of the version lies: the path of a file, or the key in a bucket.
 	IDPlace() string
 	RecordPlace(name string, version uint64) string
+	SnapshotPlace(name string, version uint64) string
 	// Newest returns the newest version of every dataset that has one, and is made to be called every few seconds: it looks
 	// at nothing but whether there is a newer version than it knew of. That a store was replaced by an older copy of
 	// itself it may notice only a minute later. Datasets whose newest version could not be found out are in unread, with
