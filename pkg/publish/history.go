@@ -16,14 +16,8 @@ import (
 
 // stamp completes rec, the version after latest: which store it belongs to and which version it follows.
 func (p *Publisher) stamp(ctx context.Context, rec *dataset.VersionRecord, latest dataset.VersionRecord) error {
-	id, err := p.deps.Store.EnsureID(ctx)
-	if errors.Is(err, store.ErrDamaged) {
-		return fmt.Errorf("%w: %w", ErrStoreID, err)
-	}
+	id, err := p.storeOf(ctx, latest)
 	if err != nil {
-		return fmt.Errorf("read the store id: %w", err)
-	}
-	if err := p.sameStore(id, latest); err != nil {
 		return err
 	}
 	rec.StoreID = id
@@ -31,6 +25,18 @@ func (p *Publisher) stamp(ctx context.Context, rec *dataset.VersionRecord, lates
 		rec.Previous = latest.VersionID()
 	}
 	return nil
+}
+
+// storeOf returns the id of the store, which must be the one that latest names; an ErrStoreID if it is damaged.
+func (p *Publisher) storeOf(ctx context.Context, latest dataset.VersionRecord) (dataset.StoreID, error) {
+	id, err := p.deps.Store.EnsureID(ctx)
+	if errors.Is(err, store.ErrDamaged) {
+		return dataset.StoreID{}, fmt.Errorf("%w: %w", ErrStoreID, err)
+	}
+	if err != nil {
+		return dataset.StoreID{}, fmt.Errorf("read the store id: %w", err)
+	}
+	return id, p.sameStore(id, latest)
 }
 
 // sameStore returns an ErrStoreID if rec, a version record of the store, names another store than id, which the store says is its

@@ -77,6 +77,10 @@ func TestStoreIDOfAnotherStore(t *testing.T) {
 	check(err)
 	_, err = r.Patch(t.Context(), "prices", publish.PatchInput{Input: publish.Input{Body: strings.NewReader(`{"id":"b"}`), Key: "id"}})
 	check(err)
+	same := r.text(t, "prices", `{"id":"a"}`)
+	if same.Created || len(same.Warnings) != 1 || !strings.Contains(same.Warnings[0], r.store.IDPlace()) {
+		t.Errorf("equal content: %+v; want a warning that names the file", same)
+	}
 	log.take()
 	round, sent := r.beacon(t)
 	if check(round.Err); sent != nil {

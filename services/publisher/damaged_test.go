@@ -72,3 +72,51 @@ func TestADamagedRecordDoesNotHideTheOtherVersions(t *testing.T) {
 		t.Errorf("after the record was put back: %d %s", rec.Code, rec.Body)
 	}
 }
+
+// A flipped digit in store.json makes no other store: the publish is refused with the file and the remedies, which work.
+func TestADamagedStoreIDIsNamed(t *testing.T) {
+	s := openStore(t)
+	h := newPublisher(t, s, nil).Handler()
+	rec := send(h, "POST", versions+"?key=id", ndjson)
+	id := decode[publisher.Publication](t, rec).Record.StoreID
+	place := s.IDPlace()
+	good, err := os.ReadFile(place)
+	if err != nil || id.IsZero() {
+		t.Fatalf("%v %s", err, rec.Body)
+	}
+	put := func(content []byte) {
+		t.Helper()
+		if err := errors.Join(os.Chmod(place, 0o600), os.WriteFile(place, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip := func() {
+		t.Helper()
+		other := "0"
+		if strings.HasPrefix(id.String(), "0") {
+			other = "1"
+		}
+		put([]byte(strings.Replace(string(good), id.String(), other+id.String()[1:], 1)))
+		detail := wantProblem(t, send(h, "POST", versions+"?key=id", `{"id":"x"}`), 500, "damaged-store").Detail
+		for _, part := range []string{place, "put back a good copy of it, or remove it"} {
+			if !strings.Contains(detail, part) {
+				t.Errorf("%q does not say %q", detail, part)
+			}
+		}
+	}
+	publishes := func(line string) {
+		t.Helper()
+		rec := send(h, "POST", versions+"?key=id", line)
+		if got := decode[publisher.Publication](t, rec); rec.Code != 201 || got.Record.StoreID != id {
+			t.Errorf("%d %s, want a version of store %s", rec.Code, rec.Body, id)
+		}
+	}
+	flip()
+	put(good)
+	publishes(`{"id":"y"}`)
+	flip()
+	if err := os.Remove(place); err != nil {
+		t.Fatal(err)
+	}
+	publishes(`{"id":"z"}`)
+}
