@@ -221,16 +221,19 @@ var knownMembers = []string{
 	"source", "labels", "expect_every_ns",
 }
 
-// checkID says why the record in text, decoded as r, does not have the id that it names.
+// checkID says why the record in text, decoded as r, does not have the id that it names. A record without a store id names none.
 func (r VersionRecord) checkID(text []byte) error {
-	if r.StoreID.IsZero() {
-		return nil
-	}
 	var named struct {
 		ID VersionID `json:"id"`
 	}
 	if err := json.Unmarshal(text, &named); err != nil {
 		return fmt.Errorf("%w: %w", ErrVersionRecord, err)
+	}
+	if r.StoreID.IsZero() {
+		if !named.ID.IsZero() {
+			return fmt.Errorf("%w: %s: it names the id %q and no store id", ErrVersionRecord, r.ID(), named.ID)
+		}
+		return nil
 	}
 	if is := r.VersionID(); named.ID != is {
 		return fmt.Errorf("%w: %s: it names the id %q, its content has the id %q", ErrVersionRecord, r.ID(), named.ID, is)

@@ -138,3 +138,17 @@ func TestIDsAsText(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// Invariant: a flipped bit in a record is either seen or changes nothing of what the record says.
+func TestFlippedBitInARecordIsSeen(t *testing.T) {
+	r := identified()
+	b := must(r.Encode())
+	for i := range 8 * len(b) {
+		flipped := bytes.Clone(b)
+		flipped[i/8] ^= 1 << (i % 8)
+		got, err := dataset.DecodeVersionRecord(flipped)
+		if diff := cmp.Diff(r, got); err == nil && diff != "" {
+			t.Fatalf("bit %d of byte %d: the record %s is accepted: %s", i%8, i/8, flipped, diff)
+		}
+	}
+}

@@ -62,13 +62,18 @@ func (p *Publisher) chain(ctx context.Context, rec dataset.VersionRecord) (chain
 			c.snapshot = newer
 		case errors.Is(err, store.ErrDamaged):
 			// The chain that rec names does without it.
-			p.cfg.Log.WarnContext(ctx, "a snapshot that was written since is of no use; the next compaction writes another", "dataset", rec.Dataset, "error", err.Error())
+			p.damagedSnapshot(ctx, rec.Dataset, err)
 		case !errors.Is(err, store.ErrNotFound):
 			return chain{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
 	}
 	c.deltas = after(rec.Deltas, c.snapshot.Version)
 	return c, nil
+}
+
+// damagedSnapshot logs err, which says that the record of a compaction's snapshot is damaged, or the snapshot is lost.
+func (p *Publisher) damagedSnapshot(ctx context.Context, name string, err error) {
+	p.cfg.Log.WarnContext(ctx, "a snapshot that a compaction wrote is of no use; the next compaction writes another", "dataset", name, "error", err.Error())
 }
 
 // named returns the chain that rec itself names.
@@ -95,6 +100,10 @@ func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord
 	if err != nil {
 		return dataset.Object{}, err
 	}
+	wrong := func(why string, args ...any) (dataset.Object, error) {
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s at %s: %s; the next compaction puts another in its place",
+			store.ErrDamaged, newest.ID(), p.deps.Store.SnapshotPlace(newest.Dataset, newest.Object.Version), fmt.Sprintf(why, args...))
+	}
 	of := rec
 	if newest.Object.Version != rec.Version {
 		if of, err = p.deps.Store.Version(ctx, rec.Dataset, newest.Object.Version); err != nil {
@@ -102,21 +111,19 @@ func (p *Publisher) newerSnapshot(ctx context.Context, rec dataset.VersionRecord
 		}
 	}
 	if of.State != newest.State {
-		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of state %v, the version is of %v; remove the snapshot record",
-			store.ErrDamaged, newest.ID(), newest.State, of.State)
+		return wrong("it is of state %v, the version is of %v", newest.State, of.State)
 	}
 	if id := of.VersionID(); !newest.VersionID.IsZero() && newest.VersionID != id {
-		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s is of the version with the id %s, and the version in the store has the id %s; remove the snapshot record",
-			store.ErrDamaged, newest.ID(), newest.VersionID, id)
+		return wrong("it is of the version with the id %s, and the version in the store has the id %s", newest.VersionID, id)
 	}
 	// No version names it yet, so that nobody misses it: to go on from it would make its loss theirs.
 	switch bytes, err := p.deps.Store.StatObject(ctx, newest.Object.Digest); {
 	case errors.Is(err, store.ErrNotFound):
-		return dataset.Object{}, fmt.Errorf("%w: the snapshot %s: %w", store.ErrDamaged, newest.ID(), err)
+		return wrong("the store lacks the snapshot that it names: %v", err)
 	case err != nil:
 		return dataset.Object{}, err
 	case bytes != newest.Object.Bytes:
-		return dataset.Object{}, fmt.Errorf("%w: the snapshot %s has %d bytes, its record says %d", store.ErrDamaged, newest.ID(), bytes, newest.Object.Bytes)
+		return wrong("the snapshot at %s has %d bytes, and the record says %d", p.deps.Store.Place(newest.Object.Digest), bytes, newest.Object.Bytes)
 	}
 	return newest.Object, nil
 }

@@ -105,11 +105,25 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 		if err == nil && done.Record.Object.Digest != object.Digest {
 			err = p.verify(ctx, done.Record.Object)
 		}
+		if err != nil && isLost(err) {
+			done.Record.Object = object
+			err = p.repairSnapshot(ctx, done.Record, err)
+		}
 	}
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
 	}
 	return done, nil
+}
+
+// repairSnapshot puts rec in the place of the snapshot record of its version, which is of no use, as damage says.
+func (p *Publisher) repairSnapshot(ctx context.Context, rec dataset.SnapshotRecord, damage error) error {
+	if err := p.deps.Store.RepairSnapshot(ctx, rec); err != nil {
+		return err
+	}
+	p.cfg.Log.WarnContext(ctx, "put back the snapshot record of a version", "dataset", rec.Dataset, "version", rec.Object.Version,
+		"place", p.deps.Store.SnapshotPlace(rec.Dataset, rec.Object.Version), "error", damage.Error())
+	return nil
 }
 
 // usualHeadBytes is how much longer the encoding of most records is than their keys and values.

@@ -82,6 +82,10 @@ func (c *cutting) PutSnapshot(ctx context.Context, rec dataset.SnapshotRecord) e
 	return c.cut(func() error { return c.Store.PutSnapshot(ctx, rec) })
 }
 
+func (c *cutting) RepairSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error {
+	return c.cut(func() error { return c.Store.RepairSnapshot(ctx, rec) })
+}
+
 func (c *cutting) NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (rec dataset.SnapshotRecord, err error) {
 	err = c.cut(func() error { rec, err = c.Store.NewestSnapshot(ctx, name, after, upTo); return err })
 	return rec, err

@@ -21,8 +21,9 @@ var (
 	ErrConflict = errors.New("other publishers were faster")
 	// ErrNoVersion: there is no version that a patch could be applied to.
 	ErrNoVersion = errors.New("the dataset has no version")
-	// ErrStoreID is returned when the file with the store's id is damaged. The message names it.
-	ErrStoreID = errors.New("the id of the store cannot be read")
+	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
+	// message names the files.
+	ErrStoreID = errors.New("the store id is damaged")
 	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
 	ErrLost = errors.New("the newest version has lost an object")

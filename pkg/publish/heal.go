@@ -41,7 +41,9 @@ func (p *Publisher) lost(ctx context.Context, d *draft, rec dataset.VersionRecor
 		switch {
 		case err == nil:
 			objects = append(objects, newer)
-		case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged): // else no version will name it
+		case errors.Is(err, store.ErrDamaged): // no version will name it
+			p.damagedSnapshot(ctx, rec.Dataset, err)
+		case !errors.Is(err, store.ErrNotFound):
 			return nil, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,18 +17,69 @@ import (
 
 // stamp completes rec, the version after latest: which store it belongs to and which version it follows.
 func (p *Publisher) stamp(ctx context.Context, rec *dataset.VersionRecord, latest dataset.VersionRecord) error {
-	id, err := p.deps.Store.EnsureID(ctx)
-	if errors.Is(err, store.ErrDamaged) {
-		return fmt.Errorf("%w: %v; put back a good copy of it: its id is the store_id of the version records", ErrStoreID, err)
-	}
+	id, err := p.storeOf(ctx, latest)
 	if err != nil {
-		return fmt.Errorf("read the store id: %w", err)
+		return err
 	}
 	rec.StoreID = id
 	if latest.Version > 0 {
 		rec.Previous = latest.VersionID()
 	}
 	return nil
+}
+
+// storeOf returns the id of the store, which must be the one that latest names; an ErrStoreID if it is damaged.
+func (p *Publisher) storeOf(ctx context.Context, latest dataset.VersionRecord) (dataset.StoreID, error) {
+	id, err := p.deps.Store.EnsureID(ctx)
+	if errors.Is(err, store.ErrDamaged) {
+		return dataset.StoreID{}, fmt.Errorf("%w: %w", ErrStoreID, err)
+	}
+	if err != nil {
+		return dataset.StoreID{}, fmt.Errorf("read the store id: %w", err)
+	}
+	return id, p.sameStore(id, latest)
+}
+
+// sameStore returns an ErrStoreID if rec, a version record of the store, names another store than id, which the store says is its
+// own. A copy of a store and a restored one keep the id, so that one of the two files is not what a publisher wrote.
+func (p *Publisher) sameStore(id dataset.StoreID, rec dataset.VersionRecord) error {
+	if rec.StoreID.IsZero() || rec.StoreID == id {
+		return nil
+	}
+	return fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; put back a good copy of %[2]s, or remove it: then the publisher "+
+		"takes the id that the version records name; a new store begins in an empty place", ErrStoreID, p.deps.Store.IDPlace(), id, rec.ID(),
+		p.deps.Store.RecordPlace(rec.Dataset, rec.Version), rec.StoreID)
+}
+
+// strangers returns why beacons may not speak for the datasets whose newest record names another store than id. If no dataset's names
+// id, the file with the store id is wrong: then err says so. It reads the records only when id is another than before.
+func (p *Publisher) strangers(ctx context.Context, id dataset.StoreID, newest map[string]dataset.Ref) (unread map[string]error, err error) {
+	if known := p.storeID.Load(); known != nil && *known == id {
+		return nil, nil
+	}
+	unread = map[string]error{}
+	var of int // how many records name id
+	for _, name := range slices.Sorted(maps.Keys(newest)) {
+		rec, err := p.deps.Store.Version(ctx, name, newest[name].Version)
+		switch {
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDamaged):
+			continue // Newest of the next round says so
+		case err != nil:
+			return nil, fmt.Errorf("compare the store id with the records: %w", err)
+		}
+		if err := p.sameStore(id, rec); err != nil {
+			unread[name] = err
+		} else if rec.StoreID == id {
+			of++
+		}
+	}
+	switch {
+	case len(unread) == 0:
+		p.storeID.Store(&id)
+	case of == 0:
+		return nil, unread[slices.Sorted(maps.Keys(unread))[0]]
+	}
+	return unread, nil
 }
 
 // inHistory reports whether the version of rec, which the event log or the catalog has, is in the store's history. A version

@@ -67,8 +67,14 @@ func TestDirDamagedRecords(t *testing.T) {
 			wantMessage(t, err, store.ErrDamaged, "prices", "version 2", path)
 			recs, err := st.Versions(t.Context(), "prices", 0, 10)
 			wantMessage(t, err, store.ErrDamaged, "prices", "version 2", path)
-			if len(recs) != 1 || recs[0].Version != 3 {
-				t.Errorf("with the error come %d records, want that of version 3", len(recs))
+			if len(recs) != 2 || recs[0].Version != 3 || recs[1].Version != 1 {
+				t.Errorf("with the error come %d records, want those of versions 3 and 1", len(recs))
+			}
+			if all, ok := errors.AsType[store.RecordErrors](err); !ok || len(all) != 1 || all[0].Dataset != "prices" || all[0].Version != 2 || all[0].Place != path {
+				t.Errorf("the error is %#v, want one about version 2", err)
+			}
+			if recs, err := st.Versions(t.Context(), "prices", 0, 2); len(recs) != 1 || err == nil {
+				t.Errorf("of two versions come %d records and %v, want one and an error", len(recs), err)
 			}
 			if err := os.Remove(filepath.Join(filepath.Dir(path), "00000000000000000003.json")); err != nil {
 				t.Fatal(err)
@@ -89,8 +95,8 @@ func TestDirMissingRecord(t *testing.T) {
 	}
 	recs, err := st.Versions(t.Context(), "prices", 0, 10)
 	wantMessage(t, err, store.ErrDamaged, "prices", "version 2", "version 3")
-	if len(recs) != 1 {
-		t.Errorf("with the error come %d records, want that of version 3", len(recs))
+	if len(recs) != 2 {
+		t.Errorf("with the error come %d records, want those of versions 3 and 1", len(recs))
 	}
 	wantMessage(t, st.PutVersion(t.Context(), record(2)), store.ErrExists)
 }

@@ -16,7 +16,7 @@ func (d *dir) ID(context.Context) (dataset.StoreID, error) {
 		return dataset.StoreID{}, fmt.Errorf("the store id: %w %s", ErrNotFound, d)
 	}
 	if odd, ok := errors.AsType[oddFile](err); ok {
-		return dataset.StoreID{}, fmt.Errorf("%w: the store id at %s: %w", ErrDamaged, d.full(idFile), odd)
+		return dataset.StoreID{}, damagedIdentity(d.full(idFile), odd)
 	}
 	if err != nil {
 		return dataset.StoreID{}, err
@@ -24,12 +24,25 @@ func (d *dir) ID(context.Context) (dataset.StoreID, error) {
 	return decodeIdentity(b, d.full(idFile))
 }
 
+func (d *dir) IDPlace() string { return d.full(idFile) }
+
+func (d *dir) RecordPlace(name string, version uint64) string {
+	return d.full(recordName(name, version))
+}
+
+func (d *dir) SnapshotPlace(name string, version uint64) string {
+	return d.full(snapshotRecordName(name, version))
+}
+
 func (d *dir) EnsureID(ctx context.Context) (dataset.StoreID, error) {
 	id, err := d.ID(ctx)
 	if !errors.Is(err, ErrNotFound) {
 		return id, err
 	}
-	b, err := encodeIdentity(dataset.NewStoreID())
+	if id, err = drawID(ctx, d); err != nil {
+		return dataset.StoreID{}, err
+	}
+	b, err := encodeIdentity(id)
 	if err != nil {
 		return dataset.StoreID{}, err
 	}

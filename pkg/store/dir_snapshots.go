@@ -11,6 +11,15 @@ import (
 )
 
 func (d *dir) PutSnapshot(_ context.Context, rec dataset.SnapshotRecord) error {
+	return d.putSnapshot(rec, d.root.Link)
+}
+
+func (d *dir) RepairSnapshot(_ context.Context, rec dataset.SnapshotRecord) error {
+	return d.putSnapshot(rec, d.root.Rename)
+}
+
+// putSnapshot writes a snapshot record, which gets its name by link or rename.
+func (d *dir) putSnapshot(rec dataset.SnapshotRecord, by func(from, to string) error) error {
 	b, err := rec.Encode()
 	if err != nil {
 		return err
@@ -21,7 +30,7 @@ func (d *dir) PutSnapshot(_ context.Context, rec dataset.SnapshotRecord) error {
 		return err
 	})
 	if err == nil {
-		err = d.publish(tmp, name, d.root.Link)
+		err = d.publish(tmp, name, by)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = ErrExists

@@ -109,20 +109,24 @@ func (d *dir) Versions(ctx context.Context, name string, before uint64, limit in
 	}
 	from, n := page(newest, before, limit)
 	var recs []dataset.VersionRecord
+	var damaged RecordErrors
 	for i := range n {
 		if err := context.Cause(ctx); err != nil {
 			return recs, err
 		}
-		rec, err := d.Version(ctx, name, from-uint64(i))
+		version := from - uint64(i)
+		rec, err := d.Version(ctx, name, version)
 		if errors.Is(err, ErrNotFound) {
-			err = missingRecord(name, from-uint64(i), newest)
+			err = missingRecord(name, version, newest, d.full(recordName(name, version)))
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			recs = append(recs, rec)
+		case !damaged.add(err):
 			return recs, err
 		}
-		recs = append(recs, rec)
 	}
-	return recs, nil
+	return recs, damaged.orNil()
 }
 
 func (d *dir) Datasets(ctx context.Context) ([]string, error) {

@@ -15,7 +15,8 @@
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
-// The store id is drawn by the first publisher. A copy of a store has the id of the original, and must not be used beside it.
+// The store id is drawn by the first publisher, and every version record that a publisher writes since names it: if store.json is lost,
+// the next publisher puts it back from there. A copy of a store has the id of the original, and must not be used beside it.
 //
 // A snapshot record names a snapshot that was written after the version was committed, to shorten the chains of the
 // versions to come. Nothing is lost where one is missing. Names of any other form in these folders are ignored.

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,10 +71,6 @@ func decodeRecord(b []byte, name string, version uint64, place string) (dataset.
 	return rec, nil
 }
 
-func damagedRecord(name string, version uint64, place string, why error) error {
-	return fmt.Errorf("%w: the record of %s version %d at %s: %w; put back a good copy of it", ErrDamaged, name, version, place, why)
-}
-
 // decodeSnapshotRecord is decodeRecord for a snapshot record.
 func decodeSnapshotRecord(b []byte, name string, version uint64, place string) (dataset.SnapshotRecord, error) {
 	rec, err := dataset.DecodeSnapshotRecord(b)
@@ -91,7 +85,7 @@ func decodeSnapshotRecord(b []byte, name string, version uint64, place string) (
 
 // damagedSnapshot says that a snapshot record is damaged. Nothing is lost with one: versions name an older snapshot.
 func damagedSnapshot(name string, version uint64, place string, why error) error {
-	return fmt.Errorf("%w: the snapshot record of %s version %d at %s: %w; remove it or put back a good copy of it", ErrDamaged, name, version, place, why)
+	return fmt.Errorf("%w: the snapshot record of %s version %d at %s: %w; the next compaction puts another in its place", ErrDamaged, name, version, place, why)
 }
 
 func noSnapshot(name string, after, upTo uint64, where fmt.Stringer) error {
@@ -140,30 +134,4 @@ func rangeError(d dataset.Digest, size, offset, length int64) error {
 		return fmt.Errorf("%w: object %s has %d bytes, asked for those from %d on", ErrRange, d, size, offset)
 	}
 	return fmt.Errorf("%w: object %s has %d bytes, asked for %d from %d on", ErrRange, d, size, length, offset)
-}
-
-func missingRecord(name string, version, newest uint64) error {
-	return fmt.Errorf("%w: the record of %s version %d is gone, although version %d is there; put back a copy of it",
-		ErrDamaged, name, version, newest)
-}
-
-// identity is the content of idFile.
-type identity struct {
-	ID dataset.StoreID `json:"id"`
-}
-
-func encodeIdentity(id dataset.StoreID) ([]byte, error) { return json.Marshal(identity{id}) }
-
-// decodeIdentity returns the store id that place held when it was read.
-func decodeIdentity(b []byte, place string) (dataset.StoreID, error) {
-	var in identity
-	err := json.Unmarshal(b, &in)
-	if err == nil && in.ID.IsZero() {
-		err = errors.New("it has no id")
-	}
-	if err != nil {
-		return dataset.StoreID{}, fmt.Errorf("%w: the store id at %s: %w; put back a good copy of it, or remove it: then a publisher draws another id, "+
-			"and instances take the store for another one", ErrDamaged, place, err)
-	}
-	return in.ID, nil
 }

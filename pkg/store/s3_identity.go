@@ -20,12 +20,25 @@ func (s *s3) ID(ctx context.Context) (dataset.StoreID, error) {
 	return decodeIdentity(b, s.full(idFile))
 }
 
+func (s *s3) IDPlace() string { return s.full(idFile) }
+
+func (s *s3) RecordPlace(name string, version uint64) string {
+	return s.full(recordName(name, version))
+}
+
+func (s *s3) SnapshotPlace(name string, version uint64) string {
+	return s.full(snapshotRecordName(name, version))
+}
+
 func (s *s3) EnsureID(ctx context.Context) (dataset.StoreID, error) {
 	id, err := s.ID(ctx)
 	if !errors.Is(err, ErrNotFound) {
 		return id, err
 	}
-	b, err := encodeIdentity(dataset.NewStoreID())
+	if id, err = drawID(ctx, s); err != nil {
+		return dataset.StoreID{}, err
+	}
+	b, err := encodeIdentity(id)
 	if err != nil {
 		return dataset.StoreID{}, err
 	}

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -18,6 +20,19 @@ func (s *s3) PutSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error 
 	}
 	if _, err := s.commit(ctx, snapshotRecordName(rec.Dataset, rec.Object.Version), b); err != nil {
 		return fmt.Errorf("put snapshot record %s: %w", rec.ID(), err)
+	}
+	return nil
+}
+
+func (s *s3) RepairSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error {
+	b, err := rec.Encode()
+	if err != nil {
+		return err
+	}
+	name := snapshotRecordName(rec.Dataset, rec.Object.Version)
+	digest := dataset.Digest(sha256.Sum256(b))
+	if _, err = s.core.PutObject(ctx, s.settings.bucket, s.key(name), bytes.NewReader(b), int64(len(b)), "", digest.String(), objectOptions()); err != nil {
+		return fmt.Errorf("repair snapshot record %s: %w", rec.ID(), s.failed("put snapshot record", name, err))
 	}
 	return nil
 }

@@ -243,8 +243,8 @@ func TestS3DamagedRecords(t *testing.T) {
 			wantText(t, err, ErrDamaged, "prices", "version 2", place)
 			recs, err := st.Versions(t.Context(), "prices", 0, 0)
 			wantText(t, err, ErrDamaged, "version 2", place)
-			if len(recs) != 1 || recs[0].Version != 3 {
-				t.Errorf("with the error come %d records, want that of version 3", len(recs))
+			if len(recs) != 2 || recs[0].Version != 3 || recs[1].Version != 1 {
+				t.Errorf("with the error come %d records, want those of versions 3 and 1", len(recs))
 			}
 			place = overwrite(3) // which the store knows, by another etag
 			_, err = st.Latest(t.Context(), "prices")
@@ -253,7 +253,7 @@ func TestS3DamagedRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = st.Versions(t.Context(), "prices", 3, 0)
-			wantText(t, err, ErrDamaged, "version 2 is gone")
+			wantText(t, err, ErrDamaged, "version 2", "it is gone, although version 3 is there")
 		})
 	}
 }

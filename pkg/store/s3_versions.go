@@ -93,7 +93,7 @@ func (s *s3) recordOf(ctx context.Context, name string, seen *seenRecord) (rec d
 	if seen.content == nil {
 		seen.content, seen.etag, err = s.readRecord(ctx, file)
 		if errors.Is(err, ErrNotFound) {
-			err = missingRecord(name, seen.version, seen.version)
+			err = missingRecord(name, seen.version, seen.version, s.full(file))
 		}
 		if err != nil {
 			return dataset.VersionRecord{}, err
@@ -119,16 +119,19 @@ func (s *s3) Versions(ctx context.Context, name string, before uint64, limit int
 	answers := iter.Mapper[uint64, answer]{MaxGoroutines: readLanes}.Map(wanted, func(version *uint64) answer {
 		rec, err := s.Version(ctx, name, *version)
 		if errors.Is(err, ErrNotFound) {
-			err = missingRecord(name, *version, newest.version)
+			err = missingRecord(name, *version, newest.version, s.full(recordName(name, *version)))
 		}
 		return answer{rec, err}
 	})
 	var recs []dataset.VersionRecord
+	var damaged RecordErrors
 	for _, a := range answers {
-		if a.err != nil {
+		switch {
+		case a.err == nil:
+			recs = append(recs, a.rec)
+		case !damaged.add(a.err):
 			return recs, a.err
 		}
-		recs = append(recs, a.rec)
 	}
-	return recs, nil
+	return recs, damaged.orNil()
 }

@@ -58,17 +58,21 @@ type Store interface {
 	// PutVersion commits a version. It fails with ErrExists or ErrGap unless the version is the one after the
 	// newest. The objects that it names must be in the store before; PutVersion does not look for them.
 	PutVersion(ctx context.Context, rec dataset.VersionRecord) error
-	// Version returns one version's record, or ErrNotFound, or ErrDamaged.
+	// Version returns one version's record, or ErrNotFound, or a [*RecordError].
 	Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
 	// Latest returns the newest version's record, or ErrNotFound if the dataset has none, or ErrDamaged.
 	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
 	// Versions returns the records of versions below before (0: from the newest on), newest first, at most limit of
-	// them (0 or less: all). It returns none for a dataset that has none. With an error come the records that are
-	// newer than the one that failed.
+	// them (0 or less: all). It returns none for a dataset that has none. Damaged records count for limit and are left out:
+	// the error is then a [RecordErrors], and all others of the versions come with it. With another error come the records that
+	// are newer than the one that failed.
 	Versions(ctx context.Context, name string, before uint64, limit int) ([]dataset.VersionRecord, error)
 	// PutSnapshot stores a snapshot record. It fails with ErrExists if there is one for that version. The object that
 	// it names must be in the store before; PutSnapshot does not look for it, nor for the version.
 	PutSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error
+	// RepairSnapshot stores a snapshot record in the place of the one that is there, in one step. It is for a damaged record: a
+	// reader finds the old one or the new one.
+	RepairSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error
 	// NewestSnapshot returns the snapshot record of the highest version above after, up to upTo, or ErrNotFound if there
 	// is none, or ErrDamaged. A high after makes it cheap.
 	NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error)
@@ -77,8 +81,14 @@ type Store interface {
 	// ID returns the id of the store as it is now, or ErrNotFound if it has none yet, or ErrDamaged. It reads the store each time:
 	// a store can be replaced by another under the same URL.
 	ID(ctx context.Context) (dataset.StoreID, error)
-	// EnsureID returns the id of the store, and draws one if it has none. Of concurrent calls one draws.
+	// EnsureID returns the id of the store. If it has none, it takes the one that the version records name, and draws one if
+	// they name none. Of concurrent calls one draws.
 	EnsureID(ctx context.Context) (dataset.StoreID, error)
+	// IDPlace returns where the store id lies, RecordPlace where the version record lies, SnapshotPlace where the snapshot record
+	// of the version lies: the path of a file, or the key in a bucket.
+	IDPlace() string
+	RecordPlace(name string, version uint64) string
+	SnapshotPlace(name string, version uint64) string
 	// Newest returns the newest version of every dataset that has one, and is made to be called every few seconds: it looks
 	// at nothing but whether there is a newer version than it knew of. That a store was replaced by an older copy of
 	// itself it may notice only a minute later. Datasets whose newest version could not be found out are in unread, with

@@ -91,8 +91,8 @@ func TestVersionInTheCacheIsNotPulledAgain(t *testing.T) {
 	}
 }
 
-// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, and the relays heal
-// it.
+// Invariant: no byte of a damaged cache folder is served; it is discarded with a line in the log, the status warns of the damage and
+// names the file until the folder is written again, and the relays heal it.
 func TestCorruptCacheIsDiscarded(t *testing.T) {
 	flip := func(pattern string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -109,6 +109,7 @@ func TestCorruptCacheIsDiscarded(t *testing.T) {
 	}
 	for name, damage := range map[string]func(*testing.T, string){
 		"a bit in the object": flip("*.object"),
+		"a bit in the record": flip("version.json"),
 		"no record":           func(t *testing.T, dir string) { os.WriteFile(filepath.Join(dir, "prices", "version.json"), nil, 0o600) },
 		"no object": func(t *testing.T, dir string) {
 			paths, _ := filepath.Glob(filepath.Join(dir, "prices", "*.object"))
@@ -144,10 +145,21 @@ func TestCorruptCacheIsDiscarded(t *testing.T) {
 			if left := files(t, cfg.CacheDir); len(left) != 0 {
 				t.Errorf("%q are still there", left)
 			}
+			await(t, "the status to warn of the damage and to name the folder", func() bool {
+				warning := warningOf(t, s, "prices")
+				return strings.Contains(warning, "damaged in the cache folder") && strings.Contains(warning, filepath.Join(cfg.CacheDir, "prices")) &&
+					strings.Contains(warning, "it was discarded, and the first version that a relay brings takes its place")
+			})
 			w.relay.restart()
 			w.nats.Start()
 			awaitVersion(t, s, "prices", 1)
 			await(t, "the cache to be filled again", func() bool { return len(files(t, cfg.CacheDir)) == 2 })
+			await(t, "the status to say no word of damage", func() bool {
+				return !strings.Contains(warningOf(t, s, "prices"), "damaged")
+			})
+			if n := book.count("the newest version in the cache folder cannot be served"); n != 1 {
+				t.Errorf("the log says it %d times, want once", n)
+			}
 		})
 	}
 }

@@ -147,6 +147,10 @@ func (m *mortal) Versions(ctx context.Context, name string, before uint64, limit
 	return all, err
 }
 
+func (m *mortal) RepairSnapshot(ctx context.Context, rec dataset.SnapshotRecord) error {
+	return m.call(true, func() error { return m.Store.RepairSnapshot(ctx, rec) }, nil)
+}
+
 func (m *mortal) NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (rec dataset.SnapshotRecord, err error) {
 	err = m.call(false, func() error { rec, err = m.Store.NewestSnapshot(ctx, name, after, upTo); return err }, nil)
 	return rec, err

@@ -80,15 +80,17 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 	if h.LastErr != nil {
 		d.LastError = h.LastErr.Error()
 	}
-	d.Warning = s.warning(d, h, v)
+	d.Warning = s.warning(d, h)
 	return d
 }
 
 // warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
-func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health, v *served) string {
+func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	var all []string
-	if v != nil && v.Damage != nil {
-		all = append(all, v.Damage.Error())
+	if s.cache != nil {
+		if err := s.cache.Damage(d.Dataset); err != nil {
+			all = append(all, err.Error())
+		}
 	}
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))

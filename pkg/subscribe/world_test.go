@@ -376,6 +376,12 @@ func (b *logbook) has(text string) bool {
 	return strings.Contains(b.text.String(), text)
 }
 
+func (b *logbook) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), text)
+}
+
 func (b *logbook) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

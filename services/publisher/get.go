@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -23,8 +24,18 @@ const (
 type VersionList struct {
 	Dataset  string                  `json:"dataset"`
 	Versions []dataset.VersionRecord `json:"versions"`
+	// Damaged are the versions of the page whose records are damaged in the store; absent if none is.
+	Damaged []DamagedVersion `json:"damaged,omitempty"`
 	// NextBefore is the parameter before of the next page; absent on the last.
 	NextBefore uint64 `json:"next_before,omitempty"`
+}
+
+// DamagedVersion is a version whose record is damaged in the store.
+type DamagedVersion struct {
+	Dataset string `json:"dataset"`
+	Version uint64 `json:"version"`
+	// Damaged says what is wrong, names the record's file or key, and says what to do.
+	Damaged string `json:"damaged"`
 }
 
 // versions answers GET /v1/datasets/{name}/versions.
@@ -45,20 +56,40 @@ func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	records, err := p.deps.Store.Versions(r.Context(), name, before, int(limit))
-	if err != nil {
+	damaged, ok := errors.AsType[store.RecordErrors](err)
+	if err != nil && !ok {
 		return storeProblem(name, err)
 	}
-	if len(records) == 0 && before == 0 {
+	if len(records)+len(damaged) == 0 && before == 0 {
 		return storeProblem(name, store.ErrNotFound)
 	}
 	list := VersionList{Dataset: name, Versions: records}
 	if list.Versions == nil {
 		list.Versions = []dataset.VersionRecord{} // [] and not null
 	}
-	if n := len(records); n == int(limit) && records[n-1].Version > 1 {
-		list.NextBefore = records[n-1].Version
+	for _, d := range damaged {
+		p.deps.Log.ErrorContext(r.Context(), "a version record is damaged", "dataset", name, "version", d.Version, "error", d.Error())
+		list.Damaged = append(list.Damaged, DamagedVersion{Dataset: name, Version: d.Version, Damaged: d.Error()})
+	}
+	if len(records)+len(damaged) == int(limit) {
+		list.NextBefore = list.oldest()
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
+}
+
+// oldest returns the lowest version of the page if there is a lower one; else 0.
+func (l VersionList) oldest() uint64 {
+	oldest := uint64(math.MaxUint64)
+	if n := len(l.Versions); n > 0 {
+		oldest = l.Versions[n-1].Version
+	}
+	if n := len(l.Damaged); n > 0 {
+		oldest = min(oldest, l.Damaged[n-1].Version)
+	}
+	if oldest == 1 {
+		return 0
+	}
+	return oldest
 }
 
 // version answers GET /v1/datasets/{name}/versions/{version}.
@@ -142,8 +173,13 @@ func storeProblem(name string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
-	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrDamaged):
+	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, store.ErrDamaged):
+		// The error names the file or the key. Trying again does not help.
+		problem := web.Refuse(http.StatusInternalServerError, "damaged-store", "%v", err).With("dataset", name)
+		problem.Cause = err
+		return problem
 	default:
 		return web.Unavailable("store-unavailable", 2, err, "the store did not answer for dataset %s; the publisher's log says why", name).With("dataset", name)
 	}

@@ -74,6 +74,36 @@ func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
 	}
 }
 
+func (s suite) snapshotRecordIsRepaired(t *testing.T) {
+	url := s.URL(t)
+	st := s.open(t, url)
+	old, better := snapshotRecord("prices", 7), snapshotRecord("prices", 7)
+	better.Object.Digest = dataset.Digest{9}
+	if err := st.PutSnapshot(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // over another record, and over the same
+		if err := st.RepairSnapshot(t.Context(), better); err != nil {
+			t.Fatal(err)
+		}
+		for _, handle := range []store.Store{st, s.open(t, url)} {
+			if got, err := handle.NewestSnapshot(t.Context(), "prices", 0, 7); err != nil || got.Object != better.Object {
+				t.Errorf("after the repair the record is %+v, %v; want %+v", got, err, better)
+			}
+		}
+	}
+	lone := snapshotRecord("prices", 8)
+	if err := st.RepairSnapshot(t.Context(), lone); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := st.NewestSnapshot(t.Context(), "prices", 0, 9); err != nil || got.Object != lone.Object {
+		t.Errorf("a repair where no record was left %+v, %v", got, err)
+	}
+	if err := st.RepairSnapshot(t.Context(), dataset.SnapshotRecord{Dataset: "prices"}); err == nil {
+		t.Error("a record that does not pass its check was stored")
+	}
+}
+
 func (s suite) badSnapshotRecordsAreRefused(t *testing.T) {
 	st := s.fresh(t)
 	for _, name := range []string{"", "..", "../prices", "a/b", "Prices"} {

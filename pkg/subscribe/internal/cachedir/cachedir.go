@@ -57,17 +57,17 @@ func New(root string) *Dir {
 	}
 }
 
-// Damaged records that a reader found a delta of the cached version damaged. The files stay where they are, because the
-// objects before the delta are of use at the next start. Until another version takes their place, Held fails with err, which
-// wraps [ErrDamaged], so that no version is built on them.
+// Damaged records that a reader found the cached version damaged. Objects before a damaged delta may stay where they are: they
+// are of use at the next start. Until another version is committed, Held fails with err, which wraps [ErrDamaged], so that no
+// version is built on them.
 func (d *Dir) Damaged(name string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.harm[name] = err
 }
 
-// damage returns what Damaged recorded for the dataset.
-func (d *Dir) damage(name string) error {
+// Damage returns what Damaged recorded for the dataset; nil once a version has been committed since.
+func (d *Dir) Damage(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.harm[name]

@@ -75,9 +75,12 @@ func (h Held) encode() ([]byte, error) {
 	return slices.Concat(record[:len(record)-1], []byte(`,"`+cachedMember+`":`), chain, []byte("}")), nil
 }
 
+// RecordPath returns the path of the dataset's version.json.
+func (d *Dir) RecordPath(name string) string { return filepath.Join(d.dir(name), recordName) }
+
 // Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
 func (d *Dir) Held(name string) (Held, error) {
-	if err := d.damage(name); err != nil {
+	if err := d.Damage(name); err != nil {
 		return Held{}, err
 	}
 	return d.read(name)
@@ -85,7 +88,8 @@ func (d *Dir) Held(name string) (Held, error) {
 
 // read returns what version.json says.
 func (d *Dir) read(name string) (Held, error) {
-	text, err := os.ReadFile(filepath.Join(d.dir(name), recordName))
+	path := d.RecordPath(name)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Held{}, ErrNone
 	}
@@ -94,7 +98,7 @@ func (d *Dir) read(name string) (Held, error) {
 	}
 	held, err := parseHeld(name, text)
 	if err != nil {
-		return Held{}, fmt.Errorf("%s of %s: %w: %w", recordName, name, ErrDamaged, err)
+		return Held{}, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	return held, nil
 }

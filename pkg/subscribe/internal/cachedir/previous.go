@@ -66,13 +66,16 @@ func (d *Dir) retain(name string, next Held) ([]Held, error) {
 		return before, nil
 	}
 	now, err := d.Held(name)
+	boot := d.Boot(name)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
+		if boot.IsConfirmed(next.id()) { // Settle, which came before this commit, found no version to settle
+			return nil, d.setPrevious(name, nil)
+		}
 		return before, nil
 	case err != nil:
 		return nil, err
 	}
-	boot := d.Boot(name)
 	if now.Record.Ref() == next.Record.Ref() && !boot.IsConfirmed(next.id()) {
 		return before, nil
 	}

@@ -269,3 +269,18 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 	}
 	d.Close()
 }
+
+// A version that is confirmed before it takes the place of a damaged one leaves nothing to fall back to.
+func TestConfirmedVersionReplacesADamagedOne(t *testing.T) {
+	d := retaining(t)
+	mustPut(t, d, "prices", 1)
+	mustPut(t, d, "prices", 2)
+	fallsBackTo(t, d, 1)
+	d.Damaged("prices", ErrDamaged)
+	confirm(t, d, 3)
+	mustPut(t, d, "prices", 3)
+	fallsBackTo(t, d)
+	if err := d.Damage("prices"); err != nil {
+		t.Errorf("after the commit the damage is %v", err)
+	}
+}

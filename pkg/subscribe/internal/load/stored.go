@@ -12,7 +12,8 @@ import (
 )
 
 // Stored loads the version in the cache folder. If one of its deltas is damaged, it loads the older version that the objects
-// before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded.
+// before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded. The status warns of either
+// until a version has been committed to the folder.
 func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
 	if l.Cache == nil {
 		return loaded{}, refresh.ErrNone
@@ -28,12 +29,23 @@ func (l *Loader) Stored(ctx context.Context, name string, progress func()) (load
 	case errors.Is(err, cachedir.ErrNone):
 		return loaded{}, refresh.ErrNone
 	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
-		if discard := l.Cache.Discard(name); discard != nil {
-			return loaded{}, fmt.Errorf("%w; and it stays there: %w", err, discard)
-		}
-		return loaded{}, fmt.Errorf("%w; it was discarded", err)
+		return loaded{}, l.discard(name, err)
 	}
 	return loaded{}, err
+}
+
+// discard removes the cached version of the dataset, which damage says is of no use, and returns the error about it. The status
+// warns of that error until another version is in the folder.
+func (l *Loader) discard(name string, damage error) error {
+	err := fmt.Errorf("%w; it was discarded, and the first version that a relay brings takes its place", damage)
+	if discard := l.Cache.Discard(name); discard != nil {
+		err = fmt.Errorf("%w; its files could not be removed: %w", damage, discard)
+	}
+	if !errors.Is(err, cachedir.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", cachedir.ErrDamaged, err)
+	}
+	l.Cache.Damaged(name, err)
+	return err
 }
 
 func (l *Loader) stored(ctx context.Context, name string, progress func()) (v loaded, err error) {
@@ -82,7 +94,7 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 		return l.recover(s.Held, i+1, t, damage), nil
 	}
 	if err := prove(t, s.Record); err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("%s: %w", l.Cache.RecordPath(name), err))
 	}
 	finish := func(swapped bool) error {
 		if !swapped {

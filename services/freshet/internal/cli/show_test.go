@@ -40,7 +40,7 @@ func history() []dataset.VersionRecord {
 
 func TestVersionsTable(t *testing.T) {
 	var out strings.Builder
-	if err := show.Table(&out, versionColumns, versionRows(history(), time.UTC)); err != nil {
+	if err := show.Table(&out, versionColumns, versionRows(history(), nil, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/publisher"
 )
 
 func newVersions(p Process) *cobra.Command {
@@ -33,7 +35,10 @@ added, changed and removed count the records by which a version differs from the
 these: what an instance pulls that serves the version before. snapshot is the file of all records; most versions have
 none of their own (-) and are made from an older one and the deltas since, which chain counts: an instance that begins
 with nothing pulls that snapshot and those deltas. What is written in the background after patches is shown from the
-next version on. promise is how soon the version promises the next one (publish --expect-every).`,
+next version on. promise is how soon the version promises the next one (publish --expect-every).
+
+A version whose record is damaged in the store is listed as damaged, in JSON as an object with the members dataset, version
+and damaged. stderr says what is wrong, names the record's file or key, and says what to do; the exit code is ` + strconv.Itoa(int(exit.Failure)) + `.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
@@ -48,14 +53,16 @@ next version on. promise is how soon the version promises the next one (publish 
 				return err
 			}
 			defer c.Close()
-			records, err := c.Versions(cmd.Context(), name, limit)
+			records, damaged, err := c.Versions(cmd.Context(), name, limit)
 			if err != nil {
 				return err
 			}
 			if out == jsonOutput {
-				return writeJSON(p.Out, records)
+				err = writeJSON(p.Out, versionList(records, damaged))
+			} else {
+				err = show.Table(p.Out, versionColumns, versionRows(records, damaged, time.Local))
 			}
-			return show.Table(p.Out, versionColumns, versionRows(records, time.Local))
+			return errors.Join(err, verdictOn(damaged))
 		},
 	}
 	publisherURL.add(cmd, p, &publisher)
@@ -63,6 +70,9 @@ next version on. promise is how soon the version promises the next one (publish 
 	out.add(cmd)
 	return cmd
 }
+
+// damagedText stands in the place of when a version was committed.
+const damagedText = "damaged"
 
 var versionColumns = []show.Column{
 	{Title: "version", Align: show.Right},
@@ -80,16 +90,45 @@ var versionColumns = []show.Column{
 	{Title: "labels"},
 }
 
-// versionRows returns the rows of records, which are the newest versions without a gap, with times in the zone.
-func versionRows(records []dataset.VersionRecord, zone *time.Location) [][]string {
+// verdictOn returns the error about the damaged versions; nil if there are none.
+func verdictOn(damaged []publisher.DamagedVersion) error {
+	var all []error
+	for _, d := range damaged {
+		all = append(all, errors.New(d.Damaged))
+	}
+	return exit.With(exit.Failure, errors.Join(all...))
+}
+
+// versionList returns the versions in one list, newest first: records, and those of which only the damage is known.
+func versionList(records []dataset.VersionRecord, damaged []publisher.DamagedVersion) []any {
+	all := make([]any, 0, len(records)+len(damaged))
+	for _, r := range records {
+		for len(damaged) > 0 && damaged[0].Version > r.Version {
+			all, damaged = append(all, damaged[0]), damaged[1:]
+		}
+		all = append(all, r)
+	}
+	for _, d := range damaged {
+		all = append(all, d)
+	}
+	return all
+}
+
+// versionRows returns the rows of the newest versions, which have no gap with those that are damaged, with times in the zone.
+func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVersion, zone *time.Location) [][]string {
 	// By version. A snapshot that was written after its version is named by newer ones only.
 	snapshots := map[uint64]string{}
 	for _, r := range records {
 		snapshots[r.Snapshot.Version] = show.Bytes(r.Snapshot.Bytes)
 	}
-	rows := make([][]string, len(records))
-	for i, r := range records {
-		rows[i] = []string{
+	var rows [][]string
+	for _, v := range versionList(records, damaged) {
+		r, ok := v.(dataset.VersionRecord)
+		if !ok {
+			rows = append(rows, []string{strconv.FormatUint(v.(publisher.DamagedVersion).Version, 10), damagedText})
+			continue
+		}
+		rows = append(rows, []string{
 			strconv.FormatUint(r.Version, 10),
 			r.Created.In(zone).Format(time.DateTime),
 			r.VersionID().Short(),
@@ -103,7 +142,7 @@ func versionRows(records []dataset.VersionRecord, zone *time.Location) [][]strin
 			show.Promise(r),
 			r.Source,
 			labelText(r.Labels),
-		}
+		})
 	}
 	return rows
 }

@@ -49,7 +49,7 @@ func TestVersionsPages(t *testing.T) {
 			_, _ = w.Write([]byte(`{"dataset":"d","versions":[{"version":3},{"version":2}],"next_before":2}`))
 			return
 		}
-		_, _ = w.Write([]byte(`{"dataset":"d","versions":[{"version":1}]}`))
+		_, _ = w.Write([]byte(`{"dataset":"d","versions":[],"damaged":[{"dataset":"d","version":1,"damaged":"why"}]}`))
 	}))
 	defer server.Close()
 	c, err := New(server.URL, "publisher", "")
@@ -57,9 +57,9 @@ func TestVersionsPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	all, err := c.Versions(t.Context(), "d", 5000)
-	if err != nil || len(all) != 3 || all[2].Version != 1 {
-		t.Errorf("got %v, %v", all, err)
+	all, damaged, err := c.Versions(t.Context(), "d", 5000)
+	if err != nil || len(all) != 2 || all[1].Version != 2 || len(damaged) != 1 || damaged[0].Damaged != "why" {
+		t.Errorf("got %v, %v, %v", all, damaged, err)
 	}
 	if len(asked) != 2 || asked[0] != "limit=1000" || asked[1] != "before=2&limit=1000" {
 		t.Errorf("asked %q", asked)

@@ -109,25 +109,24 @@ func (i *input) failure() error {
 // maxPage is the most versions that the publisher lists at a time.
 const maxPage = 1000
 
-// Versions returns the newest versions of the dataset, newest first, at most limit.
-func (c *Client) Versions(ctx context.Context, name string, limit int) ([]dataset.VersionRecord, error) {
-	var all []dataset.VersionRecord
+// Versions returns the newest versions of the dataset, newest first, at most limit. Those whose records are damaged come as damaged.
+func (c *Client) Versions(ctx context.Context, name string, limit int) (all []dataset.VersionRecord, damaged []publisher.DamagedVersion, err error) {
 	for before := uint64(0); ; {
-		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all), maxPage))}}
+		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all)-len(damaged), maxPage))}}
 		if before > 0 {
 			query.Set("before", strconv.FormatUint(before, 10))
 		}
 		resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "versions"}, query: query})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		var page publisher.VersionList
 		if err := c.decode(resp, &page); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, page.Versions...)
-		if before = page.NextBefore; before == 0 || len(all) >= limit {
-			return all, nil
+		all, damaged = append(all, page.Versions...), append(damaged, page.Damaged...)
+		if before = page.NextBefore; before == 0 || len(all)+len(damaged) >= limit {
+			return all, damaged, nil
 		}
 	}
 }

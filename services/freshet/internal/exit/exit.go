@@ -34,7 +34,7 @@ type Meaning struct {
 // Codes lists every code with its meaning, in ascending order.
 var Codes = [...]Meaning{
 	{OK, "done"},
-	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written"},
+	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written, a version record is damaged"},
 	{Usage, "wrong arguments, flags or settings"},
 	{Refused, "the publisher refused the input; nothing was published"},
 	{Conflict, "nothing was published: other publishers committed versions meanwhile, or the newest version is not --base"},

@@ -1,0 +1,102 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+)
+
+// Invariant: a flipped bit in store.json never makes it the id of another store, and the message names the file. The remedies work:
+// a good copy, and without the file the id that the version records name.
+func TestDirDamagedStoreID(t *testing.T) {
+	folder := t.TempDir()
+	st := open(t, "dir://"+folder)
+	id, err := st.EnsureID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "store.json")
+	if st.IDPlace() != path {
+		t.Errorf("the store id lies at %q, want %q", st.IDPlace(), path)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(content []byte) {
+		t.Helper()
+		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged := 0
+	for i := range 8 * len(good) {
+		flipped := bytes.Clone(good)
+		flipped[i/8] ^= 1 << (i % 8)
+		put(flipped)
+		switch got, err := st.ID(t.Context()); {
+		case err != nil:
+			damaged++
+			wantMessage(t, err, store.ErrDamaged, path, "put back a good copy of it, or remove it")
+			_, err = st.EnsureID(t.Context())
+			wantMessage(t, err, store.ErrDamaged, path)
+		case got != id:
+			t.Fatalf("bit %d of byte %d: %s is the id %s, want %s", i%8, i/8, flipped, got, id)
+		}
+	}
+	if damaged < 8*len(id.String()) {
+		t.Errorf("%d flipped bits were seen, want at least those of the id", damaged)
+	}
+	put(good)
+	if got, err := st.ID(t.Context()); err != nil || got != id {
+		t.Errorf("with the good copy: %s, %v", got, err)
+	}
+
+	of := func(name string, version uint64, id dataset.StoreID) dataset.VersionRecord {
+		rec := record(version)
+		rec.Dataset, rec.StoreID = name, id
+		return rec
+	}
+	for _, rec := range []dataset.VersionRecord{record(1), of("prices", 2, id), of("cities", 1, id)} {
+		if err := st.PutVersion(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func() {
+		t.Helper()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	if got, err := open(t, "dir://"+folder).EnsureID(t.Context()); err != nil || got != id {
+		t.Errorf("without the file: %s, %v; want %s, which the records name", got, err, id)
+	}
+	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, good) {
+		t.Errorf("the file is %s, %v; want %s", again, err, good)
+	}
+
+	remove()
+	if err := st.PutVersion(t.Context(), of("rules", 1, dataset.NewStoreID())); err != nil {
+		t.Fatal(err)
+	}
+	_, err = st.EnsureID(t.Context())
+	wantMessage(t, err, store.ErrDamaged, path, st.RecordPlace("cities", 1), st.RecordPlace("rules", 1), "put back a good copy of "+path)
+}
+
+// store.json of an earlier release has no sum.
+func TestDirStoreIDWithoutASum(t *testing.T) {
+	folder := t.TempDir()
+	id := dataset.NewStoreID()
+	if err := os.WriteFile(filepath.Join(folder, "store.json"), []byte(`{"id":"`+id.String()+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(t, "dir://"+folder).ID(t.Context()); err != nil || got != id {
+		t.Errorf("%s, %v; want %s", got, err, id)
+	}
+}
