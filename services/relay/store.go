@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,22 @@ type Direct struct{ store.Store }
 // FromStore returns the store as a relay reads it.
 func FromStore(st store.Store) Direct { return Direct{st} }
 
-// Newest implements [Store].
+// Newest implements [Store]. It fails with [store.ErrDamaged] if the record names another store than the store does: an answer would
+// make instances follow to a store that does not exist.
 func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
+	rec, id, err := d.newest(ctx, name)
+	if err == nil && !rec.StoreID.IsZero() && rec.StoreID != id {
+		rec, id, err = d.newest(ctx, name) // the store may have been exchanged between the two reads
+	}
+	if err == nil && !rec.StoreID.IsZero() && rec.StoreID != id {
+		return dataset.VersionRecord{}, dataset.StoreID{}, fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; the publisher's log says what to do",
+			store.ErrDamaged, d.IDPlace(), id, rec.ID(), d.RecordPlace(name, rec.Version), rec.StoreID)
+	}
+	return rec, id, err
+}
+
+// newest reads the newest record of the dataset and the store's id.
+func (d Direct) newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	rec, err := d.Latest(ctx, name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return rec, dataset.StoreID{}, err

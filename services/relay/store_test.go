@@ -1,0 +1,53 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/relay"
+)
+
+// Invariant: a relay names no store that the version records do not name, so that a wrong store.json does not look like an
+// exchanged store.
+func TestAStoreIDThatTheRecordsDoNotName(t *testing.T) {
+	folder := t.TempDir()
+	st, err := store.Open(t.Context(), "dir://"+folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	id, err := st.EnsureID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := record("cities", 1)
+	rec.StoreID = id
+	if err := st.PutVersion(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	h := newRelay(t, relay.FromStore(st), nil).Handler()
+	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 200 || res.Header.Get("Freshet-Store") != id.String() {
+		t.Fatalf("%d %v", res.StatusCode, res.Header)
+	}
+	wrong, err := json.Marshal(map[string]dataset.StoreID{"id": {1, 2, 3}})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "store.json"), wrong, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 503 || res.Header.Get("Freshet-Store") != "" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	_, _, err = relay.FromStore(st).Newest(t.Context(), "cities")
+	for _, part := range []string{filepath.Join(folder, "store.json"), id.String(), filepath.Join(folder, "versions")} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error is %v, want it to name %s", err, part)
+		}
+	}
+}
