@@ -138,7 +138,7 @@ func (w watcher) cacheFailed(name string, err error) {
 
 func (w watcher) CaughtUp(reason string, err error, retry time.Time) {
 	if err != nil {
-		w.s.cfg.Log.Warn("cannot catch up, trying again; what is served may be stale", "reason", reason, "error", err, "retry_in", time.Until(retry),
+		w.s.cfg.Log.Warn("cannot catch up, trying again; what is served may be stale", "reason", reason, "error", err, "retry_in", max(0, time.Until(retry)),
 			"stack", guard.Stack(err))
 	} else {
 		w.s.cfg.Log.Debug("caught up", "reason", reason)
