@@ -113,8 +113,10 @@ func (m *mixed) awaitDataset(phase string, instance *program, good func(served) 
 
 // Invariant: store, cache folders, event log and catalog that the release wrote are read by the programs of today: from the cache
 // folder alone, from the relay alone, and all together; a patch follows what the release committed.
-func TestFilesOfARelease(t *testing.T) {
-	m := newMixed(t, "v0.1")
+func TestFilesOfARelease(t *testing.T) { ofEachRelease(t, filesOfARelease) }
+
+func filesOfARelease(t *testing.T, name string) {
+	m := newMixed(t, name)
 	m.full()
 	m.patch(8)
 	m.served("the release has written all")
@@ -181,8 +183,10 @@ func TestVersionsOfAReleaseHaveAnID(t *testing.T) {
 }
 
 // Invariant: instances of the release go on being refreshed by a publisher and a relay of today, by patches too, and are fresh.
-func TestInstancesOfARelease(t *testing.T) {
-	m := newMixed(t, "v0.1")
+func TestInstancesOfARelease(t *testing.T) { ofEachRelease(t, instancesOfARelease) }
+
+func instancesOfARelease(t *testing.T, name string) {
+	m := newMixed(t, name)
 	m.publisher(bin)
 	m.relay(bin)
 	m.served("publisher and relay are of today")
@@ -196,7 +200,7 @@ func TestInstancesOfARelease(t *testing.T) {
 	if err := os.WriteFile(file, []byte(lines(m.history[m.newest()-1])), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// They report no ids: the commit time shows that they serve the store's version.
+	// Those of v0.1 report no ids: the commit time shows that they serve the store's version.
 	all := fmt.Sprintf("every live instance (2) serves version %d", m.newest())
 	if out, err := m.freshet(t.Context(), "publish", m.name, file, "--wait", "--wait-timeout", "10s"); err != nil || !strings.Contains(out, all) {
 		t.Errorf("publish --wait prints %q, want %q: %v", out, all, err)
@@ -206,8 +210,10 @@ func TestInstancesOfARelease(t *testing.T) {
 }
 
 // Invariant: an upgrade of instances, then relays, then publishers serves every version at every step.
-func TestUpgradeOfARelease(t *testing.T) {
-	m := newMixed(t, "v0.1")
+func TestUpgradeOfARelease(t *testing.T) { ofEachRelease(t, upgradeOfARelease) }
+
+func upgradeOfARelease(t *testing.T, name string) {
+	m := newMixed(t, name)
 	step := func(what string) {
 		t.Helper()
 		m.served(what)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -73,24 +75,46 @@ func keep(folder, place string) error {
 	return nil
 }
 
-// releaseCommit returns the commit that scripts/releases has for the release.
-func releaseCommit(root, name string) (string, error) {
+// ofEachRelease runs the test for every release that scripts/releases names.
+func ofEachRelease(t *testing.T, test func(t *testing.T, name string)) {
+	t.Helper()
+	all, err := releases(filepath.Join("..", ".."))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d releases, %v", len(all), err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t.Run(name, func(t *testing.T) { test(t, name) })
+	}
+}
+
+// releases returns the commits that scripts/releases has, by name.
+func releases(root string) (map[string]string, error) {
 	file := filepath.Join(root, "scripts", "releases")
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	all := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
 		switch fields := strings.Fields(line); {
 		case len(fields) == 0:
 		case len(fields) != 2 || len(fields[1]) != 40:
-			return "", fmt.Errorf("%s: %q is no release; want its name and its commit, all 40 hex digits", file, strings.TrimSpace(line))
-		case fields[0] == name:
-			return fields[1], nil
+			return nil, fmt.Errorf("%s: %q is no release; want its name and its commit, all 40 hex digits", file, strings.TrimSpace(line))
+		default:
+			all[fields[0]] = fields[1]
 		}
 	}
-	return "", fmt.Errorf("%s names no release %s", file, name)
+	return all, nil
+}
+
+// releaseCommit returns the commit that scripts/releases has for the release.
+func releaseCommit(root, name string) (string, error) {
+	all, err := releases(root)
+	if err == nil && all[name] == "" {
+		err = fmt.Errorf("%s names no release %s", filepath.Join(root, "scripts", "releases"), name)
+	}
+	return all[name], err
 }
 
 // checkOut writes the files of the release's commit to a new folder.
