@@ -135,14 +135,6 @@ func (b *Beacon) send(ctx context.Context) BeaconRound {
 	if err != nil {
 		return BeaconRound{Err: fmt.Errorf("list the datasets for a beacon: %w", err)}
 	}
-	strangers, err := p.strangers(ctx, id, newest)
-	if err != nil {
-		return BeaconRound{Err: fmt.Errorf("send a beacon: %w", err)}
-	}
-	for name, err := range strangers {
-		unread[name] = err
-		delete(newest, name)
-	}
 	p.telling.wait(ctx, newest)
 	round := BeaconRound{Datasets: len(newest), Unread: unread}
 	if b.deps.Send != nil {

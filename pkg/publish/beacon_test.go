@@ -31,10 +31,6 @@ func (s seen) Newest(ctx context.Context) (map[string]dataset.Ref, map[string]er
 
 func (s seen) EnsureID(context.Context) (dataset.StoreID, error) { return storeID, nil }
 
-func (s seen) Version(_ context.Context, name string, version uint64) (dataset.VersionRecord, error) {
-	return dataset.VersionRecord{StoreID: storeID, Dataset: name, Version: version}, nil
-}
-
 // storeID is that of the stores in tests without files.
 var storeID = dataset.StoreID{1}
 

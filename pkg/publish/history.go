@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"path"
 	"sync"
 	"time"
 
@@ -46,40 +45,10 @@ func (p *Publisher) sameStore(id dataset.StoreID, rec dataset.VersionRecord) err
 	if rec.StoreID.IsZero() || rec.StoreID == id {
 		return nil
 	}
-	return fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; put back a good copy of %[2]s, or remove it: then the publisher "+
-		"takes the id that the version records name; a new store begins in an empty place", ErrStoreID, p.deps.Store.IDPlace(), id, rec.ID(),
-		p.deps.Store.RecordPlace(rec.Dataset, rec.Version), rec.StoreID)
-}
-
-// strangers returns why beacons may not speak for the datasets whose newest record names another store than id. If no dataset's names
-// id, the file with the store id is wrong: then err says so. It reads the records only when id is another than before.
-func (p *Publisher) strangers(ctx context.Context, id dataset.StoreID, newest map[string]dataset.Ref) (unread map[string]error, err error) {
-	if known := p.storeID.Load(); known != nil && *known == id {
-		return nil, nil
-	}
-	unread = map[string]error{}
-	var of int // how many records name id
-	for _, name := range slices.Sorted(maps.Keys(newest)) {
-		rec, err := p.deps.Store.Version(ctx, name, newest[name].Version)
-		switch {
-		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDamaged):
-			continue // Newest of the next round says so
-		case err != nil:
-			return nil, fmt.Errorf("compare the store id with the records: %w", err)
-		}
-		if err := p.sameStore(id, rec); err != nil {
-			unread[name] = err
-		} else if rec.StoreID == id {
-			of++
-		}
-	}
-	switch {
-	case len(unread) == 0:
-		p.storeID.Store(&id)
-	case of == 0:
-		return nil, unread[slices.Sorted(maps.Keys(unread))[0]]
-	}
-	return unread, nil
+	place := p.deps.Store.RecordPlace(rec.Dataset, rec.Version)
+	return fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; if the first is wrong, put back a good copy of it, or remove it: then the "+
+		"publisher takes the id that most datasets name; if the dataset was copied from another store, move %s away and publish all of its records again",
+		ErrStoreID, p.deps.Store.IDPlace(), id, rec.ID(), place, rec.StoreID, path.Dir(place))
 }
 
 // inHistory reports whether the version of rec, which the event log or the catalog has, is in the store's history. A version

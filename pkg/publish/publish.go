@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -98,8 +97,6 @@ type Publisher struct {
 	files *files // what patches look records up in
 
 	doubts *doubts
-	// storeID is the id that was compared with the newest record of every dataset.
-	storeID atomic.Pointer[dataset.StoreID]
 
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
+	"github.com/sourcegraph/conc/iter"
 	"github.com/zeebo/xxh3"
 
 	"freshet.dev/pkg/dataset"
@@ -41,48 +44,45 @@ func decodeIdentity(b []byte, place string) (dataset.StoreID, error) {
 }
 
 func damagedIdentity(place string, why error) error {
-	return fmt.Errorf("%w: the store id at %s: %w; put back a good copy of it, or remove it: then the publisher takes the id that the version records name",
+	return fmt.Errorf("%w: the store id at %s: %w; put back a good copy of it, or remove it: then the publisher takes the id that most datasets' records name",
 		ErrDamaged, place, why)
 }
 
-// recordLook is how many of a dataset's newest records are read for the store id.
-const recordLook = 8
-
-// drawID returns the id for a store that lacks idFile: the one that its version records name, or a new one if none names any.
+// drawID returns the id for a store that lacks idFile: the one that the newest records of most datasets name, or a new one if none
+// names any.
 func drawID(ctx context.Context, st Store) (dataset.StoreID, error) {
 	names, err := st.Datasets(ctx)
 	if err != nil {
 		return dataset.StoreID{}, fmt.Errorf("look for the store id in version records: %w", err)
 	}
-	var named dataset.VersionRecord // the first record found that names a store
-	var unread error
-	for _, name := range names {
-		recs, err := st.Versions(ctx, name, 0, recordLook)
+	type answer struct {
+		id  dataset.StoreID
+		err error
+	}
+	answers := iter.Mapper[string, answer]{MaxGoroutines: readLanes}.Map(names, func(name *string) answer {
+		rec, err := st.Latest(ctx, *name)
+		return answer{rec.StoreID, err}
+	})
+	datasets := map[dataset.StoreID]int{} // zero: of those whose record names none, as one of a release before store ids
+	var damaged error
+	for _, a := range answers {
 		switch {
-		case errors.Is(err, ErrDamaged) && len(recs) == 0:
-			unread = err
-			continue
-		case err != nil && !errors.Is(err, ErrDamaged):
-			return dataset.StoreID{}, fmt.Errorf("look for the store id in version records: %w", err)
-		}
-		i := slices.IndexFunc(recs, func(r dataset.VersionRecord) bool { return !r.StoreID.IsZero() })
-		if i < 0 {
-			continue // a release before store ids wrote them
-		}
-		switch rec := recs[i]; {
-		case named.StoreID.IsZero():
-			named = rec
-		case named.StoreID != rec.StoreID:
-			return dataset.StoreID{}, fmt.Errorf("%w: %s is missing, the record at %s names store %s and the record at %s names store %s; "+
-				"put back a good copy of %s", ErrDamaged, st.IDPlace(), st.RecordPlace(named.Dataset, named.Version), named.StoreID,
-				st.RecordPlace(rec.Dataset, rec.Version), rec.StoreID, st.IDPlace())
+		case a.err == nil:
+			datasets[a.id]++
+		case errors.Is(a.err, ErrDamaged):
+			damaged = a.err
+		case !errors.Is(a.err, ErrNotFound):
+			return dataset.StoreID{}, fmt.Errorf("look for the store id in version records: %w", a.err)
 		}
 	}
-	switch {
-	case !named.StoreID.IsZero():
-		return named.StoreID, nil
-	case unread != nil:
-		return dataset.StoreID{}, fmt.Errorf("%s is missing, and records that may name the store id are damaged: %w", st.IDPlace(), unread)
+	if damaged != nil && len(datasets) == 0 {
+		return dataset.StoreID{}, fmt.Errorf("%s is missing, and every record that may name the store id is damaged: %w", st.IDPlace(), damaged)
 	}
-	return dataset.NewStoreID(), nil
+	delete(datasets, dataset.StoreID{})
+	if len(datasets) == 0 {
+		return dataset.NewStoreID(), nil
+	}
+	return slices.MaxFunc(slices.Collect(maps.Keys(datasets)), func(a, b dataset.StoreID) int {
+		return cmp.Or(cmp.Compare(datasets[a], datasets[b]), cmp.Compare(a.String(), b.String()))
+	}), nil
 }

@@ -16,23 +16,54 @@ import (
 )
 
 // Direct is a store that the relay reads itself.
-type Direct struct{ store.Store }
+type Direct struct {
+	store.Store
+	ids *storeIDs
+}
+
+// storeIDs are the store's ids that version records were compared with.
+type storeIDs struct {
+	confirmed, refuted atomic.Pointer[dataset.StoreID]
+}
 
 // FromStore returns the store as a relay reads it.
-func FromStore(st store.Store) Direct { return Direct{st} }
+func FromStore(st store.Store) Direct { return Direct{st, &storeIDs{}} }
 
-// Newest implements [Store]. It fails with [store.ErrDamaged] if the record names another store than the store does: an answer would
-// make instances follow to a store that does not exist.
+// Newest implements [Store]. It fails with [store.ErrDamaged] if the record names another store than the store's id: an answer would
+// make instances follow to a store that does not exist. If the store has no id, the record proves nothing.
 func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	rec, id, err := d.newest(ctx, name)
-	if err == nil && !rec.StoreID.IsZero() && rec.StoreID != id {
+	differs := func() bool { return err == nil && !rec.StoreID.IsZero() && !id.IsZero() && rec.StoreID != id }
+	if differs() {
 		rec, id, err = d.newest(ctx, name) // the store may have been exchanged between the two reads
 	}
-	if err == nil && !rec.StoreID.IsZero() && rec.StoreID != id {
-		return dataset.VersionRecord{}, dataset.StoreID{}, fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; the publisher's log says what to do",
+	switch {
+	case differs():
+		d.ids.refuted.Store(&id)
+		return dataset.VersionRecord{}, dataset.StoreID{}, fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; a publish to the dataset says what to do",
 			store.ErrDamaged, d.IDPlace(), id, rec.ID(), d.RecordPlace(name, rec.Version), rec.StoreID)
+	case err == nil && !id.IsZero() && rec.StoreID == id:
+		d.ids.confirmed.Store(&id)
+	}
+	if d.ids.wrong(id) {
+		id = dataset.StoreID{}
 	}
 	return rec, id, err
+}
+
+// ID implements [Store]. An id that a version record contradicts, and none confirms, is not the store's.
+func (d Direct) ID(ctx context.Context) (dataset.StoreID, error) {
+	id, err := d.Store.ID(ctx)
+	if err == nil && d.ids.wrong(id) {
+		return dataset.StoreID{}, nil
+	}
+	return id, err
+}
+
+// wrong reports whether a record that was read contradicts the id, and none confirms it.
+func (i *storeIDs) wrong(id dataset.StoreID) bool {
+	refuted, confirmed := i.refuted.Load(), i.confirmed.Load()
+	return refuted != nil && *refuted == id && (confirmed == nil || *confirmed != id)
 }
 
 // newest reads the newest record of the dataset and the store's id.
@@ -41,20 +72,23 @@ func (d Direct) newest(ctx context.Context, name string) (dataset.VersionRecord,
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return rec, dataset.StoreID{}, err
 	}
-	id, failed := d.ID(ctx)
+	id, failed := d.Store.ID(ctx)
 	if failed != nil && !errors.Is(failed, store.ErrNotFound) {
 		return dataset.VersionRecord{}, dataset.StoreID{}, failed
 	}
 	return rec, id, err
 }
 
-// Recheck implements [Store]: it reads the whole object.
+// Recheck implements [Store]: it reads the whole object, and again if that is wrong: the bytes may have been damaged on the way.
 func (d Direct) Recheck(ctx context.Context, digest dataset.Digest) error {
 	size, err := d.StatObject(ctx, digest)
 	if err != nil {
 		return err
 	}
-	return store.VerifyObject(ctx, d.Store, digest, size)
+	if err = store.VerifyObject(ctx, d.Store, digest, size); errors.Is(err, store.ErrDamaged) {
+		err = store.VerifyObject(ctx, d.Store, digest, size)
+	}
+	return err
 }
 
 // storeIDTTL is for how long a store id that was read is named with objects. Answers for a newest version read it each time.

@@ -44,10 +44,31 @@ func TestAStoreIDThatTheRecordsDoNotName(t *testing.T) {
 	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 503 || res.Header.Get("Freshet-Store") != "" {
 		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
+	// The answer that a dataset has no version does not name that store either, nor does the relay itself.
+	if res := do(t, h, "GET", "/v1/datasets/none/latest"); res.StatusCode != 404 || res.Header.Get("Freshet-Store") != "" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	if res := do(t, h, "GET", "/v1/store"); res.StatusCode != 200 || res.Header.Get("Freshet-Store") != "" {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
 	_, _, err = relay.FromStore(st).Newest(t.Context(), "cities")
 	for _, part := range []string{filepath.Join(folder, "store.json"), id.String(), filepath.Join(folder, "versions")} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("error is %v, want it to name %s", err, part)
 		}
+	}
+
+	if err := os.Remove(filepath.Join(folder, "store.json")); err != nil {
+		t.Fatal(err)
+	}
+	res := do(t, h, "GET", "/v1/datasets/cities/latest")
+	if got, err := dataset.DecodeVersionRecord(body(t, res)); res.StatusCode != 200 || res.Header.Get("Freshet-Store") != "" || got.Version != 1 {
+		t.Errorf("without the file: %d %v %v", res.StatusCode, res.Header, err)
+	}
+	if again, err := st.EnsureID(t.Context()); err != nil || again != id {
+		t.Fatalf("%s, %v", again, err)
+	}
+	if res := do(t, h, "GET", "/v1/datasets/none/latest"); res.StatusCode != 404 || res.Header.Get("Freshet-Store") != id.String() {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
 }
