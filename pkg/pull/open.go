@@ -61,6 +61,7 @@ func (b *Body) round() (*Error, error) {
 		s, attempt := b.c.get(b.ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), b.header(r.Standing))
 		if attempt.Err == nil {
 			if attempt.Err = b.accept(s); attempt.Err == nil {
+				b.c.blame.served(b.object.Digest)
 				return nil, nil
 			}
 			s.Close()
@@ -73,7 +74,7 @@ func (b *Body) round() (*Error, error) {
 		case attempt.busy():
 			b.busy[r.Relay] = busy{time.Now().Add(attempt.RetryAfter), attempt}
 		case attempt.damaged:
-			b.c.blame.store(b.c.relays, r.Relay, b.object.Digest, attempt.Err)
+			b.c.blame.store(b.c, r.Relay, b.object.Digest, attempt.Err)
 		case attempt.Status != http.StatusNotFound:
 			b.c.relays.Fail(r.Relay, attempt.Err)
 		}

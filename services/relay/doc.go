@@ -16,7 +16,7 @@
 //
 // Bytes that were damaged on the way to a relay would be given out as long as they lie in its cache. An instance that
 // got wrong bytes says Cache-Control: no-cache when it asks the same relay again; then the relay, and those before it,
-// read the whole object from the store and check its digest. If it is damaged there, the answer is a problem of the kind
+// read the whole object from the store, if ten seconds are enough, and check its digest. If it is damaged there, the answer is a problem of the kind
 // damaged-object that names the file or key. Otherwise the object leaves the caches and is read again.
 //
 // So many responses may be in progress (FRESHET_RELAY_RESPONSES) and so many reads of the store; beyond that the answer

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
@@ -40,8 +41,9 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	}
 	if wantsAnew(req) {
 		if damaged := r.forget(req.Context(), digest, size); damaged != nil {
-			return web.Refuse(http.StatusBadGateway, pull.DamagedKind,
-				"%v; a publish of all records of its dataset heals it", damaged).With("object", digest)
+			p := web.Refuse(http.StatusBadGateway, pull.DamagedKind, "%v; a publish of all records of its dataset heals it", damaged).With("object", digest)
+			p.Header = http.Header{upstream.DamagedHeader: {strings.Map(printable, damaged.Error())}}
+			return p
 		}
 		if size, err = r.cache.Size(req.Context(), digest); err != nil {
 			return r.objectProblem(digest, err)
@@ -117,4 +119,12 @@ func (r *Relay) objectProblem(digest dataset.Digest, err error) error {
 	default:
 		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not give object %s; the relay's log says why", digest)
 	}
+}
+
+// printable replaces what a header cannot hold.
+func printable(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
+	}
+	return r
 }

@@ -15,7 +15,6 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/store"
-	"freshet.dev/services/internal/web"
 )
 
 var (
@@ -23,8 +22,6 @@ var (
 	errNone = errors.New("it says that there is none")
 	// errSilent: the relay said nothing for longer than it was given, and the next one is asked.
 	errSilent = errors.New("it is silent")
-	// errDamaged: the relay says that the object is damaged in its store.
-	errDamaged = errors.New("the object is damaged in its store")
 )
 
 // failure is how every relay failed.
@@ -46,7 +43,7 @@ func (f *failure) Is(target error) bool {
 	switch target {
 	case store.ErrNotFound:
 		return some(errNone) && !some(ErrBusy) && !some(ErrAnswer)
-	case ErrBusy, ErrAnswer:
+	case ErrBusy, ErrAnswer, errSilent:
 		return some(target)
 	}
 	return false
@@ -116,9 +113,8 @@ func (q question) ask(method, path string, header http.Header) (*answer, error) 
 		err = ErrBusy
 	default:
 		err = fmt.Errorf("%w: it answered %d %s", ErrAnswer, res.StatusCode, http.StatusText(res.StatusCode))
-		// A relay has no other reason for 502; a proxy before it has, but sends no problem document.
-		if res.StatusCode == http.StatusBadGateway && strings.HasPrefix(res.Header.Get("Content-Type"), web.ProblemType) {
-			err = fmt.Errorf("%w: %w", err, errDamaged)
+		if place := res.Header.Get(DamagedHeader); place != "" {
+			err = damaged(place)
 		}
 	}
 	// A connection whose answer was read can be used again.

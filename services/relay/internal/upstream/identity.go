@@ -59,8 +59,8 @@ func (o *Origin) Newest(ctx context.Context, name string) (dataset.VersionRecord
 }
 
 // ID returns the id of the store that the answers of the origin are of; [store.ErrNotFound] if it has none. It is the store that the
-// first answer named. It changes when all relays that answer name another one: the store was exchanged. A relay of
-// another store is passed over, logged once and counted, so that the origin never names one store and answers from another.
+// first answer named. It changes when every relay that is up names another one: the store was exchanged. A relay that is busy or silent
+// prevents that. A relay of another store is passed over, logged once and counted, so that the origin never names one store and answers from another.
 func (o *Origin) ID(ctx context.Context) (dataset.StoreID, error) {
 	s, err := o.oneStore(ctx, []byte("store"), func(q question) (said, error) {
 		a, err := q.ask(http.MethodGet, "/v1/store", nil)
@@ -83,7 +83,7 @@ func (o *Origin) ID(ctx context.Context) (dataset.StoreID, error) {
 }
 
 // oneStore asks the relays in the order for key until one answers that reads the origin's store. Without such a relay, an answer that
-// names no store is returned: it proves nothing. Answers of another store count only if every answer names that one.
+// names no store is returned: it proves nothing. Answers of another store count only if every relay that is up names that one.
 func (o *Origin) oneStore(ctx context.Context, key []byte, ask func(question) (said, error)) (said, error) {
 	var answer said
 	var others, unproven []said
@@ -113,6 +113,8 @@ func (o *Origin) oneStore(ctx context.Context, key []byte, ask func(question) (s
 		return answer, err
 	case len(unproven) > 0:
 		return pick(unproven, err)
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrAnswer), errors.Is(err, errSilent), ctx.Err() != nil:
+		return said{}, err // a relay that is there may read the origin's store
 	case len(others) == 0 || slices.ContainsFunc(others, func(s said) bool { return s.store != others[0].store }):
 		return said{}, err
 	}

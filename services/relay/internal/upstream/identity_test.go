@@ -11,6 +11,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/store"
+	"freshet.dev/services/relay/internal/upstream"
 )
 
 var storeA, storeB = dataset.StoreID{0xa}, dataset.StoreID{0xb}
@@ -71,6 +72,11 @@ func TestOneStoreAnswers(t *testing.T) {
 		t.Errorf("%+v", o.Health())
 	}
 
+	first.become(status(503)) // it is there, and may read the origin's store
+	if rec, _, err := o.Newest(t.Context(), "cities"); !errors.Is(err, upstream.ErrBusy) {
+		t.Errorf("version %d, %v", rec.Version, err)
+	}
+	log.lines()
 	first.become(abort)
 	check(storeB, 7)
 	if text := strings.Join(log.lines(), ""); !strings.Contains(text, "answers for that store from now on") || !strings.Contains(text, "store_before="+storeA.String()) {

@@ -145,26 +145,54 @@ func (o *Origin) OpenObject(ctx context.Context, digest dataset.Digest, offset, 
 	return b, nil
 }
 
+// DamagedHeader is the header in which a relay says how an object is damaged in its store, as an answer to HEAD has no problem
+// document.
+const DamagedHeader = "Freshet-Damaged"
+
+// damaged is what a relay says in DamagedHeader.
+type damaged string
+
+func (d damaged) Error() string        { return string(d) }
+func (d damaged) Is(target error) bool { return target == store.ErrDamaged }
+
 // Recheck asks the relays to read the object again from their own origin: all of them, because each may have given a part
-// of it while another was down. It returns an error that wraps [store.ErrDamaged] if one says that the store holds other bytes.
+// of it while another was down. It returns an error that wraps [store.ErrDamaged] if every relay that has the object says that the store
+// holds other bytes.
 func (o *Origin) Recheck(ctx context.Context, digest dataset.Digest) error {
-	all := pool.New().WithErrors()
+	var mu sync.Mutex
+	var why []error // guarded by mu
+	whole := false  // guarded by mu
+	all := pool.New()
 	for _, r := range o.relays.All() {
-		all.Go(func() error {
+		all.Go(func() {
 			a, err := question{o, r, ctx, 0}.ask(http.MethodHead, objectPath(digest), http.Header{"Cache-Control": {"no-cache"}})
 			switch {
+			case err == nil:
+				a.Close()
 			case errors.Is(err, errNone):
-				return nil
-			case errors.Is(err, errDamaged):
-				return fmt.Errorf("object %s: %w, as relay %s says; its log names the place", digest, store.ErrDamaged, r)
-			case err != nil:
-				return o.note(ctx, r, err)
+				return
+			case errors.Is(err, store.ErrDamaged):
+				err = fmt.Errorf("relay %s: %w", r, err)
+			case ctx.Err() != nil:
+				err = fmt.Errorf("relay %s: %w", r, context.Cause(ctx)) // to read an object takes a while
+			default:
+				err = o.note(ctx, r, err)
 			}
-			a.Close()
-			return nil
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				whole = true
+				return
+			}
+			why = append(why, err)
 		})
 	}
-	return all.Wait()
+	all.Wait()
+	err := errors.Join(why...)
+	if whole && errors.Is(err, store.ErrDamaged) {
+		return nil // at another relay it is not
+	}
+	return err
 }
 
 func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }
