@@ -62,8 +62,12 @@ func (c *Catalog) Advance(ctx context.Context, rec dataset.VersionRecord) (moved
 // [ErrConflict] if that is of another store.
 func (c *Catalog) Replace(ctx context.Context, rec dataset.VersionRecord, over dataset.Ref) (moved bool, err error) {
 	begin := fmt.Sprintf("%0*d\n", versionDigits, over.Version)
-	if newest, err := c.Newest(ctx, []string{rec.Dataset}); err == nil && !newest[rec.Dataset].ID.IsZero() {
+	newest, err := c.Newest(ctx, []string{rec.Dataset})
+	switch {
+	case err == nil && !newest[rec.Dataset].ID.IsZero():
 		begin += `{"id":"` + over.ID.String()
+	case err != nil && !errors.Is(err, ErrCorrupt):
+		return false, fmt.Errorf("index version %s: %w", rec.ID(), err) // the number alone may name another version
 	}
 	moved, err = c.advance(ctx, rec, begin)
 	if err != nil || moved {
