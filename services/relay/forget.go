@@ -37,7 +37,7 @@ type forgotten struct {
 	at map[dataset.Digest]recheck // guarded by mu
 }
 
-// recheck is what became of an object that a client wanted anew.
+// recheck is the outcome of the last check of an object.
 type recheck struct {
 	at      time.Time
 	damaged error // how it is damaged in the store; nil if it is not, or is not known to be

@@ -65,7 +65,7 @@ type set[T, D any] struct {
 	failedAt time.Time              // when that failed
 	retryAt  time.Time              // not before then; zero if there is nothing to wait for
 	backoff  *backoff.ExponentialBackOff
-	lost     []dataset.Ref // the versions that goroutines hang at which were given up
+	lost     []dataset.Ref // the versions of attempts that were given up and whose goroutines still hang
 }
 
 // New returns an engine that does nothing yet.

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
 )
 
@@ -70,7 +69,7 @@ func (e *Engine[T, D]) onReturned(m *returned[T, D]) {
 	if i := slices.Index(s.lost, m.job.ref()); i >= 0 {
 		s.lost = slices.Delete(s.lost, i, i+1)
 	}
-	if served := s.served.Load(); m.kept && s.health.Load().FinishErr != nil && m.job.ref() == (dataset.Ref{Version: s.version(), ID: served.ID}) {
+	if served := s.served.Load(); m.kept && s.health.Load().FinishErr != nil && served != nil && m.job.ref() == served.Ref() {
 		s.update(func(h *Health) { h.FinishErr = nil })
 		e.deps.Watcher.Finished(s.name, nil)
 	}
