@@ -8,14 +8,11 @@ import (
 	"time"
 )
 
-// finishWait is how long the rest of a refused body is read before the connection closes, so that the client is
-// reading the answer by then: closing earlier can destroy it on the way.
-const finishWait = time.Second
-
 // body is a request's body with a limit for its size and one for the time between two reads. It remembers why reading
 // failed, because what reads it reports only what it made of that. A Read may still be under way when the request is answered.
 type body struct {
-	r       io.ReadCloser
+	whole   io.ReadCloser // the request's body
+	r       io.Reader     // the same up to the limit
 	control *http.ResponseController
 	stall   time.Duration
 
@@ -29,7 +26,7 @@ type body struct {
 var errFinished = errors.New("the request is answered")
 
 func newBody(w http.ResponseWriter, r *http.Request, limit int64, stall time.Duration) *body {
-	b := &body{r: http.MaxBytesReader(w, r.Body, limit), control: http.NewResponseController(w), stall: stall}
+	b := &body{whole: r.Body, r: http.MaxBytesReader(w, r.Body, limit), control: http.NewResponseController(w), stall: stall}
 	// Without it an answer given early would wait for the Read under way, that is, for the client. An error means that
 	// w is no network connection, as in a test; so below.
 	_ = b.control.EnableFullDuplex()
@@ -62,26 +59,37 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish lets no further Read begin, ends one that is under way, and reports whether the whole body was read. If it was
-// not, the server reads on after the answer, for finishWait at most.
-func (b *body) finish() (whole bool) {
+// finish lets no further Read begin, and reports whether the whole body was read. If it was not, left is the rest of it.
+func (b *body) finish() (left io.ReadCloser, whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.finished = true
-	if b.err == io.EOF {
-		return true
+	var tooLarge *http.MaxBytesError
+	switch {
+	case b.err == io.EOF:
+		return http.NoBody, true
+	case b.err != nil && !errors.As(b.err, &tooLarge):
+		return http.NoBody, false // the client does not send, or not what it should
 	}
-	// A Read still under way when the handler returns would be ended by the server, which then reads on without any
-	// deadline. So it is ended here, and the deadline is set after it.
-	reading := b.reading
-	if err := b.control.SetReadDeadline(time.Unix(1, 0)); err == nil && reading != nil {
-		b.mu.Unlock()
-		<-reading
-		b.mu.Lock()
-	}
-	_ = b.control.SetReadDeadline(time.Now().Add(finishWait))
-	return false
+	return rest{b, b.reading}, false
 }
+
+// rest is what is left of a body once the request is answered.
+type rest struct {
+	*body
+	reading <-chan struct{} // closed when the last Read of the body has returned; nil if none was under way
+}
+
+// Read waits for the Read under way: what that read is dropped too.
+func (r rest) Read(p []byte) (int, error) {
+	if r.reading != nil {
+		<-r.reading
+	}
+	return r.whole.Read(p)
+}
+
+// Close closes the request's body.
+func (r rest) Close() error { return r.whole.Close() }
 
 // failure returns why the body could not be read, or nil if that was not the trouble.
 func (b *body) failure() error {

@@ -76,13 +76,14 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	start := time.Now()
 	body := newBody(w, r, int64(p.cfg.BodyBytes), p.cfg.BodyStall)
 	result, err := take(body)
-	whole := body.finish()
+	left, whole := body.finish()
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
 	if err != nil {
 		if !whole {
-			w.Header().Set("Connection", "close") // the rest of the body is not waited for
+			w.Header().Set("Connection", "close")
 		}
+		r.Body = left // for the Mux to drop after the answer
 		err = p.problem(r, name, body, err)
 		p.metrics.fail(err)
 		return err

@@ -143,3 +143,89 @@ func TestLongPublish(t *testing.T) {
 		t.Errorf("%d %s, %v", res.StatusCode, b, err)
 	}
 }
+
+// slowly is a body that comes a part every so often.
+type slowly struct {
+	r    io.Reader
+	tick *time.Ticker
+}
+
+func (s slowly) Read(p []byte) (int, error) {
+	<-s.tick.C
+	return s.r.Read(p[:min(len(p), 16<<10)])
+}
+
+// blind is a connection whose client reads nothing before it has sent its request, as most do.
+type blind struct {
+	net.Conn
+	sent <-chan struct{}
+}
+
+func (b blind) Read(p []byte) (int, error) {
+	<-b.sent
+	return b.Conn.Read(p)
+}
+
+// Invariant: a refusal reaches a client that goes on sending for seconds, slowly or at full speed, with and without a length, also one
+// that reads nothing before it has sent everything.
+func TestARefusalReachesTheClient(t *testing.T) {
+	h := newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.Publishes, c.Patches = 12, 12 }).Handler()
+	if rec := send(h, "POST", versions+"?key=id", ndjson); rec.Code != http.StatusCreated {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	csv := "id,price\nA1\n" + strings.Repeat("B2,5\n", 8<<20/5)
+	for name, body := range map[string]func() io.Reader{
+		"slowly, without a length": func() io.Reader {
+			tick := time.NewTicker(4 * time.Millisecond)
+			t.Cleanup(tick.Stop)
+			return slowly{strings.NewReader(csv), tick}
+		},
+		"at full speed, without a length": func() io.Reader { return io.MultiReader(strings.NewReader(csv)) },
+		"at full speed, with a length":    func() io.Reader { return strings.NewReader(csv) },
+	} {
+		for _, method := range []string{http.MethodPost, http.MethodPatch} {
+			for _, reads := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, reads at once %v", name, method, reads), func(t *testing.T) {
+					t.Parallel()
+					path := versions
+					if method == http.MethodPatch {
+						path = strings.TrimSuffix(versions, "/versions")
+					}
+					req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path+"?key=id", body())
+					if err != nil {
+						t.Fatal(err)
+					}
+					req.Header.Set("Content-Type", "text/csv")
+					conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					sent := make(chan struct{})
+					written := make(chan error, 1)
+					go func() {
+						defer close(sent)
+						written <- req.Write(conn)
+					}()
+					from := conn
+					if !reads {
+						from = blind{conn, sent}
+					}
+					res, err := http.ReadResponse(bufio.NewReader(from), req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer res.Body.Close()
+					if text, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), `"line":2`) {
+						t.Errorf("%d %s, %v", res.StatusCode, text, err)
+					}
+					if err := <-written; err != nil {
+						t.Errorf("send: %v", err)
+					}
+				})
+			}
+		}
+	}
+}

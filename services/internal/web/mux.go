@@ -141,7 +141,7 @@ func (rt *route) fail(rec *recorder, r *http.Request, err error) (abort bool) {
 		}
 		p = Refuse(http.StatusInternalServerError, "internal", "the service failed; its log says why")
 	}
-	p.send(rec)
+	refuse(rec, r, p)
 	return false
 }
 
