@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
+	neturl "net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,6 +25,9 @@ const (
 // query of url (such as ?read_timeout=5s) goes before the default. The caller closes the client.
 func Connect(url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
+	if _, quoted := errors.AsType[*neturl.Error](err); quoted { // it quotes the text, which may hold a password
+		err = errors.New("it is not a URL")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", err)
 	}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	neturl "net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"freshet.dev/pkg/redact"
 	"github.com/nats-io/nats.go"
 )
 
@@ -25,6 +28,12 @@ const (
 // whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
 // log. opts go before these settings. The caller closes the connection.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	// The client's own error quotes the text, which may hold a credential.
+	for i, server := range strings.Split(url, ",") {
+		if _, err := neturl.Parse(strings.TrimSpace(server)); err != nil {
+			return nil, fmt.Errorf("connect to NATS: server %d of the list is not a URL; want nats://host:port", i+1)
+		}
+	}
 	all := []nats.Option{
 		nats.Name(name),
 		nats.Timeout(dialTimeout),
@@ -56,7 +65,7 @@ func logState(log *slog.Logger) []nats.Option {
 	var warned atomic.Bool
 	connected := func(nc *nats.Conn) {
 		warned.Store(false)
-		log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted())
+		log.Info("connected to NATS", "url", redact.Text(nc.ConnectedUrl()))
 	}
 	return []nats.Option{
 		nats.ConnectHandler(connected),

@@ -15,8 +15,10 @@ import (
 
 func TestConnectRefusesOnlyWhatIsMalformed(t *testing.T) {
 	discard := slog.New(slog.DiscardHandler)
-	if _, err := events.Connect("nats://local host:x", "test", discard); err == nil {
-		t.Error("a malformed URL is taken")
+	for _, url := range []string{"nats://local host:x", "nats://h:4222, nats://hunter2 @h", "nats://user:hunter2@h:port"} {
+		if _, err := events.Connect(url, "test", discard); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 	// Nothing listens on port 1.
 	nc, err := events.Connect("nats://127.0.0.1:1", "test", discard)
@@ -107,10 +109,17 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
+// Invariant: the log tells of each change of the connection once, and never a password or a token, which stands in the place of a user.
 func TestConnectionStateIsLogged(t *testing.T) {
+	for _, login := range []string{"user:secret", "secret"} {
+		t.Run(login, func(t *testing.T) { connectionStateIsLogged(t, login) })
+	}
+}
+
+func connectionStateIsLogged(t *testing.T, login string) {
 	ctx, s, _, _ := start(t)
 	var out buffer
-	url := strings.Replace(s.URL, "nats://", "nats://user:secret@", 1)
+	url := strings.Replace(s.URL, "nats://", "nats://"+login+"@", 1)
 	nc, err := events.Connect(url, "test", slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)

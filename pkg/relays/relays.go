@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"freshet.dev/pkg/redact"
 )
 
 // Relay is one relay of a [Set].
@@ -36,7 +38,7 @@ type Relay struct {
 }
 
 // String returns the relay's base URL without its password.
-func (r *Relay) String() string { return r.base.Redacted() }
+func (r *Relay) String() string { return redact.URL(r.base) }
 
 // URL returns the base URL; it is not to be changed, and may hold a password.
 func (r *Relay) URL() *url.URL { return r.base }
@@ -81,7 +83,7 @@ func Parse(text string) (*url.URL, error) {
 	case u.Host == "":
 		return nil, errors.New("has no host; want http://host:port or https://host")
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("is %q, which has a query or a fragment; want a base URL", u.Redacted())
+		return nil, fmt.Errorf("is %q, which has a query or a fragment; want a base URL", redact.URL(u))
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = ""

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/redact"
 )
 
 // dir is the store in a folder. Everything goes through an [os.Root], so that no symbolic link leads out of it.
@@ -33,14 +34,14 @@ type dir struct {
 func openDir(u *url.URL) (Store, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
 		return nil, fmt.Errorf("%w: %q is more than a path; want dir:///abs/path or dir://rel/path, with %%3F for ? and %%23 for #",
-			ErrURL, u.Redacted())
+			ErrURL, redact.URL(u))
 	}
 	if u.Host+u.Path == "" {
 		return nil, fmt.Errorf("%w: dir:// names no folder; want dir:///abs/path or dir://rel/path", ErrURL)
 	}
 	folder, err := filepath.Abs(filepath.FromSlash(u.Host + u.Path))
 	if err != nil {
-		return nil, fmt.Errorf("find the folder of %q: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("find the folder of %q: %w", redact.URL(u), err)
 	}
 	if err := makeFolder(folder); err != nil {
 		return nil, fmt.Errorf("make the store's folder %s: %w%s", folder, bare(err), hint(err))

@@ -8,6 +8,7 @@ import (
 	"net/url"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/redact"
 )
 
 var (
@@ -114,11 +115,8 @@ type Store interface {
 func Open(ctx context.Context, rawURL string) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The error of url.Parse quotes the URL, which may hold a password.
-		if e := (*url.Error)(nil); errors.As(err, &e) {
-			err = e.Err
-		}
-		return nil, fmt.Errorf("%w: %w; want dir:///path or s3://bucket/prefix", ErrURL, err)
+		// The error quotes parts of the URL, which may hold a password.
+		return nil, fmt.Errorf("%w: it cannot be parsed; want dir:///path or s3://bucket/prefix", ErrURL)
 	}
 	switch u.Scheme {
 	case "dir":
@@ -127,6 +125,6 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 		return openS3(ctx, u)
 	default:
 		return nil, fmt.Errorf("%w: %q begins with neither dir:// nor s3://; for the folder ./data write dir://data",
-			ErrURL, u.Redacted())
+			ErrURL, redact.URL(u))
 	}
 }

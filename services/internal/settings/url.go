@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"freshet.dev/pkg/redact"
 )
 
 // URL is the address of a backend. It may hold credentials: printed, logged or encoded in any way it hides them.
@@ -29,7 +31,7 @@ func (u URL) String() string {
 		}
 	}
 	for i, p := range parts {
-		parts[i] = redact(strings.TrimSpace(p))
+		parts[i] = redact.Text(strings.TrimSpace(p))
 	}
 	return strings.Join(parts, ",")
 }
@@ -56,43 +58,6 @@ func (u *URL) UnmarshalText(text []byte) error {
 
 // LogValue is String, for slog.
 func (u URL) LogValue() slog.Value { return slog.StringValue(u.String()) }
-
-// redact hides the whole user part, because a lone user name is a token to NATS, and query values that may be secrets.
-func redact(s string) string {
-	if s == "" {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return "(not a URL)"
-	}
-	if u.Opaque != "" || u.Scheme == "" { // user:password@host without //, or text that is no URL
-		return "(not a URL)"
-	}
-	if u.User != nil {
-		u.User = url.User("xxxxx")
-	}
-	if u.RawQuery != "" {
-		q := u.Query()
-		for name := range q {
-			if secretName(name) {
-				q.Set(name, "xxxxx")
-			}
-		}
-		u.RawQuery = q.Encode()
-	}
-	return u.String()
-}
-
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range []string{"pass", "secret", "token", "key", "cred"} {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
-}
 
 // CheckURL says what is wrong with the value u of the variable; nil means that it is a URL of one of the schemes, or
 // more with commas between them if it is NATS's, and that it names a host unless it names a file: dir or unix. The text

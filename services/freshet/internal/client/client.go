@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"freshet.dev/pkg/redact"
 	"freshet.dev/services/freshet/internal/exit"
 )
 
@@ -37,6 +38,9 @@ type Client struct {
 func New(base, what, hint string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		if strings.Contains(base, "@") {
+			base = redact.Text(base)
+		}
 		return nil, exit.Errorf(exit.Usage, "%q is no URL of a %s: want http://host:port", base, what)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -104,7 +108,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the URL is said already
 	}
-	return fmt.Errorf("cannot reach the %s at %s: %w; %s", c.what, c.base.Redacted(), err, c.hint)
+	return fmt.Errorf("cannot reach the %s at %s: %w; %s", c.what, redact.URL(c.base), err, c.hint)
 }
 
 // Problem is what a service answered instead of doing what was asked: a problem document of RFC 9457.
@@ -122,7 +126,7 @@ func (c *Client) refusal(resp *http.Response) error {
 	if err != nil || json.Unmarshal(body, &p) != nil || p.Detail == "" {
 		// Not ours: a proxy's answer, or another program at this address.
 		return fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
-			c.base.Redacted(), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
+			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
 	}
 	return exit.With(codeOf(resp.StatusCode), errors.New(p.Detail))
 }
@@ -140,7 +144,7 @@ func head(body []byte) string {
 func (c *Client) decode(resp *http.Response, v any) error {
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-		return fmt.Errorf("read the answer of the %s at %s: %w", c.what, c.base.Redacted(), err)
+		return fmt.Errorf("read the answer of the %s at %s: %w", c.what, redact.URL(c.base), err)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"freshet.dev/pkg/redact"
 )
 
 // Record is a record as an instance serves it.
@@ -24,11 +26,11 @@ func (c *Client) Record(ctx context.Context, name, key string) (Record, error) {
 	defer resp.Body.Close()
 	value, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return Record{}, fmt.Errorf("read the value of %s from the %s at %s: %w", key, c.what, c.base.Redacted(), err)
+		return Record{}, fmt.Errorf("read the value of %s from the %s at %s: %w", key, c.what, redact.URL(c.base), err)
 	}
 	version, err := strconv.ParseUint(resp.Header.Get("Freshet-Version"), 10, 64)
 	if err != nil {
-		return Record{}, fmt.Errorf("%s does not say which version it answers from: is it a freshet %s?", c.base.Redacted(), c.what)
+		return Record{}, fmt.Errorf("%s does not say which version it answers from: is it a freshet %s?", redact.URL(c.base), c.what)
 	}
 	return Record{Version: version, Value: value}, nil
 }
