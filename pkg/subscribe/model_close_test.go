@@ -51,7 +51,7 @@ func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 		if left := working(); left != "" {
 			t.Fatalf("round %d: after Close this goes on:\n%s", round, left)
 		}
-		lock := flock.New(filepath.Join(cfg.CacheDir, "lock"))
+		lock := flock.New(filepath.Join(cfg.CacheDir, ".lock"))
 		if free, err := lock.TryLock(); err != nil || !free {
 			t.Errorf("round %d: the cache folder is not free: %v", round, err)
 		}

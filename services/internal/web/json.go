@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strconv"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 )
 
 // WriteJSON sends v as the whole response, not to be cached.
@@ -31,24 +32,18 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 // bodyTimeout is how long a body that ReadJSON reads may take to come.
 const bodyTimeout = 30 * time.Second
 
-// ReadJSON reads the request's body, one JSON document of at most limit bytes without members that v does not have,
-// into v. The error is a *Problem.
+// ReadJSON reads the request's body, one JSON document of at most limit bytes, into v. It is as strict as a publish: it refuses
+// members that v does not have, or that stand there twice or in another case, and text that is not UTF-8 (RFC 7493). The error is
+// a *Problem.
 func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	// An error means that w is no network connection, as in a test. The deadline is lifted again, because it would end
 	// the request that the server's own reading ahead waits beside.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
+	err := jsonv2.UnmarshalRead(http.MaxBytesReader(w, r.Body, limit), v, jsonv2.RejectUnknownMembers(true))
 	if err == nil {
-		if _, err = dec.Token(); err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = errors.New("something follows the document")
-		}
+		return nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not come within %v", bodyTimeout)

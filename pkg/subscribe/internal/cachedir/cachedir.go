@@ -27,7 +27,9 @@ var (
 )
 
 const (
-	lockName     = "lock"
+	// lockName is no name of a dataset, unlike oldLockName, the lock of v0.1.
+	lockName     = ".lock"
+	oldLockName  = "lock"
 	recordName   = "version.json"
 	objectSuffix = ".object"
 	tempPrefix   = "new-"
@@ -96,11 +98,38 @@ func (d *Dir) own() error {
 	if err != nil {
 		return fmt.Errorf("lock the cache folder: %w", err)
 	}
+	if ok {
+		ok, err = d.dropOldLock()
+		if !ok {
+			err = errors.Join(err, d.lock.Unlock())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock the cache folder: %w", err)
+	}
 	if !ok {
 		return fmt.Errorf("%s: %w", d.root, ErrShared)
 	}
 	d.ready = true
 	return nil
+}
+
+// dropOldLock removes the lock file of v0.1, in whose place the folder of a dataset may be wanted. It reports false if a process
+// holds that lock.
+func (d *Dir) dropOldLock() (ok bool, err error) {
+	path := filepath.Join(d.root, oldLockName)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	old := flock.New(path)
+	if ok, err = old.TryLock(); !ok || err != nil {
+		return false, err
+	}
+	return true, errors.Join(os.Remove(path), old.Close())
 }
 
 // of returns the lock of the dataset's files.

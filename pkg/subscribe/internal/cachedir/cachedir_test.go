@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"github.com/gofrs/flock"
 )
 
 func object(version uint64) (dataset.Object, []byte) {
@@ -92,7 +93,7 @@ func TestCommitReplacesTheVersionBefore(t *testing.T) {
 	mustPut(t, d, "prices", 3) // the same objects again
 	check(t, d, "prices", 3)
 	o, _ := object(3)
-	want := []string{"lock", "prices/" + o.Digest.String() + ".object", "prices/version.json"}
+	want := []string{".lock", "prices/" + o.Digest.String() + ".object", "prices/version.json"}
 	if got := files(t, root); !slices.Equal(got, want) {
 		t.Errorf("the folder has %q, want %q", got, want)
 	}
@@ -252,7 +253,7 @@ func TestCleanRemovesLeftoversAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"Other/version.json", "gone/sub/version.json", "lock", "notes.txt",
+		".lock", "Other/version.json", "gone/sub/version.json", "notes.txt",
 		"prices/" + o1.Digest.String() + ".object", "prices/notes.txt", "prices/version.json",
 	}
 	if got := files(t, root); !slices.Equal(got, want) {
@@ -283,4 +284,27 @@ func TestSecondProcessReadsUntilTheFirstEnds(t *testing.T) {
 	}
 	mustPut(t, second, "prices", 2)
 	check(t, second, "prices", 2)
+}
+
+// A dataset may be called lock, as the lock file of v0.1 is. While a process of that release has the folder, it is shared.
+func TestDatasetCalledLock(t *testing.T) {
+	root := t.TempDir()
+	old := flock.New(filepath.Join(root, "lock"))
+	if ok, err := old.TryLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	d := New(root)
+	defer d.Close()
+	for range 2 {
+		if err := put(d, "prices", 1); !errors.Is(err, ErrShared) {
+			t.Errorf("got %v, want ErrShared", err)
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for v := range uint64(2) {
+		mustPut(t, d, "lock", v+1)
+		check(t, d, "lock", v+1)
+	}
 }
