@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
@@ -158,7 +159,11 @@ func datasetName(r *http.Request) (string, error) {
 
 // number returns the query's parameter, or what is given if it is absent.
 func number(r *http.Request, parameter string, absent uint64) (uint64, error) {
-	text := r.URL.Query().Get(parameter)
+	values := r.URL.Query()[parameter]
+	if len(values) > 1 {
+		return 0, repeated(parameter)
+	}
+	text := strings.Join(values, "")
 	if text == "" {
 		return absent, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -136,11 +137,17 @@ const (
 
 // input returns what the request says of its body, in which no other than the given parameters are allowed.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
-	query := r.URL.Query()
-	for name := range query {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "the query of the URL cannot be read: %v", err)
+	}
+	for name, values := range query {
 		if last := len(parameters) - 1; !slices.Contains(parameters, name) {
 			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "there is no parameter %.40q; use %s and %s", name,
 				strings.Join(parameters[:last], ", "), parameters[last])
+		}
+		if len(values) > 1 && name != "label" {
+			return in, repeated(name)
 		}
 	}
 	in.Key = query.Get("key")
@@ -180,6 +187,11 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
 		return in, p
 	}
+}
+
+// repeated refuses a parameter that takes one value.
+func repeated(parameter string) error {
+	return web.Refuse(http.StatusBadRequest, "bad-parameter", "the parameter %s comes twice; it takes one value", parameter)
 }
 
 // acceptPost is what the header of that name says (https://www.w3.org/TR/ldp/#header-accept-post).

@@ -204,6 +204,8 @@ func TestRefusals(t *testing.T) {
 		"no key named":     {versions, ndjson, nil, 400, "bad-input", "no member is named", 0, ""},
 		"bad name":         {"/v1/datasets/Prices/versions?key=id", ndjson, nil, 400, "bad-input", "not a dataset name", 0, ""},
 		"unknown param":    {versions + "?keys=id", ndjson, nil, 400, "bad-parameter", `no parameter "keys"`, 0, ""},
+		"param twice":      {versions + "?key=id&key=di", ndjson, nil, 400, "bad-parameter", "key comes twice", 0, ""},
+		"bad query":        {versions + "?key=id;source=x", ndjson, nil, 400, "bad-parameter", "the query of the URL cannot be read", 0, ""},
 		"bad label":        {versions + "?key=id&label=x", ndjson, nil, 400, "bad-parameter", "not name=value", 0, ""},
 		"label twice":      {versions + "?key=id&label=x=1&label=x=2", ndjson, nil, 400, "bad-parameter", "comes twice", 0, ""},
 		"long label":       {versions + "?key=id&label=x=" + strings.Repeat("y", 300), ndjson, nil, 400, "bad-input", "the label", 0, ""},

@@ -4,11 +4,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"freshet.dev/services/freshet/internal/exit"
 )
@@ -72,6 +74,7 @@ Exit codes:
 	)
 	started = new(bool)
 	markStart(root, started)
+	refuseRepeated(root)
 	return root, started
 }
 
@@ -86,4 +89,32 @@ func markStart(c *cobra.Command, started *bool) {
 	for _, sub := range c.Commands() {
 		markStart(sub, started)
 	}
+}
+
+// refuseRepeated makes every command below c refuse a flag that takes one value and comes twice.
+func refuseRepeated(c *cobra.Command) {
+	wrap := func(f *pflag.Flag) {
+		if _, many := f.Value.(pflag.SliceValue); !many {
+			f.Value = &once{Value: f.Value}
+		}
+	}
+	c.LocalNonPersistentFlags().VisitAll(wrap)
+	c.PersistentFlags().VisitAll(wrap)
+	for _, sub := range c.Commands() {
+		refuseRepeated(sub)
+	}
+}
+
+// once is a flag's value that can be set once.
+type once struct {
+	pflag.Value
+	set bool
+}
+
+func (o *once) Set(text string) error {
+	if o.set {
+		return errors.New("it comes twice, and takes one value")
+	}
+	o.set = true
+	return o.Value.Set(text)
 }

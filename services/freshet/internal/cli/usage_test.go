@@ -29,6 +29,8 @@ func TestUsage(t *testing.T) {
 		{"--label a stands twice", []string{"publish", "prices", records, "--label", "a=1", "--label", "a=2"}},
 		{"no member is named", []string{"publish", "prices", records, "--key", ""}},
 		{"--wait-timeout", []string{"publish", "prices", records, "--wait", "--wait-timeout", "0s"}},
+		{"it comes twice", []string{"publish", "prices", records, "--key", "sku", "--key", "id"}},
+		{"it comes twice", []string{"versions", "prices", "--limit", "1", "--limit", "2"}},
 		{"no URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
 		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
 		{"--nats", []string{"status", "--nats", "http://h"}},
