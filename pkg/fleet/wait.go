@@ -22,10 +22,16 @@ type BehindError struct {
 	Err    error // ctx's, and the last error of a survey if that failed
 }
 
+// maxNamed is how many instances the message of a BehindError names.
+const maxNamed = 10
+
 func (e *BehindError) Error() string {
 	who := "no instance could be asked"
 	if len(e.Behind) > 0 {
-		who = strings.Join(e.Behind, ", ")
+		who = strings.Join(e.Behind[:min(len(e.Behind), maxNamed)], ", ")
+		if more := len(e.Behind) - maxNamed; more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
 	}
 	return fmt.Sprintf("version %s of %s is not served by: %s: %v", e.Version, e.Dataset, who, e.Err)
 }

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,5 +101,17 @@ func TestWaitServedComparesIDs(t *testing.T) {
 				t.Errorf("the error does not name the version: %v", err)
 			}
 		})
+	}
+}
+
+// A thousand instances that are behind are no message of a thousand names.
+func TestBehindErrorNamesTen(t *testing.T) {
+	behind := make([]string, 12)
+	for i := range behind {
+		behind[i] = fmt.Sprintf("api-%02d", i)
+	}
+	text := (&fleet.BehindError{Dataset: "prices", Behind: behind, Err: errors.New("late")}).Error()
+	if !strings.Contains(text, "api-09 and 2 more: late") || strings.Contains(text, "api-10") {
+		t.Error(text)
 	}
 }

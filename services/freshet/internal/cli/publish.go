@@ -138,7 +138,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	}
 	if f.wait {
 		err = w.run(ctx, &report, f.out == textOutput, p)
-		if err == nil && result.Disputed {
+		if result.Disputed && (err == nil || exit.Of(err) == exit.Nobody) {
 			err = exit.Errorf(exit.TimedOut, "version %s is published and was not announced, because the event log holds a version of another history; "+
 				"the warning names both versions and their stores, and says what to do", result.Record.Ref())
 		}

@@ -59,7 +59,8 @@ func TestPublishAndLookUp(t *testing.T) {
 	}
 	f.run(t, "versions", "prices", "--limit", "1").want(t, exit.OK, "!run=1", "run=2")
 	f.run(t, "status").want(t, exit.OK, "fresh", "relay")
-	f.run(t, "status", "cities").want(t, exit.OK, "cities", "(none)", "!prices")
+	f.run(t, "status", "cities").want(t, exit.NotFound, "stdout:cities", "(none)", "!prices", "stderr:there is no dataset cities")
+	f.run(t, "status", "prices", "cities", "rules").want(t, exit.NotFound, "stdout:prices", "stderr:there is no dataset cities, rules")
 }
 
 func TestJSONOutput(t *testing.T) {
@@ -240,7 +241,7 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 func TestWaitForNobody(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "cities", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
-		want(t, exit.OK, "stdout:cities version 1", "stdout:no live instance has the dataset cities")
+		want(t, exit.Nobody, "stdout:cities version 1", "stderr:no live instance has the dataset cities", "stderr:FRESHET_DATASETS")
 }
 
 // TestInputThatCannotBeRead has the input fail half-way.

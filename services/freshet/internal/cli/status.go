@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -139,7 +140,11 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 		return errors.Join(err, f.verdict(ctx, p, c, o))
 	}
 	// Shown first: what the instances say is worth having when the publisher, or another instance, says nothing.
-	return errors.Join(err, o.Err())
+	err = errors.Join(err, o.Err())
+	if unknown := o.Unknown(); err == nil && len(unknown) > 0 {
+		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no instance subscribes to it", strings.Join(unknown, ", "))
+	}
+	return err
 }
 
 // verdict names all that is stale, one line each, and returns the error that says so.

@@ -54,7 +54,11 @@ func printStatus(w io.Writer, o overview.Overview) error {
 	for _, d := range o.Datasets {
 		newest = append(newest, newestRow(d, o.At))
 		if len(d.Instances) == 0 {
-			instances = append(instances, []string{d.Dataset, "(none)"})
+			nobody := "(none)"
+			if len(o.Omitted) > 0 { // an instance that left it out may have it
+				nobody = "(not in the answers)"
+			}
+			instances = append(instances, []string{d.Dataset, nobody})
 		}
 		for _, i := range d.Instances {
 			instances = append(instances, instanceRow(d.Dataset, i, o.At))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,9 @@ import (
 func upOnFreePorts(dir string, more ...string) []string {
 	args := []string{"up", "prices", "--dir", dir}
 	for _, part := range []string{"nats", "redis", "publisher", "relay", "server"} {
-		args = append(args, "--"+part+"-port", "0")
+		if flag := "--" + part + "-port"; !slices.Contains(more, flag) {
+			args = append(args, flag, "0")
+		}
 	}
 	return append(args, more...)
 }
@@ -80,7 +83,7 @@ func tryUp(t *testing.T, env, other map[string]string) {
 	}
 	run(t.Context(), other, "", append(at, "--fail-if-stale")...).want(t, exit.Stale, "stderr:stale: there is no instance"+where+"\n")
 	again := []string{"publish", "prices", file(t, "p.ndjson", `{"sku":"A1","price":5}`), "--key", "sku", "--wait"}
-	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.OK, "no live instance"+where+" has the dataset prices")
+	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.Nobody, "no live instance"+where+" has the dataset prices")
 	cancel()
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		t.Error(err)

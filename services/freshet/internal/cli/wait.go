@@ -64,14 +64,15 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	switch {
 	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
-	case err != nil || !lines:
+	case err != nil:
 	case len(report.Served) == 0:
 		where := ""
 		if w.namespace != "" {
 			where = " in namespace " + w.namespace
 		}
-		fmt.Fprintf(p.Out, "no live instance%s has the dataset %s: nobody to wait for\n", where, rec.Dataset)
-	default:
+		return exit.Errorf(exit.Nobody, "version %d is published, but no live instance%s has the dataset %s; add it to FRESHET_DATASETS of the instances that are to serve it",
+			rec.Version, where, rec.Dataset)
+	case lines:
 		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
 	}
 	return err

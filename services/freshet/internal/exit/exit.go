@@ -22,6 +22,7 @@ const (
 	NotFound    Code = 5
 	TimedOut    Code = 6
 	Stale       Code = 7
+	Nobody      Code = 8
 	Interrupted Code = 130
 )
 
@@ -41,6 +42,7 @@ var Codes = [...]Meaning{
 	{NotFound, "no such dataset, version or key"},
 	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
+	{Nobody, "published, but no live instance has the dataset (publish --wait)"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }
 

@@ -33,6 +33,18 @@ type Overview struct {
 // Err returns what kept the overview from being whole; nil if it is whole.
 func (o Overview) Err() error { return errors.Join(o.Instances, o.Publisher, o.Records) }
 
+// Unknown returns the datasets asked for of which neither the publisher nor an instance knows. It is of use only if the overview is
+// whole.
+func (o Overview) Unknown() []string {
+	var names []string
+	for _, d := range o.Datasets {
+		if d.Latest == nil && len(d.Instances) == 0 && len(o.Omitted) == 0 && slices.Contains(o.Only, d.Dataset) {
+			names = append(names, d.Dataset)
+		}
+	}
+	return names
+}
+
 // Unasked returns why a part could not be asked at all; nil if all could. Instances that do not answer as they should
 // were asked.
 func (o Overview) Unasked() error {
