@@ -31,7 +31,7 @@ type dir struct {
 	swept   time.Time
 }
 
-func openDir(u *url.URL) (Store, error) {
+func openDir(u *url.URL, create bool) (Store, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
 		return nil, fmt.Errorf("%w: %q is more than a path; want dir:///abs/path or dir://rel/path, with %%3F for ? and %%23 for #",
 			ErrURL, redact.URL(u))
@@ -43,7 +43,11 @@ func openDir(u *url.URL) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of %q: %w", redact.URL(u), err)
 	}
-	if err := makeFolder(folder); err != nil {
+	if !create {
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s; mount it, or start the publisher first, which makes it", ErrMissing, folder)
+		}
+	} else if err := makeFolder(folder); err != nil {
 		return nil, fmt.Errorf("make the store's folder %s: %w%s", folder, bare(err), hint(err))
 	}
 	root, err := os.OpenRoot(folder)

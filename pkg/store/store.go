@@ -27,6 +27,8 @@ var (
 	ErrDamaged = errors.New("damaged in the store")
 	// ErrURL: the URL of the store is malformed, or something it needs is not set.
 	ErrURL = errors.New("not the URL of a store")
+	// ErrMissing is returned by OpenExisting when the store's folder does not exist.
+	ErrMissing = errors.New("the store's folder does not exist")
 	// ErrUnusable: the store is there but cannot be used as one, for example because its server ignores conditional
 	// writes or its file system has no hard links. Trying again does not help.
 	ErrUnusable = errors.New("cannot be used as a store")
@@ -112,7 +114,12 @@ type Store interface {
 //   - endpoint: the server, as http://host:port or https://host; Amazon's if missing.
 //   - region: if missing, AWS_REGION, then AWS_DEFAULT_REGION, then us-east-1 for a named endpoint; Amazon is asked.
 //   - path-style: whether the bucket stands in the path (true) or in the host name (false); guessed if missing.
-func Open(ctx context.Context, rawURL string) (Store, error) {
+func Open(ctx context.Context, rawURL string) (Store, error) { return openURL(ctx, rawURL, true) }
+
+// OpenExisting is Open for those that only read: it does not make a folder, and fails with [ErrMissing] if there is none.
+func OpenExisting(ctx context.Context, rawURL string) (Store, error) { return openURL(ctx, rawURL, false) }
+
+func openURL(ctx context.Context, rawURL string, create bool) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The error quotes parts of the URL, which may hold a password.
@@ -120,7 +127,7 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 	}
 	switch u.Scheme {
 	case "dir":
-		return openDir(u)
+		return openDir(u, create)
 	case "s3":
 		return openS3(ctx, u)
 	default:

@@ -80,7 +80,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 		// Sizes are asked for and newest versions looked up beside the reads.
 		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
-	st, err := store.Open(ctx, cfg.StoreURL.Reveal())
+	st, err := store.OpenExisting(ctx, cfg.StoreURL.Reveal())
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -126,5 +129,31 @@ func TestOpenRefusesABadStore(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "FRESHET_STORE_URL") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error is %v", err)
 		_ = deps.Close()
+	}
+}
+
+// A relay only reads: a folder that does not exist is a mount that is missing, and no store. The remedy of the message works.
+func TestOpenMakesNoFolder(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "store")
+	cfg := config()
+	cfg.StoreURL = settings.URL("dir://" + folder)
+	_, err := relay.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), folder) || !strings.Contains(err.Error(), "start the publisher first") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("the folder is there now")
+	}
+	st, err := store.Open(t.Context(), "dir://"+folder) // as a publisher does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	deps, err := relay.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := deps.Close(); err != nil {
+		t.Error(err)
 	}
 }
