@@ -46,9 +46,13 @@ func TestAccepted(t *testing.T) {
 			csv, "v,id,w\r\n\"say \"\"so\"\"\",a,\"x,y\"\r\n\r\n\"two\r\nlines\",b,\"\"\r\nlast,c,é\t",
 			[]record{
 				{2, "a", `{"v":"say \"so\"","id":"a","w":"x,y"}`},
-				{4, "b", `{"v":"two\nlines","id":"b","w":""}`},
+				{4, "b", `{"v":"two\r\nlines","id":"b","w":""}`},
 				{6, "c", `{"v":"last","id":"c","w":"é\t"}`},
 			},
+		},
+		"csv, line ends within quotes": {
+			csv, "id,v\r\na,\"\r\n\r\r\n\n\r\"\r\nb,\"\"\"\r\n\"\"\"\r\n",
+			[]record{{2, "a", `{"id":"a","v":"\r\n\r\r\n\n\r"}`}, {6, "b", `{"id":"b","v":"\"\r\n\""}`}},
 		},
 		"csv with a header that needs quotes": {csv, "id,\"a \"\"b\"\"\"\n1,2\n", []record{{2, "1", `{"id":"1","a \"b\"":"2"}`}}},
 		"csv, header only":                    {csv, "id,v\n", nil},

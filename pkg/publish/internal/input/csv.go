@@ -35,7 +35,7 @@ type rows struct {
 // without a header line is refused, one without a row is io.EOF of the first Next.
 func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	s := &rows{guard: guard{r: r}, remove: -1}
-	s.csv = csv.NewReader(bufio.NewReaderSize(&s.guard, csvBuffer))
+	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &s.guard}, csvBuffer))
 	s.csv.ReuseRecord = true
 	s.csv.FieldsPerRecord = -1 // counted here, for a better message
 	header, err := s.read()
@@ -113,6 +113,9 @@ func (s *rows) Next(b *Batch) error {
 		if err == nil && len(row) != len(s.header) {
 			err = s.miscounted(row)
 		}
+		if err == nil {
+			err = s.joined(row)
+		}
 		if err != nil {
 			s.err = err
 			break
@@ -174,6 +177,22 @@ func (s *rows) miscounted(row []string) *Refusal {
 	}
 	return r
 }
+
+// joined refuses a row that shows that files were joined, each with a header of its own: it would become a record.
+func (s *rows) joined(row []string) error {
+	line, _ := s.csv.FieldPos(0)
+	const hint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
+	switch {
+	case strings.HasPrefix(row[0], byteOrderMark):
+		return &Refusal{Line: line, Problem: "the row begins with a byte order mark, which stands at the begin of a file only", Hint: hint}
+	case slices.Equal(row, s.header):
+		return &Refusal{Line: line, Problem: "the row is the header again", Hint: hint}
+	}
+	return nil
+}
+
+// byteOrderMark is U+FEFF.
+const byteOrderMark = "\ufeff"
 
 var errRow = errors.New("row too long")
 

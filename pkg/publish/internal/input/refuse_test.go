@@ -66,6 +66,8 @@ func TestRefused(t *testing.T) {
 		"csv, too few fields":       {csv, "id,a,b\n1,2,3\n\nx,\"y\nz\"\n", 4, "x", "the row has 2 fields, the header 3"},
 		"csv, too many fields":      {csv, "id,a\n1,\"2\n\n3\"\n4,5,6\n", 5, "4", "the row has 3 fields, the header 2"},
 		"csv, quote in a field":     {csv, "id,a\n1,2\n3,x\"y\n", 3, "", "it is not CSV"},
+		"csv, header again":         {csv, "id,v\na,1\nid,v\nb,2\n", 3, "", "the row is the header again"},
+		"csv, byte order mark":      {csv, "id,v\na,1\n\ufeffid,v\nb,2\n", 3, "", "the row begins with a byte order mark"},
 		"csv, open quote":           {csv, "id,a\n1,2\n3,\"x\n4,5\n", 4, "", "in the row that begins on line 3"},
 		"csv, endless row":          {csv, "id,a\n1,\"2\n2\"\n3,\"" + big + big + big, 4, "", "a quote (\") that is not closed"},
 		"csv, large record":         {csv, "id,a\n1,2\n3," + big + "\n", 3, "3", "the record has 1048593 bytes"},
