@@ -76,7 +76,7 @@
 // A pipeline can promise how often it publishes (Input.ExpectEvery). The promise is kept in the version records, from one to
 // the next, until another is made; a dataset that has no newer version by then is overdue, which every instance says. So
 // that data which is confirmed to be unchanged is not taken for data that was forgotten, input that changes nothing makes
-// a version once half of the promised time has passed since the last, and when the promise changes: the delta to it is
+// a version once a third of the promised time has passed since the last, and when the promise changes: the delta to it is
 // empty, some 150 bytes, and every such delta of one state is the same object.
 //
 // # Beacon and repair

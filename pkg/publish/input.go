@@ -25,7 +25,7 @@ type Input struct {
 	Labels map[string]string
 	// ExpectEvery promises a new version at least so often, [dataset.MinExpectEvery] or more: without one an instance says that
 	// the dataset is overdue. 0 ends a promise, nil keeps that of the version before. Input that changes nothing makes a
-	// version too when the promise is another than before, or when half of its time has passed: that the data is still
+	// version too when the promise is another than before, or when a third of its time has passed: that the data is still
 	// right is news then.
 	ExpectEvery *time.Duration
 	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should

@@ -45,7 +45,7 @@ func (r *rig) promised(t testing.TB, promise *time.Duration, lines ...string) pu
 	return got
 }
 
-// Equal content makes a version when the promise is another, and when half of its time has passed.
+// Equal content makes a version when the promise is another, and when a third of its time has passed.
 func TestEqualContentRenewsAPromise(t *testing.T) {
 	r := newRig(t, nil)
 	lines := []string{`{"id":"a"}`, `{"id":"b","v":1}`}
@@ -62,8 +62,8 @@ func TestEqualContentRenewsAPromise(t *testing.T) {
 		{0, every(0), false, 0},
 		{0, every(day), true, day}, // another promise
 		{0, every(day), false, day},
-		{12*time.Hour - time.Minute, nil, false, day},
-		{2 * time.Minute, nil, true, day}, // half of it has passed
+		{8*time.Hour - time.Minute, nil, false, day},
+		{2 * time.Minute, nil, true, day}, // a third of it has passed
 		{time.Second, nil, false, day},
 		{13 * time.Hour, every(day), true, day},
 		{time.Hour, every(time.Hour), true, time.Hour},
@@ -263,5 +263,16 @@ func TestNumbersAreNeitherLostNorReused(t *testing.T) {
 	}
 	for name, version := range versions {
 		w.whole(t, name, version)
+	}
+}
+
+// An hourly pipeline that promises two hours makes a version with each run, also with one that comes a minute early.
+func TestRunsAtHalfThePromiseRenewIt(t *testing.T) {
+	r := newRig(t, nil)
+	for i := range 4 {
+		if got := r.promised(t, every(2*time.Hour), `{"id":"a"}`); !got.Created {
+			t.Errorf("run %d makes no version", i+1)
+		}
+		r.age(t, 59*time.Minute)
 	}
 }

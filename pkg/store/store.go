@@ -117,7 +117,9 @@ type Store interface {
 func Open(ctx context.Context, rawURL string) (Store, error) { return openURL(ctx, rawURL, true) }
 
 // OpenExisting is Open for those that only read: it does not make a folder, and fails with [ErrMissing] if there is none.
-func OpenExisting(ctx context.Context, rawURL string) (Store, error) { return openURL(ctx, rawURL, false) }
+func OpenExisting(ctx context.Context, rawURL string) (Store, error) {
+	return openURL(ctx, rawURL, false)
+}
 
 func openURL(ctx context.Context, rawURL string, create bool) (Store, error) {
 	u, err := url.Parse(rawURL)

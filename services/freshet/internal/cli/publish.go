@@ -56,7 +56,7 @@ compared: after the store was restored from an older copy, another version N pas
 
 --expect-every 24h promises a new version at least that often. When there is none by then, every instance says that the
 dataset is overdue. The promise stays until another is made. Records that are the same as before create a version after
-all when the promise changes, and when half of its time has passed: that they are still right is news then.`,
+all when the promise changes, and when a third of its time has passed: that they are still right is news then.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41@0123456789ab`,
