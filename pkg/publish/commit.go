@@ -53,6 +53,7 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			}
 			if !renews(latest, d.in.promise(latest)) {
 				result.Record = latest
+				result.Warnings = append(result.Warnings, labelsDropped(d.in.Labels, latest)...)
 				// No version is made that could name a wrong store.
 				if _, err := p.storeOf(ctx, latest); errors.Is(err, ErrStoreID) {
 					result.Warnings = append(result.Warnings, err.Error())

@@ -216,6 +216,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	switch {
 	case changes.Entries() == 0 && !renews(newest, d.in.promise(newest)):
 		result.Record = newest
+		result.Warnings = append(result.Warnings, labelsDropped(d.in.Labels, newest)...)
 		return result, nil
 	case rec.State.Records == 0:
 		return PatchResult{}, &InputError{

@@ -3,7 +3,9 @@ package publish
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -64,4 +66,13 @@ func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionR
 // noChanges writes the delta that leads from latest to a version with the same content.
 func (p *Publisher) noChanges(ctx context.Context, d *draft, latest dataset.VersionRecord) (delta, error) {
 	return p.writeDelta(ctx, d.folder, tape.New(d.folder.Path("nothing")), latest, latest.State, dataset.Changes{})
+}
+
+// labelsDropped warns of labels that are not kept, because no version is made: the content is latest's.
+func labelsDropped(labels map[string]string, latest dataset.VersionRecord) []string {
+	if len(labels) == 0 || maps.Equal(labels, latest.Labels) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the labels %s are not kept: nothing changed, so no version was made, and version %d keeps its own; publish them with the next change",
+		strings.Join(slices.Sorted(maps.Keys(labels)), ", "), latest.Version)}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,5 +275,36 @@ func TestRunsAtHalfThePromiseRenewIt(t *testing.T) {
 			t.Errorf("run %d makes no version", i+1)
 		}
 		r.age(t, 59*time.Minute)
+	}
+}
+
+// Labels that no version keeps are not dropped without a word, by a publish or by a patch.
+func TestLabelsOfUnchangedContent(t *testing.T) {
+	r := newRig(t, nil)
+	in := func(labels map[string]string) publish.Input {
+		return publish.Input{Body: strings.NewReader(`{"id":"a"}`), Key: "id", Labels: labels}
+	}
+	for i, step := range []struct {
+		labels map[string]string
+		warns  bool
+	}{
+		{map[string]string{"run": "1"}, false},
+		{map[string]string{"run": "1"}, false},
+		{nil, false},
+		{map[string]string{"run": "2", "by": "me"}, true},
+	} {
+		result, err := r.Publish(t.Context(), "prices", in(step.labels))
+		if err != nil {
+			t.Fatal(err)
+		}
+		patched, err := r.Patch(t.Context(), "prices", publish.PatchInput{Input: in(step.labels)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, warnings := range [][]string{result.Warnings, patched.Warnings} {
+			if warned := len(warnings) == 1 && strings.Contains(warnings[0], "the labels by, run are not kept"); warned != step.warns || len(warnings) > 1 {
+				t.Errorf("step %d: %q", i+1, warnings)
+			}
+		}
 	}
 }

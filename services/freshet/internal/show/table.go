@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -59,8 +60,14 @@ func Titles(w io.Writer, columns []Column) error {
 	return Row(w, columns, titles...)
 }
 
-// Table writes the titles and all rows, each column as wide as its widest cell.
+// Table writes the titles and all rows, each column as wide as its widest cell. A line end or another control character in a cell,
+// such as that of an error, becomes a blank.
 func Table(w io.Writer, columns []Column, rows [][]string) error {
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = strings.Map(oneLine, cell)
+		}
+	}
 	wide := append([]Column(nil), columns...)
 	for _, row := range rows {
 		for i := range min(len(row), len(wide)) {
@@ -76,6 +83,13 @@ func Table(w io.Writer, columns []Column, rows [][]string) error {
 		}
 	}
 	return nil
+}
+
+func oneLine(r rune) rune {
+	if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		return ' '
+	}
+	return r
 }
 
 // Count returns n with a comma at every thousand.

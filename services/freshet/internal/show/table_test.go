@@ -15,6 +15,7 @@ func TestTableAligns(t *testing.T) {
 		{"browser-compat", Count(5925), "fresh"},
 		{"größe", Count(1234567), ""},
 		{"x"},
+		{"y", "", "two\nlines\r\n\tmore"},
 	}
 	if err := Table(&b, columns, rows); err != nil {
 		t.Fatal(err)
@@ -23,6 +24,7 @@ func TestTableAligns(t *testing.T) {
 browser-compat      5,925  fresh
 größe           1,234,567
 x
+y                          two lines   more
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
