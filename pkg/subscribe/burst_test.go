@@ -3,6 +3,7 @@ package subscribe_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 type watched struct {
 	w         *workshop
 	t         *testing.T
+	dir       string // the cache folder
 	s         *subscribe.Subscriber
 	lazy      *subscribe.View[uint64]
 	eager     *subscribe.View[uint64]
@@ -31,9 +33,9 @@ type watched struct {
 // watch opens an instance with readers, which end with ctx.
 func (w *workshop) watch(ctx context.Context, name string, readers *sync.WaitGroup) *watched {
 	w.t.Helper()
-	i := &watched{w: w, t: w.t}
+	i := &watched{w: w, t: w.t, dir: w.t.TempDir()}
 	cfg := w.config("prices")
-	cfg.Instance, cfg.CacheDir = name, w.t.TempDir()
+	cfg.Instance, cfg.CacheDir = name, i.dir
 	cfg.Observer.Swapped = func(r subscribe.Refresh) {
 		i.refreshes.Add(1)
 		if r.Full {
@@ -171,12 +173,16 @@ func (i *watched) swap(last *subscribe.Swap, swap subscribe.Swap) {
 	*last = swap
 }
 
-// settled waits until everything of the instance is at the version.
+// settled waits until everything of the instance is at the version, and the cache folder has it.
 func (i *watched) settled(rec dataset.VersionRecord) {
 	i.t.Helper()
 	await(i.t, rec.ID(), func() bool {
 		tab := i.s.Table("prices")
 		return tab.Version() == rec.Version && i.handle.Load() == tab && i.eager.Version() == rec.Version
+	})
+	await(i.t, "the cache folder to have "+rec.ID(), func() bool {
+		drafts, err := filepath.Glob(filepath.Join(i.dir, "prices", "new-*.tmp"))
+		return err == nil && len(drafts) == 0
 	})
 	if tab := i.s.Table("prices"); tab.State() != rec.State {
 		i.t.Errorf("the last version served has the state %s, the one committed %s", tab.State(), rec.State)
