@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/subscribe"
@@ -89,6 +90,7 @@ func TestFullDisk(t *testing.T) {
 	await(t, "deltas to be cached", func() bool { return p.cached(cfg, 3, 3) })
 
 	var opened atomic.Int64
+	began := time.Now()
 	s.SetDisk(fullDisk(&opened))
 	const refreshes = 30
 	for range refreshes {
@@ -109,7 +111,8 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	s.SetDisk(freeDisk(plenty))
-	await(t, "the newest version to be cached", func() bool { return p.cached(cfg, p.last.Version, 1) })
+	// Each pause between tries is at most three times as long as all that came before it.
+	awaitFor(t, patience+3*time.Since(began), "the newest version to be cached", func() bool { return p.cached(cfg, p.last.Version, 1) })
 	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	p.next(r, s) // the cache goes on from there
 	p.restartsWithNothingAround(cfg, s)

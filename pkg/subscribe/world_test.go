@@ -199,21 +199,6 @@ func open(t *testing.T, cfg subscribe.Config) *subscribe.Subscriber {
 	return s
 }
 
-// await waits until what is true.
-func await(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited %s in vain for %s", patience, what)
-		}
-	}
-}
-
 // awaitVersion waits until s serves the version, and checks all of it.
 func awaitVersion(t testing.TB, s *subscribe.Subscriber, name string, version uint64) {
 	t.Helper()
