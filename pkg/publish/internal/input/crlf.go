@@ -6,7 +6,8 @@ import (
 )
 
 // quotedCRLF doubles the CR of each CR LF within quotes, so that encoding/csv, which takes one CR from the end of each line, leaves
-// the CR LF of the field. RFC 4180 quotes fields that hold line ends, and says nothing of changing them.
+// the CR LF of the field. RFC 4180 quotes fields that hold line ends, and says nothing of changing them. It refuses a byte order mark
+// outside quotes: within a file only joined files have one.
 type quotedCRLF struct {
 	r        io.Reader
 	space    [csvBuffer]byte
@@ -14,6 +15,8 @@ type quotedCRLF struct {
 	err      error  // that follows buf
 	inQuotes bool   // before buf
 	doubled  bool   // the first byte of buf is a CR that was passed on once
+	mark     int    // bytes of a byte order mark before buf, outside quotes
+	lines    int    // line ends before buf
 }
 
 func (q *quotedCRLF) Read(p []byte) (int, error) {
@@ -33,8 +36,13 @@ func (q *quotedCRLF) Read(p []byte) (int, error) {
 				i = len(q.buf)
 			}
 			m := copy(p[n:], q.buf[:i])
-			if bytes.Count(q.buf[:m], []byte{'"'})%2 == 1 {
-				q.inQuotes = !q.inQuotes
+			if i := q.scan(q.buf[:m]); i >= 0 {
+				q.buf, q.err = nil, &Refusal{
+					Line:    q.lines + 1,
+					Problem: "a byte order mark stands within the file, outside quotes",
+					Hint:    joinedHint,
+				}
+				return n + i, nil // the rows before it
 			}
 			q.buf = q.buf[m:]
 			n += m
@@ -45,6 +53,7 @@ func (q *quotedCRLF) Read(p []byte) (int, error) {
 		}
 		p[n] = '\r'
 		n++
+		q.mark = 0
 		if q.inQuotes && !q.doubled && len(q.buf) > 1 && q.buf[1] == '\n' {
 			q.doubled = true
 			continue
@@ -60,4 +69,45 @@ func (q *quotedCRLF) fill() {
 	kept := copy(q.space[:], q.buf)
 	n, err := q.r.Read(q.space[kept:])
 	q.buf, q.err = q.space[:kept+n], err
+}
+
+// scan takes note of the quotes and line ends in chunk, up to a byte order mark outside quotes. It returns where the mark begins, and 0
+// if that was before chunk; -1 if there is none.
+func (q *quotedCRLF) scan(chunk []byte) int {
+	if rest := byteOrderMark[q.mark:]; q.mark > 0 {
+		if bytes.HasPrefix(chunk, []byte(rest)) {
+			return 0
+		}
+		if len(chunk) < len(rest) && rest[:len(chunk)] == string(chunk) {
+			q.mark += len(chunk)
+			return -1
+		}
+		q.mark = 0
+	}
+	for from := 0; ; {
+		i := bytes.Index(chunk[from:], []byte(byteOrderMark))
+		if i < 0 {
+			q.pass(chunk[from:])
+			break
+		}
+		q.pass(chunk[from : from+i])
+		if !q.inQuotes {
+			return from + i
+		}
+		from += i + len(byteOrderMark)
+	}
+	for n := len(byteOrderMark) - 1; n > 0 && !q.inQuotes; n-- {
+		if bytes.HasSuffix(chunk, []byte(byteOrderMark[:n])) {
+			q.mark = n
+			break
+		}
+	}
+	return -1
+}
+
+func (q *quotedCRLF) pass(text []byte) {
+	if bytes.Count(text, []byte{'"'})%2 == 1 {
+		q.inQuotes = !q.inQuotes
+	}
+	q.lines += bytes.Count(text, []byte{'\n'})
 }

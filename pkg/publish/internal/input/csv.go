@@ -136,7 +136,7 @@ func (s *rows) Next(b *Batch) error {
 
 // read returns the next row. Every error but io.EOF is of the row's own line.
 func (s *rows) read() ([]string, error) {
-	s.guard.most = s.csv.InputOffset() + maxRowBytes + csvBuffer
+	s.guard.most = s.guard.read + maxRowBytes // what is read ahead of the row is less than two buffers
 	row, err := s.csv.Read()
 	switch {
 	case err == nil:
@@ -150,7 +150,9 @@ func (s *rows) read() ([]string, error) {
 		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
 	}
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		r.Line = s.line + 1
+		if r.Line == 0 {
+			r.Line = s.line + 1
+		}
 		return nil, r
 	}
 	broken, ok := errors.AsType[*csv.ParseError](err)
@@ -178,17 +180,16 @@ func (s *rows) miscounted(row []string) *Refusal {
 	return r
 }
 
+// joinedHint says what to do about files that were joined.
+const joinedHint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
+
 // joined refuses a row that shows that files were joined, each with a header of its own: it would become a record.
 func (s *rows) joined(row []string) error {
-	line, _ := s.csv.FieldPos(0)
-	const hint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
-	switch {
-	case strings.HasPrefix(row[0], byteOrderMark):
-		return &Refusal{Line: line, Problem: "the row begins with a byte order mark, which stands at the begin of a file only", Hint: hint}
-	case slices.Equal(row, s.header):
-		return &Refusal{Line: line, Problem: "the row is the header again", Hint: hint}
+	if !slices.Equal(row, s.header) {
+		return nil
 	}
-	return nil
+	line, _ := s.csv.FieldPos(0)
+	return &Refusal{Line: line, Problem: "the row is the header again", Hint: joinedHint}
 }
 
 // byteOrderMark is U+FEFF.
