@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	neturl "net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,11 +27,8 @@ const (
 // query of url (such as ?read_timeout=5s) goes before the default. The caller closes the client.
 func Connect(url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
-	if _, quoted := errors.AsType[*neturl.Error](err); quoted { // it quotes the text, which may hold a password
-		err = errors.New("it is not a URL")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", err)
+	if err != nil { // it quotes the text, which may hold a password
+		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", wrong(url))
 	}
 	setDefault(&o.DialTimeout, dialTimeout)
 	setDefault(&o.ReadTimeout, callTimeout)
@@ -42,6 +41,25 @@ func Connect(url string) (redis.UniversalClient, error) {
 	o.ContextTimeoutEnabled = true // else a read ignores its context's deadline
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+// wrong returns what makes go-redis refuse the URL, without any part of it.
+func wrong(url string) error {
+	u, err := neturl.Parse(url)
+	switch {
+	case err != nil || u.Opaque != "":
+		return errors.New("it is not a URL")
+	case u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix":
+		return errors.New("its scheme is none of redis, rediss and unix")
+	case u.Scheme == "unix" && strings.TrimSpace(u.Path) == "":
+		return errors.New("it names no socket; want unix:///path")
+	}
+	if db := strings.Trim(u.Path, "/"); u.Scheme != "unix" && db != "" {
+		if _, err := strconv.Atoi(db); err != nil {
+			return errors.New("its path is not the number of a database; write / in a password as %2F")
+		}
+	}
+	return errors.New("an option in its query is unknown or has a value that is not allowed; an example of an option is ?read_timeout=5s")
 }
 
 func setDefault[T comparable](setting *T, value T) {

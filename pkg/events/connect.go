@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	neturl "net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,11 +26,8 @@ const (
 // whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
 // log. opts go before these settings. The caller closes the connection.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	// The client's own error quotes the text, which may hold a credential.
-	for i, server := range strings.Split(url, ",") {
-		if _, err := neturl.Parse(strings.TrimSpace(server)); err != nil {
-			return nil, fmt.Errorf("connect to NATS: server %d of the list is not a URL; want nats://host:port", i+1)
-		}
+	if err := CheckURL(url); err != nil { // the client's own error quotes the text, which may hold a credential
+		return nil, fmt.Errorf("connect to NATS: the list of servers %w", err)
 	}
 	all := []nats.Option{
 		nats.Name(name),

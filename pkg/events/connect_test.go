@@ -15,17 +15,19 @@ import (
 
 func TestConnectRefusesOnlyWhatIsMalformed(t *testing.T) {
 	discard := slog.New(slog.DiscardHandler)
-	for _, url := range []string{"nats://local host:x", "nats://h:4222, nats://hunter2 @h", "nats://user:hunter2@h:port"} {
+	for _, url := range []string{"nats://local host:x", "nats://h:4222, nats://hunter2 @h", "nats://user:hunter2@h:port", "user:hunter2@h:port", "http://hunter2@h", ""} {
 		if _, err := events.Connect(url, "test", discard); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
 	// Nothing listens on port 1.
-	nc, err := events.Connect("nats://127.0.0.1:1", "test", discard)
-	if err != nil {
-		t.Fatal(err)
+	for _, url := range []string{"nats://127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1, tls://user@127.0.0.1:1"} {
+		nc, err := events.Connect(url, "test", discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
 	}
-	nc.Close()
 }
 
 // The client's own limit is 60 attempts.

@@ -9,20 +9,32 @@ import (
 // hidden stands in the place of what is hidden.
 const hidden = "xxxxx"
 
-// URL returns u without credentials. The whole user part is hidden, because a lone user name is a token to NATS and to many proxies,
-// and so are the values of query parameters whose names tell of a secret.
+// notURL is shown for text that is no URL.
+const notURL = "(not a URL)"
+
+// URL returns u without credentials. It hides the whole user part, because a lone user name is a token to NATS and to many proxies.
+// Of the query it shows the parameters that freshet's URLs have and that hold no secret. It shows no fragment. A credential that is
+// not escaped reaches into the path, the query or the fragment of a parsed URL, and leaves an @ there or no host: of such a URL it
+// shows the scheme alone. The URLs of files, dir and unix, have paths of any text.
 func URL(u *url.URL) string {
-	shown := *u
-	if shown.User != nil {
+	if u.Opaque != "" || u.Scheme == "" && u.Host == "" { // user:password@host without //, or no URL
+		return notURL
+	}
+	file := u.Scheme == "dir" || u.Scheme == "unix"
+	if !file && torn(u) {
+		return u.Scheme + "://" + hidden
+	}
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	if u.User != nil {
 		shown.User = url.User(hidden)
 	}
-	if shown.Opaque != "" { // user:password@host without //
-		shown.Opaque = hidden
-	}
-	if shown.RawQuery != "" {
-		q := shown.Query()
-		for name := range q {
-			if secretName(name) {
+	if u.RawQuery != "" {
+		q := u.Query()
+		for name, values := range q {
+			switch {
+			case name == "endpoint" && len(values) == 1:
+				q.Set(name, Text(values[0]))
+			case !harmless(name):
 				q.Set(name, hidden)
 			}
 		}
@@ -37,16 +49,28 @@ func Text(s string) string {
 		return ""
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Opaque != "" || u.Scheme == "" { // user:password@host without //, or text that is no URL
-		return "(not a URL)"
+	if err != nil || u.Scheme == "" {
+		return notURL
 	}
 	return URL(u)
 }
 
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range []string{"pass", "secret", "token", "key", "cred"} {
-		if strings.Contains(name, part) {
+// torn reports whether u looks like a URL with a credential that is not escaped. The URL of an endpoint in the query is one by itself.
+func torn(u *url.URL) bool {
+	q, err := url.ParseQuery(u.RawQuery)
+	q.Del("endpoint")
+	query, _ := url.QueryUnescape(q.Encode()) // what Encode returns can be decoded
+	return err != nil || u.Host == "" || strings.Contains(u.Path+query+u.Fragment, "@")
+}
+
+// harmless reports whether a query parameter of that name holds no secret: those of stores, and of Redis.
+func harmless(name string) bool {
+	switch name {
+	case "region", "path-style", "db", "protocol", "addr", "network":
+		return true
+	}
+	for _, end := range []string{"_timeout", "_backoff", "_retries", "_size", "_conns", "_time", "_age", "_lifetime", "_delay", "_fifo"} {
+		if strings.HasSuffix(name, end) {
 			return true
 		}
 	}

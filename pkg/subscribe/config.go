@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/pull"
 )
 
@@ -124,7 +124,7 @@ func (c Config) Check() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 	}
-	if err := checkNATS(c.NATS); err != nil {
+	if err := events.CheckURL(c.NATS); err != nil {
 		return bad("NATS %w", err)
 	}
 	if err := dataset.CheckNamespace(c.Namespace); err != nil {
@@ -188,25 +188,4 @@ func (c Config) pull() pull.Config {
 		Relays: c.Relays, HeaderTimeout: min(pull.DefaultHeaderTimeout, half), StallTimeout: min(pull.DefaultStallTimeout, half),
 		Patience: max(stall, 1),
 	}
-}
-
-// checkNATS refuses what is no list of URLs without repeating it: there may be a password in it.
-func checkNATS(text string) error {
-	if strings.TrimSpace(text) == "" {
-		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
-	}
-	for i, server := range strings.Split(text, ",") {
-		server = strings.TrimSpace(server)
-		if !strings.Contains(server, "://") {
-			server = "nats://" + server // as the NATS client has it
-		}
-		u, err := url.Parse(server)
-		switch {
-		case err != nil || u.Host == "":
-			return fmt.Errorf("has no URL as server %d; want nats://host:port", i+1)
-		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-			return fmt.Errorf("has the scheme %.16q in server %d; want nats, tls, ws or wss", u.Scheme, i+1)
-		}
-	}
-	return nil
 }

@@ -38,6 +38,9 @@ func TestAnUnreadableStatus(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
 		want(t, exit.OK, "stderr:warning: cannot wait for an instance: "+fleet.ErrUnreadable.Error(),
 			"stdout:every live instance whose status is readable (2) serves version 1")
+	// Of a dataset that no other instance has, it is not known whether that one has it.
+	f.run(t, "publish", "rules", file(t, "r.ndjson", oldPrices), "--key", "sku", "--wait").
+		want(t, exit.TimedOut, "stderr:the status of 1 live instances cannot be read")
 }
 
 // TestStatusShowsWarnings has an instance that serves, and wants looking after.

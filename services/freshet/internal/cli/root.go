@@ -72,6 +72,13 @@ Exit codes:
 	root.AddCommand(
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
 	)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		// pflag's own text repeats the value, which may be a URL with a password.
+		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok && errors.Is(err, errTwice) {
+			return fmt.Errorf("the flag --%s %w", invalid.GetFlag().Name, errTwice)
+		}
+		return err
+	})
 	started = new(bool)
 	markStart(root, started)
 	refuseRepeated(root)
@@ -96,6 +103,9 @@ func refuseRepeated(c *cobra.Command) {
 	wrap := func(f *pflag.Flag) {
 		if _, many := f.Value.(pflag.SliceValue); !many {
 			f.Value = &once{Value: f.Value}
+			if f.DefValue == "0s" {
+				f.DefValue = "" // pflag leaves a zero default out of the help for its own types only
+			}
 		}
 	}
 	c.LocalNonPersistentFlags().VisitAll(wrap)
@@ -111,9 +121,11 @@ type once struct {
 	set bool
 }
 
+var errTwice = errors.New("comes twice, and takes one value")
+
 func (o *once) Set(text string) error {
 	if o.set {
-		return errors.New("it comes twice, and takes one value")
+		return errTwice
 	}
 	o.set = true
 	return o.Value.Set(text)

@@ -29,8 +29,8 @@ func TestUsage(t *testing.T) {
 		{"--label a stands twice", []string{"publish", "prices", records, "--label", "a=1", "--label", "a=2"}},
 		{"no member is named", []string{"publish", "prices", records, "--key", ""}},
 		{"--wait-timeout", []string{"publish", "prices", records, "--wait", "--wait-timeout", "0s"}},
-		{"it comes twice", []string{"publish", "prices", records, "--key", "sku", "--key", "id"}},
-		{"it comes twice", []string{"versions", "prices", "--limit", "1", "--limit", "2"}},
+		{"the flag --key comes twice", []string{"publish", "prices", records, "--key", "sku", "--key", "id"}},
+		{"the flag --limit comes twice", []string{"versions", "prices", "--limit", "1", "--limit", "2"}},
 		{"no URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
 		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
 		{"--nats", []string{"status", "--nats", "http://h"}},
@@ -57,6 +57,19 @@ func TestUsage(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q: want one line on stderr", r.out, r.err)
 			}
 		})
+	}
+}
+
+// A flag whose value is a URL may hold a password.
+func TestRepeatedURLIsNotPrinted(t *testing.T) {
+	for flag, command := range map[string][]string{
+		"--nats": {"status"}, "--redis": {"status"}, "--publisher": {"versions", "prices"}, "--server": {"get", "prices", "A1"},
+	} {
+		r := run(t.Context(), nil, "", append(command, flag, "nats://a@h", flag, "nats://hunter2@h")...)
+		r.want(t, exit.Usage, "stderr:the flag "+flag+" comes twice")
+		if strings.Contains(r.err, "hunter2") {
+			t.Errorf("%s: %s", flag, r.err)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	rec := report.Record
 	waiting, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	every := "every live instance"
+	every, unreadable := "every live instance", 0
 	wanted := fleet.Wait{
 		Namespace: w.namespace, Dataset: rec.Dataset, Version: rec.Ref(), Store: rec.StoreID, Created: rec.Created,
 		Newer: func(r fleet.Report) bool { return w.committed(waiting, r) },
@@ -48,7 +48,8 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	wanted.OnLine = func(r fleet.Report) {
 		if r.Instance == "" && r.Error != "" {
 			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
-			every += " whose status is readable"
+			every = "every live instance whose status is readable"
+			unreadable++
 			return
 		}
 		if r.Error != "" { // it tries again, and may still get there
@@ -65,6 +66,9 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
 	case err != nil:
+	case len(report.Served) == 0 && unreadable > 0:
+		return exit.Errorf(exit.TimedOut, "version %d is published, but no instance is known to serve it: the status of %d live instances cannot be read; look at their logs",
+			rec.Version, unreadable)
 	case len(report.Served) == 0:
 		where := ""
 		if w.namespace != "" {

@@ -1,0 +1,38 @@
+package catalog_test
+
+import (
+	"strings"
+	"testing"
+
+	"freshet.dev/pkg/catalog"
+)
+
+// What makes a URL unusable is named without any part of it, because a credential that is not escaped may be anywhere in it.
+func TestURLsAreRefusedWithoutTheirText(t *testing.T) {
+	for url, want := range map[string]string{
+		"hunter2":                         "its scheme",
+		"user:hunter2@h":                  "not a URL",
+		"redis://:hun ter2@h:port":        "not a URL",
+		"http://hunter2@h":                "its scheme",
+		"redis://hun/ter2@h":              "write / in a password as %2F",
+		"redis://h/ter2/b@c":              "write / in a password as %2F",
+		"redis://:hun?ter2@h":             "not a URL",
+		"redis://h/1?read_timeout=hunter": "an option in its query",
+		"unix://":                         "names no socket",
+	} {
+		_, err := catalog.Connect(url)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "ter2") || strings.Contains(err.Error(), "hunter")) {
+			t.Errorf("the error repeats a part of the URL: %v", err)
+		}
+	}
+	rdb, err := catalog.Connect("redis://:hun%2Fter2@h/1?read_timeout=5s") // the remedy that the message names
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,31 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	neturl "net/url"
+	"slices"
+	"strings"
+)
+
+// CheckURL reports what is wrong with the list of NATS servers in text, several separated by commas; nil means nothing. As the
+// client does, it takes a server without a scheme for one of nats://. It repeats no part of the text that may be a password.
+func CheckURL(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
+	}
+	for i, server := range strings.Split(text, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := neturl.Parse(server)
+		switch {
+		case err != nil || u.Host == "":
+			return fmt.Errorf("has no URL as server %d; want nats://host:port", i+1)
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			return fmt.Errorf("has the scheme %.16q in server %d; want nats, tls, ws or wss", u.Scheme, i+1)
+		}
+	}
+	return nil
+}
