@@ -204,12 +204,14 @@ func inChild(t *testing.T, folder string) {
 	}
 }
 
+// TestDirWithoutPermission runs as a user other than root: root may write anywhere. If this process is root, its child
+// becomes another user, who may not be allowed to enter the folders above the store, such as root's home. The child
+// therefore makes the folder above the store its root directory first.
 func TestDirWithoutPermission(t *testing.T) {
 	folder := os.Getenv(faultVariable)
 	if folder == "" {
-		folder = t.TempDir()
-		// The child is another user if this one is root: let it come as far as the folder.
-		if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil {
+		folder = filepath.Join(t.TempDir(), "closed", "store")
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		commit(t, open(t, "dir://"+folder), 1)
@@ -218,10 +220,19 @@ func TestDirWithoutPermission(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if os.Geteuid() == 0 { // as a clone in root's home
+			if err := os.Chmod(filepath.Dir(filepath.Dir(folder)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
 		inChild(t, folder)
 		return
 	}
 	if os.Geteuid() == 0 {
+		if err := errors.Join(syscall.Chroot(filepath.Dir(folder)), os.Chdir("/")); err != nil {
+			t.Fatal(err)
+		}
+		folder = "/" + filepath.Base(folder)
 		if err := syscall.Setuid(65534); err != nil { // nobody
 			t.Fatal(err)
 		}
