@@ -21,12 +21,14 @@ type table map[string]string
 func numbered(n int) table {
 	m := table{}
 	for i := range n {
-		m.set(i, i*2_654_435_761)
+		m.put(i, int64(i)*2_654_435_761)
 	}
 	return m
 }
 
-func (m table) set(id, v int) {
+func (m table) set(id, v int) { m.put(id, int64(v)) }
+
+func (m table) put(id int, v int64) {
 	m[fmt.Sprint(id)] = fmt.Sprintf(`{"id":"%d","v":"%016x%016x"}`, id, v*0x9e3779b9, v^0x5bd1e995)
 }
 

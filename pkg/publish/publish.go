@@ -64,7 +64,7 @@ func (c *Config) setDefaults() error {
 	}
 	switch {
 	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
-		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, spill.MaxMemoryBytes)
+		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, int64(spill.MaxMemoryBytes))
 	case c.Workers < 0:
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:

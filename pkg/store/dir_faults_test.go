@@ -1,8 +1,9 @@
+//go:build unix
+
 package store_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,23 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 )
-
-// wantMessage fails the test unless err wraps want, if there is one, and its message holds all the parts.
-func wantMessage(t *testing.T, err, want error, parts ...string) {
-	t.Helper()
-	if err == nil || want != nil && !errors.Is(err, want) {
-		t.Errorf("got error %v, want one that wraps %v", err, want)
-		return
-	}
-	for _, part := range parts {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the message\n\t%v\ndoes not say %q", err, part)
-		}
-	}
-}
 
 func TestDirDamagedRecords(t *testing.T) {
 	good, err := record(2).Encode()
@@ -135,10 +121,6 @@ func TestDirLinksDoNotLeadOut(t *testing.T) {
 		})
 	}
 }
-
-func sum(b []byte) dataset.Digest { return sha256.Sum256(b) }
-
-func digestOf(content string) dataset.Digest { return sum([]byte(content)) }
 
 func TestDirObjectThatIsNoFile(t *testing.T) {
 	for what, plant := range map[string]func(path string) error{

@@ -1,10 +1,13 @@
 package store_test
 
 import (
+	"crypto/sha256"
+	"errors"
 	"os"
 	"strings"
 	"testing"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store/storetest"
 )
@@ -30,3 +33,21 @@ func TestS3Conforms(t *testing.T) {
 		LargeBytes: size,
 	})
 }
+
+// wantMessage fails the test unless err wraps want, if there is one, and its message holds all the parts.
+func wantMessage(t *testing.T, err, want error, parts ...string) {
+	t.Helper()
+	if err == nil || want != nil && !errors.Is(err, want) {
+		t.Errorf("got error %v, want one that wraps %v", err, want)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the message\n\t%v\ndoes not say %q", err, part)
+		}
+	}
+}
+
+func sum(b []byte) dataset.Digest { return sha256.Sum256(b) }
+
+func digestOf(content string) dataset.Digest { return sum([]byte(content)) }

@@ -26,7 +26,7 @@ func slowClient(ctx context.Context, address, path string) (begin string, length
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		// A small window, so that the relay sees how slow the client is.
-		return errors.Join(c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) }), err)
+		return errors.Join(c.Control(func(fd uintptr) { err = setReceiveBuffer(fd, 4<<10) }), err)
 	}}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {

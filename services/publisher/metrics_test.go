@@ -26,7 +26,7 @@ func TestDeltaMetrics(t *testing.T) {
 	h := p.Handler()
 	var lines strings.Builder
 	for i := range 3000 {
-		fmt.Fprintf(&lines, `{"id":"%d","v":"%x"}`+"\n", i, i*2654435761)
+		fmt.Fprintf(&lines, `{"id":"%d","v":"%x"}`+"\n", i, int64(i)*2654435761)
 	}
 	if rec := send(h, "POST", versions+"?key=id", lines.String()); rec.Code != 201 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
