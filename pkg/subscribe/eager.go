@@ -30,7 +30,7 @@ type values[V any] struct {
 	version uint64
 	shards  []map[string]decoded[V] // a power of two of them
 	failing int                     // records that could not be decoded
-	err     error                   // of one of them
+	named   string                  // the key of one of them, which the status names
 }
 
 type decoded[V any] struct {
@@ -64,10 +64,12 @@ func (e *eager[V]) version() uint64 {
 
 // unread returns what cannot be had of the version that the view is at; nil if everything can.
 func (e *eager[V]) unread() error {
-	if vs := e.current.Load(); vs != nil && vs.failing > 0 {
-		return fmt.Errorf("an eager view could not decode %d records of version %d: %w", vs.failing, vs.version, vs.err)
+	vs := e.current.Load()
+	if vs == nil || vs.failing == 0 {
+		return nil
 	}
-	return nil
+	err := vs.shards[e.shard(vs, vs.named)][vs.named].err
+	return fmt.Errorf("an eager view could not decode %d records of version %d: %w", vs.failing, vs.version, err)
 }
 
 // swap brings the view to another version. It is a function for OnSwap: its calls come one at a time.
@@ -95,6 +97,7 @@ func (e *eager[V]) swap(swap Swap) {
 			"records", b.failed, "error", b.newErr, "stack", guard.Stack(b.newErr))
 		s.reportFailure(swap.Dataset, b.version, err)
 	}
+	b.name()
 	e.current.Store(&b.values)
 	e.once.Do(func() { close(e.first) })
 }
@@ -111,7 +114,7 @@ type build[V any] struct {
 func (e *eager[V]) begin(swap Swap) *build[V] {
 	b := &build[V]{eager: e}
 	if was := e.current.Load(); was != nil && swap.Old != nil {
-		b.shards, b.failing, b.err = slices.Clone(was.shards), was.failing, was.err
+		b.shards, b.failing, b.named = slices.Clone(was.shards), was.failing, was.named
 	}
 	b.version = swap.New.Version()
 	if n := swap.New.Len(); len(b.shards) == 0 || n > 4*shardRecords*len(b.shards) {
@@ -161,8 +164,24 @@ func (b *build[V]) apply(c snapshot.Change) {
 		b.failing++
 		b.failed++
 		if b.newErr == nil {
-			b.newErr, b.err = d.err, d.err
+			b.newErr, b.named = d.err, key
 		}
 	}
 	b.shards[i][key] = d
+}
+
+// name has the status name a record that could not be decoded. If the one that it named is right by now, or is removed,
+// another one takes its place.
+func (b *build[V]) name() {
+	if b.failing == 0 || b.shards[b.eager.shard(&b.values, b.named)][b.named].err != nil {
+		return
+	}
+	for _, shard := range b.shards {
+		for key, d := range shard {
+			if d.err != nil {
+				b.named = key
+				return
+			}
+		}
+	}
 }
