@@ -65,7 +65,7 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 
 // encodeBatch returns the answer. Values stand in it byte for byte, as the JSON that they are; one that is none, which
 // pkg/publish does not make, stands there in base64.
-func encodeBatch(name string, v *view, keys []string, values [][]byte, total int) ([]byte, error) {
+func encodeBatch(name string, v view, keys []string, values [][]byte, total int) ([]byte, error) {
 	const perRecord = 48 // the members around a key and its value
 	body := make([]byte, 0, total+len(keys)*(perRecord+len(keys[0]))+100)
 	body = append(body, `{"dataset":"`...)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"weak"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/table"
@@ -24,56 +25,63 @@ const idHeader = "Freshet-Version-Id"
 type lookups struct {
 	name   string
 	source Source
-	last   atomic.Pointer[view]
+	last   atomic.Pointer[names]
 }
 
-// view is a table with its version as a header's value, made once a version and not once a lookup.
-type view struct {
-	*table.Table
+// names has the headers that name a version, made once a version and not once a lookup. It does not keep the version's table:
+// without further lookups, an old table would stay in memory for as long as the process lives.
+type names struct {
+	table   weak.Pointer[table.Table]
 	version []string
 	id      dataset.VersionID
 	idText  []string
 }
 
-// now returns the version being served, nil if there is none yet.
-func (l *lookups) now() *view {
+// view is the table that one request reads, with its names.
+type view struct {
+	*table.Table
+	*names
+}
+
+// now returns the version being served; ok is false if there is none yet.
+func (l *lookups) now() (v view, ok bool) {
 	t, id := l.source.Table(l.name), l.source.VersionID(l.name)
 	if t == nil {
-		return nil
+		return view{}, false
 	}
-	if v := l.last.Load(); v != nil && v.Table == t && v.id == id {
-		return v
+	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
+		return view{t, n}, true
 	}
 	if l.source.Table(l.name) != t { // swapped since: the id may be of the next version
 		t, id = l.source.Table(l.name), dataset.VersionID{}
 	}
-	v := &view{Table: t, version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
+	n := &names{table: weak.Make(t), version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
 	if !id.IsZero() {
-		v.idText = []string{id.String()}
+		n.idText = []string{id.String()}
 	}
-	l.last.Store(v)
-	return v
+	l.last.Store(n)
+	return view{t, n}, true
 }
 
 // name sets the headers that name the version.
-func (v *view) name(h http.Header) {
-	h[versionHeader] = v.version
-	if v.idText != nil {
-		h[idHeader] = v.idText
+func (n *names) name(h http.Header) {
+	h[versionHeader] = n.version
+	if n.idText != nil {
+		h[idHeader] = n.idText
 	}
 }
 
 // view returns what is served of the dataset that the request names, or the problem to answer with.
-func (s *Server) view(r *http.Request) (*view, error) {
+func (s *Server) view(r *http.Request) (view, error) {
 	name := r.PathValue("name")
 	l, ok := s.datasets[name]
 	if !ok {
-		return nil, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS says which",
+		return view{}, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS says which",
 			name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
 	}
-	v := l.now()
-	if v == nil {
-		return nil, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name).With("dataset", name)
+	v, ok := l.now()
+	if !ok {
+		return view{}, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name).With("dataset", name)
 	}
 	return v, nil
 }
@@ -116,7 +124,7 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
 }
 
 // noRecord says that there is no such record, and whether there can be one.
-func noRecord(v *view, name, key string) error {
+func noRecord(v view, name, key string) error {
 	if err := dataset.CheckKey([]byte(key)); err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-key", "%v", err).With("dataset", name)
 	}
