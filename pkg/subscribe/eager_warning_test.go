@@ -21,14 +21,15 @@ func TestWarningOfAnEagerViewFollowsTheRecords(t *testing.T) {
 	}
 	content := numbered(1)
 	for version, change := range []records{
-		{"a": "x", "b": "1"},             // a is wrong
-		{"a": "x", "b": "y", "c": "z"},   // and b and c
-		{"a": "1", "b": "y", "c": "z"},   // a is right
-		{"a": "1", "b": "y2", "c": "1"},  // b is wrong otherwise, c right
-		{"a": "1", "b": "1", "c": "z"},   // c alone
-		{"a": "1", "b": "", "c": "z"},    // b and c, and then c is removed
-		{"a": "1", "b": "", "c": "none"}, // so that b is left
-		{"a": "1", "b": "1", "c": "1"},
+		{"a": "x", "b": "y", "c": "z"}, // all are wrong
+		{"a": "1"},
+		{"b": "1"},           // of the three c is left, whichever was named
+		{"b": "y2"},          // another is wrong
+		{"c": "1"},           // and the one before right
+		{"c": "z2", "a": ""}, // three again
+		{"c": "none"},        // of which one is removed
+		{"b": "1"},
+		{"a": "1"},
 	} {
 		version := uint64(version + 1)
 		maps.Copy(content, change)
