@@ -1,7 +1,8 @@
 // Package fleet is how instances say what they serve, and how everyone else finds out: over core NATS, without a
 // registry to keep and to clean.
 //
-//	freshet.v1.instances.status        a request to all instances; each answers with its [Status]
+//	freshet.v1.instances.status        a request to all instances; each answers with its [Status], of one dataset if the
+//	                                   request is {"dataset": "prices"}
 //	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends or a state changes
 //
 // In a namespace "freshet.v1.ns.<namespace>." takes the place of "freshet.v1.".

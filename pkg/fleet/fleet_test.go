@@ -55,6 +55,7 @@ type instance struct {
 	t      testing.TB
 	nc     *nats.Conn
 	status atomic.Pointer[fleet.Status]
+	asked  atomic.Int64 // how often its status was asked for
 	stop   func()
 }
 
@@ -65,7 +66,7 @@ func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *insta
 	i.status.Store(&fleet.Status{Instance: name, Host: "host", PID: 1, Datasets: datasets})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	r := fleet.NewResponder(i.nc, "", func() fleet.Status { return *i.status.Load() })
+	r := fleet.NewResponder(i.nc, "", func() fleet.Status { i.asked.Add(1); return *i.status.Load() })
 	go func() { done <- r.Run(ctx) }()
 	stopped := false
 	i.stop = func() {
@@ -103,7 +104,7 @@ func (i *instance) serve(name string, version uint64) {
 func (i *instance) report(r fleet.Report) {
 	i.t.Helper()
 	s := i.status.Load()
-	r.Instance, r.Host, r.PID = s.Instance, s.Host, s.PID
+	r.Instance, r.Host, r.PID, r.Run = s.Instance, s.Host, s.PID, s.Run
 	if err := fleet.SendReport(i.nc, "", r); err != nil {
 		i.t.Error(err)
 	}

@@ -136,7 +136,11 @@ func (g *registration) tell(req micro.Request) {
 	if most <= 0 {
 		most = usualPayload
 	}
-	data, err := g.status().Encode(most)
+	status := g.status()
+	if name := asked(req.Data()); name != "" {
+		status = status.only(name)
+	}
+	data, err := status.Encode(most)
 	if err != nil {
 		// That this fails too is counted as well.
 		_ = req.Error("500", err.Error(), nil)

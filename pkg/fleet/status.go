@@ -52,10 +52,13 @@ const (
 // Status is what an instance says of itself.
 type Status struct {
 	// Instance is its name, as configured. Two processes should not have the same, but may.
-	Instance string          `json:"instance"`
-	Host     string          `json:"host"`
-	PID      int             `json:"pid"`
-	Started  time.Time       `json:"started"`
+	Instance string    `json:"instance"`
+	Host     string    `json:"host"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	// Run is drawn at the start. It tells an instance from the one before a restart, which may have the same name, host and
+	// process number. It is empty from releases up to v0.2.
+	Run      string          `json:"run,omitempty"`
 	Datasets []DatasetStatus `json:"datasets"`
 	// Store is the store that the instance's relays read; zero if no relay has named one.
 	Store dataset.StoreID `json:"store,omitzero"`
@@ -181,6 +184,16 @@ func (s Status) Dataset(name string) (d DatasetStatus, ok bool) {
 	return DatasetStatus{}, false
 }
 
+// only returns s with the named dataset alone, or with none if the instance does not have it.
+func (s Status) only(name string) Status {
+	d, ok := s.Dataset(name)
+	s.Datasets = nil
+	if ok {
+		s.Datasets = []DatasetStatus{d}
+	}
+	return s
+}
+
 // Kind is what a [Report] tells of.
 type Kind string
 
@@ -194,10 +207,11 @@ const (
 // Report is what an instance says when a refresh ends, well or badly, and when a dataset changes its state.
 type Report struct {
 	Kind Kind `json:"kind"`
-	// Instance, Host and PID are as in the instance's [Status].
+	// Instance, Host, PID and Run are as in the instance's [Status].
 	Instance string `json:"instance"`
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
+	Run      string `json:"run,omitempty"`
 	Dataset  string `json:"dataset"`
 	// Version is the one that is now served, or, if a refresh failed, the one that could not be.
 	Version uint64 `json:"version"`

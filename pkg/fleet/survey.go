@@ -28,6 +28,9 @@ var (
 type SurveyOptions struct {
 	// Namespace is that of the instances.
 	Namespace string
+	// Dataset, if not empty, is the only dataset that the answers are to be about: they have room for it however many an
+	// instance has. Instances of releases up to v0.2 answer about all, and leave out what does not fit.
+	Dataset string
 	// Stall is how long to wait after an answer for another one; 300 ms if 0.
 	Stall time.Duration
 	// Wait is how long to wait in all; 2 s if 0.
@@ -59,7 +62,11 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 	}
 	ctx, cancel := context.WithTimeout(parent, opts.Wait)
 	defer cancel()
-	answers, err := natsext.RequestMany(ctx, nc, statusSubject(opts.Namespace), nil, natsext.RequestManyStall(opts.Stall))
+	question, err := ask(opts.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := natsext.RequestMany(ctx, nc, statusSubject(opts.Namespace), question, natsext.RequestManyStall(opts.Stall))
 	if err != nil {
 		return nil, err
 	}
@@ -91,4 +98,26 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 		return nil, fmt.Errorf("%w within %v", ErrNoAnswer, opts.Wait)
 	}
 	return all, errors.Join(unreadable...)
+}
+
+// query is the payload of a request for the status. A request without one is about all datasets.
+type query struct {
+	Dataset string `json:"dataset,omitempty"`
+}
+
+// ask returns the payload of a request about the dataset; about all if name is empty.
+func ask(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return json.Marshal(query{Dataset: name})
+}
+
+// asked returns the dataset that a request is about; empty if it is about all, or if the payload is not readable.
+func asked(payload []byte) string {
+	var q query
+	if len(payload) == 0 || json.Unmarshal(payload, &q) != nil {
+		return ""
+	}
+	return q.Dataset
 }

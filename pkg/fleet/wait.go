@@ -69,7 +69,9 @@ type Wait struct {
 // number with another id is another version. An instance of a release that reports no ids serves the version if it reports
 // its number and, where both are known, its commit time. A version that an instance serves in the state [Diverged] does not count.
 //
-// An instance that comes up during the wait is waited for too; no instance at all is no error. An instance that reads another
+// An instance that restarts is waited for again, also if it has the same name, host and process number as before. An instance of
+// a release up to v0.2 whose answer leaves datasets out, and not this one for certain, is waited for until it reports the
+// version. An instance that comes up during the wait is waited for too; no instance at all is no error. An instance that reads another
 // store is waited for: it does not serve the version. If ctx ends first the error is a [*BehindError], which names the
 // instances that do not serve the version.
 func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
@@ -90,7 +92,7 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	}
 	defer reports.Close()
 	for {
-		all, err := survey(ctx, nc, SurveyOptions{Namespace: wait.Namespace})
+		all, err := survey(ctx, nc, SurveyOptions{Namespace: wait.Namespace, Dataset: wait.Dataset})
 		if answered(err) || errors.Is(err, ErrNoAnswer) {
 			w.surveyed(all)
 		}
@@ -115,25 +117,6 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 // answered says whether a survey that ended with err has the status of every instance that has a readable one.
 func answered(err error) bool { return err == nil || errors.Is(err, ErrUnreadable) }
 
-// process tells instances apart, of which two may have one name.
-type process struct {
-	instance string
-	host     string
-	pid      int
-}
-
-// progress is how far an instance is.
-type progress struct {
-	version Report          // of the last version that it is known to serve
-	state   State           // empty if no survey had its answer
-	store   dataset.StoreID // that it reads; zero if it does not say
-	served  bool
-	err     string // of the last refresh that failed
-	missed  int    // surveys in a row
-	// saidForeign is true once OnLine has a report that the instance reads another store.
-	saidForeign bool
-}
-
 // waiting is the state of one WaitServed.
 type waiting struct {
 	want           Wait
@@ -142,29 +125,34 @@ type waiting struct {
 	saidUnreadable bool // that an instance's status is not readable
 }
 
-// surveyed takes in the answers of all instances.
+// surveyed takes in the answers of all instances. Each is later than every report that was taken in before: what an instance
+// says that it serves replaces what was known.
 func (w *waiting) surveyed(all []Status) {
 	for _, p := range w.instances {
 		p.missed++
 	}
 	for _, s := range all {
 		d, ok := s.Dataset(w.want.Dataset)
-		if !ok {
+		if !ok && s.Omitted == 0 {
 			continue
 		}
-		p := w.instance(process{s.Instance, s.Host, s.PID})
-		p.missed, p.state, p.store = 0, d.State, s.Store
+		p := w.answered(s)
+		p.missed, p.state, p.store, p.omitted = 0, d.State, s.Store, 0
 		r := Report{
-			Instance: s.Instance, Host: s.Host, PID: s.PID, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
+			Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
-		}
-		if p.version = r; d.State != Diverged {
-			w.reached(p, r)
 		}
 		why := d.Error
 		if why == "" && d.State == Quarantined {
 			why = d.Warning // that version, or another one, is not loaded
+		}
+		if ok {
+			p.version = r
+			p.served = d.State != Diverged && w.isServed(r)
+			w.tell(p, r)
+		} else if p.omitted = s.Omitted; !p.served { // its reports alone say what it serves
+			why = p.leftOut()
 		}
 		r.Version, r.ID = w.want.Version.Version, w.want.Version.ID
 		if r.Error = why; why != "" {
@@ -172,15 +160,7 @@ func (w *waiting) surveyed(all []Status) {
 		}
 		w.foreign(p, r)
 	}
-	for who, p := range w.instances {
-		if p.missed < goneAfter {
-			continue
-		}
-		delete(w.instances, who)
-		if !p.served {
-			w.want.OnLine(Report{Instance: who.instance, Host: who.host, PID: who.pid, Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: "the instance is gone"})
-		}
-	}
+	w.leave()
 }
 
 // unreadable notes that there are instances of which nothing is known. It is said once.
@@ -206,13 +186,15 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 		if r.Kind == OfState {
 			continue // its version is the one that is served in that state, and its own reports tell of that
 		}
-		p := w.instance(process{r.Instance, r.Host, r.PID})
+		p := w.reporter(r)
 		p.missed = 0
 		if r.Error == "" {
-			if !r.Served.Before(p.version.Served) { // else the survey's answer is later
-				p.version = r
+			if !r.Served.IsZero() && r.Served.Before(p.version.Served) {
+				continue // the survey's answer is later, and may be of a later run
 			}
-			w.reached(p, r)
+			p.version = r
+			p.served = p.served || w.isServed(r)
+			w.tell(p, r)
 		} else if r.Version >= w.want.Version.Version {
 			w.failed(p, r)
 		}
@@ -222,19 +204,10 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 	}
 }
 
-func (w *waiting) instance(who process) *progress {
-	p := w.instances[who]
-	if p == nil {
-		p = &progress{}
-		w.instances[who] = p
-	}
-	return p
-}
-
-// reached records that the instance serves, or has served, the version of r.
-func (w *waiting) reached(p *progress, r Report) {
-	if !p.served && w.isServed(r) {
-		p.served = true
+// tell calls OnLine once for an instance that serves the version, with the report of the version that it serves.
+func (w *waiting) tell(p *progress, r Report) {
+	if p.served && !p.told {
+		p.told = true
 		w.want.OnLine(r)
 	}
 }
@@ -312,6 +285,9 @@ func (w *waiting) describe(p *progress) string {
 	var all []string
 	if p.state != "" {
 		all = append(all, string(p.state))
+	}
+	if p.omitted > 0 && p.version.Version == 0 {
+		return p.leftOut()
 	}
 	all = append(all, "serves "+dataset.Ref{Version: p.version.Version, ID: p.version.ID}.String())
 	if p.version.ID.IsZero() && p.version.Version >= w.want.Version.Version && p.version.Version > 0 {

@@ -18,7 +18,7 @@ import (
 func (s *Subscriber) Status() fleet.Status {
 	store := s.engine.Store()
 	status := fleet.Status{
-		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started,
+		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run,
 		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.Foreign, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {

@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type Subscriber struct {
 	cfg     Config
 	host    string
 	started time.Time
+	run     string // of the status
 	nc      *nats.Conn
 	relays  *pull.Client
 	cache   *cachedir.Dir    // nil if there is none
@@ -75,7 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		return nil, fmt.Errorf("open the subscriber: %w", context.Cause(ctx))
 	}
 	s := &Subscriber{
-		cfg: cfg, started: time.Now(), reports: make(chan fleet.Report, pendingReports), decoding: make(chan struct{}, cfg.Lanes),
+		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decoding: make(chan struct{}, cfg.Lanes),
 		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes), collector: load.NewCollector(),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more

@@ -66,7 +66,7 @@ func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
 // report queues r for sending.
 func (s *Subscriber) report(r fleet.Report) {
 	s.changed()
-	r.Instance, r.Host, r.PID, r.At = s.cfg.Instance, s.host, os.Getpid(), time.Now()
+	r.Instance, r.Host, r.PID, r.Run, r.At = s.cfg.Instance, s.host, os.Getpid(), s.run, time.Now()
 	select {
 	case s.reports <- r:
 	default:
