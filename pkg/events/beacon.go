@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,8 +21,6 @@ const (
 	MaxBeaconEvery = time.Hour
 	// BlindAfter is how many periods without a beacon make an instance blind.
 	BlindAfter = 3
-	// partDatasets is how many datasets are in one message: up to 200 bytes each, below the limit of 1 MB.
-	partDatasets = 4096
 )
 
 // ErrBeacon is wrapped by every error that refuses a beacon.
@@ -59,8 +56,8 @@ func (b Beacon) Version(name string) (newest dataset.Ref, ok bool) {
 	return dataset.Ref{Version: b.Newest[name], ID: b.IDs[name]}, true
 }
 
-// SendBeacon sends b to the instances of the namespace. b has no bounds, and is sent in as many messages as it takes. It fails when there is no connection: an old
-// beacon that waits to be sent would be worse than none. It also fails for a period that no instance would take.
+// SendBeacon sends b to the instances of the namespace. b has no bounds, and is sent in as many messages as the limit of the
+// connection makes it. It fails when there is no connection: an old beacon that waits to be sent would be worse than none. It also fails for a period that no instance would take.
 func SendBeacon(nc *nats.Conn, namespace string, b Beacon) error {
 	subjects, err := newSubjects(namespace)
 	if err != nil {
@@ -72,30 +69,14 @@ func SendBeacon(nc *nats.Conn, namespace string, b Beacon) error {
 	if !nc.IsConnected() {
 		return fmt.Errorf("send a beacon: %w", nats.ErrDisconnected)
 	}
-	names := slices.Sorted(maps.Keys(b.Newest))
-	for first := true; first || len(names) > 0; first = false {
-		part := b
-		part.Newest, part.IDs = make(map[string]uint64), make(map[string]dataset.VersionID)
-		n := min(partDatasets, len(names))
-		for _, name := range names[:n] {
-			part.Newest[name] = b.Newest[name]
-			if id, ok := b.IDs[name]; ok {
-				part.IDs[name] = id
-			}
-		}
-		names = names[n:]
-		part.To = ""
-		if len(names) > 0 {
-			part.To = names[0]
-		}
-		data, err := json.Marshal(part)
+	parts, err := b.parts(int(nc.MaxPayload()))
+	for _, part := range parts {
 		if err == nil {
-			err = nc.Publish(subjects.beacon, data)
+			err = nc.Publish(subjects.beacon, part)
 		}
-		if err != nil {
-			return fmt.Errorf("send a beacon: %w", err)
-		}
-		b.From = part.To
+	}
+	if err != nil {
+		return fmt.Errorf("send a beacon: %w", err)
 	}
 	return nil
 }

@@ -40,14 +40,26 @@ func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRec
 
 // Hear returns what a listener has to send after it received the beacons while nobody took anything.
 func (l *Listener) Hear(beacons ...Beacon) Heard {
-	s := &listening{Listener: l}
+	var messages [][]byte
 	for _, b := range beacons {
 		data, err := json.Marshal(b)
 		if err != nil {
 			panic(err)
 		}
+		messages = append(messages, data)
+	}
+	return l.HearMessages(messages)
+}
+
+// HearMessages is Hear for beacons as they are sent.
+func (l *Listener) HearMessages(messages [][]byte) Heard {
+	s := &listening{Listener: l}
+	for _, data := range messages {
 		s.hear(&nats.Msg{Data: data})
 	}
 	_, heard := s.offerHeard()
 	return heard
 }
+
+// Parts returns the messages that SendBeacon sends.
+func (b Beacon) Parts(most int) ([][]byte, error) { return b.parts(most) }

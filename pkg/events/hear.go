@@ -13,7 +13,7 @@ import (
 
 // beaconBuffer is how many messages of beacons may wait to be read: enough for all parts of one for a store with very many
 // datasets. What does not fit is no loss: the next beacon says the same.
-const beaconBuffer = 64
+const beaconBuffer = 1024
 
 // maxWords bounds how many publishers' words on a dataset wait.
 const maxWords = 32
@@ -63,7 +63,11 @@ func (s *listening) listenToBeacons() error {
 
 // hear takes in a beacon.
 func (s *listening) hear(m *nats.Msg) {
-	b, err := decodeBeacon(m.Data)
+	data, mine := s.sift(m.Data)
+	if !mine {
+		return
+	}
+	b, err := decodeBeacon(data)
 	if err != nil {
 		// It speaks for nothing, which is all that counts. Whoever sends it will send more of them: one line says it.
 		if s.unreadable.Add(1) == 1 {

@@ -20,7 +20,8 @@ const MinBeaconEvery = 100 * time.Millisecond
 // BeaconConfig says how a Beacon works. The zero BeaconConfig is usable.
 type BeaconConfig struct {
 	// Every is the period; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the most
-	// [events.MaxBeaconEvery]. Reading the store may take as long, and what is not read by then is left out.
+	// [events.MaxBeaconEvery]. Reading the store may take as long. What is not read by then is left out, and read first for the
+	// next beacon.
 	Every time.Duration
 	// Name says who sends the beacons, for people to read.
 	Name string
@@ -59,7 +60,8 @@ type Beacon struct {
 	soon chan struct{} // holds one: that a round is asked for
 
 	failing string   // what the last round failed for, used by Run alone; so is
-	unread  []string // for which datasets it could not speak
+	unread  []string // for which datasets it could not speak although there was time to read them
+	slow    bool     // that there was no time for others
 }
 
 // NewBeacon returns a Beacon. It does nothing until Run.
@@ -175,14 +177,35 @@ func (b *Beacon) log(ctx context.Context, round BeaconRound) {
 	if round.Err != nil {
 		return // and knows of no dataset
 	}
-	unread := slices.Sorted(maps.Keys(round.Unread))
-	switch {
-	case slices.Equal(unread, b.unread):
-	case len(unread) == 0:
-		log.InfoContext(ctx, "beacons speak for all datasets again")
-	default:
-		log.WarnContext(ctx, "the newest version of some datasets cannot be read; beacons do not speak for them",
-			"datasets", unread, "error", round.Unread[unread[0]].Error())
+	b.logUnread(ctx, round)
+}
+
+// maxLogged is how many datasets a line of the log names.
+const maxLogged = 10
+
+// logUnread logs for which datasets the beacon does not speak. Those that there was no time for are others each round: that
+// there are some is logged once.
+func (b *Beacon) logUnread(ctx context.Context, round BeaconRound) {
+	log := b.deps.Publisher.cfg.Log
+	var unread, late []string
+	for _, name := range slices.Sorted(maps.Keys(round.Unread)) {
+		if errors.Is(round.Unread[name], context.DeadlineExceeded) {
+			late = append(late, name)
+		} else {
+			unread = append(unread, name)
+		}
 	}
-	b.unread = unread
+	if len(unread) > 0 && !slices.Equal(unread, b.unread) {
+		log.WarnContext(ctx, "the newest version of some datasets cannot be read; beacons do not speak for them",
+			"datasets", unread[:min(len(unread), maxLogged)], "unread", len(unread), "error", round.Unread[unread[0]].Error())
+	}
+	if len(late) > 0 && !b.slow {
+		log.WarnContext(ctx, "the store is too slow to read the newest version of all datasets within a period; each beacon goes on where the last one ended, "+
+			"and datasets that none of three beacons speaks for are blind: make the store faster, or set a longer FRESHET_BEACON_EVERY",
+			"read", round.Datasets, "unread", len(late), "period", b.cfg.Every, "error", round.Unread[late[0]].Error())
+	}
+	if len(unread)+len(late) == 0 && (len(b.unread) > 0 || b.slow) {
+		log.InfoContext(ctx, "beacons speak for all datasets again")
+	}
+	b.unread, b.slow = unread, len(late) > 0
 }

@@ -3,8 +3,10 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -331,4 +333,28 @@ func TestBeaconDoesNotOvertakeAnEvent(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// A store that is too slow for all datasets is said once, however the datasets change that there was no time for.
+func TestBeaconOfASlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := newSender(t, time.Second, func(context.Context) (map[string]dataset.Ref, map[string]error, error) {
+			n++
+			unread := map[string]error{"broken": errors.New("input/output error")}
+			for i := range 1000 {
+				if i%3 == n%3 {
+					unread["dataset-"+strconv.Itoa(i)] = fmt.Errorf("no time: %w", context.DeadlineExceeded)
+				}
+			}
+			return map[string]dataset.Ref{"cities": {Version: 3}}, unread, nil
+		})
+		stop := s.start(t)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if text := s.log.take(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "datasets=[broken]") || !strings.Contains(text, "the store is too slow") || len(text) > 2000 {
+			t.Errorf("the log says %s", text)
+		}
+		stop()
+	})
 }

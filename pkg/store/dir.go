@@ -29,6 +29,8 @@ type dir struct {
 	// durable holds the folders that are known to be on disk with all above them.
 	durable map[string]bool
 	swept   time.Time
+
+	rounds rounds // of Newest
 }
 
 func openDir(u *url.URL, create bool) (Store, error) {

@@ -163,24 +163,22 @@ func (d *dir) Newest(ctx context.Context) (newest map[string]dataset.Ref, unread
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, d.failed("list folder", versionsFolder, err)
 	}
-	newest, unread = make(map[string]dataset.Ref, len(entries)), map[string]error{}
+	var names []string
 	for _, e := range entries {
-		name := e.Name()
-		if !e.IsDir() || dataset.CheckName(name) != nil {
-			continue
-		}
-		var rec dataset.VersionRecord
-		err := context.Cause(ctx)
-		if err == nil {
-			rec, err = d.Latest(ctx, name)
-		}
-		switch {
-		case err == nil:
-			newest[name] = rec.Ref()
-		case !errors.Is(err, ErrNotFound): // the folder alone is no dataset
-			unread[name] = err
+		if e.IsDir() && dataset.CheckName(e.Name()) == nil {
+			names = append(names, e.Name())
 		}
 	}
+	newest, unread = d.rounds.read(ctx, names, func(name string) (dataset.Ref, error) {
+		rec, err := d.Latest(ctx, name)
+		if errors.Is(err, ErrNotFound) { // the folder alone is no dataset
+			return dataset.Ref{}, nil
+		}
+		if err != nil {
+			return dataset.Ref{}, err
+		}
+		return rec.Ref(), nil
+	})
 	return newest, unread, nil
 }
 

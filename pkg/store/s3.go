@@ -55,6 +55,8 @@ type s3 struct {
 	newest map[string]seenRecord
 	// listed holds, by dataset, when its newest version was last found by a listing and not by what was known, guarded by mu.
 	listed map[string]time.Time
+
+	rounds rounds // of Newest
 }
 
 // seenRecord is a version record that is known to have been in the bucket; version 0 is none.

@@ -13,9 +13,6 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// headLanes is how many datasets Newest looks at at a time: a thousand then take a second or two.
-const headLanes = 16
-
 func (s *s3) Datasets(ctx context.Context) ([]string, error) {
 	names, err := s.folders(ctx)
 	if err != nil {
@@ -62,23 +59,7 @@ func (s *s3) Newest(ctx context.Context) (newest map[string]dataset.Ref, unread 
 	if err != nil {
 		return nil, nil, err
 	}
-	type answer struct {
-		ref dataset.Ref
-		err error
-	}
-	answers := iter.Mapper[string, answer]{MaxGoroutines: headLanes}.Map(names, func(name *string) answer {
-		ref, err := s.nextOf(ctx, *name)
-		return answer{ref, err}
-	})
-	newest, unread = make(map[string]dataset.Ref, len(names)), map[string]error{}
-	for i, name := range names {
-		switch a := answers[i]; {
-		case a.err != nil:
-			unread[name] = a.err
-		case a.ref.Version > 0:
-			newest[name] = a.ref
-		}
-	}
+	newest, unread = s.rounds.read(ctx, names, func(name string) (dataset.Ref, error) { return s.nextOf(ctx, name) })
 	return newest, unread, nil
 }
 

@@ -96,6 +96,9 @@ type Store interface {
 	// at nothing but whether there is a newer version than it knew of. That a store was replaced by an older copy of
 	// itself it may notice only a minute later. Datasets whose newest version could not be found out are in unread, with
 	// why; err says that not even the datasets could be listed.
+	//
+	// A call that ctx ends begins with other datasets than the one before: repeated calls get round to all datasets, however slow
+	// the store is.
 	Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error)
 	// String returns the store's URL, without secrets.
 	String() string
