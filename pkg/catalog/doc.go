@@ -29,6 +29,7 @@
 //
 // A dataset takes less than 64 KiB of Redis. The entries of a dataset are held to 48 KiB; past it the older entries
 // lose their deltas first, oldest first, and then go altogether. What the newest entry needs it gets, unless it alone
-// passes the bound: then it is kept without its deltas, and [Catalog.Latest] says [ErrTrimmed]. An instance takes 64 KiB
-// at most.
+// passes the bound: then it is kept without its deltas, and [Catalog.Latest] says [ErrTrimmed]. If it passes the bound without them,
+// it is kept without its labels too. All sizes are those of the JSON, in which a character may take six bytes. An instance takes
+// 64 KiB at most.
 package catalog

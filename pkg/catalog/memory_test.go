@@ -17,29 +17,34 @@ func TestMemoryOfADatasetIsBounded(t *testing.T) {
 	for _, tc := range []struct {
 		name             string
 		versions, deltas int
-		labels           bool
+		// labels is what the labels and the source consist of; empty for few and short ones.
+		labels string
 		// whole and kept are the least number of records that must be there with their deltas, and at all.
 		whole, kept int
 	}{
-		{"ten versions", 10, 0, false, 10, 10},
-		{"ten versions with chains", 10, 32, false, 10, 10},
-		{"many versions", 100, 0, false, catalog.MaxVersions, catalog.MaxVersions},
-		{"long chains", 100, 60, false, 3, catalog.MaxVersions},
-		{"longest chain that is kept whole", 40, 440, false, 1, 2},
-		{"great labels", 60, 100, true, 1, 2},
-		{"chain beyond the bound", 40, dataset.MaxDeltas, false, 0, catalog.MaxVersions},
-		{"everything at its limit", 40, dataset.MaxDeltas, true, 0, 2},
+		{"ten versions", 10, 0, "", 10, 10},
+		{"ten versions with chains", 10, 32, "", 10, 10},
+		{"many versions", 100, 0, "", catalog.MaxVersions, catalog.MaxVersions},
+		{"long chains", 100, 60, "", 3, catalog.MaxVersions},
+		{"longest chain that is kept whole", 40, 440, "", 1, 2},
+		{"great labels", 60, 100, "v", 1, 2},
+		{"chain beyond the bound", 40, dataset.MaxDeltas, "", 0, catalog.MaxVersions},
+		{"everything at its limit", 40, dataset.MaxDeltas, "v", 0, 2},
+		{"labels of <", 40, 0, "<", 0, 2},
+		{"labels of quotes", 40, 0, `"`, 1, 1},
+		{"labels of control characters", 40, 40, "\x01", 0, 2},
+		{"labels of line separators", 40, 30, "\u2028", 1, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, _, rdb, c := open(t)
 			var last dataset.VersionRecord
 			for i := range tc.versions {
 				last = record(uint64(2000+i), tc.deltas)
-				if tc.labels {
-					last.Source = strings.Repeat("s", dataset.MaxSourceBytes)
+				if tc.labels != "" {
+					last.Source = strings.Repeat(tc.labels, dataset.MaxSourceBytes/len(tc.labels))
 					for l := range dataset.MaxLabels {
-						key := fmt.Sprintf("%0*d", dataset.MaxLabelBytes, l)
-						last.Labels[key] = strings.Repeat("v", dataset.MaxLabelBytes)
+						value := strings.Repeat(tc.labels, dataset.MaxLabelBytes/len(tc.labels))
+						last.Labels[fmt.Sprintf("%02d", l)+value[:len(value)-2*len(tc.labels)]] = value
 					}
 					delete(last.Labels, "release")
 				}
