@@ -15,7 +15,8 @@ var errTryAgain = errors.New("the announcement is not in the log yet")
 
 // Announce publishes the event of rec. It returns nil when the log holds that event, or one of a later version of
 // the dataset in the same store: then there is nothing left to announce, and an event out of order would only be in the way. It
-// creates the stream if it is missing. It is idempotent, and tries until ctx ends; the error then says that it is not
+// creates the stream if it is missing, and at its first call mends the settings of one that is there as [Log.Ensure] does. If the
+// stream is full it keeps fewer events of each dataset from then on. It is idempotent, and tries until ctx ends; the error then says that it is not
 // known whether the event is in the log. [ErrConflict] and [ErrStream] are final.
 //
 // The server acknowledges before its disk has the event. A server that loses its power may lose it; announcing it
@@ -82,12 +83,19 @@ type announcement struct {
 	// duplicate is set when the stream took the event for a duplicate. If reading back then shows no such event, it
 	// was lost while its id was remembered, and is published without the id.
 	duplicate bool
+	// gave is set when older events were given up because the account or the server is full.
+	gave bool
 }
 
 // try looks at the last event of the dataset, and publishes after it and nothing else. No answer of the publish is
 // taken for a failure, nor Duplicate for success: error 10071 and Duplicate can each mean that an earlier attempt,
 // whose acknowledgement was lost, came through, or that it did not. What the leader holds decides, at the next try.
 func (a *announcement) try(ctx context.Context) error {
+	if !a.log.ensured.Load() {
+		if err := a.log.ensure(ctx); err != nil {
+			return err
+		}
+	}
 	subject := a.log.subjects.of(a.rec.Dataset)
 	last, err := a.log.lastAtLeader(ctx, subject)
 	if noStream(err) {
@@ -127,8 +135,25 @@ func (a *announcement) try(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errTryAgain, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse): // it is gone, or does not listen to the subject
 		return errors.Join(err, a.log.ensure(ctx))
+	case full(err), has(err, messageTooLarge):
+		return a.makeRoom(ctx, err)
 	}
 	return err
+}
+
+// makeRoom changes the stream so that the next try succeeds, or returns an ErrStream. What is stored in the account and the server
+// besides the log may fill them: for those the log gives up half of its history once.
+func (a *announcement) makeRoom(ctx context.Context, err error) error {
+	if !has(err, storeFailed, messageTooLarge) {
+		if a.gave {
+			return foreign(err)
+		}
+		a.gave = true
+	}
+	if failed := a.log.makeRoom(ctx, err); failed != nil {
+		return failed
+	}
+	return fmt.Errorf("%w: %s", errTryAgain, err) // as text: its code may say that it is for good
 }
 
 // agree returns ErrConflict if the log's last version, whose number is not below the announced one's, is not of its history. A later

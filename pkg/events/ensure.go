@@ -26,31 +26,45 @@ func (l *Log) Ensure(ctx context.Context) error {
 }
 
 func (l *Log) ensure(ctx context.Context) error {
+	_, err := l.repair(ctx)
+	if err == nil {
+		l.ensured.Store(true)
+	}
+	return err
+}
+
+// repair is ensure. It reports whether it changed anything.
+func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 	info, err := l.info(ctx)
 	if noStream(err) {
-		return l.create(ctx)
+		return true, l.create(ctx)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	cfg := info.Config
-	if err := l.check(cfg); err != nil {
-		return err
+	if err := l.check(cfg); err != nil || !l.mend(&cfg) {
+		return false, err
 	}
-	if !l.mend(&cfg) {
-		return nil
+	err = l.update(ctx, cfg)
+	if has(err, maxBytesRequired) {
+		l.bound(&cfg, info.Config.MaxBytes)
+		err = l.update(ctx, cfg)
 	}
+	if err != nil {
+		return false, l.refused("update", err)
+	}
+	return true, nil
+}
+
+func (l *Log) update(ctx context.Context, cfg jetstream.StreamConfig) error {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
-	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
-		return refused("update", err)
-	}
-	return nil
+	_, err := l.js.UpdateStream(ctx, cfg)
+	return err
 }
 
 func (l *Log) create(ctx context.Context) error {
-	ctx, cancel := l.attempt(ctx, requestTimeout)
-	defer cancel()
 	cfg := jetstream.StreamConfig{
 		Name:              l.cfg.Stream,
 		Description:       "freshet: versions of datasets",
@@ -64,14 +78,29 @@ func (l *Log) create(ctx context.Context) error {
 		Compression: jetstream.S2Compression,
 	}
 	l.mend(&cfg)
-	_, err := l.js.CreateStream(ctx, cfg)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return errors.New("another one created it at the same moment, with other settings") // look again
+	err := l.createAs(ctx, cfg)
+	if has(err, maxBytesRequired) {
+		l.bound(&cfg, firstMaxBytes)
+		for err = l.createAs(ctx, cfg); tooLarge(err) && cfg.MaxBytes > leastMaxBytes; err = l.createAs(ctx, cfg) {
+			cfg.MaxBytes /= 2
+		}
 	}
-	if err != nil {
-		return refused("create", err)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		return errors.New("another one created it at the same moment, with other settings") // look again
+	case has(err, subjectOverlap):
+		return l.overlaps(ctx, err)
+	case err != nil:
+		return l.refused("create", err)
 	}
 	return nil
+}
+
+func (l *Log) createAs(ctx context.Context, cfg jetstream.StreamConfig) error {
+	ctx, cancel := l.attempt(ctx, requestTimeout)
+	defer cancel()
+	_, err := l.js.CreateStream(ctx, cfg)
+	return err
 }
 
 // mend sets what the log depends on, and reports whether anything changed.
@@ -83,58 +112,46 @@ func (l *Log) mend(cfg *jetstream.StreamConfig) (changed bool) {
 		}
 	}
 	set(cfg.AllowDirect, func() { cfg.AllowDirect = true })
-	set(cfg.Discard == jetstream.DiscardOld, func() { cfg.Discard, cfg.DiscardNewPerSubject = jetstream.DiscardOld, false })
 	set(!cfg.NoAck, func() { cfg.NoAck = false })
 	// A limit of age, or over all subjects, takes the only event of a dataset that seldom changes, and a new instance
 	// would not hear of it. The limit per subject is harmless, and what bounds the log.
 	set(cfg.MaxAge == 0, func() { cfg.MaxAge = 0 })
 	set(cfg.MaxMsgs == -1, func() { cfg.MaxMsgs = -1 })
-	set(cfg.MaxBytes == -1, func() { cfg.MaxBytes = -1 })
+	set(cfg.MaxMsgSize == -1, func() { cfg.MaxMsgSize = -1 })
+	bytes, discard := int64(-1), jetstream.DiscardOld
+	switch {
+	case l.cfg.MaxBytes > 0:
+		bytes, discard = l.cfg.MaxBytes, jetstream.DiscardNew
+	case l.bounded.Load() && cfg.MaxBytes > 0:
+		bytes, discard = cfg.MaxBytes, jetstream.DiscardNew
+	}
+	set(cfg.MaxBytes == bytes, func() { cfg.MaxBytes = bytes })
+	set(cfg.Discard == discard && !cfg.DiscardNewPerSubject, func() { cfg.Discard, cfg.DiscardNewPerSubject = discard, false })
 	set(l.cfg.Replicas == 0 || cfg.Replicas == l.cfg.Replicas, func() { cfg.Replicas = l.cfg.Replicas })
 	return changed
 }
 
-// check refuses a stream for what no update can change.
+// check refuses a stream for what no update can change, and for subjects that others may need.
 func (l *Log) check(cfg jetstream.StreamConfig) error {
 	all := l.subjects.all()
+	if !slices.Contains(cfg.Subjects, all) {
+		return fmt.Errorf("%w: the subjects of stream %s are %q and not %s; set them to %s, or delete that stream: freshet writes it again from the store",
+			ErrStream, l.cfg.Stream, cfg.Subjects, all, all)
+	}
 	bad := func(what string) error {
-		return fmt.Errorf("%w: %s; choose another name for the log, or delete that stream: freshet writes it again from the store", ErrStream, what)
+		return fmt.Errorf("%w: stream %s %s; delete it: freshet writes it again from the store", ErrStream, l.cfg.Stream, what)
 	}
 	switch {
-	case !slices.Contains(cfg.Subjects, all):
-		return bad(fmt.Sprintf("its subjects are %q and not %s", cfg.Subjects, all))
 	case cfg.Storage != jetstream.FileStorage:
-		return bad("it keeps its messages in memory")
+		return bad("keeps its messages in memory")
 	case cfg.Retention != jetstream.LimitsPolicy:
-		return bad("its retention is " + cfg.Retention.String())
+		return bad("has the retention " + cfg.Retention.String())
 	case cfg.Mirror != nil || len(cfg.Sources) > 0:
-		return bad("it copies another stream")
+		return bad("copies another stream")
 	case cfg.Sealed:
-		return bad("it is sealed")
+		return bad("is sealed")
 	case cfg.SubjectTransform != nil:
-		return bad("it renames its subjects")
+		return bad("renames its subjects")
 	}
 	return nil
 }
-
-// refused makes the server's refusal of a configuration an ErrStream, unless a later attempt may be granted.
-func refused(verb string, err error) error {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		switch {
-		case api.ErrorCode == noSuitablePeers:
-			return fmt.Errorf("%s it: %s", verb, api.Description) // as text: the code says that it is for good
-		case api.Code < 500, api.ErrorCode == replicasNotSupported:
-			return fmt.Errorf("%w: %s it: %w", ErrStream, verb, err)
-		}
-	}
-	return fmt.Errorf("%s it: %w", verb, err)
-}
-
-// Errors of nats-server (server/errors.json) whose codes say the contrary of whether trying again helps.
-const (
-	// noSuitablePeers, 400: fewer servers of the cluster are up than there shall be replicas.
-	noSuitablePeers jetstream.ErrorCode = 10005
-	// replicasNotSupported, 500: there is no cluster.
-	replicasNotSupported jetstream.ErrorCode = 10074
-)

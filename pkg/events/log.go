@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -55,6 +56,10 @@ type Config struct {
 	Replicas int
 	// Keep is how many events a new stream keeps of each dataset; 10,000 if 0. An existing one is left as it is.
 	Keep int64
+	// MaxBytes is the most bytes that the stream takes on each server. If 0, it has no bound, unless the account requires one: then
+	// an existing stream keeps its own, and a new one has 256 MiB, or as much as the account allows. A stream that is full keeps
+	// fewer events of each dataset, and at least the newest.
+	MaxBytes int64
 }
 
 const (
@@ -70,6 +75,10 @@ type Log struct {
 	js       jetstream.JetStream
 	cfg      Config
 	subjects subjects
+	// ensured is set once the stream's settings are known to be right.
+	ensured atomic.Bool
+	// bounded is set once the server has said that the account requires max_bytes.
+	bounded atomic.Bool
 }
 
 // NewLog returns the event log on nc, which stays the caller's to close. It asks nothing of the server.
@@ -84,8 +93,8 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	if cfg.Keep == 0 {
 		cfg.Keep = defaultKeep
 	}
-	if cfg.Replicas < 0 || cfg.Keep < 0 {
-		return nil, fmt.Errorf("event log: replicas (%d) and events to keep (%d) must not be negative", cfg.Replicas, cfg.Keep)
+	if cfg.Replicas < 0 || cfg.Keep < 0 || cfg.MaxBytes < 0 {
+		return nil, fmt.Errorf("event log: replicas (%d), events to keep (%d) and most bytes (%d) must not be negative", cfg.Replicas, cfg.Keep, cfg.MaxBytes)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {

@@ -18,11 +18,12 @@ type Config struct {
 	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the publisher stops"`
 
-	StoreURL     settings.URL `split_words:"true" desc:"the store: dir:///path or s3://bucket/prefix; required"`
-	NatsURL      settings.URL `split_words:"true" desc:"NATS with JetStream, for the event log: nats://host:port, several with commas between them; required"`
-	NatsReplicas int          `split_words:"true" default:"0" desc:"on how many NATS servers the event log lies; 0: 1 for a new one, as it is for an existing one"`
-	RedisURL     settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it there is no catalog"`
-	Namespace    string       `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
+	StoreURL     settings.URL   `split_words:"true" desc:"the store: dir:///path or s3://bucket/prefix; required"`
+	NatsURL      settings.URL   `split_words:"true" desc:"NATS with JetStream, for the event log: nats://host:port, several with commas between them; required"`
+	NatsReplicas int            `split_words:"true" default:"0" desc:"on how many NATS servers the event log lies; 0: 1 for a new one, as it is for an existing one"`
+	NatsMaxBytes settings.Bytes `split_words:"true" default:"0" desc:"most bytes that the event log takes on each NATS server; full, it keeps fewer events of each dataset. 0: no bound, or that of an existing one, at first up to 256 MiB, where the JetStream account requires max_bytes"`
+	RedisURL     settings.URL   `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it there is no catalog"`
+	Namespace    string         `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
 	TempDir     string         `split_words:"true" desc:"folder for temporary files, with room for the uncompressed input of every publish; the system's if not set"`
 	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish before they go to temporary files"`
@@ -50,6 +51,7 @@ func (c *Config) Validate() error {
 		settings.CheckURL("FRESHET_NATS_URL", c.NatsURL, "nats", "tls", "ws", "wss"),
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_NATS_REPLICAS", c.NatsReplicas, 0),
+		settings.CheckAtLeast("FRESHET_NATS_MAX_BYTES", c.NatsMaxBytes, 0),
 		settings.CheckBetween("FRESHET_MEMORY_BYTES", c.MemoryBytes, publish.MinMemoryBytes, publish.MaxMemoryBytes),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
