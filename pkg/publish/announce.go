@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 )
 
-// maxMissed is how many earlier versions a publish announces and indexes after a time in which that did not work, and a
-// repair indexes: as many as the catalog keeps. More is a repair of the log, which a publish does not wait for.
-const maxMissed = 32
+const (
+	// maxMissed is how many earlier versions a publish and a repair index: as many as the catalog keeps.
+	maxMissed = 32
+	// missedTimeouts is how many AnnounceTimeouts a publish takes at most to announce earlier versions.
+	missedTimeouts = 12
+)
 
 // Announcer tells instances of a version: the event log. If it also has the methods Last and Latest of
 // [freshet.dev/pkg/events.Log], versions that were committed and never announced are announced first.
@@ -55,7 +57,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	// gofail: var committed struct{}
 	if log := p.deps.Events; log != nil {
 		var replace func(context.Context, dataset.VersionRecord, dataset.VersionRecord) error
-		result.Announced = p.step(ctx, result, RepairAnnounce, "announced to the event log", func(ctx context.Context) (dataset.VersionRecord, error) {
+		result.Announced = p.step(ctx, result, RepairAnnounce, maxAnnounced, "announced to the event log", func(ctx context.Context) (dataset.VersionRecord, error) {
 			l, ok := log.(askedLog)
 			if !ok {
 				return dataset.VersionRecord{}, errNotAsked
@@ -74,7 +76,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
 		var asked askedCatalog
-		result.Indexed = p.step(ctx, result, RepairIndex, "indexed in the catalog", func(ctx context.Context) (dataset.VersionRecord, error) {
+		result.Indexed = p.step(ctx, result, RepairIndex, maxMissed, "indexed in the catalog", func(ctx context.Context) (dataset.VersionRecord, error) {
 			var ok bool
 			if asked, ok = index.(askedCatalog); !ok {
 				return dataset.VersionRecord{}, errNotAsked
@@ -94,30 +96,37 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 // errNotAsked says that it cannot be told what was done before.
 var errNotAsked = errors.New("not asked")
 
-// step calls do for the version in the result, after calling it for earlier versions that the target lacks. newest returns
-// the last version that the target has; while that is not known, do would leave a gap behind the newest version that nothing
+// step calls do for the version in the result, after calling it for earlier versions that the target lacks, most of them at most. newest
+// returns the last version that the target has; while that is not known, do would leave a gap behind the newest version that nothing
 // closes. If the target's last version is not in the store's history, step calls replace instead.
-func (p *Publisher) step(ctx context.Context, result *Result, what, done string, newest func(context.Context) (dataset.VersionRecord, error),
+func (p *Publisher) step(ctx context.Context, result *Result, what string, most uint64, done string, newest func(context.Context) (dataset.VersionRecord, error),
 	do func(context.Context, dataset.VersionRecord) error, replace func(ctx context.Context, rec, over dataset.VersionRecord) error,
 ) bool {
+	rec := result.Record
+	ours := true
+	var last dataset.VersionRecord
+	err := p.timed(ctx, func(ctx context.Context) (err error) {
+		last, err = newest(ctx)
+		// Nearly always it is the version before, which the record names: no read of the store is needed to know it.
+		if err == nil && last.Version > 0 {
+			if id := last.VersionID(); id != rec.Previous && id != rec.VersionID() {
+				ours, err = p.inHistory(ctx, last)
+			}
+		}
+		return err
+	})
+	if err == nil && ours && last.Version+1 < rec.Version {
+		if missed := p.missed(ctx, rec, last.Version, most, do); missed != nil {
+			missed = fmt.Errorf("versions of dataset %q between %d and %d were not all %s: %w", rec.Dataset, last.Version, rec.Version, done, missed)
+			if what == RepairAnnounce {
+				err = missed // after the newest version, no earlier one is announced
+			} else {
+				result.Warnings = append(result.Warnings, missed.Error())
+			}
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.AnnounceTimeout)
 	defer cancel()
-	rec := result.Record
-	last, err := newest(ctx)
-	version, ours := last.Version, true
-	if err == nil && version > 0 {
-		// Nearly always it is the version before, which the record names: no read of the store is needed to know it.
-		if id := last.VersionID(); id != rec.Previous && id != rec.VersionID() {
-			ours, err = p.inHistory(ctx, last)
-		}
-	}
-	if err == nil && ours && version+1 < rec.Version {
-		if err := p.missed(ctx, rec, version, do); err != nil {
-			// The newest version is what instances need; a gap in the history is the lesser harm.
-			result.Warnings = append(result.Warnings, fmt.Sprintf("versions of dataset %q between %d and %d were not all %s: %v",
-				rec.Dataset, version, rec.Version, done, err))
-		}
-	}
 	switch {
 	case err == nil && !ours:
 		if err = p.replaced.allow(what, last, rec.StoreID, rec.Ref()); err == nil {
@@ -144,19 +153,24 @@ func (p *Publisher) step(ctx context.Context, result *Result, what, done string,
 	return true
 }
 
-// missed has do done, in order, for the versions after the given one and before rec.
-func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after uint64, do func(context.Context, dataset.VersionRecord) error) error {
-	limit := min(rec.Version-1-after, maxMissed)
-	versions, err := p.deps.Store.Versions(ctx, rec.Dataset, rec.Version, int(limit))
-	if err != nil {
-		return err
-	}
-	for _, v := range slices.Backward(versions) {
-		if err := do(ctx, v); err != nil {
-			return err
+// timed calls do with a context that ends after Config.AnnounceTimeout.
+func (p *Publisher) timed(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.AnnounceTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// missed calls do, in order, for the versions after the given one and before rec, the last most of them.
+func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after, most uint64, do func(context.Context, dataset.VersionRecord) error) error {
+	ctx, cancel := context.WithTimeout(ctx, missedTimeouts*p.cfg.AnnounceTimeout)
+	defer cancel()
+	from := max(after+1, rec.Version-min(most, rec.Version-1))
+	return p.eachVersion(ctx, rec.Dataset, from, rec.Version, func(one dataset.VersionRecord) error {
+		if one.Version == rec.Version {
+			return nil
 		}
-	}
-	return nil
+		return p.timed(ctx, func(ctx context.Context) error { return do(ctx, one) })
+	})
 }
 
 // newestEntry returns the record of the catalog's newest version; the zero record if it has none.

@@ -91,7 +91,7 @@
 // A [Repairer] compares the event log and the catalog with the store, when it starts and with what each round of a Beacon
 // has read, and brings what they lack: what a publisher that died did not tell, and what a log that was deleted or a
 // Redis that was wiped had. It announces the last 1,000 versions of a dataset at most, in order, because an event goes to
-// every instance; a publish that comes before it announces the last 32. Older versions are then in the store alone. Concurrent
+// every instance; a publish that comes before it does the same for its dataset. Older versions are then in the store alone. Concurrent
 // repairs are safe: [Announcer] and [Indexer] take each version once.
 //
 // Whatever they hold that is not in the store's history is replaced by the store's newest version, down or up: the store was

@@ -28,7 +28,8 @@ type Config struct {
 	Source string
 	// Workers is how many goroutines parse and compress, and decode what patches look up; 0 means GOMAXPROCS, at most 4.
 	Workers int
-	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s.
+	// AnnounceTimeout bounds each of the two steps after the commit; 0 means 5 s. If the event log lacks earlier versions, a publish
+	// takes up to twelve times as long to announce those first.
 	AnnounceTimeout time.Duration
 	// MaxDeltas is how many deltas may follow a snapshot before a new one is due; 0 means [DefaultMaxDeltas], at most
 	// [MaxMaxDeltas].

@@ -188,18 +188,7 @@ func (s *side) bring(ctx context.Context, r *Repair, is, want dataset.Ref) error
 	if to-have > s.most {
 		from = to - s.most + 1
 	}
-	for ; from <= to; from += repairPage {
-		page, err := s.page(ctx, r.Dataset, from, min(to, from+repairPage-1))
-		if err != nil {
-			return fmt.Errorf("read what dataset %q lacks (%s): %w", r.Dataset, s.what, err)
-		}
-		for _, rec := range page {
-			if err := s.bringOne(ctx, r, rec); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.eachVersion(ctx, r.Dataset, from, to, func(rec dataset.VersionRecord) error { return s.bringOne(ctx, r, rec) })
 }
 
 // reconcile replaces the last version that it has if that is not in the store's history, and reports whether it did.
@@ -245,17 +234,33 @@ func (s *side) bringOne(ctx context.Context, r *Repair, rec dataset.VersionRecor
 	return err
 }
 
+// eachVersion calls do with the records of the versions, in order.
+func (p *Publisher) eachVersion(ctx context.Context, name string, from, to uint64, do func(dataset.VersionRecord) error) error {
+	for ; from <= to; from += repairPage {
+		page, err := p.page(ctx, name, from, min(to, from+repairPage-1))
+		if err != nil {
+			return fmt.Errorf("read the versions from %d to %d of dataset %q: %w", from, to, name, err)
+		}
+		for _, rec := range page {
+			if err := do(rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // page returns the records of the versions, in order. A damaged one is left out unless it is the last: a gap in the history
 // is the lesser harm.
-func (s *side) page(ctx context.Context, name string, from, to uint64) ([]dataset.VersionRecord, error) {
-	records, err := s.deps.Store.Versions(ctx, name, to+1, int(to-from+1))
+func (p *Publisher) page(ctx context.Context, name string, from, to uint64) ([]dataset.VersionRecord, error) {
+	records, err := p.deps.Store.Versions(ctx, name, to+1, int(to-from+1))
 	if err == nil {
 		slices.Reverse(records)
 		return records, nil
 	}
 	records = nil
 	for version := from; version <= to; version++ {
-		rec, err := s.deps.Store.Version(ctx, name, version)
+		rec, err := p.deps.Store.Version(ctx, name, version)
 		switch {
 		case err == nil:
 			records = append(records, rec)
