@@ -218,7 +218,7 @@ func (r *VersionRecord) UnmarshalJSON(text []byte) error {
 // knownMembers are the members of a record's JSON that this release knows.
 var knownMembers = []string{
 	"id", "store_id", "previous", "dataset", "version", "seed", "state", "payload_bytes", "snapshot", "deltas", "changes", "created",
-	"source", "labels", "expect_every_ns",
+	"source", "labels", "expect_every_ns", "request_id",
 }
 
 // checkID says why the record in text, decoded as r, does not have the id that it names. A record without a store id names none.

@@ -28,6 +28,8 @@ const (
 	MaxSourceBytes = 256
 	MaxLabels      = 32
 	MaxLabelBytes  = 256
+	// MaxRequestIDBytes is the length of the longest request id.
+	MaxRequestIDBytes = 128
 	// MinExpectEvery and MaxExpectEvery bound a promised cadence.
 	MinExpectEvery = time.Second
 	MaxExpectEvery = 10 * 366 * 24 * time.Hour

@@ -83,6 +83,10 @@ type VersionRecord struct {
 	// is overdue. 0: it promised none. A version takes the promise of the one before, unless it is given another.
 	ExpectEvery time.Duration `json:"expect_every_ns,omitempty"`
 
+	// RequestID is the id of the request that made the version, if it had one: see [CheckRequestID]. A publisher finds by it that a
+	// repeated request was carried out before.
+	RequestID string `json:"request_id,omitempty"`
+
 	// Extra holds the members that a later release wrote and this one does not know. They are part of the version id.
 	Extra map[string]json.RawMessage `json:"-"`
 }
@@ -113,6 +117,11 @@ func (r VersionRecord) Check() error {
 		return bad("the next version is expected within %s; want %s to %s, or 0", r.ExpectEvery, MinExpectEvery, MaxExpectEvery)
 	case len(r.Deltas) > MaxDeltas || uint64(len(r.Deltas)) >= r.Version:
 		return bad("it has %d deltas, the most is %d", len(r.Deltas), min(MaxDeltas, r.Version-1))
+	}
+	if r.RequestID != "" {
+		if err := CheckRequestID(r.RequestID); err != nil {
+			return bad("%w", err)
+		}
 	}
 	// JSON has only UTF-8: anything else would not come back as it went, and two labels could become one.
 	if !utf8.ValidString(r.Source) {

@@ -39,6 +39,8 @@ type Result struct {
 	// equal content where an object of the newest version was lost and could not be put back, and where the promise of a
 	// cadence is renewed (Input.ExpectEvery).
 	Created bool
+	// Repeated is true if an earlier call with the same Input.RequestID created the version. Created is true then, too.
+	Repeated bool
 	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
 	// the Publisher has none.
 	Announced, Indexed bool
@@ -70,7 +72,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 			return last, err
 		}, log.Announce, func(ctx context.Context, rec, over dataset.VersionRecord) error { return replace(ctx, rec, over) })
 	}
-	if result.Created {
+	if result.Created && !result.Repeated {
 		p.telling.end(rec)
 	}
 	// gofail: var announced struct{}

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -40,6 +43,11 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
+		if made, found, err := d.request.find(ctx, p.deps.Store, latest); err != nil {
+			return Result{}, err
+		} else if found {
+			return d.repeated(made)
+		}
 		var result Result
 		whole := false // that latest is whole, and has the draft's content
 		if latest.Version > 0 && latest.State == d.state() {
@@ -70,11 +78,19 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
-			return Result{}, fmt.Errorf("commit version %s: %w", result.Record.ID(), err)
+			return Result{}, commitFailed(result.Record, err)
 		}
 	}
 	return Result{}, fmt.Errorf("publish dataset %q: %w %d times; publish again, and let one publisher at a time publish a dataset",
 		d.name, ErrConflict, maxAttempts)
+}
+
+// commitFailed says which version err is about.
+func commitFailed(rec dataset.VersionRecord, err error) error {
+	if errors.Is(err, ErrUnknown) {
+		return err
+	}
+	return fmt.Errorf("commit version %s: %w", rec.ID(), err)
 }
 
 // latest returns the newest version, the zero record if there is none, and brings the draft into the order of its seed:
@@ -99,7 +115,7 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 	rec := dataset.VersionRecord{
 		Dataset: d.name, Version: latest.Version + 1, Seed: dataset.Seed(d.seed),
 		State: sum.State, PayloadBytes: uint64(sum.PayloadBytes),
-		Source: d.in.Source, Labels: d.in.Labels, ExpectEvery: d.in.promise(latest),
+		Source: d.in.Source, Labels: d.in.Labels, ExpectEvery: d.in.promise(latest), RequestID: d.in.RequestID,
 	}
 	switch {
 	case latest.Version == 0:
@@ -198,29 +214,75 @@ func (p *Publisher) putDelta(ctx context.Context, latest dataset.VersionRecord, 
 	return nil
 }
 
-// putVersion commits rec. When it returns nil, tell has to end what is begun here.
+// putVersion commits rec. When it returns nil, tell has to end what is begun here. It returns an ErrUnknown if rec may be committed.
 func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) error {
 	p.telling.begin(rec)
 	err := p.deps.Store.PutVersion(ctx, rec)
-	if err == nil || p.committed(ctx, rec) {
+	if err == nil {
 		return nil
+	}
+	switch p.outcome(ctx, rec, err) {
+	case committed:
+		return nil
+	case unknown:
+		err = &unknownError{rec, err}
+	case taken:
+		err = errors.Join(store.ErrExists, err)
 	}
 	p.telling.end(rec)
 	return err
 }
 
-// committed reports whether the version in the store is rec itself, after a PutVersion that failed: the answer may have
-// been lost, or the request was sent twice and the second found what the first had written. It also asks when ctx has
-// ended, since a commit that has happened cannot be taken back.
-func (p *Publisher) committed(ctx context.Context, rec dataset.VersionRecord) bool {
+// outcome is what became of a version record whose PutVersion failed.
+type outcome int
+
+const (
+	refused   outcome = iota // it is not committed, and will not be
+	committed                // it is in the store
+	taken                    // another record has its number
+	unknown
+)
+
+// outcome reads what the store has: the answer of PutVersion may have been lost, or the request was sent twice and the second found
+// what the first had written. It also reads when ctx has ended, since a commit that has happened cannot be taken back.
+func (p *Publisher) outcome(ctx context.Context, rec dataset.VersionRecord, failed error) outcome {
+	if final(failed) {
+		return refused
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)
 	defer cancel()
 	there, err := p.deps.Store.Version(ctx, rec.Dataset, rec.Version)
-	if err != nil {
-		return false
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !mayArrive(failed):
+		return refused
+	case errors.Is(failed, store.ErrExists) && err != nil:
+		return taken
+	case err != nil:
+		return unknown
 	}
 	// The creation time to the nanosecond tells two publishers of the same content apart.
 	a, errA := rec.Encode()
 	b, errB := there.Encode()
-	return errA == nil && errB == nil && bytes.Equal(a, b)
+	if errA == nil && errB == nil && bytes.Equal(a, b) {
+		return committed
+	}
+	return taken
+}
+
+// final reports whether err of PutVersion says that nothing was written, whatever the store has.
+func final(err error) bool {
+	return errors.Is(err, store.ErrGap) || errors.Is(err, store.ErrUnusable) || errors.Is(err, dataset.ErrVersionRecord)
+}
+
+// mayArrive reports whether the request whose error err is may still reach the store: it was given up, or its connection broke.
+func mayArrive(err error) bool {
+	for _, e := range []error{
+		store.ErrUnknown, context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF, io.ErrUnexpectedEOF,
+		syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

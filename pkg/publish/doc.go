@@ -71,6 +71,12 @@
 // that was overtaken twice. Content equal to the newest version's creates no version, with two
 // exceptions: see below.
 //
+// # Repeated requests
+//
+// A commit whose answer is lost may have happened: [ErrUnknown] says so. A caller that gives each request an id of its own
+// (Input.RequestID) repeats it until it has an answer. The version record keeps the id, and a call that finds it in one of the last
+// versions returns that version instead of making another, also if Base is not the newest version any more for that reason.
+//
 // # Promised cadence
 //
 // A pipeline can promise how often it publishes (Input.ExpectEvery). The promise is kept in the version records, from one to

@@ -29,6 +29,7 @@ type draft struct {
 	path   string // of the snapshot; empty until it is written
 	totals snapshot.Totals
 
+	request  requested
 	verified map[dataset.Digest]bool // objects in the store that were verified for this publish
 }
 

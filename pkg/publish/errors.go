@@ -9,7 +9,7 @@ import (
 	"freshet.dev/pkg/publish/internal/spill"
 )
 
-// Errors of Publish. Nothing was published when it returns one.
+// Errors of Publish and Patch. Nothing was published when they return one, but for ErrUnknown.
 var (
 	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and trying again does not
 	// help.
@@ -24,6 +24,11 @@ var (
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
 	ErrStoreID = errors.New("the store id is damaged")
+	// ErrUnknown is returned when the store did not answer whether it has the version record. The version may exist, now or in a moment.
+	// The message says how to find out.
+	ErrUnknown = errors.New("it is not known whether it was committed")
+	// ErrRequestID is returned when a version of the dataset has Input.RequestID, and other content.
+	ErrRequestID = errors.New("the request id was used before, for another request")
 	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
 	ErrLost = errors.New("the newest version has lost an object")

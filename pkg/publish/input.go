@@ -28,6 +28,10 @@ type Input struct {
 	// version too when the promise is another than before, or when a third of its time has passed: that the data is still
 	// right is news then.
 	ExpectEvery *time.Duration
+	// RequestID makes a repetition safe. A call whose id a version of the dataset already has makes no version; its result is that
+	// version (Result.Repeated). It searches the last 32 versions, as far as they were made within the last hour. Draw a new id, such
+	// as a UUID, for each request, and repeat the request with it until the answer is known. Empty: none.
+	RequestID string
 	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should
 	// return at once: nothing is read while it runs.
 	Progress func(Progress)
@@ -97,6 +101,11 @@ func CheckInput(name string, in Input) error {
 	}
 	if err := checkPromise(in.ExpectEvery); err != nil {
 		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)
+	}
+	if in.RequestID != "" {
+		if err := dataset.CheckRequestID(in.RequestID); err != nil {
+			return refuse(err.Error(), "", err)
+		}
 	}
 	// A version record that differs from the one to come only in what is not known yet.
 	trial := dataset.VersionRecord{

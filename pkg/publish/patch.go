@@ -87,14 +87,20 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 		return PatchResult{}, err
 	}
 	if err := checkBase(name, newest, in.base()); err != nil {
-		return PatchResult{}, err // before the body is read
+		// Before the body is read, unless the newest version is another because this patch was carried out before.
+		request := requested{id: in.RequestID}
+		if _, found, failed := request.find(ctx, p.deps.Store, newest); failed != nil {
+			return PatchResult{}, failed
+		} else if !found {
+			return PatchResult{}, err
+		}
 	}
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return PatchResult{}, fmt.Errorf("patch dataset %q: %w", name, err)
 	}
 	defer p.discard(name, folder)
-	d := &draft{name: name, in: in.Input, meter: &meter{call: in.Progress}, folder: folder, seed: uint64(newest.Seed)}
+	d := &draft{name: name, in: in.Input, meter: &meter{call: in.Progress}, folder: folder, seed: uint64(newest.Seed), request: requested{id: in.RequestID}}
 	entries, err := p.entries(ctx, d)
 	if err != nil {
 		return PatchResult{}, err
@@ -148,11 +154,16 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			if newest, err = p.newest(ctx, d.name); err != nil {
 				return PatchResult{}, err
 			}
-			if err := checkBase(d.name, newest, base); err != nil {
-				return PatchResult{}, err
-			}
 		}
 		stale = true
+		if made, found, err := d.request.find(ctx, p.deps.Store, newest); err != nil {
+			return PatchResult{}, err
+		} else if found && uint64(made.Seed) == d.seed {
+			return p.repeatedPatch(ctx, d, made, base, entries)
+		}
+		if err := checkBase(d.name, newest, base); err != nil {
+			return PatchResult{}, err
+		}
 		if uint64(newest.Seed) != d.seed {
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", d.name, ErrConflict)
 		}
@@ -175,7 +186,7 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
-			return PatchResult{}, fmt.Errorf("commit version %s: %w", result.Record.ID(), err)
+			return PatchResult{}, commitFailed(result.Record, err)
 		}
 	}
 	return PatchResult{}, fmt.Errorf("patch dataset %q: %w %d times; patch it again, and let one publisher at a time publish a dataset",
@@ -240,7 +251,7 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
 		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
 		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
-		ExpectEvery: d.in.promise(newest),
+		ExpectEvery: d.in.promise(newest), RequestID: d.in.RequestID,
 	}
 	if err := p.vouch(ctx, &result.Record); err != nil {
 		return PatchResult{}, err

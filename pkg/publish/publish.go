@@ -132,7 +132,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version
-// in the Result is committed; on any error nothing is published. It returns an [*InputError] for an input that is
+// in the Result is committed; on any error but [ErrUnknown] nothing is published. It returns an [*InputError] for an input that is
 // refused, [ErrConflict], ctx's error, or what failed in reading, in the temporary folder or in the store.
 //
 // Content equal to the newest version's makes it verify the objects of that version in the store, and heal what is damaged.
@@ -155,6 +155,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	defer p.discard(name, folder)
 	d := &draft{
 		name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed, sorter: p.sorter(seed, folder),
+		request: requested{id: in.RequestID},
 	}
 	defer func() { d.close() }() // a draft may change its sorter
 	result, err := p.produce(ctx, d)

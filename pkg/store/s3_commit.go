@@ -100,7 +100,7 @@ func (s *s3) commit(ctx context.Context, name string, b []byte) (etag string, er
 	pauses.InitialInterval = firstPause
 	etag, err = backoff.Retry(ctx, try, backoff.WithBackOff(pauses), backoff.WithMaxTries(s3Attempts))
 	if err != nil && unknown && !errors.Is(err, ErrExists) {
-		err = fmt.Errorf("it is not known whether it is committed, look for it before you try again: %w", err)
+		err = fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return etag, err
 }

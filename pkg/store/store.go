@@ -29,6 +29,9 @@ var (
 	ErrURL = errors.New("not the URL of a store")
 	// ErrMissing is returned by OpenExisting when the store's folder does not exist.
 	ErrMissing = errors.New("the store's folder does not exist")
+	// ErrUnknown is returned when the store did not answer whether it has created a version record. The record may be there, or
+	// appear: a request that was given up can still arrive.
+	ErrUnknown = errors.New("it is not known whether it is committed")
 	// ErrUnusable: the store is there but cannot be used as one, for example because its server ignores conditional
 	// writes or its file system has no hard links. Trying again does not help.
 	ErrUnusable = errors.New("cannot be used as a store")
@@ -59,7 +62,8 @@ type Store interface {
 	// StatObject returns the object's size, or ErrNotFound.
 	StatObject(ctx context.Context, digest dataset.Digest) (bytes int64, err error)
 	// PutVersion commits a version. It fails with ErrExists or ErrGap unless the version is the one after the
-	// newest. The objects that it names must be in the store before; PutVersion does not look for them.
+	// newest, and with ErrUnknown if it may have committed it. The objects that it names must be in the store before; PutVersion
+	// does not look for them.
 	PutVersion(ctx context.Context, rec dataset.VersionRecord) error
 	// Version returns one version's record, or ErrNotFound, or a [*RecordError].
 	Version(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)

@@ -1,0 +1,117 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/tape"
+	"freshet.dev/pkg/store"
+)
+
+const (
+	// requestVersions is how many of a dataset's newest versions are searched for the id of a request, and requestAge how old they may
+	// be. A repeated request comes seconds after the first.
+	requestVersions = 32
+	requestAge      = time.Hour
+	// requestPage is how many of them are read at a time.
+	requestPage = 8
+)
+
+// requested finds the version that an earlier call with the same Input.RequestID made.
+type requested struct {
+	id       string
+	searched uint64 // the newest version that is known not to be it
+}
+
+// find returns that version if there is one up to newest.
+func (r *requested) find(ctx context.Context, st store.Store, newest dataset.VersionRecord) (rec dataset.VersionRecord, found bool, err error) {
+	if r.id == "" || newest.Version <= r.searched {
+		return dataset.VersionRecord{}, false, nil
+	}
+	page := []dataset.VersionRecord{newest}
+	for before := newest.Version; ; {
+		for _, rec := range page {
+			switch {
+			case rec.RequestID == r.id:
+				return rec, true, nil
+			case wallClock().Sub(rec.Created) > requestAge:
+				before = 0
+			}
+		}
+		if before <= r.searched+1 || newest.Version-before >= requestVersions {
+			r.searched = newest.Version
+			return dataset.VersionRecord{}, false, nil
+		}
+		limit := min(before-1-r.searched, requestPage)
+		page, err = st.Versions(ctx, newest.Dataset, before, int(limit))
+		if _, damaged := errors.AsType[store.RecordErrors](err); err != nil && !damaged {
+			return dataset.VersionRecord{}, false, fmt.Errorf("look for the request %s in the versions of dataset %q: %w", r.id, newest.Dataset, err)
+		}
+		before -= limit
+	}
+}
+
+// reused returns the ErrRequestID of a request whose id is that of rec, although it asks for something else.
+func reused(rec dataset.VersionRecord, why string) error {
+	return fmt.Errorf("dataset %q: %w: version %s has the id %s, and %s; draw another id", rec.Dataset, ErrRequestID, rec.Ref(), rec.RequestID, why)
+}
+
+// repeated returns the result of a Publish whose version rec an earlier call with the same id made.
+func (d *draft) repeated(rec dataset.VersionRecord) (Result, error) {
+	if rec.State != d.state() {
+		return Result{}, reused(rec, "other records")
+	}
+	return Result{Record: rec, Created: true, Repeated: true}, nil
+}
+
+// repeatedPatch returns the result of a Patch whose version rec an earlier call with the same id made. The same patch changes nothing
+// in the version that it made.
+func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.VersionRecord, base base, entries *tape.Tape) (_ PatchResult, err error) {
+	if !base.is(dataset.Ref{Version: rec.Version - 1, ID: rec.Previous}) {
+		return PatchResult{}, reused(rec, fmt.Sprintf("another base than %s", base))
+	}
+	c, err := p.chain(ctx, rec)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	changes := tape.New(d.folder.Path("repeated"))
+	defer func() { err = errors.Join(err, changes.Close()) }()
+	var e edit
+	err = p.reading(ctx, rec, c, func(by chain) error {
+		e = edit{rec: rec, changes: changes}
+		return p.edit(ctx, d.seed, by, entries, &e)
+	})
+	if err != nil {
+		return PatchResult{}, err
+	}
+	did := rec.Changes
+	if changes.Entries() > 0 || e.result.Unchanged < did.Added+did.Changed || e.result.Missing < did.Removed {
+		return PatchResult{}, reused(rec, "other changes")
+	}
+	result := e.result
+	result.Result = Result{Record: rec, Created: true, Repeated: true}
+	result.Changes = did
+	result.Unchanged -= did.Added + did.Changed
+	result.Missing -= did.Removed
+	return result, nil
+}
+
+// unknownError is the ErrUnknown of a version record that may have been put.
+type unknownError struct {
+	rec dataset.VersionRecord
+	err error
+}
+
+func (e *unknownError) Error() string {
+	text := fmt.Sprintf("commit version %s: %v: %v; the version exists if `freshet versions %s` shows version %d with the id %s",
+		e.rec.ID(), ErrUnknown, e.err, e.rec.Dataset, e.rec.Version, e.rec.VersionID().Short())
+	if e.rec.RequestID != "" {
+		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s: it makes no second version", e.rec.RequestID)
+	}
+	return text
+}
+
+func (e *unknownError) Unwrap() []error { return []error{ErrUnknown, e.err} }
