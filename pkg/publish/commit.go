@@ -225,7 +225,7 @@ func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) e
 	case committed:
 		return nil
 	case unknown:
-		err = &unknownError{rec, err}
+		err = &UnknownError{rec, err}
 	case taken:
 		err = errors.Join(store.ErrExists, err)
 	}

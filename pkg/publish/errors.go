@@ -24,7 +24,7 @@ var (
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
 	ErrStoreID = errors.New("the store id is damaged")
-	// ErrUnknown is returned when the store did not answer whether it has the version record. The version may exist, now or in a moment.
+	// ErrUnknown is wrapped by every [*UnknownError]. It is returned when the store did not answer whether it has the version record. The version may exist, now or in a moment.
 	// The message says how to find out.
 	ErrUnknown = errors.New("it is not known whether it was committed")
 	// ErrRequestID is returned when a version of the dataset has Input.RequestID, and other content.

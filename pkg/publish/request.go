@@ -99,19 +99,23 @@ func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.Ver
 	return result, nil
 }
 
-// unknownError is the ErrUnknown of a version record that may have been put.
-type unknownError struct {
-	rec dataset.VersionRecord
-	err error
+// UnknownError is the [ErrUnknown] of a version record that may have been put.
+type UnknownError struct {
+	// Record is the version that may exist. It exists if the store has a version with its number and its id.
+	Record dataset.VersionRecord
+	// Err is what PutVersion returned.
+	Err error
 }
 
-func (e *unknownError) Error() string {
+// Error says how to find out.
+func (e *UnknownError) Error() string {
 	text := fmt.Sprintf("commit version %s: %v: %v; the version exists if `freshet versions %s` shows version %d with the id %s",
-		e.rec.ID(), ErrUnknown, e.err, e.rec.Dataset, e.rec.Version, e.rec.VersionID().Short())
-	if e.rec.RequestID != "" {
-		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s: it makes no second version", e.rec.RequestID)
+		e.Record.ID(), ErrUnknown, e.Err, e.Record.Dataset, e.Record.Version, e.Record.VersionID().Short())
+	if e.Record.RequestID != "" {
+		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s: it makes no second version", e.Record.RequestID)
 	}
 	return text
 }
 
-func (e *unknownError) Unwrap() []error { return []error{ErrUnknown, e.err} }
+// Unwrap returns ErrUnknown and the cause.
+func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }

@@ -82,7 +82,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	name := r.Record.Dataset
 	created := "false"
-	if r.Created {
+	if r.Created && !r.Repeated {
 		created = "true"
 		m.changed.WithLabelValues(name, "added").Add(float64(r.Record.Changes.Added))
 		m.changed.WithLabelValues(name, "changed").Add(float64(r.Record.Changes.Changed))

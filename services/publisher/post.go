@@ -30,6 +30,8 @@ const (
 type Publication struct {
 	// Created is false if the newest version had the body's content already and needed not be renewed; then there is no new one.
 	Created bool `json:"created"`
+	// Repeated is as in publish.Result.
+	Repeated bool `json:"repeated,omitempty"`
 	// Record is the version with the body's content.
 	Record dataset.VersionRecord `json:"version_record"`
 	// Announced and Indexed say whether the event log and the catalog have the version.
@@ -97,7 +99,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 		w.Header().Set("Location", "/v1/datasets/"+name+"/versions/"+strconv.FormatUint(result.Record.Version, 10))
 	}
 	return web.WriteJSON(w, status, Publication{
-		Created: result.Created, Record: result.Record,
+		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
 		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.Disputed, Warnings: result.Warnings, Patch: result.patch,
 	})
 }
@@ -134,6 +136,30 @@ const (
 	sourceHeader = "Freshet-Source"
 	labelHeader  = "Freshet-Label"
 )
+
+// requestIDHeader is the header of https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/. Its value is a string
+// in double quotes; the id alone is taken, too.
+const requestIDHeader = "Idempotency-Key"
+
+// requestID returns the id of the request, empty if it has none.
+func requestID(r *http.Request) (string, error) {
+	values := r.Header.Values(requestIDHeader)
+	if len(values) == 0 {
+		return "", nil
+	}
+	id := strings.TrimSpace(values[0])
+	if quoted := len(id) > 1 && id[0] == '"' && id[len(id)-1] == '"'; quoted {
+		id = id[1 : len(id)-1]
+	}
+	err := dataset.CheckRequestID(id)
+	if len(values) > 1 {
+		err = errors.New("it comes twice; a request has one id")
+	}
+	if err != nil {
+		return "", web.Refuse(http.StatusBadRequest, "bad-request-id", "the header %s: %v", requestIDHeader, err)
+	}
+	return id, nil
+}
 
 // input returns what the request says of its body, in which no other than the given parameters are allowed.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
@@ -174,6 +200,9 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "expect-every is %.40q; want a duration such as 24h or 90m, or 0 to end a promise", query.Get("expect-every"))
 		}
 		in.ExpectEvery = &every
+	}
+	if in.RequestID, err = requestID(r); err != nil {
+		return in, err
 	}
 	if in.Format, err = format(r.Header.Get("Content-Type")); err != nil {
 		return in, err
@@ -231,6 +260,9 @@ func format(contentType string) (publish.Format, error) {
 // problem turns the failure of a publish into what the client is told. What came of reading the body goes first: any
 // other error may follow from it.
 func (p *Publisher) problem(r *http.Request, name string, body *body, err error) error {
+	if unknown, ok := errors.AsType[*publish.UnknownError](err); ok {
+		return unknownProblem(unknown)
+	}
 	if failed := body.failure(); failed != nil {
 		err = failed
 	}
@@ -256,6 +288,8 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrConflict):
 		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
+	case errors.Is(err, publish.ErrRequestID):
+		return web.Refuse(http.StatusUnprocessableEntity, "request-id-reused", "%v; nothing was published", err).With("dataset", name)
 	case errors.Is(err, publish.ErrLost):
 		// The error names the object, its place in the store, and the remedy.
 		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)
@@ -277,6 +311,22 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	}
 }
 
+// unknownProblem says how to find out whether the version was committed.
+func unknownProblem(e *publish.UnknownError) *web.Problem {
+	ref := e.Record.Ref()
+	remedy := "look for it before you publish again"
+	if e.Record.RequestID != "" {
+		remedy = "or send the request again with its " + requestIDHeader + ": it makes no second version"
+	}
+	p := web.Unavailable("commit-unknown", 5, e, "the store did not answer whether it has version %d of dataset %s, so it is not known whether the version was published; "+
+		"it was if GET /v1/datasets/%[2]s/versions/%[1]d answers with the id %[3]s; %[4]s", ref.Version, e.Record.Dataset, ref.ID, remedy)
+	p.With("dataset", e.Record.Dataset).With("version", ref.Version).With("version_id", ref.ID)
+	if e.Record.RequestID != "" {
+		p.With("request_id", e.Record.RequestID)
+	}
+	return p
+}
+
 func inputProblem(e *publish.InputError) *web.Problem {
 	p := web.Refuse(http.StatusBadRequest, "bad-input", "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
 	if e.Line > 0 {
@@ -296,7 +346,7 @@ func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Du
 	rec := result.Record
 	attrs := []any{
 		"dataset", rec.Dataset, "version", rec.Version, "id", rec.VersionID().String(), "created", result.Created, "records", rec.State.Records,
-		"changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
+		"repeated", result.Repeated, "changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
 	}
 	if len(result.Warnings) > 0 {
 		p.deps.Log.WarnContext(ctx, "published, with warnings", append(attrs, "warnings", result.Warnings)...)

@@ -303,21 +303,22 @@ func TestVersionsAndDatasets(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for variable, change := range map[string]func(*publisher.Config){
-		"FRESHET_STORE_URL":     func(c *publisher.Config) { c.StoreURL = "/data" },
-		"FRESHET_NAMESPACE":     func(c *publisher.Config) { c.Namespace = "a.b" },
-		"FRESHET_NATS_URL":      func(c *publisher.Config) { c.NatsURL = "" },
-		"FRESHET_REDIS_URL":     func(c *publisher.Config) { c.RedisURL = "http://h" },
-		"FRESHET_LISTEN":        func(c *publisher.Config) { c.Listen = "8480" },
-		"FRESHET_STOP_GRACE":    func(c *publisher.Config) { c.StopGrace = -1 },
-		"FRESHET_NATS_REPLICAS": func(c *publisher.Config) { c.NatsReplicas = -1 },
-		"FRESHET_MEMORY_BYTES":  func(c *publisher.Config) { c.MemoryBytes = 1 },
-		"FRESHET_WORKERS":       func(c *publisher.Config) { c.Workers = -1 },
-		"FRESHET_PUBLISHES":     func(c *publisher.Config) { c.Publishes = 0 },
-		"FRESHET_PATCHES":       func(c *publisher.Config) { c.Patches = 0 },
-		"FRESHET_BODY_BYTES":    func(c *publisher.Config) { c.BodyBytes = 0 },
-		"FRESHET_BODY_STALL":    func(c *publisher.Config) { c.BodyStall = 0 },
-		"FRESHET_BEACON_EVERY":  func(c *publisher.Config) { c.BeaconEvery = time.Millisecond },
-		"FRESHET_SOURCE":        func(c *publisher.Config) { c.Source = strings.Repeat("x", 257) },
+		"FRESHET_STORE_URL":      func(c *publisher.Config) { c.StoreURL = "/data" },
+		"FRESHET_NAMESPACE":      func(c *publisher.Config) { c.Namespace = "a.b" },
+		"FRESHET_NATS_URL":       func(c *publisher.Config) { c.NatsURL = "" },
+		"FRESHET_REDIS_URL":      func(c *publisher.Config) { c.RedisURL = "http://h" },
+		"FRESHET_LISTEN":         func(c *publisher.Config) { c.Listen = "8480" },
+		"FRESHET_STOP_GRACE":     func(c *publisher.Config) { c.StopGrace = -1 },
+		"FRESHET_NATS_REPLICAS":  func(c *publisher.Config) { c.NatsReplicas = -1 },
+		"FRESHET_NATS_MAX_BYTES": func(c *publisher.Config) { c.NatsMaxBytes = -1 },
+		"FRESHET_MEMORY_BYTES":   func(c *publisher.Config) { c.MemoryBytes = 1 },
+		"FRESHET_WORKERS":        func(c *publisher.Config) { c.Workers = -1 },
+		"FRESHET_PUBLISHES":      func(c *publisher.Config) { c.Publishes = 0 },
+		"FRESHET_PATCHES":        func(c *publisher.Config) { c.Patches = 0 },
+		"FRESHET_BODY_BYTES":     func(c *publisher.Config) { c.BodyBytes = 0 },
+		"FRESHET_BODY_STALL":     func(c *publisher.Config) { c.BodyStall = 0 },
+		"FRESHET_BEACON_EVERY":   func(c *publisher.Config) { c.BeaconEvery = time.Millisecond },
+		"FRESHET_SOURCE":         func(c *publisher.Config) { c.Source = strings.Repeat("x", 257) },
 	} {
 		cfg := config(t)
 		change(&cfg)
