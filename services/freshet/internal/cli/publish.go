@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,7 @@ type publishFlags struct {
 	patch               bool
 	base                string
 	remove              string
+	requestID           string
 	expectEvery         time.Duration
 	promises            bool // that expectEvery was given
 	wait                bool
@@ -56,7 +58,11 @@ compared: after the store was restored from an older copy, another version N pas
 
 --expect-every 24h promises a new version at least that often. When there is none by then, every instance says that the
 dataset is overdue. The promise stays until another is made. Records that are the same as before create a version after
-all when the promise changes, and when a third of its time has passed: that they are still right is news then.`,
+all when the promise changes, and when a third of its time has passed: that they are still right is news then.
+
+If the answer is lost, it is not known whether the version was published. The command then repeats a file with the same request id,
+which makes no second version, and looks for the version of what came from standard input. If the publisher does not answer, the
+error says how to find out, and with which --request-id to run the command again.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41@0123456789ab`,
@@ -66,6 +72,12 @@ all when the promise changes, and when a third of its time has passed: that they
 				if _, _, err := publish.ParseBase(f.base); err != nil {
 					return exit.Errorf(exit.Usage, "--base %w", err)
 				}
+			}
+			if !cmd.Flags().Changed("request-id") {
+				f.requestID = rand.Text()
+			}
+			if err := dataset.CheckRequestID(f.requestID); err != nil {
+				return exit.Errorf(exit.Usage, "--request-id: %w", err)
 			}
 			f.promises = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
@@ -83,6 +95,7 @@ all when the promise changes, and when a third of its time has passed: that they
 	flags.StringVar(&f.base, "base", "", "with --patch: the version that the changes are for, as N or N@ID; refused if the newest is another")
 	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that tells removals")
 	flags.DurationVar(&f.expectEvery, "expect-every", 0, "how often there will be a new version, such as 24h; 0 ends the promise (default: as promised before)")
+	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, kept with the version: a publish whose id one of the last versions has makes no other (default: drawn)")
 	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
 	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "how long --wait waits before it fails")
 	f.out.add(cmd)
@@ -125,10 +138,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		w.record = c.Version
 	}
 
-	body, hide := in.progress(p.Err)
-	req.Body = body
-	result, err := c.Publish(ctx, name, req)
-	hide()
+	result, err := f.send(ctx, p, c, name, req, in)
 	if err != nil {
 		return err
 	}
@@ -172,7 +182,7 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 	if f.wait && f.waitTimeout <= 0 {
 		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
 	}
-	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch}
+	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch, RequestID: f.requestID}
 	if f.promises {
 		req.ExpectEvery = &f.expectEvery
 	}

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +63,20 @@ type request struct {
 	// contentType and body are of a request with a body. Its length is not announced: a file may still grow.
 	contentType string
 	body        io.Reader
+	// id is the request's id; empty for none.
+	id string
 }
+
+// ErrUnknown is returned when a request was sent and it is not known what became of it: the connection broke before there was an answer,
+// or the publisher answers that it does not know. Repeat the request with the same id.
+var ErrUnknown = errors.New("the outcome is unknown")
+
+// unknownError is an ErrUnknown with the text of its cause.
+type unknownError struct{ error }
+
+func (e unknownError) Unwrap() []error { return []error{ErrUnknown, e.error} }
+
+func unknown(err error) error { return unknownError{err} }
 
 // call sends a request and returns the answer if its status is 2xx; any other becomes an error.
 func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
@@ -72,13 +87,25 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	if r.body != nil {
 		req.Header.Set("Content-Type", r.contentType)
 	}
+	if r.id != "" {
+		req.Header.Set("Idempotency-Key", strconv.Quote(r.id))
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		failed := c.unreachable(ctx, err)
+		if dial, ok := errors.AsType[*net.OpError](err); r.id != "" && ctx.Err() == nil && !(ok && dial.Op == "dial") {
+			failed = unknown(failed)
+		}
+		return nil, failed
 	}
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
-		return nil, c.refusal(resp)
+		err, kind := c.refusal(resp)
+		// The second and third are a proxy's: the publisher did not answer it.
+		if r.id != "" && (kind == "commit-unknown" || kind == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout)) {
+			err = unknown(err)
+		}
+		return nil, err
 	}
 	return resp, nil
 }
@@ -119,16 +146,16 @@ type Problem struct {
 	Detail string `json:"detail"`
 }
 
-// refusal makes an error of an answer that is no success.
-func (c *Client) refusal(resp *http.Response) error {
+// refusal makes an error of an answer that is no success, and returns the kind of the problem, empty if a service of ours did not send it.
+func (c *Client) refusal(resp *http.Response) (_ error, kind string) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
 	p := Problem{}
 	if err != nil || json.Unmarshal(body, &p) != nil || p.Detail == "" {
 		// Not ours: a proxy's answer, or another program at this address.
 		return fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
-			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
+			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what), ""
 	}
-	return exit.With(codeOf(resp.StatusCode), errors.New(p.Detail))
+	return exit.With(codeOf(resp.StatusCode), errors.New(p.Detail)), path.Base(p.Type)
 }
 
 func head(body []byte) string {

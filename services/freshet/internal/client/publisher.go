@@ -28,9 +28,11 @@ type PublishRequest struct {
 	// ExpectEvery is how often there will be a new version; 0 ends that, nil leaves it as it is.
 	ExpectEvery *time.Duration
 	// Patch makes it a patch: Body holds changes, not all records. Base and Remove are of a patch alone.
-	Patch  bool
-	Base   string // the version that the patch is for, as number or number@id; empty: any
-	Remove string // the member or column that tells removals; empty: the publisher's default
+	Patch bool
+	Base  string // the version that the patch is for, as number or number@id; empty: any
+	// RequestID is the id of the request: one that is sent again with the same id makes no second version.
+	RequestID string
+	Remove    string // the member or column that tells removals; empty: the publisher's default
 }
 
 // contentTypes holds the media type of each format. The publisher looks into what has no type of its own.
@@ -41,7 +43,7 @@ var contentTypes = map[publish.Format]string{
 	publish.FormatCSV:    "text/csv",
 }
 
-// Publish streams records to the publisher and returns its answer.
+// Publish streams records to the publisher and returns its answer. The error is an [ErrUnknown] if the version may have been published.
 func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (publisher.Publication, error) {
 	query := url.Values{"key": {in.Key}}
 	if in.Source != "" {
@@ -66,7 +68,7 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	}
 	resp, err := c.call(ctx, request{
 		method: method, path: path, query: query,
-		contentType: contentTypes[in.Format], body: body,
+		contentType: contentTypes[in.Format], body: body, id: in.RequestID,
 	})
 	if failed := body.failure(); failed != nil && ctx.Err() == nil {
 		if err == nil {
@@ -78,7 +80,10 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 		return publisher.Publication{}, err
 	}
 	var answer publisher.Publication
-	return answer, c.decode(resp, &answer)
+	if err := c.decode(resp, &answer); err != nil {
+		return answer, unknown(err)
+	}
+	return answer, nil
 }
 
 // input is a body that remembers why it could not be read: the transport reports that as a failure of its own. Reads
@@ -172,7 +177,7 @@ func (c *Client) Version(ctx context.Context, name string, version uint64) (data
 // codeOf returns the exit code for a refusal by one of our services.
 func codeOf(status int) exit.Code {
 	switch status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
 		return exit.Refused
 	case http.StatusConflict:
 		return exit.Conflict

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freshet.dev/services/freshet/internal/exit"
+)
+
+// lossy is a proxy before the publisher that breaks the connection instead of sending the first answers to a publish.
+type lossy struct {
+	http.Handler
+	lose  atomic.Int32
+	asked atomic.Int32
+}
+
+func (l *lossy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		l.Handler.ServeHTTP(w, r)
+		return
+	}
+	l.asked.Add(1)
+	if l.lose.Add(-1) < 0 {
+		l.Handler.ServeHTTP(w, r)
+		return
+	}
+	l.Handler.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
+}
+
+// loses returns a stack whose publisher loses its next answers to publishes.
+func loses(t *testing.T) (freshet, *lossy) {
+	t.Helper()
+	f := start(t, "prices")
+	at, err := url.Parse(f.at.Publisher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	transport := &http.Transport{}
+	proxy.Transport = transport
+	l := &lossy{Handler: proxy}
+	server := httptest.NewServer(l)
+	t.Cleanup(func() { server.Close(); transport.CloseIdleConnections() })
+	f.env["FRESHET_PUBLISHER_URL"] = server.URL
+	before := repeatAfter
+	repeatAfter = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
+	t.Cleanup(func() { repeatAfter = before })
+	return f, l
+}
+
+func TestLostAnswers(t *testing.T) {
+	f, l := loses(t)
+	l.lose.Store(2)
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku").
+		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added", "stderr:trying again")
+	if got := l.asked.Load(); got != 3 {
+		t.Errorf("%d requests were sent", got)
+	}
+
+	// A patch with a base, whose own first try made the newest version.
+	l.lose.Store(1)
+	f.run(t, "publish", "prices", file(t, "p.ndjson", `{"sku":"A1","price":9}`), "--key", "sku", "--patch", "--base", "1").
+		want(t, exit.OK, "stdout:prices version 2: 2 records (0 added, 1 changed, 0 removed)")
+
+	// Standard input is read once: the version is looked for.
+	l.lose.Store(1)
+	asked := l.asked.Load()
+	run(t.Context(), f.env, newPrices, "publish", "prices", "-", "--key", "sku").
+		want(t, exit.OK, "stdout:prices version 3: 3 records", "stderr:the publisher's answer was lost")
+	if got := l.asked.Load() - asked; got != 1 {
+		t.Errorf("%d requests were sent", got)
+	}
+	f.run(t, "versions", "prices", "--output", "json").want(t, exit.OK, "request_id", `!"version": 4`, `!"version":4`)
+}
+
+func TestOutcomeThatStaysUnknown(t *testing.T) {
+	f, l := loses(t)
+	l.lose.Store(100)
+	prices := file(t, "p.ndjson", oldPrices)
+	got := f.run(t, "publish", "prices", prices, "--key", "sku")
+	got.want(t, exit.Failure, "stderr:it is not known whether it was published", `stderr:"freshet versions prices --output json" shows the request_id `, "stderr:--request-id")
+	id := regexp.MustCompile(`--request-id ([A-Z2-7]+)`).FindStringSubmatch(got.err)
+	if id == nil {
+		t.Fatalf("no id in %s", got.err)
+	}
+	f.run(t, "versions", "prices", "--output", "json").want(t, exit.OK, "stdout:"+id[1])
+	l.lose.Store(0)
+	f.run(t, "publish", "prices", prices, "--key", "sku", "--request-id", id[1]).want(t, exit.OK, "stdout:prices version 1: 2 records")
+	if versions := f.run(t, "versions", "prices"); strings.Count(versions.out, "\n") != 2 {
+		t.Errorf("versions prints\n%s", versions.out)
+	}
+	f.run(t, "publish", "prices", file(t, "q.ndjson", newPrices), "--key", "sku", "--request-id", id[1]).
+		want(t, exit.Refused, "stderr:the request id was used before, for another request", "stderr:draw another id")
+	f.run(t, "publish", "prices", prices, "--key", "sku", "--request-id", "a b").want(t, exit.Usage, "stderr:--request-id: not a request id")
+}
