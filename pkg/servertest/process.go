@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"freshet.dev/pkg/servertest/footprint"
 )
 
 const (
@@ -36,6 +38,8 @@ type command struct {
 	args []string
 	env  []string // added to the test's own
 	dir  string   // for the log; exists
+	// meter, if not nil, measures the process.
+	meter *footprint.Meter
 	// ready returns nil once the server answers. It is called again and again.
 	ready func(ctx context.Context) error
 }
@@ -158,6 +162,9 @@ func (p *Process) start() error {
 	cmd.Env = append(os.Environ(), p.cmd.env...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	dieWithParent(cmd)
+	if p.cmd.meter != nil {
+		p.cmd.meter.Wrap(cmd)
+	}
 
 	p.code = -1
 	started, exited := make(chan error, 1), make(chan struct{})
@@ -177,6 +184,9 @@ func (p *Process) start() error {
 		return fmt.Errorf("start %s: %w", p.cmd.name, err)
 	}
 	p.pid, p.exited, p.frozen = cmd.Process.Pid, exited, false
+	if p.cmd.meter != nil {
+		p.cmd.meter.Watch(p.pid)
+	}
 	return p.waitReady()
 }
 
