@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"freshet.dev/services/relay/internal/segments"
-	"freshet.dev/services/relay/internal/wire"
 )
 
 // body is the part of an object that a response sends: a [wire.Source]. It holds one segment at most, and none while it
@@ -21,17 +20,17 @@ type body struct {
 }
 
 // Hold implements [wire.Source].
-func (b *body) Hold() (wire.Part, error) {
+func (b *body) Hold() ([]byte, error) {
 	if b.left.from >= b.left.to {
-		return wire.Part{}, io.EOF
+		return nil, io.EOF
 	}
 	index := b.left.from / b.unit
 	b.held, b.err = b.reader.Segment(b.ctx, index)
 	if b.err != nil {
-		return wire.Part{}, b.err
+		return nil, b.err
 	}
 	bytes, skip := b.held.Bytes(), b.left.from-index*b.unit
-	return wire.Part{Bytes: bytes[skip:min(skip+b.left.to-b.left.from, int64(len(bytes)))], Given: b.held.Given()}, nil
+	return bytes[skip:min(skip+b.left.to-b.left.from, int64(len(bytes)))], nil
 }
 
 // Drop implements [wire.Source].
@@ -49,7 +48,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := copy(p, part.Bytes)
+	n := copy(p, part)
 	b.Drop(n)
 	return n, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/relay/internal/wire"
 )
 
 // Config configures a relay. Its fields are read from the environment by package settings.
@@ -28,6 +29,8 @@ type Config struct {
 	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long the store may take for one segment (256 KiB)"`
 	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; 0 reads nothing ahead"`
 	RelayWriteStall    time.Duration  `split_words:"true" default:"30s" desc:"how long a client may take to receive 256 KiB before it is cut off"`
+	RelaySendBytes     settings.Bytes `split_words:"true" default:"256KiB" desc:"memory of the kernel for what one response has to send, at least 128KiB and at most what net.core.wmem_max allows; a client far away gets no more than this in a round trip"`
+	RelayCongestion    string         `split_words:"true" desc:"TCP congestion control for the relay's clients, such as reno for a network without losses; the system's if not set"`
 }
 
 // minCacheBytes holds four times the default number of origin reads in segments.
@@ -47,11 +50,27 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_RELAY_ORIGIN_TIMEOUT", c.RelayOriginTimeout, time.Second),
 		settings.CheckBetween("FRESHET_RELAY_READ_AHEAD", c.RelayReadAhead, 0, c.RelayCacheBytes/8),
 		settings.CheckAtLeast("FRESHET_RELAY_WRITE_STALL", c.RelayWriteStall, time.Second),
+		settings.CheckBetween("FRESHET_RELAY_SEND_BYTES", c.RelaySendBytes, wire.MinSendBytes, maxSendBytes),
+		c.checkCongestion(),
 	}
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
 	}
 	return errors.Join(errs...)
+}
+
+// maxSendBytes is more than any line needs.
+const maxSendBytes = settings.Bytes(1 << 30)
+
+// checkCongestion says what is wrong with FRESHET_RELAY_CONGESTION.
+func (c *Config) checkCongestion() error {
+	if c.RelayCongestion == "" {
+		return nil
+	}
+	if err := wire.CheckCongestion(c.RelayCongestion); err != nil {
+		return fmt.Errorf("%w: FRESHET_RELAY_CONGESTION is %q: %w; name another one or leave it out", settings.ErrSettings, c.RelayCongestion, err)
+	}
+	return nil
 }
 
 // checkStore says what is wrong with FRESHET_STORE_URL.

@@ -25,7 +25,6 @@ type Relay struct {
 	count   counters
 
 	forgotten *forgotten
-	sockets   *wire.Sockets
 	mux       *web.Mux
 	server    *web.Server
 	close     sync.Once
@@ -53,11 +52,11 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
 	r.mux.Handle("GET /v1/store", r.store)
-	r.sockets = wire.New(cfg.RelayWriteStall)
+	sockets := wire.New(wire.Config{Stall: cfg.RelayWriteStall, SendBytes: int(cfg.RelaySendBytes), Congestion: cfg.RelayCongestion})
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
-		Control:      r.sockets.Control, Wrap: r.sockets.Wrap,
+		Control:      sockets.Control, Wrap: sockets.Wrap,
 	}, r.mux)
 	return r, nil
 }
@@ -86,7 +85,6 @@ func (r *Relay) Run(ctx context.Context) error {
 // Close releases the cache; requests fail from then on. It is for a relay that does not Run.
 func (r *Relay) Close() {
 	r.close.Do(func() {
-		r.sockets.Close()
 		r.cache.Close()
 		r.latest.close()
 		r.storeID.close()

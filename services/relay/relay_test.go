@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(withoutSplice) != "" {
+		if err := refuseSplice(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 //go:embed openapi.yaml
 var description []byte
@@ -32,7 +41,7 @@ var description []byte
 func config() relay.Config {
 	return relay.Config{
 		Listen: "127.0.0.1:0", StoreURL: "dir:///unused", RelayCacheBytes: 16 << 20, RelayCacheTTL: time.Minute,
-		RelayResponses: 1000, RelayOriginReads: 8, RelayReadAhead: 1 << 20, RelayOriginTimeout: 10 * time.Second, RelayWriteStall: 10 * time.Second,
+		RelayResponses: 1000, RelayOriginReads: 8, RelayReadAhead: 1 << 20, RelayOriginTimeout: 10 * time.Second, RelayWriteStall: 10 * time.Second, RelaySendBytes: 256 << 10,
 	}
 }
 

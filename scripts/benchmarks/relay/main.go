@@ -28,6 +28,8 @@ type options struct {
 	objects    string
 	rounds     int
 	instances  int
+	ab         string
+	abWindow   time.Duration
 	stormBytes int64
 	window     time.Duration
 	temp       string
@@ -46,6 +48,8 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of throughput; the median is printed")
 	flags.DurationVar(&o.window, "window", 3*time.Second, "length of a round")
 	flags.IntVar(&o.instances, "instances", 200, "instances that start at once; 0 leaves this out")
+	flags.StringVar(&o.ab, "ab", "1,32,128,512", "numbers of clients for the comparison of pages through pipes with plain writes, separated by commas; empty leaves this out")
+	flags.DurationVar(&o.abWindow, "ab-window", 1500*time.Millisecond, "length of a round of it")
 	flags.Int64Var(&o.stormBytes, "storm-bytes", 100_000_000, "size of the records of their dataset")
 	flags.StringVar(&o.temp, "temp", "", "folder for the objects; default: the system's")
 	flags.StringVar(&o.part, "part", "", "used by the program itself: what a child process does")
@@ -101,6 +105,9 @@ func (o options) measure(ctx context.Context, out io.Writer) error {
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the relay, which works in the repository's folder: %w\n%s", err, text)
 	}
+	if err := o.measureWays(ctx, folder, program, out); err != nil {
+		return err
+	}
 	if err := o.measureObjects(ctx, folder, program, out); err != nil || o.instances == 0 {
 		return err
 	}
@@ -125,11 +132,11 @@ func (o options) measureObjects(ctx context.Context, folder, program string, out
 			return fmt.Errorf("make an object of %d bytes: %w", size, err)
 		}
 		r := result{object: obj, budget: budget, rounds: o.rounds}
-		for text := range strings.SplitSeq(o.clients, ",") {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 {
-				return fmt.Errorf("%q is no number of clients", text)
-			}
+		clients, err := parseClients(o.clients)
+		if err != nil {
+			return err
+		}
+		for _, n := range clients {
 			row, err := o.measureClients(ctx, folder, program, obj, budget, n)
 			if err != nil {
 				return fmt.Errorf("%d clients of an object of %d bytes: %w", n, obj.bytes, err)
@@ -144,6 +151,17 @@ func (o options) measureObjects(ctx context.Context, folder, program string, out
 		}
 	}
 	return nil
+}
+
+func parseClients(list string) (clients []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number of clients", text)
+		}
+		clients = append(clients, n)
+	}
+	return clients, nil
 }
 
 func parsePair(text string) (size, budget int64, err error) {

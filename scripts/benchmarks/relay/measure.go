@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"freshet.dev/pkg/servertest/footprint"
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
@@ -16,16 +17,17 @@ import (
 type row struct {
 	clients int
 	// cold is one pull by each client, all at once, of an object that the relay has not read yet. peak is the relay's
-	// most resident memory, up to after the rounds of throughput; the other numbers are of the cold pull alone.
-	cold                                                haul
-	peak, originBytes, originReads, evictions, resident int64
+	// most memory, up to after the rounds of throughput; the other numbers are of the cold pull alone.
+	cold                                          haul
+	peak                                          footprint.Peak
+	originBytes, originReads, evictions, resident int64
 	// relay, nginx and sendfile are throughputs in bytes a second with the object in memory, as far as it fits.
 	relay, nginx, sendfile float64
 	// wholeClients is how many clients the handler that reads whole files got, of which so many at once that their files
 	// fit into wholeBudget.
 	wholeClients int
 	whole        float64
-	wholePeak    int64
+	wholePeak    footprint.Peak
 }
 
 // wholeBudget bounds the memory of the handler that reads the whole file for each request.
@@ -75,7 +77,7 @@ func (o options) measureClients(ctx context.Context, folder, program string, obj
 		}
 	}
 	r.relay, r.nginx, r.sendfile = proc.Median(rates[0]), proc.Median(rates[1]), proc.Median(rates[2])
-	if r.peak, err = proc.PeakResidentOf(relay.cmd.Process.Pid); err != nil {
+	if r.peak, err = relay.meter.Peak(); err != nil {
 		return row{}, err
 	}
 	return r, o.measureWhole(ctx, obj, &r)
@@ -94,7 +96,7 @@ func (o options) measureWhole(ctx context.Context, obj object, r *row) error {
 		return err
 	}
 	r.whole = h.perSecond()
-	r.wholePeak, err = proc.PeakResidentOf(s.cmd.Process.Pid)
+	r.wholePeak, err = s.meter.Peak()
 	return err
 }
 

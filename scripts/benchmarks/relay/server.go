@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"freshet.dev/pkg/servertest/footprint"
 )
 
 // processors is how many a server may use.
@@ -25,21 +27,25 @@ type server struct {
 	cmd  *exec.Cmd
 	out  bytes.Buffer // what it said
 	done chan struct{}
+	// meter measures its memory, and that of its children.
+	meter *footprint.Meter
 }
 
 // start runs the program until stop, and returns once it takes connections. No server has a limit of the Go runtime's
 // memory.
 func start(ctx context.Context, name, path string, addr string, env []string, program string, args ...string) (*server, error) {
-	s := &server{name: name, addr: addr, path: path, done: make(chan struct{})}
+	s := &server{name: name, addr: addr, path: path, done: make(chan struct{}), meter: footprint.New()}
 	s.cmd = exec.CommandContext(ctx, program, args...)
 	s.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(processors), "GOMEMLIMIT=off")
 	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 10 * time.Second
+	s.meter.Wrap(s.cmd)
 	if err := s.cmd.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.meter.Close())
 	}
+	s.meter.Watch(s.cmd.Process.Pid)
 	go func() {
 		_ = s.cmd.Wait()
 		close(s.done)
@@ -51,6 +57,7 @@ func start(ctx context.Context, name, path string, addr string, env []string, pr
 		}
 		select {
 		case <-s.done:
+			_ = s.meter.Close()
 			return nil, fmt.Errorf("%s ended at once: %s", name, s.out.Bytes())
 		case <-time.After(20 * time.Millisecond):
 		}
@@ -69,6 +76,7 @@ func (s *server) stop() {
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
+	_ = s.meter.Close() // a group that is left costs nothing
 }
 
 // freeAddress returns an address on loopback that nothing listens on.

@@ -86,7 +86,7 @@ func (o options) measureStorm(ctx context.Context, folder, program string, out i
 	if err != nil {
 		return err
 	}
-	peak, err := proc.PeakResidentOf(relay.cmd.Process.Pid)
+	peak, err := relay.meter.Peak()
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (o options) measureStorm(ctx context.Context, folder, program string, out i
 	fmt.Fprintf(out, "all serve version %d, with the state checksum of its record: the first after %.1f s, the median %.1f s, the last %.1f s\n",
 		rec.Version, all[0].Seconds(), all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
 	fmt.Fprintf(out, "the relay: peak %d MiB (allowed %d), %.1f MiB from the store (%.2f objects) in %d reads, %.1f MiB to instances, %d requests told to come again (at most %d responses at a time)\n",
-		peak/mib, (stormBudget+overhead)/mib, float64(counts["freshet_relay_origin_bytes_total"])/mib,
+		peak.Bytes/mib, (stormBudget+overhead+stormResponses*sendBytes)/mib, float64(counts["freshet_relay_origin_bytes_total"])/mib,
 		float64(counts["freshet_relay_origin_bytes_total"])/float64(obj.bytes), counts["freshet_relay_origin_reads_total"],
 		float64(counts["freshet_relay_client_bytes_total"])/mib, counts["freshet_relay_rejected_total"], stormResponses)
 	fmt.Fprintln(out, "each instance drops its table once it was checked, because they do not all fit into this machine at once")

@@ -13,6 +13,10 @@ type swarm struct {
 	// Window, if not 0, lets each client pull again and again, and counts what comes within it, once every client
 	// has been served. Else each client pulls once.
 	Window time.Duration
+	// Stop, if not 0, is how many bytes each client reads before it reads no more. The swarm ends when all have stopped, and
+	// Hold has passed.
+	Stop int64
+	Hold time.Duration
 }
 
 // haul is what a swarm got.

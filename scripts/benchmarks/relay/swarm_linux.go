@@ -66,6 +66,17 @@ func (cfg swarm) run(ctx context.Context) (haul, error) {
 			return err
 		})
 	}
+	if cfg.Stop > 0 {
+		p.Go(func(ctx context.Context) error {
+			defer stop()
+			for total.stopped.Load() < int64(cfg.Clients) {
+				if err := pause(ctx, 10*time.Millisecond); err != nil {
+					return err
+				}
+			}
+			return pause(ctx, cfg.Hold)
+		})
+	}
 	err = p.Wait()
 	if cfg.Window == 0 {
 		total.took = time.Since(start)
@@ -87,12 +98,14 @@ type tally struct {
 	counting      atomic.Bool
 	bytes         atomic.Int64
 	served, whole atomic.Int64 // clients that got their first bytes; answers that were whole
+	stopped       atomic.Int64 // clients that read no more
 	took          time.Duration
 }
 
 // conn is one client.
 type conn struct {
 	left   int64 // of the answer's body; 0 while its header is awaited
+	read   int64 // in all
 	served bool
 	wake   int // set with SO_RCVLOWAT, if not 0
 }
@@ -136,7 +149,7 @@ func (cfg swarm) thread(ctx context.Context, addr netip.AddrPort, clients int, t
 	events, buf := make([]unix.EpollEvent, 64), make([]byte, readBytes)
 	for len(conns) > 0 {
 		if ctx.Err() != nil {
-			if cfg.Window > 0 {
+			if cfg.Window > 0 || cfg.Stop > 0 {
 				return nil
 			}
 			return ctx.Err()
@@ -150,6 +163,12 @@ func (cfg swarm) thread(ctx context.Context, addr netip.AddrPort, clients int, t
 			done, err := cfg.receive(int(e.Fd), c, buf, total)
 			if err != nil {
 				return err
+			}
+			if cfg.Stop > 0 && c.read >= cfg.Stop {
+				total.stopped.Add(1)
+				if err := unix.EpollCtl(poll, unix.EPOLL_CTL_DEL, int(e.Fd), nil); err != nil {
+					return err
+				}
 			}
 			if done {
 				_ = unix.Close(int(e.Fd))
@@ -210,6 +229,7 @@ func (cfg swarm) receive(fd int, c *conn, buf []byte, total *tally) (done bool, 
 		}
 	}
 	c.left -= int64(len(got))
+	c.read += int64(len(got))
 	if cfg.Clients <= swarmThreads {
 		if err := c.setWake(fd); err != nil {
 			return false, err

@@ -56,10 +56,7 @@ func (a *arena) get(ctx context.Context, n int64) (buffer, error) {
 		}
 	}
 	b := a.pop()
-	if err := a.memory.renew(b, n); err != nil {
-		a.put(b)
-		return buffer{}, fmt.Errorf("renew a buffer: %w", err)
-	}
+	a.memory.populate(b, n)
 	return b, nil
 }
 

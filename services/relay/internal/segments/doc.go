@@ -19,11 +19,6 @@
 // coldest segments that only the cache holds are given up; when clients hold all, a fill waits for a moment and fails
 // with [ErrBusy].
 //
-// On Linux the kernel can send the arena's pages as they are (package wire), and may still have some to send when the
-// segment's last reference is gone: so a buffer that is used again gets other pages first, and the old ones are the kernel's
-// until they are sent, as a copy would be. They are pages of 4 KiB, because a client that is slow would hold a huge one
-// whole.
-//
 // # Fills
 //
 // A segment that is not in the cache is read from the origin once, whatever the number of callers that wait for it, by

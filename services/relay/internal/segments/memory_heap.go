@@ -11,7 +11,7 @@ func (memory) release() error { return nil }
 
 func (memory) discard([]byte) error { return nil }
 
-func (memory) renew(buffer, int64) error { return nil }
+func (memory) populate(buffer, int64) {}
 
 func spoil(b []byte) {
 	for i := range b {

@@ -13,10 +13,6 @@ type Segment struct {
 // Bytes returns the segment's bytes, which must not be written to, nor used after Release.
 func (s *Segment) Bytes() []byte { return s.bytes }
 
-// Given reports whether the kernel may be given the pages that the bytes lie in: what it still has of them when the
-// segment is released stays as it is.
-func (s *Segment) Given() bool { return s.arena.memory.bytes != nil }
-
 // Release gives the caller's reference back.
 func (s *Segment) Release() { s.add(-1) }
 

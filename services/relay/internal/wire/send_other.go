@@ -18,10 +18,10 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 		if err != nil {
 			return sent, err
 		}
-		n, err := c.Write(part.Bytes)
+		n, err := c.Write(part)
 		src.Drop(n)
 		sent += int64(n)
-		if err != nil {
+		if err != nil && !pace.goesOn(err) {
 			return sent, err
 		}
 	}

@@ -5,6 +5,8 @@ package wire
 import (
 	"errors"
 	"io"
+
+	"golang.org/x/sys/unix"
 )
 
 // send writes src to its end. While it waits for the client it holds nothing.
@@ -26,13 +28,9 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 		var failed error
 		err = raw.Write(func(fd uintptr) (done bool) {
 			if !held {
-				return true // there is room again: hold the bytes anew
+				return true // there is room again: hold the bytes again
 			}
-			if part.Given {
-				n, failed = c.sockets.pipes.give(int(fd), part.Bytes)
-			} else {
-				n, failed = write(int(fd), part.Bytes)
-			}
+			n, failed = write(int(fd), part)
 			src.Drop(n)
 			held = false
 			return n > 0 || failed != nil
@@ -41,8 +39,27 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 			src.Drop(0)
 		}
 		sent += int64(n)
+		if failed == nil && err != nil && pace.goesOn(err) {
+			continue
+		}
 		if err = errors.Join(err, failed); err != nil {
 			return sent, err
 		}
 	}
+}
+
+// write writes as much of p as the kernel takes without waiting.
+func write(fd int, p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := unix.Write(fd, p[n:])
+		switch {
+		case err == nil:
+			n += m
+		case errors.Is(err, unix.EAGAIN):
+			return n, nil
+		case !errors.Is(err, unix.EINTR):
+			return n, err
+		}
+	}
+	return n, nil
 }

@@ -36,12 +36,12 @@ type source struct {
 	holds   atomic.Int64
 }
 
-func (s *source) Hold() (wire.Part, error) {
+func (s *source) Hold() ([]byte, error) {
 	if s.err != nil && len(s.rest) <= s.parts {
-		return wire.Part{}, s.err
+		return nil, s.err
 	}
 	if len(s.rest) == 0 {
-		return wire.Part{}, io.EOF
+		return nil, io.EOF
 	}
 	if s.wait > 0 {
 		<-time.After(s.wait)
@@ -49,7 +49,7 @@ func (s *source) Hold() (wire.Part, error) {
 	s.holds.Add(1)
 	s.holding.Store(true)
 	s.held = bytes.Clone(s.rest[:min(s.parts, len(s.rest))])
-	return wire.Part{Bytes: s.held}, nil
+	return s.held, nil
 }
 
 func (s *source) Drop(n int) {
@@ -63,7 +63,7 @@ func (s *source) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := copy(p, part.Bytes)
+	n := copy(p, part)
 	s.Drop(n)
 	return n, nil
 }
@@ -77,12 +77,7 @@ func content(n int) []byte {
 // serve answers every request with a source, over a server as the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
-	return serveWith(t, wire.New(stall), answer)
-}
-
-// serveWith is serve with sockets that it closes in the end.
-func serveWith(t *testing.T, sockets *wire.Sockets, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
-	t.Helper()
+	sockets := wire.New(wire.Config{Stall: stall, SendBytes: 256 << 10})
 	srv := web.NewServer(web.ServerConfig{
 		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond,
 		Control: sockets.Control, Wrap: sockets.Wrap,
@@ -96,7 +91,6 @@ func serveWith(t *testing.T, sockets *wire.Sockets, answer func(w http.ResponseW
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		sockets.Close()
 	})
 	return srv.Addr()
 }
