@@ -19,6 +19,9 @@ var (
 	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
 	// help; better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
 	ErrConflict = errors.New("other publishers were faster")
+	// ErrBusy is returned for zstd data when the windows of other inputs take the memory that there is for windows, for some
+	// seconds. Trying again helps.
+	ErrBusy = input.ErrBusy
 	// ErrNoVersion: there is no version that a patch could be applied to.
 	ErrNoVersion = errors.New("the dataset has no version")
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The

@@ -18,7 +18,7 @@ func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spil
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
-	text, err := input.NewStream(body)
+	text, err := input.NewStream(body, input.Limits{Windows: p.windows, Reserve: sorter.Reserve})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/store"
@@ -22,7 +23,9 @@ type Config struct {
 	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs room for the uncompressed input and
 	// its snapshot, and should not be in memory. It is created if missing.
 	TempDir string
-	// MemoryBytes is how many bytes of records are held before they are spilled: 4 MiB to 2 GiB; 0 means 64 MiB.
+	// MemoryBytes is how many bytes of records, and of the window that decompresses them, are held before records are spilled: 4
+	// MiB to 2 GiB; 0 means 64 MiB. It is also what the windows of all inputs that are read at a time may take together. One
+	// window takes half of it at most, but 8 MiB are always read, and more than 128 MiB never.
 	MemoryBytes int64
 	// Source is Input.Source where that is empty.
 	Source string
@@ -97,6 +100,8 @@ type Publisher struct {
 	deps  Deps
 	files *files // what patches look records up in
 
+	windows *input.Windows
+
 	doubts *doubts
 
 	compacting turns
@@ -126,7 +131,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	}
 	doubts := newDoubts(deps.Store)
 	return &Publisher{
-		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
+		cfg: cfg, deps: deps, windows: input.NewWindows(cfg.MemoryBytes), files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
 		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
 	}, nil
 }

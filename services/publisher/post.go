@@ -290,6 +290,8 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrRequestID):
 		return web.Refuse(http.StatusUnprocessableEntity, "request-id-reused", "%v; nothing was published", err).With("dataset", name)
+	case errors.Is(err, publish.ErrBusy):
+		return web.Unavailable("busy", 5, err, "%v, which FRESHET_MEMORY_BYTES bounds; nothing was published; try again", publish.ErrBusy).With("dataset", name)
 	case errors.Is(err, publish.ErrLost):
 		// The error names the object, its place in the store, and the remedy.
 		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)

@@ -3,6 +3,7 @@ package input
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 
@@ -10,28 +11,63 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow is the largest zstd window that is read: what the zstd tool reads by default too. It is the memory that an
-// input can make its decompression take.
-const maxWindow = 128 << 20
+// Limits is what the decompression of an input may take.
+type Limits struct {
+	// Windows admits the windows of zstd data.
+	Windows *Windows
+	// Reserve, if not nil, is called with the memory that the input's window takes, whenever it changes.
+	Reserve func(bytes int64)
+}
 
 // Stream is the text of an input: decompressed, without byte order mark.
 type Stream struct {
 	*bufio.Reader
-	close func()
+	limits Limits
+	window uint64 // taken of limits.Windows
+	zstd   *zstd.Decoder
 }
 
-// Close releases the decompressor. It does not touch the Body.
-func (s *Stream) Close() { s.close() }
+// Close releases the decompressor and its window. It does not touch the Body.
+func (s *Stream) Close() {
+	if s.zstd != nil {
+		s.zstd.Close()
+	}
+	s.Reader, s.zstd = nil, nil
+	s.limits.Windows.release(s.window)
+	s.setWindow(0)
+}
+
+// admit waits until there is memory for a window.
+func (s *Stream) admit(ctx context.Context, window uint64) error {
+	if err := s.limits.Windows.check(window); err != nil {
+		return err
+	}
+	if window <= s.window {
+		return nil // a decoder goes on with the largest that it had
+	}
+	if err := s.limits.Windows.take(ctx, window-s.window); err != nil {
+		return err
+	}
+	s.setWindow(window)
+	return nil
+}
+
+func (s *Stream) setWindow(window uint64) {
+	s.window = window
+	if s.limits.Reserve != nil {
+		s.limits.Reserve(int64(window))
+	}
+}
 
 // NewStream looks at how body begins and undoes what it finds.
-func NewStream(body *Body) (*Stream, error) {
-	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), close: func() {}}
+func NewStream(body *Body, limits Limits) (*Stream, error) {
+	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), limits: limits}
 	err := s.decompress(body)
 	if err == nil {
 		err = s.skipByteOrderMark()
 	}
 	if err != nil {
-		s.close()
+		s.Close()
 		if r, ok := errors.AsType[*Refusal](err); ok {
 			r.Line = 1
 		}
@@ -56,12 +92,13 @@ func (s *Stream) decompress(body *Body) error {
 		packed.r = z
 	case isZstd(head):
 		packed.name = "zstd"
-		z, err := zstd.NewReader(s.Reader, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow))
+		admitted := &frames{r: s.Reader, admit: func(window uint64) error { return s.admit(body.ctx, window) }}
+		z, err := zstd.NewReader(admitted, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(s.limits.Windows.each))
 		if err != nil {
 			return packed.explain(err)
 		}
-		packed.r, s.close = z, z.Close
+		packed.r, s.zstd = z, z
 	case bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte("\xfd7zXZ")), bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		return &Refusal{
 			Problem: "the input is compressed in a way that is not read (bzip2, xz or zip)",
@@ -129,13 +166,17 @@ func (u *unpacked) explain(err error) error {
 	if failure := u.body.failure(); failure != nil {
 		return failure
 	}
+	if refused, ok := errors.AsType[*Refusal](err); ok {
+		return refused
+	}
+	if errors.Is(err, ErrBusy) || u.body.ctx.Err() != nil {
+		return err
+	}
 	r := &Refusal{Problem: "the " + u.name + " data is damaged: " + err.Error(), Err: err}
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		r.Problem = "the " + u.name + " data is cut short"
 		r.Hint = "the transfer or the program that wrote it was stopped; send it again, whole"
-	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		r.Hint = "compress it with a window of at most 128 MiB"
 	default:
 		r.Hint = "test the file with " + u.name + " -t"
 	}

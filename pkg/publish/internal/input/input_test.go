@@ -33,7 +33,7 @@ const (
 func read(ctx context.Context, r io.Reader, f format, key string) ([]record, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	text, err := input.NewStream(input.NewBody(ctx, r))
+	text, err := input.NewStream(input.NewBody(ctx, r), input.Limits{Windows: input.NewWindows(64 << 20)})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -27,7 +28,7 @@ type Config struct {
 	Path func(name string) string
 }
 
-// Sorter collects records and then yields them in order. Its methods are for one goroutine, except NewRun.
+// Sorter collects records and then yields them in order. Its methods are for one goroutine, except NewRun and Reserve.
 type Sorter struct {
 	cfg    Config
 	free   sync.Pool // of *Run: as many as are on their way, which the callers bound
@@ -37,6 +38,8 @@ type Sorter struct {
 	ranges *ranges // nil until spilled
 	totals Totals
 	line   int
+
+	reserved atomic.Int64 // of Config.MemoryBytes, for something else
 }
 
 // DuplicateError says that a key comes twice.
@@ -70,7 +73,7 @@ func (s *Sorter) NewRun(records, bytes int) *Run {
 func (s *Sorter) Add(r *Run) error {
 	s.totals.add(r.totals)
 	if s.ranges == nil {
-		if s.held += r.memory(); s.held <= s.cfg.MemoryBytes {
+		if s.held += r.memory(); s.held <= s.cfg.MemoryBytes-s.reserved.Load() {
 			s.runs = append(s.runs, r)
 			return nil
 		}
@@ -89,6 +92,10 @@ func (s *Sorter) Add(r *Run) error {
 	s.free.Put(r)
 	return nil
 }
+
+// Reserve makes Add hold so many bytes less than Config.MemoryBytes from now on; what it holds already stays. It may be called
+// from any goroutine.
+func (s *Sorter) Reserve(bytes int64) { s.reserved.Store(bytes) }
 
 func (s *Sorter) spill(r *Run) error {
 	for i, it := range r.items {

@@ -1,0 +1,117 @@
+package input
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// minWindow is the window that is always read: what zstd -19 makes, and what RFC 9659 allows in HTTP.
+	minWindow = 8 << 20
+	// maxWindow is the largest window that is read, whatever the memory: what the zstd tool reads by default.
+	maxWindow = 128 << 20
+	// windowWait is how long an input waits for the windows of others.
+	windowWait = 5 * time.Second
+)
+
+// ErrBusy is returned when the windows of other inputs take the memory for as long as an input waits.
+var ErrBusy = errors.New("the windows of other zstd inputs take the memory that there is for them")
+
+// Windows is the memory for the windows of zstd decoders: a semaphore, first come, first served. A frame of some bytes declares a
+// window of any size, and a decoder allocates it whole.
+type Windows struct {
+	each uint64 // the largest window
+
+	mu      sync.Mutex // guards what follows
+	free    uint64
+	waiting []*waiting
+}
+
+type waiting struct {
+	bytes uint64
+	taken chan struct{} // closed once the bytes are taken
+}
+
+// NewWindows returns a semaphore of the given bytes, or of one window of 8 MiB if that is more. A window has half of them at most,
+// but always 8 MiB and never over 128 MiB.
+func NewWindows(bytes int64) *Windows {
+	total := max(uint64(bytes), minWindow)
+	return &Windows{each: min(max(total/2, minWindow), maxWindow), free: total}
+}
+
+// check refuses a window that is too large for any input.
+func (w *Windows) check(window uint64) error {
+	if window <= w.each {
+		return nil
+	}
+	r := &Refusal{
+		Line:    1,
+		Problem: fmt.Sprintf("the zstd data needs a window of %s to decompress, and the most is %s", mebibytes(window), mebibytes(w.each)),
+		Hint:    fmt.Sprintf("compress it with at most zstd --long=%d, or with zstd -19 or less and without --long and --ultra", bits.Len64(w.each)-1),
+	}
+	if window <= maxWindow {
+		// Half of it is for one window.
+		r.Hint += fmt.Sprintf("; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to %s", mebibytes((2*window+1<<20-1)>>20<<20))
+	}
+	return r
+}
+
+func mebibytes(n uint64) string {
+	if n%(1<<20) == 0 {
+		return fmt.Sprintf("%dMiB", n>>20)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// take takes bytes, waiting for them for windowWait at most. What is taken is given back with release.
+func (w *Windows) take(ctx context.Context, bytes uint64) error {
+	w.mu.Lock()
+	if len(w.waiting) == 0 && bytes <= w.free {
+		w.free -= bytes
+		w.mu.Unlock()
+		return nil
+	}
+	turn := &waiting{bytes: bytes, taken: make(chan struct{})}
+	w.waiting = append(w.waiting, turn)
+	w.mu.Unlock()
+	limit := time.NewTimer(windowWait)
+	defer limit.Stop()
+	err := ErrBusy
+	select {
+	case <-turn.taken:
+		return nil
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-limit.C:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := slices.Index(w.waiting, turn)
+	if at < 0 {
+		return nil // they were taken in the same moment
+	}
+	w.waiting = slices.Delete(w.waiting, at, at+1)
+	w.grant()
+	return err
+}
+
+func (w *Windows) release(bytes uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free += bytes
+	w.grant()
+}
+
+// grant takes for those that wait, in order, what is free. The caller holds mu.
+func (w *Windows) grant() {
+	for len(w.waiting) > 0 && w.waiting[0].bytes <= w.free {
+		w.free -= w.waiting[0].bytes
+		close(w.waiting[0].taken)
+		w.waiting = w.waiting[1:]
+	}
+}
