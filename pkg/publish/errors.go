@@ -19,6 +19,8 @@ var (
 	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
 	// help; better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
 	ErrConflict = errors.New("other publishers were faster")
+	// ErrTooLarge is wrapped, beside ErrInput, for compressed input that is too large once it is decompressed.
+	ErrTooLarge = input.ErrTooLarge
 	// ErrBusy is returned for zstd data when the windows of other inputs take the memory that there is for windows, for some
 	// seconds. Trying again helps.
 	ErrBusy = input.ErrBusy

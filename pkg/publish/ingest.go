@@ -11,6 +11,14 @@ import (
 	"github.com/sourcegraph/conc/stream"
 )
 
+const (
+	// maxRatio is how many times its own size compressed input may have. gzip reaches 1,032; zstd of rows is far below, but a few
+	// hundred KB of it can make 10 GB.
+	maxRatio = 1000
+	// anyRatioBytes is how large an input may become whatever its ratio: a few seconds of reading.
+	anyRatioBytes = 1 << 30
+)
+
 // ingest reads all records of in into sorter. Cutting the input into texts is serial, on this goroutine; parsing them
 // is not; adding them to the sorter is serial again and in the order of the input, so that of several faults the first
 // is reported.
@@ -18,7 +26,9 @@ func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spil
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
-	text, err := input.NewStream(body, input.Limits{Windows: p.windows, Reserve: sorter.Reserve})
+	text, err := input.NewStream(body, input.Limits{
+		Windows: p.windows, Reserve: sorter.Reserve, TextBytes: p.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+	})
 	if err != nil {
 		return err
 	}

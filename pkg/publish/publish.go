@@ -27,6 +27,9 @@ type Config struct {
 	// MiB to 2 GiB; 0 means 64 MiB. It is also what the windows of all inputs that are read at a time may take together. One
 	// window takes half of it at most, but 8 MiB are always read, and more than 128 MiB never.
 	MemoryBytes int64
+	// TextBytes is the most bytes that a compressed input may have once it is decompressed; 0 means 256 GiB. Above 1 GiB it may
+	// not have more than 1,000 times its compressed size either.
+	TextBytes int64
 	// Source is Input.Source where that is empty.
 	Source string
 	// Workers is how many goroutines parse and compress, and decode what patches look up; 0 means GOMAXPROCS, at most 4.
@@ -51,6 +54,9 @@ func (c *Config) setDefaults() error {
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 64 << 20
 	}
+	if c.TextBytes == 0 {
+		c.TextBytes = 256 << 30
+	}
 	if c.Workers == 0 {
 		c.Workers = min(runtime.GOMAXPROCS(0), 4)
 	}
@@ -69,6 +75,8 @@ func (c *Config) setDefaults() error {
 	switch {
 	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
 		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, int64(spill.MaxMemoryBytes))
+	case c.TextBytes < 0:
+		return fmt.Errorf("publish: TextBytes is %d; it cannot be negative", c.TextBytes)
 	case c.Workers < 0:
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:

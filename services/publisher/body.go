@@ -2,19 +2,40 @@ package publisher
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
 
-// body is a request's body with a limit for its size and one for the time between two reads. It remembers why reading
+// bodyLimits is what a client may take for a body.
+type bodyLimits struct {
+	bytes int64
+	stall time.Duration // between two reads, and over which rate is measured
+	rate  int64         // least bytes a second
+	time  time.Duration // from the begin to the end
+}
+
+// slowError says that a client has kept the publisher waiting for longer than its limits allow.
+type slowError struct{ detail string }
+
+func (e *slowError) Error() string { return e.detail }
+
+// body is a request's body with limits for its size and time. It remembers why reading
 // failed, because what reads it reports only what it made of that. A Read may still be under way when the request is answered.
 type body struct {
 	whole   io.ReadCloser // the request's body
 	r       io.Reader     // the same up to the limit
 	control *http.ResponseController
-	stall   time.Duration
+	limits  bodyLimits
+	began   time.Time
+
+	// Of the client's pace, for one Read at a time: how long the publisher has waited for bytes since it was last measured, and how
+	// many came.
+	waited time.Duration
+	came   int64
 
 	mu       sync.Mutex // guards what follows, and orders the setting of deadlines
 	bytes    int64
@@ -25,8 +46,11 @@ type body struct {
 
 var errFinished = errors.New("the request is answered")
 
-func newBody(w http.ResponseWriter, r *http.Request, limit int64, stall time.Duration) *body {
-	b := &body{whole: r.Body, r: http.MaxBytesReader(w, r.Body, limit), control: http.NewResponseController(w), stall: stall}
+func newBody(w http.ResponseWriter, r *http.Request, limits bodyLimits) *body {
+	b := &body{
+		whole: r.Body, r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w),
+		limits: limits, began: time.Now(),
+	}
 	// Without it an answer given early would wait for the Read under way, that is, for the client. An error means that
 	// w is no network connection, as in a test; so below.
 	_ = b.control.EnableFullDuplex()
@@ -39,12 +63,22 @@ func (b *body) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, errFinished
 	}
-	_ = b.control.SetReadDeadline(time.Now().Add(b.stall))
+	start := time.Now()
+	deadline, end := start.Add(b.limits.stall), b.began.Add(b.limits.time)
+	if deadline.After(end) {
+		deadline = end
+	}
+	_ = b.control.SetReadDeadline(deadline)
 	done := make(chan struct{})
 	b.reading = done
 	b.mu.Unlock()
 
 	n, err := b.r.Read(p)
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		if slow := b.pace(time.Now(), start, n); slow != nil {
+			err = slow
+		}
+	}
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -59,16 +93,41 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// pace returns an error if the client, which sent n bytes from start to now, is too slow.
+func (b *body) pace(now, start time.Time, n int) error {
+	took := now.Sub(start)
+	if now.Sub(b.began) >= b.limits.time {
+		return &slowError{fmt.Sprintf("the body took longer than %v, what FRESHET_BODY_TIME allows", b.limits.time)}
+	}
+	if took >= b.limits.stall && n == 0 {
+		return &slowError{fmt.Sprintf("the body sent nothing for %v, what FRESHET_BODY_STALL allows", b.limits.stall)}
+	}
+	b.waited += took
+	b.came += int64(n)
+	if b.waited < b.limits.stall {
+		return nil
+	}
+	if float64(b.came) < float64(b.limits.rate)*b.waited.Seconds() {
+		return &slowError{fmt.Sprintf("the body sent %d bytes in %v, and FRESHET_BODY_RATE asks for %d bytes a second",
+			b.came, b.waited.Round(time.Millisecond), b.limits.rate)}
+	}
+	b.waited, b.came = 0, 0
+	return nil
+}
+
 // finish lets no further Read begin, and reports whether the whole body was read. If it was not, left is the rest of it.
 func (b *body) finish() (left io.ReadCloser, whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.finished = true
-	var tooLarge *http.MaxBytesError
+	var (
+		tooLarge *http.MaxBytesError
+		slow     *slowError
+	)
 	switch {
 	case b.err == io.EOF:
 		return http.NoBody, true
-	case b.err != nil && !errors.As(b.err, &tooLarge):
+	case b.err != nil && !errors.As(b.err, &tooLarge) && !errors.As(b.err, &slow):
 		return http.NoBody, false // the client does not send, or not what it should
 	}
 	return rest{b, b.reading}, false

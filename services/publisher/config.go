@@ -39,7 +39,10 @@ type Config struct {
 	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are told to come again"`
 	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, beside publishes; more are told to come again"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
+	TextBytes settings.Bytes `split_words:"true" default:"256GiB" desc:"largest compressed body of a publish once it is decompressed; above 1GiB it may not have more than 1000 times its compressed size either"`
 	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before it is given up"`
+	BodyRate  settings.Bytes `split_words:"true" default:"1KiB" desc:"least bytes a second that a body sends, on average over each FRESHET_BODY_STALL of waiting for it"`
+	BodyTime  time.Duration  `split_words:"true" default:"6h" desc:"how long a body may take from its begin to its end"`
 }
 
 // Validate says everything that is wrong with c, by variable.
@@ -61,7 +64,10 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_PATCHES", c.Patches, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),
+		settings.CheckAtLeast("FRESHET_TEXT_BYTES", c.TextBytes, 1),
 		settings.CheckAtLeast("FRESHET_BODY_STALL", c.BodyStall, time.Second),
+		settings.CheckAtLeast("FRESHET_BODY_RATE", c.BodyRate, 1),
+		settings.CheckAtLeast("FRESHET_BODY_TIME", c.BodyTime, time.Second),
 	}
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))

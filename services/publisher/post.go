@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +76,7 @@ type taken struct {
 func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*body) (taken, error)) error {
 	name := r.PathValue("name")
 	start := time.Now()
-	body := newBody(w, r, int64(p.cfg.BodyBytes), p.cfg.BodyStall)
+	body := newBody(w, r, bodyLimits{bytes: int64(p.cfg.BodyBytes), stall: p.cfg.BodyStall, rate: int64(p.cfg.BodyRate), time: p.cfg.BodyTime})
 	result, err := take(body)
 	left, whole := body.finish()
 	// An error means that w is no network connection, as in a test.
@@ -270,14 +269,15 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		problem  *web.Problem
 		refused  *publish.InputError
 		tooLarge *http.MaxBytesError
+		slow     *slowError
 	)
 	switch {
 	case errors.As(err, &problem):
 		return problem
 	case errors.As(err, &tooLarge):
 		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the body is over %d bytes, what FRESHET_BODY_BYTES allows; send it compressed", tooLarge.Limit).With("dataset", name)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return web.Refuse(http.StatusRequestTimeout, "body-stalled", "the body sent nothing for %v; nothing was published", p.cfg.BodyStall).With("dataset", name)
+	case errors.As(err, &slow):
+		return web.Refuse(http.StatusRequestTimeout, "body-stalled", "%v; nothing was published; write the records into a file first, and publish that", err).With("dataset", name)
 	case r.Context().Err() != nil:
 		return err // the client has left, or the publisher stops
 	case body.failure() != nil:
@@ -330,7 +330,11 @@ func unknownProblem(e *publish.UnknownError) *web.Problem {
 }
 
 func inputProblem(e *publish.InputError) *web.Problem {
-	p := web.Refuse(http.StatusBadRequest, "bad-input", "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
+	status, kind := http.StatusBadRequest, "bad-input"
+	if errors.Is(e, publish.ErrTooLarge) {
+		status, kind = http.StatusRequestEntityTooLarge, "too-large"
+	}
+	p := web.Refuse(status, kind, "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
 	if e.Line > 0 {
 		p.With("line", e.Line)
 	}

@@ -38,7 +38,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
 	}
 	lib, err := publish.New(publish.Config{
-		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), Workers: cfg.Workers, Source: cfg.Source,
+		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), TextBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 	}, publish.Deps{Store: deps.Store, Events: deps.Events, Catalog: deps.Catalog})
 	if err != nil {

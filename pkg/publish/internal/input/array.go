@@ -17,6 +17,8 @@ type array struct {
 	line  int // line of the next byte to scan
 	count int // elements that were begun
 
+	spacing spacing
+
 	state   arrayState
 	began   int  // line on which the element in progress begins
 	depth   int  // brackets open in the element in progress; 0 between elements
@@ -47,6 +49,9 @@ func (s *array) Next(b *Batch) error {
 		scanned := len(s.rest)
 		s.fill(b)
 		start, err := s.cut(b, scanned)
+		if err == nil {
+			err = s.spacing.check(s.line)
+		}
 		if err != nil && b.Len() > 0 {
 			// The texts before it come first; the reading ends here.
 			s.rest, s.err = s.rest[:0], err
@@ -74,7 +79,10 @@ func (s *array) Next(b *Batch) error {
 func (s *array) cut(b *Batch, scanned int) (start int, err error) {
 	for i := scanned; i < len(b.data); i++ {
 		if s.depth > 0 {
-			if i = s.scan(b.data, i); i < len(b.data) {
+			from := i
+			i = s.scan(b.data, i)
+			s.spacing.text += int64(i - from)
+			if i < len(b.data) {
 				b.spans = append(b.spans, span{start: start, end: i + 1, line: s.began})
 				s.state = wantComma
 			}
@@ -83,7 +91,9 @@ func (s *array) cut(b *Batch, scanned int) (start int, err error) {
 		switch c := b.data[i]; c {
 		case '\n':
 			s.line++
+			s.spacing.blank++
 		case ' ', '\t', '\r':
+			s.spacing.blank++
 		default:
 			if err := s.step(c); err != nil {
 				return i, err

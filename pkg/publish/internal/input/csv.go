@@ -2,6 +2,7 @@ package input
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type rows struct {
 	remove int // column that makes a removal of a row; -1 if there is none
 	line   int // line on which the last row ended
 	err    error
+
+	spacing spacing
 }
 
 // NewCSV returns the source of an input in CSV, whose header it reads, with the key in the column called key. An input
@@ -127,6 +130,7 @@ func (s *rows) Next(b *Batch) error {
 			b.fields = append(b.fields, len(b.data))
 		}
 		b.spans = append(b.spans, span{start: start, end: len(b.data), line: line})
+		s.spacing.text += int64(len(b.data) - start)
 	}
 	if b.Len() > 0 {
 		return nil
@@ -141,11 +145,18 @@ func (s *rows) read() ([]string, error) {
 	switch {
 	case err == nil:
 		last := len(row) - 1
+		first, _ := s.csv.FieldPos(0)
+		s.spacing.blank += int64(first - s.line - 1) // empty lines, of one byte or two
+		if err := s.spacing.check(first); err != nil {
+			return nil, err
+		}
 		s.line, _ = s.csv.FieldPos(last)
 		s.line += strings.Count(row[last], "\n")
 		return row, nil
 	case err == io.EOF:
 		return nil, io.EOF
+	case errors.Is(err, errRow) && s.guard.blank >= maxRowBytes:
+		return nil, &Refusal{Line: s.line + 1, Problem: fmt.Sprintf("more than %d bytes of empty lines begin here", maxRowBytes), Hint: "leave them out"}
 	case errors.Is(err, errRow):
 		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
 	}
@@ -201,6 +212,7 @@ var errRow = errors.New("row too long")
 type guard struct {
 	r          io.Reader
 	read, most int64
+	blank      int64 // of the bytes read last: line ends
 }
 
 func (g *guard) Read(p []byte) (int, error) {
@@ -209,5 +221,10 @@ func (g *guard) Read(p []byte) (int, error) {
 	}
 	n, err := g.r.Read(p[:min(int64(len(p)), g.most-g.read)])
 	g.read += int64(n)
+	text := len(bytes.TrimRight(p[:n], "\r\n"))
+	if text > 0 {
+		g.blank = 0
+	}
+	g.blank += int64(n - text)
 	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -17,6 +18,11 @@ type Limits struct {
 	Windows *Windows
 	// Reserve, if not nil, is called with the memory that the input's window takes, whenever it changes.
 	Reserve func(bytes int64)
+	// TextBytes is the most bytes that compressed data may have once it is decompressed; 0 is no limit.
+	TextBytes int64
+	// Ratio is how many times its own size compressed data may have once it is decompressed; 0 is no limit. Up to RatioFrom bytes of
+	// text it may be any.
+	Ratio, RatioFrom int64
 }
 
 // Stream is the text of an input: decompressed, without byte order mark.
@@ -81,7 +87,7 @@ func (s *Stream) decompress(body *Body) error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	packed := &unpacked{body: body}
+	packed := &unpacked{body: body, limits: s.limits}
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		packed.name = "gzip"
@@ -146,20 +152,50 @@ func (s *Stream) First() (c byte, ok bool, err error) {
 	return head[0], true, nil
 }
 
-// unpacked tells the two ways apart in which a decompressor's Read fails: the body could not be read, or what was read
-// does not decompress.
+// unpacked is what a decompressor makes of a body, within limits. It tells the two ways apart in which a decompressor's Read fails:
+// the body could not be read, or what was read does not decompress.
 type unpacked struct {
-	name string
-	r    io.Reader
-	body *Body
+	name   string
+	r      io.Reader
+	body   *Body
+	limits Limits
+	bytes  int64
 }
 
 func (u *unpacked) Read(p []byte) (int, error) {
+	// The body is not read for as long as a few bytes of it make gigabytes.
+	if u.body.ctx.Err() != nil {
+		return 0, context.Cause(u.body.ctx)
+	}
 	n, err := u.r.Read(p)
+	u.bytes += int64(n)
 	if err != nil && err != io.EOF {
-		err = u.explain(err)
+		return n, u.explain(err)
+	}
+	if refused := u.check(); refused != nil {
+		return 0, refused
 	}
 	return n, err
+}
+
+// check refuses data that has become too large.
+func (u *unpacked) check() error {
+	l := u.limits
+	switch {
+	case l.TextBytes > 0 && u.bytes > l.TextBytes:
+		return &Refusal{
+			Problem: fmt.Sprintf("the %s data has more than %d bytes once it is decompressed", u.name, l.TextBytes),
+			Hint:    "raise FRESHET_TEXT_BYTES of the publisher (TextBytes of the library)",
+			Err:     ErrTooLarge,
+		}
+	case l.Ratio > 0 && u.bytes > l.RatioFrom && u.bytes/l.Ratio > u.body.BytesRead():
+		return &Refusal{
+			Problem: fmt.Sprintf("the %s data has more than %d times its size once it is decompressed", u.name, l.Ratio),
+			Hint:    "send it uncompressed",
+			Err:     ErrTooLarge,
+		}
+	}
+	return nil
 }
 
 func (u *unpacked) explain(err error) error {

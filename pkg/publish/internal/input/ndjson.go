@@ -12,7 +12,9 @@ type ndjson struct {
 	window
 	key  string
 	opts options
-	line int // number of lines that have been cut
+	line int // number of line ends before what is to be cut
+
+	spacing spacing
 }
 
 // NewNDJSON returns the source of an input that has one JSON object a line, with the key in member key.
@@ -31,6 +33,9 @@ func (s *ndjson) Next(b *Batch) error {
 		}
 		s.cut(b, whole)
 		s.keep(b, whole)
+		if err := s.spacing.check(s.line + 1); err != nil {
+			s.rest, s.err = s.rest[:0], err // after the texts before
+		}
 		switch {
 		case b.Len() > 0:
 			return nil
@@ -44,17 +49,24 @@ func (s *ndjson) Next(b *Batch) error {
 
 // cut makes a text of each line in the first whole bytes of b.
 func (s *ndjson) cut(b *Batch, whole int) {
-	for start := 0; start < whole; {
-		end, next := whole, whole
-		if i := bytes.IndexByte(b.data[start:whole], '\n'); i >= 0 {
-			end, next = start+i, start+i+1
+	text := 0
+	for at := 0; at < whole; at++ {
+		switch b.data[at] {
+		case '\n':
+			s.line++
+			continue
+		case ' ', '\t', '\r':
+			continue
 		}
-		s.line++
-		if text := bytes.TrimRight(b.data[start:end], " \t\r"); len(text) > 0 {
-			end = start + len(text)
-			start = end - len(bytes.TrimLeft(text, " \t\r"))
-			b.spans = append(b.spans, span{start: start, end: end, line: s.line})
+		end := whole
+		if i := bytes.IndexByte(b.data[at:whole], '\n'); i >= 0 {
+			end = at + i
 		}
-		start = next
+		n := len(bytes.TrimRight(b.data[at:end], " \t\r"))
+		b.spans = append(b.spans, span{start: at, end: at + n, line: s.line + 1})
+		text += n
+		at = end - 1
 	}
+	s.spacing.text += int64(text)
+	s.spacing.blank += int64(whole - text)
 }

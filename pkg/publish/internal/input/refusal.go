@@ -1,6 +1,12 @@
 package input
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrTooLarge is the cause of a Refusal of compressed data that has too many bytes once it is decompressed.
+var ErrTooLarge = errors.New("too large once decompressed")
 
 // Refusal says why an input is refused.
 type Refusal struct {
@@ -26,5 +32,24 @@ func tooLong(line, most int, hint string) *Refusal {
 		Line:    line,
 		Problem: fmt.Sprintf("the record that begins here has more than %d bytes", most),
 		Hint:    hint,
+	}
+}
+
+// maxBlankBytes is how many blanks between records an input may have beyond the bytes of its records. Blanks compress well: without
+// a bound, a body of some kilobytes keeps its reader busy for minutes.
+const maxBlankBytes = 16 << 20
+
+// spacing counts the bytes of records and of blanks between them.
+type spacing struct{ text, blank int64 }
+
+// check refuses an input of mostly blanks, on the line that was reached.
+func (s *spacing) check(line int) error {
+	if s.blank <= maxBlankBytes+s.text {
+		return nil
+	}
+	return &Refusal{
+		Line:    line,
+		Problem: fmt.Sprintf("up to here the input has %d bytes of blanks and empty lines between records, and %d bytes of records", s.blank, s.text),
+		Hint:    "leave the blanks out",
 	}
 }
