@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/sourcegraph/conc/iter"
-
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 )
@@ -111,8 +109,15 @@ type Newest struct {
 	Record dataset.VersionRecord
 }
 
+// straggle is how long LatestOfAll waits for further relays when one has answered.
+const straggle = time.Second
+
+// errStraggles is the failure of a relay that does not answer within straggle of the first.
+var errStraggles = fmt.Errorf("no answer within %s of another relay's", straggle)
+
 // LatestOfAll asks every relay for the newest version of the dataset, all at the same time, and returns what those say that
-// answer, in the order in which Latest asks them. It returns an *[Error] if none does.
+// answer, in the order in which Latest asks them. A relay that does not answer within a second of the first one is left out. It
+// returns an *[Error] if none answers.
 func (c *Client) LatestOfAll(ctx context.Context, name string) ([]Newest, error) {
 	if err := dataset.CheckName(name); err != nil {
 		return nil, fmt.Errorf("pull the latest version: %w", err)
@@ -123,11 +128,29 @@ func (c *Client) LatestOfAll(ctx context.Context, name string) ([]Newest, error)
 		attempt Attempt
 	}
 	order := c.relays.InOrder([]byte(name))
-	answers := iter.Map(order, func(r *relays.Choice) (a answer) {
-		a.newest.Relay = r.String()
-		a.newest.Record, a.newest.Store, a.attempt = c.latest(ctx, r.Relay, path, name)
-		return a
-	})
+	answers := make([]answer, len(order))
+	asked, settle := context.WithCancelCause(ctx)
+	defer settle(nil)
+	var patience *time.Timer
+	defer func() {
+		if patience != nil {
+			patience.Stop()
+		}
+	}()
+	done := make(chan int)
+	for i, r := range order {
+		go func() {
+			a := &answers[i]
+			a.newest.Relay = r.String()
+			a.newest.Record, a.newest.Store, a.attempt = c.latest(asked, r.Relay, path, name)
+			done <- i
+		}()
+	}
+	for range order {
+		if a := &answers[<-done]; patience == nil && (a.attempt.Err == nil || a.attempt.Status == http.StatusNotFound) {
+			patience = time.AfterFunc(straggle, func() { settle(errStraggles) })
+		}
+	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("pull %s: %w", what, context.Cause(ctx))
 	}

@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"freshet.dev/pkg/relays"
 	"github.com/cenkalti/backoff/v5"
+
+	"freshet.dev/pkg/relays"
 )
 
 // Pauses between two rounds over the relays, each give or take half: short at first, because a relay that restarts or a
@@ -45,43 +46,6 @@ func (b *Body) open() error {
 			return err
 		}
 	}
-}
-
-// round asks each relay once. It returns how they failed, or else ctx's error, or nil.
-func (b *Body) round() (*Error, error) {
-	failed := &Error{What: b.what()}
-	for _, r := range b.c.relays.InOrder(b.object.Digest[:]) {
-		if r.Standing == relays.Distrusted && failed.busy() {
-			break // rather wait for a relay that is right
-		}
-		if said, ok := b.busy[r.Relay]; ok && time.Now().Before(said.until) {
-			failed.Attempts = append(failed.Attempts, said.attempt)
-			continue
-		}
-		s, attempt := b.c.get(b.ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), b.header(r.Standing))
-		if attempt.Err == nil {
-			if attempt.Err = b.accept(s); attempt.Err == nil {
-				b.c.blame.served(b.object.Digest)
-				return nil, nil
-			}
-			s.Close()
-			attempt.Status = s.res.StatusCode
-		}
-		if b.ctx.Err() != nil {
-			return nil, fmt.Errorf("pull %s: %w", b.what(), context.Cause(b.ctx))
-		}
-		switch {
-		case attempt.busy():
-			b.busy[r.Relay] = busy{time.Now().Add(attempt.RetryAfter), attempt}
-		case attempt.damaged:
-			b.c.blame.store(b.c, r.Relay, b.object.Digest, attempt.Err)
-		case attempt.Status != http.StatusNotFound:
-			b.c.relays.Fail(r.Relay, attempt.Err)
-		}
-		failed.Attempts = append(failed.Attempts, attempt)
-		b.step()
-	}
-	return failed, nil
 }
 
 func (b *Body) what() string { return "object " + b.object.Digest.String() }

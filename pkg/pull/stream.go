@@ -19,6 +19,8 @@ type stream struct {
 	timer  *time.Timer // cancels the request; runs only while a Read waits, so that a slow reader is no stall
 	stall  time.Duration
 	err    error
+
+	release context.CancelFunc // of a context that ctx is of; nil if there is none
 }
 
 // newStream takes over res, the answer to a request of ctx, which cancel ends.
@@ -51,4 +53,7 @@ func (s *stream) Close() {
 	s.timer.Stop()
 	s.cancel(context.Canceled)
 	s.res.Body.Close()
+	if s.release != nil {
+		s.release()
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
 // ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
@@ -83,6 +84,8 @@ type Config struct {
 	Log *slog.Logger
 	// Observer is told what happens, for metrics.
 	Observer Observer
+
+	disk *cachedir.Disk // of CacheDir, in tests; nil for that of the machine
 }
 
 func (c Config) withDefaults() (Config, error) {

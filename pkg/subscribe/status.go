@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/relays"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/clock"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
@@ -87,9 +89,13 @@ func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
 // warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
 func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	var all []string
+	var hangs error
 	if s.cache != nil {
 		if err := s.cache.Damage(d.Dataset); err != nil {
 			all = append(all, err.Error())
+		}
+		if hangs = s.cache.Hangs(); hangs != nil {
+			all = append(all, hangs.Error())
 		}
 	}
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
@@ -110,7 +116,7 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	if h.Regressed != "" && d.State != fleet.Blind {
 		all = append(all, h.Regressed)
 	}
-	if err := s.cacheErr(d, h.FinishErr); err != nil {
+	if err := s.cacheErr(d, h.FinishErr); err != nil && (hangs == nil || !errors.Is(err, cachedir.ErrHangs)) {
 		all = append(all, "not kept in the cache folder: "+err.Error())
 	}
 	for _, r := range s.relays.Health() {

@@ -103,13 +103,14 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.Close()
 		return nil, err
 	}
-	s.openCache()
+	folder := make(chan struct{}, 1)
+	s.openCache(ctx, folder)
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
 	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
-		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred,
+		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: folder,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
 			Table: table.Config{Workers: cfg.Workers},
@@ -137,16 +138,40 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	return s, nil
 }
 
-// openCache cleans the cache folder. It says what is wrong with it, and that is all: a subscriber works without one.
-func (s *Subscriber) openCache() {
+// openCache cleans the cache folder, and goes on without waiting for it when the folder hangs or ctx ends. It says what is wrong with it,
+// and that is all: a subscriber works without one. Returned gets a message when the folder hangs no longer.
+func (s *Subscriber) openCache(ctx context.Context, returned chan<- struct{}) {
 	if s.cfg.CacheDir == "" {
 		return
 	}
 	s.cache = cachedir.New(s.cfg.CacheDir)
+	if s.cfg.disk != nil {
+		s.cache.SetDisk(*s.cfg.disk)
+	}
 	s.guard = bootguard.New(s.cache, s.cfg.Datasets, s.cfg.ConfirmAfter, bootID())
 	s.guard.Died = s.died
 	s.shortener = load.NewShortener(s.cache)
-	if err := s.cache.Clean(s.cfg.Datasets); err != nil {
+	s.cache.Watch(func(err error) {
+		if err != nil {
+			s.cfg.Log.Error("the cache folder hangs; versions go past it until it does no longer", "dir", s.cfg.CacheDir, "error", err)
+			return
+		}
+		s.cfg.Log.Info("the cache folder hangs no longer and is used again", "dir", s.cfg.CacheDir)
+		s.shortener.Wake()
+		select {
+		case returned <- struct{}{}:
+		default:
+		}
+	})
+	cleaned := make(chan error, 1)
+	go func() { cleaned <- s.cache.Clean(s.cfg.Datasets) }()
+	var err error
+	select {
+	case err = <-cleaned:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)
 	}
 }
@@ -168,7 +193,7 @@ func (s *Subscriber) shutDown() error {
 	if s.cache == nil {
 		return nil
 	}
-	if err := s.cache.Close(); err != nil {
+	if err := s.cache.Close(); err != nil && !errors.Is(err, cachedir.ErrHangs) { // of that the log has told
 		return fmt.Errorf("close the cache folder: %w", err)
 	}
 	return nil

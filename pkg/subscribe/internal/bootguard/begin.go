@@ -1,10 +1,8 @@
 package bootguard
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"freshet.dev/pkg/dataset"
@@ -20,23 +18,17 @@ func (g *Guard) Begin(name string) error {
 	}
 	g.begun.Do(g.beginAll)
 	s := g.lock(name)
-	if s == nil || !g.hasFile(name) {
-		if s != nil {
-			s.unlock()
-		}
+	if s == nil {
 		return nil
 	}
 	defer s.unlock()
+	if has, err := g.dir.HasBoot(name); err != nil || !has {
+		return err
+	}
 	if _, err := g.begin(s); err != nil {
 		return err
 	}
 	return g.dir.Restore(name, s.bars)
-}
-
-// hasFile reports whether the dataset has a boot.json. The folder need not be there before the first mark.
-func (g *Guard) hasFile(name string) bool {
-	_, err := os.Stat(g.dir.BootPath(name))
-	return !errors.Is(err, os.ErrNotExist)
 }
 
 // beginAll counts the death of the process before, of all datasets. If versions of several datasets have so many deaths with that
@@ -56,7 +48,7 @@ func (g *Guard) beginAll() {
 		_ = g.write(s, true) // it is written with the next mark then
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.sets)) {
-		if !g.hasFile(name) {
+		if has, err := g.dir.HasBoot(name); err != nil || !has { // the folder need not be there before the first mark
 			continue
 		}
 		s := g.lock(name)
@@ -85,7 +77,11 @@ func (g *Guard) begin(s *set) (died cachedir.Deaths, err error) {
 		return died, nil
 	}
 	err = g.dir.Own()
-	s.boot = g.dir.Boot(s.name)
+	boot, hangs := g.dir.ReadBoot(s.name)
+	if hangs != nil {
+		return died, hangs // the file is read by a later call
+	}
+	s.boot = boot
 	if err != nil {
 		g.publish(s)
 		return died, err

@@ -16,11 +16,12 @@ import (
 // maxDeaths is how many processes may die of a version before it is quarantined.
 const maxDeaths = 2
 
-// patience is how long a call waits for another one of the same dataset, which may hang at the disk.
+// patience is how long a call waits for another one of the same dataset, which may be at a slow disk. A disk that hangs ends either
+// (see [cachedir.ErrHangs]).
 const patience = time.Second
 
-// ErrBusy is returned when no mark could be set because the disk hangs.
-var ErrBusy = errors.New("the version is not guarded: the disk of the cache folder hangs")
+// ErrBusy is returned when no mark could be set because another call of the dataset is at a slow disk.
+var ErrBusy = errors.New("the version is not guarded: the disk of the cache folder is slow")
 
 // bootFile is where Linux says which boot of the machine this is.
 const bootFile = "/proc/sys/kernel/random/boot_id"
@@ -190,13 +191,19 @@ func (g *Guard) Undo(rec dataset.VersionRecord) {
 
 // Swapped says that the version is served now: from here on it is on probation, unless it is confirmed.
 func (g *Guard) Swapped(rec dataset.VersionRecord) error {
+	settle, err := g.Serve(rec)
+	return errors.Join(err, settle())
+}
+
+// Serve is Swapped without what takes long. The caller calls settle afterwards.
+func (g *Guard) Serve(rec dataset.VersionRecord) (settle func() error, err error) {
 	s := g.lock(rec.Dataset)
 	if s == nil {
-		return nil
+		return func() error { return nil }, nil
 	}
 	confirmed, err := g.swapped(s, rec)
 	s.unlock()
-	return errors.Join(err, g.settle(confirmed))
+	return func() error { return g.settle(confirmed) }, err
 }
 
 // swapped returns the version that is confirmed with that, if one is.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -39,7 +38,7 @@ func (g *Guard) stop(s *set) error {
 	s.stopped, s.loading, s.serving = true, nil, nil
 	g.probation(s, nil)
 	err := g.write(s, false)
-	if err != nil && os.Remove(g.dir.BootPath(s.name)) == nil {
+	if err != nil && g.dir.RemoveBoot(s.name) == nil {
 		return nil // better no death counted than a stop as one
 	}
 	return err

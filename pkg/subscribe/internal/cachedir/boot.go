@@ -91,19 +91,49 @@ func (d *Dir) BootPath(name string) string { return filepath.Join(d.dir(name), b
 // Boot returns what boot.json of the dataset says. A file that is not there, or not readable, says nothing: deaths are counted
 // from 0 then.
 func (d *Dir) Boot(name string) Boot {
+	b, _ := d.ReadBoot(name)
+	return b
+}
+
+// ReadBoot is Boot, and fails with [ErrHangs] alone: then what the file says is not known.
+func (d *Dir) ReadBoot(name string) (Boot, error) {
+	return Do(d, func() (Boot, error) { return d.boot(name), nil }, nil)
+}
+
+func (d *Dir) boot(name string) Boot {
 	var b Boot
-	text, err := os.ReadFile(d.BootPath(name))
+	text, err := d.readFile(d.BootPath(name))
 	if err != nil || json.Unmarshal(text, &b) != nil {
 		return Boot{}
 	}
 	return b
 }
 
+// HasBoot reports whether the dataset has a boot.json. It fails with [ErrHangs] alone.
+func (d *Dir) HasBoot(name string) (bool, error) {
+	return Do(d, func() (bool, error) {
+		_, err := d.stat(d.BootPath(name))
+		return !errors.Is(err, os.ErrNotExist), nil
+	}, nil)
+}
+
+// RemoveBoot removes boot.json of the dataset.
+func (d *Dir) RemoveBoot(name string) error {
+	return d.do(func() error { return d.remove(d.BootPath(name)) })
+}
+
 // SetBoot writes boot.json of the dataset. Calls for one dataset must not overlap. If durable is false the file is overwritten where it
 // is, which takes microseconds and no disk: the system keeps the bytes when the process dies, and a reboot does not count. It fails
 // with [ErrShared] while another process holds the folder.
 func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
-	if err := d.Own(); err != nil {
+	b.Deaths, b.Confirmed = slices.Clone(b.Deaths), slices.Clone(b.Confirmed) // the caller may go on while the disk hangs
+	return d.do(func() error { return d.setBoot(name, b, durable) })
+}
+
+func (d *Dir) setBoot(name string, b Boot, durable bool) error {
+	d.booting.Lock() // the content that was given last stays, also after a hang
+	defer d.booting.Unlock()
+	if err := d.own(); err != nil {
 		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("write %s: %w", d.BootPath(name), err) }
@@ -112,7 +142,7 @@ func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
 		return fail(err)
 	}
 	if !durable {
-		err := overwrite(d.BootPath(name), text)
+		err := d.overwrite(d.BootPath(name), text)
 		if err == nil {
 			return nil
 		}
@@ -120,7 +150,7 @@ func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
 			return fail(err)
 		}
 	}
-	if err := os.MkdirAll(d.dir(name), 0o700); err != nil {
+	if err := d.mkdir(d.dir(name)); err != nil {
 		return fail(err)
 	}
 	temp := filepath.Join(d.dir(name), tempPrefix+"boot"+tempSuffix)
@@ -136,8 +166,8 @@ func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
 
 // overwrite puts text in the place of the content of the file, in one write. Spaces, which JSON allows at
 // the end, replace the rest of a longer content: a truncation would make the file system write the file out.
-func overwrite(path string, text []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+func (d *Dir) overwrite(path string, text []byte) error {
+	file, err := d.openFile(path, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -148,37 +178,40 @@ func overwrite(path string, text []byte) error {
 		err = os.ErrNotExist // it is not of this package's making
 	default:
 		spaces := max(0, int(info.Size())-len(text))
-		_, err = file.Write(append(text, bytes.Repeat([]byte{' '}, spaces)...))
+		err = d.write(file, append(text, bytes.Repeat([]byte{' '}, spaces)...))
 	}
-	return errors.Join(err, file.Close())
+	return errors.Join(err, d.closeFile(file))
 }
 
 // Own makes the folder, if it is not there, and takes its lock. It fails with [ErrShared] while another process holds that.
-func (d *Dir) Own() error { return d.own() }
+func (d *Dir) Own() error {
+	if d.owned() {
+		return nil
+	}
+	return d.do(d.own)
+}
 
 // replace writes the file at the path temp and renames it to name, in the same folder.
 func (d *Dir) replace(temp, name string, text []byte, durable bool) error {
-	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := d.openFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(text)
+	err = d.write(file, text)
 	if durable && err == nil {
-		err = file.Sync()
+		err = d.syncClose(file)
+	} else {
+		err = errors.Join(err, d.closeFile(file))
 	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(filepath.Dir(temp), name))
+	if err == nil {
+		err = d.rename(temp, filepath.Join(filepath.Dir(temp), name))
 	}
 	if err != nil {
-		os.Remove(temp)
+		_ = d.remove(temp)
 		return err
 	}
 	if !durable {
 		return nil
 	}
-	folder, err := os.Open(filepath.Dir(temp))
-	if err != nil {
-		return err
-	}
-	return syncClose(folder)
+	return d.syncFolder(filepath.Dir(temp))
 }

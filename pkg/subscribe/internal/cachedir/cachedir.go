@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -36,26 +37,37 @@ const (
 	tempSuffix   = ".tmp"
 )
 
-// Dir is a cache folder. Its methods are safe for concurrent use.
+// Dir is a cache folder. Its methods are safe for concurrent use. None waits for a disk that hangs: see [ErrHangs].
+//
+// No operation of the disk runs while mu is held. The other locks are held during such operations, and only goroutines that [Do]
+// started wait for them.
 type Dir struct {
 	root string
+	lock *flock.Flock
 
-	mu    sync.Mutex // guards what follows
-	disk  Disk
-	lock  *flock.Flock
-	ready bool                   // the folder is there and the lock held
-	names map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
-	temps map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
-	harm  map[string]error       // by dataset: why its cached version cannot be loaded to the end
+	owning  sync.Mutex // held while the folder is made and its lock is taken
+	booting sync.Mutex // held while a boot.json is written
 
-	retains bool // a commit keeps the version before; set by Retain before the first use
+	mu       sync.Mutex // guards what follows
+	disk     Disk
+	hang     hang
+	closed   bool
+	ready    bool                   // the folder is there and the lock held
+	names    map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
+	temps    map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
+	creating map[string]int         // by dataset: temporary files that are being created, whose paths are not known yet
+	harm     map[string]error       // by dataset: why its cached version cannot be loaded to the end
+
+	retains bool            // a commit keeps the version before; set by Retain before the first use
+	watch   func(err error) // set by Watch before the first use
 }
 
 // New returns the cache folder at root, which is created when it is first written.
 func New(root string) *Dir {
 	return &Dir{
-		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: Disk{Create: os.CreateTemp, Free: free},
+		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: NewDisk(),
 		names: make(map[string]*sync.Mutex), temps: make(map[string]bool), harm: make(map[string]error),
+		creating: make(map[string]int), hang: hang{began: make(chan struct{})},
 	}
 }
 
@@ -75,26 +87,36 @@ func (d *Dir) Damage(name string) error {
 	return d.harm[name]
 }
 
-// Close gives the folder free for another process. No draft may be open.
+// Close gives the folder free for another process. No draft may be open. Operations that hang touch the folder no more when they
+// return. If the folder's lock hangs too, Close returns [ErrHangs].
 func (d *Dir) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ready = false
-	return d.lock.Close()
+	d.ready, d.closed = false, true
+	d.mu.Unlock()
+	closed := make(chan error, 1)
+	go func() { closed <- d.lock.Close() }()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-timer.C:
+		return d.refusal()
+	}
 }
 
 // own makes the folder and takes its lock, if it has not done so yet.
 func (d *Dir) own() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ready {
+	d.owning.Lock()
+	defer d.owning.Unlock()
+	if d.owned() {
 		return nil
 	}
 	// Records may be confidential: nobody but the service's user reads them.
-	if err := os.MkdirAll(d.root, 0o700); err != nil {
+	if err := d.mkdir(d.root); err != nil {
 		return fmt.Errorf("make the cache folder: %w", err)
 	}
-	ok, err := d.lock.TryLock()
+	ok, err := op(d, d.lock.Path(), d.lock.TryLock)
 	if err != nil {
 		return fmt.Errorf("lock the cache folder: %w", err)
 	}
@@ -110,15 +132,27 @@ func (d *Dir) own() error {
 	if !ok {
 		return fmt.Errorf("%s: %w", d.root, ErrShared)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errors.Join(errClosed, d.lock.Unlock())
+	}
 	d.ready = true
 	return nil
+}
+
+// owned reports whether this process holds the folder.
+func (d *Dir) owned() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ready
 }
 
 // dropOldLock removes the lock file of v0.1, in whose place the folder of a dataset may be wanted. It reports false if a process
 // holds that lock.
 func (d *Dir) dropOldLock() (ok bool, err error) {
 	path := filepath.Join(d.root, oldLockName)
-	info, err := os.Lstat(path)
+	info, err := op(d, path, func() (fs.FileInfo, error) { return os.Lstat(path) })
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return true, nil
 	}
@@ -126,10 +160,10 @@ func (d *Dir) dropOldLock() (ok bool, err error) {
 		return false, err
 	}
 	old := flock.New(path)
-	if ok, err = old.TryLock(); !ok || err != nil {
+	if ok, err = op(d, path, old.TryLock); !ok || err != nil {
 		return false, err
 	}
-	return true, errors.Join(os.Remove(path), old.Close())
+	return true, errors.Join(d.remove(path), old.Close())
 }
 
 // of returns the lock of the dataset's files.
@@ -146,9 +180,14 @@ func (d *Dir) of(name string) *sync.Mutex {
 
 // temp makes a temporary file in the dataset's folder. The caller gives it up by untemp.
 func (d *Dir) temp(name string) (*os.File, error) {
-	d.mu.Lock() // so that no sweep sees the file before it is known
+	d.mu.Lock()
+	d.creating[name]++ // until the path is known, no sweep takes a temporary file of the dataset
+	create := d.disk.Create
+	d.mu.Unlock()
+	f, err := op(d, d.dir(name), func() (*os.File, error) { return create(d.dir(name), tempPrefix+"*"+tempSuffix) })
+	d.mu.Lock()
 	defer d.mu.Unlock()
-	f, err := d.disk.Create(d.dir(name), tempPrefix+"*"+tempSuffix)
+	d.creating[name]--
 	if err != nil {
 		return nil, fmt.Errorf("create a file in the cache folder: %w", err)
 	}
@@ -162,10 +201,11 @@ func (d *Dir) untemp(path string) {
 	delete(d.temps, path)
 }
 
-func (d *Dir) inUse(path string) bool {
+// inUse reports whether the file of the dataset is a temporary one that is being written, or may be.
+func (d *Dir) inUse(name, file string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.temps[path]
+	return d.temps[filepath.Join(d.dir(name), file)] || d.creating[name] > 0 && isTemp(file)
 }
 
 func (d *Dir) dir(name string) string { return filepath.Join(d.root, name) }
@@ -176,14 +216,16 @@ func (d *Dir) object(name string, digest dataset.Digest) string {
 
 // Clean removes what a process that died has left, and every version of datasets other than names. It touches
 // no file whose name is not of this package's making.
-func (d *Dir) Clean(names []string) error {
-	if _, err := os.Stat(d.root); errors.Is(err, fs.ErrNotExist) {
+func (d *Dir) Clean(names []string) error { return d.do(func() error { return d.clean(names) }) }
+
+func (d *Dir) clean(names []string) error {
+	if _, err := d.stat(d.root); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := d.own(); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(d.root)
+	entries, err := d.readDir(d.root)
 	if err != nil {
 		return fmt.Errorf("clean the cache folder: %w", err)
 	}
@@ -192,29 +234,40 @@ func (d *Dir) Clean(names []string) error {
 		if !e.IsDir() || dataset.CheckName(e.Name()) != nil {
 			continue
 		}
-		var keep []string
-		if slices.Contains(names, e.Name()) {
-			held, err := d.Held(e.Name())
-			switch {
-			case errors.Is(err, ErrNone): // then no object is of use
-				keep = []string{bootName}
-			case err != nil:
-				continue // Stored will say what is wrong with it
-			default:
-				d.forget(e.Name(), held)
-				keep = kept(held, d.Previous(e.Name()))
-			}
-		}
-		if err := d.sweep(e.Name(), keep); err != nil {
+		if err := d.cleanOf(e.Name(), slices.Contains(names, e.Name())); err != nil {
 			errs = append(errs, fmt.Errorf("clean the cache folder: %w", err))
 		}
-		os.Remove(d.dir(e.Name())) // succeeds only when it is empty
 	}
 	return errors.Join(errs...)
 }
 
+// cleanOf cleans the folder of a dataset, and removes it if the dataset is not wanted.
+func (d *Dir) cleanOf(name string, wanted bool) error {
+	files := d.of(name)
+	files.Lock()
+	defer files.Unlock()
+	var keep []string
+	if wanted {
+		held, err := d.held(name)
+		switch {
+		case errors.Is(err, ErrNone): // then no object is of use
+			keep = []string{bootName}
+		case err != nil:
+			return nil // Stored will say what is wrong with it
+		default:
+			d.forget(name, held)
+			keep = kept(held, d.previous(name))
+		}
+	}
+	err := d.sweep(name, keep)
+	_ = d.remove(d.dir(name)) // succeeds only when it is empty
+	return err
+}
+
 // Discard removes the cached version of the dataset, and those before it. It keeps which versions processes died of.
-func (d *Dir) Discard(name string) error {
+func (d *Dir) Discard(name string) error { return d.do(func() error { return d.discard(name) }) }
+
+func (d *Dir) discard(name string) error {
 	if err := d.own(); err != nil {
 		return err
 	}
@@ -230,7 +283,7 @@ func (d *Dir) Discard(name string) error {
 // sweep removes the package's files in the dataset's folder except those named in keep. The version record goes
 // first, so that it never names what is gone.
 func (d *Dir) sweep(name string, keep []string) error {
-	entries, err := os.ReadDir(d.dir(name))
+	entries, err := d.readDir(d.dir(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -239,7 +292,7 @@ func (d *Dir) sweep(name string, keep []string) error {
 	}
 	var gone []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) && !d.inUse(filepath.Join(d.dir(name), e.Name())) {
+		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) && !d.inUse(name, e.Name()) {
 			gone = append(gone, e.Name())
 		}
 	}
@@ -253,7 +306,7 @@ func (d *Dir) sweep(name string, keep []string) error {
 		return strings.Compare(a, b)
 	})
 	for _, file := range gone {
-		if err := os.Remove(filepath.Join(d.dir(name), file)); err != nil {
+		if err := d.remove(filepath.Join(d.dir(name), file)); err != nil {
 			return err
 		}
 	}
@@ -266,5 +319,9 @@ func ours(file string) bool {
 		_, err := dataset.ParseDigest(digest)
 		return err == nil
 	}
-	return file == recordName || file == previousName || file == bootName || strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
+	return file == recordName || file == previousName || file == bootName || isTemp(file)
+}
+
+func isTemp(file string) bool {
+	return strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
 }

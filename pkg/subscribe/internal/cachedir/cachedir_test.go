@@ -162,7 +162,13 @@ func TestWriteErrorIsReturnedByCommitOnly(t *testing.T) {
 	defer draft.Drop()
 	o, content := object(2)
 	w := draft.Object(o)
-	draft.files[0].file.Close() // every later write to the file fails, as on a full disk
+	d.SetDisk(Disk{Free: endless, Create: func(dir, pattern string) (*os.File, error) {
+		f, err := os.CreateTemp(dir, pattern)
+		if err == nil {
+			err = f.Close() // every later write to the file fails, as on a full disk
+		}
+		return f, err
+	}})
 	for range 100 {
 		if n, err := w.Write(content); n != len(content) || err != nil {
 			t.Fatalf("Write returned %d, %v; a cache that fails must not stop a refresh", n, err)

@@ -18,7 +18,12 @@ type Disk struct {
 	Create func(dir, pattern string) (*os.File, error)
 	// Free returns how many bytes more the file system of dir has room for; ok is false if that is not known.
 	Free func(dir string) (bytes int64, ok bool)
+	// At, if not nil, is called when an operation at the path begins. The operation hangs for as long as At does.
+	At func(path string)
 }
+
+// NewDisk returns the disk of the machine.
+func NewDisk() Disk { return Disk{Create: os.CreateTemp, Free: free} }
 
 // SetDisk has the Dir use another file system from now on: a test's, which is full when it has to be.
 func (d *Dir) SetDisk(disk Disk) {
@@ -35,7 +40,13 @@ func (d *Dir) room(name string, bytes int64) error {
 	measure := d.disk.Free
 	d.mu.Unlock()
 	needed := bytes + max(bytes/8, leastSpare)
-	if free, ok := measure(d.dir(name)); ok && free < needed {
+	dir := d.dir(name)
+	var ok bool
+	free, err := op(d, dir, func() (free int64, err error) { free, ok = measure(dir); return free, nil })
+	if err != nil {
+		return err
+	}
+	if ok && free < needed {
 		return fmt.Errorf("%w: %s needs %d bytes free, and %d are", ErrFull, d.dir(name), needed, free)
 	}
 	return nil

@@ -1,41 +1,38 @@
 package cachedir
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 )
 
-// writeBuffer makes few writes of the small pieces in which an object is read; it costs nothing beside a block.
-const writeBuffer = 256 << 10
+// errDropped is the error of a draft after Drop.
+var errDropped = errors.New("the draft was dropped")
 
 // Draft is a version on its way into the cache folder. It is for one goroutine.
 //
 // The writers of Object never fail: a cache that cannot be written must not stop the refresh whose bytes pass by. The
 // first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns it. The
-// writer of Make does fail, because what it writes is of no other use.
+// writer of Make does fail, because what it writes is of no other use. When the folder hangs, that is the first error.
 type Draft struct {
-	dir   *Dir
-	name  string
-	files []*draftFile
-	err   error
+	dir     *Dir
+	name    string
+	files   []*draftFile
+	err     error
+	kept    int64 // bytes of whole objects that wait in memory
+	touched bool  // an operation at the disk was begun
+
+	// disk is held by the goroutine that works at the files: one that the draft does not wait for any more comes to its end first.
+	disk    sync.Mutex
+	dropped atomic.Bool // nothing is written any more
 }
 
 // Draft begins a version of the dataset. Follow it by Drop, also after Commit.
-func (d *Dir) Draft(name string) *Draft {
-	r := &Draft{dir: d, name: name}
-	if err := d.own(); err != nil {
-		r.err = err
-	} else if err := os.MkdirAll(d.dir(name), 0o700); err != nil {
-		r.err = fmt.Errorf("make the cache folder of %s: %w", name, err)
-	}
-	return r
-}
+func (d *Dir) Draft(name string) *Draft { return &Draft{dir: d, name: name} }
 
 // Writer takes an object's bytes. It never fails.
 type Writer interface {
@@ -56,7 +53,9 @@ func (r *Draft) Object(o dataset.Object) Writer {
 // of Make is also that of Commit.
 func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error)) error {
 	if r.err == nil {
-		if err := r.dir.room(r.name, bytes); err != nil {
+		if err := r.do(r.begin); err != nil {
+			r.fail(err)
+		} else if err := r.do(func() error { return r.dir.room(r.name, bytes) }); err != nil {
 			r.fail(err)
 		}
 	}
@@ -64,9 +63,6 @@ func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error))
 		return r.err
 	}
 	f := r.create(writeBuffer)
-	if r.err != nil {
-		return r.err
-	}
 	o, err := write(failing{f})
 	if err != nil {
 		r.fail(err)
@@ -76,18 +72,33 @@ func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error))
 }
 
 func (r *Draft) create(buffer int) *draftFile {
-	f := &draftFile{draft: r}
+	f := &draftFile{draft: r, size: max(buffer, 1)}
 	r.files = append(r.files, f)
-	if r.err != nil {
-		return f
-	}
-	file, err := r.dir.temp(r.name)
-	if err != nil {
-		r.fail(err)
-		return f
-	}
-	f.file, f.path, f.buf = file, file.Name(), bufio.NewWriterSize(file, buffer)
 	return f
+}
+
+// do runs f, an operation at the disk, unless the draft was dropped.
+func (r *Draft) do(f func() error) error {
+	r.touched = true
+	return r.dir.do(func() error {
+		r.disk.Lock()
+		defer r.disk.Unlock()
+		if r.dropped.Load() {
+			return errDropped
+		}
+		return f()
+	})
+}
+
+// begin makes the folder of the dataset. It is called within do.
+func (r *Draft) begin() error {
+	if err := r.dir.own(); err != nil {
+		return err
+	}
+	if err := r.dir.mkdir(r.dir.dir(r.name)); err != nil {
+		return fmt.Errorf("make the cache folder of %s: %w", r.name, err)
+	}
+	return nil
 }
 
 // Commit makes rec the cached version of its dataset, from the objects of its [Chain], and removes what the version before
@@ -102,7 +113,7 @@ func (r *Draft) Commit(rec dataset.VersionRecord) error {
 // nowhere to be had but at the relays, so that a whole snapshot has to close the gap (see Shorten).
 func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
-		held, err := r.dir.Held(r.name)
+		held, err := r.dir.held(r.name)
 		if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 			return Held{}, ErrOther
 		}
@@ -129,7 +140,7 @@ func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 		for _, f := range r.files {
 			fresh.Chain = append(fresh.Chain, f.object)
 		}
-		held, err := r.dir.Held(r.name)
+		held, err := r.dir.held(r.name)
 		switch {
 		case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
 			return fresh, nil
@@ -155,17 +166,36 @@ func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 func (r *Draft) commit(decide func() (Held, error)) error {
 	for _, f := range r.files {
 		if r.err == nil {
-			if err := f.finish(); err != nil { // before the lock: it may take long
-				r.fail(err)
-			}
+			f.flush()
 		}
 	}
 	if r.err != nil {
 		return r.err
 	}
+	var swept error
+	if err := r.do(func() (err error) { swept, err = r.put(decide); return err }); err != nil {
+		r.fail(err)
+		return r.err
+	}
+	return swept
+}
+
+// put is commit as far as it works at the disk. swept is why the version before could not be removed.
+func (r *Draft) put(decide func() (Held, error)) (swept, err error) {
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	for _, f := range r.files { // before the lock: it may take long
+		if err := f.finish(); err != nil {
+			return nil, err
+		}
+	}
 	files := r.dir.of(r.name)
 	files.Lock()
 	defer files.Unlock()
+	if r.dropped.Load() { // the disk hung, and a later version may be cached by now
+		return nil, errDropped
+	}
 	held, err := decide()
 	for _, f := range r.files {
 		if err == nil {
@@ -177,63 +207,51 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 		before, err = r.dir.retain(r.name, held)
 	}
 	if err == nil {
-		err = r.write(held)
+		err = r.dir.setHeld(r.name, held)
 	}
 	if err != nil {
-		r.fail(err)
-		return r.err
+		return nil, err
 	}
 	r.dir.Damaged(r.name, nil)
 	if err := r.dir.sweep(r.name, kept(held, before)); err != nil {
-		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err)
+		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err), nil
 	}
-	return nil
+	return nil, nil
 }
 
-// write puts held in the place of the version record. The folder is synced once, after all renames: should a
+// setHeld puts held in the place of the version record. The folder is synced once, after all renames: should a
 // crash keep some of them only, Stored sees that the version is not whole.
-func (r *Draft) write(held Held) error {
+func (d *Dir) setHeld(name string, held Held) error {
 	text, err := held.encode()
 	if err != nil {
 		return fmt.Errorf("write the version record to the cache folder: %w", err)
 	}
 	for _, o := range held.Chain {
-		if _, err := os.Stat(r.dir.object(r.name, o.Digest)); err != nil {
+		if _, err := d.stat(d.object(name, o.Digest)); err != nil {
 			return fmt.Errorf("write version %s to the cache folder: an object is missing: %w", held.Record.ID(), err)
 		}
 	}
-	file, err := r.dir.temp(r.name)
+	file, err := d.temp(name)
 	if err != nil {
 		return err
 	}
-	defer r.dir.untemp(file.Name())
-	_, err = file.Write(text)
-	if err = errors.Join(err, syncClose(file)); err == nil {
-		err = os.Rename(file.Name(), filepath.Join(r.dir.dir(r.name), recordName))
+	defer d.untemp(file.Name())
+	err = d.write(file, text)
+	if err = errors.Join(err, d.syncClose(file)); err == nil {
+		err = d.rename(file.Name(), d.RecordPath(name))
 	}
 	if err != nil {
-		os.Remove(file.Name())
+		_ = d.remove(file.Name())
 		return fmt.Errorf("write the version record to the cache folder: %w", err)
 	}
-	folder, err := os.Open(r.dir.dir(r.name))
-	if err == nil {
-		err = syncClose(folder)
-	}
-	if err != nil {
-		return fmt.Errorf("sync the cache folder of %s: %w", r.name, err)
+	if err := d.syncFolder(d.dir(name)); err != nil {
+		return fmt.Errorf("sync the cache folder of %s: %w", name, err)
 	}
 	return nil
 }
 
 // Drop removes what was written and not committed. It may be called at any time, and again.
-func (r *Draft) Drop() {
-	if r.err == nil {
-		r.err = errors.New("the draft was dropped")
-	}
-	for _, f := range r.files {
-		f.discard()
-	}
-}
+func (r *Draft) Drop() { r.fail(errDropped) }
 
 // fail keeps the first error and gives the disk space free.
 func (r *Draft) fail(err error) {
@@ -241,98 +259,22 @@ func (r *Draft) fail(err error) {
 		r.err = err
 	}
 	for _, f := range r.files {
-		f.discard()
+		f.buf = nil
 	}
-}
-
-// draftFile is an object being written: an io.Writer that never fails. The draft keeps the first error.
-type draftFile struct {
-	draft   *Draft
-	object  dataset.Object
-	path    string   // of the temporary file; empty when it was renamed or removed
-	file    *os.File // nil when closed
-	buf     *bufio.Writer
-	written int64
-}
-
-func (f *draftFile) Write(p []byte) (int, error) {
-	if f.file != nil && f.draft.err == nil {
-		f.written += int64(len(p))
-		if _, err := f.buf.Write(p); err != nil {
-			f.draft.fail(fmt.Errorf("write to the cache folder: %w", err))
+	if r.dropped.Swap(true) || !r.touched {
+		return
+	}
+	discard := func() error {
+		r.disk.Lock()
+		defer r.disk.Unlock()
+		for _, f := range r.files {
+			f.discard()
 		}
+		return nil
 	}
-	return len(p), nil
-}
-
-// failing is a draftFile that returns the draft's error.
-type failing struct{ f *draftFile }
-
-func (w failing) Write(p []byte) (int, error) {
-	n, _ := w.f.Write(p)
-	if err := w.f.draft.err; err != nil {
-		return 0, err
+	var began atomic.Bool
+	err = r.dir.do(func() error { began.Store(true); return discard() })
+	if errors.Is(err, ErrHangs) && !began.Load() {
+		go discard() // when what hangs returns
 	}
-	return n, nil
-}
-
-// Rewind implements [Writer].
-func (f *draftFile) Rewind(off int64) {
-	if f.file == nil || f.draft.err != nil {
-		return
-	}
-	err := f.buf.Flush()
-	if err == nil {
-		err = f.file.Truncate(off)
-	}
-	if err == nil {
-		_, err = f.file.Seek(off, io.SeekStart)
-	}
-	if err != nil {
-		f.draft.fail(fmt.Errorf("write to the cache folder: %w", err))
-		return
-	}
-	f.written = off
-}
-
-// finish syncs and closes the file.
-func (f *draftFile) finish() error {
-	if f.written != f.object.Bytes {
-		return fmt.Errorf("write to the cache folder: %d of %d bytes of an object were written", f.written, f.object.Bytes)
-	}
-	if err := f.buf.Flush(); err != nil {
-		return fmt.Errorf("write to the cache folder: %w", err)
-	}
-	err := syncClose(f.file)
-	f.file = nil
-	if err != nil {
-		return fmt.Errorf("write to the cache folder: %w", err)
-	}
-	return nil
-}
-
-// rename gives the file its name.
-func (f *draftFile) rename(path string) error {
-	if err := os.Rename(f.path, path); err != nil {
-		return fmt.Errorf("write to the cache folder: %w", err)
-	}
-	f.draft.dir.untemp(f.path)
-	f.path = ""
-	return nil
-}
-
-func (f *draftFile) discard() {
-	if f.file != nil {
-		f.file.Close()
-		f.file = nil
-	}
-	if f.path != "" {
-		os.Remove(f.path)
-		f.draft.dir.untemp(f.path)
-		f.path = ""
-	}
-}
-
-func syncClose(f *os.File) error {
-	return errors.Join(f.Sync(), f.Close())
 }

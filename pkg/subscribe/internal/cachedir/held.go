@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -80,6 +79,10 @@ func (d *Dir) RecordPath(name string) string { return filepath.Join(d.dir(name),
 
 // Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
 func (d *Dir) Held(name string) (Held, error) {
+	return Do(d, func() (Held, error) { return d.held(name) }, nil)
+}
+
+func (d *Dir) held(name string) (Held, error) {
 	if err := d.Damage(name); err != nil {
 		return Held{}, err
 	}
@@ -89,7 +92,7 @@ func (d *Dir) Held(name string) (Held, error) {
 // read returns what version.json says.
 func (d *Dir) read(name string) (Held, error) {
 	path := d.RecordPath(name)
-	text, err := os.ReadFile(path)
+	text, err := d.readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Held{}, ErrNone
 	}

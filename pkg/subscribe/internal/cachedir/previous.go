@@ -17,16 +17,21 @@ const previousName = "previous.json"
 // Retain makes each commit keep the version before, until the new one is confirmed. It is called before the first use.
 func (d *Dir) Retain() { d.retains = true }
 
-// previous is the content of previous.json.
-type previous struct {
+// previousFile is the content of previous.json.
+type previousFile struct {
 	Versions []json.RawMessage `json:"versions"`
 }
 
 // Previous returns the versions of the dataset to fall back to, the version before the cached one first. It leaves out those whose
 // objects are not all there.
 func (d *Dir) Previous(name string) []Held {
-	text, err := os.ReadFile(filepath.Join(d.dir(name), previousName))
-	var all previous
+	versions, _ := Do(d, func() ([]Held, error) { return d.previous(name), nil }, nil)
+	return versions
+}
+
+func (d *Dir) previous(name string) []Held {
+	text, err := d.readFile(filepath.Join(d.dir(name), previousName))
+	var all previousFile
 	if err != nil || json.Unmarshal(text, &all) != nil {
 		return nil
 	}
@@ -42,7 +47,7 @@ func (d *Dir) Previous(name string) []Held {
 // whole reports whether the objects of held are there.
 func (d *Dir) whole(name string, held Held) bool {
 	return !slices.ContainsFunc(held.Chain, func(o dataset.Object) bool {
-		info, err := os.Stat(d.object(name, o.Digest))
+		info, err := d.stat(d.object(name, o.Digest))
 		return err != nil || info.Size() != o.Bytes
 	})
 }
@@ -61,12 +66,12 @@ func kept(held Held, before []Held) []string {
 
 // retain writes what there is to fall back to once next is the cached version, and returns it. The caller holds the lock of the files.
 func (d *Dir) retain(name string, next Held) ([]Held, error) {
-	before := d.Previous(name)
+	before := d.previous(name)
 	if !d.retains {
 		return before, nil
 	}
-	now, err := d.Held(name)
-	boot := d.Boot(name)
+	now, err := d.held(name)
+	boot := d.boot(name)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
 		if boot.IsConfirmed(next.id()) { // Settle, which came before this commit, found no version to settle
@@ -112,12 +117,12 @@ func (h Held) id() dataset.VersionID { return h.Record.VersionID() }
 func (d *Dir) setPrevious(name string, versions []Held) error {
 	path := filepath.Join(d.dir(name), previousName)
 	if len(versions) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := d.remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
-	var all previous
+	var all previousFile
 	for _, v := range versions {
 		text, err := v.encode()
 		if err != nil {
@@ -139,27 +144,31 @@ func (d *Dir) setPrevious(name string, versions []Held) error {
 // forget removes what there is to fall back to if held, the cached version, is confirmed: a process that died right after the
 // confirmation has left it.
 func (d *Dir) forget(name string, held Held) {
-	if boot := d.Boot(name); boot.IsConfirmed(held.id()) {
+	if boot := d.boot(name); boot.IsConfirmed(held.id()) {
 		_ = d.setPrevious(name, nil) // what stays there costs room alone
 	}
 }
 
 // Settle drops the versions that are kept before rec, which boot.json says is confirmed.
 func (d *Dir) Settle(name string, rec dataset.VersionRecord) error {
+	return d.do(func() error { return d.settle(name, rec) })
+}
+
+func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 	if err := d.own(); err != nil {
 		return err
 	}
 	files := d.of(name)
 	files.Lock()
 	defer files.Unlock()
-	now, err := d.Held(name)
+	now, err := d.held(name)
 	if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	before := d.Previous(name)
+	before := d.previous(name)
 	keep := before
 	if now.Record.Ref() == rec.Ref() {
 		keep = nil
@@ -191,7 +200,11 @@ func (h Held) upTo(rec dataset.VersionRecord) (Held, bool) {
 // Restore makes the version before the cached one, if barred says so of that: the first one that is not barred itself. Without any,
 // nothing is cached any more.
 func (d *Dir) Restore(name string, barred func(dataset.Ref) bool) error {
-	if now, err := d.Held(name); err != nil || !barred(now.Record.Ref()) {
+	return d.do(func() error { return d.restore(name, barred) })
+}
+
+func (d *Dir) restore(name string, barred func(dataset.Ref) bool) error {
+	if now, err := d.held(name); err != nil || !barred(now.Record.Ref()) {
 		return nil
 	}
 	if err := d.own(); err != nil {
@@ -200,16 +213,16 @@ func (d *Dir) Restore(name string, barred func(dataset.Ref) bool) error {
 	files := d.of(name)
 	files.Lock()
 	defer files.Unlock()
-	now, err := d.Held(name)
+	now, err := d.held(name)
 	if err != nil || !barred(now.Record.Ref()) {
 		return nil // Stored will say what is wrong with it, if something is
 	}
-	before := d.Previous(name)
+	before := d.previous(name)
 	for i, older := range before {
 		if barred(older.Record.Ref()) {
 			continue
 		}
-		if err := (&Draft{dir: d, name: name}).write(older); err != nil {
+		if err := d.setHeld(name, older); err != nil {
 			return err
 		}
 		before = before[i+1:]

@@ -12,7 +12,7 @@ type Stored struct {
 	Held
 	// Objects are those of the Chain, up to the first that is missing or has another size. Their content is not verified.
 	// There is at least the snapshot.
-	Objects []*os.File
+	Objects []Object
 	// Broken says what is wrong with the first object that is not in Objects; nil if all are there.
 	Broken error
 }
@@ -29,6 +29,14 @@ func (s *Stored) Close() error {
 // Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged]
 // when the record or the snapshot is lost. If only deltas are, the objects before them are opened.
 func (d *Dir) Stored(name string) (*Stored, error) {
+	return Do(d, func() (*Stored, error) { return d.stored(name) }, func(s *Stored, err error) {
+		if err == nil {
+			s.Close()
+		}
+	})
+}
+
+func (d *Dir) stored(name string) (*Stored, error) {
 	s, err := d.open(name)
 	// Without the lock, the process that has it may have put a newer version in between.
 	if err == nil && errors.Is(s.Broken, fs.ErrNotExist) {
@@ -52,7 +60,7 @@ func (d *Dir) open(name string) (*Stored, error) {
 	}
 	s := &Stored{Held: held}
 	for _, o := range held.Chain {
-		err := s.add(d.object(name, o.Digest), o.Bytes)
+		err := s.add(d, d.object(name, o.Digest), o.Bytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
@@ -68,18 +76,18 @@ func (d *Dir) open(name string) (*Stored, error) {
 	return s, nil
 }
 
-func (s *Stored) add(path string, bytes int64) error {
-	f, err := os.Open(path)
+func (s *Stored) add(d *Dir, path string, bytes int64) error {
+	f, err := d.openFile(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
+	info, err := op(d, path, f.Stat)
 	if err == nil && info.Size() != bytes {
 		err = fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, path, info.Size(), bytes)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.Objects = append(s.Objects, f)
+	s.Objects = append(s.Objects, Object{f, d})
 	return nil
 }

@@ -1,43 +1,137 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/subscribe/internal/bootguard"
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
-// While a version is on its way to the cache folder and does not get there, the next ones are loaded without going near the
-// disk; when it has got there, or was given up, the folder is used again.
-func TestVersionsPassOneThatHangsAtTheCache(t *testing.T) {
-	for name, swapped := range map[string]bool{"it got there": true, "it was given up": false} {
+// While versions are on their way to the cache folder and do not get there, the next ones are loaded without going near the
+// disk; when they have got there, or were given up, the folder is used again.
+func TestVersionsPassThoseOnTheirWayToTheCache(t *testing.T) {
+	for name, swapped := range map[string]bool{"they got there": true, "they were given up": false} {
 		t.Run(name, func(t *testing.T) {
 			rec, file := version(t, 1, 100, 1000)
 			l, _ := loader(t, file)
-			hangs, err := l.Load(t.Context(), rec, nil, nothing)
-			if err != nil {
-				t.Fatal(err)
+			load := func() loaded {
+				t.Helper()
+				v, err := l.Load(t.Context(), rec, nil, nothing)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec.Version++
+				rec.Snapshot.Version++
+				return v
 			}
-			rec.Version, rec.Snapshot.Version = 2, 2
-			second, err := l.Load(t.Context(), rec, nil, nothing)
-			if err != nil {
-				t.Fatal(err)
+			var slow []loaded
+			for range maxDrafts {
+				slow = append(slow, load())
 			}
-			if err := second.Finish(true); !errors.Is(err, errDrafting) {
+			passes := load()
+			if err := passes.Finish(true); !errors.Is(err, errDrafting) {
 				t.Errorf("Finish says %v, want that the version is not kept", err)
 			}
-			if err := hangs.Finish(swapped); err != nil {
+			for _, v := range slow {
+				if err := v.Finish(swapped); err != nil {
+					t.Fatal(err)
+				}
+			}
+			last := load()
+			if err := last.Finish(true); err != nil {
 				t.Fatal(err)
 			}
-			rec.Version, rec.Snapshot.Version = 3, 3
-			third, err := l.Load(t.Context(), rec, nil, nothing)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := third.Finish(true); err != nil {
-				t.Fatal(err)
-			}
-			if v, err := l.Stored(t.Context(), "prices", nothing); err != nil || v.Record.Version != 3 {
+			if v, err := l.Stored(t.Context(), "prices", nothing); err != nil || v.Record.Version != last.Record.Version {
 				t.Errorf("the cache folder has version %d, %v", v.Record.Version, err)
 			}
 		})
+	}
+}
+
+// hangingDisk is a disk whose every operation hangs until release is called.
+func hangingDisk() (disk cachedir.Disk, release func()) {
+	gate := make(chan struct{})
+	disk = cachedir.NewDisk()
+	disk.At = func(string) { <-gate }
+	return disk, func() { close(gate) }
+}
+
+// soon is far more than the folder's patience with one operation, and less than with a row of them.
+const soon = 20 * time.Second
+
+// A disk that hangs delays one load by the folder's patience, and the others not at all; the attempt itself passes the folder by. When
+// the disk returns, the version that is served is kept by a snapshot of its table.
+func TestDiskThatHangsBarsNoVersion(t *testing.T) {
+	rec, file := version(t, 1, 100, 1000)
+	l, _ := loader(t, file)
+	l.Guard = bootguard.New(l.Cache, []string{"prices"}, time.Hour, "boot")
+	l.Shortener = NewShortener(l.Cache)
+	returned := make(chan struct{}, 8)
+	l.Cache.Watch(func(err error) {
+		l.Shortener.Wake()
+		if err == nil {
+			returned <- struct{}{}
+		}
+	})
+	disk, release := hangingDisk()
+	l.Cache.SetDisk(disk)
+
+	began := time.Now()
+	v, err := l.Load(t.Context(), rec, nil, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Swapped()
+	if err := v.Finish(true); !errors.Is(err, cachedir.ErrHangs) {
+		t.Errorf("Finish says %v, want that the folder hangs", err)
+	}
+	if d := time.Since(began); d > soon {
+		t.Errorf("the first version took %s", d)
+	}
+	if _, err := l.Stored(t.Context(), "prices", nothing); !errors.Is(err, cachedir.ErrHangs) || errors.Is(err, refresh.ErrNone) {
+		t.Errorf("Stored says %v", err)
+	}
+	began = time.Now()
+	rec.Version, rec.Snapshot.Version = 2, 2
+	if v, err = l.Load(t.Context(), rec, nil, nothing); err != nil {
+		t.Fatal(err)
+	}
+	v.Swapped()
+	if err := v.Finish(true); !errors.Is(err, cachedir.ErrHangs) || l.Cache.Hangs() == nil {
+		t.Errorf("Finish says %v, and Hangs %v", err, l.Cache.Hangs())
+	}
+	if d := time.Since(began); d > soon {
+		t.Errorf("the second version took %s", d)
+	}
+
+	tries := make(chan error, 64)
+	done := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		done <- l.Shortener.Run(ctx, func(_ string, err error) { tries <- err })
+	}()
+	release()
+	<-returned
+	for err := range tries {
+		if err == nil {
+			break
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	want := dataset.Ref{Version: 2, ID: v.Record.VersionID()}
+	if got := l.Shortener.Kept("prices"); got != want || l.Shortener.CacheError("prices", want, cachedir.ErrHangs) != nil {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+	if s, err := l.Stored(t.Context(), "prices", nothing); err != nil || s.Record.Version != 2 {
+		t.Errorf("the folder has version %d, %v", s.Record.Version, err)
 	}
 }

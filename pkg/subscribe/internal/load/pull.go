@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"weak"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -13,7 +15,11 @@ import (
 )
 
 // errDrafting is why a version was not kept.
-var errDrafting = errors.New("a version before it is still on its way there and does not come to an end")
+var errDrafting = errors.New("versions before it are still on their way there")
+
+// maxDrafts is how many versions of a dataset may be on their way to the cache folder. Each holds a part of its objects in memory,
+// and none of them its table.
+const maxDrafts = 4
 
 // pulling is one attempt at a version: what it pulls goes to the table and to the cache folder in one pass.
 type pulling struct {
@@ -23,28 +29,33 @@ type pulling struct {
 	progress func()
 	draft    *cachedir.Draft // nil if there is no cache folder, or if the version does not go there
 	drafting bool            // draft counts among Loader.drafts
+	passed   error           // why draft is nil although there is a cache folder
 	bytes    int64
 
-	tried     bool  // the guard has a mark of the version, which is not served yet
-	unguarded error // why it has none
+	tried     bool         // the guard has a mark of the version, which is not served yet
+	unguarded error        // why it has none
+	settle    func() error // what the guard has to do after the swap; nil before
 }
 
 func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *pulling {
 	p := &pulling{Loader: l, ctx: ctx, rec: rec, progress: progress}
 	if l.Cache != nil {
-		if p.drafting = l.draft(rec.Dataset); p.drafting {
-			p.draft = l.Cache.Draft(rec.Dataset)
+		switch p.passed = l.Cache.Hangs(); {
+		case p.passed != nil:
+		case l.draft(rec.Dataset):
+			p.drafting, p.draft = true, l.Cache.Draft(rec.Dataset)
+		default:
+			p.passed = errDrafting
 		}
 	}
 	return p
 }
 
-// draft reports whether a version of the dataset may go to the cache folder. While another one is on its way there, which
-// was given up because it hangs, the disk is the most likely to hang, and the next version must not hang at it too.
+// draft reports whether a version of the dataset may go to the cache folder, where versions before it may be on their way to.
 func (l *Loader) draft(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.drafts[name] > 0 {
+	if l.drafts[name] >= maxDrafts {
 		return false
 	}
 	if l.drafts == nil {
@@ -86,7 +97,7 @@ func (p *pulling) deltas(served *served, deltas []dataset.Object) (v loaded, err
 		Record: p.rec, Value: t, Difference: changes,
 		Pull: refresh.Pull{Bytes: p.bytes, Deltas: len(deltas)},
 	}
-	v.Finish = p.finish(func() error { return p.draft.Extend(base, p.rec) }, t, changes.Replaced())
+	p.finish(&v, func() error { return p.draft.Extend(base, p.rec) }, changes.Replaced())
 	return v, nil
 }
 
@@ -112,7 +123,7 @@ func (p *pulling) full(served *served) (v loaded, err error) {
 		Record: p.rec, Value: t,
 		Pull: refresh.Pull{Bytes: p.bytes, Full: true, Deltas: len(chain) - 1},
 	}
-	v.Finish = p.finish(func() error { return p.draft.Commit(p.rec) }, t, replaced)
+	p.finish(&v, func() error { return p.draft.Commit(p.rec) }, replaced)
 	return v, nil
 }
 
@@ -123,41 +134,46 @@ func (p *pulling) dropOnPanic() {
 	}
 }
 
-// finish returns what is to be done after the swap: to keep the version, and to say what memory was replaced.
-func (p *pulling) finish(commit func() error, t *table.Table, replaced int64) func(swapped bool) error {
-	keep := p.keep(commit, t)
-	return func(swapped bool) error {
-		unguarded := p.unguarded
-		if swapped {
-			p.tried = false
-			unguarded = errors.Join(unguarded, p.Guard.Swapped(p.rec))
-			if p.Collector != nil {
-				p.Collector.swapped(p.rec.Dataset, t, replaced)
-			}
+// finish sets what is to be done after the swap of v: at once, to say what memory was replaced and what is tried; and later, where
+// it may take its time, to keep the version. What comes later does not hold the table: many versions may be swapped in before.
+func (p *pulling) finish(v *loaded, commit func() error, replaced int64) {
+	t := v.Value
+	serve := sync.OnceFunc(func() {
+		p.tried = false
+		settle, err := p.Guard.Serve(p.rec)
+		p.settle, p.unguarded = settle, errors.Join(p.unguarded, err)
+		if p.Collector != nil {
+			p.Collector.swapped(p.rec.Dataset, t, replaced)
 		}
-		return errors.Join(keep(swapped), unguarded)
+		t = nil
+	})
+	kept := weak.Make(t)
+	v.Swapped = serve
+	v.Finish = func(swapped bool) error {
+		defer p.drop()
+		if !swapped {
+			return p.unguarded
+		}
+		serve()
+		return errors.Join(p.settle(), p.keep(commit, kept), p.unguarded)
 	}
 }
 
-// keep returns what commits the version to the cache folder if it was swapped in.
-func (p *pulling) keep(commit func() error, t *table.Table) func(swapped bool) error {
-	return func(swapped bool) error {
-		defer p.drop()
-		switch {
-		case p.Cache == nil || !swapped:
-			return nil
-		case p.draft == nil:
-			return errDrafting
-		}
-		err := commit()
-		if errors.Is(err, cachedir.ErrOther) {
-			err = nil // what was cached before is not what the deltas start from: a snapshot of the table makes up for it
-		}
-		if p.Shortener != nil {
-			err = errors.Join(err, p.Shortener.consider(p.rec, t))
-		}
-		return err
+// keep commits the version to the cache folder. A snapshot of the table makes up for one that could not be.
+func (p *pulling) keep(commit func() error, t weak.Pointer[table.Table]) error {
+	if p.Cache == nil {
+		return nil
 	}
+	err := p.passed
+	if p.draft != nil {
+		if err = commit(); errors.Is(err, cachedir.ErrOther) {
+			err = nil // what was cached before is not what the deltas start from
+		}
+	}
+	if p.Shortener != nil {
+		err = errors.Join(err, p.Shortener.considerIf(p.rec, t))
+	}
+	return err
 }
 
 // open pulls an object. What a relay gave wrong is pulled anew from another, a block at a time.

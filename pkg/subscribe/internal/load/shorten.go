@@ -77,9 +77,18 @@ func NewShortener(cache *cachedir.Dir) *Shortener {
 	}
 }
 
-// consider looks at what is cached now that t, the table of rec, is served, and has it shortened if that is due.
+// consider looks at what is cached now that t, the table of rec, is served, and has it shortened if that is due. If the folder hangs,
+// that is looked at when it does no longer.
 func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
+	return s.considerIf(rec, weak.Make(t))
+}
+
+// considerIf is consider for a table that may be gone.
+func (s *Shortener) considerIf(rec dataset.VersionRecord, t weak.Pointer[table.Table]) error {
 	due, err := s.wanted(rec)
+	if errors.Is(err, cachedir.ErrHangs) {
+		due, err = true, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -90,12 +99,17 @@ func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
 		delete(s.failed, rec.Dataset)
 		return nil
 	}
-	s.due[rec.Dataset] = waiting{rec, weak.Make(t)}
+	s.due[rec.Dataset] = waiting{rec, t}
+	s.Wake()
+	return nil
+}
+
+// Wake makes Run look for what is due, also after the folder hung.
+func (s *Shortener) Wake() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // Failed returns why the last try for the dataset failed; nil if it did not, and once there is nothing left to be done.
@@ -171,6 +185,9 @@ func (s *Shortener) wait(ctx context.Context) bool {
 
 // retry returns when the first dataset whose try failed is due again; ok is false if there is none.
 func (s *Shortener) retry() (at time.Time, ok bool) {
+	if s.cache.Hangs() != nil {
+		return time.Time{}, false // Wake tells when it does no longer
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name := range s.due {
@@ -183,6 +200,9 @@ func (s *Shortener) retry() (at time.Time, ok bool) {
 
 // next returns what is due now. It stays due until tried.
 func (s *Shortener) next(now time.Time) (name string, v pending, ok bool) {
+	if s.cache.Hangs() != nil {
+		return "", pending{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, w := range s.due {
@@ -216,7 +236,11 @@ func (s *Shortener) tried(now time.Time, name string, v pending, err error) erro
 			}
 			f.pauses.Reset()
 		}
-		f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
+		if errors.Is(err, cachedir.ErrHangs) {
+			f.err, f.retry = err, now // it waits for the end of that, and is no reason for a pause
+		} else {
+			f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
+		}
 		s.failed[name] = f
 		return err
 	}

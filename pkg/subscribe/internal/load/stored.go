@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -13,12 +14,23 @@ import (
 
 // Stored loads the version in the cache folder. If one of its deltas is damaged, it loads the older version that the objects
 // before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded. The status warns of either
-// until a version has been committed to the folder.
+// until a version has been committed to the folder. It fails with [cachedir.ErrHangs] as soon as the folder hangs.
 func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
 	if l.Cache == nil {
 		return loaded{}, refresh.ErrNone
 	}
+	return cachedir.Do(l.Cache, func() (loaded, error) { return l.fromCache(ctx, name, progress) }, func(v loaded, _ error) {
+		if v.Finish != nil {
+			_ = v.Finish(false) // the relays have been asked instead
+		}
+	})
+}
+
+func (l *Loader) fromCache(ctx context.Context, name string, progress func()) (loaded, error) {
 	guarded := l.Guard.Begin(name)
+	if errors.Is(guarded, cachedir.ErrHangs) {
+		return loaded{}, guarded
+	}
 	v, err := l.stored(ctx, name, progress)
 	if guarded != nil && !errors.Is(guarded, cachedir.ErrShared) && errors.Is(err, cachedir.ErrNone) {
 		return loaded{}, guarded // the folder could not go back to a version that is not quarantined
@@ -96,14 +108,23 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	if err := prove(t, s.Record); err != nil {
 		return fail(fmt.Errorf("%s: %w", l.Cache.RecordPath(name), err))
 	}
+	var settle func() error
+	serve := sync.OnceFunc(func() {
+		var err error
+		settle, err = l.Guard.Serve(s.Record)
+		unguarded = errors.Join(unguarded, err)
+	})
 	finish := func(swapped bool) error {
 		if !swapped {
 			l.Guard.Undo(s.Record)
 			return nil
 		}
-		return errors.Join(unguarded, l.Guard.Swapped(s.Record))
+		serve()
+		return errors.Join(unguarded, settle())
 	}
-	return loaded{Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Finish: finish}, nil
+	return loaded{
+		Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Swapped: serve, Finish: finish,
+	}, nil
 }
 
 // recover returns the version of t, which the first n objects of the cached chain make. The folder lacks the record of that

@@ -24,7 +24,7 @@ var (
 // Config is how an [Engine] works. All fields are set.
 type Config struct {
 	Datasets []string
-	// Lanes is how many datasets are refreshed at a time.
+	// Lanes is how many datasets are refreshed at a time, not counting those that wait without progress (see flight).
 	Lanes int
 	// Stall is how long a refresh may go without progress.
 	Stall time.Duration
@@ -67,6 +67,9 @@ type Deps[T, D any] struct {
 	// Barred returns the quarantined versions of a dataset, which must not be loaded. It is called after the stored version was
 	// loaded, and returns at once. Nil means that there are none.
 	Barred func(name string) []Barred
+	// StoredAgain, if not nil, tells that stored versions can be read that could not be before. They are, of datasets of which
+	// nothing is served.
+	StoredAgain <-chan struct{}
 }
 
 // Log is what the catcher needs of the event log.
@@ -103,9 +106,20 @@ type Loaded[T, D any] struct {
 	// Difference is what the Watcher is told of how Value differs from what was served. The engine does not keep it.
 	Difference D
 	Pull       Pull
-	// Finish, if not nil, is called on the lane when the version has been swapped in, or will not be: what has to be
-	// done after a refresh but must not delay the swap. Its error is not one of the refresh.
+	// Swapped, if not nil, is called on the lane right after the swap, before the dataset's next refresh begins. It returns soon.
+	Swapped func()
+	// Finish, if not nil, is called when the version has been swapped in, or will not be: what has to be done after a refresh and may
+	// take long. No lane and no refresh waits for it. Calls of one dataset come one at a time, in the order of the refreshes. Its
+	// error is not one of the refresh. It should not hold Value, because versions may be swapped in before it is called.
 	Finish func(swapped bool) error
+}
+
+// ref returns the number and the id of the version.
+func (l Loaded[T, D]) ref() dataset.Ref {
+	if l.ID.IsZero() && l.Damage == nil {
+		return l.Record.Ref()
+	}
+	return dataset.Ref{Version: l.Record.Version, ID: l.ID}
 }
 
 // Watcher is told what happens. Its methods are called by the loop, so they must return at once; one that panics

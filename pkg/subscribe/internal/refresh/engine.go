@@ -20,7 +20,7 @@ type Engine[T, D any] struct {
 	deps Deps[T, D]
 	sets map[string]*set[T, D] // not changed after New
 
-	jobs     chan job[T, D]     // to the lanes; never holds more than there are idle lanes
+	jobs     chan job[T, D]     // to the goroutines of the lanes; never holds more than there are idle ones
 	asks     chan ask           // to the catcher; never holds more than one
 	messages chan message[T, D] // from lanes and catcher to the loop
 	ended    chan struct{}      // closed when the loop has ended
@@ -35,8 +35,11 @@ type Engine[T, D any] struct {
 	namedStores   map[dataset.StoreID]time.Time // when the last message of that store came
 	disagreement  string                        // the last warning about relays of different stores; empty once they agree
 	queue         []*set[T, D]                  // due and waiting for a lane, the longest waiting first
-	idle          int                           // lanes without a job
+	flights       []*flight[T, D]               // jobs under way
+	resuming      []*flight[T, D]               // those that wait for a lane to go on, the longest waiting first
 	catchUp       catchUp
+
+	finisher finisher[T, D]
 }
 
 // set is a dataset's state.
@@ -59,26 +62,29 @@ type set[T, D any] struct {
 	hearing  hearing                // what beacons said
 	settled  fleet.State            // the last that no refresh of a fresh dataset brings, or Fresh
 	begun    bool                   // its stored version was, or is being, looked at
+	again    bool                   // its stored version is to be looked at again
 	running  bool                   // a lane has it
 	queued   bool                   // it stands in the queue
 	tried    uint64                 // the version of the last attempt
 	failedAt time.Time              // when that failed
 	retryAt  time.Time              // not before then; zero if there is nothing to wait for
 	backoff  *backoff.ExponentialBackOff
+	queuedAt time.Time
 	lost     []dataset.Ref // the versions of attempts that were given up and whose goroutines still hang
+
+	unfinished unfinished // guarded by finisher.mu
 }
 
 // New returns an engine that does nothing yet.
 func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 	e := &Engine[T, D]{
 		cfg: cfg, deps: deps, sets: make(map[string]*set[T, D]),
-		jobs: make(chan job[T, D], cfg.Lanes),
+		jobs: make(chan job[T, D], maxFlights(cfg)),
 		asks: make(chan ask, 1),
 		// A lane waits for the answer to a message before it sends the next, so none ever blocks here for long.
-		messages: make(chan message[T, D], cfg.Lanes+1),
+		messages: make(chan message[T, D], maxFlights(cfg)+1),
 		ended:    make(chan struct{}),
 		wall:     clock.Wall,
-		idle:     cfg.Lanes,
 		catchUp:  catchUp{backoff: cfg.Retry.policy(), first: true},
 
 		checkedStores: make(map[dataset.StoreID]time.Time),
@@ -100,9 +106,10 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 // Run refreshes until ctx ends, and returns when all its goroutines have ended. It may be called once.
 func (e *Engine[T, D]) Run(ctx context.Context) {
 	var workers sync.WaitGroup
-	for range e.cfg.Lanes {
+	for range maxFlights(e.cfg) {
 		workers.Go(func() { e.lane(ctx) })
 	}
+	e.finisher.e, e.finisher.ctx = e, ctx
 	workers.Go(func() { e.catcher(ctx) })
 	for _, name := range e.cfg.Datasets {
 		e.enqueue(e.sets[name])
@@ -110,6 +117,7 @@ func (e *Engine[T, D]) Run(ctx context.Context) {
 	e.supervise(ctx)
 	close(e.ended)
 	workers.Wait()
+	e.finisher.workers.Wait()
 }
 
 // Served returns what is served of the dataset: nil as long as nothing is, or if the engine does not know it. It is one

@@ -37,6 +37,7 @@ type rig struct {
 	storedHang chan struct{}
 	wall       func() time.Time
 	barred     []Barred
+	again      chan struct{}
 	storedRec  *dataset.VersionRecord // in place of stored
 
 	mu       sync.Mutex
@@ -59,7 +60,7 @@ func (r *rig) start(cfg Config) {
 	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Heard)
 	r.engine = New(cfg, Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
-		Barred: func(string) []Barred { return r.barred },
+		Barred: func(string) []Barred { return r.barred }, StoredAgain: r.again,
 	})
 	if r.wall != nil {
 		r.engine.wall = r.wall

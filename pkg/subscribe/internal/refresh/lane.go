@@ -17,6 +17,7 @@ type job[T, D any] struct {
 	rec    dataset.VersionRecord
 	served *Served[T]
 	move   bool // rec takes the place of a version that is not in the store's history
+	flight *flight[T, D]
 }
 
 // ref returns the version that the job is at; zero if it is the stored one, whichever that is.
@@ -40,18 +41,16 @@ type loaded[T, D any] struct {
 
 // finished says that the lane is idle again.
 type finished[T, D any] struct {
-	job       job[T, D] // without what was served before
-	err       error     // why nothing was loaded
-	finishErr error     // why Finish failed, when something was
-	duration  time.Duration
+	job      job[T, D] // without what was served before
+	err      error     // why nothing was loaded
+	duration time.Duration
 	// lost is true if a goroutine hangs at the job and was given up.
 	lost bool
 }
 
 // returned says that a goroutine that was given up at the job has returned.
 type returned[T, D any] struct {
-	job  job[T, D]
-	kept bool // it has finished a version that was swapped in
+	job job[T, D]
 }
 
 func (e *Engine[T, D]) lane(ctx context.Context) {
@@ -72,7 +71,7 @@ func (e *Engine[T, D]) lane(ctx context.Context) {
 
 func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	begin := time.Now()
-	done := &finished[T, D]{job: job[T, D]{set: j.set, stored: j.stored, rec: j.rec, move: j.move}}
+	done := &finished[T, D]{job: job[T, D]{set: j.set, stored: j.stored, rec: j.rec, move: j.move, flight: j.flight}}
 	version, err := e.load(ctx, j)
 	done.duration = time.Since(begin)
 	if err != nil {
@@ -85,10 +84,14 @@ func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 		set: j.set, stored: j.stored, move: j.move, version: version, duration: done.duration, answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)
-	if version.Finish != nil {
-		done.finishErr = e.finish(ctx, j, version, swapped)
-		done.lost = errors.Is(done.finishErr, ErrLost)
+	if swapped && version.Swapped != nil {
+		_ = guard.Try(func() error { version.Swapped(); return nil }) // Finish says what went wrong
 	}
+	finish := version.Finish
+	if finish == nil {
+		finish = func(bool) error { return nil }
+	}
+	e.finisher.add(j.set, unfinishedVersion{version.ref(), swapped, finish})
 	return done
 }
 
@@ -118,7 +121,19 @@ func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], err
 	defer cancel(nil)
 	watchdog := time.AfterFunc(e.cfg.Stall, func() { cancel(ErrStalled) })
 	defer watchdog.Stop()
-	progress := func() { watchdog.Reset(e.cfg.Stall) }
+	lender := time.AfterFunc(lendAfter, func() { e.tell(message[T, D]{idles: j.flight}) })
+	defer lender.Stop()
+	progress := func() {
+		if ctx.Err() != nil {
+			return
+		}
+		if j.flight.lent.Load() {
+			watchdog.Stop()
+			e.resume(ctx, j.flight)
+		}
+		watchdog.Reset(e.cfg.Stall)
+		lender.Reset(lendAfter)
+	}
 
 	var version Loaded[T, D]
 	err := attempt(ctx.Done(), e.grace(), func() (err error) {
@@ -132,7 +147,7 @@ func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], err
 		if version.Finish != nil {
 			_ = guard.Try(func() error { return version.Finish(false) }) // nobody waits for what it has to say
 		}
-		e.hasReturned(&returned[T, D]{job: j})
+		e.tell(message[T, D]{returned: &returned[T, D]{job: j}})
 	})
 	if errors.Is(err, ErrLost) {
 		// Whatever it loads yet is not looked at: version is the goroutine's own now.
@@ -142,20 +157,6 @@ func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], err
 		err = fmt.Errorf("%w for %s: %w", ErrStalled, e.cfg.Stall, err)
 	}
 	return version, err
-}
-
-// finish does what remains after the swap. It cannot be cancelled, so it gets no more time than a refresh may go without
-// progress: a disk that hangs must not keep the dataset from its next version.
-func (e *Engine[T, D]) finish(ctx context.Context, j job[T, D], version Loaded[T, D], swapped bool) error {
-	overdue, stop := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Stall)
-	defer stop()
-	err := attempt(overdue.Done(), 0, func() error { return version.Finish(swapped) }, func() {
-		e.hasReturned(&returned[T, D]{job: j, kept: swapped})
-	})
-	if errors.Is(err, ErrLost) {
-		err = fmt.Errorf("%w: what remains to be done after the swap takes longer than %s", err, e.cfg.Stall)
-	}
-	return err
 }
 
 // onLoaded swaps.
@@ -211,8 +212,9 @@ func (e *Engine[T, D]) onLoaded(m *loaded[T, D]) {
 // onFinished takes the lane back, and after a failure sets when to try again.
 func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 	s := m.job.set
-	e.idle++
+	e.land(m.job.flight)
 	s.running = false
+	e.look(s)
 	s.update(func(h *Health) { h.Refreshing = false })
 	if m.lost {
 		s.lost = append(s.lost, m.job.ref())
@@ -225,9 +227,6 @@ func (e *Engine[T, D]) onFinished(m *finished[T, D]) {
 		}
 	case m.err != nil:
 		e.failed(m)
-	case m.finishErr != nil || s.health.Load().FinishErr != nil:
-		s.update(func(h *Health) { h.FinishErr = m.finishErr })
-		e.deps.Watcher.Finished(s.name, m.finishErr)
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 type message[T, D any] struct {
 	loaded   *loaded[T, D]
 	finished *finished[T, D]
+	done     *finishedVersion[T, D]
+	idles    *flight[T, D] // it has made no progress for lendAfter
+	resumes  *flight[T, D] // it makes progress again
 	caughtUp *caughtUp
 	returned *returned[T, D]
 }
@@ -93,7 +96,15 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				e.onCaughtUp(m.caughtUp)
 			case m.returned != nil:
 				e.onReturned(m.returned)
+			case m.done != nil:
+				e.onFinishedVersion(m.done)
+			case m.idles != nil:
+				e.lend(m.idles)
+			case m.resumes != nil:
+				e.onResumes(m.resumes)
 			}
+		case <-e.deps.StoredAgain:
+			e.lookAgain()
 		case <-timer.C:
 		}
 	}
@@ -109,6 +120,10 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
 		default:
+			if until := e.finisher.wait(s, now); !until.IsZero() {
+				next = earlier(next, until)
+				continue
+			}
 			e.enqueue(s)
 		}
 	}
@@ -120,7 +135,10 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 			e.ask()
 		}
 	}
-	e.dispatch()
+	e.dispatch(now)
+	if at := e.longest(now); len(e.queue) > 0 && at.After(now) {
+		next = earlier(next, at)
+	}
 	return next
 }
 
@@ -183,27 +201,6 @@ func (e *Engine[T, D]) supersede(s *set[T, D]) {
 }
 
 func (e *Engine[T, D]) enqueue(s *set[T, D]) {
-	s.queued = true
+	s.queued, s.queuedAt = true, time.Now()
 	e.queue = append(e.queue, s)
-}
-
-// dispatch hands datasets to idle lanes. The version is chosen only now, so that what was announced while the
-// dataset waited is in it.
-func (e *Engine[T, D]) dispatch() {
-	for e.idle > 0 && len(e.queue) > 0 {
-		s := e.queue[0]
-		e.queue = e.queue[1:]
-		s.queued = false
-		if s.begun && s.blocked {
-			continue // it was aimed at a quarantined version since it was queued
-		}
-		s.running = true
-		e.idle--
-		s.tried = s.target.Version
-		stored := !s.begun
-		move := !stored && s.move != nil
-		s.begun = true
-		s.update(func(h *Health) { h.Refreshing, h.RefreshingSince = true, time.Now() })
-		e.jobs <- job[T, D]{set: s, stored: stored, rec: s.target, served: s.served.Load(), move: move} // has room for every idle lane
-	}
 }

@@ -54,10 +54,10 @@ func attempt(stop <-chan struct{}, grace time.Duration, f func() error, late fun
 	return err
 }
 
-// hasReturned tells the loop of a goroutine that was given up.
-func (e *Engine[T, D]) hasReturned(m *returned[T, D]) {
+// tell sends m to the loop, unless that has ended.
+func (e *Engine[T, D]) tell(m message[T, D]) {
 	select {
-	case e.messages <- message[T, D]{returned: m}:
+	case e.messages <- m:
 	case <-e.ended:
 	}
 }
@@ -68,10 +68,6 @@ func (e *Engine[T, D]) onReturned(m *returned[T, D]) {
 	s := m.job.set
 	if i := slices.Index(s.lost, m.job.ref()); i >= 0 {
 		s.lost = slices.Delete(s.lost, i, i+1)
-	}
-	if served := s.served.Load(); m.kept && s.health.Load().FinishErr != nil && served != nil && m.job.ref() == served.Ref() {
-		s.update(func(h *Health) { h.FinishErr = nil })
-		e.deps.Watcher.Finished(s.name, nil)
 	}
 }
 

@@ -1,0 +1,162 @@
+package cachedir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	// writeBuffer makes few writes of the small pieces in which an object is read; it costs nothing beside a block.
+	writeBuffer = 256 << 10
+	// keepBytes is how much of a draft may wait in memory for Commit, so that a refresh by small deltas does not touch the disk before
+	// its swap.
+	keepBytes = 1 << 20
+)
+
+// draftFile is an object being written: an io.Writer that never fails. The draft keeps the first error.
+type draftFile struct {
+	draft   *Draft
+	object  dataset.Object
+	size    int    // of buf when it is written to the disk
+	buf     []byte // the bytes after those that were written to the disk
+	written int64  // bytes, with those in buf
+
+	// What follows is guarded by draft.disk.
+	path string   // of the temporary file; empty when it was renamed or removed
+	file *os.File // nil when closed
+}
+
+func (f *draftFile) Write(p []byte) (int, error) {
+	n := len(p)
+	f.written += int64(n)
+	for len(p) > 0 && f.draft.err == nil {
+		if f.buf == nil {
+			f.buf = make([]byte, 0, f.size)
+		}
+		if len(f.buf) == f.size {
+			f.flush()
+			continue
+		}
+		part := p[:min(len(p), f.size-len(f.buf))]
+		f.buf, p = append(f.buf, part...), p[len(part):]
+	}
+	if f.written == f.object.Bytes && f.draft.err == nil {
+		if f.draft.kept += int64(len(f.buf)); f.draft.kept > keepBytes {
+			f.flush()
+			f.buf = nil
+		}
+	}
+	return n, nil
+}
+
+// flush writes what is buffered to the disk. If the disk hangs, the buffer is left to it.
+func (f *draftFile) flush() {
+	p := f.buf
+	f.buf = nil
+	err := f.draft.do(func() error {
+		if err := f.open(); err != nil {
+			return err
+		}
+		if err := f.draft.dir.write(f.file, p); err != nil {
+			return fmt.Errorf("write to the cache folder: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		f.draft.fail(err)
+		return
+	}
+	f.buf = p[:0]
+}
+
+// open creates the temporary file, if it was not yet.
+func (f *draftFile) open() error {
+	if f.file != nil {
+		return nil
+	}
+	if err := f.draft.begin(); err != nil {
+		return err
+	}
+	file, err := f.draft.dir.temp(f.draft.name)
+	if err != nil {
+		return err
+	}
+	f.file, f.path = file, file.Name()
+	return nil
+}
+
+// failing is a draftFile that returns the draft's error.
+type failing struct{ f *draftFile }
+
+func (w failing) Write(p []byte) (int, error) {
+	n, _ := w.f.Write(p)
+	if err := w.f.draft.err; err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Rewind implements [Writer].
+func (f *draftFile) Rewind(off int64) {
+	if f.draft.err != nil {
+		return
+	}
+	if f.written == f.object.Bytes {
+		f.draft.kept -= int64(len(f.buf))
+	}
+	onDisk := f.written - int64(len(f.buf))
+	f.written = off
+	if off >= onDisk {
+		f.buf = f.buf[:off-onDisk]
+		return
+	}
+	f.buf = nil
+	err := f.draft.do(func() error {
+		return f.draft.dir.errOp(f.path, func() error {
+			_, err := f.file.Seek(off, io.SeekStart)
+			return errors.Join(f.file.Truncate(off), err)
+		})
+	})
+	if err != nil {
+		f.draft.fail(fmt.Errorf("write to the cache folder: %w", err))
+	}
+}
+
+// finish syncs and closes the file.
+func (f *draftFile) finish() error {
+	if f.written != f.object.Bytes {
+		return fmt.Errorf("write to the cache folder: %d of %d bytes of an object were written", f.written, f.object.Bytes)
+	}
+	err := f.draft.dir.syncClose(f.file)
+	f.file = nil
+	if err != nil {
+		return fmt.Errorf("write to the cache folder: %w", err)
+	}
+	return nil
+}
+
+// rename gives the file its name.
+func (f *draftFile) rename(path string) error {
+	if err := f.draft.dir.rename(f.path, path); err != nil {
+		return fmt.Errorf("write to the cache folder: %w", err)
+	}
+	f.draft.dir.untemp(f.path)
+	f.path = ""
+	return nil
+}
+
+func (f *draftFile) discard() {
+	if f.file != nil {
+		_ = f.draft.dir.closeFile(f.file)
+		f.file = nil
+	}
+	if f.path != "" {
+		_ = f.draft.dir.remove(f.path)
+		f.draft.dir.untemp(f.path)
+		f.path = ""
+	}
+}

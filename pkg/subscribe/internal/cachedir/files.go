@@ -1,0 +1,96 @@
+package cachedir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// What follows are the operations of package os, each of which says when it hangs.
+
+func op[T any](d *Dir, path string, f func() (T, error)) (T, error) {
+	end, err := d.at(path, patience)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer end()
+	return f()
+}
+
+func (d *Dir) errOp(path string, f func() error) error {
+	_, err := op(d, path, func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
+func (d *Dir) readFile(path string) ([]byte, error) {
+	return op(d, path, func() ([]byte, error) { return os.ReadFile(path) })
+}
+
+func (d *Dir) readDir(path string) ([]os.DirEntry, error) {
+	return op(d, path, func() ([]os.DirEntry, error) { return os.ReadDir(path) })
+}
+
+func (d *Dir) stat(path string) (fs.FileInfo, error) {
+	return op(d, path, func() (fs.FileInfo, error) { return os.Stat(path) })
+}
+
+func (d *Dir) mkdir(path string) error {
+	return d.errOp(path, func() error { return os.MkdirAll(path, 0o700) })
+}
+
+func (d *Dir) rename(from, to string) error {
+	return d.errOp(to, func() error { return os.Rename(from, to) })
+}
+
+func (d *Dir) remove(path string) error {
+	return d.errOp(path, func() error { return os.Remove(path) })
+}
+
+func (d *Dir) openFile(path string, flag int) (*os.File, error) {
+	return op(d, path, func() (*os.File, error) { return os.OpenFile(path, flag, 0o600) })
+}
+
+func (d *Dir) write(f *os.File, p []byte) error {
+	return d.errOp(f.Name(), func() error { _, err := f.Write(p); return err })
+}
+
+func (d *Dir) closeFile(f *os.File) error {
+	return d.errOp(f.Name(), f.Close)
+}
+
+// syncClose writes the file, or folder, out.
+func (d *Dir) syncClose(f *os.File) error {
+	end, err := d.at(f.Name(), syncPatience)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	defer end()
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncFolder writes the folder out.
+func (d *Dir) syncFolder(path string) error {
+	folder, err := d.openFile(path, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	return d.syncClose(folder)
+}
+
+// Object is a file of the folder that is read.
+type Object struct {
+	file *os.File
+	dir  *Dir
+}
+
+// Name returns the path.
+func (o Object) Name() string { return o.file.Name() }
+
+// Read implements io.Reader. The caller runs within [Do].
+func (o Object) Read(p []byte) (int, error) {
+	return op(o.dir, o.file.Name(), func() (int, error) { return o.file.Read(p) })
+}
+
+// Close closes the file.
+func (o Object) Close() error { return o.file.Close() }

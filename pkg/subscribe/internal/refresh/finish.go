@@ -1,0 +1,141 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	// maxUnfinished is how many versions of a dataset may wait to be finished before its next refresh waits for them, so that what
+	// finishes follows what is refreshed.
+	maxUnfinished = 3
+	// finishWait is how long a refresh waits for that: a disk that is slower must not delay it.
+	finishWait = time.Second
+)
+
+// finisher calls the Finish functions of versions beside the lanes. One dataset has one call under way at most.
+type finisher[T, D any] struct {
+	e       *Engine[T, D]
+	ctx     context.Context
+	workers sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows, and the unfinished of all sets
+	running int        // goroutines
+	ready   []*set[T, D]
+}
+
+// unfinished is what is left to be done after refreshes of one dataset, the oldest first; the first may be under way.
+type unfinished struct {
+	all    []unfinishedVersion
+	active bool      // a goroutine has the dataset, or the dataset is in finisher.ready
+	since  time.Time // when the first began to wait
+}
+
+type unfinishedVersion struct {
+	ref     dataset.Ref
+	swapped bool
+	finish  func(swapped bool) error
+}
+
+// finishedVersion says that a Finish has ended, or was abandoned because it hangs.
+type finishedVersion[T, D any] struct {
+	set     *set[T, D]
+	version unfinishedVersion
+	err     error
+	lost    bool
+	late    bool // it ended after it had been abandoned
+}
+
+// add hands over what is left to be done after a refresh.
+func (f *finisher[T, D]) add(s *set[T, D], v unfinishedVersion) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(s.unfinished.all) == 0 {
+		s.unfinished.since = time.Now()
+	}
+	s.unfinished.all = append(s.unfinished.all, v)
+	if s.unfinished.active {
+		return
+	}
+	s.unfinished.active = true
+	if f.running == f.e.cfg.Lanes {
+		f.ready = append(f.ready, s)
+		return
+	}
+	f.running++
+	f.workers.Go(func() { f.run(s) })
+}
+
+// run finishes what is left of s, and then of other datasets, until nothing is.
+func (f *finisher[T, D]) run(s *set[T, D]) {
+	for s != nil {
+		f.mu.Lock()
+		v := s.unfinished.all[0]
+		f.mu.Unlock()
+		done := f.finish(s, v)
+		f.mu.Lock()
+		s.unfinished.all, s.unfinished.since = s.unfinished.all[1:], time.Now()
+		next := s
+		if len(s.unfinished.all) == 0 {
+			s.unfinished = unfinished{}
+			next = nil
+		}
+		if next != nil && len(f.ready) > 0 {
+			f.ready, next = append(f.ready[1:], next), f.ready[0]
+		} else if next == nil && len(f.ready) > 0 {
+			f.ready, next = f.ready[1:], f.ready[0]
+		}
+		if next == nil {
+			f.running--
+		}
+		f.mu.Unlock()
+		f.e.tell(message[T, D]{done: done})
+		s = next
+	}
+}
+
+// finish gives v no more time than a refresh may go without progress: a call that hangs must not keep the next from being made.
+func (f *finisher[T, D]) finish(s *set[T, D], v unfinishedVersion) *finishedVersion[T, D] {
+	overdue, stop := context.WithTimeout(context.WithoutCancel(f.ctx), f.e.cfg.Stall)
+	defer stop()
+	err := attempt(overdue.Done(), 0, func() error { return v.finish(v.swapped) }, func() {
+		f.e.tell(message[T, D]{done: &finishedVersion[T, D]{set: s, version: v, late: true}})
+	})
+	lost := errors.Is(err, ErrLost)
+	if lost {
+		err = fmt.Errorf("%w: what remains to be done after the swap takes longer than %s", err, f.e.cfg.Stall)
+	}
+	return &finishedVersion[T, D]{set: s, version: v, err: err, lost: lost}
+}
+
+// wait returns until when the dataset's next refresh waits for what is left to be done; zero if it does not.
+func (f *finisher[T, D]) wait(s *set[T, D], now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if until := s.unfinished.since.Add(finishWait); len(s.unfinished.all) >= maxUnfinished && until.After(now) {
+		return until
+	}
+	return time.Time{}
+}
+
+// onFinishedVersion records how a version was finished.
+func (e *Engine[T, D]) onFinishedVersion(m *finishedVersion[T, D]) {
+	s := m.set
+	if m.late {
+		served := s.served.Load()
+		if m.version.swapped && s.health.Load().FinishErr != nil && served != nil && m.version.ref == served.Ref() {
+			s.update(func(h *Health) { h.FinishErr = nil })
+			e.deps.Watcher.Finished(s.name, nil)
+		}
+		return
+	}
+	if m.err != nil || s.health.Load().FinishErr != nil {
+		s.update(func(h *Health) { h.FinishErr = m.err })
+		e.deps.Watcher.Finished(s.name, m.err)
+	}
+}
