@@ -26,9 +26,17 @@
 // logged, reported and tried again with exponential backoff and jitter, forever, while the last good version is
 // served. A newer version does not wait for one that fails.
 //
-// A refresh that hangs is cancelled. One that does not even heed that, a hung disk most likely, is given up: its goroutine
-// cannot be killed, but nothing waits for it, and the next version is brought up by another. At most four hang at versions
-// of one dataset; beyond that the dataset's error says that only a restart helps.
+// A refresh that hangs is cancelled. If the refresh does not end then, it is abandoned: its goroutine cannot be killed, but nothing
+// waits for it, and another one brings up the next version. At most four hang at versions of one dataset; beyond that the dataset's
+// error says that only a restart helps.
+//
+// One slow thing does not hold up the rest:
+//
+//   - A refresh that makes no progress for 0.2 s lends its lane to another dataset. When it can go on, it waits for a free lane.
+//   - Datasets that fail never have all lanes, and their retries stand behind the first attempts of others.
+//   - What the event log says is taken in at once. Queries of the relays go on beside that, one for each dataset.
+//   - No swap waits until the version before is in the cache folder.
+//   - A relay that does not answer for 0.4 s is hedged: another one is asked too, and the first answer counts.
 //
 // # Never silently stale
 //
@@ -64,9 +72,15 @@
 //
 // The cache folder has a snapshot and the deltas that were applied since, so that keeping a version costs what it
 // changed. When these deltas are more than 256, or more than half of the snapshot's bytes, the table is written as a
-// new snapshot, on a goroutine of its own beside the refreshes. That needs room for a second snapshot: without it
+// new snapshot, on a goroutine of its own beside the refreshes. So is a version that could not be kept because versions before it were
+// still being written, or because the disk hung. That needs room for a second snapshot: without it
 // deltas go on being added, the dataset's warning in [Subscriber.Status] says how much is needed, and the next try is
 // made after a pause that doubles from a second to ten minutes.
+//
+// An operation at the folder that takes longer than half a second says that the disk hangs; one that writes a file out, longer than half
+// a minute. Versions then go past the folder, the boot guard is off, and the status warns of the operation's path. Open and Close do
+// not wait for the disk. When the operation returns, the folder is used again: the served versions are written to it, and datasets of
+// which nothing is served yet are read from it.
 //
 // If a delta in the folder is damaged or lost, a restarted instance serves the version that the intact snapshot and the
 // deltas before the damage make. Its warning names the object, and the next version from a relay replaces what is there.

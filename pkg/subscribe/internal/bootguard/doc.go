@@ -14,5 +14,5 @@
 // would be quarantined for one death, the one that was first tried last is, and the others need one more death. A confirmed version is never marked again. Only the process that holds the cache
 // folder writes marks; one that does not hold it keeps to what the file says.
 //
-// Nothing waits for a disk that hangs for longer than a second: the version is then loaded without a mark.
+// Nothing waits for a disk that hangs for longer than half a second: the version is then loaded without a mark.
 package bootguard

@@ -25,6 +25,15 @@
 // lead up to it ([Draft.Shorten]), also while later deltas are being added. It is not begun without room for it and for
 // these deltas; until there is, deltas go on being added, because to be the newest version is what the cache is for.
 //
+// # A disk that hangs
+//
+// Every operation of the file system is timed. One that takes longer than its patience makes the folder hang: all calls that are under
+// way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). What a call that returned early has
+// begun goes on alone: a draft undoes itself, and other operations are done again by a later call or change nothing. After Close they
+// end at their next operation. So at most as many goroutines hang as there were calls when the first operation was overdue.
+//
+// A small version waits in memory until its Commit, so that a refresh touches the disk after its swap alone.
+//
 // The package trusts nothing that it finds: the reader of a [Stored] version verifies it again like a pulled one. If a delta
 // is damaged or lost, the snapshot and the deltas before it are an older version, which the reader serves until a relay
 // answers. They stay in the folder until a whole version takes their place ([Dir.Damaged]).

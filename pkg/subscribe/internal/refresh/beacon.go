@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -168,15 +167,4 @@ func (e *Engine[T, D]) needless() {
 	for _, s := range e.sets {
 		s.update(func(h *Health) { h.CatchUpErr = nil })
 	}
-}
-
-// unfound says which of the named versions are still not known.
-func (e *Engine[T, D]) unfound(named map[string]uint64) error {
-	var errs []error
-	for _, name := range e.cfg.Datasets {
-		if named[name] > e.sets[name].known() {
-			errs = append(errs, fmt.Errorf("version %d of %s, which a beacon names, is known neither to the event log nor to the relays", named[name], name))
-		}
-	}
-	return errors.Join(errs...)
 }

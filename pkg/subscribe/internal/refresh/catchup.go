@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/sourcegraph/conc/pool"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
 )
-
-// relayAsks is how many datasets the relays are asked about at a time: enough that one slow answer does not hold up
-// the rest, few beside the connections that pulls need.
-const relayAsks = 4
 
 // catchUp is the loop's state of catching up.
 type catchUp struct {
@@ -42,15 +37,19 @@ type ask struct {
 	affirmed map[string]dataset.VersionID
 }
 
-// caughtUp is what the catcher found.
+// caughtUp is what a catch-up found. After the log has answered it is the loop's.
 type caughtUp struct {
 	ask
-	records []dataset.VersionRecord // from the log
-	answers map[string][]Answer     // of the relays
-	healed  []dataset.VersionRecord // that a beacon led to
-	// vouched are the datasets whose newest version it learned, also if that is none.
+	known   map[string]dataset.VersionRecord // the log's answer
+	unknown []string                         // the datasets that the relays are queried about, in the order of the configuration
+	// vouched are the datasets whose newest version the log proved.
 	vouched []string
-	err     error
+	logErr  error
+
+	answers map[string][]Answer     // of the relays, as they come
+	errs    map[string]error        // by dataset, of queries of the relays
+	healed  []dataset.VersionRecord // that a beacon led to
+	open    int                     // queries of the relays that have not ended
 }
 
 // wantCatchUp asks for a catch-up that begins after now: one under way may have read the log before the reason arose.
@@ -80,30 +79,53 @@ func (e *Engine[T, D]) ask() {
 	e.asks <- a // has room: no other is under way
 }
 
-func (e *Engine[T, D]) onCaughtUp(m *caughtUp) {
-	c := &e.catchUp
-	c.running = false
-	e.settleStore(m.answers)
-	for _, rec := range m.records {
-		if s := e.sets[rec.Dataset]; s != nil {
-			e.fromLog(s, m, rec)
+// onLogged takes in what the log says at once, and has the relays queried about each of the datasets that need it.
+func (e *Engine[T, D]) onLogged(m *caughtUp) {
+	e.catchUp.running = false
+	for _, name := range e.cfg.Datasets {
+		rec, ok := m.known[name]
+		switch {
+		case !ok:
+		case slices.Contains(m.unknown, name) && m.doubts(rec):
+			e.sets[name].later = laterRecord{m, rec, time.Now().Add(headStart)}
+		default:
+			e.fromLog(e.sets[name], m, rec)
 		}
 	}
 	for _, name := range m.vouched {
-		if h := e.sets[name].health.Load(); h.Doubt == "" {
-			e.sets[name].vouched(m.began)
-		}
+		e.sets[name].confirmedBy(m)
 	}
+	for _, name := range m.unknown {
+		e.inquire(e.sets[name], m)
+	}
+	e.conclude(m)
+}
+
+// confirmedBy records that the newest version was known when the catch-up began, unless a beacon contradicts what is served.
+func (s *set[T, D]) confirmedBy(m *caughtUp) {
+	if s.health.Load().Doubt == "" {
+		s.vouched(m.began)
+	}
+}
+
+// conclude ends the catch-up, if no query of the relays is open.
+func (e *Engine[T, D]) conclude(m *caughtUp) {
+	if m.open > 0 {
+		return
+	}
+	c := &e.catchUp
+	errs := []error{m.logErr}
 	for _, name := range e.cfg.Datasets {
-		e.fromRelays(e.sets[name], m)
+		s := e.sets[name]
+		own := errors.Join(m.errs[name], s.unfound(m.named[name]))
+		errs = append(errs, own)
+		own = errors.Join(m.logErr, own)
+		s.update(func(h *Health) { h.CatchUpErr = own })
 	}
-	err := errors.Join(m.err, e.unfound(m.named))
-	for _, s := range e.sets {
-		s.update(func(h *Health) { h.CatchUpErr = err })
-	}
+	err := errors.Join(errs...)
 	if err == nil {
 		c.backoff.Reset()
-	} else if c.reason == "" {
+	} else if c.reason == "" && !c.running {
 		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.NextBackOff())
 	}
 	for _, rec := range m.healed {
@@ -118,10 +140,12 @@ func (e *Engine[T, D]) catcher(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case a := <-e.asks:
-			m := &caughtUp{ask: a, answers: make(map[string][]Answer)}
-			m.err = guard.Try(func() error { return e.newest(ctx, m) })
+			m := &caughtUp{ask: a, answers: make(map[string][]Answer), errs: make(map[string]error)}
+			if err := guard.Try(func() error { e.askLog(ctx, m); return nil }); err != nil {
+				m.logErr = err
+			}
 			select {
-			case e.messages <- message[T, D]{caughtUp: m}:
+			case e.messages <- message[T, D]{logged: m}:
 			case <-ctx.Done():
 				return
 			}
@@ -132,60 +156,35 @@ func (e *Engine[T, D]) catcher(ctx context.Context) {
 // least returns the version that whoever knows the newest must at least know.
 func (a ask) least(name string) uint64 { return max(a.served[name], a.named[name]) }
 
-// newest asks the log for the newest versions, and the relays about the datasets that the log knows nothing of, or not the
-// version that is served or that a beacon named: it may have been deleted and made anew, or have lost its end, and then
-// forgets what the store still has. If the log does not answer, the relays are asked about datasets of which nothing is
+// askLog asks the log for the newest versions, and says which datasets the relays are to be queried about: those that the log knows
+// nothing of, or not the version that is served or that a beacon named. The log may have been deleted and made again, or have lost its
+// end, and then forgets what the store still has. If the log does not answer, the relays are queried about datasets of which nothing is
 // served, or a newer version was named. The others are served, and must not turn an outage of the log into polling.
 //
 // The log alone proves only that the version which a beacon or a relay named last is still the newest. It may hold the versions of
 // a history that a restore of the store ended.
-func (e *Engine[T, D]) newest(ctx context.Context, m *caughtUp) error {
-	logCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
+func (e *Engine[T, D]) askLog(ctx context.Context, m *caughtUp) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
-	known, logErr := e.deps.Log.Latest(logCtx, e.cfg.Datasets)
-	if logErr != nil {
-		logErr = fmt.Errorf("ask the event log: %w", logErr)
+	var err error
+	if m.known, err = e.deps.Log.Latest(ctx, e.cfg.Datasets); err != nil {
+		m.logErr = fmt.Errorf("ask the event log: %w", err)
 	}
-	var unknown []string
 	for _, name := range e.cfg.Datasets {
-		rec, ok := known[name]
-		if ok {
-			m.records = append(m.records, rec)
-		}
+		rec, ok := m.known[name]
 		switch {
-		case rec.Version < m.named[name], ok && rec.Version < m.least(name), !ok && (logErr == nil || m.served[name] == 0),
-			m.needsRelays(name), !rec.StoreID.IsZero() && rec.VersionID() != m.affirmed[name]:
-			unknown = append(unknown, name)
+		case rec.Version < m.named[name], ok && rec.Version < m.least(name), !ok && (m.logErr == nil || m.served[name] == 0),
+			m.needsRelays(name), m.doubts(rec):
+			m.unknown = append(m.unknown, name)
 		case ok:
 			m.vouched = append(m.vouched, name)
 		}
 	}
+}
 
-	relayCtx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
-	defer cancel()
-	var mu sync.Mutex // guards m and errs
-	errs := []error{logErr}
-	asks := pool.New().WithMaxGoroutines(relayAsks)
-	for _, name := range unknown {
-		asks.Go(func() {
-			answers, err := e.deps.Relays.Latest(relayCtx, name)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-				return
-			}
-			m.answers[name] = answers
-			for _, a := range answers {
-				// A relay that names its store is judged by the loop, with what beacons say.
-				if a.Store.IsZero() && a.Record.Version >= m.least(name) {
-					m.vouched = append(m.vouched, name)
-				}
-			}
-		})
-	}
-	asks.Wait()
-	return errors.Join(errs...)
+// doubts reports whether a record of the log may be of a history that a restore of the store ended.
+func (m *caughtUp) doubts(rec dataset.VersionRecord) bool {
+	return !rec.StoreID.IsZero() && rec.VersionID() != m.affirmed[rec.Dataset]
 }
 
 // fromLog takes in a record of the log, unless it is of another store or the relays' answers contradict it.

@@ -3,16 +3,18 @@
 //
 // # Who does what
 //
-//	event log --Versions, CatchUps--> +------+ --job--> lane 1 ... lane n   (pull, decode, verify, index, cache)
+//	event log --Versions, CatchUps--> +------+ --job--> lane 1 ... lane n   (pull, decode, verify, index)
 //	publisher -------------Beacons--> | loop |
-//	readers <--atomic load-- served --+------+ <--loaded, finished-- lanes
-//	                                      |  ^
-//	                                      v  +--caught up-- catcher         (asks the log and the relays)
-//	                                    Watcher
+//	readers <--atomic load-- served --+------+ <--loaded, finished-- lanes --> finisher  (cache)
+//	                                   |  ^  ^
+//	                                   v  |  +--logged-- catcher            (asks the log)
+//	                             Watcher  +--inquired-- inquiries           (ask the relays, one for each dataset)
 //
-// The loop owns all state of refreshing. It never waits for a network, a disk or a user's function; lanes and the
-// catcher do that work and answer with a message. Their number is fixed when [Engine.Run] starts, and each lane runs one job
-// at a time on a goroutine beside it, so the number of goroutines does not follow the number of refreshes.
+// The loop owns all state of refreshing. It never waits for a network, a disk or a user's function; the others do that work and answer
+// with a message. The number of their goroutines is bounded, and does not follow the number of refreshes.
+//
+// A job has a lane as long as it makes progress. One that makes none for lendAfter lends its lane, and waits for a free one when it goes
+// on. Config.Lanes is how many make progress at a time, and eight times as many may be under way.
 //
 // # Rules
 //
@@ -26,6 +28,10 @@
 //   - One refresh at a time per dataset, always to the newest version announced when it begins: a burst collapses.
 //   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever,
 //     with exponential backoff and jitter. Meanwhile the last good version is served.
+//   - Datasets that fail never have all lanes, and stand behind the others. When all lanes have long refreshes, a dataset that is
+//     served gets one lane more.
+//   - What is left to be done after a swap is done in order, beside the lanes. A refresh waits for it for a second at most, and only when
+//     three versions wait for it.
 //   - A failure belongs to an attempt, not to a version: the next attempt starts clean. A version newer than the
 //     one that failed does not wait for the end of its backoff.
 //   - A job that does not end within a grace after it was cancelled is lost: the lane goes on without it. The version that it
@@ -33,6 +39,7 @@
 //   - A beacon that names a version of which no event came is a reason to catch up, at once. If neither the log nor the
 //     relays know the version, the catch-up has failed, and is tried again with backoff until they do, or until nobody
 //     names the version any more.
+//   - What the log says is taken in at once. A record that may be of a history that a restore ended waits for the relays for headStart.
 //   - What vouches for a dataset is a beacon and an answer to a catch-up. After three periods of the beacon without either
 //     it is blind. No timer makes the loop ask for anything: it wakes at such deadlines to tell the Watcher.
 //   - The state of a dataset is what [Health.Judge] says, for the loop as for those who ask.

@@ -38,6 +38,10 @@ type Engine[T, D any] struct {
 	flights       []*flight[T, D]               // jobs under way
 	resuming      []*flight[T, D]               // those that wait for a lane to go on, the longest waiting first
 	catchUp       catchUp
+	asking        []*set[T, D]     // whose inquires is not nil
+	inquiries     []*inquiry[T, D] // queries of the relays under way
+	inquirers     sync.WaitGroup
+	ctx           context.Context // of Run
 
 	finisher finisher[T, D]
 }
@@ -71,6 +75,9 @@ type set[T, D any] struct {
 	backoff  *backoff.ExponentialBackOff
 	queuedAt time.Time
 	lost     []dataset.Ref // the versions of attempts that were given up and whose goroutines still hang
+
+	later    laterRecord // waits for the relays' answer
+	inquires *caughtUp   // the catch-up that waits for a query of the relays; nil if none does
 
 	unfinished unfinished // guarded by finisher.mu
 }
@@ -109,7 +116,7 @@ func (e *Engine[T, D]) Run(ctx context.Context) {
 	for range maxFlights(e.cfg) {
 		workers.Go(func() { e.lane(ctx) })
 	}
-	e.finisher.e, e.finisher.ctx = e, ctx
+	e.finisher.e, e.finisher.ctx, e.ctx = e, ctx, ctx
 	workers.Go(func() { e.catcher(ctx) })
 	for _, name := range e.cfg.Datasets {
 		e.enqueue(e.sets[name])
@@ -117,6 +124,7 @@ func (e *Engine[T, D]) Run(ctx context.Context) {
 	e.supervise(ctx)
 	close(e.ended)
 	workers.Wait()
+	e.inquirers.Wait()
 	e.finisher.workers.Wait()
 }
 

@@ -38,6 +38,7 @@ type rig struct {
 	wall       func() time.Time
 	barred     []Barred
 	again      chan struct{}
+	relaysHang map[string]bool        // datasets about which the relays do not answer
 	storedRec  *dataset.VersionRecord // in place of stored
 
 	mu       sync.Mutex
@@ -192,11 +193,15 @@ func (r *rig) Latest(_ context.Context, _ []string) (map[string]dataset.VersionR
 
 type relayFunc struct{ r *rig }
 
-func (f relayFunc) Latest(_ context.Context, name string) ([]Answer, error) {
+func (f relayFunc) Latest(ctx context.Context, name string) ([]Answer, error) {
 	r := f.r
 	r.mu.Lock()
 	r.asked = append(r.asked, name)
 	r.mu.Unlock()
+	if r.relaysHang[name] {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if r.answers != nil {
 		return r.answers()
 	}

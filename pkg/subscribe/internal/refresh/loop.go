@@ -17,7 +17,8 @@ type message[T, D any] struct {
 	done     *finishedVersion[T, D]
 	idles    *flight[T, D] // it has made no progress for lendAfter
 	resumes  *flight[T, D] // it makes progress again
-	caughtUp *caughtUp
+	logged   *caughtUp
+	inquired *inquiry[T, D]
 	returned *returned[T, D]
 }
 
@@ -92,8 +93,10 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				e.onLoaded(m.loaded)
 			case m.finished != nil:
 				e.onFinished(m.finished)
-			case m.caughtUp != nil:
-				e.onCaughtUp(m.caughtUp)
+			case m.logged != nil:
+				e.onLogged(m.logged)
+			case m.inquired != nil:
+				e.onInquired(m.inquired)
 			case m.returned != nil:
 				e.onReturned(m.returned)
 			case m.done != nil:
@@ -112,7 +115,7 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 
 // due starts what is due and returns when something else will be.
 func (e *Engine[T, D]) due(now time.Time) time.Time {
-	next := now.Add(time.Hour)
+	next := e.takeLater(now, now.Add(time.Hour))
 	for _, name := range e.cfg.Datasets {
 		s := e.sets[name]
 		switch {
@@ -135,6 +138,7 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 			e.ask()
 		}
 	}
+	next = e.startInquiries(now, next)
 	e.dispatch(now)
 	if at := e.longest(now); len(e.queue) > 0 && at.After(now) {
 		next = earlier(next, at)

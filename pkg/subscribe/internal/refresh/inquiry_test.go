@@ -1,0 +1,103 @@
+package refresh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// Invariant: while the relays do not answer about a dataset that the log does not know, what the log says of others is taken in at once,
+// at the start as well as after a lost event.
+func TestRelaysThatHangHoldUpNoCatchUp(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = []string{"ads", "prices"}
+		r.relaysHang = map[string]bool{"ads": true}
+		r.log = logOf("prices", 7)
+		r.start(cfg)
+		r.serves("prices", 7)
+		r.beacon(map[string]uint64{"prices": 7})
+		r.log = logOf("prices", 8)
+		r.beacon(map[string]uint64{"prices": 8})
+		r.serves("prices", 8)
+		if h := r.engine.Health("prices"); h.Healed != 1 || h.CatchUpErr != nil {
+			t.Errorf("the health of prices is %+v", h)
+		}
+		pass(cfg.Stall)
+		if h := r.engine.Health("ads"); h.CatchUpErr == nil {
+			t.Error("ads does not say why its newest version is not known")
+		}
+		if h := r.engine.Health("prices"); h.CatchUpErr != nil {
+			t.Errorf("prices has the error %v", h.CatchUpErr)
+		}
+		if said := r.said(); !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "again in") }) {
+			t.Errorf("the watcher was told %q, want that the catch-up is tried again", said)
+		}
+	})
+}
+
+// Relays that hang on many datasets do not hold up queries about the others.
+func TestQueriesThatHangHoldUpNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = nil
+		r.relaysHang = make(map[string]bool)
+		for i := range 12 {
+			name := fmt.Sprint("bad", i)
+			cfg.Datasets, r.relaysHang[name] = append(cfg.Datasets, name), true
+		}
+		cfg.Datasets = append(cfg.Datasets, "prices")
+		r.relay = func(string) (uint64, error) { return 3, nil }
+		r.start(cfg)
+		pass(3 * slowAsk)
+		r.serves("prices", 3)
+	})
+}
+
+// A record of the log that may be of a history that has ended waits for the relays, but not for long.
+func TestRecordOfTheLogWaitsForTheRelaysAWhile(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.relaysHang = map[string]bool{"prices": true}
+		newest := history(storeA, "old", 1, 4)[3]
+		r.log = func() (map[string]dataset.VersionRecord, error) {
+			return map[string]dataset.VersionRecord{"prices": newest}, nil
+		}
+		r.start(config)
+		r.serves("prices", 0)
+		pass(headStart)
+		r.serves("prices", 4)
+	})
+}
+
+// A catch-up that is wanted while relays are queried for an earlier one has them queried again.
+func TestQueryThatIsWantedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		version := uint64(1)
+		r.relay = func(string) (uint64, error) {
+			v := version
+			<-gate
+			return v, nil
+		}
+		r.start(config)
+		version = 2
+		r.catchUps <- "reconnected"
+		r.catchUps <- "slow consumer"
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		r.serves("prices", 2)
+		if len(r.asked) != 2 {
+			t.Errorf("the relays were queried %d times", len(r.asked))
+		}
+		pass(time.Hour)
+		if said := r.said(); len(said) != 3 {
+			t.Errorf("the watcher was told %q", said)
+		}
+	})
+}
