@@ -259,7 +259,11 @@ func (i *subject) check(tr *trial) {
 // inCache returns the version that the cache folder has of the dataset, 0 for none.
 func inCache(folder, name string) uint64 {
 	var rec dataset.VersionRecord
-	text, err := os.ReadFile(filepath.Join(folder, name, "version.json"))
+	path := filepath.Join(folder, name, "version.json")
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // a pipe hangs
+		return 0
+	}
+	text, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(text, &rec) != nil {
 		return 0
 	}

@@ -51,6 +51,11 @@ type trial struct {
 	reported []fleet.Report   // of states; guarded by mu
 	began    time.Time        // the fault
 	mended   time.Time        // zero while it lasts
+	// others is how long further datasets took to heal, and note what else the table's row says.
+	others time.Duration
+	note   string
+	// room is how much more a program may have after the fault than in other trials.
+	room usage
 }
 
 // commit is a version that is known to be committed since.
@@ -289,7 +294,8 @@ func (tr *trial) healed() {
 	for _, i := range tr.instances {
 		took = max(took, i.healedAt(tr.newest(), tr.mended).Sub(tr.mended))
 	}
-	seen := tr.seen()
+	took = max(took, tr.others)
+	seen := tr.seen() + tr.note
 	tr.following()
 	tr.compare()
 	for _, i := range tr.instances {

@@ -78,7 +78,7 @@ func (tr *trial) compare() {
 		var now usage
 		eventually(tr.t, func(ctx context.Context) (err error) {
 			now, err = using(ctx, p)
-			if err == nil && (now.goroutines > before.goroutines+spare.goroutines || now.files > before.files+spare.files) {
+			if err == nil && (now.goroutines > before.goroutines+spare.goroutines+tr.room.goroutines || now.files > before.files+spare.files+tr.room.files) {
 				err = fmt.Errorf("%s has %v, and had %v before the fault", name, now, before)
 			}
 			return err

@@ -1,0 +1,80 @@
+package cachedir
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Invariant: while a file is being created for one dataset and the disk hangs at that, no call waits, neither for that dataset nor for
+// another. When the disk returns, what was begun is undone, and the folder works.
+func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
+	root := t.TempDir()
+	d := New(root)
+	mustPut(t, d, "prices", 1)
+	mustPut(t, d, "rules", 1)
+	before := files(t, root)
+	changes := make(chan error, 8)
+	d.Watch(func(err error) { changes <- err })
+	gate := make(chan struct{})
+	d.SetDisk(Disk{Free: endless, Create: func(dir, pattern string) (*os.File, error) {
+		<-gate
+		return os.CreateTemp(dir, pattern)
+	}})
+
+	calls := map[string]func() error{
+		"commit":             func() error { return put(d, "prices", 2) },
+		"commit of another":  func() error { return put(d, "rules", 2) },
+		"held":               func() error { _, err := d.Held("rules"); return err },
+		"stored":             func() error { _, err := d.Stored("rules"); return err },
+		"boot":               func() error { _, err := d.ReadBoot("rules"); return err },
+		"set boot":           func() error { return d.SetBoot("rules", Boot{}, true) },
+		"settle":             func() error { return d.Settle("prices", record("prices", 1)) },
+		"discard":            func() error { return d.Discard("prices") },
+		"clean":              func() error { return d.Clean([]string{"prices", "rules"}) },
+		"commit after these": func() error { return put(d, "prices", 3) },
+	}
+	// The first call finds out; the others may not even begin.
+	order := []string{"commit", "commit of another", "held", "stored", "boot", "set boot", "settle", "discard", "clean", "commit after these"}
+	began := time.Now()
+	for _, name := range order {
+		if err := calls[name](); !errors.Is(err, ErrHangs) {
+			t.Errorf("%s returned %v, want that the folder hangs", name, err)
+		}
+	}
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("the calls took %s", d)
+	}
+	if err := <-changes; !errors.Is(err, ErrHangs) || !strings.Contains(err.Error(), root) {
+		t.Errorf("the folder's watcher was told %v", err)
+	}
+	close(gate)
+	if err := <-changes; err != nil {
+		t.Errorf("the folder's watcher was told %v", err)
+	}
+	// The draft undoes itself on a goroutine of its own.
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		got := files(t, root)
+		if slices.Equal(got, before) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the folder has %q, want %q", got, before)
+		}
+		<-poll.C
+	}
+	mustPut(t, d, "prices", 2)
+	check(t, d, "prices", 2)
+	check(t, d, "rules", 1)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := put(d, "prices", 3); !errors.Is(err, errClosed) {
+		t.Errorf("after Close a commit returned %v", err)
+	}
+}
