@@ -86,6 +86,17 @@ func TestScriptNamesAllThatIsMissing(t *testing.T) {
 	}
 }
 
+// Invariant: a clone that git refuses to read, because another user owns it, is named with git's own advice.
+func TestScriptNamesAnUnsafeClone(t *testing.T) {
+	const advice = "git config --global --add safe.directory /clone"
+	m := newBareMachine(t, map[string]string{
+		"id": "echo 1000", "apt-get": apt, "go": noTools, "git": "echo '" + advice + "' >&2; exit 128", "redis-server": "", "curl": "", "gcc": "",
+	})
+	if out, code := m.run("bash", "scripts/test"); code != 2 || !strings.Contains(out, "a clone that git reads: "+advice) {
+		t.Errorf("exit code %d, want 2 and git's advice:\n%s", code, out)
+	}
+}
+
 // Root, and a user with sudo, have scripts/test install the packages, in one go.
 func TestScriptInstallsWhatIsMissing(t *testing.T) {
 	for name, standIns := range map[string]map[string]string{
