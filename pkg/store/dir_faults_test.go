@@ -198,9 +198,15 @@ func TestDirWithoutPermission(t *testing.T) {
 		}
 		commit(t, open(t, "dir://"+folder), 1)
 		for _, name := range []string{"", "tmp", "versions", "versions/prices"} {
-			if err := os.Chmod(filepath.Join(folder, name), 0o555); err != nil {
+			closed := filepath.Join(folder, name)
+			if err := os.Chmod(closed, 0o555); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { // else a user cannot remove it
+				if err := os.Chmod(closed, 0o755); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		if os.Geteuid() == 0 { // as a clone in root's home
 			if err := os.Chmod(filepath.Dir(filepath.Dir(folder)), 0o700); err != nil {
