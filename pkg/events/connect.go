@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -26,9 +27,50 @@ const (
 // whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
 // log. opts go before these settings. The caller closes the connection.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	link, err := Dial(url, name, log, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return link.Conn, nil
+}
+
+// Link is a connection that says why it is down.
+type Link struct {
+	*nats.Conn
+	servers string // without credentials
+	last    atomic.Pointer[error]
+}
+
+// Err returns an error that names the servers, without credentials, and says why there is no connection to one of them. It wraps
+// [nats.ErrDisconnected]. It returns nil while there is a connection.
+func (l *Link) Err() error {
+	if l.IsConnected() {
+		return nil
+	}
+	err := fmt.Errorf("%w: NATS at %s", nats.ErrDisconnected, l.servers)
+	last := l.last.Load()
+	if last == nil || errors.Is(*last, nats.ErrDisconnected) {
+		return err
+	}
+	if errors.Is(*last, nats.ErrAuthorization) || errors.Is(*last, nats.ErrAuthExpired) {
+		return fmt.Errorf("%w: %w; check the user and password, or the token, in the URL of NATS", err, *last)
+	}
+	return fmt.Errorf("%w: %w; check host and port in the URL of NATS, and that the server runs", err, *last)
+}
+
+// failed records why the connection is down. That no server of the list could be reached is no reason: the attempts have theirs.
+func (l *Link) failed(err error) {
+	if err != nil && !errors.Is(err, nats.ErrNoServers) {
+		l.last.Store(&err)
+	}
+}
+
+// Dial is Connect for a caller that asks why the connection is down.
+func Dial(url, name string, log *slog.Logger, opts ...nats.Option) (*Link, error) {
 	if err := CheckURL(url); err != nil { // the client's own error quotes the text, which may hold a credential
 		return nil, fmt.Errorf("connect to NATS: the list of servers %w", err)
 	}
+	link := &Link{servers: shownURL(url)}
 	all := []nats.Option{
 		nats.Name(name),
 		nats.Timeout(dialTimeout),
@@ -41,11 +83,12 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 		nats.IgnoreAuthErrorAbort(),
 		nats.CustomReconnectDelay(reconnectDelay),
 	}
-	nc, err := nats.Connect(url, append(append(all, logState(log)...), opts...)...)
+	nc, err := nats.Connect(url, append(append(all, link.logState(log)...), opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	return nc, nil
+	link.Conn = nc
+	return link, nil
 }
 
 // reconnectDelay doubles with each round of attempts. The jitter keeps a fleet from coming back in one moment.
@@ -56,7 +99,7 @@ func reconnectDelay(attempts int) time.Duration {
 
 // logState returns the handlers that log what becomes of the connection. Of the failed attempts of one outage only
 // the first is worth a warning.
-func logState(log *slog.Logger) []nats.Option {
+func (l *Link) logState(log *slog.Logger) []nats.Option {
 	var warned atomic.Bool
 	connected := func(nc *nats.Conn) {
 		warned.Store(false)
@@ -67,22 +110,27 @@ func logState(log *slog.Logger) []nats.Option {
 		nats.ReconnectHandler(connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil: closed by us
-				log.Warn("lost the connection to NATS, trying to reconnect", "error", err)
+				l.failed(err)
+				log.Warn("lost the connection to NATS, trying to reconnect", "error", err, "url", l.servers)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			l.failed(err)
 			level := slog.LevelDebug
 			if warned.CompareAndSwap(false, true) {
 				level = slog.LevelWarn
 			}
-			log.Log(context.Background(), level, "cannot connect to NATS, trying on", "error", err)
+			log.Log(context.Background(), level, "cannot connect to NATS, trying on", "error", err, "url", l.servers)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("NATS reports an error", "error", err, "subject", subject)
+			if sub == nil && errors.Is(err, nats.ErrAuthorization) {
+				l.failed(err)
+			}
+			log.Warn("NATS reports an error", "error", err, "subject", subject, "url", l.servers)
 		}),
 	}
 }

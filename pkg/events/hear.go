@@ -30,6 +30,8 @@ type Word struct {
 	// Every is the period of the beacon, and Publisher who sent it.
 	Every     time.Duration
 	Publisher string
+	// Sent is when the beacon was sent, by the publisher's clock.
+	Sent time.Time
 }
 
 // Heard is what was heard of beacons since the last time that it was received.
@@ -87,7 +89,7 @@ func (s *listening) hear(m *nats.Msg) {
 		words := slices.DeleteFunc(s.heard.Words[name], func(w Word) bool { return w.Publisher == b.Publisher && w.Store == b.Store })
 		if len(words) < maxWords {
 			words = append(words, Word{
-				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher,
+				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher, Sent: b.Sent,
 			})
 		}
 		s.heard.Words[name] = words

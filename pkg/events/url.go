@@ -6,6 +6,8 @@ import (
 	neturl "net/url"
 	"slices"
 	"strings"
+
+	"freshet.dev/pkg/redact"
 )
 
 // CheckURL reports what is wrong with the list of NATS servers in text, several separated by commas; nil means nothing. As the
@@ -15,11 +17,7 @@ func CheckURL(text string) error {
 		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
 	}
 	for i, server := range strings.Split(text, ",") {
-		server = strings.TrimSpace(server)
-		if !strings.Contains(server, "://") {
-			server = "nats://" + server
-		}
-		u, err := neturl.Parse(server)
+		u, err := neturl.Parse(withScheme(server))
 		switch {
 		case err != nil || u.Host == "":
 			return fmt.Errorf("has no URL as server %d; want nats://host:port", i+1)
@@ -28,4 +26,21 @@ func CheckURL(text string) error {
 		}
 	}
 	return nil
+}
+
+// shownURL returns the servers of text without credentials.
+func shownURL(text string) string {
+	servers := strings.Split(text, ",")
+	for i, server := range servers {
+		servers[i] = redact.Text(withScheme(server))
+	}
+	return strings.Join(servers, ", ")
+}
+
+func withScheme(server string) string {
+	server = strings.TrimSpace(server)
+	if !strings.Contains(server, "://") {
+		return "nats://" + server
+	}
+	return server
 }

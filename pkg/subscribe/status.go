@@ -100,6 +100,12 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	}
 	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(d.State, nil))
+		if err := s.link.Err(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
+			all = append(all, err.Error())
+		}
+	}
+	if h.ClockAhead != "" && time.Now().Before(h.ClockAheadUntil) {
+		all = append(all, h.ClockAhead)
 	}
 	if h.Quarantined != "" {
 		all = append(all, h.Quarantined)

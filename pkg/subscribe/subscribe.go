@@ -39,6 +39,7 @@ type Subscriber struct {
 	started time.Time
 	run     string // of the status
 	nc      *nats.Conn
+	link    *events.Link // nc
 	relays  *pull.Client
 	cache   *cachedir.Dir    // nil if there is none
 	guard   *bootguard.Guard // nil if cache is
@@ -86,9 +87,10 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if s.nc, err = events.Connect(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {
+	if s.link, err = events.Dial(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {
 		return nil, fmt.Errorf("%w: NATS or NATSOptions: %w", ErrConfig, err)
 	}
+	s.nc = s.link.Conn
 	log, err := events.NewLog(s.nc, events.Config{Namespace: cfg.Namespace, Stream: cfg.Stream})
 	if err != nil {
 		s.nc.Close()
@@ -257,6 +259,14 @@ func (s *Subscriber) Wait(ctx context.Context, names ...string) error {
 	return nil
 }
 
+// unheard returns why the instance cannot hear of versions; nil if nothing is known to be in the way.
+func (s *Subscriber) unheard(h refresh.Health) error {
+	if err := s.link.Err(); err != nil {
+		return err
+	}
+	return h.CatchUpErr
+}
+
 // missing returns the error of a Wait for names that ended because of err.
 func (s *Subscriber) missing(names []string, err error) error {
 	var missing []string
@@ -272,6 +282,10 @@ func (s *Subscriber) missing(names []string, err error) error {
 			why = fmt.Sprintf("version %d: %v", h.Newest, h.Err)
 		case h.Newest > 0:
 			why = fmt.Sprintf("version %d is on its way", h.Newest)
+		default:
+			if err := s.unheard(h); err != nil {
+				why += ": " + err.Error()
+			}
 		}
 		missing = append(missing, name+" ("+why+")")
 	}

@@ -9,12 +9,14 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/redact"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
@@ -102,9 +104,20 @@ type eventLog struct {
 // Latest leaves out datasets whose last event is not readable, so that the relays are asked about them. Without a
 // connection it fails at once instead of after a timeout: the relays may have something meanwhile.
 func (l eventLog) Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
-	if !l.s.nc.IsConnected() {
-		return nil, nats.ErrDisconnected
+	if err := l.s.link.Err(); err != nil {
+		return nil, err
 	}
+	known, err := l.latest(ctx, names)
+	if err != nil {
+		err = fmt.Errorf("NATS at %s: %w", redact.Text(l.s.nc.ConnectedUrl()), err)
+		if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			err = fmt.Errorf("%w; enable JetStream there (nats-server -js)", err)
+		}
+	}
+	return known, err
+}
+
+func (l eventLog) latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
 	known, err := l.log.Latest(ctx, names)
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

@@ -36,8 +36,11 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 			BehindSeconds: behind.Seconds(), Error: d.Error,
 		}
 		why := string(d.State)
-		if d.Error != "" {
+		switch {
+		case d.Error != "":
 			why += ": " + d.Error
+		case d.Version == 0 && d.Warning != "":
+			why += ": " + d.Warning
 		}
 		switch {
 		case d.Version == 0:

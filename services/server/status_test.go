@@ -25,6 +25,12 @@ func TestReadiness(t *testing.T) {
 	if doc := wantProblem(t, send(h, "GET", "/readyz", ""), 503, "not-ready"); fmt.Sprint(doc["waiting"]) != "map[prices:failing: no relay answers]" {
 		t.Errorf("%v", doc)
 	}
+	s.says["prices"] = func(d *fleet.DatasetStatus) {
+		d.State, d.Warning = fleet.Blind, "NATS at nats://n1:4222: connection refused"
+	}
+	if doc := wantProblem(t, send(h, "GET", "/readyz", ""), 503, "not-ready"); fmt.Sprint(doc["waiting"]) != "map[prices:blind: NATS at nats://n1:4222: connection refused]" {
+		t.Errorf("%v", doc)
+	}
 	delete(s.says, "prices")
 	s.serve(t, "prices", 1, map[string]string{"a": "{}"})
 	if rec := send(h, "GET", "/readyz", ""); rec.Code != 200 || strings.TrimSpace(rec.Body.String()) != `{"datasets":2,"status":"ready"}` {

@@ -60,6 +60,7 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		r.newest, r.at, r.sought, r.claims = w.Version, w.At, 0, nil
 		s.news = s.news.upTo(max(s.known(), w.Version))
 	}
+	s.compareClocks(w)
 	doubtful := s.doubtful(w)
 	conflict := r.claims.conflict()
 	s.update(func(h *Health) {
@@ -102,6 +103,26 @@ func (e *Engine[T, D]) named(s *set[T, D], w events.Word) {
 		r.sought = r.newest
 		e.wantHealing(fmt.Sprintf("a beacon of %s names version %d of %s, of which no event came", w.Publisher, r.newest, s.name))
 	}
+}
+
+// clockTolerance is how far a publisher's clock may be ahead without a word.
+const clockTolerance = 2 * time.Second
+
+// compareClocks records how far the clock of the beacon's publisher is ahead. A beacon takes time to come, so that a clock behind
+// is not known from it.
+func (s *set[T, D]) compareClocks(w events.Word) {
+	ahead := w.Sent.Sub(w.At)
+	s.update(func(h *Health) {
+		switch {
+		case !w.Sent.IsZero() && ahead > clockTolerance:
+			h.ClockAhead = fmt.Sprintf("the clock of publisher %s is %s ahead of the clock of this instance: ages of versions are too low, "+
+				"and %s becomes overdue too late; have both hosts set their clocks by the same time server (NTP)",
+				w.Publisher, ahead.Round(100*time.Millisecond), s.name)
+			h.ClockAheadOf, h.ClockAheadUntil = w.Publisher, w.At.Add(events.BlindAfter*w.Every)
+		case h.ClockAheadOf == w.Publisher:
+			h.ClockAhead, h.ClockAheadOf, h.ClockAheadUntil = "", "", time.Time{}
+		}
+	})
 }
 
 // vouched takes note that the newest version was known at the time.

@@ -62,6 +62,10 @@ type Health struct {
 	Period time.Duration
 	// LongPeriod says that the beacon's own period is longer than it is trusted for; empty if it is not.
 	LongPeriod string
+	// ClockAhead says how far the clock of a publisher is ahead, ClockAheadOf of which, and ClockAheadUntil until when that holds
+	// if no further beacon comes from it; empty if no clock is known to be ahead.
+	ClockAhead, ClockAheadOf string
+	ClockAheadUntil          time.Time
 	// Denied is why no beacon can be heard; nil if one can.
 	Denied error
 	// CatchUpErr is why the last catch-up failed; nil if it did not.
