@@ -115,7 +115,7 @@ func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *s
 	base := served.Record
 	p.tried, p.unguarded = true, l.Guard.Adopt(base, rec)
 	v := loaded{Record: rec, Value: served.Value}
-	p.finish(&v, func() error { return p.draft.Extend(base, rec) }, 0)
+	p.finish(&v, func() error { return p.draft.Extend(base, rec) }, 0, false)
 	return v
 }
 

@@ -207,8 +207,11 @@ func TestReplacedLargeTableIsCollected(t *testing.T) {
 				t.Fatal(err)
 			}
 			first.Finish(true)
-			if n := len(l.Collector.wake); n != 0 {
-				t.Errorf("%d collections are due after the first load, want none", n)
+			if n := len(l.Collector.wake); n != tc.due {
+				t.Errorf("%d collections are due after the first load of %d bytes, want %d", n, first.Value.Bytes(), tc.due)
+			}
+			for len(l.Collector.wake) > 0 {
+				<-l.Collector.wake
 			}
 			rec.Version, rec.Snapshot.Version = 2, 2
 			served := &refresh.Served[*table.Table]{Record: first.Record, Value: first.Value}

@@ -97,7 +97,7 @@ func (p *pulling) deltas(served *served, deltas []dataset.Object) (v loaded, err
 		Record: p.rec, Value: t, Difference: changes,
 		Pull: refresh.Pull{Bytes: p.bytes, Deltas: len(deltas)},
 	}
-	p.finish(&v, func() error { return p.draft.Extend(base, p.rec) }, changes.Replaced())
+	p.finish(&v, func() error { return p.draft.Extend(base, p.rec) }, changes.Replaced(), false)
 	return v, nil
 }
 
@@ -123,7 +123,7 @@ func (p *pulling) full(served *served) (v loaded, err error) {
 		Record: p.rec, Value: t,
 		Pull: refresh.Pull{Bytes: p.bytes, Full: true, Deltas: len(chain) - 1},
 	}
-	p.finish(&v, func() error { return p.draft.Commit(p.rec) }, replaced)
+	p.finish(&v, func() error { return p.draft.Commit(p.rec) }, replaced, true)
 	return v, nil
 }
 
@@ -136,15 +136,13 @@ func (p *pulling) dropOnPanic() {
 
 // finish sets what is to be done after the swap of v: at once, to say what memory was replaced and what is tried; and later, where
 // it may take its time, to keep the version. What comes later does not hold the table: many versions may be swapped in before.
-func (p *pulling) finish(v *loaded, commit func() error, replaced int64) {
+func (p *pulling) finish(v *loaded, commit func() error, replaced int64, full bool) {
 	t := v.Value
 	serve := sync.OnceFunc(func() {
 		p.tried = false
 		settle, err := p.Guard.Serve(p.rec)
 		p.settle, p.unguarded = settle, errors.Join(p.unguarded, err)
-		if p.Collector != nil {
-			p.Collector.swapped(p.rec.Dataset, t, replaced)
-		}
+		p.Collector.swapped(p.rec.Dataset, t, replaced, full)
 		t = nil
 	})
 	kept := weak.Make(t)

@@ -113,6 +113,7 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 		var err error
 		settle, err = l.Guard.Serve(s.Record)
 		unguarded = errors.Join(unguarded, err)
+		l.Collector.swapped(name, t, 0, true)
 	})
 	finish := func(swapped bool) error {
 		if !swapped {
