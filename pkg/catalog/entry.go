@@ -13,7 +13,8 @@ import (
 // versionDigits is what the greatest uint64 takes.
 const versionDigits = 20
 
-// encodeEntry returns the entry of r, and the same without its deltas. See the package comment.
+// encodeEntry returns the entry of r, and the same without its deltas; without its labels too if they alone would pass the bound of
+// a dataset: JSON writes six bytes for some characters. See the package comment.
 func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 	if err := r.Check(); err != nil {
 		return nil, nil, err
@@ -30,8 +31,16 @@ func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 		// Cut out of the whole, so that the member "id" stays that of the whole. No string of the JSON can hold these quotes.
 		first = bytes.Replace(first, slices.Concat([]byte(`,"deltas":`), second), nil, 1)
 	}
-	trimmed = append(fmt.Appendf(nil, "%0*d\n", versionDigits, r.Version), first...)
-	return bytes.Join([][]byte{trimmed, second}, []byte("\n")), trimmed, nil
+	head := fmt.Appendf(nil, "%0*d\n", versionDigits, r.Version)
+	entry = slices.Concat(head, first, []byte("\n"), second)
+	if len(head)+len(first) > maxEntryBytes {
+		labels, err := json.Marshal(r.Labels)
+		if err != nil {
+			return nil, nil, err
+		}
+		first = bytes.Replace(first, slices.Concat([]byte(`,"labels":`), labels), nil, 1)
+	}
+	return entry, slices.Concat(head, first), nil
 }
 
 // decodeEntry returns the version record of an entry of the dataset name. isWhole is false when the entry was trimmed:
