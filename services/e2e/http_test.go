@@ -58,6 +58,7 @@ func (s *system) post(t *testing.T, name string, e edition) dataset.VersionRecor
 type served struct {
 	Dataset string `json:"dataset"`
 	Version uint64 `json:"version"`
+	Bytes   int64  `json:"bytes"`
 	State   string `json:"state"`
 	From    string `json:"from"`
 }

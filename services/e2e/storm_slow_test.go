@@ -59,15 +59,18 @@ func slowClient(ctx context.Context, address, path string) (begin string, length
 	return begin, length + n, ctx.Err()
 }
 
-// peak returns the most memory that the process had resident so far.
-func peak(t *testing.T, pid int) int64 {
+// peak returns the most memory that the process had resident so far, resident what it has now.
+func peak(t *testing.T, pid int) int64     { return memory(t, pid, "VmHWM:") }
+func resident(t *testing.T, pid int) int64 { return memory(t, pid, "VmRSS:") }
+
+func memory(t *testing.T, pid int, field string) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if value, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -75,7 +78,7 @@ func peak(t *testing.T, pid int) int64 {
 			return kib << 10
 		}
 	}
-	t.Fatal("no VmHWM in /proc")
+	t.Fatalf("no %s in /proc", field)
 	return 0
 }
 

@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"freshet.dev/pkg/publish"
+)
+
+// priced returns records for a table of some 60 MB, or every step-th of them, with values that follow from the seed.
+func priced(seed byte, step int) publish.Input {
+	random := rand.NewChaCha8([32]byte{seed})
+	var body bytes.Buffer
+	value := make([]byte, 40)
+	for i := 0; i < 400_000; i += step {
+		random.Read(value)
+		fmt.Fprintf(&body, `{"key":"product-%08d","value":"%s"}`+"\n", i, hex.EncodeToString(value))
+	}
+	return publish.Input{Body: &body, Key: "key"}
+}
+
+// memorySettles waits until the instance serves the version and has at most 1.25 times its table resident, beside what an instance
+// of a small dataset has.
+func memorySettles(t *testing.T, when string, instance *program, version uint64, base int64) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) error {
+		all, err := datasets(ctx, instance)
+		if err != nil || all["prices"].Version != version {
+			return fmt.Errorf("%+v, want version %d: %w", all, version, err)
+		}
+		table, got := all["prices"].Bytes, resident(t, instance.PID())-base
+		if got > table*5/4 {
+			return fmt.Errorf("%s %d bytes are resident for a table of %d, %.2f times as many", when, got, table, float64(got)/float64(table))
+		}
+		t.Logf("%s %d bytes are resident for a table of %d, %.2f times as many", when, got, table, float64(got)/float64(table))
+		return nil
+	})
+}
+
+// Invariant: an instance has at most 1.25 times its table resident after a cold start that follows ten deltas, from a relay or
+// from the cache folder, and after refreshes by deltas although no lookup comes after the first.
+func TestResidentMemoryFollowsTheTable(t *testing.T) {
+	s := newStorm(t, "")
+	relay := s.relay("")
+	server := func(cache, dataset string) *program {
+		return start(t, "server", "NATS_URL="+s.nats.URL, "RELAYS="+relay.URL, "DATASETS="+dataset, "CACHE_DIR="+cache)
+	}
+	s.publish("small", 1, 10)
+	small := server(t.TempDir(), "small")
+	awaitVersion(t, small, "small", 1)
+	base := resident(t, small.PID())
+
+	version := uint64(0)
+	change := func(seed byte, step int) {
+		in := priced(seed, step)
+		var rec publish.Result
+		var err error
+		if step == 1 {
+			rec, err = s.publisher.Publish(t.Context(), "prices", in)
+		} else {
+			var patched publish.PatchResult
+			patched, err = s.publisher.Patch(t.Context(), "prices", publish.PatchInput{Input: in})
+			rec = patched.Result
+		}
+		if version++; err != nil || rec.Record.Version != version {
+			t.Fatalf("publish version %d: %+v, %v", version, rec, err)
+		}
+	}
+	change(1, 1)
+	for i := range byte(10) {
+		change(10+i, 25) // 4 % each
+	}
+	cache := t.TempDir()
+	instance := server(cache, "prices")
+	memorySettles(t, "after a cold start", instance, version, base)
+	instance.Stop()
+	relay.Stop()
+	instance.Start()
+	memorySettles(t, "after a cold start from the cache folder", instance, version, base)
+	relay.Start()
+
+	if _, got, err := get(t.Context(), instance, "prices", "product-00000000"); err != nil || got != strconv.FormatUint(version, 10) {
+		t.Errorf("a lookup is answered from version %s: %v", got, err)
+	}
+	for i := range byte(10) {
+		change(30+i, 25)
+		awaitVersion(t, instance, "prices", version)
+	}
+	memorySettles(t, "after ten refreshes by deltas", instance, version, base)
+	if status, _, _, err := do(t.Context(), http.MethodGet, instance.URL+"/healthz", "", nil); err != nil || status != http.StatusOK {
+		t.Errorf("it answers %d, %v", status, err)
+	}
+}
