@@ -27,9 +27,10 @@ type Config struct {
 	RelayResponses     int            `split_words:"true" default:"1024" desc:"how many responses may be in progress; more are told to come again"`
 	RelayOriginReads   int            `split_words:"true" default:"16" desc:"how many reads of the store may be in progress"`
 	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long the store may take for one segment (256 KiB)"`
-	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; 0 reads nothing ahead"`
+	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; never more than an eighth of the cache; 0 reads nothing ahead"`
 	RelayWriteStall    time.Duration  `split_words:"true" default:"30s" desc:"how long a client may take to receive 256 KiB before it is cut off"`
 	RelaySendBytes     settings.Bytes `split_words:"true" default:"256KiB" desc:"memory of the kernel for what one response has to send, at least 128KiB and at most what net.core.wmem_max allows; a client far away gets no more than this in a round trip"`
+	RelayConnections   int            `split_words:"true" default:"0" desc:"how many connections may be open; for a new one the one is closed that is idle, or sends its header, for longest, and if none is, the new one gets 503; 0: 1024 more than FRESHET_RELAY_RESPONSES"`
 	RelayCongestion    string         `split_words:"true" desc:"TCP congestion control for the relay's clients, such as reno for a network without losses; the system's if not set"`
 }
 
@@ -48,9 +49,10 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_RELAY_RESPONSES", c.RelayResponses, 1),
 		settings.CheckAtLeast("FRESHET_RELAY_ORIGIN_READS", c.RelayOriginReads, 1),
 		settings.CheckAtLeast("FRESHET_RELAY_ORIGIN_TIMEOUT", c.RelayOriginTimeout, time.Second),
-		settings.CheckBetween("FRESHET_RELAY_READ_AHEAD", c.RelayReadAhead, 0, c.RelayCacheBytes/8),
+		settings.CheckAtLeast("FRESHET_RELAY_READ_AHEAD", c.RelayReadAhead, 0),
 		settings.CheckAtLeast("FRESHET_RELAY_WRITE_STALL", c.RelayWriteStall, time.Second),
 		settings.CheckBetween("FRESHET_RELAY_SEND_BYTES", c.RelaySendBytes, wire.MinSendBytes, maxSendBytes),
+		settings.CheckAtLeast("FRESHET_RELAY_CONNECTIONS", c.RelayConnections, 0),
 		c.checkCongestion(),
 	}
 	if c.RedisURL != "" {
@@ -61,6 +63,17 @@ func (c *Config) Validate() error {
 
 // maxSendBytes is more than any line needs.
 const maxSendBytes = settings.Bytes(1 << 30)
+
+// moreConnections is how many connections may be idle while FRESHET_RELAY_RESPONSES are in progress.
+const moreConnections = 1024
+
+// connections returns how many connections may be open.
+func (c *Config) connections() int {
+	if c.RelayConnections == 0 {
+		return c.RelayResponses + moreConnections
+	}
+	return c.RelayConnections
+}
 
 // checkCongestion says what is wrong with FRESHET_RELAY_CONGESTION.
 func (c *Config) checkCongestion() error {

@@ -13,6 +13,9 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
+// maxHeaderBytes bounds the header of a request, which holds a digest or a name, and what proxies add.
+const maxHeaderBytes = 8 << 10
+
 // Relay is the service.
 type Relay struct {
 	cfg    Config
@@ -40,14 +43,13 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	}
 	cache, err := segments.New(segments.Config{
 		Bytes: int64(cfg.RelayCacheBytes), TTL: cfg.RelayCacheTTL,
-		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout, ReadAhead: int64(cfg.RelayReadAhead),
+		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout, ReadAhead: int64(min(cfg.RelayReadAhead, cfg.RelayCacheBytes/8)),
 	}, deps.Store)
 	if err != nil {
 		return nil, err
 	}
 	id := newStoreID(deps.Store)
 	r := &Relay{cfg: cfg, forgotten: newForgotten(), deps: deps, cache: cache, storeID: id, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
-	deps.Registry.MustRegister(collector{r})
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
@@ -57,7 +59,9 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
 		Control:      sockets.Control, Wrap: sockets.Wrap,
+		Connections: cfg.connections(), MaxHeaderBytes: maxHeaderBytes,
 	}, r.mux)
+	deps.Registry.MustRegister(collector{r})
 	return r, nil
 }
 

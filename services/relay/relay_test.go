@@ -261,10 +261,11 @@ func TestValidate(t *testing.T) {
 		"FRESHET_RELAY_CACHE_BYTES":    func(c *relay.Config) { c.RelayCacheBytes = 1 << 20 },
 		"FRESHET_RELAY_CACHE_TTL":      func(c *relay.Config) { c.RelayCacheTTL = 0 },
 		"FRESHET_RELAY_RESPONSES":      func(c *relay.Config) { c.RelayResponses = 0 },
-		"FRESHET_RELAY_READ_AHEAD":     func(c *relay.Config) { c.RelayReadAhead = 1 << 30 },
+		"FRESHET_RELAY_READ_AHEAD":     func(c *relay.Config) { c.RelayReadAhead = -1 },
 		"FRESHET_RELAY_ORIGIN_READS":   func(c *relay.Config) { c.RelayOriginReads = 0 },
 		"FRESHET_RELAY_ORIGIN_TIMEOUT": func(c *relay.Config) { c.RelayOriginTimeout = 0 },
 		"FRESHET_RELAY_WRITE_STALL":    func(c *relay.Config) { c.RelayWriteStall = 0 },
+		"FRESHET_RELAY_CONNECTIONS":    func(c *relay.Config) { c.RelayConnections = -1 },
 		"FRESHET_STOP_GRACE":           func(c *relay.Config) { c.StopGrace = -1 },
 	} {
 		cfg := config()

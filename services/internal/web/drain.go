@@ -33,7 +33,7 @@ func refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 }
 
 func drain(control *http.ResponseController, body io.Reader) {
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, 4<<10) // many may be refused at a time
 	end := time.Now().Add(drainTime)
 	for left := int64(drainBytes); left > 0; {
 		deadline := time.Now().Add(drainStall)

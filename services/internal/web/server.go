@@ -25,7 +25,12 @@ type ServerConfig struct {
 	Control func(network, address string, c syscall.RawConn) error
 	// Wrap, if not nil, makes the connection that is served out of one that was accepted.
 	Wrap func(*net.TCPConn) net.Conn
-	Log  *slog.Logger
+	// Connections, if not 0, is how many connections may be open. For a new one, the one is closed that has waited longest for
+	// a request or for the rest of its header; if all are being answered, the new one gets 503.
+	Connections int
+	// MaxHeaderBytes bounds the header of a request. Zero: 64 KiB.
+	MaxHeaderBytes int
+	Log            *slog.Logger
 }
 
 // DefaultGrace fits into the 30 s that Kubernetes gives a container to stop.
@@ -49,6 +54,8 @@ type Server struct {
 	ready   chan struct{}
 	addr    string // set before ready is closed
 
+	bounded atomic.Pointer[bounded] // nil before Run, and without a bound
+
 	active atomic.Int64  // handlers running
 	idle   chan struct{} // of size 1: filled whenever active falls to 0
 }
@@ -60,6 +67,9 @@ func NewServer(cfg ServerConfig, h http.Handler) *Server {
 	}
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = time.Minute
+	}
+	if cfg.MaxHeaderBytes == 0 {
+		cfg.MaxHeaderBytes = maxHeaderBytes
 	}
 	return &Server{cfg: cfg, handler: h, ready: make(chan struct{}), idle: make(chan struct{}, 1)}
 }
@@ -77,6 +87,14 @@ func (s *Server) Addr() string {
 	}
 }
 
+// Connections returns the counts of connections; zero before Run, and where they are not bounded.
+func (s *Server) Connections() Connections {
+	if b := s.bounded.Load(); b != nil {
+		return b.counts()
+	}
+	return Connections{}
+}
+
 // Run listens and serves until ctx ends, then takes no new requests and lets those begun finish within the grace
 // time; what is left after that is cut off, and its handlers have stopWait to return. A stop is no error. It is
 // called once.
@@ -88,6 +106,13 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Wrap != nil {
 		ln = wrapper{Listener: ln, wrap: s.cfg.Wrap}
 	}
+	var changed func(net.Conn, http.ConnState)
+	if s.cfg.Connections > 0 {
+		b := bound(ln, s.cfg.Connections)
+		defer b.all.Wait()
+		s.bounded.Store(b)
+		ln, changed = b, b.changed
+	}
 	// Requests outlive ctx by the grace time: they have a context of their own.
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -97,7 +122,8 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      s.cfg.WriteTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
+		ConnState:         changed,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)

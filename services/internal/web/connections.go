@@ -1,0 +1,155 @@
+package web
+
+import (
+	"container/list"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// refusals is how many connections may be refused at a time. Others wait to be accepted.
+	refusals = 64
+	// refuseWithin is how long a client may take to receive its refusal, refuseBytes how much of its request is dropped.
+	refuseWithin = time.Second
+	refuseBytes  = 64 << 10
+	refuseRetry  = 2 // seconds
+)
+
+// Connections counts the connections of a server that bounds them.
+type Connections struct {
+	Open    int64 // now
+	Waiting int64 // of them, for a request or the rest of its header
+	Evicted int64 // closed while they waited for a request or its header, to make room for new ones
+	Refused int64 // answered 503, because all others were being answered
+}
+
+// bounded is a listener that bounds the connections that are open. Where there is no room for a new connection, it closes the
+// one that has waited longest for a request, or for the rest of its header. If all are being answered, it refuses the new one.
+type bounded struct {
+	net.Listener
+	most    int
+	lanes   chan struct{} // one for each refusal in progress
+	closing chan struct{}
+	once    sync.Once
+	all     sync.WaitGroup // refusals
+
+	evicted, refused atomic.Int64
+
+	mu      sync.Mutex // guards what follows
+	open    map[net.Conn]*list.Element
+	waiting *list.List // connections without a request, longest first
+}
+
+func bound(l net.Listener, most int) *bounded {
+	return &bounded{
+		Listener: l, most: most, lanes: make(chan struct{}, refusals), closing: make(chan struct{}),
+		open: make(map[net.Conn]*list.Element), waiting: list.New(),
+	}
+}
+
+// Accept implements [net.Listener].
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		conn, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		oldest, ok := b.admit(conn)
+		if oldest != nil {
+			b.evicted.Add(1)
+			_ = oldest.Close()
+		}
+		if ok {
+			return conn, nil
+		}
+		b.refused.Add(1)
+		select {
+		case b.lanes <- struct{}{}:
+			b.all.Go(func() { b.refuse(conn) })
+		case <-b.closing:
+			_ = conn.Close()
+		}
+	}
+}
+
+// admit notes the connection if there is room. It returns the one that has to be closed for it.
+func (b *bounded) admit(conn net.Conn) (oldest net.Conn, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.open) >= b.most {
+		first := b.waiting.Front()
+		if first == nil {
+			return nil, false
+		}
+		oldest = first.Value.(net.Conn)
+		b.forget(oldest)
+	}
+	b.open[conn] = b.waiting.PushBack(conn)
+	return oldest, true
+}
+
+// forget is called with mu held.
+func (b *bounded) forget(conn net.Conn) {
+	if e := b.open[conn]; e != nil {
+		b.waiting.Remove(e)
+	}
+	delete(b.open, conn)
+}
+
+// changed is for [http.Server.ConnState].
+func (b *bounded) changed(conn net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, known := b.open[conn]
+	if !known {
+		return // closed to make room
+	}
+	switch state {
+	case http.StateActive: // its header has come
+		if e != nil {
+			b.waiting.Remove(e)
+			b.open[conn] = nil
+		}
+	case http.StateIdle:
+		if e == nil {
+			b.open[conn] = b.waiting.PushBack(conn)
+		}
+	case http.StateClosed, http.StateHijacked:
+		b.forget(conn)
+	case http.StateNew:
+	}
+}
+
+// refuse answers the connection with a problem document.
+func (b *bounded) refuse(conn net.Conn) {
+	defer func() { <-b.lanes }()
+	defer conn.Close() //nolint:errcheck // nobody is there to hear of it
+	_ = conn.SetDeadline(time.Now().Add(refuseWithin))
+	p := Unavailable("busy", refuseRetry, nil, "%d connections are being answered; try again after a moment", b.most)
+	body, _ := json.Marshal(p) // it has no members
+	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%s",
+		p.Status, http.StatusText(p.Status), ProblemType, len(body), p.RetryAfter, body)
+	half, ok := conn.(interface{ CloseWrite() error })
+	if err != nil || !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, conn, refuseBytes) // a close with bytes unread would destroy the answer
+}
+
+// Close implements [net.Listener].
+func (b *bounded) Close() error {
+	b.once.Do(func() { close(b.closing) })
+	return b.Listener.Close()
+}
+
+func (b *bounded) counts() Connections {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Connections{Open: int64(len(b.open)), Waiting: int64(b.waiting.Len()), Evicted: b.evicted.Load(), Refused: b.refused.Load()}
+}
