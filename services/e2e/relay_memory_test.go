@@ -1,0 +1,178 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"freshet.dev/pkg/servertest"
+	"freshet.dev/pkg/servertest/footprint"
+)
+
+// What the README says about a relay's memory: its cache, relayOverhead, and sendBuffer for each response.
+const (
+	relayOverhead = 64 << 20
+	sendBuffer    = 256 << 10
+	responses     = 1024 // by default
+)
+
+// measured starts a relay over the storm's store whose memory is measured.
+func (s *storm) measured(settings ...string) (*program, *footprint.Meter) {
+	s.t.Helper()
+	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(s.t))
+	env := []string{"FRESHET_LISTEN=" + addr, "FRESHET_NAMESPACE=", "FRESHET_STORE_URL=" + s.storeURL}
+	for _, setting := range settings {
+		env = append(env, "FRESHET_"+setting)
+	}
+	p, meter := &program{URL: "http://" + addr}, footprint.New()
+	p.Process = servertest.New(s.t, servertest.Program{
+		Name: "relay", Path: filepath.Join(bin, "freshet-relay"), Env: env, Meter: meter,
+		Ready: func(ctx context.Context) error { return healthy(ctx, p.URL+"/healthz") },
+	})
+	p.Start()
+	return p, meter
+}
+
+// checkPeak fails the test if the relay had more memory than allowed.
+func checkPeak(t *testing.T, meter *footprint.Meter, allowed int64) {
+	t.Helper()
+	peak, err := meter.Peak()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the relay's memory peaked at %v; %d MiB are allowed", peak, allowed>>20)
+	if peak.Bytes > allowed {
+		t.Errorf("the relay's memory peaked at %d bytes by %s, want at most %d", peak.Bytes, peak.How, allowed)
+	}
+}
+
+// dialAll opens so many connections at once and calls use with each. They stay open until the test ends.
+func dialAll(t *testing.T, address string, n int, use func(i int, conn net.Conn) error) {
+	t.Helper()
+	lanes := make(chan struct{}, 256)
+	var all sync.WaitGroup
+	for i := range n {
+		lanes <- struct{}{}
+		all.Go(func() {
+			defer func() { <-lanes }()
+			conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(t.Context(), "tcp", address)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			if err := use(i, conn); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Invariant: clients on the same host that read and stop take no more memory of the relay than the README says, with every
+// byte of it counted that a container's limit counts.
+func TestMemoryOfARelayWhoseClientsStop(t *testing.T) {
+	clients := 1000
+	if testing.Short() {
+		clients = 250
+	}
+	const cache, read = 16 << 20, 4 << 20
+	s := newStorm(t, "")
+	rec := s.publish("prices", 41, 3*large)
+	if rec.Snapshot.Bytes < 2*read {
+		t.Fatalf("the object has %d bytes, of which clients are to leave some", rec.Snapshot.Bytes)
+	}
+	relay, meter := s.measured("RELAY_CACHE_BYTES=16MiB")
+	request := fmt.Sprintf("GET /v1/objects/%s HTTP/1.1\r\nHost: relay\r\n\r\n", rec.Snapshot.Digest)
+	var stopped atomic.Int64
+	dialAll(t, strings.TrimPrefix(relay.URL, "http://"), clients, func(_ int, conn net.Conn) error {
+		// What the client's own system holds for it is bounded, or it would take all of the object.
+		if err := conn.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			return err
+		}
+		if n, err := io.CopyN(io.Discard, conn, read); err != nil {
+			return fmt.Errorf("after %d bytes: %w", n, err)
+		}
+		stopped.Add(1)
+		return nil
+	})
+	if n := stopped.Load(); n != int64(clients) {
+		t.Errorf("%d clients of %d got so far", n, clients)
+	}
+	// Send buffers are full once the relay sends no more.
+	last := int64(-1)
+	eventually(t, func(context.Context) error {
+		now := counter(t, relay, "freshet_relay_segment_hits_total") + counter(t, relay, "freshet_relay_segment_fills_total")
+		if now != last {
+			last = now
+			<-time.After(200 * time.Millisecond)
+			return fmt.Errorf("%d segments, and more", now)
+		}
+		return nil
+	})
+	checkPeak(t, meter, cache+relayOverhead+int64(clients)*sendBuffer)
+	sub := s.instance([]string{"prices"}, relay.URL)
+	checkServed(t, sub, rec)
+}
+
+// Invariant: connections that are only open take no more memory of a relay than the README says without a response, and new
+// clients are served: idle ones, and those whose header has no end.
+func TestMemoryOfOpenConnections(t *testing.T) {
+	idle, endless := 10_000, 3_000
+	if testing.Short() {
+		idle, endless = 3_000, 1_500
+	}
+	s := newStorm(t, "")
+	rec := s.publish("prices", 42, large)
+	for name, c := range map[string]struct {
+		clients int
+		use     func(conn net.Conn) error
+	}{
+		"idle": {idle, func(conn net.Conn) error {
+			if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n"); err != nil {
+				return err
+			}
+			_, err := conn.Read(make([]byte, 4<<10))
+			return err
+		}},
+		"endless headers": {endless, func(conn net.Conn) error {
+			line := "X: " + strings.Repeat("x", 1000) + "\r\n"
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: relay\r\n"+strings.Repeat(line, 1000)) // it is refused, or closed
+			return nil
+		}},
+		"headers that stop": {endless, func(conn net.Conn) error {
+			_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: relay\r\nX: "+strings.Repeat("x", 7<<10))
+			return nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			relay, meter := s.measured("RELAY_CACHE_BYTES=16MiB")
+			dialAll(t, strings.TrimPrefix(relay.URL, "http://"), c.clients, func(_ int, conn net.Conn) error { return c.use(conn) })
+			if n := counter(t, relay, "freshet_relay_connections_open"); n > 2*responses {
+				t.Errorf("%d connections are open", n)
+			}
+			checkServed(t, s.instance([]string{"prices"}, relay.URL), rec)
+			checkPeak(t, meter, 16<<20+relayOverhead)
+		})
+	}
+}
+
+// A relay with the smallest cache that its settings take, and all else by default, serves.
+func TestRelayWithTheSmallestCache(t *testing.T) {
+	s := newStorm(t, "")
+	rec := s.publish("prices", 43, large)
+	relay := s.relay("", "RELAY_CACHE_BYTES=16MiB")
+	checkServed(t, s.instance([]string{"prices"}, relay.URL), rec)
+}
