@@ -21,7 +21,8 @@
 //
 // So many responses may be in progress (FRESHET_RELAY_RESPONSES) and so many reads of the store; beyond that the answer
 // is 503 with a Retry-After that differs from client to client. A client that takes less than 256 KiB within
-// FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire).
+// FRESHET_RELAY_WRITE_STALL is cut off, and holds no memory of objects until then (package wire). Open connections are bounded
+// (FRESHET_RELAY_CONNECTIONS): those that wait for a request make way for new ones.
 //
 // The store may be other relays, of which the next is asked when one fails (package upstream). A folder is served from the
 // cache as any other store, and not by sendfile from its files, so that it is read once, in turns and within the budget,
