@@ -40,9 +40,13 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			defer done()
 		}
 		latest, err := p.latest(ctx, d)
+		if err == nil && attempt >= claimAfter {
+			latest, err = p.reserve(ctx, d, latest)
+		}
 		if err != nil {
 			return Result{}, err
 		}
+		began := time.Now()
 		if made, found, err := d.request.find(ctx, p.deps.Store, latest); err != nil {
 			return Result{}, err
 		} else if found {
@@ -72,6 +76,12 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		result.Created = true
 		if err := p.prepare(ctx, d, latest, whole, &result); err != nil {
 			return Result{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, d.name, err)
+		}
+		d.longest = max(d.longest, time.Since(began))
+		if waited, err := p.honour(ctx, d.name, result.Record.Version, d.owner); err != nil {
+			return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, err)
+		} else if waited {
+			continue
 		}
 		err = p.putVersion(ctx, result.Record)
 		if err == nil {

@@ -68,7 +68,9 @@
 // Any number of processes may publish the same dataset. Each version number is committed by exactly one of them. The
 // one that comes second takes the next number, its delta made anew from what was committed before it; one that loses
 // again and again gets [ErrConflict]. Patches through one Publisher wait for one another, and for a publish of all records
-// that was overtaken twice. Content equal to the newest version's creates no version, with two
+// that was overtaken twice. A publish of all records that was overtaken three times puts a claim into the store, which commits of other
+// processes wait for ([freshet.dev/pkg/dataset.Claim]), three times as long as its comparison took and five minutes at most; then it
+// wins. Earlier releases do not know claims. Content equal to the newest version's creates no version, with two
 // exceptions: see below.
 //
 // # Repeated requests

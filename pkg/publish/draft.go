@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -29,7 +30,12 @@ type draft struct {
 	path   string // of the snapshot; empty until it is written
 	totals snapshot.Totals
 
-	request  requested
+	request requested
+
+	owner   string        // of its claims
+	claimed []uint64      // the versions of its claims
+	longest time.Duration // of its attempts to commit
+
 	verified map[dataset.Digest]bool // objects in the store that were verified for this publish
 }
 

@@ -181,6 +181,11 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			}
 			return result, nil
 		}
+		if waited, err := p.honour(ctx, d.name, result.Record.Version, ""); err != nil {
+			return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, err)
+		} else if waited {
+			continue
+		}
 		err = p.putVersion(ctx, result.Record)
 		if err == nil {
 			return result, nil

@@ -115,6 +115,7 @@ type Publisher struct {
 	compacting turns
 	committing turns // of patches, and of publishes that were not fast enough
 	telling    telling
+	claims     claims
 	replaced   replaced
 }
 
@@ -168,8 +169,9 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	defer p.discard(name, folder)
 	d := &draft{
 		name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed, sorter: p.sorter(seed, folder),
-		request: requested{id: in.RequestID},
+		request: requested{id: in.RequestID}, owner: rand.Text(),
 	}
+	defer p.release(ctx, d)
 	defer func() { d.close() }() // a draft may change its sorter
 	result, err := p.produce(ctx, d)
 	if err != nil {

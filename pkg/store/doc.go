@@ -12,6 +12,7 @@
 //	objects/<first 2 hex digits of the digest>/<digest, 64 hex digits>    an object
 //	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
 //	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
+//	claims/<dataset>/<version, 20 decimal digits>.json                    a claim of a publisher
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
@@ -19,7 +20,8 @@
 // the next publisher puts it back from there. A copy of a store has the id of the original, and must not be used beside it.
 //
 // A snapshot record names a snapshot that was written after the version was committed, to shorten the chains of the
-// versions to come. Nothing is lost where one is missing. Names of any other form in these folders are ignored.
+// versions to come. Nothing is lost where one is missing. A claim is there while a publish that others overtook is under way, and
+// need not be copied: see [freshet.dev/pkg/dataset.Claim]. Names of any other form in these folders are ignored.
 //
 // # Durability
 //

@@ -13,6 +13,7 @@ const (
 	objectsFolder  = "objects"
 	versionsFolder = "versions"
 	snapsFolder    = "snapshots"
+	claimsFolder   = "claims"
 	tmpFolder      = "tmp"
 	// idFile holds the store id.
 	idFile = "store.json"
@@ -43,6 +44,12 @@ func snapshotsName(name string) string { return snapsFolder + "/" + name }
 
 func snapshotRecordName(name string, version uint64) string {
 	return snapshotsName(name) + "/" + recordFile(version)
+}
+
+func claimsName(name string) string { return claimsFolder + "/" + name }
+
+func claimName(name string, version uint64) string {
+	return claimsName(name) + "/" + recordFile(version)
 }
 
 func recordFile(version uint64) string {
@@ -90,6 +97,27 @@ func damagedSnapshot(name string, version uint64, place string, why error) error
 
 func noSnapshot(name string, after, upTo uint64, where fmt.Stringer) error {
 	return fmt.Errorf("a snapshot record of %s after version %d, up to %d: %w %s", name, after, upTo, ErrNotFound, where)
+}
+
+// decodeClaim is decodeRecord for a claim.
+func decodeClaim(b []byte, name string, version uint64, place string) (dataset.Claim, error) {
+	c, err := dataset.DecodeClaim(b)
+	if err == nil && (c.Dataset != name || c.Version != version) {
+		err = fmt.Errorf("it is the claim of %s", c.ID())
+	}
+	if err != nil {
+		return dataset.Claim{}, damagedClaim(name, version, place, err)
+	}
+	return c, nil
+}
+
+// damagedClaim says that a claim is damaged. Publishers ignore it.
+func damagedClaim(name string, version uint64, place string, why error) error {
+	return fmt.Errorf("%w: the claim of %s version %d at %s: %w; remove it", ErrDamaged, name, version, place, why)
+}
+
+func noClaim(name string, where fmt.Stringer) error {
+	return fmt.Errorf("a claim of dataset %s: %w %s", name, ErrNotFound, where)
 }
 
 // checkNext says why rec cannot be committed while newest is the dataset's newest version, 0 for none.

@@ -83,6 +83,12 @@ type Store interface {
 	// NewestSnapshot returns the snapshot record of the highest version above after, up to upTo, or ErrNotFound if there
 	// is none, or ErrDamaged. A high after makes it cheap.
 	NewestSnapshot(ctx context.Context, name string, after, upTo uint64) (dataset.SnapshotRecord, error)
+	// PutClaim stores a claim. It fails with ErrExists if there is one for that version.
+	PutClaim(ctx context.Context, c dataset.Claim) error
+	// NewestClaim returns the claim of the highest version above after, up to upTo, or ErrNotFound if there is none, or ErrDamaged.
+	NewestClaim(ctx context.Context, name string, after, upTo uint64) (dataset.Claim, error)
+	// DropClaim removes the claim of the version if there is one.
+	DropClaim(ctx context.Context, name string, version uint64) error
 	// Datasets returns the names of the datasets that have a version, in order.
 	Datasets(ctx context.Context) ([]string, error)
 	// ID returns the id of the store as it is now, or ErrNotFound if it has none yet, or ErrDamaged. It reads the store each time:

@@ -63,6 +63,7 @@ func Run(t *testing.T, cfg Config) {
 		{"StoreHasOneID", s.storeHasOneID},
 		{"ReturnedRecordsAreTheCallers", s.returnedRecordsAreTheCallers},
 		{"SnapshotRecordsReadAsPut", s.snapshotRecordsReadAsPut},
+		{"ClaimsReadAsPut", s.claimsReadAsPut},
 		{"SnapshotRecordIsRepaired", s.snapshotRecordIsRepaired},
 		{"BadSnapshotRecordsAreRefused", s.badSnapshotRecordsAreRefused},
 		{"OneOfManySnapshotRecordsWins", s.oneOfManySnapshotRecordsWins},

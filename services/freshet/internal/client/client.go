@@ -100,7 +100,7 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
-		err, kind := c.refusal(resp)
+		kind, err := c.refusal(resp)
 		// The second and third are a proxy's: the publisher did not answer it.
 		if r.id != "" && (kind == "commit-unknown" || kind == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout)) {
 			err = unknown(err)
@@ -147,15 +147,15 @@ type Problem struct {
 }
 
 // refusal makes an error of an answer that is no success, and returns the kind of the problem, empty if a service of ours did not send it.
-func (c *Client) refusal(resp *http.Response) (_ error, kind string) {
+func (c *Client) refusal(resp *http.Response) (kind string, _ error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
 	p := Problem{}
 	if err != nil || json.Unmarshal(body, &p) != nil || p.Detail == "" {
 		// Not ours: a proxy's answer, or another program at this address.
-		return fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
-			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what), ""
+		return "", fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
+			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
 	}
-	return exit.With(codeOf(resp.StatusCode), errors.New(p.Detail)), path.Base(p.Type)
+	return path.Base(p.Type), exit.With(codeOf(resp.StatusCode), errors.New(p.Detail))
 }
 
 func head(body []byte) string {
