@@ -10,8 +10,9 @@ import (
 )
 
 // cacheBytes is how much a Publisher remembers of objects, for all datasets together: the indexes of some chains, at 32
-// bytes for each block (150 KB for a dataset of 1 GB), their small deltas, and blocks that were read of late.
-const cacheBytes = 64 << 20
+// bytes for each block (150 KB for a dataset of 1 GB), their small deltas, and blocks that were read of late. A large patch fills
+// it, and it stays in memory beside the records of the publishes after: a quarter of their default budget.
+const cacheBytes = 16 << 20
 
 // part names what is remembered: a block of an object, or what stands before its first block, the index.
 type part struct {

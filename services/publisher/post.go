@@ -79,6 +79,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	body := newBody(w, r, bodyLimits{bytes: int64(p.cfg.BodyBytes), stall: p.cfg.BodyStall, rate: int64(p.cfg.BodyRate), time: p.cfg.BodyTime})
 	result, err := take(body)
 	left, whole := body.finish()
+	settle(body.read())
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
 	if err != nil {
