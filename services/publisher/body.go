@@ -26,8 +26,7 @@ func (e *slowError) Error() string { return e.detail }
 // body is a request's body with limits for its size and time. It remembers why reading
 // failed, because what reads it reports only what it made of that. A Read may still be under way when the request is answered.
 type body struct {
-	whole   io.ReadCloser // the request's body
-	r       io.Reader     // the same up to the limit
+	r       io.Reader
 	control *http.ResponseController
 	limits  bodyLimits
 	began   time.Time
@@ -41,20 +40,12 @@ type body struct {
 	bytes    int64
 	err      error
 	finished bool
-	reading  chan struct{} // closed when the Read under way has returned; nil if there is none
 }
 
 var errFinished = errors.New("the request is answered")
 
 func newBody(w http.ResponseWriter, r *http.Request, limits bodyLimits) *body {
-	b := &body{
-		whole: r.Body, r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w),
-		limits: limits, began: time.Now(),
-	}
-	// Without it an answer given early would wait for the Read under way, that is, for the client. An error means that
-	// w is no network connection, as in a test; so below.
-	_ = b.control.EnableFullDuplex()
-	return b
+	return &body{r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w), limits: limits, began: time.Now()}
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -68,9 +59,8 @@ func (b *body) Read(p []byte) (int, error) {
 	if deadline.After(end) {
 		deadline = end
 	}
+	// An error means that the response writer is no network connection, as in a test; so below.
 	_ = b.control.SetReadDeadline(deadline)
-	done := make(chan struct{})
-	b.reading = done
 	b.mu.Unlock()
 
 	n, err := b.r.Read(p)
@@ -82,8 +72,6 @@ func (b *body) Read(p []byte) (int, error) {
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	close(done)
-	b.reading = nil
 	b.bytes += int64(n)
 	if err != nil && b.err == nil && !b.finished {
 		b.err = err
@@ -115,40 +103,12 @@ func (b *body) pace(now, start time.Time, n int) error {
 	return nil
 }
 
-// finish lets no further Read begin, and reports whether the whole body was read. If it was not, left is the rest of it.
-func (b *body) finish() (left io.ReadCloser, whole bool) {
+// finish lets no further Read begin.
+func (b *body) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.finished = true
-	var (
-		tooLarge *http.MaxBytesError
-		slow     *slowError
-	)
-	switch {
-	case b.err == io.EOF:
-		return http.NoBody, true
-	case b.err != nil && !errors.As(b.err, &tooLarge) && !errors.As(b.err, &slow):
-		return http.NoBody, false // the client does not send, or not what it should
-	}
-	return rest{b, b.reading}, false
 }
-
-// rest is what is left of a body once the request is answered.
-type rest struct {
-	*body
-	reading <-chan struct{} // closed when the last Read of the body has returned; nil if none was under way
-}
-
-// Read waits for the Read under way: what that read is dropped too.
-func (r rest) Read(p []byte) (int, error) {
-	if r.reading != nil {
-		<-r.reading
-	}
-	return r.whole.Read(p)
-}
-
-// Close closes the request's body.
-func (r rest) Close() error { return r.whole.Close() }
 
 // failure returns why the body could not be read, or nil if that was not the trouble.
 func (b *body) failure() error {

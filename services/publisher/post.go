@@ -78,15 +78,11 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	start := time.Now()
 	body := newBody(w, r, bodyLimits{bytes: int64(p.cfg.BodyBytes), stall: p.cfg.BodyStall, rate: int64(p.cfg.BodyRate), time: p.cfg.BodyTime})
 	result, err := take(body)
-	left, whole := body.finish()
+	body.finish() // the Mux drops what is left of it
 	settle(body.read())
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
 	if err != nil {
-		if !whole {
-			w.Header().Set("Connection", "close")
-		}
-		r.Body = left // for the Mux to drop after the answer
 		err = p.problem(r, name, body, err)
 		p.metrics.fail(err)
 		return err

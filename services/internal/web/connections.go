@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// refusals is how many connections may be refused at a time. Others wait to be accepted.
-	refusals = 64
+	// mostRefusals is how many connections may be refused at a time. Others wait to be accepted.
+	mostRefusals = 64
 	// refuseWithin is how long a client may take to receive its refusal, refuseBytes how much of its request is dropped.
 	refuseWithin = time.Second
 	refuseBytes  = 64 << 10
@@ -48,7 +48,7 @@ type bounded struct {
 
 func bound(l net.Listener, most int) *bounded {
 	return &bounded{
-		Listener: l, most: most, lanes: make(chan struct{}, refusals), closing: make(chan struct{}),
+		Listener: l, most: most, lanes: make(chan struct{}, mostRefusals), closing: make(chan struct{}),
 		open: make(map[net.Conn]*list.Element), waiting: list.New(),
 	}
 }

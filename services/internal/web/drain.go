@@ -1,51 +1,182 @@
 package web
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
-// A client that is refused may still be sending. If the connection is closed while bytes of the request are unread, the system
-// answers them with a reset, which destroys the answer on its way to a client that does not read yet. So what the client sends
-// after a refusal is read and dropped, within these bounds: so many bytes, for so long, with pauses of at most drainStall.
-const (
-	drainBytes = 256 << 20
-	drainTime  = time.Minute
-	drainStall = 5 * time.Second
-	// smallBody is what net/http itself reads and drops.
-	smallBody = 256 << 10
-)
-
-// refuse sends p, and then drops what is left of the request's body.
-func refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
-	if r.Body == nil || r.ContentLength >= 0 && r.ContentLength <= smallBody {
-		p.send(w)
-		return
-	}
-	// Errors of the controller mean that w is no network connection, as in a test.
-	control := http.NewResponseController(w)
-	_ = control.EnableFullDuplex() // else net/http reads before it sends
-	w.Header().Set("Connection", "close")
-	p.send(w)
-	_ = control.Flush()
-	drain(control, r.Body)
+// bounds limits how much of a body is read and dropped after the answer.
+type bounds struct {
+	bytes int64
+	// rate is the least average rate, in bytes a second, after the time grace.
+	rate  int64
+	grace time.Duration
+	// stall is the longest pause, total the longest drain.
+	stall, total time.Duration
 }
 
-func drain(control *http.ResponseController, body io.Reader) {
-	buf := make([]byte, 4<<10) // many may be refused at a time
-	end := time.Now().Add(drainTime)
-	for left := int64(drainBytes); left > 0; {
-		deadline := time.Now().Add(drainStall)
-		if deadline.After(end) {
-			deadline = end
+// deadline returns by when the next byte must arrive, after n bytes since start.
+func (b bounds) deadline(start, now time.Time, n int64) time.Time {
+	end := start.Add(b.grace + time.Duration(n)*time.Second/time.Duration(b.rate))
+	for _, other := range []time.Time{now.Add(b.stall), start.Add(b.total)} {
+		if other.Before(end) {
+			end = other
 		}
-		_ = control.SetReadDeadline(deadline)
-		n, err := body.Read(buf)
-		if err != nil {
-			break
-		}
-		left -= int64(n)
 	}
-	_ = control.SetReadDeadline(time.Unix(1, 0)) // net/http must not read on
+	return end
+}
+
+// drainer answers requests that have a body, and then reads and drops what the handler left of it. A connection that is closed
+// with unread bytes is reset, and the reset destroys the answer on its way to a client that sends before it reads. net/http drops
+// at most 256 KiB, before it sends the answer, and without a deadline.
+type drainer struct {
+	// full bounds a drain that holds a slot, brief one without.
+	full, brief bounds
+	slots       chan struct{}
+	// write is how long a client may take to receive the answer.
+	write time.Duration
+	// linger is the time between the end of the answer, which FIN tells the client, and the close of the connection.
+	linger time.Duration
+}
+
+func newDrainer() *drainer {
+	const linger = 500 * time.Millisecond // as net/http
+	return &drainer{
+		// A client may send at 1 KiB a second.
+		full:  bounds{bytes: 256 << 20, rate: 1 << 10, grace: 10 * time.Second, stall: 10 * time.Second, total: 30 * time.Minute},
+		brief: bounds{bytes: smallBody, rate: 1, grace: linger, stall: linger, total: linger},
+		slots: make(chan struct{}, 64),
+		write: 30 * time.Second, linger: linger,
+	}
+}
+
+// serve lets next answer a request with a body.
+func (d *drainer) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	body := &requestBody{control: http.NewResponseController(w), r: r.Body, length: r.ContentLength}
+	// Errors of the controller mean that w is no network connection, as in a test.
+	_ = body.control.EnableFullDuplex() // else net/http reads before it sends
+	rec := &recorder{ResponseWriter: w}
+	clone := *r // net/http needs its own body in r
+	clone.Body = body
+	returned := false
+	defer func() {
+		if !returned && body.state() != bodyEnded { // net/http would wait for the client before it closes the connection
+			if conn, _ := body.hijack(); conn != nil {
+				conn.Close()
+			}
+		}
+	}()
+	next.ServeHTTP(rec, &clone)
+	returned = true
+	if body.state() != bodyEnded {
+		d.finish(rec, r, body)
+	}
+}
+
+// finish sends the answer and drops the rest of the body. The connection is kept only if the body has ended.
+func (d *drainer) finish(rec *recorder, r *http.Request, body *requestBody) {
+	_ = body.control.SetWriteDeadline(time.Now().Add(d.write))
+	stop := stopping(r.Context())
+	// Without a length, net/http ends the answer after finish, and a drain must not hold the end up.
+	open := rec.open(r.Method)
+	if open && d.drain(stop, body, d.brief) {
+		return
+	}
+	sent := body.control.Flush() == nil
+	if sent && !open && d.drainInSlot(stop, body) {
+		return
+	}
+	conn, wire := body.hijack()
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	if !sent {
+		return
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(d.linger))
+	if open && r.ProtoAtLeast(1, 1) {
+		_, _ = wire.WriteString("0\r\n\r\n") // the last chunk
+		_ = wire.Flush()
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	if body.state() == bodyFailed && d.drainInSlot(stop, conn) { // a client that was silent for too long may go on
+		return
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(d.linger))
+	for { // until the client closes its side, or the time is over
+		if _, err := wire.Discard(smallBody); err != nil {
+			return
+		}
+	}
+}
+
+// wire is what a drain reads from: a body, or a connection.
+type wire interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
+// drainInSlot drains within the full bounds if there is a slot, else within the brief ones.
+func (d *drainer) drainInSlot(stop context.Context, from wire) (ended bool) {
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+		return d.drain(stop, from, d.full)
+	default:
+		return d.drain(stop, from, d.brief)
+	}
+}
+
+var drainBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// drain reads and drops what comes, within the bounds, and until stop ends. It reports whether it has come to the end.
+func (d *drainer) drain(stop context.Context, from wire, within bounds) (ended bool) {
+	fired := make(chan struct{})
+	cancel := context.AfterFunc(stop, func() {
+		defer close(fired)
+		_ = from.SetReadDeadline(past)
+	})
+	defer func() {
+		if !cancel() {
+			<-fired
+		}
+		if ended { // net/http reads ahead now, and takes a deadline for the client's departure
+			_ = from.SetReadDeadline(time.Time{})
+		}
+	}()
+	buf := drainBuffers.Get().(*[4 << 10]byte)
+	defer drainBuffers.Put(buf)
+	start, read := time.Now(), int64(0)
+	for read < within.bytes {
+		if from.SetReadDeadline(within.deadline(start, time.Now(), read)) != nil || stop.Err() != nil {
+			return false
+		}
+		n, err := from.Read(buf[:])
+		read += int64(n)
+		if err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
+}
+
+type stopKey struct{}
+
+// withStop returns a context of requests to a server that stops when stop ends.
+func withStop(requests, stop context.Context) context.Context {
+	return context.WithValue(requests, stopKey{}, stop)
+}
+
+// stopping returns the context that ends when the server of the request stops.
+func stopping(request context.Context) context.Context {
+	if stop, ok := request.Value(stopKey{}).(context.Context); ok {
+		return stop
+	}
+	return context.Background()
 }

@@ -36,17 +36,21 @@ const bodyTimeout = 30 * time.Second
 // members that v does not have, or that stand there twice or in another case, and text that is not UTF-8 (RFC 7493). The error is
 // a *Problem.
 func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	return readJSON(w, r, limit, bodyTimeout, v)
+}
+
+func readJSON(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration, v any) error {
 	// An error means that w is no network connection, as in a test. The deadline is lifted again, because it would end
 	// the request that the server's own reading ahead waits beside.
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	_ = control.SetReadDeadline(time.Now().Add(timeout))
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	err := jsonv2.UnmarshalRead(http.MaxBytesReader(w, r.Body, limit), v, jsonv2.RejectUnknownMembers(true))
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not come within %v", bodyTimeout)
+		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not come within %v", timeout)
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

@@ -22,6 +22,7 @@ type Mux struct {
 	mux     *http.ServeMux
 	log     *slog.Logger
 	metrics *metrics
+	drainer *drainer
 	routes  []string
 }
 
@@ -45,7 +46,7 @@ type route struct {
 // NewMux returns a Mux that logs requests to log, registers its metrics with reg and has the routes of health, of
 // which /readyz asks ready.
 func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
-	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg)}
+	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg), drainer: newDrainer()}
 	m.mux.Handle("/", &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound})
 	m.Handle("GET /healthz", healthy, Quiet)
 	m.Handle("GET /readyz", readiness(ready), Quiet)
@@ -66,7 +67,15 @@ func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
 // Routes returns the patterns of all routes, sorted.
 func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) }
 
-func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
+// ServeHTTP implements [http.Handler]. An answer reaches a client that is still sending its body: what the handler leaves of
+// the body is dropped after the answer, within bounds.
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Body == http.NoBody {
+		m.mux.ServeHTTP(w, r)
+		return
+	}
+	m.drainer.serve(w, r, m.mux)
+}
 
 // notFound answers what no route takes: 405 if the path has a route by another method, else 404.
 func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
@@ -141,7 +150,10 @@ func (rt *route) fail(rec *recorder, r *http.Request, err error) (abort bool) {
 		}
 		p = Refuse(http.StatusInternalServerError, "internal", "the service failed; its log says why")
 	}
-	refuse(rec, r, p)
+	if body, ok := r.Body.(*requestBody); ok && !body.short() {
+		rec.Header().Set("Connection", "close") // so that the client stops sending
+	}
+	p.send(rec)
 	return false
 }
 

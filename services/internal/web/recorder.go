@@ -52,5 +52,12 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
+// open reports whether the response ends with something that net/http sends once the handler has returned: the last chunk, or
+// the end of the connection.
+func (r *recorder) open(method string) bool {
+	empty := method == http.MethodHead || r.status == http.StatusNoContent || r.status == http.StatusNotModified
+	return !empty && r.Header().Get("Content-Length") == ""
+}
+
 // Unwrap is for http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -118,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cut()
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		BaseContext:       func(net.Listener) context.Context { return requests },
+		BaseContext:       func(net.Listener) context.Context { return withStop(requests, ctx) },
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      s.cfg.WriteTimeout,
 		IdleTimeout:       idleTimeout,
@@ -143,8 +143,8 @@ func (s *Server) Run(ctx context.Context) error {
 		s.cfg.Log.WarnContext(ctx, "requests did not finish in time and were cut off", "grace", s.cfg.Grace.String())
 		_ = srv.Close() // first: a handler that sees its context end must not answer as if that were the end
 		cut()
-		s.waitIdle()
 	}
+	s.waitIdle()
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", s.addr, err)
 	}
@@ -180,7 +180,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // waitIdle waits until no handler runs, because what a handler uses is released after Run: http.Server.Close does not
-// wait for them.
+// wait for them, and Shutdown not for those whose connection the drainer has hijacked.
 func (s *Server) waitIdle() {
 	timeout := time.NewTimer(stopWait)
 	defer timeout.Stop()
