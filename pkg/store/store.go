@@ -138,7 +138,7 @@ func openURL(ctx context.Context, rawURL string, create bool) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The error quotes parts of the URL, which may hold a password.
-		return nil, fmt.Errorf("%w: it cannot be parsed; want dir:///path or s3://bucket/prefix", ErrURL)
+		return nil, fmt.Errorf("%w: it cannot be parsed; want dir:///path or s3://bucket/prefix, with %%25 for a %%", ErrURL)
 	}
 	switch u.Scheme {
 	case "dir":

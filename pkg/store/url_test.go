@@ -28,7 +28,7 @@ func TestURLsThatNameNoStore(t *testing.T) {
 		"dir:///data?x=1":                 "%3F",
 		"dir:///data#x":                   "%23",
 		"dir://user:hunter2@host/x":       "more than a path",
-		"dir:///%zz":                      "%zz",
+		"dir:///%zz":                      "with %25 for a %",
 		"s3://":                           "s3://bucket/prefix",
 		"s3:bucket":                       "s3://bucket/prefix",
 		"s3://id:hunter2@bucket":          "AWS_SECRET_ACCESS_KEY",
