@@ -5,8 +5,8 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
-	"strings"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
@@ -45,14 +45,18 @@ func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	limit, err := number(r, "limit", defaultLimit)
+	query, err := web.Query(r, "limit", "before")
+	if err != nil {
+		return err
+	}
+	limit, err := number(query, "limit", defaultLimit)
 	if err != nil {
 		return err
 	}
 	if limit == 0 || limit > maxLimit {
 		return web.Refuse(http.StatusBadRequest, "bad-parameter", "limit is %d; want 1 to %d", limit, maxLimit)
 	}
-	before, err := number(r, "before", 0)
+	before, err := number(query, "before", 0)
 	if err != nil {
 		return err
 	}
@@ -158,12 +162,8 @@ func datasetName(r *http.Request) (string, error) {
 }
 
 // number returns the query's parameter, or what is given if it is absent.
-func number(r *http.Request, parameter string, absent uint64) (uint64, error) {
-	values := r.URL.Query()[parameter]
-	if len(values) > 1 {
-		return 0, repeated(parameter)
-	}
-	text := strings.Join(values, "")
+func number(query url.Values, parameter string, absent uint64) (uint64, error) {
+	text := query.Get(parameter)
 	if text == "" {
 		return absent, nil
 	}

@@ -48,7 +48,7 @@ func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
 
 // patchInput returns what the request says of its body.
 func patchInput(r *http.Request) (in publish.PatchInput, err error) {
-	if in.Input, err = input(r, "key", "label", "source", "expect-every", "remove", "base"); err != nil {
+	if in.Input, err = input(r, "key", "label*", "source", "expect-every", "remove", "base"); err != nil {
 		return in, err
 	}
 	in.Remove = r.URL.Query().Get("remove")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +46,7 @@ type Publication struct {
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 	return p.answer(w, r, func(body *body) (taken, error) {
-		in, err := input(r, "key", "label", "source", "expect-every")
+		in, err := input(r, "key", "label*", "source", "expect-every")
 		if err != nil {
 			return taken{}, err
 		}
@@ -159,21 +158,14 @@ func requestID(r *http.Request) (string, error) {
 
 // input returns what the request says of its body, in which no other than the given parameters are allowed.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := web.Query(r, parameters...)
 	if err != nil {
-		return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "the query of the URL cannot be read: %v", err)
-	}
-	for name, values := range query {
-		if last := len(parameters) - 1; !slices.Contains(parameters, name) {
-			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "there is no parameter %.40q; use %s and %s", name,
-				strings.Join(parameters[:last], ", "), parameters[last])
-		}
-		if len(values) > 1 && name != "label" {
-			return in, repeated(name)
-		}
+		return in, err
 	}
 	in.Key = query.Get("key")
-	in.Source = r.Header.Get(sourceHeader)
+	if in.Source, err = web.OneHeader(r, sourceHeader); err != nil {
+		return in, err
+	}
 	if in.Source == "" {
 		in.Source = query.Get("source")
 	}
@@ -200,11 +192,19 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 	if in.RequestID, err = requestID(r); err != nil {
 		return in, err
 	}
-	if in.Format, err = format(r.Header.Get("Content-Type")); err != nil {
+	contentType, err := web.OneHeader(r, "Content-Type")
+	if err != nil {
+		return in, err
+	}
+	if in.Format, err = format(contentType); err != nil {
+		return in, err
+	}
+	encoding, err := web.OneHeader(r, "Content-Encoding")
+	if err != nil {
 		return in, err
 	}
 	// Compression is told by the content itself; the header must not promise what that cannot be.
-	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
+	switch encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding {
 	case "", "identity", "gzip", "x-gzip", "zstd":
 		return in, nil
 	default:
@@ -212,11 +212,6 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
 		return in, p
 	}
-}
-
-// repeated refuses a parameter that takes one value.
-func repeated(parameter string) error {
-	return web.Refuse(http.StatusBadRequest, "bad-parameter", "the parameter %s comes twice; it takes one value", parameter)
 }
 
 // acceptPost is what the header of that name says (https://www.w3.org/TR/ldp/#header-accept-post).

@@ -206,7 +206,10 @@ func TestRefusals(t *testing.T) {
 		"bad name":         {"/v1/datasets/Prices/versions?key=id", ndjson, nil, 400, "bad-input", "not a dataset name", 0, ""},
 		"unknown param":    {versions + "?keys=id", ndjson, nil, 400, "bad-parameter", `no parameter "keys"`, 0, ""},
 		"param twice":      {versions + "?key=id&key=di", ndjson, nil, 400, "bad-parameter", "key comes twice", 0, ""},
-		"bad query":        {versions + "?key=id;source=x", ndjson, nil, 400, "bad-parameter", "the query of the URL cannot be read", 0, ""},
+		"bad query":        {versions + "?key=id;source=x", ndjson, nil, 400, "bad-parameter", `the parameter "key" contains a semicolon`, 0, ""},
+		"source twice":     {versions + "?key=id", ndjson, []string{"Freshet-Source", "a", "Freshet-Source", "b"}, 400, "bad-header", "Freshet-Source comes twice", 0, ""},
+		"type twice":       {versions + "?key=id", ndjson, []string{"Content-Type", "text/csv", "Content-Type", "text/csv"}, 400, "bad-header", "Content-Type comes twice", 0, ""},
+		"encoding twice":   {versions + "?key=id", ndjson, []string{"Content-Encoding", "gzip", "Content-Encoding", "gzip"}, 400, "bad-header", "Content-Encoding comes twice", 0, ""},
 		"bad label":        {versions + "?key=id&label=x", ndjson, nil, 400, "bad-parameter", "not name=value", 0, ""},
 		"label twice":      {versions + "?key=id&label=x=1&label=x=2", ndjson, nil, 400, "bad-parameter", "comes twice", 0, ""},
 		"long label":       {versions + "?key=id&label=x=" + strings.Repeat("y", 300), ndjson, nil, 400, "bad-input", "the label", 0, ""},
@@ -287,6 +290,8 @@ func TestVersionsAndDatasets(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		versions + "?limit=0": "400 bad-parameter", versions + "?limit=1001": "400 bad-parameter", versions + "?before=x": "400 bad-parameter",
+		versions + "?limit=5;before=3": "400 bad-parameter", versions + "?limit=5&limit=5": "400 bad-parameter", versions + "?limits=5": "400 bad-parameter",
+		"/readyz?verbose&verbose": "400 bad-parameter", "/readyz?verbos": "400 bad-parameter",
 		versions + "/0": "400 bad-version", versions + "/x": "400 bad-version", versions + "/6": "404 unknown-version",
 		"/v1/datasets/none/versions": "404 unknown-dataset", "/v1/datasets/None/versions": "400 bad-dataset-name",
 	} {

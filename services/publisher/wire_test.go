@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet.dev/services/internal/web/webtest"
 	"freshet.dev/services/publisher"
 )
 
@@ -228,4 +229,26 @@ func TestARefusalReachesTheClient(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Invariant: a refusal reaches a client that sends no more, also before the body is read, and such a client does not hold up a stop.
+func TestARefusalReachesAClientThatStalls(t *testing.T) {
+	h := newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.BodyStall = time.Second }).Handler()
+	if rec := send(h, "POST", versions+"?key=id", ndjson); rec.Code != http.StatusCreated {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	requests := make(map[string]int)
+	for _, path := range []string{versions, strings.TrimSuffix(versions, "/versions")} {
+		method := "POST "
+		if path != versions {
+			method = "PATCH "
+		}
+		for _, length := range []string{"Content-Length: 1000\r\n", "Content-Length: 10000000\r\n", "Content-Length: 1000\r\nConnection: close\r\n"} {
+			requests[method+path+"?keys=id HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusBadRequest
+			requests[method+path+"?key=id HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\n"+length+"\r\n"] = http.StatusUnsupportedMediaType
+			requests[method+path+"?key=id HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"+length+"\r\nid,n\na"] = http.StatusRequestTimeout
+		}
+		requests[method+path+"?key=id HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("not json\n", 80_000)] = http.StatusBadRequest
+	}
+	webtest.Refused(t, h, requests)
 }

@@ -20,6 +20,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/apidoc"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/internal/web/webtest"
 	"freshet.dev/services/relay"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -293,4 +294,15 @@ func TestMetricsAreNamedWell(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// A refusal reaches a client that sends half a body, and such a client does not hold up a stop.
+func TestRefusalOfARequestWithABody(t *testing.T) {
+	requests := make(map[string]int)
+	for _, length := range []string{"Content-Length: 1000\r\n", "Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 1000\r\nConnection: close\r\n"} {
+		requests["GET /v1/objects/none HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusBadRequest
+		requests["GET /v1/datasets/none/latest HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusNotFound
+		requests["POST /v1/store HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusMethodNotAllowed
+	}
+	webtest.Refused(t, newRelay(t, newMemory(), nil).Handler(), requests)
 }

@@ -3,10 +3,12 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
+	"freshet.dev/services/internal/web/webtest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -118,4 +120,16 @@ func TestAnswersAreOfOneVersion(t *testing.T) {
 	}
 	close(stop)
 	readers.Wait()
+}
+
+// A refusal of a batch reaches a client that sends no more of it, and such a client does not hold up a stop.
+func TestRefusedBatchThatStalls(t *testing.T) {
+	requests := make(map[string]int)
+	for _, length := range []string{"Content-Length: 200000\r\n", "Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 1000\r\nConnection: close\r\n"} {
+		requests["POST /v1/datasets/none/records:batchGet HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusNotFound
+		requests["PUT /v1/datasets/cities/records:batchGet HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusMethodNotAllowed
+		requests["GET /v1/datasets/none/records/a//b HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusNotFound
+		requests["GET /readyz?verbos HTTP/1.1\r\nHost: x\r\n"+length+"\r\n"] = http.StatusBadRequest
+	}
+	webtest.Refused(t, newServer(t, newSource("cities")).Handler(), requests)
 }

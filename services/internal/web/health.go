@@ -20,7 +20,11 @@ func healthy(w http.ResponseWriter, _ *http.Request) error {
 
 func readiness(ready ReadyFunc) Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		detail, err := ready(r.Context(), r.URL.Query().Has("verbose"))
+		query, err := Query(r, "verbose")
+		if err != nil {
+			return err
+		}
+		detail, err := ready(r.Context(), query.Has("verbose"))
 		if err != nil {
 			p := Refuse(http.StatusServiceUnavailable, "not-ready", "%v", err)
 			p.Members = detail
