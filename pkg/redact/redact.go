@@ -21,6 +21,9 @@ func URL(u *url.URL) string {
 		return notURL
 	}
 	file := u.Scheme == "dir" || u.Scheme == "unix"
+	if *u == (url.URL{Scheme: u.Scheme}) {
+		return u.Scheme + "://"
+	}
 	if !file && torn(u) {
 		return u.Scheme + "://" + hidden
 	}

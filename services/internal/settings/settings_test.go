@@ -123,7 +123,7 @@ func TestCheckURL(t *testing.T) {
 		{"dir://a/b", ""},
 		{"unix:///run/redis", ""},
 		{"redis://h,redis://:pw@g:1", "FRESHET_REDIS_URL is redis://h,redis://xxxxx@g:1: want one URL"},
-		{"nats://", "FRESHET_REDIS_URL is nats:: no host follows nats://"},
+		{"nats://", "FRESHET_REDIS_URL is nats://: no host follows nats://"},
 		{"nats://user:pw@:4222", "no host follows nats://"},
 		{"nats://h:4222,nats://", "no host follows nats://"},
 		{"redis:///0", "no host follows redis://"},
