@@ -68,17 +68,23 @@ func (s *Stream) setWindow(window uint64) {
 // NewStream looks at how body begins and undoes what it finds.
 func NewStream(body *Body, limits Limits) (*Stream, error) {
 	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), limits: limits}
+	opened := false
+	defer func() {
+		if !opened { // also after a panic, so that the window is free again
+			s.Close()
+		}
+	}()
 	err := s.decompress(body)
 	if err == nil {
 		err = s.skipByteOrderMark()
 	}
 	if err != nil {
-		s.Close()
 		if r, ok := errors.AsType[*Refusal](err); ok {
 			r.Line = 1
 		}
 		return nil, err
 	}
+	opened = true
 	return s, nil
 }
 

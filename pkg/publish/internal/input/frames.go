@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -70,13 +69,14 @@ func (f *frames) block() error {
 		return fmt.Errorf("header of a block: %w", err)
 	}
 	header := int64(head[0]) | int64(head[1])<<8 | int64(head[2])<<16
-	f.left = 3 + header>>3
+	content := header >> 3
 	switch header >> 1 & 3 {
 	case rle:
-		f.left = 3 + 1
+		content = 1
 	case reserved:
-		f.left = math.MaxInt64 // the decoder refuses the block
+		return fmt.Errorf("header of a block: %w", zstd.ErrReservedBlockType)
 	}
+	f.left = 3 + content
 	if last := header&1 == 1; last {
 		f.inFrame = false
 		if f.checked {
