@@ -29,7 +29,7 @@ type body struct {
 	r       io.Reader
 	control *http.ResponseController
 	limits  bodyLimits
-	began   time.Time
+	began   time.Time // of the first Read; zero before
 
 	// Of the client's pace, for one Read at a time: how long the publisher has waited for bytes since it was last measured, and how
 	// many came.
@@ -45,7 +45,7 @@ type body struct {
 var errFinished = errors.New("the request is answered")
 
 func newBody(w http.ResponseWriter, r *http.Request, limits bodyLimits) *body {
-	return &body{r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w), limits: limits, began: time.Now()}
+	return &body{r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w), limits: limits}
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -55,6 +55,9 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, errFinished
 	}
 	start := time.Now()
+	if b.began.IsZero() {
+		b.began = start // the wait for a turn and for the store is not the client's
+	}
 	deadline, end := start.Add(b.limits.stall), b.began.Add(b.limits.time)
 	if deadline.After(end) {
 		deadline = end
