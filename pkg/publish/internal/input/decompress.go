@@ -197,7 +197,7 @@ func (u *unpacked) check() error {
 	case l.Ratio > 0 && u.bytes > l.RatioFrom && u.bytes/l.Ratio > u.body.BytesRead():
 		return &Refusal{
 			Problem: fmt.Sprintf("the %s data has more than %d times its size once it is decompressed", u.name, l.Ratio),
-			Hint:    "send it uncompressed",
+			Hint:    "send it uncompressed; FRESHET_BODY_BYTES of the publisher bounds an uncompressed body",
 			Err:     ErrTooLarge,
 		}
 	}
@@ -219,6 +219,9 @@ func (u *unpacked) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		r.Problem = "the " + u.name + " data is cut short"
 		r.Hint = "the transfer or the program that wrote it was stopped; send it again, whole"
+	case errors.Is(err, zstd.ErrUnknownDictionary):
+		r.Problem = "the zstd data was compressed with a dictionary, which the publisher does not have"
+		r.Hint = "compress it without a dictionary"
 	default:
 		r.Hint = "test the file with " + u.name + " -t"
 	}

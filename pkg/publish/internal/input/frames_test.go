@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/publish/internal/input"
+	"github.com/klauspost/compress/zstd"
 )
 
 // The least bits of a block's header are its type and whether it is the last. No value of them panics or keeps a window.
@@ -63,5 +64,29 @@ func TestPanicReleasesWindow(t *testing.T) {
 	var reserved []int64
 	if got, err := stream(t, packed, windows, &reserved); err != nil || got != twoLines {
 		t.Errorf("the window after a panic: %q, %v", got, err)
+	}
+}
+
+// A frame that needs a dictionary is refused with a remedy that works.
+func TestDictionary(t *testing.T) {
+	compress := func(opts ...zstd.EOption) []byte {
+		w, err := zstd.NewWriter(nil, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		return w.EncodeAll([]byte(twoLines), nil)
+	}
+	for _, id := range []uint32{7, 70_000} {
+		var reserved []int64
+		_, err := stream(t, compress(zstd.WithEncoderDictRaw(id, []byte(twoLines))), input.NewWindows(64<<20), &reserved)
+		r, ok := errors.AsType[*input.Refusal](err)
+		if !ok || !strings.Contains(r.Problem, "compressed with a dictionary") || r.Hint != "compress it without a dictionary" || r.Line != 1 {
+			t.Errorf("dictionary %d: %v", id, err)
+		}
+	}
+	var reserved []int64
+	if got, err := stream(t, compress(), input.NewWindows(64<<20), &reserved); err != nil || got != twoLines {
+		t.Errorf("without a dictionary: %q, %v", got, err)
 	}
 }
