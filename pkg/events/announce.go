@@ -17,7 +17,7 @@ var errTryAgain = errors.New("the announcement is not in the log yet")
 // the dataset in the same store: then there is nothing left to announce, and an event out of order would only be in the way. It
 // creates the stream if it is missing, and at its first call mends the settings of one that is there as [Log.Ensure] does. If the
 // stream is full it keeps fewer events of each dataset from then on. It is idempotent, and tries until ctx ends; the error then says that it is not
-// known whether the event is in the log. [ErrConflict] and [ErrStream] are final.
+// known whether the event is in the log. [ErrConflict] and [ErrStream] are final, and so is an error that [OnlyThisVersion] reports.
 //
 // The server acknowledges before its disk has the event. A server that loses its power may lose it; announcing it
 // again then puts it back, also within the window in which the stream takes it for a duplicate.
@@ -45,6 +45,12 @@ func (l *Log) Supersede(ctx context.Context, rec, over dataset.VersionRecord) er
 		return fmt.Errorf("announce version %s in place of %s: %w", rec.ID(), over.Ref(), err)
 	}
 	return nil
+}
+
+// OnlyThisVersion reports whether err of Announce is final for the announced version and says nothing about other versions: the event
+// is larger than max_payload of the NATS server, or the record makes no event.
+func OnlyThisVersion(err error) bool {
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, dataset.ErrEvent) || errors.Is(err, dataset.ErrVersionRecord)
 }
 
 // Last returns the record of the last version of the dataset that the log announces, the zero record if there is none. It asks as Announce does, so
@@ -126,6 +132,9 @@ func (a *announcement) try(ctx context.Context) error {
 	}
 	ack, err := a.log.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: a.data}, options...)
 	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%w: the event has %d bytes, and max_payload of the NATS server is %d; raise max_payload, or publish with fewer or shorter labels",
+			err, len(a.data), a.log.nc.MaxPayload())
 	case err == nil && ack.Duplicate:
 		a.duplicate = true
 		return fmt.Errorf("%w: the stream knows its id", errTryAgain)

@@ -118,7 +118,11 @@ func (p *Publisher) step(ctx context.Context, result *Result, what string, most 
 		return err
 	})
 	if err == nil && ours && last.Version+1 < rec.Version {
-		if missed := p.missed(ctx, rec, last.Version, most, do); missed != nil {
+		skipped, missed := p.missed(ctx, rec, last.Version, most, do)
+		for _, one := range skipped {
+			result.Warnings = append(result.Warnings, fmt.Sprintf("an earlier version of dataset %q was not %s and is left out: %v", rec.Dataset, done, one))
+		}
+		if missed != nil {
 			missed = fmt.Errorf("versions of dataset %q between %d and %d were not all %s: %w", rec.Dataset, last.Version, rec.Version, done, missed)
 			if what == RepairAnnounce {
 				err = missed // after the newest version, no earlier one is announced
@@ -146,7 +150,7 @@ func (p *Publisher) step(ctx context.Context, result *Result, what string, most 
 		conflict := errors.Is(err, events.ErrConflict) || errors.Is(err, catalog.ErrConflict)
 		result.Disputed = result.Disputed || what == RepairAnnounce && conflict
 		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), done, err)
-		if !conflict && !errors.Is(err, events.ErrStream) { // an operator has to put these right
+		if !conflict && !errors.Is(err, events.ErrStream) && !events.OnlyThisVersion(err) { // an operator has to put these right
 			warning += "; the publisher service completes it by itself, as does publishing again"
 		}
 		result.Warnings = append(result.Warnings, warning)
@@ -162,17 +166,24 @@ func (p *Publisher) timed(ctx context.Context, do func(context.Context) error) e
 	return do(ctx)
 }
 
-// missed calls do, in order, for the versions after the given one and before rec, the last most of them.
-func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after, most uint64, do func(context.Context, dataset.VersionRecord) error) error {
+// missed calls do, in order, for the versions after the given one and before rec, the last most of them. It skips a version that
+// can never be announced, so that such a version does not hold up all later ones, and returns the errors of those.
+func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after, most uint64, do func(context.Context, dataset.VersionRecord) error) (skipped []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, missedTimeouts*p.cfg.AnnounceTimeout)
 	defer cancel()
 	from := max(after+1, rec.Version-min(most, rec.Version-1))
-	return p.eachVersion(ctx, rec.Dataset, from, rec.Version, func(one dataset.VersionRecord) error {
+	err = p.eachVersion(ctx, rec.Dataset, from, rec.Version, func(one dataset.VersionRecord) error {
 		if one.Version == rec.Version {
 			return nil
 		}
-		return p.timed(ctx, func(ctx context.Context) error { return do(ctx, one) })
+		err := p.timed(ctx, func(ctx context.Context) error { return do(ctx, one) })
+		if events.OnlyThisVersion(err) {
+			skipped = append(skipped, err)
+			return nil
+		}
+		return err
 	})
+	return skipped, err
 }
 
 // newestEntry returns the record of the catalog's newest version; the zero record if it has none.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/iter"
 	"github.com/sourcegraph/conc/panics"
@@ -48,7 +49,7 @@ type Repair struct {
 	// Replaced is the version that was there and is not in the store's history, and in whose place To was put; zero if there was
 	// none. The store was restored from an older copy, or created again.
 	Replaced dataset.Ref
-	// Err is why it is not complete; nil if it is.
+	// Err is why it is not complete; nil if it is. It names versions that can never be announced, too; the repair goes on after them.
 	Err error
 }
 
@@ -188,7 +189,16 @@ func (s *side) bring(ctx context.Context, r *Repair, is, want dataset.Ref) error
 	if to-have > s.most {
 		from = to - s.most + 1
 	}
-	return s.eachVersion(ctx, r.Dataset, from, to, func(rec dataset.VersionRecord) error { return s.bringOne(ctx, r, rec) })
+	var skipped []error // of versions that can never be announced: they do not hold up the later ones
+	err := s.eachVersion(ctx, r.Dataset, from, to, func(rec dataset.VersionRecord) error {
+		err := s.bringOne(ctx, r, rec)
+		if events.OnlyThisVersion(err) {
+			skipped = append(skipped, err)
+			return nil
+		}
+		return err
+	})
+	return errors.Join(append(skipped, err)...)
 }
 
 // reconcile replaces the last version that it has if that is not in the store's history, and reports whether it did.
