@@ -89,15 +89,13 @@ type announcement struct {
 	// duplicate is set when the stream took the event for a duplicate. If reading back then shows no such event, it
 	// was lost while its id was remembered, and is published without the id.
 	duplicate bool
-	// gave is set when older events were given up because the account or the server is full.
-	gave bool
 }
 
 // try looks at the last event of the dataset, and publishes after it and nothing else. No answer of the publish is
 // taken for a failure, nor Duplicate for success: error 10071 and Duplicate can each mean that an earlier attempt,
 // whose acknowledgement was lost, came through, or that it did not. What the leader holds decides, at the next try.
 func (a *announcement) try(ctx context.Context) error {
-	if !a.log.ensured.Load() {
+	if !a.log.ensured.Load() || a.log.mayKeepMore() {
 		if err := a.log.ensure(ctx); err != nil {
 			return err
 		}
@@ -150,15 +148,8 @@ func (a *announcement) try(ctx context.Context) error {
 	return err
 }
 
-// makeRoom changes the stream so that the next try succeeds, or returns an ErrStream. What is stored in the account and the server
-// besides the log may fill them: for those the log gives up half of its history once.
+// makeRoom changes the stream so that the next try succeeds, or returns an ErrStream.
 func (a *announcement) makeRoom(ctx context.Context, err error) error {
-	if !has(err, storeFailed, messageTooLarge) {
-		if a.gave {
-			return foreign(err)
-		}
-		a.gave = true
-	}
 	if failed := a.log.makeRoom(ctx, err); failed != nil {
 		return failed
 	}

@@ -43,8 +43,13 @@ func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	cfg := info.Config
-	if err := l.check(cfg); err != nil || !l.mend(&cfg) {
+	if err := l.check(cfg); err != nil {
 		return false, err
+	}
+	mended := l.mend(&cfg)
+	raised := l.raise(ctx, &cfg)
+	if !mended && !raised {
+		return false, nil
 	}
 	err = l.update(ctx, cfg)
 	if has(err, maxBytesRequired) {
@@ -53,6 +58,10 @@ func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 	}
 	if err != nil {
 		return false, l.refused("update", err)
+	}
+	if raised {
+		l.cfg.Log.InfoContext(ctx, "the event log keeps as many events of each dataset as before again", "stream", l.cfg.Stream,
+			"from", info.Config.MaxMsgsPerSubject, "to", cfg.MaxMsgsPerSubject)
 	}
 	return true, nil
 }

@@ -95,33 +95,6 @@ func (l *Log) overlaps(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: create it: %w: %s takes %s too; take that subject out of it, or delete it", ErrStream, err, other, l.subjects.all())
 }
 
-// makeRoom changes a stream that has refused an event with err, so that it takes the event. It restores settings that an operator
-// changed. If the stream, the account or the server is full, it halves the number of events that the stream keeps of each dataset:
-// the store has them, and a new instance needs the newest alone. It returns an ErrStream if that is all that the stream keeps.
-func (l *Log) makeRoom(ctx context.Context, err error) error {
-	changed, failed := l.repair(ctx)
-	if changed || failed != nil || has(err, messageTooLarge) {
-		return failed
-	}
-	info, failed := l.infoWithCounts(ctx)
-	if failed != nil {
-		return failed
-	}
-	most := uint64(0)
-	for _, n := range info.State.Subjects {
-		most = max(most, n)
-	}
-	if most <= 1 {
-		return l.isFull(info, err)
-	}
-	cfg := info.Config
-	cfg.MaxMsgsPerSubject = int64(most / 2)
-	if err := l.update(ctx, cfg); err != nil {
-		return l.refused("update", err)
-	}
-	return nil
-}
-
 // infoWithCounts is info with the number of events of each dataset.
 func (l *Log) infoWithCounts(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)

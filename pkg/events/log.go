@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,8 @@ type Config struct {
 	// an existing stream keeps its own, and a new one has 256 MiB, or as much as the account allows. A stream that is full keeps
 	// fewer events of each dataset, and at least the newest.
 	MaxBytes int64
+	// Log reports when the log gives up history because there is no room, and when it keeps as much as before again; nil discards that.
+	Log *slog.Logger
 }
 
 const (
@@ -79,6 +82,8 @@ type Log struct {
 	ensured atomic.Bool
 	// bounded is set once the server has said that the account requires max_bytes.
 	bounded atomic.Bool
+	// yielded is when this process last gave up history because of what others store, in Unix nanoseconds; 0 if it never did.
+	yielded atomic.Int64
 }
 
 // NewLog returns the event log on nc, which stays the caller's to close. It asks nothing of the server.
@@ -92,6 +97,9 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = defaultKeep
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Replicas < 0 || cfg.Keep < 0 || cfg.MaxBytes < 0 {
 		return nil, fmt.Errorf("event log: replicas (%d), events to keep (%d) and most bytes (%d) must not be negative", cfg.Replicas, cfg.Keep, cfg.MaxBytes)

@@ -60,7 +60,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (d Deps, err error)
 	}
 	d.NATS = nc
 	d.closers = append(d.closers, func() error { nc.Close(); return nil })
-	eventLog, err := events.NewLog(nc, events.Config{Namespace: cfg.Namespace, Replicas: cfg.NatsReplicas, MaxBytes: int64(cfg.NatsMaxBytes)})
+	eventLog, err := events.NewLog(nc, events.Config{Namespace: cfg.Namespace, Replicas: cfg.NatsReplicas, MaxBytes: int64(cfg.NatsMaxBytes), Log: log})
 	if err != nil {
 		return d, fmt.Errorf("open the event log: %w", err)
 	}
