@@ -18,8 +18,9 @@ var repeatAfter = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.
 // requestVersions is how many of the newest versions are searched for a request's id; a publisher searches as many.
 const requestVersions = 32
 
-// send publishes what in holds. While it is not known whether that was done, it repeats the request with the same id. Standard input
-// cannot be read again: send then looks for the version that has the id.
+// send publishes what in holds. Once the outcome of an attempt is not known, send repeats the request with the same id, until the
+// publisher answers with the version or with 422. Every other failure after that says nothing about the earlier attempt, and becomes
+// an error that says so. Standard input cannot be read again: send then looks for the version that has the id.
 func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, name string, req client.PublishRequest, in inputFile) (publisher.Publication, error) {
 	once := func() (publisher.Publication, error) {
 		body, hide := in.progress(p.Err)
@@ -28,35 +29,47 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 		return c.Publish(ctx, name, req)
 	}
 	result, err := once()
+	if !errors.Is(err, client.ErrUnknown) {
+		return result, err
+	}
 	for _, pause := range repeatAfter {
-		if !errors.Is(err, client.ErrUnknown) {
-			return result, err
-		}
 		fmt.Fprintf(p.Err, "freshet: warning: %v; trying again\n", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return result, f.unknown(name, req, context.Cause(ctx))
 		}
-		if again, ok := in.again(); ok {
-			in.Reader = again
-			result, err = once()
+		again, ok := in.again()
+		if !ok {
+			if made, found := find(ctx, c, name, req.RequestID); found {
+				return made, nil
+			}
 			continue
 		}
-		if made, found := find(ctx, c, name, req.RequestID); found {
-			return made, nil
+		in.Reader = again
+		result, err = once()
+		switch {
+		case err == nil, errors.Is(err, client.ErrReused):
+			return result, err
+		case !errors.Is(err, client.ErrUnknown) && !errors.Is(err, client.ErrUnavailable):
+			return result, f.unknown(name, req, err)
 		}
-	}
-	if !errors.Is(err, client.ErrUnknown) {
-		return result, err
 	}
 	return result, f.unknown(name, req, err)
 }
 
-// unknown returns err with how to find out what became of the request.
+// unknown returns err, of the last attempt, with how to find out what became of the request.
 func (f *publishFlags) unknown(name string, req client.PublishRequest, err error) error {
-	return exit.With(exit.Of(err), fmt.Errorf("%w; it is not known whether it was published: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
-		"with --request-id %[3]s the same command publishes it once", err, name, req.RequestID))
+	code := exit.Failure // a code such as that of a conflict would say that nothing was published
+	if exit.Of(err) == exit.Interrupted {
+		code = exit.Interrupted
+	}
+	earlier := ""
+	if !errors.Is(err, client.ErrUnknown) {
+		earlier = "that ended the last attempt; of an earlier one "
+	}
+	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was published: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
+		"with --request-id %[4]s the same command publishes it once, within an hour", err, earlier, name, req.RequestID))
 }
 
 // again returns the input from its beginning; ok is false if it cannot be read twice.

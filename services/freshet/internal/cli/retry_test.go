@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -19,6 +20,12 @@ type lossy struct {
 	http.Handler
 	lose  atomic.Int32
 	asked atomic.Int32
+	// then, if not nil, answers the requests after the lost ones.
+	then atomic.Pointer[http.HandlerFunc]
+	// lost, if not nil, is called when an answer is lost.
+	lost func()
+	// stop closes the proxy's listener.
+	stop func()
 }
 
 func (l *lossy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -28,10 +35,17 @@ func (l *lossy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	l.asked.Add(1)
 	if l.lose.Add(-1) < 0 {
+		if then := l.then.Load(); then != nil {
+			(*then)(w, r)
+			return
+		}
 		l.Handler.ServeHTTP(w, r)
 		return
 	}
 	l.Handler.ServeHTTP(httptest.NewRecorder(), r)
+	if l.lost != nil {
+		l.lost()
+	}
 	panic(http.ErrAbortHandler)
 }
 
@@ -48,6 +62,7 @@ func loses(t *testing.T) (freshet, *lossy) {
 	proxy.Transport = transport
 	l := &lossy{Handler: proxy}
 	server := httptest.NewServer(l)
+	l.stop = func() { _ = server.Listener.Close() }
 	t.Cleanup(func() { server.Close(); transport.CloseIdleConnections() })
 	f.env["FRESHET_PUBLISHER_URL"] = server.URL
 	before := repeatAfter
@@ -100,4 +115,58 @@ func TestOutcomeThatStaysUnknown(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "q.ndjson", newPrices), "--key", "sku", "--request-id", id[1]).
 		want(t, exit.Refused, "stderr:the request id was used before, for another request", "stderr:draw another id")
 	f.run(t, "publish", "prices", prices, "--key", "sku", "--request-id", "a b").want(t, exit.Usage, "stderr:--request-id: not a request id")
+}
+
+// What comes after an attempt whose outcome is not known does not hide that.
+func TestOutcomeThatIsUnknownStaysSo(t *testing.T) {
+	answers := func(status int, kind string) *http.HandlerFunc {
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"type":"https://freshet.dev/problems/%s","status":%d,"detail":"%s: nothing was published"}`, kind, status, kind)
+		})
+		return &h
+	}
+	for name, tc := range map[string]struct {
+		then  *http.HandlerFunc // nil: the publisher is gone
+		asked int32
+		text  string
+	}{
+		"refused connection": {nil, 1, "cannot reach the publisher"},
+		"busy":               {answers(http.StatusServiceUnavailable, "busy"), 4, "busy: nothing was published"},
+		"conflict":           {answers(http.StatusConflict, "conflict"), 2, "conflict: nothing was published"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, l := loses(t)
+			l.lose.Store(1)
+			l.then.Store(tc.then)
+			if tc.then == nil {
+				l.lost = l.stop
+			}
+			prices := file(t, "p.ndjson", oldPrices)
+			got := f.run(t, "publish", "prices", prices, "--key", "sku")
+			got.want(t, exit.Failure, "stderr:"+tc.text, "stderr:that ended the last attempt; of an earlier one it is not known whether it was published",
+				"stderr:--request-id")
+			if asked := l.asked.Load(); asked != tc.asked {
+				t.Errorf("%d requests were sent", asked)
+			}
+			id := regexp.MustCompile(`--request-id ([A-Z2-7]+)`).FindStringSubmatch(got.err)
+			if id == nil {
+				t.Fatalf("no id in %s", got.err)
+			}
+			f.env["FRESHET_PUBLISHER_URL"] = f.at.Publisher
+			f.run(t, "publish", "prices", prices, "--key", "sku", "--request-id", id[1]).want(t, exit.OK, "stdout:prices version 1: 2 records")
+		})
+	}
+	t.Run("busy for a while", func(t *testing.T) {
+		f, l := loses(t)
+		l.lose.Store(1)
+		busy := answers(http.StatusServiceUnavailable, "busy")
+		once := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l.then.Store(nil)
+			(*busy)(w, r)
+		})
+		l.then.Store(&once)
+		f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku").want(t, exit.OK, "stdout:prices version 1: 2 records")
+	})
 }

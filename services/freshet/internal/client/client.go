@@ -71,6 +71,19 @@ type request struct {
 // or the publisher answers that it does not know. Repeat the request with the same id.
 var ErrUnknown = errors.New("the outcome is unknown")
 
+// ErrUnavailable is returned when the service cannot be reached, or when it or a proxy answers 502, 503 or 504. A later attempt may
+// succeed.
+var ErrUnavailable = errors.New("the service is not available")
+
+// ErrReused is returned when the publisher answers 422: the id of the request belongs to a version that another request made.
+var ErrReused = errors.New("the request id was used before")
+
+// kindError is err with the text of err, which wraps kind too.
+type kindError struct{ err, kind error }
+
+func (e kindError) Error() string   { return e.err.Error() }
+func (e kindError) Unwrap() []error { return []error{e.kind, e.err} }
+
 // unknownError is an ErrUnknown with the text of its cause.
 type unknownError struct{ error }
 
@@ -93,7 +106,12 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		failed := c.unreachable(ctx, err)
-		if dial, ok := errors.AsType[*net.OpError](err); r.id != "" && ctx.Err() == nil && !(ok && dial.Op == "dial") {
+		dial, ok := errors.AsType[*net.OpError](err)
+		switch {
+		case ctx.Err() != nil:
+		case ok && dial.Op == "dial":
+			failed = kindError{failed, ErrUnavailable}
+		case r.id != "":
 			failed = unknown(failed)
 		}
 		return nil, failed
@@ -104,6 +122,12 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 		// The second and third are a proxy's: the publisher did not answer it.
 		if r.id != "" && (kind == "commit-unknown" || kind == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout)) {
 			err = unknown(err)
+		}
+		switch resp.StatusCode {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			err = kindError{err, ErrUnavailable}
+		case http.StatusUnprocessableEntity:
+			err = kindError{err, ErrReused}
 		}
 		return nil, err
 	}
