@@ -76,8 +76,8 @@
 // # Repeated requests
 //
 // A commit whose answer is lost may have happened: [ErrUnknown] says so. A caller that gives each request an id of its own
-// (Input.RequestID) repeats it until it has an answer. The version record keeps the id, and a call that finds it in one of the last
-// versions returns that version instead of making another, also if Base is not the newest version any more for that reason.
+// (Input.RequestID) repeats it until it has an answer. The version record keeps the id, and a call that finds it in the
+// versions of the last hour, 1,000 at most, returns that version instead of making another, also if Base is not the newest version any more for that reason.
 //
 // # Promised cadence
 //

@@ -29,8 +29,10 @@ type Input struct {
 	// right is news then.
 	ExpectEvery *time.Duration
 	// RequestID makes a repetition safe. A call whose id a version of the dataset already has makes no version; its result is that
-	// version (Result.Repeated). It searches the last 32 versions, as far as they were made within the last hour. Draw a new id, such
-	// as a UUID, for each request, and repeat the request with it until the answer is known. Empty: none.
+	// version (Result.Repeated). It searches the versions of the last hour, the last 1,000 at most, when the call begins and
+	// what others commit until it ends. Draw a new id, such as a UUID, for each request, and repeat the request with it within that time
+	// until the answer is known. A request that makes no version, because the content is that of the newest, leaves no trace of its id.
+	// Empty: none.
 	RequestID string
 	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should
 	// return at once: nothing is read while it runs.

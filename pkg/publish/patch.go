@@ -86,21 +86,21 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err != nil {
 		return PatchResult{}, err
 	}
-	if err := checkBase(name, newest, in.base()); err != nil {
-		// Before the body is read, unless the newest version is another because this patch was carried out before.
-		request := requested{id: in.RequestID}
-		if _, found, failed := request.find(ctx, p.deps.Store, newest); failed != nil {
-			return PatchResult{}, failed
-		} else if !found {
-			return PatchResult{}, err
-		}
+	// Before the body is read: what others commit until then does not count for how far back the search goes.
+	request := requested{id: in.RequestID}
+	_, found, err := request.find(ctx, p.deps.Store, newest)
+	if err != nil {
+		return PatchResult{}, err
+	}
+	if err := checkBase(name, newest, in.base()); err != nil && !found {
+		return PatchResult{}, err
 	}
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return PatchResult{}, fmt.Errorf("patch dataset %q: %w", name, err)
 	}
 	defer p.discard(name, folder)
-	d := &draft{name: name, in: in.Input, meter: &meter{call: in.Progress}, folder: folder, seed: uint64(newest.Seed), request: requested{id: in.RequestID}}
+	d := &draft{name: name, in: in.Input, meter: &meter{call: in.Progress}, folder: folder, seed: uint64(newest.Seed), request: request}
 	entries, err := p.entries(ctx, d)
 	if err != nil {
 		return PatchResult{}, err

@@ -158,8 +158,14 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err := CheckInput(name, in); err != nil {
 		return Result{}, err
 	}
-	seed, err := p.seed(ctx, name)
+	newest, err := p.newest(ctx, name)
 	if err != nil {
+		return Result{}, err
+	}
+	seed := seedAfter(newest)
+	request := requested{id: in.RequestID}
+	// Before the body is read: what others commit until then does not count for how far back the search goes.
+	if _, _, err := request.find(ctx, p.deps.Store, newest); err != nil {
 		return Result{}, err
 	}
 	folder, err := scratch.New(p.cfg.TempDir)
@@ -169,7 +175,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	defer p.discard(name, folder)
 	d := &draft{
 		name: name, in: in, meter: &meter{call: in.Progress}, folder: folder, seed: seed, sorter: p.sorter(seed, folder),
-		request: requested{id: in.RequestID}, owner: rand.Text(),
+		request: request, owner: rand.Text(),
 	}
 	defer p.release(ctx, d)
 	defer func() { d.close() }() // a draft may change its sorter
@@ -224,13 +230,12 @@ func (p *Publisher) newest(ctx context.Context, name string) (dataset.VersionRec
 	return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %q: %w", name, err)
 }
 
-// seed returns the seed of the dataset's hash: that of its versions, or a new one.
-func (p *Publisher) seed(ctx context.Context, name string) (uint64, error) {
-	newest, err := p.newest(ctx, name)
-	if err != nil || newest.Version > 0 {
-		return uint64(newest.Seed), err
+// seedAfter returns the seed of the hash of the dataset whose newest version is newest: that of its versions, or a new one.
+func seedAfter(newest dataset.VersionRecord) uint64 {
+	if newest.Version > 0 {
+		return uint64(newest.Seed)
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, its documentation says
-	return binary.LittleEndian.Uint64(b[:]), nil
+	return binary.LittleEndian.Uint64(b[:])
 }

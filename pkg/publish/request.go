@@ -12,40 +12,49 @@ import (
 )
 
 const (
-	// requestVersions is how many of a dataset's newest versions are searched for the id of a request, and requestAge how old they may
-	// be. A repeated request comes seconds after the first.
-	requestVersions = 32
+	// requestVersions is how many of a dataset's newest versions find searches for the id of a request, and requestAge how old they may be.
+	requestVersions = 1000
 	requestAge      = time.Hour
-	// requestPage is how many of them are read at a time.
-	requestPage = 8
+	// oldInARow is how many versions in a row are older than requestAge where find stops: a single one may come from a wrong clock.
+	oldInARow = 8
+	// requestPage is how many records find reads first; each page has twice as many as the one before, up to maxRequestPage.
+	requestPage    = 8
+	maxRequestPage = 128
 )
 
 // requested finds the version that an earlier call with the same Input.RequestID made.
 type requested struct {
 	id       string
 	searched uint64 // the newest version that is known not to be it
+	made     dataset.VersionRecord
 }
 
-// find returns that version if there is one up to newest.
+// find returns that version if there is one up to newest. It keeps what it found: the version may be out of the window at the next call.
 func (r *requested) find(ctx context.Context, st store.Store, newest dataset.VersionRecord) (rec dataset.VersionRecord, found bool, err error) {
-	if r.id == "" || newest.Version <= r.searched {
+	if r.id == "" || r.made.Version == 0 && newest.Version <= r.searched {
 		return dataset.VersionRecord{}, false, nil
 	}
-	page := []dataset.VersionRecord{newest}
+	if r.made.Version > 0 {
+		return r.made, true, nil
+	}
+	page, old := []dataset.VersionRecord{newest}, 0
+	size := uint64(requestPage)
 	for before := newest.Version; ; {
 		for _, rec := range page {
-			switch {
-			case rec.RequestID == r.id:
+			if rec.RequestID == r.id {
+				r.made = rec
 				return rec, true, nil
-			case wallClock().Sub(rec.Created) > requestAge:
-				before = 0
+			}
+			if old++; wallClock().Sub(rec.Created) <= requestAge {
+				old = 0
 			}
 		}
-		if before <= r.searched+1 || newest.Version-before >= requestVersions {
+		if before <= r.searched+1 || old >= oldInARow || newest.Version-before >= requestVersions {
 			r.searched = newest.Version
 			return dataset.VersionRecord{}, false, nil
 		}
-		limit := min(before-1-r.searched, requestPage)
+		limit := min(before-1-r.searched, size)
+		size = min(2*size, maxRequestPage)
 		page, err = st.Versions(ctx, newest.Dataset, before, int(limit))
 		if _, damaged := errors.AsType[store.RecordErrors](err); err != nil && !damaged {
 			return dataset.VersionRecord{}, false, fmt.Errorf("look for the request %s in the versions of dataset %q: %w", r.id, newest.Dataset, err)
@@ -112,7 +121,7 @@ func (e *UnknownError) Error() string {
 	text := fmt.Sprintf("commit version %s: %v: %v; the version exists if `freshet versions %s` shows version %d with the id %s",
 		e.Record.ID(), ErrUnknown, e.Err, e.Record.Dataset, e.Record.Version, e.Record.VersionID().Short())
 	if e.Record.RequestID != "" {
-		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s: it makes no second version", e.Record.RequestID)
+		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s, within an hour and %d versions: it makes no second version", e.Record.RequestID, requestVersions)
 	}
 	return text
 }

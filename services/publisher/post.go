@@ -310,7 +310,7 @@ func unknownProblem(e *publish.UnknownError) *web.Problem {
 	ref := e.Record.Ref()
 	remedy := "look for it before you publish again"
 	if e.Record.RequestID != "" {
-		remedy = "or send the request again with its " + requestIDHeader + ": it makes no second version"
+		remedy = "or send the request again with its " + requestIDHeader + ", within an hour and 1,000 versions: it makes no second version"
 	}
 	p := web.Unavailable("commit-unknown", 5, e, "the store did not answer whether it has version %d of dataset %s, so it is not known whether the version was published; "+
 		"it was if GET /v1/datasets/%[2]s/versions/%[1]d answers with the id %[3]s; %[4]s", ref.Version, e.Record.Dataset, ref.ID, remedy)

@@ -16,7 +16,7 @@ import (
 var repeatAfter = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 
 // requestVersions is how many of the newest versions are searched for a request's id; a publisher searches as many.
-const requestVersions = 32
+const requestVersions = 1000
 
 // send publishes what in holds. Once the outcome of an attempt is not known, send repeats the request with the same id, until the
 // publisher answers with the version or with 422. Every other failure after that says nothing about the earlier attempt, and becomes
@@ -69,7 +69,7 @@ func (f *publishFlags) unknown(name string, req client.PublishRequest, err error
 		earlier = "that ended the last attempt; of an earlier one "
 	}
 	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was published: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
-		"with --request-id %[4]s the same command publishes it once, within an hour", err, earlier, name, req.RequestID))
+		"with --request-id %[4]s the same command publishes it once, within an hour and %[5]d versions", err, earlier, name, req.RequestID, requestVersions))
 }
 
 // again returns the input from its beginning; ok is false if it cannot be read twice.
