@@ -21,13 +21,13 @@ const (
 
 // ingest reads all records of in into sorter. Cutting the input into texts is serial, on this goroutine; parsing them
 // is not; adding them to the sorter is serial again and in the order of the input, so that of several faults the first
-// is reported.
-func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spill.Sorter) error {
+// is reported. Windows of zstd data are taken of windows.
+func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spill.Sorter, windows *input.Windows) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
 	text, err := input.NewStream(body, input.Limits{
-		Windows: p.windows, Reserve: sorter.Reserve, TextBytes: p.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+		Windows: windows, Reserve: sorter.Reserve, TextBytes: p.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
 	})
 	if err != nil {
 		return err

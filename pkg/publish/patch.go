@@ -120,7 +120,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err error) {
 	sorter := p.sorter(d.seed, d.folder)
 	defer sorter.Close()
-	if err := p.ingest(ctx, d.in, d.meter, sorter); err != nil {
+	if err := p.ingest(ctx, d.in, d.meter, sorter, p.patchWindows); err != nil {
 		return nil, inputError(d.name, "read the patch", err)
 	}
 	t := tape.New(d.folder.Path("patch"))

@@ -24,8 +24,9 @@ type Config struct {
 	// its snapshot, and should not be in memory. It is created if missing.
 	TempDir string
 	// MemoryBytes is how many bytes of records, and of the window that decompresses them, are held before records are spilled: 4
-	// MiB to 2 GiB; 0 means 64 MiB. It is also what the windows of all inputs that are read at a time may take together. One
-	// window takes half of it at most, but 8 MiB are always read, and more than 128 MiB never.
+	// MiB to 2 GiB; 0 means 64 MiB. It also bounds the windows of all inputs that are read at a time: a quarter is for patches, the
+	// rest for publishes, each at least 8 MiB. One window takes half of it at most, that of a patch a quarter, but 8 MiB are always
+	// read, and more than 128 MiB never.
 	MemoryBytes int64
 	// TextBytes is the most bytes that a compressed input may have once it is decompressed; 0 means 256 GiB. Above 1 GiB it may
 	// not have more than 1,000 times its compressed size either.
@@ -108,7 +109,8 @@ type Publisher struct {
 	deps  Deps
 	files *files // what patches look records up in
 
-	windows *input.Windows
+	windows      *input.Windows // of publishes
+	patchWindows *input.Windows
 
 	doubts *doubts
 
@@ -140,7 +142,8 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	}
 	doubts := newDoubts(deps.Store)
 	return &Publisher{
-		cfg: cfg, deps: deps, windows: input.NewWindows(cfg.MemoryBytes), files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
+		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
+		windows: input.NewWindows(cfg.MemoryBytes), patchWindows: input.NewPatchWindows(cfg.MemoryBytes),
 		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
 	}, nil
 }
@@ -207,7 +210,7 @@ func (p *Publisher) discard(name string, folder *scratch.Folder) {
 
 // produce makes a version of the draft's input, or finds that the newest version has its content.
 func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
-	if err := p.ingest(ctx, d.in, d.meter, d.sorter); err != nil {
+	if err := p.ingest(ctx, d.in, d.meter, d.sorter, p.windows); err != nil {
 		return Result{}, inputError(d.name, "read the input", err)
 	}
 	// gofail: var bodyRead struct{}

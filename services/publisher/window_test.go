@@ -62,19 +62,32 @@ func TestLargeWindows(t *testing.T) {
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 640<<20 {
 		t.Errorf("ten refusals allocate %d MiB", allocated>>20)
 	}
-	for _, rec := range answers {
+	for i, rec := range answers {
+		most, long, memory := "publishes is 32MiB", "--long=25", "256MiB"
+		if i%2 == 1 {
+			most, long, memory = "patches is 16MiB", "--long=24", "512MiB"
+		}
 		p := wantProblem(t, rec, http.StatusBadRequest, "bad-input")
-		if !strings.Contains(p.Detail, "needs a window of 128MiB to decompress, and the most is 32MiB") ||
-			!strings.Contains(p.Hint, "--long=25") || !strings.Contains(p.Hint, "raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to 256MiB") {
+		if !strings.Contains(p.Detail, "needs a window of 128MiB to decompress, and the most for "+most) ||
+			!strings.Contains(p.Hint, long) || !strings.Contains(p.Hint, "raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to "+memory) {
 			t.Errorf("%s", rec.Body)
 		}
 	}
 	if rec := send(h, "POST", versions+"?key=id", windowed(t, ndjson, 1<<25)); rec.Code != http.StatusOK {
 		t.Errorf("a window of --long=25: %d %s", rec.Code, rec.Body)
 	}
+	if rec := send(h, "PATCH", "/v1/datasets/prices?key=id", windowed(t, ndjson, 1<<24)); rec.Code != http.StatusOK {
+		t.Errorf("a patch with a window of --long=24: %d %s", rec.Code, rec.Body)
+	}
 	h = newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.MemoryBytes = 256 << 20 }).Handler()
 	if rec := send(h, "POST", versions+"?key=id", body); rec.Code != http.StatusCreated {
 		t.Errorf("with FRESHET_MEMORY_BYTES=256MiB: %d %s", rec.Code, rec.Body)
+	}
+	h = newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.MemoryBytes = 512 << 20 }).Handler()
+	for _, request := range [][2]string{{"POST", versions}, {"PATCH", "/v1/datasets/prices"}} {
+		if rec := send(h, request[0], request[1]+"?key=id", body); rec.Code != http.StatusCreated && rec.Code != http.StatusOK {
+			t.Errorf("%s with FRESHET_MEMORY_BYTES=512MiB: %d %s", request[0], rec.Code, rec.Body)
+		}
 	}
 }
 
@@ -82,6 +95,9 @@ func TestLargeWindows(t *testing.T) {
 func TestWindowsTakeTurns(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler() // memory for one window
 	body := windowed(t, ndjson, 8<<20)
+	if rec := send(h, "POST", "/v1/datasets/patched/versions?key=id", `{"id":"a"}`); rec.Code != http.StatusCreated {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
 	// What a publisher has of a body is decompressed once it is some 256 KiB: this does not get smaller.
 	noise := make([]byte, 700<<10)
 	_, _ = rand.Read(noise)
@@ -98,6 +114,10 @@ func TestWindowsTakeTurns(t *testing.T) {
 			t.Errorf("%v %s", rec.Header(), rec.Body)
 		}
 		break
+	}
+	// Patches have a share that publishes do not take.
+	if rec := send(h, "PATCH", "/v1/datasets/patched?key=id", body); rec.Code != http.StatusCreated {
+		t.Errorf("a patch while a publish has the window: %d %s", rec.Code, rec.Body)
 	}
 	conn.Close()
 	for {

@@ -26,6 +26,8 @@ var ErrBusy = errors.New("the windows of other zstd inputs take the memory that 
 // window of any size, and a decoder allocates it whole.
 type Windows struct {
 	each uint64 // the largest window
+	what string // the inputs, in the plural
+	part uint64 // each is the memory of the publisher divided by part, within minWindow and maxWindow
 
 	mu      sync.Mutex // guards what follows
 	free    uint64
@@ -37,12 +39,24 @@ type waiting struct {
 	taken chan struct{} // closed once the bytes are taken
 }
 
-// NewWindows returns a semaphore of the given bytes, or of one window of 8 MiB if that is more. A window has half of them at most,
-// but always 8 MiB and never over 128 MiB.
-func NewWindows(bytes int64) *Windows {
-	total := max(uint64(bytes), minWindow)
-	return &Windows{each: min(max(total/2, minWindow), maxWindow), free: total}
+// NewWindows returns the semaphore of publishes. It has the given memory less the share of patches, but always 8 MiB. A window has
+// half of the memory at most, but always 8 MiB and never over 128 MiB.
+func NewWindows(memory int64) *Windows {
+	total := uint64(memory)
+	return &Windows{
+		each: min(max(total/2, minWindow), maxWindow), what: "publishes", part: 2,
+		free: max(total-min(patchShare(total), total), minWindow),
+	}
 }
+
+// NewPatchWindows returns the semaphore of patches: a quarter of the memory, but always 8 MiB. Patches do not wait for publishes, which
+// may be slow for hours. A window may take all of it, but never over 128 MiB.
+func NewPatchWindows(memory int64) *Windows {
+	share := patchShare(uint64(memory))
+	return &Windows{each: min(share, maxWindow), what: "patches", part: 4, free: share}
+}
+
+func patchShare(memory uint64) uint64 { return max(memory/4, minWindow) }
 
 // check refuses a window that is too large for any input.
 func (w *Windows) check(window uint64) error {
@@ -51,12 +65,11 @@ func (w *Windows) check(window uint64) error {
 	}
 	r := &Refusal{
 		Line:    1,
-		Problem: fmt.Sprintf("the zstd data needs a window of %s to decompress, and the most is %s", mebibytes(window), mebibytes(w.each)),
+		Problem: fmt.Sprintf("the zstd data needs a window of %s to decompress, and the most for %s is %s", mebibytes(window), w.what, mebibytes(w.each)),
 		Hint:    fmt.Sprintf("compress it with at most zstd --long=%d, or with zstd -19 or less and without --long and --ultra", bits.Len64(w.each)-1),
 	}
 	if window <= maxWindow {
-		// Half of it is for one window.
-		r.Hint += fmt.Sprintf("; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to %s", mebibytes((2*window+1<<20-1)>>20<<20))
+		r.Hint += fmt.Sprintf("; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to %s", mebibytes((w.part*window+1<<20-1)>>20<<20))
 	}
 	return r
 }

@@ -55,6 +55,7 @@ func stream(t *testing.T, data []byte, windows *input.Windows, reserved *[]int64
 
 func TestWindowTooLarge(t *testing.T) {
 	for _, c := range []struct {
+		patch    bool
 		memory   int64
 		window   int
 		problem  string
@@ -62,14 +63,22 @@ func TestWindowTooLarge(t *testing.T) {
 		accepted bool
 	}{
 		{memory: 64 << 20, window: 32 << 20, accepted: true},
-		{memory: 64 << 20, window: 64 << 20, problem: "needs a window of 64MiB to decompress, and the most is 32MiB", hint: "zstd --long=25, or with zstd -19 or less and without --long and --ultra; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to 128MiB"},
+		{memory: 64 << 20, window: 64 << 20, problem: "needs a window of 64MiB to decompress, and the most for publishes is 32MiB", hint: "zstd --long=25, or with zstd -19 or less and without --long and --ultra; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to 128MiB"},
 		{memory: 128 << 20, window: 64 << 20, accepted: true}, // which the hint says
 		{memory: 4 << 20, window: 8 << 20, accepted: true},    // zstd -19, whatever the memory
-		{memory: 4 << 20, window: 16 << 20, problem: "most is 8MiB", hint: "--long=23"},
+		{memory: 4 << 20, window: 16 << 20, problem: "most for publishes is 8MiB", hint: "--long=23"},
 		{memory: 2 << 30, window: 128 << 20, accepted: true},
-		{memory: 2 << 30, window: 256 << 20, problem: "most is 128MiB", hint: "--long=27, or with zstd -19 or less and without --long and --ultra"},
+		{memory: 2 << 30, window: 256 << 20, problem: "most for publishes is 128MiB", hint: "--long=27, or with zstd -19 or less and without --long and --ultra"},
+		{patch: true, memory: 64 << 20, window: 16 << 20, accepted: true},
+		{patch: true, memory: 64 << 20, window: 32 << 20, problem: "needs a window of 32MiB to decompress, and the most for patches is 16MiB", hint: "zstd --long=24, or with zstd -19 or less and without --long and --ultra; or raise FRESHET_MEMORY_BYTES of the publisher (MemoryBytes of the library) to 128MiB"},
+		{patch: true, memory: 128 << 20, window: 32 << 20, accepted: true},
+		{patch: true, memory: 4 << 20, window: 8 << 20, accepted: true},
+		{patch: true, memory: 2 << 30, window: 256 << 20, problem: "most for patches is 128MiB", hint: "--long=27, or with zstd -19 or less and without --long and --ultra"},
 	} {
 		windows := input.NewWindows(c.memory)
+		if c.patch {
+			windows = input.NewPatchWindows(c.memory)
+		}
 		// Also in a second frame, and behind a skippable one.
 		for name, before := range map[string]string{"first": "", "second": string(pack(twoLines)), "skippable": "\x5a\x2a\x4d\x18\x03\x00\x00\x00abc"} {
 			var reserved []int64
@@ -95,7 +104,7 @@ func TestWindowTooLarge(t *testing.T) {
 func TestWindowsWait(t *testing.T) {
 	packed := windowed(t, twoLines, 8<<20)
 	synctest.Test(t, func(t *testing.T) {
-		windows := input.NewWindows(20 << 20)
+		windows := input.NewWindows(28 << 20) // 20 MiB without the share of patches
 		open := func() (*input.Stream, error) {
 			return input.NewStream(input.NewBody(t.Context(), bytes.NewReader(packed)), input.Limits{Windows: windows})
 		}
@@ -127,6 +136,35 @@ func TestWindowsWait(t *testing.T) {
 			s.Close()
 		}
 	})
+}
+
+// The windows of publishes and patches take no more than the memory together, from 16 MiB on.
+func TestSharesOfWindows(t *testing.T) {
+	const window = 8 << 20
+	for memory, want := range map[int64][2]int{
+		4 << 20: {1, 1}, 8 << 20: {1, 1}, 16 << 20: {1, 1}, 32 << 20: {3, 1}, 64 << 20: {6, 2}, 256 << 20: {24, 8},
+	} {
+		packed := windowed(t, twoLines, window)
+		synctest.Test(t, func(t *testing.T) {
+			for i, windows := range []*input.Windows{input.NewWindows(memory), input.NewPatchWindows(memory)} {
+				held := 0
+				for {
+					s, err := input.NewStream(input.NewBody(t.Context(), bytes.NewReader(packed)), input.Limits{Windows: windows})
+					if err != nil {
+						if !errors.Is(err, input.ErrBusy) {
+							t.Error(err)
+						}
+						break
+					}
+					defer s.Close()
+					held++
+				}
+				if held != want[i] {
+					t.Errorf("memory %d: %d windows of 8 MiB at a time, want %v", memory, held, want)
+				}
+			}
+		})
+	}
 }
 
 // Whatever is wrong with zstd data, it is a refusal and never more text than was packed.
