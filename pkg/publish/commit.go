@@ -50,7 +50,7 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 		if made, found, err := d.request.find(ctx, p.deps.Store, latest); err != nil {
 			return Result{}, err
 		} else if found {
-			return d.repeated(made)
+			return p.repeated(d, made)
 		}
 		var result Result
 		whole := false // that latest is whole, and has the draft's content

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -68,8 +69,25 @@ func reused(rec dataset.VersionRecord, why string) error {
 	return fmt.Errorf("dataset %q: %w: version %s has the id %s, and %s; draw another id", rec.Dataset, ErrRequestID, rec.Ref(), rec.RequestID, why)
 }
 
+// differs returns what the record of the version rec tells to be other than what in asks for, as a text; empty if nothing is. A source
+// that the Publisher filled in does not count: another publisher may carry out the repetition.
+func (p *Publisher) differs(rec dataset.VersionRecord, in Input) string {
+	switch {
+	case !maps.Equal(rec.Labels, in.Labels):
+		return "other labels"
+	case in.Source != p.cfg.Source && rec.Source != in.Source:
+		return "another source"
+	case in.ExpectEvery != nil && rec.ExpectEvery != *in.ExpectEvery:
+		return "another promise"
+	}
+	return ""
+}
+
 // repeated returns the result of a Publish whose version rec an earlier call with the same id made.
-func (d *draft) repeated(rec dataset.VersionRecord) (Result, error) {
+func (p *Publisher) repeated(d *draft, rec dataset.VersionRecord) (Result, error) {
+	if why := p.differs(rec, d.in); why != "" {
+		return Result{}, reused(rec, why)
+	}
 	if rec.State != d.state() {
 		return Result{}, reused(rec, "other records")
 	}
@@ -82,7 +100,15 @@ func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.Ver
 	if !base.is(dataset.Ref{Version: rec.Version - 1, ID: rec.Previous}) {
 		return PatchResult{}, reused(rec, fmt.Sprintf("another base than %s", base))
 	}
+	if why := p.differs(rec, d.in); why != "" {
+		return PatchResult{}, reused(rec, why)
+	}
+	// The version is committed also where its objects are gone: compaction and cleaning need not keep those of an old version.
+	told := PatchResult{Result: Result{Record: rec, Created: true, Repeated: true}, Changes: rec.Changes}
 	c, err := p.chain(ctx, rec)
+	if isLost(err) {
+		return told, nil
+	}
 	if err != nil {
 		return PatchResult{}, err
 	}
@@ -93,6 +119,9 @@ func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.Ver
 		e = edit{rec: rec, changes: changes}
 		return p.edit(ctx, d.seed, by, entries, &e)
 	})
+	if isLost(err) {
+		return told, nil
+	}
 	if err != nil {
 		return PatchResult{}, err
 	}
