@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -256,7 +257,7 @@ const (
 // outcome reads what the store has: the answer of PutVersion may have been lost, or the request was sent twice and the second found
 // what the first had written. It also reads when ctx has ended, since a commit that has happened cannot be taken back.
 func (p *Publisher) outcome(ctx context.Context, rec dataset.VersionRecord, failed error) outcome {
-	if final(failed) {
+	if dial, ok := errors.AsType[*net.OpError](failed); final(failed) || ok && dial.Op == "dial" && !errors.Is(failed, store.ErrUnknown) {
 		return refused
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)

@@ -1,15 +1,20 @@
 package publish_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
 )
 
 // The id of a request with the same records and other labels, source or promise is reused.
@@ -65,5 +70,28 @@ func TestRepeatedPatchOfAVersionWithoutObjects(t *testing.T) {
 	got, err := fresh.Patch(t.Context(), "prices", patchFor(dataset.Ref{}, "req-1", `{"id":"b"}`))
 	if err != nil || !got.Repeated || got.Record.Ref() != made.Record.Ref() || got.Changes != made.Changes {
 		t.Errorf("%+v: %v", got, err)
+	}
+}
+
+// A commit that never reached the store is refused, although the store does not say what it has.
+func TestCommitThatWasNotSentIsNotUnknown(t *testing.T) {
+	r, m := newMute(t)
+	f := &faulty{Store: m.Store}
+	m.Store = f
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	f.putVersion = func(context.Context, dataset.VersionRecord) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.silent = true // the next Version fails
+		return dial
+	}
+	if _, err := r.Publish(t.Context(), "prices", input(`{"id":"a"}`)); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, publish.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+	f.putVersion = func(context.Context, dataset.VersionRecord) error {
+		return fmt.Errorf("%w: %w", store.ErrUnknown, context.Canceled)
+	}
+	if _, err := r.Publish(t.Context(), "prices", input(`{"id":"a"}`)); !errors.Is(err, publish.ErrUnknown) {
+		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -93,7 +94,9 @@ func (s *s3) commit(ctx context.Context, name string, b []byte) (etag string, er
 			answer.StatusCode != http.StatusTooManyRequests {
 			return "", backoff.Permanent(s.failed("create", name, err))
 		}
-		unknown = true
+		if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" { // else the request was not sent
+			unknown = true
+		}
 		return "", s.failed("create", name, err)
 	}
 	pauses := backoff.NewExponentialBackOff()
