@@ -3,10 +3,12 @@ package pull
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 )
 
@@ -74,12 +76,88 @@ func TestRelayThatHangsIsLeftOutOfLatest(t *testing.T) {
 			return response(http.StatusNotFound, nil)
 		})
 		began := time.Now()
-		got, err := c.LatestOfAll(t.Context(), "prices")
+		got, silent, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{})
+		if !slices.Equal(silent, []string{"http://two"}) {
+			t.Errorf("silent are %q", silent)
+		}
 		if err != nil || len(got) != 1 || got[0].Relay != "http://one" {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		if d := time.Since(began); d > straggle {
 			t.Errorf("it took %s", d)
+		}
+	})
+}
+
+// Invariant: no relay is left out for being slow as long as the others read another store than the caller's: it may read that one.
+func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
+	storeA, storeB := dataset.StoreID{0xa}, dataset.StoreID{0xb}
+	for slow, want := range map[time.Duration]struct {
+		answers, silent int
+		took            time.Duration
+	}{
+		0:                               {2, 0, 0},
+		straggle + 500*time.Millisecond: {2, 0, straggle + 500*time.Millisecond},
+		time.Minute:                     {1, 1, straggleOther},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two", "http://down"}}, func(r *http.Request) *http.Response {
+				switch r.URL.Host {
+				case "one":
+					select {
+					case <-time.After(slow):
+					case <-r.Context().Done():
+						return nil
+					}
+					return response(http.StatusNotFound, nil, StoreHeader, storeA.String())
+				case "two":
+					return response(http.StatusNotFound, nil, StoreHeader, storeB.String())
+				}
+				return nil // refuses the connection
+			})
+			began := time.Now()
+			all, silent, err := c.LatestOfAll(t.Context(), "prices", storeA)
+			if err != nil || len(all) != want.answers || len(silent) != want.silent {
+				t.Errorf("slow by %s: got %+v, silent are %q, %v", slow, all, silent, err)
+			}
+			if took := time.Since(began); took != want.took {
+				t.Errorf("slow by %s: it took %s, want %s", slow, took, want.took)
+			}
+			// Of the caller's own store, the first answer sets the time.
+			began = time.Now()
+			if _, _, err := c.LatestOfAll(t.Context(), "prices", storeB); err != nil || time.Since(began) > straggle {
+				t.Errorf("slow by %s: %v after %s", slow, err, time.Since(began))
+			}
+		})
+	}
+}
+
+// A relay that answers with an error is up, and may read any store.
+func TestRelayWithAnErrorIsSilent(t *testing.T) {
+	c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two"}}, func(r *http.Request) *http.Response {
+		if r.URL.Host == "one" {
+			return comeAgain("3")
+		}
+		return response(http.StatusNotFound, nil)
+	})
+	all, silent, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{})
+	if err != nil || len(all) != 1 || !slices.Equal(silent, []string{"http://one"}) {
+		t.Errorf("got %+v, silent are %q, %v", all, silent, err)
+	}
+}
+
+// A relay that is left out after a second has not failed: that takes two seconds of silence.
+func TestStragglerHasNotFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := "two"
+		c := hanging(t, &hangs, func() *http.Response { return response(http.StatusNotFound, nil) })
+		if _, _, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range c.Health() {
+			if h.Standing != relays.Good || h.Failures > 0 {
+				t.Errorf("%+v", h)
+			}
 		}
 	})
 }

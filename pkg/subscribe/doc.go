@@ -11,7 +11,7 @@
 // upwards only.
 //
 // The store decides, and an instance's store is the one that its relays read. Messages of other stores are ignored and
-// counted. If all relays that answer read another store than before, the instance follows them. An instance whose version is
+// counted. If all relays that are up read another store than before, the instance follows them. An instance whose version is
 // not in the store's history is diverged: it moves to the store's newest version, down, up, or to another version of the same
 // number, once a beacon and a relay of its store both name that version. If publishers on copies of one store contradict each
 // other, the instance stays where it is. A version that an event alone names, that cannot be loaded and that the store does

@@ -142,14 +142,13 @@ func (l eventLog) latest(ctx context.Context, names []string) (map[string]datase
 // latest is the relays as a catch-up needs them.
 type latest struct{ relays *pull.Client }
 
-func (l latest) Latest(ctx context.Context, name string) ([]refresh.Answer, error) {
-	all, err := l.relays.LatestOfAll(ctx, name)
+func (l latest) Latest(ctx context.Context, name string, own dataset.StoreID) (answers []refresh.Answer, silent []string, err error) {
+	all, silent, err := l.relays.LatestOfAll(ctx, name, own)
 	if err != nil {
-		return nil, fmt.Errorf("ask the relays: %w", err)
+		return nil, silent, fmt.Errorf("ask the relays: %w", err)
 	}
-	answers := make([]refresh.Answer, len(all))
-	for i, a := range all {
-		answers[i] = refresh.Answer{Relay: a.Relay, Store: a.Store, Record: a.Record}
+	for _, a := range all {
+		answers = append(answers, refresh.Answer{Relay: a.Relay, Store: a.Store, Record: a.Record})
 	}
-	return answers, nil
+	return answers, silent, nil
 }

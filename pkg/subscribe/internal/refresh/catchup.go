@@ -47,6 +47,7 @@ type caughtUp struct {
 	logErr  error
 
 	answers map[string][]Answer     // of the relays, as they come
+	silent  []string                // relays that are up and did not answer a query
 	errs    map[string]error        // by dataset, of queries of the relays
 	healed  []dataset.VersionRecord // that a beacon led to
 	open    int                     // queries of the relays that have not ended

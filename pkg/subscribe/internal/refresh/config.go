@@ -81,8 +81,9 @@ type Log interface {
 
 // Relays is what the catcher needs of the relays.
 type Relays interface {
-	// Latest returns what the relays that answered say, and an error if none did.
-	Latest(ctx context.Context, name string) ([]Answer, error)
+	// Latest returns the answers of the relays, and an error if none answered. It waits longer for slow relays as long as no relay names
+	// own, the instance's store. silent are the relays that are up and did not answer: they may read any store.
+	Latest(ctx context.Context, name string, own dataset.StoreID) (answers []Answer, silent []string, err error)
 }
 
 // Loader does the bytes-work, on a lane. Calls for different datasets run concurrently. A call reports every step

@@ -24,7 +24,8 @@
 //     dataset is blind ([Health].Doubt).
 //   - A version that processes died of ([Deps].Barred) is the target, but is not loaded: the dataset is quarantined. That is no
 //     failure and is not retried. A higher version, or another id of the same number, takes its place.
-//   - Messages of other stores are ignored. If all relays that answer read another store, it becomes the instance's.
+//   - Messages of other stores are ignored. If every relay that is up names another store in a catch-up, that store becomes the instance's. A relay
+//     that is slow, busy or without its store may read any store, so the instance keeps its own.
 //   - One refresh at a time per dataset, always to the newest version announced when it begins: a burst collapses.
 //   - A failure of any kind (error, panic, no progress for Config.Stall) is reported and tried again, forever,
 //     with exponential backoff and jitter. Meanwhile the last good version is served.

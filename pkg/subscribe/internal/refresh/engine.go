@@ -34,6 +34,7 @@ type Engine[T, D any] struct {
 	checkedStores map[dataset.StoreID]time.Time // when the relays were last asked because of messages of that store
 	namedStores   map[dataset.StoreID]time.Time // when the last message of that store came
 	disagreement  string                        // the last warning about relays of different stores; empty once they agree
+	relayStores   map[string]dataset.StoreID    // by relay, the store that it named last
 	queue         []*set[T, D]                  // due and waiting for a lane, the longest waiting first
 	flights       []*flight[T, D]               // jobs under way
 	resuming      []*flight[T, D]               // those that wait for a lane to go on, the longest waiting first
@@ -96,6 +97,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 
 		checkedStores: make(map[dataset.StoreID]time.Time),
 		namedStores:   make(map[dataset.StoreID]time.Time),
+		relayStores:   make(map[string]dataset.StoreID),
 	}
 	e.storeNow.Store(&Store{})
 	if e.cfg.BeaconWithin == 0 {

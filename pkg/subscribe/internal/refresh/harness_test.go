@@ -30,7 +30,9 @@ type rig struct {
 	finish  func(name string, swapped bool) error
 	log     func() (map[string]dataset.VersionRecord, error)
 	relay   func(name string) (uint64, error)
-	answers func() ([]Answer, error) // of relays that name their store; in place of relay
+	answers func() ([]Answer, error)   // of relays that name their store; in place of relay
+	byName  func(name string) []Answer // in place of answers
+	silent  func(name string) []string // relays that are up and do not answer
 	onSwap  func(now *Served[string])
 	storedE error
 	// storedHang is what a look at the stored version waits for, whatever becomes of its context; nil for nothing.
@@ -193,26 +195,33 @@ func (r *rig) Latest(_ context.Context, _ []string) (map[string]dataset.VersionR
 
 type relayFunc struct{ r *rig }
 
-func (f relayFunc) Latest(ctx context.Context, name string) ([]Answer, error) {
+func (f relayFunc) Latest(ctx context.Context, name string, _ dataset.StoreID) (answers []Answer, silent []string, err error) {
 	r := f.r
+	if r.silent != nil {
+		silent = r.silent(name)
+	}
 	r.mu.Lock()
 	r.asked = append(r.asked, name)
 	r.mu.Unlock()
 	if r.relaysHang[name] {
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return nil, silent, ctx.Err()
+	}
+	if r.byName != nil {
+		return r.byName(name), silent, nil
 	}
 	if r.answers != nil {
-		return r.answers()
+		answers, err = r.answers()
+		return answers, silent, err
 	}
 	if r.relay == nil {
-		return []Answer{{}}, nil
+		return []Answer{{}}, silent, nil
 	}
 	v, err := r.relay(name)
 	if err != nil {
-		return nil, err
+		return nil, silent, err
 	}
-	return []Answer{{Record: rec(name, v)}}, nil
+	return []Answer{{Record: rec(name, v)}}, silent, nil
 }
 
 // The rig is the Watcher.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -109,66 +108,6 @@ func (e *Engine[T, D]) askWhichStore(s *set[T, D], store dataset.StoreID, reason
 	}
 	e.checkedStores[store] = time.Now()
 	e.verify(s, reason)
-}
-
-// settleStore decides which store is the instance's: the one that all relays that answered name.
-func (e *Engine[T, D]) settleStore(answers map[string][]Answer) {
-	relays := map[dataset.StoreID]string{}
-	for _, all := range answers {
-		for _, a := range all {
-			if _, ok := relays[a.Store]; !ok && !a.Store.IsZero() {
-				relays[a.Store] = a.Relay
-			}
-		}
-	}
-	own := e.Store().ID
-	switch {
-	case len(relays) > 1:
-		warning := "relays disagree about the store:"
-		for _, id := range slices.SortedFunc(maps.Keys(relays), func(a, b dataset.StoreID) int { return strings.Compare(a.String(), b.String()) }) {
-			relay := relays[id]
-			warning += fmt.Sprintf(" %s reads %s;", relay, id)
-		}
-		warning += " let all relays of an instance read one store"
-		first := e.disagreement != warning
-		e.disagreement = warning
-		e.updateStore(func(st *Store) { st.Warning, st.WarnedAt = warning, time.Now() })
-		if first {
-			e.deps.Watcher.Foreign("", warning)
-		}
-		if own.IsZero() { // the first relay that answered for the first dataset
-			for _, name := range e.cfg.Datasets {
-				if all := answers[name]; len(all) > 0 && !all[0].Store.IsZero() {
-					e.updateStore(func(st *Store) { st.ID = all[0].Store })
-					return
-				}
-			}
-		}
-	case len(relays) == 1:
-		if e.disagreement != "" {
-			e.disagreement = ""
-			e.updateStore(func(st *Store) { st.Warning = "" })
-		}
-		for id := range relays {
-			if id == own {
-				return
-			}
-			e.updateStore(func(st *Store) { st.ID = id; st.Warning = "" })
-			if own.IsZero() {
-				return
-			}
-			e.updateStore(func(st *Store) { st.Changes++ })
-			for _, s := range e.sets {
-				s.hearing = hearing{}
-				s.disowned = nil
-				if e.ofOther(s.target) {
-					s.aim(dataset.VersionRecord{})
-				}
-				s.tally()
-			}
-			e.deps.Watcher.StoreChanged(own, id)
-		}
-	}
 }
 
 // ofOther reports whether rec is of another store than the instance's.

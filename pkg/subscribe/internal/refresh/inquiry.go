@@ -34,7 +34,9 @@ type inquiry[T, D any] struct {
 	set     *set[T, D]
 	m       *caughtUp
 	began   time.Time
+	own     dataset.StoreID // the instance's store at that time
 	answers []Answer
+	silent  []string
 	err     error
 }
 
@@ -65,7 +67,7 @@ func (e *Engine[T, D]) startInquiries(now, next time.Time) time.Time {
 			i++ // the one under way began before the catch-up
 			continue
 		}
-		q := &inquiry[T, D]{set: s, m: s.inquires, began: now}
+		q := &inquiry[T, D]{set: s, m: s.inquires, began: now, own: e.Store().ID}
 		s.inquires = nil
 		e.asking = slices.Delete(e.asking, i, i+1)
 		e.inquiries = append(e.inquiries, q)
@@ -81,7 +83,7 @@ func (e *Engine[T, D]) query(q *inquiry[T, D]) {
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.Stall)
 	defer cancel()
 	q.err = guard.Try(func() (err error) {
-		q.answers, err = e.deps.Relays.Latest(ctx, q.set.name)
+		q.answers, q.silent, err = e.deps.Relays.Latest(ctx, q.set.name, q.own)
 		return err
 	})
 	e.tell(message[T, D]{inquired: q})
@@ -98,7 +100,16 @@ func (e *Engine[T, D]) onInquired(q *inquiry[T, D]) {
 	} else {
 		m.answers[s.name] = q.answers
 	}
-	e.settleStore(m.answers)
+	m.silent = append(m.silent, q.silent...)
+	if e.settleStore(m) {
+		defer func() {
+			for name := range m.answers { // the earlier answers were of another store
+				if name != s.name {
+					e.fromRelays(e.sets[name], m)
+				}
+			}
+		}()
+	}
 	if later := s.later; later.m == m {
 		s.later = laterRecord{}
 		e.fromLog(s, m, later.rec)
