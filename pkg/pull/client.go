@@ -20,6 +20,9 @@ type Client struct {
 	relays *relays.Set
 	http   *http.Client
 	blame  blame
+	hedges *hedges
+	ctx    context.Context // ends with Close
+	close  context.CancelFunc
 }
 
 // New returns a client of the relays in cfg. It dials nothing yet. Its connections are its own: they are not shared
@@ -28,7 +31,8 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg.withDefaults()}
+	c := &Client{cfg: cfg.withDefaults(), hedges: newHedges()}
+	c.ctx, c.close = context.WithCancel(context.Background())
 	var err error
 	if c.relays, err = relays.New(c.cfg.Relays, c.cfg.Distrust); err != nil {
 		return nil, err
@@ -50,7 +54,10 @@ func New(cfg Config) (*Client, error) {
 }
 
 // Close closes the connections that no pull uses. Pulls under way go on; cancel their contexts to end them.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.close()
+	c.http.CloseIdleConnections()
+}
 
 // Health returns how each relay did, in the configured order.
 func (c *Client) Health() []relays.Health { return c.relays.Health() }

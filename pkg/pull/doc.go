@@ -7,6 +7,11 @@
 // wrong bytes. A relay that is busy is passed over as well: in a storm, serving early is worth that an object lies on two
 // relays.
 //
+// A relay that has not sent the header of its answer after 0.4 s is hedged: another relay is asked too, and the first answer counts. A hang
+// costs an object one more request, and a second hang, after two seconds, another one. A relay that is overtaken has failed only if it
+// sends nothing for two seconds; its request may outlive the pull for that time. Hedges that were of no use have a budget: about 5 % of the
+// requests. So a slow store, which makes all relays slow, gets little more load.
+//
 // # Going on
 //
 // When the connection breaks in the middle of an object, [Body.Read] goes on at the byte where it broke, at the next

@@ -24,13 +24,13 @@ func hanging(t *testing.T, host *string, answer func() *http.Response) *Client {
 	})
 }
 
-// A relay that hangs delays an object by less than half a second, and the next objects not at all: it is asked after the other then.
+// A relay that hangs delays an object by less than half a second. After two seconds of silence it is asked after the other relay.
 func TestRelayThatHangsDelaysNoObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs string
 		c := hanging(t, &hangs, given)
 		hangs = c.relays.InOrder(someObject.Digest[:])[0].URL().Host
-		for _, most := range []time.Duration{hedgeAfter, 0} {
+		for _, most := range []time.Duration{hedgeAfter, hedgeAfter, 0} {
 			began := time.Now()
 			if err := all(c, nil); err != nil {
 				t.Fatal(err)
@@ -38,13 +38,17 @@ func TestRelayThatHangsDelaysNoObject(t *testing.T) {
 			if d := time.Since(began); d > most {
 				t.Errorf("the object took %s, want at most %s", d, most)
 			}
+			time.Sleep(silentAfter / 2)
+			synctest.Wait()
 		}
 		for _, h := range c.Health() {
-			if bad := h.Relay == "http://"+hangs; bad != (h.Standing == relays.Failed) || bad && !errors.Is(h.Err, errOvertaken) {
+			if bad := h.Relay == "http://"+hangs; bad != (h.Standing == relays.Failed) || bad && !errors.Is(h.Err, errSilent) {
 				t.Errorf("%+v", h)
 			}
 		}
-		synctest.Wait()
+		if c.hedges.left < hedgeBurst-1 {
+			t.Errorf("%v hedges are left", c.hedges.left)
+		}
 	})
 }
 

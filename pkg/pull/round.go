@@ -6,23 +6,29 @@ import (
 	"net/http"
 	"time"
 
+	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/relays"
 )
 
-// hedgeAfter is how long a relay may take to the header of its answer until another one is asked for the object too. A relay that hangs
-// then costs an object half a second and not the header timeout.
-const hedgeAfter = 400 * time.Millisecond
-
-// errOvertaken is the failure of a relay that had not answered when another one had, which was asked hedgeAfter later.
-var errOvertaken = fmt.Errorf("no answer in the time in which another relay, which was asked %s later, had answered", hedgeAfter)
-
 // question is a request to one relay that is under way.
 type question struct {
-	relay   relays.Choice
-	began   time.Time
-	cancel  context.CancelFunc
-	stream  *stream
-	attempt Attempt
+	relay  relays.Choice
+	began  time.Time
+	cancel context.CancelFunc
+	detach func() bool // has the request go on when the pull's context ends; false if it has ended
+	hedged bool        // another relay was asked because this one is slow
+
+	answered chan struct{} // closed when what follows is set
+	stream   *stream
+	attempt  Attempt
+}
+
+// end ends the request, whether it was answered or not.
+func (q *question) end() {
+	q.cancel()
+	if <-q.answered; q.stream != nil {
+		q.stream.Close()
+	}
 }
 
 // round asks each relay once: the next one when one failed, and also while one is slow to answer. It returns how they failed, or else
@@ -32,7 +38,12 @@ func (b *Body) round() (*Error, error) {
 	order := b.c.relays.InOrder(b.object.Digest[:])
 	replies := make(chan *question, len(order))
 	open := make(map[*question]bool)
-	defer func() { b.abandon(open, replies) }()
+	defer func() {
+		for q := range open {
+			q.end()
+		}
+	}()
+	b.c.hedges.asked()
 	for next := 0; ; {
 		for asked := false; next < len(order) && !asked; {
 			r := order[next]
@@ -53,7 +64,7 @@ func (b *Body) round() (*Error, error) {
 		if len(open) == 0 {
 			return failed, nil
 		}
-		q := b.await(replies, next < len(order) && order[next].Standing != relays.Distrusted)
+		q := b.await(replies, open, next < len(order) && order[next].Standing != relays.Distrusted)
 		if q == nil {
 			b.step() // another relay is asked
 			continue
@@ -73,6 +84,7 @@ func (b *Body) round() (*Error, error) {
 			return nil, fmt.Errorf("pull %s: %w", b.what(), context.Cause(b.ctx))
 		}
 		b.failedAt(q)
+		b.c.hedges.settle(q)
 		failed.Attempts = append(failed.Attempts, q.attempt)
 		b.step()
 	}
@@ -80,31 +92,54 @@ func (b *Body) round() (*Error, error) {
 
 // ask sends the request to r.
 func (b *Body) ask(r relays.Choice, replies chan<- *question) *question {
-	ctx, cancel := context.WithCancel(b.ctx)
-	q := &question{relay: r, began: time.Now(), cancel: cancel}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(b.ctx))
+	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	q := &question{
+		relay: r, began: time.Now(), detach: stop, answered: make(chan struct{}),
+		cancel: func() { stop(); cancel(context.Canceled) },
+	}
 	header := b.header(r.Standing)
 	go func() {
-		q.stream, q.attempt = b.c.get(ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), header)
-		if q.stream != nil {
-			q.stream.release = cancel
+		if err := guard.Try(func() error {
+			q.stream, q.attempt = b.c.get(ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), header)
+			return nil
+		}); err != nil {
+			q.attempt = Attempt{Relay: r.String(), Err: err}
 		}
-		replies <- q
+		if q.stream != nil {
+			q.stream.release = q.cancel
+		}
+		close(q.answered)
+		replies <- q // has room
 	}()
 	return q
 }
 
-// await returns the next reply; nil if none came within hedgeAfter and there is another relay to be asked.
-func (b *Body) await(replies <-chan *question, more bool) *question {
+// await returns the next reply. It returns nil if another relay is to be asked too: the relay that was asked is slow, or that one and its
+// hedge are both silent.
+func (b *Body) await(replies <-chan *question, open map[*question]bool, more bool) *question {
 	if !more {
 		return <-replies // each ends with ctx
 	}
-	hedge := time.NewTimer(hedgeAfter)
+	patience := hedgeAfter
+	if len(open) > 1 {
+		patience = silentAfter
+	}
+	hedge := time.NewTimer(patience)
 	defer hedge.Stop()
-	select {
-	case q := <-replies:
-		return q
-	case <-hedge.C:
-		return nil
+	for {
+		select {
+		case q := <-replies:
+			return q
+		case <-hedge.C:
+			if b.c.hedges.take() {
+				for q := range open {
+					q.hedged = true
+				}
+				return nil
+			}
+			hedge.Reset(hedgeAfter)
+		}
 	}
 }
 
@@ -117,26 +152,5 @@ func (b *Body) failedAt(q *question) {
 		b.c.blame.store(b.c, r, b.object.Digest, q.attempt.Err)
 	case q.attempt.Status != http.StatusNotFound:
 		b.c.relays.Fail(r, q.attempt.Err)
-	}
-}
-
-// overtaken has the relays that are slower than the winner asked after the others for a while.
-func (b *Body) overtaken(open map[*question]bool, winner *question) {
-	for q := range open {
-		if winner.began.Sub(q.began) >= hedgeAfter {
-			b.c.relays.Fail(q.relay.Relay, errOvertaken)
-		}
-	}
-}
-
-// abandon ends the requests that are still under way.
-func (b *Body) abandon(open map[*question]bool, replies <-chan *question) {
-	for q := range open {
-		q.cancel()
-	}
-	for range open {
-		if q := <-replies; q.stream != nil {
-			q.stream.Close()
-		}
 	}
 }

@@ -36,7 +36,8 @@
 //   - Datasets that fail never have all lanes, and their retries stand behind the first attempts of others.
 //   - What the event log says is taken in at once. Queries of the relays go on beside that, one for each dataset.
 //   - No swap waits until the version before is in the cache folder.
-//   - A relay that does not answer for 0.4 s is hedged: another one is asked too, and the first answer counts.
+//   - A relay that does not answer for 0.4 s is hedged: another one is asked too, and the first answer counts. A slow store, which makes
+//     all relays slow, is hedged for about one request in twenty.
 //
 // # Never silently stale
 //
