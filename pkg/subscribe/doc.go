@@ -32,7 +32,8 @@
 //
 // One slow thing does not hold up the rest:
 //
-//   - A refresh that makes no progress for 0.2 s lends its lane to another dataset. When it can go on, it waits for a free lane.
+//   - A refresh that makes no progress for 0.2 s lends its lane to another dataset. When it can go on, it waits for a free lane;
+//     lanes go in turn to such refreshes and to datasets that wait.
 //   - Datasets that fail never have all lanes, and their retries stand behind the first attempts of others.
 //   - What the event log says is taken in at once. Queries of the relays go on beside that, one for each dataset.
 //   - No swap waits until the version before is in the cache folder.

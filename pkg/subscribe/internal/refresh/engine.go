@@ -38,6 +38,7 @@ type Engine[T, D any] struct {
 	queue         []*set[T, D]                  // due and waiting for a lane, the longest waiting first
 	flights       []*flight[T, D]               // jobs under way
 	resuming      []*flight[T, D]               // those that wait for a lane to go on, the longest waiting first
+	startsNext    bool                          // the next free lane is for the queue, not for resuming
 	catchUp       catchUp
 	asking        []*set[T, D]     // whose inquires is not nil
 	inquiries     []*inquiry[T, D] // queries of the relays under way

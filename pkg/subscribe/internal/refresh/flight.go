@@ -13,7 +13,9 @@ const (
 	lendAfter = 200 * time.Millisecond
 	// longAfter is how long a refresh takes until a dataset that is served does not wait for its lane.
 	longAfter = 2 * time.Second
-	// flightsPerLane bounds the refreshes under way, with those that wait without progress, to so many times the lanes.
+	// hangsAfter is how long a refresh lends its lane until it counts as one that hangs.
+	hangsAfter = time.Second
+	// flightsPerLane bounds the refreshes under way to so many times the lanes, not counting those that hang. As many may hang as well.
 	flightsPerLane = 8
 )
 
@@ -28,12 +30,20 @@ type flight[T, D any] struct {
 	resuming sync.Mutex  // held while the job waits for a lane
 
 	granted chan struct{} // has room for one; the flight has a lane again
-	landed  bool          // the loop's own
+
+	// What follows is the loop's own.
+	lentAt time.Time // zero if the flight has a lane, or waits for one
+	landed bool
 }
 
-// maxFlights returns how many refreshes may be under way.
+// hangs reports whether the flight hangs now.
+func (f *flight[T, D]) hangs(now time.Time) bool {
+	return !f.lentAt.IsZero() && now.Sub(f.lentAt) >= hangsAfter
+}
+
+// maxFlights returns how many refreshes may be under way, with those that hang.
 func maxFlights(cfg Config) int {
-	return min(flightsPerLane*cfg.Lanes, max(len(cfg.Datasets), cfg.Lanes))
+	return min(2*flightsPerLane*cfg.Lanes, max(len(cfg.Datasets), cfg.Lanes))
 }
 
 // busy returns how many flights have a lane, and how many of them are of datasets that fail.
@@ -51,8 +61,9 @@ func (e *Engine[T, D]) busy() (all, failing int) {
 
 // lend frees the lane of a flight that makes no progress.
 func (e *Engine[T, D]) lend(f *flight[T, D]) {
-	if !f.landed {
+	if !f.landed && !f.lent.Load() {
 		f.lent.Store(true)
+		f.lentAt = time.Now()
 	}
 }
 
@@ -77,6 +88,7 @@ func (e *Engine[T, D]) resume(ctx context.Context, f *flight[T, D]) {
 func (e *Engine[T, D]) onResumes(f *flight[T, D]) {
 	if !f.landed && f.lent.Load() && !slices.Contains(e.resuming, f) {
 		e.resuming = append(e.resuming, f)
+		f.lentAt = time.Time{}
 	}
 }
 
@@ -97,21 +109,41 @@ func (e *Engine[T, D]) longest(now time.Time) (at time.Time) {
 	return at
 }
 
-// dispatch hands lanes to flights that go on, and to datasets that wait. The version is chosen only now, so that what was announced
-// while the dataset waited is in it.
-func (e *Engine[T, D]) dispatch(now time.Time) {
-	all, _ := e.busy()
-	for ; len(e.resuming) > 0 && all < e.cfg.Lanes; all++ {
-		f := e.resuming[0]
-		e.resuming = e.resuming[1:]
-		f.lent.Store(false)
-		f.granted <- struct{}{} // has room: a flight waits once at a time
+// hanging returns the next time when a flight counts as one that hangs, and there is more room; the zero time if there is none.
+func (e *Engine[T, D]) hanging(now time.Time) (at time.Time) {
+	for _, f := range e.flights {
+		if hangs := f.lentAt.Add(hangsAfter); !f.lentAt.IsZero() && hangs.After(now) && (at.IsZero() || hangs.Before(at)) {
+			at = hangs
+		}
 	}
+	return at
+}
+
+// maxFailing returns how many lanes datasets that fail may have.
+func maxFailing(cfg Config) int { return max(cfg.Lanes-1, 1) }
+
+// dispatch hands lanes to flights that go on and to datasets that wait, in turn. The version is chosen only now, so that what was
+// announced while the dataset waited is in it.
+func (e *Engine[T, D]) dispatch(now time.Time) {
 	for {
+		all, failing := e.busy()
+		r := -1
+		if all < e.cfg.Lanes {
+			r = slices.IndexFunc(e.resuming, func(f *flight[T, D]) bool { return !f.failing || failing < maxFailing(e.cfg) })
+		}
 		i := e.next(now)
+		if r >= 0 && (i < 0 || !e.startsNext) {
+			e.startsNext = true
+			f := e.resuming[r]
+			e.resuming = slices.Delete(e.resuming, r, r+1)
+			f.lent.Store(false)
+			f.granted <- struct{}{} // has room: a flight waits once at a time
+			continue
+		}
 		if i < 0 {
 			return
 		}
+		e.startsNext = false
 		s := e.queue[i]
 		e.queue = slices.Delete(e.queue, i, i+1)
 		s.queued = false
@@ -140,18 +172,21 @@ func (s *set[T, D]) fails() bool { return s.begun && s.health.Load().Failures > 
 // the flights. When all lanes have long flights, a dataset that is served already gets one lane more.
 func (e *Engine[T, D]) next(now time.Time) int {
 	all, failing := e.busy()
-	flights, failingFlights := len(e.flights), 0
+	alive, failingFlights := 0, 0
 	for _, f := range e.flights {
 		if f.failing {
 			failingFlights++
 		}
+		if !f.hangs(now) {
+			alive++
+		}
 	}
-	most := maxFlights(e.cfg)
-	if flights >= most {
+	most := min(flightsPerLane*e.cfg.Lanes, maxFlights(e.cfg))
+	if alive >= most || len(e.flights) >= maxFlights(e.cfg) {
 		return -1
 	}
 	lane := all < e.cfg.Lanes
-	retry := lane && failing < max(e.cfg.Lanes-1, 1) && failingFlights < max(most/2, 1)
+	retry := lane && failing < maxFailing(e.cfg) && failingFlights < max(most/2, 1)
 	spare := all == e.cfg.Lanes && !e.longest(now).After(now)
 	first := -1
 	for i, s := range e.queue {

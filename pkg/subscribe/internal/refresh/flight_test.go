@@ -93,6 +93,66 @@ func TestDatasetsThatFailNeverHaveAllLanes(t *testing.T) {
 	})
 }
 
+// Invariant: a healthy dataset is served within seconds of its event, while the first attempts of more datasets hang than flights are
+// counted.
+func TestFirstAttemptsThatHangHoldUpNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := eight()
+		for i := range flightsPerLane * cfg.Lanes {
+			cfg.Datasets = append(cfg.Datasets, fmt.Sprint("more", i))
+		}
+		r.load = func(ctx context.Context, rec dataset.VersionRecord, _ func()) error {
+			if rec.Dataset != "good" {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}
+		r.start(cfg)
+		for _, name := range cfg.Datasets {
+			if name != "good" {
+				r.announce(name, 1)
+			}
+		}
+		r.announce("good", 1) // behind all others
+		pass(4 * time.Second)
+		r.serves("good", 1)
+		r.announce("good", 2)
+		r.serves("good", 2)
+	})
+}
+
+// Invariant: a dataset does not wait for longer than a second for flights that make a step of progress now and then, whether they are
+// first attempts or failed before.
+func TestFlightsThatTrickleHoldUpNoOther(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			cfg := eight()
+			began := time.Now()
+			r.load = func(ctx context.Context, rec dataset.VersionRecord, progress func()) error {
+				switch {
+				case rec.Dataset == "good":
+					return nil
+				case fails && time.Since(began) < time.Second:
+					return errLoad
+				}
+				for ctx.Err() == nil {
+					time.Sleep(250 * time.Millisecond)
+					progress()
+				}
+				return ctx.Err()
+			}
+			r.start(cfg)
+			for _, name := range cfg.Datasets[:8] {
+				r.announce(name, 1)
+			}
+			pass(time.Minute)
+			r.announce("good", 1)
+			pass(time.Second)
+			r.serves("good", 1)
+		})
+	}
+}
+
 // A dataset that is served already does not wait for lanes that all have long refreshes.
 func TestLongRefreshesLeaveALane(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

@@ -143,6 +143,9 @@ func (e *Engine[T, D]) due(now time.Time) time.Time {
 	if at := e.longest(now); len(e.queue) > 0 && at.After(now) {
 		next = earlier(next, at)
 	}
+	if at := e.hanging(now); len(e.queue) > 0 && !at.IsZero() {
+		next = earlier(next, at)
+	}
 	return next
 }
 
