@@ -84,7 +84,7 @@ func TestCacheFolderHangsAtTheStart(t *testing.T) {
 			var s *subscribe.Subscriber
 			within(t, 20*time.Second, "Open", func() {
 				var err error
-				if s, err = subscribe.Open(t.Context(), cfg); err != nil {
+				if s, err = subscribe.Open(t.Context(), subscribe.OnDisk(cfg, impatient())); err != nil {
 					t.Error(err)
 				}
 			})
@@ -110,6 +110,13 @@ func TestCacheFolderHangsAtTheStart(t *testing.T) {
 	}
 }
 
+// impatient is the disk of the machine with the patience that it has outside of tests.
+func impatient() cachedir.Disk {
+	disk := cachedir.NewDisk()
+	disk.Patience = 500 * time.Millisecond
+	return disk
+}
+
 // switchedDisk is a disk that hangs as long as it is off.
 type switchedDisk struct {
 	mu  sync.Mutex
@@ -120,7 +127,7 @@ type switchedDisk struct {
 func newDisk() (*switchedDisk, cachedir.Disk) {
 	d := &switchedDisk{}
 	d.on = sync.NewCond(&d.mu)
-	disk := cachedir.NewDisk()
+	disk := impatient()
 	disk.At = func(string) {
 		d.mu.Lock()
 		defer d.mu.Unlock()

@@ -7,14 +7,18 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
 // children are the processes that tests start: this program, with CHILD set to a name.
 var children = map[string]func() error{}
 
 func TestMain(m *testing.M) {
+	cachedir.DefaultPatience = 30 * time.Second // the disk of a busy machine pauses
 	if child := children[os.Getenv("CHILD")]; child != nil {
 		if err := child(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -65,7 +65,7 @@ type Dir struct {
 // New returns the cache folder at root, which is created when it is first written.
 func New(root string) *Dir {
 	return &Dir{
-		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: NewDisk(),
+		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: NewDisk().withDefaults(),
 		names: make(map[string]*sync.Mutex), temps: make(map[string]bool), harm: make(map[string]error),
 		creating: make(map[string]int), hang: hang{began: make(chan struct{})},
 	}
@@ -95,7 +95,7 @@ func (d *Dir) Close() error {
 	d.mu.Unlock()
 	closed := make(chan error, 1)
 	go func() { closed <- d.lock.Close() }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(d.patience())
 	defer timer.Stop()
 	select {
 	case err := <-closed:

@@ -4,6 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
+)
+
+// Patience of a [Disk] that sets none. Tests that are not about a disk that hangs raise them in TestMain: a disk of a machine with much
+// else to do may pause for longer.
+var (
+	// DefaultPatience is for one operation, which takes microseconds on a disk that works.
+	DefaultPatience = 500 * time.Millisecond
+	// DefaultSyncPatience is for the sync of one file, which may be a large one on a slow disk.
+	DefaultSyncPatience = 30 * time.Second
 )
 
 // ErrFull is wrapped when a snapshot is not begun because there is no room for it.
@@ -20,6 +30,10 @@ type Disk struct {
 	Free func(dir string) (bytes int64, ok bool)
 	// At, if not nil, is called when an operation at the path begins. The operation hangs for as long as At does.
 	At func(path string)
+	// Patience is how long one operation may take before the folder hangs; 0 stands for DefaultPatience.
+	Patience time.Duration
+	// SyncPatience is how long the sync of a file may take before the folder hangs; 0 stands for DefaultSyncPatience.
+	SyncPatience time.Duration
 }
 
 // NewDisk returns the disk of the machine.
@@ -29,7 +43,29 @@ func NewDisk() Disk { return Disk{Create: os.CreateTemp, Free: free} }
 func (d *Dir) SetDisk(disk Disk) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.disk = disk
+	d.disk = disk.withDefaults()
+}
+
+func (d Disk) withDefaults() Disk {
+	if d.Patience == 0 {
+		d.Patience = DefaultPatience
+	}
+	if d.SyncPatience == 0 {
+		d.SyncPatience = DefaultSyncPatience
+	}
+	return d
+}
+
+func (d *Dir) patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.disk.Patience
+}
+
+func (d *Dir) syncPatience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.disk.SyncPatience
 }
 
 // room says how there is no room for a snapshot of about so many bytes. An eighth more is wanted: the number is a

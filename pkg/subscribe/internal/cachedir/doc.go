@@ -27,7 +27,7 @@
 //
 // # A disk that hangs
 //
-// Every operation of the file system is timed. One that takes longer than its patience makes the folder hang: all calls that are under
+// Every operation of the file system is timed. One that takes longer than the patience of the [Disk] makes the folder hang: all calls that are under
 // way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). What a call that returned early has
 // begun goes on alone: a draft undoes itself, and other operations are done again by a later call or change nothing. After Close they
 // end at their next operation. So at most as many goroutines hang as there were calls when the first operation was overdue.

@@ -9,7 +9,7 @@ import (
 // What follows are the operations of package os, each of which says when it hangs.
 
 func op[T any](d *Dir, path string, f func() (T, error)) (T, error) {
-	end, err := d.at(path, patience)
+	end, err := d.at(path, d.patience())
 	if err != nil {
 		var none T
 		return none, err
@@ -61,7 +61,7 @@ func (d *Dir) closeFile(f *os.File) error {
 
 // syncClose writes the file, or folder, out.
 func (d *Dir) syncClose(f *os.File) error {
-	end, err := d.at(f.Name(), syncPatience)
+	end, err := d.at(f.Name(), d.syncPatience())
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}

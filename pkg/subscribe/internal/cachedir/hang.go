@@ -15,13 +15,6 @@ var ErrHangs = errors.New("the cache folder hangs")
 // errClosed is returned by an operation that begins after Close.
 var errClosed = errors.New("the cache folder is closed")
 
-const (
-	// patience is how long one operation may take, which takes microseconds on a disk that works.
-	patience = 500 * time.Millisecond
-	// syncPatience is how long it may take to write a file out, which may be a large one on a slow disk.
-	syncPatience = 30 * time.Second
-)
-
 // hang is what is known of operations that take longer than their patience.
 type hang struct {
 	overdue int           // operations that have not returned in time
@@ -30,55 +23,85 @@ type hang struct {
 	began   chan struct{} // closed while overdue is above 0
 }
 
+// operation is one of the disk, under way.
+//
+// Its time is measured in two halves, and the second begins when the timer of the first has fired. A process that did not run for a
+// while, because it was stopped or had no processor, finds the first timer due and the operation done.
+type operation struct {
+	dir     *Dir
+	path    string
+	begun   time.Time
+	patient time.Duration
+
+	// What follows is guarded by dir.mu.
+	timer       *time.Timer
+	half, ended bool
+	late        bool // it counts as overdue
+}
+
 // at begins an operation at path. The caller calls end as soon as the operation has returned. If that takes longer than patient, the
 // folder hangs until then.
 func (d *Dir) at(path string, patient time.Duration) (end func(), err error) {
-	begun := time.Now()
+	o := &operation{dir: d, path: path, begun: time.Now(), patient: patient}
 	d.mu.Lock()
 	closed, hook := d.closed, d.disk.At
+	if !closed {
+		o.timer = time.AfterFunc(patient/2, o.due)
+	}
 	d.mu.Unlock()
 	if closed {
 		return nil, errClosed
 	}
-	ended, late := false, false // guarded by d.mu
-	timer := time.AfterFunc(patient, func() {
-		d.mu.Lock()
-		if ended {
-			d.mu.Unlock()
-			return
-		}
-		late = true
-		d.hang.overdue++
-		first := d.hang.overdue == 1
-		if first {
-			d.hang.since, d.hang.what = begun, path
-			close(d.hang.began)
-		}
-		d.mu.Unlock()
-		if first {
-			d.changed()
-		}
-	})
-	end = func() {
-		timer.Stop()
-		d.mu.Lock()
-		ended = true
-		last := false
-		if late {
-			d.hang.overdue--
-			if last = d.hang.overdue == 0; last {
-				d.hang.began = make(chan struct{})
-			}
-		}
-		d.mu.Unlock()
-		if last {
-			d.changed()
-		}
-	}
 	if hook != nil {
 		hook(path)
 	}
-	return end, nil
+	return o.end, nil
+}
+
+// due is called when the timer fires.
+func (o *operation) due() {
+	d := o.dir
+	d.mu.Lock()
+	switch {
+	case o.ended:
+		d.mu.Unlock()
+		return
+	case !o.half:
+		o.half = true
+		o.timer.Reset(o.patient / 2)
+		d.mu.Unlock()
+		return
+	}
+	o.late = true
+	d.hang.overdue++
+	first := d.hang.overdue == 1
+	if first {
+		d.hang.since, d.hang.what = o.begun, o.path
+		close(d.hang.began)
+	}
+	d.mu.Unlock()
+	if first {
+		d.changed()
+	}
+}
+
+// end is called when the operation has returned.
+func (o *operation) end() {
+	d := o.dir
+	d.mu.Lock()
+	o.ended = true
+	o.timer.Stop()
+	last := false
+	if o.late {
+		d.hang.overdue--
+		if last = d.hang.overdue == 0; last {
+			d.hang.began = make(chan struct{})
+		}
+	}
+	d.mu.Unlock()
+	if last {
+		d.changed()
+	}
 }
 
 // Watch has changed called when the folder begins to hang, with [Dir.Hangs], and with nil when it hangs no longer. It is called before

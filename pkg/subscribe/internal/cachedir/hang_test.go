@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 	changes := make(chan error, 8)
 	d.Watch(func(err error) { changes <- err })
 	gate := make(chan struct{})
-	d.SetDisk(Disk{Free: endless, Create: func(dir, pattern string) (*os.File, error) {
+	d.SetDisk(Disk{Patience: 500 * time.Millisecond, Free: endless, Create: func(dir, pattern string) (*os.File, error) {
 		<-gate
 		return os.CreateTemp(dir, pattern)
 	}})
@@ -77,4 +78,51 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 	if err := put(d, "prices", 3); !errors.Is(err, errClosed) {
 		t.Errorf("after Close a commit returned %v", err)
 	}
+}
+
+// A process that is stopped for longer than the patience finds the timer due when it goes on. The operation has the second half of the
+// patience to return in before the folder hangs.
+func TestStoppedProcessFindsNoHang(t *testing.T) {
+	d := New(t.TempDir())
+	defer d.Close()
+	d.SetDisk(Disk{Patience: time.Hour})
+	end, err := d.at("file", d.patience())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	o := &operation{dir: d, path: "file", begun: time.Now(), patient: time.Hour, timer: time.NewTimer(time.Hour)}
+	if o.due(); d.Hangs() != nil {
+		t.Errorf("after the first half of the patience the folder hangs: %v", d.Hangs())
+	}
+	if o.due(); !errors.Is(d.Hangs(), ErrHangs) {
+		t.Errorf("after the second half of the patience Hangs returned %v", d.Hangs())
+	}
+	if o.end(); d.Hangs() != nil {
+		t.Errorf("after the operation the folder hangs: %v", d.Hangs())
+	}
+}
+
+// An operation that takes longer than the patience makes the folder hang, and a shorter one does not.
+func TestPatienceIsThatOfTheDisk(t *testing.T) {
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		for _, tc := range []struct {
+			patience, takes time.Duration
+			hangs           bool
+		}{{500 * time.Millisecond, 490 * time.Millisecond, false}, {500 * time.Millisecond, 510 * time.Millisecond, true}, {0, 20 * time.Second, false}} {
+			d := New(root)
+			disk := NewDisk()
+			disk.Patience, disk.At = tc.patience, func(string) { time.Sleep(tc.takes) }
+			d.SetDisk(disk)
+			if _, err := d.HasBoot("prices"); errors.Is(err, ErrHangs) != tc.hangs {
+				t.Errorf("%+v: HasBoot returned %v", tc, err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

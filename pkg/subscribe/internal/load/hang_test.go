@@ -57,6 +57,7 @@ func TestVersionsPassThoseOnTheirWayToTheCache(t *testing.T) {
 func hangingDisk() (disk cachedir.Disk, release func()) {
 	gate := make(chan struct{})
 	disk = cachedir.NewDisk()
+	disk.Patience = 500 * time.Millisecond
 	disk.At = func(string) { <-gate }
 	return disk, func() { close(gate) }
 }
