@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -135,4 +137,38 @@ func TestDiskThatHangsBarsNoVersion(t *testing.T) {
 	if s, err := l.Stored(t.Context(), "prices", nothing); err != nil || s.Record.Version != 2 {
 		t.Errorf("the folder has version %d, %v", s.Record.Version, err)
 	}
+}
+
+// A disk that pauses in each try for a snapshot costs ever fewer tries.
+func TestTriesBackOffWhenTheFolderHangs(t *testing.T) {
+	cache := cacheOn(t, &disk{})
+	s := NewShortener(cache)
+	rec, tab := tableOf(t, 9, 100, 100)
+	if err := s.consider(rec, tab); err != nil {
+		t.Fatal(err)
+	}
+	now, pauses := time.Now(), time.Duration(0)
+	for range 6 {
+		_, v, ok := s.next(now)
+		if !ok {
+			t.Fatal("no try is due")
+		}
+		hangs := fmt.Errorf("write a snapshot: %w", cachedir.ErrHangs)
+		if err := s.tried(now, "prices", v, hangs); err != hangs || s.Failed("prices") != hangs {
+			t.Errorf("after a try that failed, tried returned %v, and Failed %v", err, s.Failed("prices"))
+		}
+		if _, _, ok := s.next(now); ok {
+			t.Error("the next try is due at once")
+		}
+		at, ok := s.retry()
+		if !ok {
+			t.Fatal("no try is due at any time")
+		}
+		pauses += at.Sub(now)
+		now = at
+	}
+	if least := 63 * firstPause / 2; pauses < least {
+		t.Errorf("6 tries took %s, want %s at the least", pauses, least)
+	}
+	runtime.KeepAlive(tab)
 }

@@ -236,11 +236,8 @@ func (s *Shortener) tried(now time.Time, name string, v pending, err error) erro
 			}
 			f.pauses.Reset()
 		}
-		if errors.Is(err, cachedir.ErrHangs) {
-			f.err, f.retry = err, now // it waits for the end of that, and is no reason for a pause
-		} else {
-			f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
-		}
+		// Also after a hang, at the end of which Wake calls: a disk that pauses again and again costs few tries.
+		f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
 		s.failed[name] = f
 		return err
 	}
