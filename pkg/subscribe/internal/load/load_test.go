@@ -197,7 +197,7 @@ func TestReplacedLargeTableIsCollected(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		count, due int
-	}{{"small", 4, 0}, {"large", 128, 1}} {
+	}{{"small", 2, 0}, {"large", 128, 1}} {
 		t.Run(tc.name, func(t *testing.T) {
 			rec, file := version(t, 1, tc.count, 1<<19)
 			l, _ := loader(t, file)
