@@ -2,6 +2,7 @@ package bootguard
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,8 @@ func TestSeveralDatasets(t *testing.T) {
 				if g.Bars(r.Dataset, r.VersionID()) {
 					continue
 				}
-				if err := errors.Join(g.Try(r), g.Swapped(r)); err != nil {
+				m, err := g.Try(r)
+				if err := errors.Join(err, g.Swapped(r, m)); err != nil {
 					t.Error(err)
 				}
 				pass(time.Millisecond)
@@ -50,6 +52,89 @@ func TestSeveralDatasets(t *testing.T) {
 		}
 		if got := live(); len(got) != 2 || got["rules"] != 1 {
 			t.Errorf("after one more death quarantined are versions of %v, want of prices and rules", got)
+		}
+	})
+}
+
+// A disk that hangs at the start, at any of the datasets, delays the count of the death, and changes nothing else: one of the datasets
+// that the process died with is quarantined.
+func TestSeveralDatasetsWhenTheDiskHangsAtTheStart(t *testing.T) {
+	names := []string{"a", "prices", "rules"}
+	of := func(name string) dataset.VersionRecord {
+		r := record(1)
+		r.Dataset = name
+		return r
+	}
+	for _, hangs := range names {
+		t.Run(hangs, func(t *testing.T) {
+			in(t, func(t *testing.T, root string) {
+				for range 2 {
+					dir := cachedir.New(root)
+					g := New(dir, names, after, "boot")
+					for _, name := range names {
+						err := g.Begin(name)
+						m, tryErr := g.Try(of(name))
+						if err := errors.Join(err, tryErr, g.Swapped(of(name), m)); err != nil {
+							t.Error(err)
+						}
+						pass(time.Millisecond)
+					}
+					dir.Close()
+				}
+				dir := cachedir.New(root)
+				defer dir.Close()
+				g := New(dir, names, after, "boot")
+				disk, once := cachedir.NewDisk(), sync.Once{}
+				disk.At = func(path string) {
+					if path == dir.BootPath(hangs) {
+						once.Do(func() { <-time.After(2 * cachedir.DefaultPatience) })
+					}
+				}
+				dir.SetDisk(disk)
+				for _, name := range names {
+					if err := g.Begin(name); !errors.Is(err, cachedir.ErrHangs) {
+						t.Errorf("Begin of %s returned %v", name, err)
+					}
+					if m, err := g.Try(of(name)); m != nil || !errors.Is(err, cachedir.ErrHangs) {
+						t.Errorf("Try of %s returned %v", name, err)
+					}
+					if n := len(g.Barred(name)); n > 0 {
+						t.Errorf("while the folder hangs, %d versions of %s are quarantined", n, name)
+					}
+				}
+				pass(time.Minute)
+				for _, name := range []string{"prices", "a", "rules"} {
+					if _, err := g.Try(of(name)); err != nil {
+						t.Error(err)
+					}
+					if n := len(g.Barred(name)); (n == 1) != (name == "rules") {
+						t.Errorf("%d versions of %s are quarantined, want one of the dataset that was tried last alone", n, name)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A load that was abandoned returns when another load of the same version is served: the version stays on probation.
+func TestAbandonedLoadLeavesTheProbation(t *testing.T) {
+	in(t, func(t *testing.T, root string) {
+		l := start(t, root, "boot")
+		defer l.ends()
+		stored, err := l.Try(record(7))
+		m, tryErr := l.Try(record(7))
+		later, laterErr := l.Try(record(7))
+		if err := errors.Join(err, tryErr, laterErr, l.Swapped(record(7), m)); err != nil {
+			t.Fatal(err)
+		}
+		l.Undo(stored)
+		l.Undo(later)
+		if l.trying() != 7 {
+			t.Errorf("boot.json says %+v, want the mark of 7", l.dir.Boot("prices"))
+		}
+		pass(after)
+		if b := l.dir.Boot("prices"); b.Trying != nil || !b.IsConfirmed(record(7).VersionID()) {
+			t.Errorf("boot.json says %+v, want that 7 is confirmed", b)
 		}
 	})
 }

@@ -14,5 +14,8 @@
 // would be quarantined for one death, the one that was first tried last is, and the others need one more death. A confirmed version is never marked again. Only the process that holds the cache
 // folder writes marks; one that does not hold it keeps to what the file says.
 //
+// A mark belongs to the call of Try that set it: a load that was abandoned and returns late takes back no other load's mark. The death
+// of the process before is counted when the marks of all datasets can be read; until then no mark is set.
+//
 // Nothing waits for a disk that hangs for longer than half a second: the version is then loaded without a mark.
 package bootguard

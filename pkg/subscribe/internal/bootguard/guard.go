@@ -45,7 +45,9 @@ type Guard struct {
 	bootID string
 	sets   map[string]*set // not changed after New
 	wake   chan struct{}   // has room for one: something is on probation
-	begun  sync.Once
+
+	counting chan struct{} // has room for one: held while the death of the process before is counted
+	counted  atomic.Bool
 
 	mu  sync.Mutex
 	due map[string]time.Time // when the first version of a dataset on probation is confirmed; guarded by mu
@@ -57,17 +59,18 @@ type set struct {
 	turn   chan struct{} // has room for one: held while boot.json and what follows is read or changed
 	barred atomic.Pointer[[]refresh.Barred]
 
-	begun   bool // boot is the file's content, and this process holds the folder
-	stopped bool // the process is about to end on purpose
+	begun   bool            // boot is the file's content, and this process holds the folder
+	died    cachedir.Deaths // those of the version that the process before died of
+	stopped bool            // the process is about to end on purpose
 	boot    cachedir.Boot
 	dirty   bool // boot differs from the file
-	loading *trial
-	serving *trial // nil if what is served is confirmed, or nothing is
-	first   *trial // the earliest that was served and is not confirmed; versions after it may have taken its place
+	loading *Mark
+	serving *Mark // nil if what is served is confirmed, or nothing is
+	first   *Mark // the earliest that was served and is not confirmed; versions after it may have taken its place
 }
 
-// trial is a version that is being tried.
-type trial struct {
+// Mark is that of a version that is being tried.
+type Mark struct {
 	rec   dataset.VersionRecord
 	ref   dataset.Ref
 	first int64     // as in cachedir.Trial
@@ -78,7 +81,7 @@ type trial struct {
 // this boot of the machine.
 func New(dir *cachedir.Dir, names []string, after time.Duration, bootID string) *Guard {
 	dir.Retain()
-	g := &Guard{dir: dir, after: after, bootID: bootID, sets: make(map[string]*set), wake: make(chan struct{}, 1), due: make(map[string]time.Time)}
+	g := &Guard{dir: dir, after: after, bootID: bootID, sets: make(map[string]*set), wake: make(chan struct{}, 1), due: make(map[string]time.Time), counting: make(chan struct{}, 1)}
 	for _, name := range names {
 		s := &set{name: name, turn: make(chan struct{}, 1)}
 		s.barred.Store(new([]refresh.Barred))
@@ -123,36 +126,49 @@ func (g *Guard) Bars(name string, id dataset.VersionID) bool {
 	return g != nil && g.sets[name] != nil && g.sets[name].bars(dataset.Ref{ID: id})
 }
 
-// Try sets the mark of the version, which is about to be loaded. Its error says that there is none. Follow it by Swapped or Undo.
-func (g *Guard) Try(rec dataset.VersionRecord) error {
+// Try sets the mark of the version, which is about to be loaded. Its error says that there is none. Follow it by Swapped, Serve or Undo
+// of the mark.
+func (g *Guard) Try(rec dataset.VersionRecord) (*Mark, error) {
+	return g.try(rec, func(*set) {})
+}
+
+// try is Try. It calls prepare before the mark is set.
+func (g *Guard) try(rec dataset.VersionRecord, prepare func(*set)) (*Mark, error) {
 	if g == nil || g.bootID == "" {
-		return nil
+		return nil, nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	if err := g.count(timer.C); err != nil {
+		return nil, err
 	}
 	s := g.lock(rec.Dataset)
 	if s == nil {
-		return ErrBusy
+		return nil, ErrBusy
 	}
 	defer s.unlock()
-	return g.try(s, rec)
+	prepare(s)
+	return g.mark(s, rec)
 }
 
-func (g *Guard) try(s *set, rec dataset.VersionRecord) error {
+func (g *Guard) mark(s *set, rec dataset.VersionRecord) (m *Mark, err error) {
 	if s.stopped {
-		return nil // and takes no lock of a folder that may be closed
+		return nil, nil // and takes no lock of a folder that may be closed
 	}
-	_, err := g.begin(s)
+	err = g.begin(s)
 	ref := rec.Ref()
 	if err == nil && !s.boot.IsConfirmed(ref.ID) {
-		s.loading = &trial{rec: rec, ref: ref, first: time.Now().UnixNano()}
+		m = &Mark{rec: rec, ref: ref, first: time.Now().UnixNano()}
 		if d := s.boot.Of(ref.ID); d.Count > 0 {
-			s.loading.first = d.First
+			m.first = d.First
 		}
+		s.loading = m
 		err = g.write(s, false)
 	}
 	if errors.Is(err, cachedir.ErrShared) {
-		return nil // the process that holds the folder has its own mark there
+		return nil, nil // the process that holds the folder has its own mark there
 	}
-	return err
+	return m, err
 }
 
 // write brings boot.json up to what is being tried. It does nothing if that is there already.
@@ -176,50 +192,53 @@ func (g *Guard) write(s *set, durable bool) error {
 	return err
 }
 
-// Undo takes the mark of a version back that could not be loaded.
-func (g *Guard) Undo(rec dataset.VersionRecord) {
-	s := g.lock(rec.Dataset)
+// Undo takes back the mark of a version that could not be loaded. A mark that a later Try has set stays, also of the same version.
+func (g *Guard) Undo(m *Mark) {
+	if m == nil {
+		return
+	}
+	s := g.lock(m.rec.Dataset)
 	if s == nil {
 		return
 	}
 	defer s.unlock()
-	if s.loading != nil && s.loading.ref == rec.Ref() {
+	if s.loading == m {
 		s.loading = nil
 		_ = g.write(s, false) // if that fails, the next mark replaces this one
 	}
 }
 
-// Swapped says that the version is served now: from here on it is on probation, unless it is confirmed.
-func (g *Guard) Swapped(rec dataset.VersionRecord) error {
-	settle, err := g.Serve(rec)
+// Swapped says that the version, which m is the mark of, is served now: from here on it is on probation, unless it is confirmed. m is
+// nil if Try has set none.
+func (g *Guard) Swapped(rec dataset.VersionRecord, m *Mark) error {
+	settle, err := g.Serve(rec, m)
 	return errors.Join(err, settle())
 }
 
 // Serve is Swapped without what takes long. The caller calls settle afterwards.
-func (g *Guard) Serve(rec dataset.VersionRecord) (settle func() error, err error) {
+func (g *Guard) Serve(rec dataset.VersionRecord, m *Mark) (settle func() error, err error) {
 	s := g.lock(rec.Dataset)
 	if s == nil {
 		return func() error { return nil }, nil
 	}
-	confirmed, err := g.swapped(s, rec)
+	confirmed, err := g.swapped(s, m)
 	s.unlock()
 	return func() error { return g.settle(confirmed) }, err
 }
 
 // swapped returns the version that is confirmed with that, if one is.
-func (g *Guard) swapped(s *set, rec dataset.VersionRecord) (confirmed *trial, err error) {
-	t := s.loading
+func (g *Guard) swapped(s *set, m *Mark) (confirmed *Mark, err error) {
 	s.serving = nil
-	if t == nil || t.ref != rec.Ref() || s.boot.IsConfirmed(t.ref.ID) {
-		if t != nil && t.ref == rec.Ref() {
-			s.loading = nil
-		}
+	if s.loading == m {
+		s.loading = nil
+	}
+	if m == nil || s.stopped || s.boot.IsConfirmed(m.ref.ID) {
 		return nil, g.write(s, false)
 	}
-	s.serving, s.loading = t, nil
-	t.since = time.Now()
+	s.serving = m
+	m.since = time.Now()
 	if s.first == nil {
-		g.probation(s, t)
+		g.probation(s, m)
 	}
 	if g.after <= time.Since(s.first.since) {
 		return s.first, g.confirm(s, s.first, false)
@@ -228,7 +247,7 @@ func (g *Guard) swapped(s *set, rec dataset.VersionRecord) (confirmed *trial, er
 }
 
 // probation makes t the version that is confirmed next; nil for none.
-func (g *Guard) probation(s *set, t *trial) {
+func (g *Guard) probation(s *set, t *Mark) {
 	s.first = t
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -244,25 +263,18 @@ func (g *Guard) probation(s *set, t *trial) {
 }
 
 // Adopt says that what is served, whose content is that of was, has the id of the version rec from now on. A confirmed version stays
-// confirmed; one on probation begins it again. Follow it by Swapped or Undo.
-func (g *Guard) Adopt(was, rec dataset.VersionRecord) error {
-	if g == nil || g.bootID == "" {
-		return nil
-	}
-	s := g.lock(rec.Dataset)
-	if s == nil {
-		return ErrBusy
-	}
-	defer s.unlock()
-	if s.begun && s.boot.IsConfirmed(was.VersionID()) {
-		s.boot.Confirm(rec.Ref())
-		s.dirty = true
-	}
-	return g.try(s, rec)
+// confirmed; one on probation begins it again. It returns the mark of rec as Try does.
+func (g *Guard) Adopt(was, rec dataset.VersionRecord) (*Mark, error) {
+	return g.try(rec, func(s *set) {
+		if s.begun && s.boot.IsConfirmed(was.VersionID()) {
+			s.boot.Confirm(rec.Ref())
+			s.dirty = true
+		}
+	})
 }
 
 // settle has the folder drop what was kept because of t; nil is no version. It may take long, so the caller holds no turn.
-func (g *Guard) settle(t *trial) error {
+func (g *Guard) settle(t *Mark) error {
 	if t == nil {
 		return nil
 	}
@@ -270,7 +282,7 @@ func (g *Guard) settle(t *trial) error {
 }
 
 // confirm takes t off probation. The caller calls settle afterwards.
-func (g *Guard) confirm(s *set, t *trial, durable bool) error {
+func (g *Guard) confirm(s *set, t *Mark, durable bool) error {
 	s.boot.Confirm(t.ref)
 	s.dirty = true
 	g.publish(s)
@@ -299,8 +311,8 @@ func (g *Guard) Confirm(rec dataset.VersionRecord) error {
 		return ErrBusy
 	}
 	var err error
-	var confirmed *trial
-	for _, t := range []*trial{s.serving, s.loading, s.first} {
+	var confirmed *Mark
+	for _, t := range []*Mark{s.serving, s.loading, s.first} {
 		if t != nil && t.ref == rec.Ref() {
 			confirmed, err = t, g.confirm(s, t, true)
 			break

@@ -66,7 +66,8 @@ func (l *life) ends() {
 // serves takes the version in.
 func (l *life) serves(version uint64) {
 	l.t.Helper()
-	if err := errors.Join(l.Try(record(version)), l.Swapped(record(version))); err != nil {
+	m, err := l.Try(record(version))
+	if err := errors.Join(err, l.Swapped(record(version), m)); err != nil {
 		l.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -170,7 +171,7 @@ func TestConfirmation(t *testing.T) {
 	for name, confirm := range map[string]func(l *life){
 		"by time":         func(l *life) { l.serves(7); pass(after) },
 		"by a call":       func(l *life) { l.serves(7); _ = l.Confirm(record(6)); _ = l.Confirm(record(7)) },
-		"before Swapped":  func(l *life) { _ = l.Try(record(7)); _ = l.Confirm(record(7)); _ = l.Swapped(record(7)) },
+		"before Swapped":  func(l *life) { m, _ := l.Try(record(7)); _ = l.Confirm(record(7)); _ = l.Swapped(record(7), m) },
 		"while 8 follows": func(l *life) { l.serves(7); pass(after / 2); l.serves(8); pass(after / 2) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,22 +223,27 @@ func TestUndoGoesBackToTheServedVersion(t *testing.T) {
 		l := start(t, root, "boot")
 		defer l.ends()
 		l.serves(6)
-		if err := l.Try(record(7)); err != nil || l.trying() != 7 {
+		late, err := l.Try(record(7))
+		if err != nil || l.trying() != 7 {
 			t.Errorf("version %d is marked, %v", l.trying(), err)
 		}
-		l.Undo(record(8)) // an attempt that was abandoned, and returns late
+		mark, err := l.Try(record(7))
+		if err != nil {
+			t.Error(err)
+		}
+		l.Undo(late) // an attempt at the same version that was abandoned, and returns late
 		if l.trying() != 7 {
 			t.Error("the wrong mark was taken back")
 		}
-		l.Undo(record(7))
+		l.Undo(mark)
 		if l.trying() != 6 {
 			t.Errorf("version %d is marked, want 6", l.trying())
 		}
 		pass(after)
-		if err := l.Try(record(7)); err != nil {
+		if mark, err = l.Try(record(7)); err != nil {
 			t.Error(err)
 		}
-		l.Undo(record(7))
+		l.Undo(mark)
 		if l.trying() != 0 {
 			t.Errorf("version %d is marked", l.trying())
 		}
@@ -256,14 +262,16 @@ func TestAdopt(t *testing.T) {
 		defer l.ends()
 		l.serves(6)
 		pass(after)
-		if err := errors.Join(l.Adopt(record(6), other(6)), l.Swapped(other(6))); err != nil {
+		m, err := l.Adopt(record(6), other(6))
+		if err := errors.Join(err, l.Swapped(other(6), m)); err != nil {
 			t.Error(err)
 		}
 		if b := l.dir.Boot("prices"); !b.IsConfirmed(other(6).VersionID()) || b.Trying != nil {
 			t.Errorf("boot.json says %+v", b)
 		}
 		l.serves(7)
-		if err := errors.Join(l.Adopt(record(7), other(7)), l.Swapped(other(7))); err != nil {
+		m, err = l.Adopt(record(7), other(7))
+		if err := errors.Join(err, l.Swapped(other(7), m)); err != nil {
 			t.Error(err)
 		}
 		if b := l.dir.Boot("prices"); b.Trying == nil || b.Trying.Ref != other(7).Ref() {
@@ -307,7 +315,7 @@ func TestTroubleWithTheDisk(t *testing.T) {
 		l := start(t, root, "boot")
 		l.serves(7)
 		s := l.lock("prices")
-		if err := l.Try(record(8)); !errors.Is(err, ErrBusy) {
+		if _, err := l.Try(record(8)); !errors.Is(err, ErrBusy) {
 			t.Errorf("Try returned %v", err)
 		}
 		if err := l.Confirm(record(7)); !errors.Is(err, ErrBusy) {
@@ -323,7 +331,7 @@ func TestTroubleWithTheDisk(t *testing.T) {
 		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Try(record(8)); err == nil || !strings.Contains(err.Error(), l.dir.BootPath("prices")) {
+		if _, err := l.Try(record(8)); err == nil || !strings.Contains(err.Error(), l.dir.BootPath("prices")) {
 			t.Errorf("Try returned %v, want an error that names the file", err)
 		}
 		l.ends() // what cannot be written is removed
@@ -361,8 +369,10 @@ func TestBootFileIsBoundedAndMayBeDamaged(t *testing.T) {
 func TestNilGuardDoesNothing(t *testing.T) {
 	var g *Guard
 	rec := record(1)
-	err := errors.Join(g.Begin("prices"), g.Try(rec), g.Swapped(rec), g.Adopt(rec, rec), g.Confirm(rec), g.Stop())
-	g.Undo(rec)
+	tried, tryErr := g.Try(rec)
+	adopted, adoptErr := g.Adopt(rec, rec)
+	err := errors.Join(g.Begin("prices"), tryErr, g.Swapped(rec, tried), adoptErr, g.Confirm(rec), g.Stop())
+	g.Undo(adopted)
 	if err != nil || g.Bars("prices", rec.VersionID()) || g.Barred("prices") != nil {
 		t.Error(fmt.Sprint(err))
 	}

@@ -113,7 +113,8 @@ func sameContent(rec dataset.VersionRecord, served *served) bool {
 func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) loaded {
 	p := l.begin(ctx, rec, progress)
 	base := served.Record
-	p.tried, p.unguarded = true, l.Guard.Adopt(base, rec)
+	p.tried = true
+	p.mark, p.unguarded = l.Guard.Adopt(base, rec)
 	v := loaded{Record: rec, Value: served.Value}
 	p.finish(&v, func() error { return p.draft.Extend(base, rec) }, 0, false)
 	return v

@@ -9,6 +9,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -32,9 +33,10 @@ type pulling struct {
 	passed   error           // why draft is nil although there is a cache folder
 	bytes    int64
 
-	tried     bool         // the guard has a mark of the version, which is not served yet
-	unguarded error        // why it has none
-	settle    func() error // what the guard has to do after the swap; nil before
+	tried     bool            // the guard was asked for a mark of the version, which is not served yet
+	mark      *bootguard.Mark // nil if the guard has none
+	unguarded error           // why it has none
+	settle    func() error    // what the guard has to do after the swap; nil before
 }
 
 func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *pulling {
@@ -69,7 +71,7 @@ func (l *Loader) draft(name string) bool {
 func (p *pulling) drop() {
 	if p.tried {
 		p.tried = false
-		p.Guard.Undo(p.rec)
+		p.Guard.Undo(p.mark)
 	}
 	if p.draft != nil {
 		p.draft.Drop()
@@ -140,7 +142,7 @@ func (p *pulling) finish(v *loaded, commit func() error, replaced int64, full bo
 	t := v.Value
 	serve := sync.OnceFunc(func() {
 		p.tried = false
-		settle, err := p.Guard.Serve(p.rec)
+		settle, err := p.Guard.Serve(p.rec, p.mark)
 		p.settle, p.unguarded = settle, errors.Join(p.unguarded, err)
 		p.Collector.swapped(p.rec.Dataset, t, replaced, full)
 		t = nil
@@ -181,7 +183,8 @@ func (p *pulling) open(o dataset.Object) (input, error) {
 		return input{}, err
 	}
 	if !p.tried { // not before there are bytes: a relay that is down says nothing about the version
-		p.tried, p.unguarded = true, p.Guard.Try(p.rec)
+		p.tried = true
+		p.mark, p.unguarded = p.Guard.Try(p.rec)
 	}
 	src := &reader{ctx: p.ctx, src: body, progress: p.progress}
 	rewind := body.Rewind

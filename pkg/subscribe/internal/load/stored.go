@@ -69,10 +69,10 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	if l.Guard.Bars(name, s.Record.VersionID()) {
 		return loaded{}, cachedir.ErrNone
 	}
-	unguarded := l.Guard.Try(s.Record)
+	mark, unguarded := l.Guard.Try(s.Record)
 	defer func() {
 		if v.Finish == nil {
-			l.Guard.Undo(s.Record)
+			l.Guard.Undo(mark)
 		}
 	}()
 	next := 0
@@ -111,13 +111,13 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	var settle func() error
 	serve := sync.OnceFunc(func() {
 		var err error
-		settle, err = l.Guard.Serve(s.Record)
+		settle, err = l.Guard.Serve(s.Record, mark)
 		unguarded = errors.Join(unguarded, err)
 		l.Collector.swapped(name, t, 0, true)
 	})
 	finish := func(swapped bool) error {
 		if !swapped {
-			l.Guard.Undo(s.Record)
+			l.Guard.Undo(mark)
 			return nil
 		}
 		serve()
