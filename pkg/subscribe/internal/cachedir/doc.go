@@ -27,10 +27,14 @@
 //
 // # A disk that hangs
 //
-// Every operation of the file system is timed. One that takes longer than the patience of the [Disk] makes the folder hang: all calls that are under
-// way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). What a call that returned early has
-// begun goes on alone: a draft undoes itself, and other operations are done again by a later call or change nothing. After Close they
-// end at their next operation. So at most as many goroutines hang as there were calls when the first operation was overdue.
+// Every operation of the file system is timed. One that takes longer than the patience of the [Disk] makes the folder hang: all calls
+// that are under way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). What a call that
+// returned early has begun goes on alone: a draft undoes itself, and other operations are done again by a later call or change nothing.
+// After Close they end at their next operation. So at most as many goroutines hang as there were calls when the first operation was
+// overdue, and one for each version that is read.
+//
+// The objects of a version that is open are read on while the folder hangs elsewhere: only a read that hangs itself ends with
+// [ErrHangs]. A start from a slow disk with many datasets would otherwise begin again whenever one of them pauses.
 //
 // A small version waits in memory until its Commit, so that a refresh touches the disk after its swap alone.
 //

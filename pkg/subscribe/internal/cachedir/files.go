@@ -78,19 +78,47 @@ func (d *Dir) syncFolder(path string) error {
 	return d.syncClose(folder)
 }
 
-// Object is a file of the folder that is read.
+// Object is a file of the folder that is read. It is for one goroutine.
 type Object struct {
 	file *os.File
 	dir  *Dir
+	size int    // of buf
+	buf  []byte // nil before the first Read, after the end and after an error
+	rest []byte // the part of buf that was not returned yet
+	err  error  // of the file
 }
 
 // Name returns the path.
-func (o Object) Name() string { return o.file.Name() }
+func (o *Object) Name() string { return o.file.Name() }
 
-// Read implements io.Reader. The caller runs within [Do].
-func (o Object) Read(p []byte) (int, error) {
-	return op(o.dir, o.file.Name(), func() (int, error) { return o.file.Read(p) })
+// Read implements io.Reader. It fails with [ErrHangs] when the file hangs, and goes on when other files of the folder do.
+func (o *Object) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(o.rest) == 0 && o.err == nil {
+		o.fill()
+	}
+	n := copy(p, o.rest)
+	o.rest = o.rest[n:]
+	if n == 0 {
+		return 0, o.err
+	}
+	return n, nil
 }
 
-// Close closes the file.
-func (o Object) Close() error { return o.file.Close() }
+func (o *Object) fill() {
+	buf := o.buf
+	if buf == nil {
+		buf = make([]byte, o.size)
+	}
+	// An operation that hangs keeps buf.
+	n, err := alone(o.dir, o.file.Name(), func() (int, error) { return o.file.Read(buf) })
+	o.buf, o.rest, o.err = buf, buf[:n], err
+	if err != nil {
+		o.buf = nil
+	}
+}
+
+// close closes the file.
+func (o *Object) close() error { return o.file.Close() }

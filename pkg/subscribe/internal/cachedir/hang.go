@@ -32,6 +32,7 @@ type operation struct {
 	path    string
 	begun   time.Time
 	patient time.Duration
+	overdue chan struct{} // closed when the operation has taken longer than patient
 
 	// What follows is guarded by dir.mu.
 	timer       *time.Timer
@@ -42,20 +43,31 @@ type operation struct {
 // at begins an operation at path. The caller calls end as soon as the operation has returned. If that takes longer than patient, the
 // folder hangs until then.
 func (d *Dir) at(path string, patient time.Duration) (end func(), err error) {
-	o := &operation{dir: d, path: path, begun: time.Now(), patient: patient}
+	o := d.operation(path, patient)
+	return o.end, o.begin()
+}
+
+func (d *Dir) operation(path string, patient time.Duration) *operation {
+	return &operation{dir: d, path: path, patient: patient, overdue: make(chan struct{})}
+}
+
+// begin starts the timer. It fails after Close.
+func (o *operation) begin() error {
+	d := o.dir
+	o.begun = time.Now()
 	d.mu.Lock()
 	closed, hook := d.closed, d.disk.At
 	if !closed {
-		o.timer = time.AfterFunc(patient/2, o.due)
+		o.timer = time.AfterFunc(o.patient/2, o.due)
 	}
 	d.mu.Unlock()
 	if closed {
-		return nil, errClosed
+		return errClosed
 	}
 	if hook != nil {
-		hook(path)
+		hook(o.path)
 	}
-	return o.end, nil
+	return nil
 }
 
 // due is called when the timer fires.
@@ -73,6 +85,7 @@ func (o *operation) due() {
 		return
 	}
 	o.late = true
+	close(o.overdue)
 	d.hang.overdue++
 	first := d.hang.overdue == 1
 	if first {
@@ -161,6 +174,32 @@ func Do[T any](d *Dir, f func() (T, error), late func(T, error)) (T, error) {
 		return r.value, r.err
 	case <-began:
 		close(abandoned)
+		return none, d.refusal()
+	}
+}
+
+// alone runs f, an operation at path, and returns [ErrHangs] when f takes longer than the patience; f then goes on without its caller.
+// Unlike [Do], it does not heed other operations that take longer: it is for a caller whose work is well under way.
+func alone[T any](d *Dir, path string, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	o := d.operation(path, d.patience())
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		if r.err = o.begin(); r.err == nil {
+			r.err = guard.Try(func() (err error) { r.value, err = f(); return err })
+			o.end()
+		}
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-o.overdue:
+		var none T
 		return none, d.refusal()
 	}
 }

@@ -91,7 +91,7 @@ func TestStoppedProcessFindsNoHang(t *testing.T) {
 		t.Fatal(err)
 	}
 	end()
-	o := &operation{dir: d, path: "file", begun: time.Now(), patient: time.Hour, timer: time.NewTimer(time.Hour)}
+	o := &operation{dir: d, path: "file", begun: time.Now(), patient: time.Hour, overdue: make(chan struct{}), timer: time.NewTimer(time.Hour)}
 	if o.due(); d.Hangs() != nil {
 		t.Errorf("after the first half of the patience the folder hangs: %v", d.Hangs())
 	}

@@ -12,18 +12,30 @@ type Stored struct {
 	Held
 	// Objects are those of the Chain, up to the first that is missing or has another size. Their content is not verified.
 	// There is at least the snapshot.
-	Objects []Object
+	Objects []*Object
 	// Broken says what is wrong with the first object that is not in Objects; nil if all are there.
 	Broken error
+
+	dir *Dir
 }
 
-// Close closes the objects.
+// Close closes the objects. It does not wait for a disk that hangs.
 func (s *Stored) Close() error {
-	var errs []error
-	for _, f := range s.Objects {
-		errs = append(errs, f.Close())
+	if len(s.Objects) == 0 {
+		return nil
 	}
-	return errors.Join(errs...)
+	closeAll := func() (struct{}, error) {
+		var errs []error
+		for _, f := range s.Objects {
+			errs = append(errs, f.close())
+		}
+		return struct{}{}, errors.Join(errs...)
+	}
+	_, err := alone(s.dir, s.Objects[0].Name(), closeAll)
+	if errors.Is(err, errClosed) {
+		_, err = closeAll()
+	}
+	return err
 }
 
 // Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged]
@@ -58,7 +70,7 @@ func (d *Dir) open(name string) (*Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stored{Held: held}
+	s := &Stored{Held: held, dir: d}
 	for _, o := range held.Chain {
 		err := s.add(d, d.object(name, o.Digest), o.Bytes)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -88,6 +100,6 @@ func (s *Stored) add(d *Dir, path string, bytes int64) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.Objects = append(s.Objects, Object{f, d})
+	s.Objects = append(s.Objects, &Object{file: f, dir: d, size: int(max(1, min(writeBuffer, bytes)))})
 	return nil
 }

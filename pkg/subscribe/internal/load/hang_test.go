@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,6 +138,70 @@ func TestDiskThatHangsBarsNoVersion(t *testing.T) {
 	}
 	if s, err := l.Stored(t.Context(), "prices", nothing); err != nil || s.Record.Version != 2 {
 		t.Errorf("the folder has version %d, %v", s.Record.Version, err)
+	}
+}
+
+// The folder begins to hang at one dataset while another is being read: that one is served. When an operation of its own hangs, the
+// load ends.
+func TestStoredVersionIsReadWhileTheFolderHangsElsewhere(t *testing.T) {
+	rec, file := version(t, 1, 100, 1000)
+	l, _ := loader(t, file)
+	v, err := l.Load(t.Context(), rec, nil, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Finish(true); err != nil {
+		t.Fatal(err)
+	}
+	changes := make(chan error, 8)
+	l.Cache.Watch(func(err error) { changes <- err })
+	disk, gates := cachedir.NewDisk(), map[string]chan struct{}{"rules": make(chan struct{}), "prices": make(chan struct{})}
+	disk.Patience = 500 * time.Millisecond
+	own := false // is written before the operation that reads it begins
+	disk.At = func(path string) {
+		switch {
+		case path == l.Cache.BootPath("rules"):
+			<-gates["rules"]
+		case own && filepath.Ext(path) == ".object":
+			<-gates["prices"]
+		}
+	}
+	l.Cache.SetDisk(disk)
+	other := make(chan error, 1)
+	hang := sync.OnceFunc(func() {
+		go func() {
+			_, err := l.Cache.HasBoot("rules")
+			other <- err
+		}()
+		if err := <-changes; !errors.Is(err, cachedir.ErrHangs) {
+			t.Errorf("the folder's watcher got %v", err)
+		}
+	})
+	if v, err := l.Stored(t.Context(), "prices", hang); err != nil || v.Record.Version != 1 || v.Value.State() != rec.State {
+		t.Errorf("Stored returned version %d, %v", v.Record.Version, err)
+	}
+	if err := <-other; !errors.Is(err, cachedir.ErrHangs) {
+		t.Errorf("the call that hangs returned %v", err)
+	}
+	if _, err := l.Stored(t.Context(), "prices", nothing); !errors.Is(err, cachedir.ErrHangs) {
+		t.Errorf("while the folder hangs, Stored returned %v", err)
+	}
+	close(gates["rules"])
+	if err := <-changes; err != nil {
+		t.Errorf("the folder's watcher got %v", err)
+	}
+	if _, err := l.Stored(t.Context(), "prices", func() { own = true }); !errors.Is(err, cachedir.ErrHangs) {
+		t.Errorf("Stored returned %v, and a read of it hangs", err)
+	}
+	if err := <-changes; !errors.Is(err, cachedir.ErrHangs) {
+		t.Errorf("the folder's watcher got %v", err)
+	}
+	close(gates["prices"])
+	if err := <-changes; err != nil {
+		t.Errorf("the folder's watcher got %v", err)
+	}
+	if v, err := l.Stored(t.Context(), "prices", nothing); err != nil || v.Value.State() != rec.State {
+		t.Errorf("Stored returned version %d, %v", v.Record.Version, err)
 	}
 }
 

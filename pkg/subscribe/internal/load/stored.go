@@ -14,19 +14,12 @@ import (
 
 // Stored loads the version in the cache folder. If one of its deltas is damaged, it loads the older version that the objects
 // before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded. The status warns of either
-// until a version has been committed to the folder. It fails with [cachedir.ErrHangs] as soon as the folder hangs.
+// until a version has been committed to the folder. It fails with [cachedir.ErrHangs] when one of its own operations hangs, and when the
+// folder hangs before it has opened the version; after that it goes on when the folder hangs elsewhere.
 func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
 	if l.Cache == nil {
 		return loaded{}, refresh.ErrNone
 	}
-	return cachedir.Do(l.Cache, func() (loaded, error) { return l.fromCache(ctx, name, progress) }, func(v loaded, _ error) {
-		if v.Finish != nil {
-			_ = v.Finish(false) // the relays have been asked instead
-		}
-	})
-}
-
-func (l *Loader) fromCache(ctx context.Context, name string, progress func()) (loaded, error) {
 	guarded := l.Guard.Begin(name)
 	if errors.Is(guarded, cachedir.ErrHangs) {
 		return loaded{}, guarded
