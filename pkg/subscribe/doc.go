@@ -81,8 +81,9 @@
 //
 // An operation at the folder that takes longer than half a second says that the disk hangs; one that writes a file out, longer than half
 // a minute. Versions then go past the folder, the boot guard is off, and the status warns of the operation's path. Open and Close do
-// not wait for the disk. When the operation returns, the folder is used again: the served versions are written to it, and datasets of
-// which nothing is served yet are read from it.
+// not wait for a disk that hangs; Close waits 10 seconds at the most for versions on their way to a slow one. When the operation
+// returns, the folder is used again: the served versions are written to it, and datasets of which nothing is served yet are read from
+// it.
 //
 // If a delta in the folder is damaged or lost, a restarted instance serves the version that the intact snapshot and the
 // deltas before the damage make. Its warning names the object, and the next version from a relay replaces what is there.

@@ -29,6 +29,7 @@ type Draft struct {
 	// disk is held by the goroutine that works at the files: one that the draft does not wait for any more comes to its end first.
 	disk    sync.Mutex
 	dropped atomic.Bool // nothing is written any more
+	late    atomic.Bool // see Abandon
 }
 
 // Draft begins a version of the dataset. Follow it by Drop, also after Commit.
@@ -193,7 +194,7 @@ func (r *Draft) put(decide func() (Held, error)) (swept, err error) {
 	files := r.dir.of(r.name)
 	files.Lock()
 	defer files.Unlock()
-	if r.dropped.Load() { // the disk hung, and a later version may be cached by now
+	if r.dropped.Load() || r.late.Load() { // the disk hung, and a later version may be cached by now
 		return nil, errDropped
 	}
 	held, err := decide()
@@ -252,6 +253,10 @@ func (d *Dir) setHeld(name string, held Held) error {
 
 // Drop removes what was written and not committed. It may be called at any time, and again.
 func (r *Draft) Drop() { r.fail(errDropped) }
+
+// Abandon has a commit that is under way fail, unless it has begun to change the cached version. It may be called by any goroutine, and
+// does not wait for that one.
+func (r *Draft) Abandon() { r.late.Store(true) }
 
 // fail keeps the first error and gives the disk space free.
 func (r *Draft) fail(err error) {

@@ -126,3 +126,26 @@ func TestPatienceIsThatOfTheDisk(t *testing.T) {
 		}
 	})
 }
+
+// A commit that its caller does not wait for any more comes to its end after a later version has been committed: that stays.
+func TestAbandonedDraftReplacesNoLaterVersion(t *testing.T) {
+	root := t.TempDir()
+	d := New(root)
+	defer d.Close()
+	draft := d.Draft("prices")
+	defer draft.Drop()
+	o, content := object(1)
+	if _, err := draft.Object(o).Write(content); err != nil {
+		t.Fatal(err)
+	}
+	draft.Abandon()
+	mustPut(t, d, "prices", 2)
+	want := files(t, root)
+	if err := draft.Commit(record("prices", 1)); !errors.Is(err, errDropped) {
+		t.Errorf("Commit returned %v", err)
+	}
+	check(t, d, "prices", 2)
+	if got := files(t, root); !slices.Equal(got, want) {
+		t.Errorf("the folder has %q, want %q", got, want)
+	}
+}

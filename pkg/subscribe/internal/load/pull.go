@@ -149,6 +149,9 @@ func (p *pulling) finish(v *loaded, commit func() error, replaced int64, full bo
 	})
 	kept := weak.Make(t)
 	v.Swapped = serve
+	if p.draft != nil {
+		v.Abandon = p.draft.Abandon
+	}
 	v.Finish = func(swapped bool) error {
 		defer p.drop()
 		if !swapped {

@@ -113,6 +113,9 @@ type Loaded[T, D any] struct {
 	// take long. No lane and no refresh waits for it. Calls of one dataset come one at a time, in the order of the refreshes. Its
 	// error is not one of the refresh. It should not hold Value, because versions may be swapped in before it is called.
 	Finish func(swapped bool) error
+	// Abandon, if not nil, is called when Finish has not returned in time, before Finish of the dataset's next version is called: a
+	// Finish that goes on yet must not put this version in the place of a later one. It returns at once.
+	Abandon func()
 }
 
 // ref returns the number and the id of the version.

@@ -119,12 +119,15 @@ func (e *Engine[T, D]) Run(ctx context.Context) {
 	for range maxFlights(e.cfg) {
 		workers.Go(func() { e.lane(ctx) })
 	}
-	e.finisher.e, e.finisher.ctx, e.ctx = e, ctx, ctx
+	finishing, endFinishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer endFinishing()
+	e.finisher.e, e.finisher.ctx, e.ctx = e, finishing, ctx
 	workers.Go(func() { e.catcher(ctx) })
 	for _, name := range e.cfg.Datasets {
 		e.enqueue(e.sets[name])
 	}
 	e.supervise(ctx)
+	defer time.AfterFunc(finishGrace, endFinishing).Stop()
 	close(e.ended)
 	workers.Wait()
 	e.inquirers.Wait()

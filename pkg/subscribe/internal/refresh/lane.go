@@ -91,7 +91,7 @@ func (e *Engine[T, D]) work(ctx context.Context, j job[T, D]) *finished[T, D] {
 	if finish == nil {
 		finish = func(bool) error { return nil }
 	}
-	e.finisher.add(j.set, unfinishedVersion{version.ref(), swapped, finish})
+	e.finisher.add(j.set, unfinishedVersion{version.ref(), swapped, finish, version.Abandon})
 	return done
 }
 
