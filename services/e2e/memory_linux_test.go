@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/publish"
 )
@@ -29,7 +30,7 @@ func priced(seed byte, step int) publish.Input {
 // of a small dataset has.
 func memorySettles(t *testing.T, when string, instance *program, version uint64, base int64) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	eventuallyIn(t, 3*time.Minute, func(ctx context.Context) error { // after deltas, memory is given back once a minute
 		all, err := datasets(ctx, instance)
 		if err != nil || all["prices"].Version != version {
 			return fmt.Errorf("%+v, want version %d: %w", all, version, err)

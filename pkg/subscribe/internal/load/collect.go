@@ -19,6 +19,10 @@ const collectRest = 20
 // system. A refresh by a small delta reuses less than that, and so does not have to ask for it again.
 const freeShare = 8
 
+// giveBackEvery is how often memory is given back to the system at the most when no table was loaded from a snapshot: that takes a
+// second collection of all of the process's memory, and the system zeroes the pages that are needed again.
+const giveBackEvery = time.Minute
+
 // Collector runs the garbage collector when refreshes have replaced enough and after a full load, beside the lanes: it takes as
 // long as all of the process's memory says, and no refresh may wait for that. It gives the memory that a load and the deltas
 // after it leave behind back to the system: two or three times the table otherwise, for as long as the process lives.
@@ -28,6 +32,9 @@ type Collector struct {
 
 	mu     sync.Mutex
 	tables map[string]int64 // bytes by dataset; guarded by mu
+	loaded bool             // from a snapshot since memory was given back last; guarded by mu
+
+	gave time.Time // when memory was given back last; for the goroutine of Run alone
 }
 
 // NewCollector returns a Collector. It collects nothing until Run.
@@ -43,6 +50,7 @@ func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bo
 	}
 	c.mu.Lock()
 	c.tables[name] = t.Bytes()
+	c.loaded = c.loaded || full
 	c.mu.Unlock()
 	if full {
 		replaced += t.Bytes() // what a load leaves behind is about as large as what it makes
@@ -67,31 +75,56 @@ func (c *Collector) bytes() (sum int64) {
 
 // Run collects what is due until ctx ends.
 func (c *Collector) Run(ctx context.Context) error {
-	return c.run(ctx, c.collect)
+	return c.run(ctx, runtime.GC, free, debug.FreeOSMemory)
 }
 
-// collect collects garbage, and gives back to the system what is free if that is much.
-func (c *Collector) collect() {
-	runtime.GC()
+// free returns how many bytes are free and resident.
+func free() int64 {
 	free := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}}
-	if metrics.Read(free); int64(free[0].Value.Uint64()) > c.bytes()/freeShare {
-		debug.FreeOSMemory() // with a second collection, which frees the buffers that pools hold for a while
-	}
+	metrics.Read(free)
+	return int64(free[0].Value.Uint64())
 }
 
-func (c *Collector) run(ctx context.Context, collect func()) error {
+func (c *Collector) run(ctx context.Context, collect func(), free func() int64, giveBack func()) error {
+	var later <-chan time.Time // when memory may be given back that could not be yet
 	for {
+		due := true
 		select {
 		case <-c.wake:
+		case <-later:
+			due = false
 		case <-ctx.Done():
 			return nil
 		}
 		begun := time.Now()
-		collect()
+		if due {
+			collect()
+		}
+		later = nil
+		if free() > c.bytes()/freeShare {
+			if wait := c.wait(begun); wait > 0 {
+				later = time.After(wait)
+			} else {
+				giveBack() // with another collection, which frees the buffers that pools hold for a while
+				c.gave = begun
+			}
+		}
 		select {
 		case <-time.After(collectRest * time.Since(begun)):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// wait returns how long memory may not be given back yet. When it may, the loads until now count as done.
+func (c *Collector) wait(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := c.gave.Add(giveBackEvery).Sub(now)
+	if c.loaded || wait <= 0 {
+		c.loaded = false
+		return 0
+	}
+	return wait
 }

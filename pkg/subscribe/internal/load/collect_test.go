@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,7 @@ func TestCollectorRests(t *testing.T) {
 			if err := c.run(ctx, func() {
 				at = append(at, time.Since(start))
 				time.Sleep(50 * time.Millisecond)
-			}); err != nil {
+			}, func() int64 { return 0 }, nil); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -43,6 +44,49 @@ func TestCollectorRests(t *testing.T) {
 			if at[i] != want[i] {
 				t.Errorf("collections at %v, want %v", at, want)
 			}
+		}
+	})
+}
+
+// Memory that is free is given back after each load from a snapshot, and after deltas once a minute: also when no other refresh comes.
+func TestMemoryIsGivenBackOnceAMinuteAfterDeltas(t *testing.T) {
+	_, tab := tableOf(t, 9, 100, 100)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		c := NewCollector()
+		var at []time.Duration
+		collections := 0
+		start, done := time.Now(), make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := c.run(ctx, func() { collections++ }, func() int64 { return 1 << 40 }, func() { at = append(at, time.Since(start)) }); err != nil {
+				t.Error(err)
+			}
+		}()
+		refresh := func(full bool) {
+			c.swapped("prices", tab, 0, full)
+			select {
+			case c.wake <- struct{}{}:
+			default:
+			}
+			synctest.Wait()
+		}
+		refresh(true)
+		for range 100 { // until 1m40s
+			time.Sleep(time.Second)
+			refresh(false)
+		}
+		refresh(true)
+		time.Sleep(time.Second)
+		refresh(false)
+		time.Sleep(time.Hour)
+		stop()
+		<-done
+		if want := []time.Duration{0, time.Minute, 100 * time.Second, 160 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("memory was given back at %v, want %v", at, want)
+		}
+		if collections != 103 {
+			t.Errorf("%d collections ran, want one for each refresh", collections)
 		}
 	})
 }
