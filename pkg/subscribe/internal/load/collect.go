@@ -24,11 +24,12 @@ const freeShare = 8
 const giveBackEvery = time.Minute
 
 // Collector runs the garbage collector when refreshes have replaced enough and after a full load, beside the lanes: it takes as
-// long as all of the process's memory says, and no refresh may wait for that. It gives the memory that a load and the deltas
+// long as all of the process's memory says, and no refresh may wait for that. It collects once more within a minute of a refresh. It gives the memory that a load and the deltas
 // after it leave behind back to the system: two or three times the table otherwise, for as long as the process lives.
 type Collector struct {
 	reclaimer table.Reclaimer
 	wake      chan struct{} // has room for one: a collection is due
+	changed   chan struct{} // has room for one: a refresh came, and a collection is due within giveBackEvery
 
 	mu     sync.Mutex
 	tables map[string]int64 // bytes by dataset; guarded by mu
@@ -39,7 +40,7 @@ type Collector struct {
 
 // NewCollector returns a Collector. It collects nothing until Run.
 func NewCollector() *Collector {
-	return &Collector{wake: make(chan struct{}, 1), tables: make(map[string]int64)}
+	return &Collector{wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), tables: make(map[string]int64)}
 }
 
 // swapped records that t is served now, and how many bytes can be freed with that. full says that it was loaded from a snapshot.
@@ -55,11 +56,16 @@ func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bo
 	if full {
 		replaced += t.Bytes() // what a load leaves behind is about as large as what it makes
 	}
+	notify(c.changed)
 	if c.reclaimer.Replaced(replaced, c.bytes()) {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		notify(c.wake)
+	}
+}
+
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -86,27 +92,29 @@ func free() int64 {
 }
 
 func (c *Collector) run(ctx context.Context, collect func(), free func() int64, giveBack func()) error {
-	var later <-chan time.Time // when memory may be given back that could not be yet
+	// later is when to collect what refreshes that asked for no collection left, and what the writer of the cache folder left.
+	var later <-chan time.Time
 	for {
-		due := true
 		select {
 		case <-c.wake:
+		case <-c.changed:
+			if later == nil {
+				later = time.After(giveBackEvery)
+			}
+			continue
 		case <-later:
-			due = false
+			later = nil
 		case <-ctx.Done():
 			return nil
 		}
 		begun := time.Now()
-		if due {
-			collect()
-		}
-		later = nil
+		collect()
 		if free() > c.bytes()/freeShare {
-			if wait := c.wait(begun); wait > 0 {
-				later = time.After(wait)
-			} else {
+			if wait := c.wait(begun); wait <= 0 {
 				giveBack() // with another collection, which frees the buffers that pools hold for a while
 				c.gave = begun
+			} else if later == nil {
+				later = time.After(wait)
 			}
 		}
 		select {
