@@ -127,11 +127,11 @@ func TestMemoryOfARelayWhoseClientsStop(t *testing.T) {
 }
 
 // Invariant: connections that are only open take no more memory of a relay than the README says without a response, and new
-// clients are served: idle ones, and those whose header has no end.
+// clients are served: idle ones, and those whose header or body has no end.
 func TestMemoryOfOpenConnections(t *testing.T) {
-	idle, endless := 10_000, 3_000
+	idle, endless, bodies := 10_000, 3_000, 4_000
 	if testing.Short() {
-		idle, endless = 3_000, 1_500
+		idle, endless, bodies = 3_000, 1_500, 1_500
 	}
 	s := newStorm(t, "")
 	rec := s.publish("prices", 42, large)
@@ -153,6 +153,11 @@ func TestMemoryOfOpenConnections(t *testing.T) {
 		}},
 		"headers that stop": {endless, func(conn net.Conn) error {
 			_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: relay\r\nX: "+strings.Repeat("x", 7<<10))
+			return nil
+		}},
+		"bodies that stop": {bodies, func(conn net.Conn) error {
+			// Those that the relay has no room for get 503.
+			_, _ = io.WriteString(conn, "POST /healthz HTTP/1.1\r\nHost: relay\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", 7<<10))
 			return nil
 		}},
 	} {

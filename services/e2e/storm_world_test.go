@@ -138,13 +138,17 @@ func checkServed(t *testing.T, sub *subscribe.Subscriber, rec dataset.VersionRec
 	}
 }
 
-// counter returns the value of one of a program's metrics.
+// counter returns the value of one of a program's metrics, as soon as the program has room for the connection.
 func counter(t *testing.T, p *program, name string) int64 {
 	t.Helper()
-	status, _, body, err := do(t.Context(), http.MethodGet, p.URL+"/metrics", "", nil)
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("metrics of %s: %d, %v", p.URL, status, err)
-	}
+	var body []byte
+	eventually(t, func(ctx context.Context) error {
+		status, _, text, err := do(ctx, http.MethodGet, p.URL+"/metrics", "", nil)
+		if body = text; err != nil || status != http.StatusOK {
+			return fmt.Errorf("metrics of %s: %d, %v", p.URL, status, err)
+		}
+		return nil
+	})
 	for lines := bufio.NewScanner(bytes.NewReader(body)); lines.Scan(); {
 		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
 			v, err := strconv.ParseFloat(text, 64)

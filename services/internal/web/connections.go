@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -53,13 +54,37 @@ func bound(l net.Listener, most int) *bounded {
 	}
 }
 
+// stream has the methods of a TCP connection for which net/http and the drainer probe.
+type stream interface {
+	net.Conn
+	io.ReaderFrom
+	syscall.Conn
+	CloseWrite() error
+}
+
+// tracked counts as open until Close. net/http reports no state of a connection after the drainer has hijacked it.
+type tracked struct {
+	stream
+	by *bounded
+}
+
+// Close implements [net.Conn].
+func (t *tracked) Close() error {
+	err := t.stream.Close()
+	t.by.mu.Lock()
+	defer t.by.mu.Unlock()
+	t.by.forget(t)
+	return err
+}
+
 // Accept implements [net.Listener].
 func (b *bounded) Accept() (net.Conn, error) {
 	for {
-		conn, err := b.Listener.Accept()
+		accepted, err := b.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
+		conn := &tracked{stream: accepted.(stream), by: b} // see ServerConfig.Wrap
 		oldest, ok := b.admit(conn)
 		if oldest != nil {
 			b.evicted.Add(1)
@@ -120,14 +145,12 @@ func (b *bounded) changed(conn net.Conn, state http.ConnState) {
 		if e == nil {
 			b.open[conn] = b.waiting.PushBack(conn)
 		}
-	case http.StateClosed, http.StateHijacked:
-		b.forget(conn)
-	case http.StateNew:
+	case http.StateNew, http.StateHijacked, http.StateClosed: // Close forgets the connection
 	}
 }
 
 // refuse answers the connection with a problem document.
-func (b *bounded) refuse(conn net.Conn) {
+func (b *bounded) refuse(conn *tracked) {
 	defer func() { <-b.lanes }()
 	defer conn.Close() //nolint:errcheck // nobody is there to hear of it
 	_ = conn.SetDeadline(time.Now().Add(refuseWithin))
@@ -135,8 +158,7 @@ func (b *bounded) refuse(conn net.Conn) {
 	body, _ := json.Marshal(p) // it has no members
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%s",
 		p.Status, http.StatusText(p.Status), ProblemType, len(body), p.RetryAfter, body)
-	half, ok := conn.(interface{ CloseWrite() error })
-	if err != nil || !ok || half.CloseWrite() != nil {
+	if err != nil || conn.CloseWrite() != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, conn, refuseBytes) // a close with bytes unread would destroy the answer

@@ -50,6 +50,12 @@ var refusals = map[string]int{
 
 func newWorld(t *testing.T, set func(*drainer)) *world {
 	t.Helper()
+	return newBoundedWorld(t, 0, set)
+}
+
+// newBoundedWorld is newWorld with a bound on the connections that are open.
+func newBoundedWorld(t *testing.T, connections int, set func(*drainer)) *world {
+	t.Helper()
 	log := new(lines)
 	logger := slog.New(slog.NewJSONHandler(log, nil))
 	mux := NewMux(logger, NewRegistry(), AlwaysReady)
@@ -75,7 +81,7 @@ func newWorld(t *testing.T, set func(*drainer)) *world {
 		return readJSON(w, r, 1<<20, 50*time.Millisecond, new(any))
 	})
 	w := &world{mux: mux, log: log, done: make(chan error, 1)}
-	w.srv = NewServer(ServerConfig{Listen: "127.0.0.1:0", Grace: time.Hour, Log: logger}, mux)
+	w.srv = NewServer(ServerConfig{Listen: "127.0.0.1:0", Grace: time.Hour, Log: logger, Connections: connections}, mux)
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stop = cancel
 	go func() { w.done <- w.srv.Run(ctx) }()

@@ -23,7 +23,8 @@ type ServerConfig struct {
 	WriteTimeout time.Duration
 	// Control, if not nil, prepares the socket that listens, as that of a [net.ListenConfig] does.
 	Control func(network, address string, c syscall.RawConn) error
-	// Wrap, if not nil, makes the connection that is served out of one that was accepted.
+	// Wrap, if not nil, makes the connection that is served out of one that was accepted. The result has the
+	// methods of the argument.
 	Wrap func(*net.TCPConn) net.Conn
 	// Connections, if not 0, is how many connections may be open. For a new one, the one is closed that has waited longest for
 	// a request or for the rest of its header; if all are being answered, the new one gets 503.
