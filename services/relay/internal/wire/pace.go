@@ -6,13 +6,23 @@ import (
 	"time"
 )
 
-// pace moves the write deadline with a client's progress, and makes the send buffer of a client small that makes little.
+// pace moves the write deadline with a client's progress, and shrinks the send buffer of a client that makes too little.
 type pace struct {
 	conn     *tcp
 	due      int64 // the deadline moves when so many bytes are sent
-	begun    time.Time
 	deadline time.Time
-	shrunk   bool // the send buffer is small
+	// mark bytes were sent at the time since. The client has patience from then on to take least more.
+	mark, least int64
+	since       time.Time
+}
+
+// newPace returns the pace of one send, which begins with the whole send buffer.
+func newPace(c *tcp) *pace {
+	p := &pace{conn: c, least: int64(c.sockets.cfg.SendBytes / leastPart), since: time.Now()}
+	if c.shrunk {
+		p.resize(false)
+	}
+	return p
 }
 
 // hold holds the next bytes of src, when sent bytes are sent. The time that takes is not the client's.
@@ -23,15 +33,24 @@ func (p *pace) hold(src Source, sent int64) ([]byte, error) {
 		return nil, err
 	}
 	now := time.Now()
-	switch waited := now.Sub(begin); {
-	case sent >= p.due:
-		if p.shrunk && now.Sub(p.begun) < patience {
+	moved := false
+	if waited := now.Sub(begin); waited > time.Millisecond {
+		p.since, p.deadline, moved = p.since.Add(waited), p.deadline.Add(waited), true
+	}
+	if sent >= p.due {
+		p.due, p.deadline, moved = sent+Quantum, now.Add(p.conn.sockets.cfg.Stall), true
+	}
+	switch late := now.Sub(p.since) >= patience; {
+	case sent-p.mark >= p.least:
+		if p.conn.shrunk && !late {
 			p.resize(false)
+			moved = true
 		}
-		p.due, p.begun, p.deadline = sent+Quantum, now, now.Add(p.conn.sockets.cfg.Stall)
-	case waited > time.Millisecond:
-		p.begun, p.deadline = p.begun.Add(waited), p.deadline.Add(waited)
-	default:
+		p.mark, p.since = sent, now
+	case late && p.conn.shrunk: // the buffer may have been fuller than its new size until now
+		p.mark, p.since = sent, now
+	}
+	if !moved {
 		return part, nil
 	}
 	if err := p.conn.SetWriteDeadline(p.next()); err != nil {
@@ -43,23 +62,28 @@ func (p *pace) hold(src Source, sent int64) ([]byte, error) {
 
 // next returns when a wait for the client ends: at the deadline, or earlier, to shrink the send buffer.
 func (p *pace) next() time.Time {
-	if soon := p.begun.Add(patience); !p.shrunk && soon.Before(p.deadline) {
-		return soon
+	soon := p.since.Add(patience)
+	if p.conn.shrunk || p.least == 0 || p.deadline.Before(soon) {
+		return p.deadline
 	}
-	return p.deadline
+	return soon
 }
 
-// goesOn reports whether err is only the end of patience. The sender then waits until the deadline.
+// goesOn reports whether err is only the end of patience. The sender then waits on.
 func (p *pace) goesOn(err error) bool {
-	if p.shrunk || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(p.deadline) {
+	now := time.Now()
+	if p.conn.shrunk || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(p.deadline) {
 		return false
 	}
-	p.resize(true)
-	return p.conn.SetWriteDeadline(p.deadline) == nil
+	if now.Sub(p.since) >= patience { // else the client has made progress after the write deadline was set
+		p.resize(true)
+		p.since = now
+	}
+	return p.conn.SetWriteDeadline(p.next()) == nil
 }
 
 func (p *pace) resize(shrink bool) {
-	p.shrunk = shrink
+	p.conn.shrunk = shrink
 	bytes := p.conn.sockets.cfg.SendBytes
 	if shrink {
 		bytes /= shrinkBy

@@ -9,7 +9,7 @@ import (
 
 // send writes src to its end, holding each part until it is written.
 func (c *tcp) send(src Source) (sent int64, err error) {
-	pace := pace{conn: c}
+	pace := newPace(c)
 	for {
 		part, err := pace.hold(src, sent)
 		if errors.Is(err, io.EOF) {

@@ -15,7 +15,7 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	pace := pace{conn: c}
+	pace := newPace(c)
 	for {
 		part, err := pace.hold(src, sent)
 		if errors.Is(err, io.EOF) {

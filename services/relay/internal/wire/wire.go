@@ -35,10 +35,12 @@ type Source interface {
 const (
 	// Quantum is how much a client must take within the stall time, again and again.
 	Quantum = 256 << 10
-	// patience is how long a client may take for a Quantum before its send buffer shrinks to a part of its size, until the
-	// client takes a Quantum within that time again.
-	patience = time.Second
-	shrinkBy = 4
+	// patience is how long a client may take for a part of its send buffer, one of leastPart, before the buffer shrinks to
+	// one of shrinkBy. It has its whole size again when the client takes that part within that time, which is less than the
+	// small buffer holds, so that a client with a round trip of patience can, and when the next response begins.
+	patience  = time.Second
+	shrinkBy  = 4
+	leastPart = 16
 )
 
 // Config configures [Sockets].
@@ -47,7 +49,7 @@ type Config struct {
 	Stall time.Duration
 	// SendBytes is the most that the kernel may hold of what is to be sent to one client, in memory: bytes, and what they are
 	// wrapped in. It is at least [MinSendBytes]; zero leaves that to the kernel. It shrinks to a quarter while a client takes
-	// less than [Quantum] bytes a second.
+	// less than a sixteenth of it a second.
 	SendBytes int
 	// Congestion names the TCP congestion control of connections; empty is the system's.
 	Congestion string
@@ -67,6 +69,7 @@ func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn { return &tcp{TCPConn: conn, 
 type tcp struct {
 	*net.TCPConn
 	sockets *Sockets
+	shrunk  bool // the send buffer is small
 }
 
 // ReadFrom implements [io.ReaderFrom].

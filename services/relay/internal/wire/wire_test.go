@@ -77,10 +77,23 @@ func content(n int) []byte {
 // serve answers every request with a source, over a server as the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
-	sockets := wire.New(wire.Config{Stall: stall, SendBytes: 256 << 10})
+	addr, _ = serveOver(t, wire.Config{Stall: stall, SendBytes: 256 << 10}, answer)
+	return addr
+}
+
+// serveOver is serve with a configuration, and with the first connection that the server accepts.
+func serveOver(t *testing.T, cfg wire.Config, answer func(w http.ResponseWriter, r *http.Request)) (addr string, first <-chan *net.TCPConn) {
+	t.Helper()
+	sockets, accepted := wire.New(cfg), make(chan *net.TCPConn, 1)
 	srv := web.NewServer(web.ServerConfig{
-		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond,
-		Control: sockets.Control, Wrap: sockets.Wrap,
+		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond, Control: sockets.Control,
+		Wrap: func(conn *net.TCPConn) net.Conn {
+			select {
+			case accepted <- conn:
+			default:
+			}
+			return sockets.Wrap(conn)
+		},
 	}, http.HandlerFunc(answer))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -92,7 +105,7 @@ func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter,
 			t.Error(err)
 		}
 	})
-	return srv.Addr()
+	return srv.Addr(), accepted
 }
 
 func TestBodiesArriveWholeOnOneConnection(t *testing.T) {
