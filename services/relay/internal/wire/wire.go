@@ -35,9 +35,9 @@ type Source interface {
 const (
 	// Quantum is how much a client must take within the stall time, again and again.
 	Quantum = 256 << 10
-	// patience is how long a client may take for a part of its send buffer, one of leastPart, before the buffer shrinks to
-	// one of shrinkBy. It has its whole size again when the client takes that part within that time, which is less than the
-	// small buffer holds, so that a client with a round trip of patience can, and when the next response begins.
+	// A send buffer shrinks to a quarter (shrinkBy) when the client takes less than a sixteenth of it (leastPart) within
+	// patience. It has its whole size again when the client takes that much within patience, and in the next response. A
+	// sixteenth fits into the small buffer, so that a client can take it in one round trip.
 	patience  = time.Second
 	shrinkBy  = 4
 	leastPart = 16
