@@ -109,7 +109,8 @@ func TestPeak(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%v, of which %d KiB were to be sent", peak, queued>>10)
-			if least := heapBytes + queued; peak.Bytes < least || peak.Bytes > 2*least {
+			// The child is this program, for whose heap the race detector keeps up to four times as much.
+			if least := heapBytes + queued; peak.Bytes < least || peak.Bytes > 6*least {
 				t.Errorf("the peak is %d bytes, the process has %d", peak.Bytes, least)
 			}
 			in.Close()
