@@ -28,7 +28,7 @@ func (r *rows) Read(p []byte) (int, error) {
 // for a publish after that. The patch reads every block of the dataset and changes more than FRESHET_MEMORY_BYTES of records.
 func TestPublisherMemory(t *testing.T) {
 	const most = 160 << 20
-	records, part := 6_000_000, 8
+	records, part := 3_000_000, 4
 	if testing.Short() {
 		records, part = 1_600_000, 2
 	}
