@@ -12,7 +12,7 @@ import (
 )
 
 // bomb is one zstd frame of a text and then of as many bytes c, in blocks of 128 KiB that take four bytes each.
-func bomb(text string, c byte, bytes int) []byte {
+func bomb(text string, c byte, bytes int64) []byte {
 	b := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x50} // a window of 1 MiB
 	block := func(kind, size int, last bool) {
 		header := size<<3 | kind<<1
@@ -31,7 +31,7 @@ func bomb(text string, c byte, bytes int) []byte {
 		block(1, 128<<10, false)
 		b = append(b, c)
 	}
-	block(1, bytes, true)
+	block(1, int(bytes), true)
 	return append(b, c)
 }
 
@@ -42,7 +42,7 @@ func TestBlanks(t *testing.T) {
 		format
 		text  string
 		blank byte
-		bytes int
+		bytes int64
 		want  string // empty: it is taken
 	}{
 		"ndjson":                {ndjson, `{"id":"a"}` + "\n", '\n', 10 << 30, "bytes of blanks and empty lines"},
