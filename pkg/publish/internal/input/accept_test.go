@@ -42,6 +42,7 @@ func TestAccepted(t *testing.T) {
 		},
 		"a member of a member is not the key": {ndjson, `{"o":{"id":"no"},"id":"yes"}`, []record{{1, "yes", `{"o":{"id":"no"},"id":"yes"}`}}},
 		"csv":                                 {csv, "id,v\na,1\nb,\n", []record{{2, "a", `{"id":"a","v":"1"}`}, {3, "b", `{"id":"b","v":""}`}}},
+		"csv, mark in a field":                {csv, "v,id\nx\ufeffy,\ufeffa\n", []record{{2, "\ufeffa", "{\"v\":\"x\ufeffy\",\"id\":\"\ufeffa\"}"}}},
 		"csv, marks in quotes":                {csv, "id,v\na,\"\ufeffx\"\n", []record{{2, "a", "{\"id\":\"a\",\"v\":\"\ufeffx\"}"}}},
 		"csv, CRLF, quotes, empty lines, key in the middle": {
 			csv, "v,id,w\r\n\"say \"\"so\"\"\",a,\"x,y\"\r\n\r\n\"two\r\nlines\",b,\"\"\r\nlast,c,é\t",

@@ -27,7 +27,7 @@ func TestCSVAtTheEndOfABuffer(t *testing.T) {
 				t.Fatalf("CR LF at %d, %s: %d records, %v", off, name, len(got), err)
 			}
 			start = "id\n"
-			_, err = read(t.Context(), reader(strings.NewReader(start+strings.Repeat("x\n", (off-len(start))/2)+strings.Repeat("y", off%2)+"\ufeffid\n")), csv, "id")
+			_, err = read(t.Context(), reader(strings.NewReader(start+strings.Repeat("x\n", (off-len(start))/2-1)+strings.Repeat("y", 1+(off-len(start))%2)+"\n\ufeffid\n")), csv, "id")
 			r, ok := errors.AsType[*input.Refusal](err)
 			if !ok || r.Line != 2+(off-len(start))/2 || !strings.Contains(r.Problem, "byte order mark") {
 				t.Fatalf("mark at %d, %s: %v", off, name, err)

@@ -196,7 +196,8 @@ const joinedHint = "files that are joined need one header in all: leave it out o
 
 // joined refuses a row that shows that files were joined, each with a header of its own: it would become a record.
 func (s *rows) joined(row []string) error {
-	if !slices.Equal(row, s.header) {
+	last := len(row) == 1 && strings.HasSuffix(row[0], byteOrderMark+s.header[0]) // a file without a last line end was joined
+	if !last && !slices.Equal(row, s.header) {
 		return nil
 	}
 	line, _ := s.csv.FieldPos(0)

@@ -120,8 +120,8 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// kept doubles the CR of each CR LF in quotes, so that encoding/csv keeps the CR LF. It reports false for a byte order mark outside
-// quotes.
+// kept doubles the CR of each CR LF in quotes, so that encoding/csv keeps the CR LF. It reports false for a byte order mark at the
+// begin of a line.
 func kept(text []byte) ([]byte, bool) {
 	var out []byte
 	quoted, ok := false, true
@@ -132,7 +132,7 @@ func kept(text []byte) ([]byte, bool) {
 			quoted = !quoted
 		case quoted && bytes.HasPrefix(text[i:], []byte("\r\n")):
 			out = append(out, c)
-		case !quoted && bytes.HasPrefix(text[i:], []byte("\ufeff")):
+		case !quoted && (i == 0 || text[i-1] == '\n') && bytes.HasPrefix(text[i:], []byte("\ufeff")):
 			ok = false
 		}
 	}
@@ -160,7 +160,8 @@ func FuzzCSV(f *testing.F) {
 			sorted := slices.Sorted(slices.Values(header))
 			ok = key >= 0 && len(slices.Compact(sorted)) == len(header)
 			for _, row := range rows[1:] {
-				if ok = ok && !slices.Equal(row, header); !ok {
+				last := len(row) == 1 && strings.HasSuffix(row[0], "\ufeff"+header[0])
+				if ok = ok && !last && !slices.Equal(row, header); !ok {
 					break
 				}
 				var value bytes.Buffer
