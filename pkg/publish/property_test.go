@@ -98,9 +98,15 @@ func drawCSV(rt *rapid.T, keys []string) ([]byte, map[string]string) {
 	header := rapid.Permutation([]string{"the key", "a", `"b", c`}).Draw(rt, "header")
 	_ = w.Write(header)
 	want := map[string]string{}
+	written := func(field string) string {
+		if w.UseCRLF { // in quotes too
+			return strings.ReplaceAll(field, "\n", "\r\n")
+		}
+		return field
+	}
 	for n, key := range keys {
-		// A carriage return before a line feed is not told from a line end, as the package comment says.
-		key = strings.ReplaceAll(key, "\r", "") + fmt.Sprint("#", n)
+		// The writer drops a carriage return if it ends lines by CR LF, and writes no quotes around a byte order mark.
+		key = strings.TrimLeft(strings.ReplaceAll(key, "\r", ""), "\ufeff") + fmt.Sprint("#", n)
 		row := make([]string, len(header))
 		object := "{"
 		for i, name := range header {
@@ -111,10 +117,10 @@ func drawCSV(rt *rapid.T, keys []string) ([]byte, map[string]string) {
 			if i > 0 {
 				object += ","
 			}
-			object += quote(name) + ":" + quote(row[i])
+			object += quote(name) + ":" + quote(written(row[i]))
 		}
 		_ = w.Write(row)
-		want[key] = object + "}"
+		want[written(key)] = object + "}"
 	}
 	w.Flush()
 	return text.Bytes(), want
