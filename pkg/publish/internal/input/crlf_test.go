@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -50,18 +51,18 @@ func TestEndlessRowBehindQuotedCRLF(t *testing.T) {
 	if r, ok := errors.AsType[*input.Refusal](err); !ok || !strings.Contains(r.Problem+r.Hint, "not closed") {
 		t.Fatalf("the error is %v", err)
 	}
-	if endless.n > most {
-		t.Errorf("%d bytes of an endless row were read", endless.n)
+	if n := endless.n.Load(); n > most {
+		t.Errorf("%d bytes of an endless row were read", n)
 	}
 }
 
 type counter struct {
 	r io.Reader
-	n int
+	n atomic.Int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.n += n
+	c.n.Add(int64(n))
 	return n, err
 }
