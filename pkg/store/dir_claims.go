@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"freshet.dev/pkg/dataset"
@@ -15,13 +14,7 @@ func (d *dir) PutClaim(_ context.Context, c dataset.Claim) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := d.writeTmp("claim", func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-	if err == nil {
-		err = d.publish(tmp, claimName(c.Dataset, c.Version), d.root.Link)
-	}
+	err = d.putSmall("claim", claimName(c.Dataset, c.Version), b, d.root.Link)
 	if errors.Is(err, fs.ErrExist) {
 		err = ErrExists
 	}

@@ -68,6 +68,19 @@ func (d *dir) publish(tmp, name string, by func(from, to string) error) error {
 	return err
 }
 
+// putSmall writes b, which holds what, into the file name, which gets its name by link or rename. The error of a link to a name that
+// is there is an fs.ErrExist.
+func (d *dir) putSmall(what, name string, b []byte, by func(from, to string) error) error {
+	tmp, err := d.writeTmp(what, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return d.publish(tmp, name, by)
+}
+
 // removeTmp removes a file of tmp. What cannot be removed is never read, and is swept up one day.
 func (d *dir) removeTmp(name string) { _ = d.root.Remove(name) }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"freshet.dev/pkg/dataset"
@@ -46,13 +45,7 @@ func (d *dir) EnsureID(ctx context.Context) (dataset.StoreID, error) {
 	if err != nil {
 		return dataset.StoreID{}, err
 	}
-	tmp, err := d.writeTmp("id", func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-	if err == nil {
-		err = d.publish(tmp, idFile, d.root.Link)
-	}
+	err = d.putSmall("id", idFile, b, d.root.Link)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return dataset.StoreID{}, fmt.Errorf("put the store id: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"freshet.dev/pkg/dataset"
@@ -24,14 +23,7 @@ func (d *dir) putSnapshot(rec dataset.SnapshotRecord, by func(from, to string) e
 	if err != nil {
 		return err
 	}
-	name := snapshotRecordName(rec.Dataset, rec.Object.Version)
-	tmp, err := d.writeTmp("snapshot", func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-	if err == nil {
-		err = d.publish(tmp, name, by)
-	}
+	err = d.putSmall("snapshot", snapshotRecordName(rec.Dataset, rec.Object.Version), b, by)
 	if errors.Is(err, fs.ErrExist) {
 		err = ErrExists
 	}
