@@ -1,222 +1,155 @@
 package events
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // sift returns the beacon data without the datasets that are not wanted, so that decoding costs what an instance has and not
 // what the store has. mine is false if the bounds of the message, which come before its datasets, exclude every wanted name. If
 // data is not laid out as expected, sift returns all of it: the decoder says what is wrong.
 func (s *listening) sift(data []byte) (sifted []byte, mine bool) {
-	var from, to []byte
-	out := make([]byte, 0, 512)
-	w := walker{data: data}
-	if !w.take('{') {
-		return data, true
+	v := sieve{
+		in:     jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		out:    make([]byte, 0, 512),
+		wanted: s.names,
 	}
-	out = append(out, '{')
-	for first := true; !w.take('}'); first = false {
-		if !first && !w.take(',') {
-			return data, true
-		}
-		key, ok := w.str()
-		if !ok || !w.take(':') {
-			return data, true
-		}
-		if !first {
-			out = append(out, ',')
-		}
-		out = append(append(append(out, '"'), key...), '"', ':')
-		w.space()
-		begin := w.at
-		switch string(key) {
-		case "newest":
-			if !s.within(from, to) {
-				return nil, false
-			}
-			out, ok = w.members(out, s.names)
-		case "ids":
-			out, ok = w.members(out, s.names)
-		case "unread":
-			out, ok = w.elements(out, s.names)
-		default:
-			ok = w.skip()
-			value := data[begin:w.at]
-			out = append(out, value...)
-			if n := len(value); ok && n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
-				switch string(key) {
-				case "from":
-					from = value[1 : n-1]
-				case "to":
-					to = value[1 : n-1]
-				}
-			}
-		}
-		if !ok {
-			return data, true
-		}
-	}
-	if w.space(); w.at < len(data) {
-		return data, true
-	}
-	return append(out, '}'), true
-}
-
-// within reports whether a wanted name lies from from on and before to.
-func (s *listening) within(from, to []byte) bool {
-	for name := range s.names {
-		if name >= string(from) && (len(to) == 0 || name < string(to)) {
-			return true
-		}
-	}
-	return false
-}
-
-// walker passes over JSON. It checks no more than it needs to find where things end.
-type walker struct {
-	data []byte
-	at   int
-}
-
-func (w *walker) space() {
-	for w.at < len(w.data) && (w.data[w.at] == ' ' || w.data[w.at] == '\n' || w.data[w.at] == '\t' || w.data[w.at] == '\r') {
-		w.at++
-	}
-}
-
-// take passes over c, if it comes next.
-func (w *walker) take(c byte) bool {
-	w.space()
-	if w.at < len(w.data) && w.data[w.at] == c {
-		w.at++
-		return true
-	}
-	return false
-}
-
-// str passes over a string and returns what stands within its quotes, escapes as they are.
-func (w *walker) str() ([]byte, bool) {
-	if !w.take('"') {
+	err := v.message(s.within)
+	if errors.Is(err, errNotMine) {
 		return nil, false
 	}
-	begin := w.at
-	for {
-		n := bytes.IndexByte(w.data[w.at:], '"')
-		if n < 0 {
-			return nil, false
-		}
-		w.at += n
-		escapes := 0 // an odd number of backslashes takes the quote into the string
-		for w.at-escapes > begin && w.data[w.at-escapes-1] == '\\' {
-			escapes++
-		}
-		w.at++
-		if escapes%2 == 0 {
-			return w.data[begin : w.at-1], true
-		}
+	if err != nil {
+		return data, true
 	}
+	return v.out, true
 }
 
-// skip passes over a value.
-func (w *walker) skip() bool {
-	for depth := 0; ; {
-		w.space()
-		if w.at == len(w.data) {
-			return false
-		}
-		switch w.data[w.at] {
-		case '"':
-			if _, ok := w.str(); !ok {
-				return false
-			}
-		case '{', '[':
-			depth++
-			w.at++
-			continue
-		case '}', ']':
-			if depth == 0 {
-				return false // there is no value
-			}
-			depth--
-			w.at++
-		case ',', ':':
-			if depth == 0 {
-				return false
-			}
-			w.at++
-			continue
-		default:
-			for w.at < len(w.data) && !ends(w.data[w.at]) {
-				w.at++
-			}
-		}
-		if depth == 0 {
+var errNotMine = errors.New("the bounds exclude every wanted name")
+
+// within reports whether a wanted name lies from from on and before to.
+func (s *listening) within(from, to string) bool {
+	for name := range s.names {
+		if name >= from && (to == "" || name < to) {
 			return true
 		}
-	}
-}
-
-// ends reports whether c cannot be part of a number or a word.
-func ends(c byte) bool {
-	switch c {
-	case ' ', '\n', '\t', '\r', ',', ':', '{', '}', '[', ']', '"':
-		return true
 	}
 	return false
 }
 
-// members passes over an object and appends it to out with the wanted members alone. A key with an escape may be any name.
-func (w *walker) members(out []byte, wanted map[string]bool) ([]byte, bool) {
-	if !w.take('{') {
-		begin := w.at
-		ok := w.skip()
-		return append(out, w.data[begin:w.at]...), ok
-	}
-	out = append(out, '{')
-	any := false
-	for first := true; !w.take('}'); first = false {
-		if !first && !w.take(',') {
-			return out, false
-		}
-		w.space()
-		begin := w.at
-		key, ok := w.str()
-		if !ok || !w.take(':') || !w.skip() {
-			return out, false
-		}
-		if wanted[string(key)] || bytes.IndexByte(key, '\\') >= 0 {
-			if any {
-				out = append(out, ',')
-			}
-			out, any = append(out, w.data[begin:w.at]...), true
-		}
-	}
-	return append(out, '}'), true
+// sieve copies JSON from in to out.
+type sieve struct {
+	in     *jsontext.Decoder
+	out    []byte
+	wanted map[string]bool
 }
 
-// elements is members for an array of strings.
-func (w *walker) elements(out []byte, wanted map[string]bool) ([]byte, bool) {
-	if !w.take('[') {
-		begin := w.at
-		ok := w.skip()
-		return append(out, w.data[begin:w.at]...), ok
+// message copies the beacon, of its datasets the wanted ones.
+func (v *sieve) message(within func(from, to string) bool) error {
+	if v.in.PeekKind() != '{' {
+		return errors.New("not an object")
 	}
-	out = append(out, '[')
-	any := false
-	for first := true; !w.take(']'); first = false {
-		if !first && !w.take(',') {
-			return out, false
+	if _, err := v.in.ReadToken(); err != nil {
+		return err
+	}
+	v.out = append(v.out, '{')
+	var from, to string
+	for v.in.PeekKind() != '}' {
+		key, err := v.in.ReadValue()
+		if err != nil {
+			return err
 		}
-		w.space()
-		begin := w.at
-		name, ok := w.str()
-		if !ok {
-			return out, false
-		}
-		if wanted[string(name)] || bytes.IndexByte(name, '\\') >= 0 {
-			if any {
-				out = append(out, ',')
+		v.add(key)
+		v.out = append(v.out, ':')
+		name, begin := string(key), len(v.out)
+		switch name {
+		case `"newest"`:
+			if !within(from, to) {
+				return errNotMine
 			}
-			out, any = append(out, w.data[begin:w.at]...), true
+			err = v.pick()
+		case `"ids"`, `"unread"`:
+			err = v.pick()
+		default:
+			err = v.copy()
+		}
+		if err != nil {
+			return err
+		}
+		if text, ok := plain(v.out[begin:]); ok && name == `"from"` {
+			from = string(text)
+		} else if ok && name == `"to"` {
+			to = string(text)
 		}
 	}
-	return append(out, ']'), true
+	if _, err := v.in.ReadToken(); err != nil {
+		return err
+	}
+	v.out = append(v.out, '}')
+	if _, err := v.in.ReadToken(); err != io.EOF {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+// pick copies an object or array, of its members or elements the wanted ones, and any other value whole.
+func (v *sieve) pick() error {
+	kind := v.in.PeekKind()
+	if kind != '{' && kind != '[' {
+		return v.copy()
+	}
+	if _, err := v.in.ReadToken(); err != nil {
+		return err
+	}
+	v.out = append(v.out, byte(kind))
+	for next := v.in.PeekKind(); next != '}' && next != ']'; next = v.in.PeekKind() {
+		name, err := v.in.ReadValue()
+		if err != nil {
+			return err
+		}
+		text, ok := plain(name)
+		kept := !ok || v.wanted[string(text)] // a name with an escape may be any
+		if kept {
+			v.add(name)
+		}
+		switch {
+		case kind == '[':
+		case kept:
+			v.out = append(v.out, ':')
+			err = v.copy()
+		default:
+			err = v.in.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	end, err := v.in.ReadToken()
+	v.out = append(v.out, byte(end.Kind()))
+	return err
+}
+
+// add appends a name or an element, with a comma before all but the first.
+func (v *sieve) add(value []byte) {
+	if last := v.out[len(v.out)-1]; last != '{' && last != '[' {
+		v.out = append(v.out, ',')
+	}
+	v.out = append(v.out, value...)
+}
+
+// copy appends the next value.
+func (v *sieve) copy() error {
+	value, err := v.in.ReadValue()
+	v.out = append(v.out, value...)
+	return err
+}
+
+// plain returns the text of a JSON string; ok is false for other values and for strings with an escape.
+func plain(value []byte) (text []byte, ok bool) {
+	if len(value) < 2 || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
+		return nil, false
+	}
+	return value[1 : len(value)-1], true
 }
