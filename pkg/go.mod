@@ -18,6 +18,7 @@ require (
 	github.com/synadia-io/orbit.go/natsext v0.1.3
 	github.com/zeebo/xxh3 v1.1.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 	pgregory.net/rapid v1.3.0
 )

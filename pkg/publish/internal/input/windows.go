@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -25,18 +25,10 @@ var ErrBusy = errors.New("the windows of other zstd inputs take the memory that 
 // Windows is the memory for the windows of zstd decoders: a semaphore, first come, first served. A frame of some bytes declares a
 // window of any size, and a decoder allocates it whole.
 type Windows struct {
-	each uint64 // the largest window
-	what string // the inputs, in the plural
-	part uint64 // each is the memory of the publisher divided by part, within minWindow and maxWindow
-
-	mu      sync.Mutex // guards what follows
-	free    uint64
-	waiting []*waiting
-}
-
-type waiting struct {
-	bytes uint64
-	taken chan struct{} // closed once the bytes are taken
+	each   uint64 // the largest window
+	what   string // the inputs, in the plural
+	part   uint64 // each is the memory of the publisher divided by part, within minWindow and maxWindow
+	memory *semaphore.Weighted
 }
 
 // NewWindows returns the semaphore of publishes. It has the given memory less the share of patches, but always 8 MiB. A window has
@@ -45,7 +37,7 @@ func NewWindows(memory int64) *Windows {
 	total := uint64(memory)
 	return &Windows{
 		each: min(max(total/2, minWindow), maxWindow), what: "publishes", part: 2,
-		free: max(total-min(patchShare(total), total), minWindow),
+		memory: semaphore.NewWeighted(int64(max(total-min(patchShare(total), total), minWindow))),
 	}
 }
 
@@ -53,7 +45,7 @@ func NewWindows(memory int64) *Windows {
 // may be slow for hours. A window may take all of it, but never over 128 MiB.
 func NewPatchWindows(memory int64) *Windows {
 	share := patchShare(uint64(memory))
-	return &Windows{each: min(share, maxWindow), what: "patches", part: 4, free: share}
+	return &Windows{each: min(share, maxWindow), what: "patches", part: 4, memory: semaphore.NewWeighted(int64(share))}
 }
 
 func patchShare(memory uint64) uint64 { return max(memory/4, minWindow) }
@@ -81,50 +73,14 @@ func mebibytes(n uint64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// take takes bytes, waiting for them for windowWait at most. What is taken is given back with release.
+// take waits for the bytes of a window, for windowWait at most. The caller gives them back with release.
 func (w *Windows) take(ctx context.Context, bytes uint64) error {
-	w.mu.Lock()
-	if len(w.waiting) == 0 && bytes <= w.free {
-		w.free -= bytes
-		w.mu.Unlock()
-		return nil
+	ctx, cancel := context.WithTimeoutCause(ctx, windowWait, ErrBusy)
+	defer cancel()
+	if err := w.memory.Acquire(ctx, int64(bytes)); err != nil {
+		return context.Cause(ctx)
 	}
-	turn := &waiting{bytes: bytes, taken: make(chan struct{})}
-	w.waiting = append(w.waiting, turn)
-	w.mu.Unlock()
-	limit := time.NewTimer(windowWait)
-	defer limit.Stop()
-	err := ErrBusy
-	select {
-	case <-turn.taken:
-		return nil
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	case <-limit.C:
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at := slices.Index(w.waiting, turn)
-	if at < 0 {
-		return nil // they were taken in the same moment
-	}
-	w.waiting = slices.Delete(w.waiting, at, at+1)
-	w.grant()
-	return err
+	return nil
 }
 
-func (w *Windows) release(bytes uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.free += bytes
-	w.grant()
-}
-
-// grant takes for those that wait, in order, what is free. The caller holds mu.
-func (w *Windows) grant() {
-	for len(w.waiting) > 0 && w.waiting[0].bytes <= w.free {
-		w.free -= w.waiting[0].bytes
-		close(w.waiting[0].taken)
-		w.waiting = w.waiting[1:]
-	}
-}
+func (w *Windows) release(bytes uint64) { w.memory.Release(int64(bytes)) }
