@@ -20,8 +20,10 @@ const (
 	claimRounds = 8
 	// leastHold is the least time that a claim asks for. It asks for three times as long as the longest comparison took.
 	leastHold = 2 * time.Second
-	// claimPoll is the pause between two looks at a claim that a commit waits for.
-	claimPoll = 20 * time.Millisecond
+	// claimPoll is the first pause between two reads of a claim that a commit waits for. Each pause is twice as long as the one before,
+	// up to maxClaimPoll: on S3 a read is a list request.
+	claimPoll    = 20 * time.Millisecond
+	maxClaimPoll = time.Second
 )
 
 // claims remembers when claims of other publishers were first seen.
@@ -52,7 +54,7 @@ func (s *claims) age(c dataset.Claim) time.Duration {
 // then. A claim that has been seen for as long as it asks for is removed: its owner is dead or too slow. A claim that cannot be read
 // holds nothing up: a commit does not depend on it.
 func (p *Publisher) honour(ctx context.Context, name string, version uint64, owner string) (waited bool, err error) {
-	for {
+	for poll := claimPoll; ; poll = min(2*poll, maxClaimPoll) {
 		c, err := p.deps.Store.NewestClaim(ctx, name, version-min(version, dataset.ClaimSpan), version)
 		if err != nil || c.Owner == owner {
 			return waited, nil
@@ -66,7 +68,7 @@ func (p *Publisher) honour(ctx context.Context, name string, version uint64, own
 			continue // there may be an older one
 		}
 		waited = true
-		if err := pause(ctx, claimPoll); err != nil {
+		if err := pause(ctx, poll); err != nil {
 			return waited, err
 		}
 	}
