@@ -161,9 +161,7 @@ func (s *rows) read() ([]string, error) {
 		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
 	}
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		if r.Line == 0 {
-			r.Line = s.line + 1
-		}
+		r.Line = s.line + 1
 		return nil, r
 	}
 	broken, ok := errors.AsType[*csv.ParseError](err)
@@ -172,6 +170,9 @@ func (s *rows) read() ([]string, error) {
 	}
 	r := &Refusal{Line: broken.Line, Problem: fmt.Sprintf("it is not CSV: %v, at column %d of the line", broken.Err, broken.Column), Err: broken.Err}
 	r.Hint = `a field with quotes in it is written in quotes, each quote in it twice: "say ""so"""`
+	if errors.Is(err, csv.ErrBareQuote) && broken.Column == 1+len(byteOrderMark) {
+		r.Hint += "; or " + marked + ": " + joinedHint
+	}
 	if broken.StartLine != broken.Line {
 		r.Problem += fmt.Sprintf(", in the row that begins on line %d", broken.StartLine)
 	}
@@ -191,17 +192,23 @@ func (s *rows) miscounted(row []string) *Refusal {
 	return r
 }
 
-// joinedHint says what to do about files that were joined.
-const joinedHint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
+// marked says that files were joined, and joinedHint what to do about it.
+const (
+	marked     = "a byte order mark stands at the begin of a line within the file"
+	joinedHint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
+)
 
 // joined refuses a row that shows that files were joined, each with a header of its own: it would become a record.
 func (s *rows) joined(row []string) error {
-	last := len(row) == 1 && strings.HasSuffix(row[0], byteOrderMark+s.header[0]) // a file without a last line end was joined
-	if !last && !slices.Equal(row, s.header) {
-		return nil
-	}
 	line, _ := s.csv.FieldPos(0)
-	return &Refusal{Line: line, Problem: "the row is the header again", Hint: joinedHint}
+	unended := len(row) == 1 && strings.HasSuffix(row[0], byteOrderMark+s.header[0]) // the file before had no line end
+	switch {
+	case strings.HasPrefix(row[0], byteOrderMark):
+		return &Refusal{Line: line, Problem: marked, Hint: joinedHint}
+	case unended, slices.Equal(row, s.header):
+		return &Refusal{Line: line, Problem: "the row is the header again", Hint: joinedHint}
+	}
+	return nil
 }
 
 // byteOrderMark is U+FEFF.
