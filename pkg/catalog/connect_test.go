@@ -7,7 +7,7 @@ import (
 	"freshet.dev/pkg/catalog"
 )
 
-// What makes a URL unusable is named without any part of it, because a credential that is not escaped may be anywhere in it.
+// Connect names the fault of a URL and no part of its text: a credential that is not escaped may be anywhere in it.
 func TestURLsAreRefusedWithoutTheirText(t *testing.T) {
 	for url, want := range map[string]string{
 		"hunter2":                         "its scheme",

@@ -21,8 +21,8 @@ const (
 // Claim asks other publishers of a dataset to commit no version for a while, so that a publish of all records is not overtaken again
 // and again by patches. It is an arrangement among publishers, and no lock: a publisher that ignores it breaks nothing.
 //
-// Its time is a duration that each publisher measures from when it first sees the claim. So clocks do not matter, and a claim whose
-// owner died holds up nobody for longer.
+// Its time is a duration that each publisher measures from when it first sees the claim. So clocks do not matter, and a claim of a dead
+// publisher ends after that time.
 type Claim struct {
 	Dataset string `json:"dataset"`
 	// Version is the first version that is claimed; ClaimSpan of them are.

@@ -16,7 +16,7 @@ const (
 	leastYielded = 32
 )
 
-// What the stream's metadata says after a halving. A server before 2.10 does not keep it; the stream is not raised again there.
+// Keys of the stream's metadata after a halving. A server before 2.10 does not keep them; there the stream keeps the smaller number.
 const (
 	// keepBefore is max_msgs_per_subject before the first halving.
 	keepBefore = "freshet_keep_before"
@@ -117,7 +117,7 @@ func (l *Log) mayKeepMore() bool {
 func (l *Log) raise(ctx context.Context, cfg *jetstream.StreamConfig) bool {
 	keep, err := strconv.ParseInt(cfg.Metadata[keepBefore], 10, 64)
 	if err != nil {
-		return false // nothing was given up
+		return false // the log never halved its history
 	}
 	bound, _ := strconv.ParseInt(cfg.Metadata[boundBefore], 10, 64)
 	at, _ := strconv.ParseInt(cfg.Metadata[halvedAt], 10, 64)

@@ -98,8 +98,8 @@ func hearsThree(tb testing.TB) func() {
 	}
 }
 
-// What an instance allocates for a beacon follows the datasets that it has: three of 10,000 take some hundred
-// allocations, where decoding all takes more than twenty thousand.
+// The allocations of an instance for a beacon follow its own datasets: three of 10,000 take some hundred
+// allocations, and decoding all takes more than twenty thousand.
 func TestBeaconCostsWhatTheInstanceHas(t *testing.T) {
 	if n := testing.AllocsPerRun(10, hearsThree(t)); n > 150 {
 		t.Errorf("three datasets of 10,000 take %v allocations", n)

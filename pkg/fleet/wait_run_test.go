@@ -153,7 +153,8 @@ func TestWaitServedByAnInstanceWithManyDatasets(t *testing.T) {
 	}
 }
 
-// An instance of a release up to v0.2 answers with all that fits. What it leaves out is not taken for what it does not have.
+// An instance of a release up to v0.2 answers with the datasets that fit. WaitServed does not take the others for datasets that the
+// instance lacks.
 func TestWaitServedByAnInstanceThatLeavesDatasetsOut(t *testing.T) {
 	ctx, s, nc := start(t)
 	data, err := many(6).Encode(1 << 20)

@@ -20,8 +20,8 @@ const MinBeaconEvery = 100 * time.Millisecond
 // BeaconConfig says how a Beacon works. The zero BeaconConfig is usable.
 type BeaconConfig struct {
 	// Every is the period; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the most
-	// [events.MaxBeaconEvery]. Reading the store may take as long. What is not read by then is left out, and read first for the
-	// next beacon.
+	// [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and
+	// the next one begins with them.
 	Every time.Duration
 	// Name says who sends the beacons, for people to read.
 	Name string

@@ -335,7 +335,7 @@ func TestBeaconDoesNotOvertakeAnEvent(t *testing.T) {
 	}
 }
 
-// A store that is too slow for all datasets is said once, however the datasets change that there was no time for.
+// The beacon warns once that the store is too slow for all datasets, whichever datasets it omits.
 func TestBeaconOfASlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0

@@ -119,7 +119,7 @@ func TestClaimOfADeadPublisherEnds(t *testing.T) {
 	}
 	r.noClaim(t, "prices")
 
-	// The owner gives up: nobody waits for the whole time. And a wait ends with its context.
+	// When the owner drops its claim, the wait ends before the claim's time. A wait also ends with its context.
 	claim(dataset.MaxClaimHold)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

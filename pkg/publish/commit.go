@@ -285,7 +285,7 @@ func final(err error) bool {
 	return errors.Is(err, store.ErrGap) || errors.Is(err, store.ErrUnusable) || errors.Is(err, dataset.ErrVersionRecord)
 }
 
-// mayArrive reports whether the request whose error err is may still reach the store: it was given up, or its connection broke.
+// mayArrive reports whether the request whose error err is may still reach the store: its context ended, or its connection broke.
 func mayArrive(err error) bool {
 	for _, e := range []error{
 		store.ErrUnknown, context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF, io.ErrUnexpectedEOF,

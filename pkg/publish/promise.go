@@ -28,9 +28,10 @@ func checkPromise(every *time.Duration) error {
 	return fmt.Errorf("a new version every %v cannot be promised", *every)
 }
 
-// renews reports whether content equal to latest's makes a version all the same: the promise is another, or a third of
-// its time has passed: a pipeline that promises twice its period renews with every run, however much a run is early or late. The pipeline has run, and the data is as good as new; without a version it would soon look overdue, and
-// with one for each run a pipeline that runs often would make versions for nothing. A time that is as far ahead is of a
+// renews reports whether equal content makes a version: the promise differs from latest's, or a third of its time has passed. A
+// pipeline that promises twice its period renews with every run, however early or late a run is. The pipeline has run, and the data
+// is as good as new; without a version it would soon look overdue, and with one for each run a pipeline that runs often would make
+// versions for nothing. A time that is as far ahead is of a
 // clock that was wrong, and would hide for as long that the data is overdue.
 func renews(latest dataset.VersionRecord, promise time.Duration) bool {
 	return promise != latest.ExpectEvery || promise > 0 && wallClock().Sub(latest.Created).Abs() > promise/3

@@ -52,7 +52,7 @@ func TestRequestWithTheSameRecordsAndOtherSettingsIsRefused(t *testing.T) {
 	}
 }
 
-// A patch whose version has lost its objects was carried out all the same.
+// A repeated patch succeeds although the version that it made has lost its objects.
 func TestRepeatedPatchOfAVersionWithoutObjects(t *testing.T) {
 	r := newRig(t, nil)
 	r.text(t, "prices", `{"id":"a"}`)

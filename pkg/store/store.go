@@ -30,7 +30,7 @@ var (
 	// ErrMissing is returned by OpenExisting when the store's folder does not exist.
 	ErrMissing = errors.New("the store's folder does not exist")
 	// ErrUnknown is returned when the store did not answer whether it has created a version record. The record may be there, or
-	// appear: a request that was given up can still arrive.
+	// appear later: a cancelled request can still arrive.
 	ErrUnknown = errors.New("it is not known whether it is committed")
 	// ErrUnusable: the store is there but cannot be used as one, for example because its server ignores conditional
 	// writes or its file system has no hard links. Trying again does not help.

@@ -25,7 +25,7 @@ func many(n int) []string {
 	return names
 }
 
-// pipe puts a named pipe in the place of the file. Whoever opens it hangs until the pipe is released.
+// pipe puts a named pipe in the place of the file. An open of the file hangs until the test releases the pipe.
 func pipe(t *testing.T, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -145,7 +145,7 @@ func (d *switchedDisk) turn(on bool) {
 	d.on.Broadcast()
 }
 
-// Invariant: a disk that begins to hang while the instance runs bars no version, and Close returns meanwhile. When the disk returns, the
+// Invariant: a disk that begins to hang while the instance runs bars no version, and Close returns while it hangs. When the disk returns, the
 // folder is used again, and has what is served.
 func TestCacheFolderHangsForAWhile(t *testing.T) {
 	w := newWorld(t)

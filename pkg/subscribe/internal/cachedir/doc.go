@@ -3,7 +3,7 @@
 //
 // # Layout
 //
-//	<root>/lock                        held by the process that may write (flock)
+//	<root>/.lock                       held by the process that may write (flock)
 //	<root>/<dataset>/version.json      the version record of the cached version, with the member "cached" more: the snapshot
 //	                                   and the deltas on it that make the version here, in order; all of them are there
 //	<root>/<dataset>/<digest>.object   these objects, and those of the versions in previous.json
@@ -28,8 +28,8 @@
 // # A disk that hangs
 //
 // Every operation of the file system is timed. One that takes longer than the patience of the [Disk] makes the folder hang: all calls
-// that are under way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). What a call that
-// returned early has begun goes on alone: a draft undoes itself, and other operations are done again by a later call or change nothing.
+// that are under way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). The operations of
+// a call that returned early go on alone: a draft undoes itself, and a later call repeats the others, or they change nothing.
 // After Close they end at their next operation. So at most as many goroutines hang as there were calls when the first operation was
 // overdue, and one for each version that is read.
 //

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// What follows are the operations of package os, each of which says when it hangs.
+// These are the operations of package os with a report when one hangs.
 
 func op[T any](d *Dir, path string, f func() (T, error)) (T, error) {
 	end, err := d.at(path, d.patience())

@@ -50,11 +50,11 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 		t.Errorf("the calls took %s", d)
 	}
 	if err := <-changes; !errors.Is(err, ErrHangs) || !strings.Contains(err.Error(), root) {
-		t.Errorf("the folder's watcher was told %v", err)
+		t.Errorf("the folder's watcher received %v", err)
 	}
 	close(gate)
 	if err := <-changes; err != nil {
-		t.Errorf("the folder's watcher was told %v", err)
+		t.Errorf("the folder's watcher received %v", err)
 	}
 	// The draft undoes itself on a goroutine of its own.
 	poll := time.NewTicker(5 * time.Millisecond)
