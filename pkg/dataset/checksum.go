@@ -10,19 +10,19 @@ import (
 )
 
 // Checksum is the state checksum of a set of records: their number and the sum modulo 2^128 of their hashes. The
-// zero Checksum is that of the empty set. As text it is "<records>-<32 hex digits>".
+// zero Checksum is that of the empty set. Its text form is "<records>-<32 hex digits>".
 type Checksum struct {
 	Records uint64
 	Hi, Lo  uint64
 }
 
-// Add adds the record whose encoding (see the package comment) is encoded.
+// Add adds a record, given in its encoding (see the package comment).
 func (c *Checksum) Add(seed uint64, encoded []byte) {
 	h := xxh3.Hash128Seed(encoded, seed)
 	c.Merge(Checksum{Records: 1, Hi: h.Hi, Lo: h.Lo})
 }
 
-// Remove takes away the record whose encoding is encoded; it must have been added before.
+// Remove subtracts a record, given in its encoding. The record must have been added before.
 func (c *Checksum) Remove(seed uint64, encoded []byte) {
 	h := xxh3.Hash128Seed(encoded, seed)
 	var borrow uint64
@@ -31,7 +31,7 @@ func (c *Checksum) Remove(seed uint64, encoded []byte) {
 	c.Records--
 }
 
-// Merge adds every record of o, a set without a key in common with c's.
+// Merge adds every record of o. The two sets must have no key in common.
 func (c *Checksum) Merge(o Checksum) {
 	var carry uint64
 	c.Lo, carry = bits.Add64(c.Lo, o.Lo, 0)
@@ -50,7 +50,7 @@ func (c Checksum) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (c Checksum) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes what String returns and nothing else.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only the form that String returns.
 func (c *Checksum) UnmarshalText(text []byte) error {
 	var d Checksum
 	var sum string
@@ -63,7 +63,7 @@ func (c *Checksum) UnmarshalText(text []byte) error {
 	}
 	d.Hi, d.Lo = binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 	if d.String() != string(text) {
-		return fmt.Errorf("%.80q is no state checksum: the same number is written %q", text, d)
+		return fmt.Errorf("%.80q is no state checksum: its shortest form is %q", text, d)
 	}
 	*c = d
 	return nil

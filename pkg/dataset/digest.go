@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Digest is the SHA-256 of an object's bytes, and the object's name. As text it is 64 lower-case hex digits.
+// Digest is the SHA-256 of an object's bytes and names the object. Its text form is 64 lower-case hex digits.
 type Digest [32]byte
 
-// ParseDigest returns the digest that text is the text form of.
+// ParseDigest parses the text form of a digest.
 func ParseDigest(text string) (Digest, error) {
 	var d Digest
 	err := d.UnmarshalText([]byte(text))
@@ -21,7 +21,7 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // MarshalText implements [encoding.TextMarshaler].
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes what String returns and nothing else.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only the form that String returns.
 func (d *Digest) UnmarshalText(text []byte) error {
 	b, err := hex.DecodeString(string(text))
 	if err != nil || len(b) != len(d) || hex.EncodeToString(b) != string(text) {

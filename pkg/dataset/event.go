@@ -12,7 +12,7 @@ import (
 const (
 	// EventType is the CloudEvents type of the event that announces a version.
 	EventType = "dev.freshet.dataset.version.v1"
-	// SubjectPrefix begins the NATS subject of every version event in the default namespace; the dataset's name follows.
+	// SubjectPrefix is the prefix of the NATS subject of every version event in the default namespace; the dataset's name follows.
 	SubjectPrefix = "freshet.v1.versions."
 )
 
@@ -21,18 +21,18 @@ const (
 //go:embed event.schema.json
 var EventSchema []byte
 
-// Where an event comes from: a store, or a publisher of the releases before store ids.
 const (
+	// storeSource is the prefix of an event's source; the store id follows. Releases before store ids wrote publisherSource.
 	storeSource     = "/freshet/store/"
 	publisherSource = "/freshet/publisher"
-	// idAttribute is the CloudEvents extension attribute that holds the version id.
+	// idAttribute is the CloudEvents extension attribute of the version id.
 	idAttribute = "versionid"
 )
 
-// ErrEvent is wrapped by every error that refuses an event.
+// ErrEvent is wrapped by the errors of DecodeEvent.
 var ErrEvent = errors.New("not a version event")
 
-// Subject returns the NATS subject on which the versions of the dataset are announced in the default namespace.
+// Subject returns the NATS subject of the dataset's version events in the default namespace.
 func Subject(name string) string { return SubjectPrefix + name }
 
 // EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0
@@ -57,8 +57,8 @@ func EncodeEvent(r VersionRecord) ([]byte, error) {
 	return e.MarshalJSON()
 }
 
-// DecodeEvent returns the version record that the event b announces. Its type, id and subject must agree with the
-// record in it.
+// DecodeEvent returns the version record that the event b announces. The event's type, id and subject must agree with the
+// record that it carries.
 func DecodeEvent(b []byte) (VersionRecord, error) {
 	var e cloudevents.Event
 	if err := e.UnmarshalJSON(b); err != nil {
@@ -68,10 +68,10 @@ func DecodeEvent(b []byte) (VersionRecord, error) {
 		return VersionRecord{}, fmt.Errorf("%w: %s", ErrEvent, strings.TrimSpace(err.Error()))
 	}
 	if e.SpecVersion() != cloudevents.CloudEventsVersionV1 {
-		return VersionRecord{}, fmt.Errorf("%w: it follows CloudEvents %.20q, want %q", ErrEvent, e.SpecVersion(), cloudevents.CloudEventsVersionV1)
+		return VersionRecord{}, fmt.Errorf("%w: the version of CloudEvents is %.20q, want %q", ErrEvent, e.SpecVersion(), cloudevents.CloudEventsVersionV1)
 	}
 	if e.Type() != EventType {
-		return VersionRecord{}, fmt.Errorf("%w: its type is %.80q, want %q", ErrEvent, e.Type(), EventType)
+		return VersionRecord{}, fmt.Errorf("%w: the type is %.80q, want %q", ErrEvent, e.Type(), EventType)
 	}
 	r, err := DecodeVersionRecord(e.Data())
 	if err != nil {

@@ -73,7 +73,7 @@ func TestEventMatchesItsSchema(t *testing.T) {
 	}
 }
 
-// Every member that the schema requires is one that an event without it is refused for, by the schema and by us.
+// Invariant: the schema and DecodeEvent both refuse an event that lacks a required member.
 func TestSchemaAndDecoderRefuse(t *testing.T) {
 	s := schema(t)
 	good := must(dataset.EncodeEvent(record()))
@@ -99,7 +99,7 @@ func TestSchemaAndDecoderRefuse(t *testing.T) {
 			b := must(json.Marshal(event))
 			doc := must(jsonschema.UnmarshalJSON(bytes.NewReader(b)))
 			if s.Validate(doc) == nil {
-				t.Errorf("the schema takes %s", b)
+				t.Errorf("the schema accepts %s", b)
 			}
 			if _, err := dataset.DecodeEvent(b); !errors.Is(err, dataset.ErrEvent) {
 				t.Errorf("error is %v, want ErrEvent", err)
@@ -119,7 +119,7 @@ func TestEventMustAgreeWithItsRecord(t *testing.T) {
 		"[]",
 	} {
 		if bad == good {
-			t.Fatalf("the change did not take in %s", good)
+			t.Fatalf("the change has no effect on %s", good)
 		}
 		if _, err := dataset.DecodeEvent([]byte(bad)); !errors.Is(err, dataset.ErrEvent) {
 			t.Errorf("%.80s: error is %v, want ErrEvent", bad, err)
@@ -132,12 +132,12 @@ func TestVersionRecordRefuses(t *testing.T) {
 		change func(*dataset.VersionRecord)
 		want   string
 	}{
-		"gap in chain":    {func(r *dataset.VersionRecord) { r.Snapshot.Version = 1 }, "no chain of deltas leads to it from the snapshot of version 1"},
-		"chain too short": {func(r *dataset.VersionRecord) { r.Deltas = nil }, "no chain of deltas leads to it from the snapshot of version 2"},
+		"gap in chain":    {func(r *dataset.VersionRecord) { r.Snapshot.Version = 1 }, "no chain of deltas leads to the version from the snapshot of version 1"},
+		"chain too short": {func(r *dataset.VersionRecord) { r.Deltas = nil }, "no chain of deltas leads to the version from the snapshot of version 2"},
 		"delta elsewhere": {func(r *dataset.VersionRecord) { r.Deltas[0].Version = 2 }, "delta 1 of 1 leads to version 2, want 3"},
 		"snapshot ahead":  {func(r *dataset.VersionRecord) { r.Snapshot.Version = 4 }, "no chain of deltas"},
 		"version 0":       {func(r *dataset.VersionRecord) { r.Version = 0 }, "versions begin at 1"},
-		"no digest":       {func(r *dataset.VersionRecord) { r.Snapshot.Digest = dataset.Digest{} }, "object 1 names no digest"},
+		"no digest":       {func(r *dataset.VersionRecord) { r.Snapshot.Digest = dataset.Digest{} }, "the snapshot has no digest"},
 		"long label":      {func(r *dataset.VersionRecord) { r.Labels["x"] = strings.Repeat("y", 257) }, `the label "x"`},
 		"label no UTF-8":  {func(r *dataset.VersionRecord) { r.Labels["a\xff"] = "1" }, `the label "a\xff"="1" is not UTF-8`},
 		"value no UTF-8":  {func(r *dataset.VersionRecord) { r.Labels["a"] = "\xff" }, `the label "a"="\xff" is not UTF-8`},

@@ -9,18 +9,18 @@ import (
 	"fmt"
 )
 
-// StoreID names a store. It is drawn when the store is created. A copy of a store has the id of the original. As text it
-// is 32 lower-case hex digits; the zero StoreID means that the store has none, or that it is not known.
+// StoreID identifies a store. It is random, and fixed when the store is created. A copy of a store has the id of the
+// original. Its text form is 32 lower-case hex digits. The zero StoreID means that the store has no id or that it is unknown.
 type StoreID [16]byte
 
-// NewStoreID draws a store id.
+// NewStoreID returns a random store id.
 func NewStoreID() StoreID {
 	var id StoreID
-	_, _ = rand.Read(id[:]) // never fails, its documentation says
+	_, _ = rand.Read(id[:]) // documented never to fail
 	return id
 }
 
-// IsZero reports whether id names no store.
+// IsZero reports whether id is the zero id.
 func (id StoreID) IsZero() bool { return id == StoreID{} }
 
 // String returns the text form; it is empty for the zero id.
@@ -34,14 +34,14 @@ func (id StoreID) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (id StoreID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what String returns and nothing else.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only the form that String returns.
 func (id *StoreID) UnmarshalText(text []byte) error { return decodeID(id[:], text, "store id") }
 
-// VersionID names a version by what it holds: 160 bits of SHA-256 over its record, which contains the id of the version
-// before (see [VersionRecord.VersionID]). As text it is 40 lower-case hex digits; the zero VersionID means none or unknown.
+// VersionID identifies a version by its content: 160 bits of SHA-256 over its record, which contains the id of the version
+// before (see [VersionRecord.VersionID]). Its text form is 40 lower-case hex digits. The zero VersionID means none or unknown.
 type VersionID [20]byte
 
-// IsZero reports whether id names no version.
+// IsZero reports whether id is the zero id.
 func (id VersionID) IsZero() bool { return id == VersionID{} }
 
 // String returns the text form; it is empty for the zero id.
@@ -52,7 +52,7 @@ func (id VersionID) String() string {
 	return hex.EncodeToString(id[:])
 }
 
-// Short returns the first 12 hex digits, for people.
+// Short returns the first 12 hex digits, for display.
 func (id VersionID) Short() string {
 	text := id.String()
 	return text[:min(12, len(text))]
@@ -61,29 +61,29 @@ func (id VersionID) Short() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (id VersionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what String returns and nothing else.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only the form that String returns.
 func (id *VersionID) UnmarshalText(text []byte) error { return decodeID(id[:], text, "version id") }
 
-func decodeID(id, text []byte, what string) error {
+func decodeID(id, text []byte, kind string) error {
 	if len(text) == 0 {
 		clear(id)
 		return nil
 	}
 	b, err := hex.DecodeString(string(text))
 	if err != nil || len(b) != len(id) || hex.EncodeToString(b) != string(text) {
-		return fmt.Errorf("%.80q is no %s: want %d lower-case hex digits", text, what, 2*len(id))
+		return fmt.Errorf("%.80q is no %s: want %d lower-case hex digits", text, kind, 2*len(id))
 	}
 	copy(id, b)
 	return nil
 }
 
-// Ref names a version: the number orders versions, the id tells them apart.
+// Ref identifies a version. Numbers order versions; the id distinguishes two versions with the same number.
 type Ref struct {
 	Version uint64    `json:"version"`
 	ID      VersionID `json:"id,omitzero"`
 }
 
-// String returns "<version> (<first digits of the id>)", or the number alone if the id is not known.
+// String returns "<version> (<first digits of the id>)", or the number alone if the id is unknown.
 func (r Ref) String() string {
 	if r.ID.IsZero() {
 		return fmt.Sprint(r.Version)
@@ -91,7 +91,7 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%d (%s)", r.Version, r.ID.Short())
 }
 
-// idPrefix separates these hashes from all others.
+// idPrefix is the domain separator of version ids.
 const idPrefix = "freshet version record 1\n"
 
 // VersionID returns the id of the version. It is SHA-256, cut to 160 bits, over two parts:
@@ -101,15 +101,15 @@ const idPrefix = "freshet version record 1\n"
 //   - The SHA-256 of the list of objects: {"snapshot":...,"deltas":[...]} as compact JSON.
 //
 // The head contains the store id and the id of the version before, so an id covers the whole history. A later release may
-// add members to the record, which an earlier one hashes without knowing them ([VersionRecord].Extra); it may not add
-// members to the objects.
+// add members to the record: an earlier one keeps them in [VersionRecord].Extra and hashes them. It may not add members
+// to the objects.
 //
-// The id of a record without a store id, which a release before store ids wrote, is the hash of its stored bytes.
+// Releases before store ids wrote records without one. The id of such a record is the hash of its stored bytes.
 func (r VersionRecord) VersionID() VersionID {
 	if r.StoreID.IsZero() {
 		stored, err := json.Marshal(plainRecord(r))
 		if err != nil {
-			return VersionID{} // a record that Check refuses
+			return VersionID{} // only for a record that Check refuses
 		}
 		sum := sha256.Sum256(stored)
 		return VersionID(sum[:len(VersionID{})])
@@ -133,9 +133,9 @@ func (r VersionRecord) VersionID() VersionID {
 	return VersionID(h.Sum(nil)[:len(VersionID{})])
 }
 
-// head returns the first part of what the version id is computed over.
+// head returns the first input of the version id's hash.
 func (r VersionRecord) head() ([]byte, error) {
-	own, hasDelta := r.ownDelta()
+	own, hasDelta := r.OwnDelta()
 	r.Snapshot, r.Deltas = Object{}, nil
 	text, err := json.Marshal(plainRecord(r))
 	if err != nil {
@@ -157,21 +157,13 @@ func (r VersionRecord) head() ([]byte, error) {
 	return json.Marshal(members) // sorts the names
 }
 
-// ownDelta returns the delta that leads to r's version; ok is false if the record names none.
-func (r VersionRecord) ownDelta() (o Object, ok bool) {
-	if n := len(r.Deltas); n > 0 {
-		return r.Deltas[n-1], true
-	}
-	return Object{}, false
-}
-
 // Ref returns the number and the id of the version.
 func (r VersionRecord) Ref() Ref { return Ref{r.Version, r.VersionID()} }
 
-// plainRecord has the fields of a VersionRecord and none of its methods.
+// plainRecord has the fields of a VersionRecord without its methods.
 type plainRecord VersionRecord
 
-// MarshalJSON implements [json.Marshaler]. A record with a store id begins with the member "id", the version id.
+// MarshalJSON implements [json.Marshaler]. The first member of a record with a store id is "id", the version id.
 func (r VersionRecord) MarshalJSON() ([]byte, error) {
 	text, err := json.Marshal(plainRecord(r))
 	if err != nil || r.StoreID.IsZero() {
@@ -193,7 +185,7 @@ func (r VersionRecord) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It does not compare the member "id" with the content: DecodeVersionRecord does.
+// UnmarshalJSON implements [json.Unmarshaler]. It does not verify the member "id"; [DecodeVersionRecord] does.
 func (r *VersionRecord) UnmarshalJSON(text []byte) error {
 	var plain plainRecord
 	if err := json.Unmarshal(text, &plain); err != nil {
@@ -215,13 +207,14 @@ func (r *VersionRecord) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// knownMembers are the members of a record's JSON that this release knows.
+// knownMembers lists the members of a record's JSON that this release defines.
 var knownMembers = []string{
 	"id", "store_id", "previous", "dataset", "version", "seed", "state", "payload_bytes", "snapshot", "deltas", "changes", "created",
 	"source", "labels", "expect_every_ns", "request_id",
 }
 
-// checkID says why the record in text, decoded as r, does not have the id that it names. A record without a store id names none.
+// checkID returns an error if the member "id" of text is not the id of r, the record decoded from text. A record without a
+// store id has no such member.
 func (r VersionRecord) checkID(text []byte) error {
 	var named struct {
 		ID VersionID `json:"id"`
@@ -231,12 +224,12 @@ func (r VersionRecord) checkID(text []byte) error {
 	}
 	if r.StoreID.IsZero() {
 		if !named.ID.IsZero() {
-			return fmt.Errorf("%w: %s: it names the id %q and no store id", ErrVersionRecord, r.ID(), named.ID)
+			return fmt.Errorf("%w: %s: the record has the id %q and no store id", ErrVersionRecord, r.ID(), named.ID)
 		}
 		return nil
 	}
-	if is := r.VersionID(); named.ID != is {
-		return fmt.Errorf("%w: %s: it names the id %q, its content has the id %q", ErrVersionRecord, r.ID(), named.ID, is)
+	if id := r.VersionID(); named.ID != id {
+		return fmt.Errorf("%w: %s: the record says that its id is %q, its content has the id %q", ErrVersionRecord, r.ID(), named.ID, id)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func identified() dataset.VersionRecord {
 	return r
 }
 
-// The id of a record is part of the format: an instance of one release must compute what the publisher of another did.
+// The id of a record is part of the format: instances and publishers of different releases must compute the same id.
 func TestVersionIDGolden(t *testing.T) {
 	if got := identified().VersionID().String(); got != "0c7f179921663403715422c9bd9dad695a81b046" {
 		t.Errorf("the id is %s", got)
@@ -37,7 +37,7 @@ func TestVersionIDGolden(t *testing.T) {
 	}
 }
 
-// Every member is part of the id.
+// Every member of a record is part of its id.
 func TestVersionIDCoversEverything(t *testing.T) {
 	is := identified().VersionID()
 	for name, change := range map[string]func(*dataset.VersionRecord){
@@ -67,8 +67,8 @@ func TestVersionIDCoversEverything(t *testing.T) {
 	}
 }
 
-// A record keeps its id on its way through readers of this release, also with members that only a later release knows, and is
-// refused if any byte of it was changed.
+// A record keeps its id when this release decodes and encodes it, also with members of a later release. A record with any
+// byte changed is refused.
 func TestRecordProvesItself(t *testing.T) {
 	r := identified()
 	r.Extra = map[string]json.RawMessage{"later_member": []byte(`{"a":[1,2.50]}`)}
@@ -123,10 +123,10 @@ func TestIDsAsText(t *testing.T) {
 	var v dataset.VersionID
 	for _, bad := range []string{"0", strings.Repeat("0", 31), strings.Repeat("A", 32), strings.Repeat("g", 40), strings.Repeat("0", 41)} {
 		if err := s.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q was taken for a store id", bad)
+			t.Errorf("%q was accepted as a store id", bad)
 		}
 		if err := v.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q was taken for a version id", bad)
+			t.Errorf("%q was accepted as a version id", bad)
 		}
 	}
 	id := dataset.NewStoreID()
@@ -139,7 +139,7 @@ func TestIDsAsText(t *testing.T) {
 	}
 }
 
-// Invariant: a flipped bit in a record is either seen or changes nothing of what the record says.
+// Invariant: a flipped bit in a record is either detected or does not change the decoded record.
 func TestFlippedBitInARecordIsSeen(t *testing.T) {
 	r := identified()
 	b := must(r.Encode())

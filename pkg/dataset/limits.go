@@ -2,40 +2,40 @@ package dataset
 
 import "time"
 
-// Limits of what a version holds. A publisher refuses, before the commit, what is above one, and an instance loads all that is
-// not. README.md lists them.
+// Limits of a version's content. A publisher refuses, before the commit, any input above a limit; an instance loads every
+// version within them. README.md lists them.
 const (
 	// MaxNameBytes is the length of the longest dataset name.
 	MaxNameBytes = 64
 
-	// MaxKeyBytes and MaxValueBytes bound a record.
+	// MaxKeyBytes and MaxValueBytes bound a record's key and value.
 	MaxKeyBytes   = 1 << 10
 	MaxValueBytes = 1 << 20
-	// MaxEncodedBytes is the length of the longest encoded record, MaxHeadBytes that of what precedes its key.
+	// MaxEncodedBytes is the length of the longest encoded record, MaxHeadBytes that of the longest two uvarints before its key.
 	MaxEncodedBytes = MaxHeadBytes + MaxKeyBytes + MaxValueBytes
 	MaxHeadBytes    = 2 + 3
 
-	// GroupBits is the number of leading bits of a hash that name a group of records. A file and a table may always have that
-	// many partition bits, however small they are, so a group is the least that can always be split off.
+	// GroupBits is the number of leading bits of a hash that select a record's group. A file or a table of any size may have
+	// that many partition bits, so a group is the smallest set of records that can always be a partition of its own.
 	GroupBits = 20
-	// MaxGroupBytes is the most bytes that the encoded records of a group have: those of one partition of a file, which a
-	// reader decodes at once. Seeded hashes spread a dataset so evenly over its groups that only keys chosen for it reach the
-	// limit with less than ten terabytes.
+	// MaxGroupBytes bounds the encoded records of a group, and so the smallest partition of a file, which a reader decodes in
+	// one piece. Seeded hashes spread records evenly over the groups: below ten terabytes, only keys chosen on purpose
+	// reach the limit.
 	MaxGroupBytes = 64 << 20
 
-	// MaxSourceBytes, MaxLabels and MaxLabelBytes bound what a pipeline may attach to a version, so that an event stays far
-	// below a message's size limit. MaxLabelBytes is that of a name, and of a value.
+	// MaxSourceBytes, MaxLabels and MaxLabelBytes bound the metadata that a pipeline attaches to a version, so that an event
+	// stays far below the size limit of a message. MaxLabelBytes bounds a label's name, and its value.
 	MaxSourceBytes = 256
 	MaxLabels      = 32
 	MaxLabelBytes  = 256
 	// MaxRequestIDBytes is the length of the longest request id.
 	MaxRequestIDBytes = 128
-	// MinExpectEvery and MaxExpectEvery bound a promised cadence.
+	// MinExpectEvery and MaxExpectEvery bound VersionRecord.ExpectEvery.
 	MinExpectEvery = time.Second
 	MaxExpectEvery = 10 * 366 * 24 * time.Hour
 
-	// MaxDeltas is the most deltas that a version record names.
+	// MaxDeltas bounds the deltas of a version record.
 	MaxDeltas = 1024
-	// MaxRecordBytes bounds a version record as JSON. One with all that the limits above allow has a third of it.
+	// MaxRecordBytes bounds the JSON of a version record. A record that reaches every limit above has a third of that.
 	MaxRecordBytes = 1 << 20
 )

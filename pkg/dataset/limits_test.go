@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// largest returns a version record with as much as the limits allow, in the longest JSON.
+// largest returns a version record that reaches every limit and has the longest JSON.
 func largest() dataset.VersionRecord {
 	id := dataset.VersionID([]byte(strings.Repeat("\xff", len(dataset.VersionID{}))))
 	const version = 1 << 62
@@ -36,7 +36,7 @@ func largest() dataset.VersionRecord {
 	return r
 }
 
-// TestLargestVersionRecord encodes it, and its event, which is below the 1 MiB that NATS takes by default.
+// TestLargestVersionRecord encodes the largest record and its event, which must be below the 1 MiB that NATS accepts by default.
 func TestLargestVersionRecord(t *testing.T) {
 	r := largest()
 	text, err := r.Encode()
@@ -59,7 +59,7 @@ func TestLargestVersionRecord(t *testing.T) {
 	}
 }
 
-// TestVersionRecordsAboveALimit has one more of everything.
+// TestVersionRecordsAboveALimit exceeds each limit by one.
 func TestVersionRecordsAboveALimit(t *testing.T) {
 	for want, change := range map[string]func(*dataset.VersionRecord){
 		"the most is 64": func(r *dataset.VersionRecord) { r.Dataset += "n" },

@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// ErrName is wrapped by every error that refuses a dataset name.
+// ErrName is wrapped by the errors of CheckName.
 var ErrName = errors.New("not a dataset name")
 
-// CheckName says why name is no dataset name; nil means that it is one. A dataset name is 1 to 64 bytes of
-// a-z, 0-9, _ and -, the first a letter or digit: safe in a file name, a URL path and a NATS subject as it stands.
+// CheckName returns an error that wraps [ErrName] if name is not a dataset name. A dataset name is 1 to 64 bytes of
+// a-z, 0-9, _ and -, the first a letter or digit. It needs no escaping in a file name, a URL path or a NATS subject.
 func CheckName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: it is empty; use 1 to %d of a-z, 0-9, _ and -", ErrName, MaxNameBytes)
+		return fmt.Errorf("%w: the name is empty; use 1 to %d of a-z, 0-9, _ and -", ErrName, MaxNameBytes)
 	case len(name) > MaxNameBytes:
 		return fmt.Errorf("%w: %.16q... has %d bytes, the most is %d", ErrName, name, len(name), MaxNameBytes)
 	}

@@ -8,11 +8,11 @@ import (
 // MaxNamespaceBytes is the length of the longest namespace.
 const MaxNamespaceBytes = 32
 
-// ErrNamespace is wrapped by every error that refuses a namespace.
+// ErrNamespace is wrapped by the errors of CheckNamespace.
 var ErrNamespace = errors.New("not a namespace")
 
-// CheckNamespace says why namespace is none; nil means that it is one. A namespace keeps an environment apart from others
-// on the same NATS and Redis. It is empty, which is the default namespace, or 1 to 32 bytes of a-z, 0-9, _ and -, the
+// CheckNamespace returns an error that wraps [ErrNamespace] if namespace is not valid. A namespace separates environments
+// that share NATS and Redis. It is empty, which is the default namespace, or 1 to 32 bytes of a-z, 0-9, _ and -, the
 // first a letter or digit.
 func CheckNamespace(namespace string) error {
 	if len(namespace) > MaxNamespaceBytes {
@@ -31,8 +31,8 @@ func CheckNamespace(namespace string) error {
 	return nil
 }
 
-// SubjectRoot returns the beginning of every NATS subject of the namespace. No subject of one namespace matches a wildcard
-// of another: no subject of the default namespace has "ns" in that place.
+// SubjectRoot returns the prefix of every NATS subject of the namespace. A subject of one namespace never matches a
+// wildcard of another: in the default namespace, the token after the prefix is never "ns".
 func SubjectRoot(namespace string) string {
 	if namespace == "" {
 		return "freshet.v1."

@@ -24,7 +24,7 @@ func TestCheckNamespace(t *testing.T) {
 	}
 }
 
-// TestTheDefaultNamespaceHasTheOldSubjects holds the roots: another one would part new programs from those that run.
+// TestTheDefaultNamespaceHasTheOldSubjects pins the roots: with another root, new releases and old ones would not hear each other.
 func TestTheDefaultNamespaceHasTheOldSubjects(t *testing.T) {
 	if got := dataset.SubjectRoot(""); got != "freshet.v1." || !strings.HasPrefix(dataset.SubjectPrefix, got) {
 		t.Errorf("the default namespace's subjects begin with %s", got)

@@ -9,20 +9,20 @@ import (
 )
 
 var (
-	// ErrRecord is wrapped by every error that refuses a key or a value for its size.
+	// ErrRecord is wrapped by the errors of CheckKey and Record.Check.
 	ErrRecord = errors.New("not a record")
-	// ErrEncoding is returned for bytes that are no encoded record.
+	// ErrEncoding is returned when bytes are not the encoding of a record.
 	ErrEncoding = errors.New("malformed record encoding")
 )
 
-// Record is a key and its value. In a delta, Removed tells a removal (which has no value) from an upsert.
+// Record is a key and its value. In a delta, Removed marks a removal, which has no value.
 type Record struct {
 	Key     []byte
 	Value   []byte
 	Removed bool
 }
 
-// CheckKey says why key cannot be the key of a record; nil means that it can.
+// CheckKey returns an error that wraps [ErrRecord] if key is empty or too long for a record.
 func CheckKey(key []byte) error {
 	switch {
 	case len(key) == 0:
@@ -33,7 +33,7 @@ func CheckKey(key []byte) error {
 	return nil
 }
 
-// Check says why r cannot be a record; nil means that it can.
+// Check returns an error that wraps [ErrRecord] if r is not a valid record.
 func (r Record) Check() error {
 	if err := CheckKey(r.Key); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (r Record) EncodedBytes() int {
 	return n
 }
 
-// AppendRecord appends the encoding of r, which must pass [Record.Check], to dst.
+// AppendRecord appends the encoding of r to dst. r must pass [Record.Check].
 func AppendRecord(dst []byte, r Record) []byte {
 	if r.Removed {
 		dst = binary.AppendUvarint(dst, uint64(len(r.Key))<<1|1)
@@ -68,9 +68,9 @@ func AppendRecord(dst []byte, r Record) []byte {
 	return append(dst, r.Value...)
 }
 
-// DecodeRecord returns the record that b begins with, aliasing b, and the length of its encoding. It allocates
-// nothing, and returns [ErrEncoding] for anything that AppendRecord does not write for a record that passes
-// [Record.Check].
+// DecodeRecord returns the first record of b, and the length of its encoding. The record aliases b; DecodeRecord does
+// not allocate. It returns [ErrEncoding] for any bytes other than those that AppendRecord writes for a record that
+// passes [Record.Check].
 func DecodeRecord(b []byte) (Record, int, error) {
 	k, n := shortUvarint(b, 2*MaxKeyBytes+1)
 	if n == 0 {
@@ -93,7 +93,7 @@ func DecodeRecord(b []byte) (Record, int, error) {
 	return Record{Key: b[n:mid:mid], Value: b[mid:end:end], Removed: removed}, end, nil
 }
 
-// shortUvarint reads a uvarint of at most limit in its shortest form; n is 0 when b does not begin with one.
+// shortUvarint decodes a uvarint of at most limit. n is 0 if b does not begin with one in its shortest form.
 func shortUvarint(b []byte, limit uint64) (v uint64, n int) {
 	if len(b) > 0 && b[0] < 0x80 && uint64(b[0]) <= limit {
 		return uint64(b[0]), 1
@@ -113,7 +113,7 @@ func uvarintBytes(v uint64) int {
 	return n
 }
 
-// Hash returns the XXH3-64 of key with seed: what orders records and assigns them to partitions.
+// Hash returns the XXH3-64 of key with seed. It orders records and assigns them to partitions.
 func Hash(seed uint64, key []byte) uint64 {
 	return xxh3.HashSeed(key, seed)
 }

@@ -69,10 +69,10 @@ func FuzzDecodeRecord(f *testing.F) {
 			return
 		}
 		if err := r.Check(); err != nil {
-			t.Fatalf("decoded what cannot be a record: %v", err)
+			t.Fatalf("decoded an invalid record: %v", err)
 		}
 		if again := dataset.AppendRecord(nil, r); !bytes.Equal(again, b[:n]) {
-			t.Fatalf("%x decodes to what is written %x", b[:n], again)
+			t.Fatalf("%x decodes to a record with the encoding %x", b[:n], again)
 		}
 	})
 }
@@ -151,18 +151,18 @@ func TestTextForms(t *testing.T) {
 	var c dataset.Checksum
 	for _, bad := range []string{"", "5", "5-", "5-00", "-1-" + strings.Repeat("0", 32), "05-" + strings.Repeat("0", 32), "5-" + strings.Repeat("A", 32), "5-" + strings.Repeat("0", 32) + " "} {
 		if err := c.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q was taken for a state checksum", bad)
+			t.Errorf("%q was accepted as a state checksum", bad)
 		}
 	}
 	for _, bad := range []string{"", "00", strings.Repeat("0", 63), strings.Repeat("G", 64), strings.Repeat("A", 64), strings.Repeat("0", 65)} {
 		if _, err := dataset.ParseDigest(bad); err == nil {
-			t.Errorf("%q was taken for a digest", bad)
+			t.Errorf("%q was accepted as a digest", bad)
 		}
 	}
 	var s dataset.Seed
 	for _, bad := range []string{"", "1", strings.Repeat("g", 16), strings.Repeat("A", 16), "+000000000000001"} {
 		if err := s.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q was taken for a seed", bad)
+			t.Errorf("%q was accepted as a seed", bad)
 		}
 	}
 	if diff := cmp.Diff("00000000000000ff", string(must(dataset.Seed(255).MarshalText()))); diff != "" {

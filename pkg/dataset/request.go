@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// ErrRequestID is wrapped by every error that refuses a request id.
+// ErrRequestID is wrapped by the errors of CheckRequestID.
 var ErrRequestID = errors.New("not a request id")
 
-// CheckRequestID says why id is no request id; nil means that it is one. A request id is 1 to 128 of the characters of base64, UUIDs
-// and ULIDs: A-Z, a-z, 0-9, and . _ : + / = -, which JSON writes as they are.
+// CheckRequestID returns an error that wraps [ErrRequestID] if id is not a request id. A request id is 1 to 128 of the
+// characters of base64, UUIDs and ULIDs: A-Z, a-z, 0-9, and . _ : + / = -. None of them needs escaping in JSON.
 func CheckRequestID(id string) error {
 	const want = "use 1 to %d of A-Z, a-z, 0-9, . _ : + / = and -, such as a UUID"
 	switch {
 	case id == "":
-		return fmt.Errorf("%w: it is empty; "+want, ErrRequestID, MaxRequestIDBytes)
+		return fmt.Errorf("%w: the id is empty; "+want, ErrRequestID, MaxRequestIDBytes)
 	case len(id) > MaxRequestIDBytes:
 		return fmt.Errorf("%w: %.16q... has %d bytes; "+want, ErrRequestID, id, len(id), MaxRequestIDBytes)
 	}

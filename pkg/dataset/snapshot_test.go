@@ -31,7 +31,7 @@ func TestSnapshotRecord(t *testing.T) {
 	if good.ID() != "prices/7" {
 		t.Error(good.ID())
 	}
-	for name, harm := range map[string]func(*dataset.SnapshotRecord){
+	for name, damage := range map[string]func(*dataset.SnapshotRecord){
 		"dataset": func(r *dataset.SnapshotRecord) { r.Dataset = "Prices" },
 		"version": func(r *dataset.SnapshotRecord) { r.Object.Version = 0 },
 		"digest":  func(r *dataset.SnapshotRecord) { r.Object.Digest = dataset.Digest{} },
@@ -39,7 +39,7 @@ func TestSnapshotRecord(t *testing.T) {
 		"created": func(r *dataset.SnapshotRecord) { r.Created = time.Time{} },
 	} {
 		bad := good
-		harm(&bad)
+		damage(&bad)
 		if _, err := bad.Encode(); !errors.Is(err, dataset.ErrSnapshotRecord) {
 			t.Errorf("%s: error is %v", name, err)
 		}
