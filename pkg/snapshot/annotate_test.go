@@ -14,9 +14,9 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// annotator writes a file as hexadecimal text with the name and the value of every field. It follows the package
-// comment and uses nothing of the package, so that a golden says what the specification says and not what the
-// package does. It panics at a file that is not well formed.
+// annotator writes a file as hexadecimal text with the name and the value of every field. It implements the package
+// comment and uses nothing of the package, so that a golden shows the specification and not the implementation. It
+// panics if a file is malformed.
 type annotator struct {
 	file []byte
 	off  int
@@ -42,7 +42,7 @@ func (a *annotator) comment(format string, args ...any) {
 	fmt.Fprintf(&a.out, "\n# "+format+"\n", args...)
 }
 
-// field writes the next n bytes, 16 to a line, the first with what they are.
+// field writes the next n bytes, 16 to a line, the first line with the field's name.
 func (a *annotator) field(n int, format string, args ...any) []byte {
 	b := a.file[a.off : a.off+n]
 	label := fmt.Sprintf(format, args...)
@@ -55,7 +55,7 @@ func (a *annotator) field(n int, format string, args ...any) []byte {
 	return b
 }
 
-// spaced formats as hexadecimal bytes with a space between them.
+// spaced formats bytes as hexadecimal with a space between them.
 type spaced []byte
 
 func (s spaced) Format(f fmt.State, _ rune) {
@@ -76,7 +76,7 @@ func (a *annotator) u64(name string) uint64 {
 	return v
 }
 
-// sum writes a checksum, which must be that of b.
+// sum writes a checksum. It panics if the checksum is not that of b.
 func (a *annotator) sum(name string, b []byte) {
 	if le.Uint64(a.file[a.off:]) != xxh3.Hash(b) {
 		panic("checksum of " + name)
@@ -179,7 +179,7 @@ func (a *annotator) footer(blocks int) {
 
 var hexLine = regexp.MustCompile(`^[0-9a-f]{8}  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)`)
 
-// unannotate returns the file that text was made from.
+// unannotate returns the file that text describes.
 func unannotate(text []byte) ([]byte, error) {
 	var file []byte
 	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
@@ -188,7 +188,7 @@ func unannotate(text []byte) ([]byte, error) {
 		}
 		m := hexLine.FindStringSubmatch(s.Text())
 		if m == nil || !strings.HasPrefix(s.Text(), fmt.Sprintf("%08x", len(file))) {
-			return nil, fmt.Errorf("no line of a golden: %q", s.Text())
+			return nil, fmt.Errorf("not a line of a golden: %q", s.Text())
 		}
 		b, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
 		if err != nil {

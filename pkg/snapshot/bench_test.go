@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"io"
+	"iter"
 	"sync"
 	"testing"
 
@@ -29,7 +30,7 @@ var benchFile = sync.OnceValues(func() ([]dataset.Record, []byte) {
 	return rs, b.Bytes()
 })
 
-// blocksOf returns the blocks of a file and how many raw bytes they have.
+// blocksOf returns the blocks of a file and their raw bytes.
 func blocksOf(tb testing.TB, file []byte) (blocks []Stored, raw int64) {
 	r, err := NewReader(bytes.NewReader(file))
 	if err != nil {
@@ -74,7 +75,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(float64(raw)/float64(len(file)), "ratio")
 }
 
-// BenchmarkRead is what the reading goroutine of a load does: Next, with its checksums and the digest.
+// BenchmarkRead measures the reading goroutine of a load: Next, with its checksums and the digest.
 func BenchmarkRead(b *testing.B) {
 	_, file := benchFile()
 	b.SetBytes(int64(len(file)))
@@ -99,7 +100,7 @@ func BenchmarkRead(b *testing.B) {
 	perRecord(b)
 }
 
-// BenchmarkDecode and BenchmarkDecodeWalk are what the workers of a load do, on one goroutine.
+// BenchmarkDecode and BenchmarkDecodeWalk measure the workers of a load, on one goroutine.
 func BenchmarkDecode(b *testing.B) {
 	_, file := benchFile()
 	blocks, raw := blocksOf(b, file)
@@ -141,7 +142,7 @@ func BenchmarkDecodeWalk(b *testing.B) {
 	perRecord(b)
 }
 
-// BenchmarkRecords reads a whole file, checks everything, and yields each record, on one goroutine.
+// BenchmarkRecords reads and verifies a whole file and yields each record, on one goroutine.
 func BenchmarkRecords(b *testing.B) {
 	_, file := benchFile()
 	b.SetBytes(int64(len(file)))
@@ -187,7 +188,7 @@ func BenchmarkDiff(b *testing.B) {
 	perRecord(b)
 }
 
-// BenchmarkGroups is what a publish spends on the limit of groups for each record.
+// BenchmarkGroups measures the cost of the group limit for each record of a publish.
 func BenchmarkGroups(b *testing.B) {
 	rs := rows(100_000)
 	g := NewGroups(testSeed)
@@ -196,4 +197,32 @@ func BenchmarkGroups(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkMerge merges a base with two deltas of a thousandth of its records each.
+func BenchmarkMerge(b *testing.B) {
+	rs, _ := benchFile()
+	records := func(step, first int) iter.Seq2[dataset.Record, error] {
+		return func(yield func(dataset.Record, error) bool) {
+			for i := first; i < len(rs); i += step {
+				if !yield(rs[i], nil) {
+					return
+				}
+			}
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for _, err := range Merge(testSeed, records(1, 0), records(1000, 0), records(1000, 500)) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != benchRows {
+			b.Fatal(n)
+		}
+	}
+	perRecord(b)
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// DecodeRoom is how much larger than Stored.RawBytes a buffer should be to be decoded into fastest: zstd's inner loop
-// copies 16 bytes at a time where it may write past the end (up to 12 % faster on real rows).
+// DecodeRoom is the spare capacity, beyond Stored.RawBytes, that makes Decode fastest: zstd's inner loop copies 16 bytes
+// at a time where it may write past the end (up to 12 % faster on real rows).
 const DecodeRoom = 16
 
-// Stored is a block as it lies in the file, its prefix and its stored bytes verified.
+// Stored is a compressed block of a file. Its prefix and its stored bytes have been verified.
 type Stored struct {
-	// Header is that of the file.
+	// Header is the header of the file.
 	Header Header
-	// Offset is where in the file the block's prefix begins.
+	// Offset is the offset of the block's prefix in the file.
 	Offset int64
 	// Partition is the value of the leading Header.Bits bits of every hash in the block.
 	Partition int
-	// RawBytes is the length of what Decode returns. It is never more than the stored bytes can back (64 times
-	// their number and 64 KiB), so it may be allocated as it is.
+	// RawBytes is the length of the result of Decode. It is at most 64 times the stored bytes plus 64 KiB, so a caller may
+	// allocate it.
 	RawBytes int
 	// Entries is the number of entries.
 	Entries int
@@ -31,21 +31,20 @@ type Stored struct {
 	rawSum uint64
 }
 
-// decoders holds idle zstd decoders. One has some 200 KiB of tables, too much to make for each block or for each
-// refresh of a small dataset. A decoder that only ever decodes whole frames owns no goroutine, so that the collector
-// may drop it.
+// decoders holds idle zstd decoders. A decoder has some 200 KiB of tables, too many to allocate for each block or for each
+// refresh of a small dataset. A decoder used only for whole frames owns no goroutine, so the garbage collector may free it.
 var decoders = sync.Pool{New: func() any {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
 		zstd.WithDecoderMaxMemory(MaxBlockRaw), zstd.WithDecoderMaxWindow(MaxBlockRaw))
 	if err != nil {
-		panic(err) // an option is out of range: a mistake in the line above
+		panic(err) // only if an option above is out of range
 	}
 	return d
 }}
 
-// Decode returns the block's entries, their checksum verified. If cap(dst) is at least RawBytes (better:
-// RawBytes+DecodeRoom) they lie at dst's beginning and nothing is allocated; dst past RawBytes+DecodeRoom is left
-// alone. Its error wraps [ErrCorrupt]. It may be called from several goroutines.
+// Decode decompresses the block's entries and verifies their checksum. If cap(dst) is at least RawBytes (better:
+// RawBytes+[DecodeRoom]), Decode writes the entries to the beginning of dst and does not allocate. It never writes to dst
+// past RawBytes+DecodeRoom. Its error wraps [ErrCorrupt]. Decode is safe for concurrent use.
 func (s Stored) Decode(dst []byte) ([]byte, error) {
 	if cap(dst) < s.RawBytes {
 		dst = make([]byte, 0, s.RawBytes+DecodeRoom)
@@ -57,14 +56,14 @@ func (s Stored) Decode(dst []byte) ([]byte, error) {
 	case err != nil:
 		return nil, s.corrupt("zstd: %v", err)
 	case len(raw) != s.RawBytes:
-		return nil, s.corrupt("it says %d raw bytes and has %d", s.RawBytes, len(raw))
+		return nil, s.corrupt("the prefix says %d raw bytes, the block has %d", s.RawBytes, len(raw))
 	case xxh3.Hash(raw) != s.rawSum:
-		return nil, s.corrupt("its raw bytes do not match their checksum")
+		return nil, s.corrupt("the raw bytes do not match their checksum")
 	}
-	return dst[:len(raw)], nil // the same bytes, with all of dst's capacity for the next block
+	return dst[:len(raw)], nil // raw, with the whole capacity of dst for the next block
 }
 
-// corrupt returns the error that refuses the block for the reason given.
+// corrupt returns the error for a block with the given fault.
 func (s Stored) corrupt(format string, args ...any) error {
 	return corruptBlock(s.Offset, uint32(s.Partition), fmt.Sprintf(format, args...))
 }

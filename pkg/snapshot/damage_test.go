@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// small returns files of a few hundred bytes and their entries: every layout that the goldens have.
+// small returns files of a few hundred bytes and their entries, with every layout of the goldens.
 func small(t *testing.T, f func(t *testing.T, file []byte, entries []dataset.Record)) {
 	for name := range goldens {
 		t.Run(name, func(t *testing.T) {
@@ -25,8 +25,8 @@ func small(t *testing.T, f func(t *testing.T, file []byte, entries []dataset.Rec
 	}
 }
 
-// mustRefuse checks that the damaged file is refused, and that no record was read before that is not one of the
-// file, in its place. It returns the error.
+// mustRefuse checks that a Reader refuses the damaged file, and that the records read before are the first of the intact
+// file. It returns the error.
 func mustRefuse(t *testing.T, damaged []byte, entries []dataset.Record, what string) error {
 	t.Helper()
 	got, err := readAll(bytes.NewReader(damaged))
@@ -37,7 +37,7 @@ func mustRefuse(t *testing.T, damaged []byte, entries []dataset.Record, what str
 		t.Fatalf("%s: %v; want ErrCorrupt or ErrFormat", what, err)
 	}
 	if len(got) > len(entries) || !sameRecords(got, entries[:len(got)]) {
-		t.Fatalf("%s: %v, but not before it had read %v", what, err, got)
+		t.Fatalf("%s: %v, but only after reading %v", what, err, got)
 	}
 	return err
 }
@@ -52,19 +52,18 @@ func TestEveryBit(t *testing.T) {
 				before += s.Entries
 			}
 			file[bit/8] ^= 1 << (bit % 8)
-			// Exactly the entries of the blocks before the one that the bit lies in are read.
+			// The Reader yields exactly the entries of the blocks before the one with the bit.
 			mustRefuse(t, file, entries[:before], fmt.Sprintf("bit %d of byte %d flipped", bit%8, bit/8))
 			file[bit/8] ^= 1 << (bit % 8)
 		}
 		if _, _, err := Verify(bytes.NewReader(file)); err != nil {
-			t.Fatal("the file is not what it was:", err)
+			t.Fatal("the test changed the file:", err)
 		}
 	})
 }
 
-// TestRandomBitsOfLargeFile flips 10,000 bits of a file of some megabytes, one at a time. The blocks before the flipped
-// bit must be what they were and the block that it lies in must not be returned at all, so that there is nothing
-// to read a record from.
+// TestRandomBitsOfLargeFile flips 10,000 bits of a file of some megabytes, one at a time. The Reader must return the blocks
+// before the flipped bit unchanged and must not return the block with the bit, so that no record of it can be read.
 func TestRandomBitsOfLargeFile(t *testing.T) {
 	const flips = 10_000
 	file := snapshotOf(t, rows(80_000), 0)
@@ -86,7 +85,7 @@ func TestRandomBitsOfLargeFile(t *testing.T) {
 				damaged[bit/8] ^= 1 << (bit % 8)
 				n, err := countIntact(damaged, blocks, &bufs)
 				if before := blocksBefore(blocks, int64(bit/8)); n != before || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
-					t.Errorf("bit %d of byte %d flipped: %d blocks were read, %d lie before it: %v", bit%8, bit/8, n, before, err)
+					t.Errorf("bit %d of byte %d flipped: the Reader returns %d blocks, %d precede the bit: %v", bit%8, bit/8, n, before, err)
 				}
 				damaged[bit/8] ^= 1 << (bit % 8)
 			}
@@ -95,7 +94,7 @@ func TestRandomBitsOfLargeFile(t *testing.T) {
 	wg.Wait()
 }
 
-// countIntact reads file until it is refused, and returns how many blocks it got, all of which are as they were.
+// countIntact reads file until the Reader fails, and returns the number of blocks. It fails if a block has changed.
 func countIntact(file []byte, blocks []Stored, bufs *[2][]byte) (int, error) {
 	r, err := NewReader(bytes.NewReader(file))
 	if err != nil {
@@ -104,7 +103,7 @@ func countIntact(file []byte, blocks []Stored, bufs *[2][]byte) (int, error) {
 	for n := 0; ; n++ {
 		s, err := r.Next(bufs[n%2])
 		if err != nil {
-			// Only the last block's bytes are compared: this runs 10,000 times, and Next checks each block alike.
+			// Comparing only the last block is enough, because Next treats all blocks alike; this runs 10,000 times.
 			if n > 0 && !bytes.Equal(bufs[(n-1)%2], blocks[n-1].Bytes) {
 				return n, fmt.Errorf("block %d has other bytes", n-1)
 			}
@@ -118,7 +117,7 @@ func countIntact(file []byte, blocks []Stored, bufs *[2][]byte) (int, error) {
 	}
 }
 
-// blocksBefore returns how many blocks end at or before the byte at off.
+// blocksBefore returns the number of blocks that end at or before the byte at off.
 func blocksBefore(blocks []Stored, off int64) int {
 	if off < headerBytes {
 		return 0
@@ -131,7 +130,7 @@ func blocksBefore(blocks []Stored, off int64) int {
 	return len(blocks)
 }
 
-// TestTruncated cuts small files at each byte, with input that ends in the usual and in other ways.
+// TestTruncated cuts small files at each byte, with inputs that end in the usual way and in others.
 func TestTruncated(t *testing.T) {
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
 		for n := range file {
@@ -154,7 +153,7 @@ func TestTruncated(t *testing.T) {
 	})
 }
 
-// TestAppended puts bytes after the end.
+// TestAppended appends bytes to a file.
 func TestAppended(t *testing.T) {
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
 		for b := range 256 {
@@ -171,7 +170,7 @@ func TestAppended(t *testing.T) {
 			iotest.HalfReader(bytes.NewReader(file)),
 		} {
 			if got, err := readAll(src); err != nil || !sameRecords(got, entries) {
-				t.Fatalf("a whole file in another rhythm: %v, %v", got, err)
+				t.Fatalf("a whole file in reads of other sizes: %v, %v", got, err)
 			}
 		}
 	})
@@ -194,13 +193,13 @@ func TestMovedParts(t *testing.T) {
 		parts [][]byte
 		want  string
 	}{
-		"a block left out":         {[][]byte{head, block(0), block(1), foot}, "lists 3 blocks, the file has 2"},
-		"the first block left out": {[][]byte{head, block(1), block(2), foot}, "lists 3 blocks, the file has 2"},
-		"two blocks swapped":       {[][]byte{head, block(1), block(0), block(2), foot}, "comes after that of partition 1"},
-		"a block twice":            {[][]byte{head, block(0), block(0), block(1), block(2), foot}, "comes after that of partition 0"},
-		"no blocks":                {[][]byte{head, foot}, "lists 3 blocks, the file has 0"},
+		"a block left out":         {[][]byte{head, block(0), block(1), foot}, "the table has 3 blocks, the file has 2"},
+		"the first block left out": {[][]byte{head, block(1), block(2), foot}, "the table has 3 blocks, the file has 2"},
+		"two blocks swapped":       {[][]byte{head, block(1), block(0), block(2), foot}, "the block before has partition 1"},
+		"a block twice":            {[][]byte{head, block(0), block(0), block(1), block(2), foot}, "the block before has partition 0"},
+		"no blocks":                {[][]byte{head, foot}, "the table has 3 blocks, the file has 0"},
 		"another file's footer": {
-			[][]byte{head, block(0), other[len(other)-rowBytes-tagBytes-totalsBytes-trailerBytes:]}, "list of blocks",
+			[][]byte{head, block(0), other[len(other)-rowBytes-tagBytes-totalsBytes-trailerBytes:]}, "the table does not agree",
 		},
 		"another file's header": {[][]byte{other[:headerBytes], block(0), block(1), block(2), foot}, "partition"},
 		"a second header":       {[][]byte{head, head, block(0), block(1), block(2), foot}, "neither a block nor the footer"},
@@ -217,7 +216,7 @@ func TestMovedParts(t *testing.T) {
 	}
 }
 
-// TestErrorStays checks that a Reader that has refused a file does not go on after it, nor past its end.
+// TestErrorStays checks that a Reader returns the same error again after a failure, and io.EOF again after the end.
 func TestErrorStays(t *testing.T) {
 	file, _, _ := golden(t, "snapshot-partitions")
 	for name, c := range map[string]struct {
@@ -238,7 +237,7 @@ func TestErrorStays(t *testing.T) {
 	}
 }
 
-// TestExpect checks that a file that is whole but not the one asked for is refused.
+// TestExpect checks that a Reader refuses an intact file that is not the expected one.
 func TestExpect(t *testing.T) {
 	file, _, totals := golden(t, "snapshot")
 	right := dataset.Object{Digest: totals.Digest, Bytes: totals.FileBytes}

@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// seqOf yields rs and then err, if it is not nil.
+// seqOf yields rs, then err if it is not nil.
 func seqOf(rs []dataset.Record, err error) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		for _, r := range rs {
@@ -27,7 +27,7 @@ func seqOf(rs []dataset.Record, err error) iter.Seq2[dataset.Record, error] {
 	}
 }
 
-// recordsOf returns the records of a Go map in the order of a file.
+// recordsOf returns the records of a map in the order of a file.
 func recordsOf(seed uint64, m map[string]string) []dataset.Record {
 	var rs []dataset.Record
 	for k, v := range m {
@@ -36,8 +36,8 @@ func recordsOf(seed uint64, m map[string]string) []dataset.Record {
 	return sorted(seed, rs)
 }
 
-// TestModel draws two versions of a dataset as Go maps, writes both, reads them back, and compares what Diff says and
-// what the delta made of it holds with the maps' difference.
+// TestModel draws two versions of a dataset as maps, writes both and reads them back. It compares the result of Diff, and
+// the delta written from it, with the difference of the maps.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
@@ -75,7 +75,7 @@ func TestModel(t *testing.T) {
 			entries = append(entries, dataset.Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Removed: r.Removed})
 		}
 
-		// The delta, applied to before, makes after; and so do the states.
+		// The delta, applied to before, results in after, and its states agree.
 		delta, _ := modelFile(t, WriterConfig{Kind: Delta, Seed: seed, RawBytes: raw / 4, Base: oldState}, entries, nowState)
 		got, state := maps.Clone(before), oldState
 		for r, err := range delta.Records() {
@@ -97,7 +97,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// modelFile writes a file, and returns a Reader of it, having compared what one reads with what was written.
+// modelFile writes a file, checks that a Reader yields the entries written, and returns another Reader of it.
 func modelFile(t *rapid.T, cfg WriterConfig, rs []dataset.Record, result dataset.Checksum) (*Reader, dataset.Checksum) {
 	var b bytes.Buffer
 	w, err := NewWriter(&b, cfg)
@@ -132,7 +132,7 @@ func modelFile(t *rapid.T, cfg WriterConfig, rs []dataset.Record, result dataset
 	return r, totals.State
 }
 
-// TestDiffRefuses checks that a fault of either side ends the diff, once, and that both sides are released.
+// TestDiffRefuses checks that a fault of either input ends the Diff with one error, and that both inputs are released.
 func TestDiffRefuses(t *testing.T) {
 	rs := sorted(testSeed, []dataset.Record{up("a", "1"), up("b", "2"), up("c", "3"), up(tied[0], "4"), up(tied[1], "5")})
 	swapped := slices.Clone(rs)
@@ -150,7 +150,7 @@ func TestDiffRefuses(t *testing.T) {
 		"a key twice":       {seqOf([]dataset.Record{rs[0], rs[0]}, nil), ErrOrder},
 		"a removal":         {seqOf([]dataset.Record{gone("a")}, nil), ErrRemoval},
 	} {
-		for side, d := range map[string]iter.Seq2[Change, error]{
+		for input, d := range map[string]iter.Seq2[Change, error]{
 			"old": Diff(testSeed, c.bad, seqOf(rs, nil)),
 			"new": Diff(testSeed, seqOf(rs, nil), c.bad),
 		} {
@@ -159,17 +159,17 @@ func TestDiffRefuses(t *testing.T) {
 				if err != nil {
 					errs = append(errs, err)
 				} else if len(errs) > 0 {
-					t.Errorf("%s, %s side: %v after the error", name, side, change)
+					t.Errorf("%s, input %s: %v after the error", name, input, change)
 				}
 			}
 			if len(errs) != 1 || !errors.Is(errs[0], c.want) {
-				t.Errorf("%s, %s side: %v", name, side, errs)
+				t.Errorf("%s, input %s: %v", name, input, errs)
 			}
 		}
 	}
 }
 
-// TestDiffStop checks that a consumer may leave at any change, of each kind.
+// TestDiffStop checks that a consumer may stop at any change, of each kind.
 func TestDiffStop(t *testing.T) {
 	a := sorted(testSeed, []dataset.Record{up("a", "1"), up("b", "2"), up("c", "3"), up("d", "4")})
 	b := sorted(testSeed, []dataset.Record{up("c", "3"), up("d", "5"), up("e", "6"), up("f", "7")})

@@ -1,33 +1,33 @@
-// Package snapshot is the file format of snapshots and deltas: a [Writer], a streaming [Reader], [Verify] and [Diff].
-// It knows no network and no store.
+// Package snapshot implements the file format of snapshots and deltas: a [Writer], a streaming [Reader], [Verify],
+// [Diff] and [Merge]. It depends on no network and no store.
 //
-// A snapshot holds every record of one version, a delta the records added, changed and removed between two
-// versions. Both are made of entries in the order of (hash, key), so that comparing, merging and applying files are
-// streaming merges whose memory does not follow the dataset's size. Neither the dataset's name nor a version number
-// stands in a file: equal records make equal files.
+// A snapshot holds every record of one version. A delta holds the records added, changed and removed between two
+// versions. Both consist of entries in the order of (hash, key), so that comparing, merging and applying files are
+// streaming merges, in memory that does not grow with the dataset. A file contains neither the dataset's name nor a
+// version number: equal records make equal files.
 //
 // # Guarantees
 //
-//   - Any flipped bit, anywhere in a file, is refused, and so is a file that is cut short or has something after its
-//     end; this does not need the digest of the file, which is checked too if it is known ([Expect]). No record of a
-//     damaged block is ever returned.
-//   - Nothing is allocated that the input cannot back. Every length is checked against what remains or grows with
-//     what has come, and a block's raw bytes are bounded by its stored bytes, so [Stored.RawBytes] may be allocated
-//     as it is. Reading a file allocates at most some 100 times what has been read of it, and 2 MiB.
-//   - A file whose checksums are right but whose content no Writer would write (entries out of order, in another
-//     partition, malformed) is refused as well.
+//   - A Reader refuses a file with any flipped bit, a file that is cut short, and a file with bytes after its end. It
+//     does not need the digest of the file for that, but also verifies a digest that it has ([Expect]). It never
+//     returns a record of a damaged block.
+//   - Allocations are bounded by the input. A Reader checks each length against the bytes that remain, or grows its
+//     buffer as bytes arrive. A block's raw bytes are bounded by its stored bytes, so a caller may allocate
+//     [Stored.RawBytes]. Reading a file allocates at most some 100 times the bytes read, and 2 MiB.
+//   - A Reader also refuses a file with valid checksums that no Writer would write: entries out of order, in another
+//     partition, or malformed.
 //
 // # Format, version 1
 //
-// All integers are little-endian. Every checksum is XXH3-64 with seed 0 unless said otherwise. "Bits" is from the
-// header; partition p holds the entries whose hash begins with the Bits bits of p, and all of them.
+// All integers are little-endian. Every checksum is XXH3-64 with seed 0 unless stated otherwise. "Bits" is a field of
+// the header; partition p holds exactly the entries whose hash begins with the Bits bits of p.
 //
 //	+--------+---------+-----+---------+--------+---------+
 //	| header | block   | ... | block   | footer | trailer |   nothing follows the trailer
 //	+--------+---------+-----+---------+--------+---------+
 //	          one for each partition that has entries, in ascending order
 //
-// Header, 32 bytes. The places of magic, format version and checksum stay the same in every format version.
+// Header, 32 bytes. Magic, format version and checksum have the same offsets in every format version.
 //
 //	 0         8         9       10      11         16        24         32
 //	+---------+---------+-------+-------+----------+---------+----------+
@@ -47,15 +47,15 @@
 //	|      |           |        |       |         | zero     | stored   | raw      | 0..39    |
 //	+------+-----------+--------+-------+---------+----------+----------+----------+----------+--------
 //
-// The raw bytes are the partition's entries, encoded as package dataset says, one after the other, in strictly
-// ascending order of (hash, key); only a delta has removals. They are 1 byte to 64 MiB ([MaxBlockRaw]); a Writer
-// aims at 192 to 384 KiB. Records that do not fit into one block with so few partitions fit with more ([Cut]), up to the
-// limit of a group ([Groups]). The stored bytes decode to them by zstd (RFC 8878). A Writer makes one frame, single-segment,
-// with content size and without checksum or dictionary. It must be that
+// The raw bytes are the partition's entries, in the encoding of package dataset, one after the other, in strictly
+// ascending order of (hash, key); only a delta has removals. A block has 1 byte to 64 MiB ([MaxBlockRaw]) of raw bytes; a
+// Writer aims at 192 to 384 KiB. If a partition's records exceed one block, the file needs more partitions ([Cut]), up to
+// one for each group ([Groups]). The stored bytes are the raw bytes in zstd (RFC 8878). A Writer writes one frame,
+// single-segment, with content size and without checksum or dictionary. Two inequalities hold:
 //
 //	raw <= 64*stored + 65536   and   stored <= raw + raw/1024 + 64
 //
-// and a frame too short for the first is followed by a skippable frame of zeros.
+// A Writer adds a skippable frame of zeros to a frame that is too short for the first.
 //
 // Footer, 8 + 32 for each block + 80 bytes.
 //
@@ -66,7 +66,7 @@
 //	|      |        | entries 4, checksum of raw 8                |         |
 //	+------+--------+---------------------------------------------+---------+
 //
-// A row's offset is where the block's prefix begins, from the beginning of the file; the rest repeats the prefix.
+// A row's offset is that of the block's prefix in the file. The other fields repeat the prefix.
 //
 //	 0         8          16         24        32              56              80
 //	+---------+----------+----------+---------+---------------+---------------+
@@ -76,9 +76,9 @@
 //	+---------+----------+----------+---------+---------------+---------------+
 //
 // Payload bytes are the lengths of the entries' keys and values. The state of a snapshot is the state checksum (see
-// package dataset) of its records, and its base state is zero. A delta leads from the version that has the base
-// state to the one that has the state. A snapshot or a delta may have no entries, and then no block; such a delta
-// leads from a state to the same.
+// package dataset) of its records, and its base state is zero. A delta leads from the version with the base state to
+// the version with the state. A snapshot or a delta without entries has no block; the two states of such a delta are
+// equal.
 //
 // Trailer, 24 bytes.
 //
@@ -88,8 +88,8 @@
 //	| footer    | footer      | mark    |
 //	+-----------+-------------+---------+
 //
-// The end mark is "TEHSERF" 8F. A reader that has the file at hand finds any block from the trailer; [Reader] needs
-// no seeking and checks that the footer repeats what it has read.
+// The end mark is "TEHSERF" 8F. A reader with random access finds any block from the trailer: see [Index]. [Reader]
+// never seeks, and verifies that the footer agrees with the blocks that it has read.
 //
-// Files as hexadecimal text with the name of every field are in testdata.
+// The directory testdata has example files as hexadecimal text, with the name of every field.
 package snapshot

@@ -5,30 +5,30 @@ import (
 	"fmt"
 )
 
-// Errors that refuse bytes. Each is wrapped with what is wrong and at which byte of the file or of the block.
+// Errors about a file's bytes. The errors of this package wrap them, and add the fault and its byte in the file or block.
 var (
-	// ErrCorrupt is wrapped by every error that refuses damaged or malformed bytes, and only by these.
+	// ErrCorrupt is returned when bytes are damaged or malformed.
 	ErrCorrupt = errors.New("corrupt file")
-	// ErrTruncated is wrapped when the input ends before the file does. It wraps [ErrCorrupt].
-	ErrTruncated = fmt.Errorf("%w: it is cut short", ErrCorrupt)
-	// ErrFormat is wrapped for a file that is no snapshot or delta, or one of a format version or kind that this
-	// package does not know.
+	// ErrTruncated is returned when the input ends before the file does. It wraps [ErrCorrupt].
+	ErrTruncated = fmt.Errorf("%w: the input ends too early", ErrCorrupt)
+	// ErrFormat is returned when a file is neither a snapshot nor a delta, or has a format version or kind that this
+	// package does not support.
 	ErrFormat = errors.New("unknown file format")
 )
 
-// errMagic is what of ErrFormat may be damage: no header came.
+// errMagic is returned when a file does not begin with the magic. Unlike other cases of ErrFormat it may be damage.
 var errMagic = fmt.Errorf("%w", ErrFormat)
 
-// Errors of a writer's or a diff's caller.
+// Errors about the records that a caller passes.
 var (
-	// ErrOrder is wrapped when records do not come in the strictly ascending order of (hash, key).
+	// ErrOrder is returned when records are not in the strictly ascending order of (hash, key).
 	ErrOrder = errors.New("records out of order")
-	// ErrRemoval is wrapped when a removal is put where only records can be: in a snapshot, or in a [Diff].
+	// ErrRemoval is returned when a removal is passed where only records are allowed: for a snapshot, or to [Diff].
 	ErrRemoval = errors.New("removal outside a delta")
-	// ErrBlockSize is wrapped when one partition's records exceed [MaxBlockRaw]. [Cut] tries smaller partitions.
+	// ErrBlockSize is returned when one partition's records exceed [MaxBlockRaw]. [Cut] retries with smaller partitions.
 	ErrBlockSize = errors.New("block too large")
-	// ErrGroupSize is wrapped when one group's records exceed [dataset.MaxGroupBytes]: no file holds them.
+	// ErrGroupSize is returned when one group's records exceed [dataset.MaxGroupBytes], so that no file can hold them.
 	ErrGroupSize = errors.New("group too large")
-	// ErrClosed is returned by a Writer that has been closed or aborted.
+	// ErrClosed is returned when a Writer is used after Close, CloseDelta or Abort.
 	ErrClosed = errors.New("writer is closed")
 )

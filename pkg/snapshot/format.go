@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Kind tells a snapshot from a delta.
+// Kind is the kind of a file: a snapshot or a delta.
 type Kind uint8
 
 // The kinds of file.
@@ -30,14 +30,14 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// FormatVersion is the version of the format that this package writes and the only one that it reads.
+// FormatVersion is the format version that this package writes, and the only one that it reads.
 const FormatVersion = 1
 
 // Limits of the format.
 const (
 	// MaxBits is the largest number of partition bits.
 	MaxBits = 24
-	// MaxBlockRaw is the most bytes that the encoded entries of one partition may have.
+	// MaxBlockRaw bounds the encoded entries of one partition, in bytes.
 	MaxBlockRaw = dataset.MaxGroupBytes
 )
 
@@ -48,11 +48,11 @@ const (
 	rowBytes     = 32
 	totalsBytes  = 80
 	trailerBytes = 24
-	tagBytes     = 8 // what tells a block from the footer: the tag and the number after it
+	tagBytes     = 8 // the tag of a block or of the footer, and the number after it
 )
 
-// Marks of the parts. The first byte of the file is no text and has its high bit set, so that neither an editor nor
-// a transfer in text mode takes it for text; see the PNG specification, section 12.12, for the reasoning.
+// Marks of the parts. The first byte of a file has its high bit set, so that neither an editor nor a transfer in text
+// mode mistakes the file for text; the PNG specification, section 12.12, has the reasoning.
 const (
 	magic     = "\x8fFRESHET"
 	endMagic  = "TEHSERF\x8f"
@@ -60,9 +60,8 @@ const (
 	footerTag = uint32('F') | uint32('O')<<8 | uint32('O')<<16 | uint32('T')<<24
 )
 
-// A block's raw bytes are at most maxRatio times its stored bytes and freeRaw more, so that nobody who trusts
-// Stored.RawBytes allocates what the input cannot back. Rows of real datasets compress 4 to 20 times; a block that
-// would compress more is padded.
+// A block's raw bytes are at most maxRatio times its stored bytes plus freeRaw. This bounds a reader that allocates
+// Stored.RawBytes by its input. Rows of real datasets compress 4 to 20 times; a Writer pads a block that compresses more.
 const (
 	maxRatio = 64
 	freeRaw  = 64 << 10
@@ -71,15 +70,15 @@ const (
 // minStored returns the least number of stored bytes that a block of raw bytes may have.
 func minStored(raw int) int { return max(0, raw-freeRaw+maxRatio-1) / maxRatio }
 
-// maxStored returns the most. zstd adds 3 bytes for each 128 KiB that it cannot compress, and up to 18 for a frame.
+// maxStored returns the largest number. zstd adds 3 bytes to each 128 KiB that it cannot compress, and up to 18 to a frame.
 func maxStored(raw int) int { return raw + raw>>10 + 64 }
 
 var le = binary.LittleEndian
 
-// Header is what a file begins with.
+// Header is the header of a file.
 type Header struct {
 	Kind Kind
-	// Bits is the number of the hash's leading bits that name a partition: the file has up to 1<<Bits blocks.
+	// Bits is the number of leading bits of a hash that select a partition: the file has up to 1<<Bits blocks.
 	Bits uint8
 	// Seed is the seed of the dataset's hash.
 	Seed uint64
@@ -93,14 +92,14 @@ func (h Header) append(b []byte) []byte {
 	return le.AppendUint64(b, xxh3.Hash(b[start:]))
 }
 
-// parseHeader reads b, which has headerBytes. Every format version keeps the place of the magic, of the version and
-// of the checksum, so that damage is told from a newer version.
+// parseHeader parses b, which has headerBytes. Magic, version and checksum have the same offsets in every format
+// version, so that parseHeader can distinguish damage from a newer version.
 func parseHeader(b []byte) (Header, error) {
 	if !bytes.HasPrefix(b, []byte(magic)) {
-		return Header{}, fmt.Errorf("%w: it begins with %q; a snapshot or delta begins with %q", errMagic, b[:8], magic)
+		return Header{}, fmt.Errorf("%w: the file begins with %q; a snapshot or delta begins with %q", errMagic, b[:8], magic)
 	}
 	if le.Uint64(b[24:]) != xxh3.Hash(b[:24]) {
-		return Header{}, fmt.Errorf("%w: its header does not match its checksum", ErrCorrupt)
+		return Header{}, fmt.Errorf("%w: the header does not match its checksum", ErrCorrupt)
 	}
 	h := Header{Kind: Kind(b[9]), Bits: b[10], Seed: le.Uint64(b[16:])}
 	switch {
@@ -109,14 +108,14 @@ func parseHeader(b []byte) (Header, error) {
 	case h.Kind != Snapshot && h.Kind != Delta:
 		return Header{}, fmt.Errorf("%w: %v; this program reads snapshots (1) and deltas (2)", ErrFormat, h.Kind)
 	case h.Bits > MaxBits:
-		return Header{}, fmt.Errorf("%w: its header says %d partition bits, the most is %d", ErrCorrupt, h.Bits, MaxBits)
+		return Header{}, fmt.Errorf("%w: the header has %d partition bits, the most is %d", ErrCorrupt, h.Bits, MaxBits)
 	case !bytes.Equal(b[11:16], make([]byte, 5)):
-		return Header{}, fmt.Errorf("%w: the reserved bytes of its header are not zero", ErrCorrupt)
+		return Header{}, fmt.Errorf("%w: the reserved bytes of the header are not zero", ErrCorrupt)
 	}
 	return h, nil
 }
 
-// prefix is what stands before a block's stored bytes.
+// prefix is the prefix of a block.
 type prefix struct {
 	partition, stored, raw, entries uint32
 	storedSum, rawSum               uint64
@@ -135,7 +134,7 @@ func (p prefix) append(b []byte) []byte {
 	return le.AppendUint64(b, xxh3.Hash(b[start:]))
 }
 
-// parsePrefix reads b, which has prefixBytes and begins with blockTag. It returns what is wrong with it as text.
+// parsePrefix parses b, which has prefixBytes and begins with blockTag. problem describes the fault of an invalid prefix.
 func parsePrefix(b []byte) (p prefix, problem string) {
 	p = prefix{
 		partition: le.Uint32(b[4:]), stored: le.Uint32(b[8:]), raw: le.Uint32(b[12:]), entries: le.Uint32(b[16:]),
@@ -143,21 +142,21 @@ func parsePrefix(b []byte) (p prefix, problem string) {
 	}
 	switch {
 	case le.Uint64(b[40:]) != xxh3.Hash(b[:40]):
-		return p, "its prefix does not match its checksum"
+		return p, "the prefix does not match its checksum"
 	case le.Uint32(b[20:]) != 0:
-		return p, "the reserved bytes of its prefix are not zero"
+		return p, "the reserved bytes of the prefix are not zero"
 	case p.raw == 0 || p.raw > MaxBlockRaw:
-		return p, fmt.Sprintf("it says %d raw bytes; 1 to %d are allowed", p.raw, MaxBlockRaw)
+		return p, fmt.Sprintf("the prefix says %d raw bytes; 1 to %d are allowed", p.raw, MaxBlockRaw)
 	case int(p.stored) < minStored(int(p.raw)) || int(p.stored) > maxStored(int(p.raw)):
-		return p, fmt.Sprintf("it says %d stored bytes for %d raw bytes; %d to %d are allowed", p.stored, p.raw,
+		return p, fmt.Sprintf("the prefix says %d stored bytes for %d raw bytes; %d to %d are allowed", p.stored, p.raw,
 			minStored(int(p.raw)), maxStored(int(p.raw)))
 	case p.entries == 0 || p.entries > p.raw/2: // an entry has at least a length and a key
-		return p, fmt.Sprintf("it says %d entries in %d raw bytes", p.entries, p.raw)
+		return p, fmt.Sprintf("the prefix says %d entries in %d raw bytes", p.entries, p.raw)
 	}
 	return p, ""
 }
 
-// appendRow appends the line of the footer's table for the block p at the given offset.
+// appendRow appends the footer's row of the block with the prefix p at the given offset.
 func appendRow(b []byte, offset int64, p prefix) []byte {
 	b = le.AppendUint64(b, uint64(offset))
 	b = le.AppendUint32(b, p.partition)
@@ -177,7 +176,7 @@ func parseChecksum(b []byte) dataset.Checksum {
 	return dataset.Checksum{Records: le.Uint64(b), Hi: le.Uint64(b[8:]), Lo: le.Uint64(b[16:])}
 }
 
-// appendTrailer appends what ends a file whose footer is footer.
+// appendTrailer appends the trailer of a footer with the given length and checksum.
 func appendTrailer(b []byte, length, sum uint64) []byte {
 	b = le.AppendUint64(b, length)
 	b = le.AppendUint64(b, sum)

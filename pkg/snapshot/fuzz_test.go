@@ -11,9 +11,9 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// FuzzReader reads any bytes as a file. With fix, the checksums in it are made right before, so that the fuzzer gets
-// past them. A file is refused with an error of this package, or it holds what a Writer makes of its entries; and
-// nothing is allocated that it cannot back.
+// FuzzReader reads any bytes as a file. With fix, it first corrects the checksums, so that the fuzzer gets past them.
+// Invariants: the Reader fails with an error of this package, or a Writer writes the same totals from the entries; and
+// the input bounds the allocations.
 func FuzzReader(f *testing.F) {
 	for name := range goldens {
 		file, _, _ := golden(f, name)
@@ -48,7 +48,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// checkEntries checks that what a Reader yielded is in order and encodes to what may stand in a file.
+// checkEntries checks that entries from a Reader are in order and valid for a file of the given kind.
 func checkEntries(t *testing.T, h Header, entries []dataset.Record) {
 	for i, r := range entries {
 		if err := r.Check(); err != nil {
@@ -58,12 +58,12 @@ func checkEntries(t *testing.T, h Header, entries []dataset.Record) {
 			t.Fatalf("entry %d of a snapshot is a removal", i)
 		}
 		if i > 0 && compareKeys(h.Seed, entries[i-1].Key, r.Key) >= 0 {
-			t.Fatalf("entry %d does not come after the one before", i)
+			t.Fatalf("entry %d is out of order", i)
 		}
 	}
 }
 
-// mustRewrite checks that a Writer makes a file with the same totals of the entries.
+// mustRewrite checks that a Writer writes a file with the same totals from the entries.
 func mustRewrite(t *testing.T, h Header, want Totals, entries []dataset.Record) {
 	cfg := WriterConfig{Kind: h.Kind, Seed: h.Seed, Base: want.Base}
 	_, got := write(t, cfg, entries, want.State)
@@ -73,8 +73,8 @@ func mustRewrite(t *testing.T, h Header, want Totals, entries []dataset.Record) 
 	}
 }
 
-// FuzzEntries puts any bytes into a file that is right otherwise, as the entries of one block, and compares what the
-// Reader says of them with a plain reading of the rules.
+// FuzzEntries puts any bytes into an otherwise valid file, as the entries of one block, and compares the Reader's verdict
+// with a simple implementation of the rules.
 func FuzzEntries(f *testing.F) {
 	for name := range goldens {
 		file, _, _ := golden(f, name)
@@ -85,7 +85,7 @@ func FuzzEntries(f *testing.F) {
 				f.Fatal(err)
 			}
 			if len(raw) > 1<<10 {
-				continue // a seed of this size only slows the fuzzer down
+				continue // a seed input of this size only slows the fuzzer down
 			}
 			f.Add(raw, s.Header.Kind == Delta, s.Header.Bits, uint32(s.Partition), uint32(s.Entries))
 			f.Add(append(raw, raw...), s.Header.Kind == Delta, s.Header.Bits, uint32(s.Partition), uint32(2*s.Entries))
@@ -115,7 +115,7 @@ func FuzzEntries(f *testing.F) {
 			}
 		}
 		totals.RawBytes, totals.State = uint64(len(raw)), stateOf(h.Seed, want)
-		if delta { // any change of state that the entries can be
+		if delta { // any states that the entries can lead from and to
 			totals.Base = dataset.Checksum{Records: totals.Removals}
 			totals.State = dataset.Checksum{Records: totals.Entries - totals.Removals}
 		}
@@ -140,7 +140,7 @@ func FuzzEntries(f *testing.F) {
 	})
 }
 
-// plainEntries returns the entries of raw up to the first that may not stand where it does, and whether that is all.
+// plainEntries returns the entries of raw up to the first invalid one, and whether all are valid.
 func plainEntries(h Header, partition uint32, raw []byte) (rs []dataset.Record, ok bool) {
 	for len(raw) > 0 {
 		r, n, err := dataset.DecodeRecord(raw)
@@ -158,7 +158,7 @@ func plainEntries(h Header, partition uint32, raw []byte) (rs []dataset.Record, 
 	return rs, true
 }
 
-// TestHeaderBytes fixes that NewReader reads the header and does not wait for more.
+// TestHeaderBytes checks that NewReader reads the header and does not wait for more.
 func TestHeaderBytes(t *testing.T) {
 	r, w := io.Pipe()
 	go func() {

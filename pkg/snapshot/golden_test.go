@@ -16,12 +16,12 @@ var update = flag.Bool("update", false, "write the goldens in testdata anew")
 // tied are two keys that have the same hash with testSeed: found by inverting XXH3's mix of keys of 4 to 8 bytes.
 var tied = [...]string{"k4ysb6w", "u21hfbaa"}
 
-// goldens are the files whose bytes are fixed in testdata.
+// goldens describes the files in testdata.
 var goldens = map[string]struct {
 	cfg     WriterConfig
 	entries []dataset.Record
-	before  []dataset.Record // of the version that a delta starts from
-	after   []dataset.Record // of the version that it leads to
+	before  []dataset.Record // of the version that a delta applies to
+	after   []dataset.Record // of the version that a delta leads to
 }{
 	"snapshot-empty": {cfg: WriterConfig{Kind: Snapshot, Seed: testSeed}},
 	"snapshot": {
@@ -36,12 +36,12 @@ var goldens = map[string]struct {
 			up(strings.Repeat("long", 20), "two bytes of length"),
 		},
 	},
-	// The expected size makes four partitions; one of them stays empty and has no block.
+	// The expected size results in four partitions; one of them is empty and has no block.
 	"snapshot-partitions": {
 		cfg:     WriterConfig{Kind: Snapshot, Seed: testSeed, RawBytes: 4 * maxTarget},
 		entries: []dataset.Record{up("berlin", "3.7"), up("paris", "2.1"), up("rome", "2.8"), up("oslo", "0.7"), up("bern", "0.1")},
 	},
-	// A frame of so many equal bytes is too short to back them.
+	// The frame of so many equal bytes is too short and needs padding.
 	"snapshot-padded": {
 		cfg:     WriterConfig{Kind: Snapshot, Seed: testSeed},
 		entries: []dataset.Record{up("zeros", strings.Repeat("0", 72<<10))},
@@ -59,7 +59,7 @@ var goldens = map[string]struct {
 	},
 }
 
-// golden writes the file of that name and returns it with its entries in order.
+// golden returns the file of that name and its entries in order.
 func golden(tb testing.TB, name string) ([]byte, []dataset.Record, Totals) {
 	tb.Helper()
 	g := goldens[name]
@@ -69,11 +69,11 @@ func golden(tb testing.TB, name string) ([]byte, []dataset.Record, Totals) {
 	return file, entries, totals
 }
 
-// TestGoldens checks that the format stays what it is: that a Writer makes the files of testdata, byte for byte, and
-// that a Reader reads them. Run with -update after a change of zstd's encoder; then only stored bytes may differ.
+// TestGoldens checks that the format does not change: a Writer writes the files of testdata, byte for byte, and a Reader
+// reads them. Run with -update after a change of zstd's encoder; then only stored bytes may differ.
 func TestGoldens(t *testing.T) {
 	if a, b := dataset.Hash(testSeed, []byte(tied[0])), dataset.Hash(testSeed, []byte(tied[1])); a != b {
-		t.Fatalf("%q has hash %016x, %q %016x: they are to test keys of one hash", tied[0], a, tied[1], b)
+		t.Fatalf("%q has hash %016x, %q %016x: the test needs keys of one hash", tied[0], a, tied[1], b)
 	}
 	for name := range goldens {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestGoldens(t *testing.T) {
 				t.Fatalf("%v; make it with go test -run TestGoldens -update", err)
 			}
 			if text != string(want) {
-				t.Errorf("the Writer makes another file than %s:\n%s", path, text)
+				t.Errorf("the Writer writes another file than %s:\n%s", path, text)
 			}
 			kept, err := unannotate(want)
 			if err != nil {

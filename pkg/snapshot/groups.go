@@ -10,19 +10,19 @@ import (
 // Group returns the group of the key with the given hash; see [dataset.GroupBits].
 func Group(hash uint64) uint32 { return uint32(hash >> (64 - dataset.GroupBits)) }
 
-// Groups adds up the records of a version by group. A publisher refuses with it a version that no instance could load. Records
-// come in the order of (hash, key), so that a Groups keeps the sum of one group.
+// Groups sums the records of a version by group, so that a publisher can refuse a version that no instance could load.
+// Records arrive in the order of (hash, key), so a Groups keeps the sum of only one group.
 type Groups struct {
 	seed  uint64
 	group uint32
 	bytes int
 }
 
-// NewGroups returns the sums of no records, for the order of the given seed.
+// NewGroups returns an empty Groups for records in the order of the given seed.
 func NewGroups(seed uint64) *Groups { return &Groups{seed: seed} }
 
-// Add adds the record r, which is no removal. Its error wraps [ErrGroupSize] if the records of r's group have more than
-// [dataset.MaxGroupBytes] with r.
+// Add adds r, which must not be a removal. It returns an error that wraps [ErrGroupSize] if r's group now exceeds
+// [dataset.MaxGroupBytes].
 func (g *Groups) Add(r dataset.Record) error {
 	if group := Group(dataset.Hash(g.seed, r.Key)); group != g.group {
 		g.group, g.bytes = group, 0
@@ -34,8 +34,8 @@ func (g *Groups) Add(r dataset.Record) error {
 }
 
 // Cut calls write, which writes one file with the given [WriterConfig].RawBytes. If write fails with [ErrBlockSize], because
-// many long values have similar hashes, Cut calls it again for 16 times as many partitions, up to one for each group. All
-// records of a version fit then; see [Groups].
+// many long values have similar hashes, Cut calls write again with 16 times as many partitions, up to one for each group.
+// With that many partitions, every version that passes [Groups] fits.
 func Cut(rawBytes int64, write func(rawBytes int64) error) error {
 	for {
 		err := write(rawBytes)

@@ -11,12 +11,12 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// TestGroups adds up a group to its limit and above, and begins again with the next group.
+// TestGroups fills a group to its limit and above, and starts the next group.
 func TestGroups(t *testing.T) {
 	rs := rows(10_000)
 	group := func(i int) uint32 { return Group(dataset.Hash(testSeed, rs[i].Key)) }
 	same := 0
-	for group(same) != group(same+1) { // some 50 pairs of neighbours are in one group
+	for group(same) != group(same+1) { // some 50 pairs of neighbors share a group
 		same++
 	}
 	keys := [][]byte{rs[same].Key, rs[same+1].Key, rs[len(rs)-1].Key}
@@ -50,12 +50,12 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestCut tries ever more partitions, and no more than there are groups.
+// TestCut checks that Cut tries more and more partitions, up to one for each group.
 func TestCut(t *testing.T) {
 	other := errors.New("another error")
 	for name, c := range map[string]struct {
 		raw  int64
-		fits uint8 // the least bits that fit
+		fits uint8 // the fewest bits that fit
 		want []uint8
 	}{
 		"at once":         {1 << 20, 0, []uint8{2}},

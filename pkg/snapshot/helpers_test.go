@@ -20,14 +20,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testSeed = 0x5eed
 
-// up and gone make entries of test files.
+// up and gone return an upsert and a removal.
 func up(key, value string) dataset.Record {
 	return dataset.Record{Key: []byte(key), Value: []byte(value)}
 }
 
 func gone(key string) dataset.Record { return dataset.Record{Key: []byte(key), Removed: true} }
 
-// sorted brings records into the order of a file with the given seed.
+// sorted sorts records into the order of a file with the given seed.
 func sorted(seed uint64, rs []dataset.Record) []dataset.Record {
 	slices.SortFunc(rs, func(a, b dataset.Record) int { return compareKeys(seed, a.Key, b.Key) })
 	return rs
@@ -56,7 +56,7 @@ func rawBytes(rs []dataset.Record) (n int64) {
 	return n
 }
 
-// rows returns n records of 16-byte keys and 100-byte values that compress as rows of a real table do.
+// rows returns n records of 16-byte keys and 100-byte values that compress like rows of a real table.
 func rows(n int) []dataset.Record {
 	rng := rand.New(rand.NewPCG(1, uint64(n)))
 	names := []string{"bolt", "nut", "washer", "screw", "gear", "plate", "frame", "spring"}
@@ -73,7 +73,7 @@ func rows(n int) []dataset.Record {
 		values = values[:(i+1)*100]
 		rs[i] = dataset.Record{Key: keys[i*16:][:16:16], Value: values[i*100:][:100:100]}
 	}
-	// As they come from a sort: in order, and in memory one after the other.
+	// As after a sort: in order, and contiguous in memory.
 	all := make([]byte, 0, n*116)
 	for i, r := range sorted(testSeed, rs) {
 		all = append(append(all, r.Key...), r.Value...)

@@ -15,14 +15,14 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// The most that reading may allocate, beside what follows from the length of the input: the buffers for a first
-// block, and a decoder for each block that is decoded, for the race detector makes a sync.Pool drop some.
+// Bounds of what reading may allocate in addition to a multiple of the input's length: the buffers of a first block, and
+// a decoder for each decoded block, because a sync.Pool drops some under the race detector.
 const (
 	fixedAlloc   = 2 << 20
 	decoderAlloc = 256 << 10
 )
 
-// allocated returns how many bytes f allocates. Nothing else may run.
+// allocated returns the number of bytes that f allocates. Nothing else may run concurrently.
 func allocated(f func()) int {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -31,8 +31,8 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// fixChecksums returns file with every checksum made right that it can find the place of, so that what is wrong
-// with it otherwise gets past them. It makes the footer's rows those of the blocks if it lists as many.
+// fixChecksums returns file with every checksum that it can locate corrected, so that a Reader gets to the other faults.
+// It also copies the blocks' fields to the footer's rows if the footer has as many rows as blocks.
 func fixChecksums(file []byte) []byte {
 	file = slices.Clone(file)
 	if len(file) < headerBytes {
@@ -78,8 +78,8 @@ func put32(off int, v uint32) func([]byte) { return func(b []byte) { le.PutUint3
 func put64(off int, v uint64) func([]byte) { return func(b []byte) { le.PutUint64(b[off:], v) } }
 func putByte(off int, v byte) func([]byte) { return func(b []byte) { b[off] = v } }
 
-// TestHostileFields sets each field to values that no Writer writes, with all checksums right. Such a file is
-// refused with a message that names the field, and nothing of a size that the file claims is allocated.
+// TestHostileFields sets each field to values that no Writer writes, with all checksums right. A Reader refuses such a
+// file with a message that names the field, and allocates nothing of a size that the file claims.
 func TestHostileFields(t *testing.T) {
 	const block, body = headerBytes, headerBytes + prefixBytes // of the first block
 	foot := func(file []byte) int { return len(file) - trailerBytes - totalsBytes - tagBytes - rowBytes }
@@ -96,44 +96,44 @@ func TestHostileFields(t *testing.T) {
 		"unknown kind":              {"snapshot", putByte(9, 3), ErrFormat, "kind 3"},
 		"no kind":                   {"snapshot", putByte(9, 0), ErrFormat, "kind 0"},
 		"too many partitions":       {"snapshot", putByte(10, 25), ErrCorrupt, "25 partition bits"},
-		"reserved in header":        {"snapshot", putByte(15, 1), ErrCorrupt, "reserved bytes of its header"},
+		"reserved in header":        {"snapshot", putByte(15, 1), ErrCorrupt, "reserved bytes of the header"},
 		"fewer partitions":          {"snapshot-partitions", putByte(10, 1), ErrCorrupt, "hash belongs to another partition"},
 		"more partitions":           {"snapshot-partitions", putByte(10, 3), ErrCorrupt, "hash belongs to another partition"},
-		"another seed":              {"snapshot", put64(16, 1), ErrCorrupt, "does not come after"},
-		"removals in a snapshot":    {"delta", putByte(9, byte(Snapshot)), ErrCorrupt, "removal, in a snapshot"},
+		"another seed":              {"snapshot", put64(16, 1), ErrCorrupt, "not in the order of"},
+		"removals in a snapshot":    {"delta", putByte(9, byte(Snapshot)), ErrCorrupt, "a snapshot has no removals"},
 		"unknown tag":               {"snapshot", put32(block, 7), ErrCorrupt, "neither a block nor the footer"},
 		"partition out of range":    {"snapshot", put32(block+4, 1), ErrCorrupt, "only 1 partitions"},
 		"highest partition":         {"snapshot-partitions", put32(block+4, math.MaxUint32), ErrCorrupt, "only 4 partitions"},
 		"partition of another":      {"snapshot-partitions", put32(block+4, 1), ErrCorrupt, "hash belongs to another partition"},
 		"all the stored bytes":      {"snapshot", put32(block+8, math.MaxUint32), ErrCorrupt, "4294967295 stored bytes"},
-		"no stored bytes":           {"snapshot", put32(block+8, 0), ErrCorrupt, "says 331 raw bytes and has 0"},
+		"no stored bytes":           {"snapshot", put32(block+8, 0), ErrCorrupt, "says 331 raw bytes, the block has 0"},
 		"no raw bytes":              {"snapshot", put32(block+12, 0), ErrCorrupt, "says 0 raw bytes;"},
 		"all the raw bytes":         {"snapshot", put32(block+12, math.MaxUint32), ErrCorrupt, "says 4294967295 raw bytes;"},
 		"raw bytes over the limit":  {"snapshot", put32(block+12, MaxBlockRaw+1), ErrCorrupt, "says 67108865 raw bytes;"},
 		"raw bytes not backed":      {"snapshot", put32(block+12, MaxBlockRaw), ErrCorrupt, "stored bytes for 67108864 raw bytes"},
-		"more raw bytes":            {"snapshot", put32(block+12, 64<<10), ErrCorrupt, "says 65536 raw bytes and has"},
+		"more raw bytes":            {"snapshot", put32(block+12, 64<<10), ErrCorrupt, "says 65536 raw bytes, the block has"},
 		"fewer raw bytes":           {"snapshot", put32(block+12, 300), ErrCorrupt, "zstd"},
 		"no entries":                {"snapshot", put32(block+16, 0), ErrCorrupt, "says 0 entries in"},
 		"too many entries":          {"snapshot", put32(block+16, math.MaxUint32), ErrCorrupt, "says 4294967295 entries in"},
-		"one entry more":            {"snapshot", put32(block+16, 8), ErrCorrupt, "says 8 entries and has 7"},
-		"one entry fewer":           {"snapshot", put32(block+16, 6), ErrCorrupt, "says 6 entries and has 7"},
-		"reserved in prefix":        {"snapshot", put32(block+20, 1), ErrCorrupt, "reserved bytes of its prefix"},
+		"one entry more":            {"snapshot", put32(block+16, 8), ErrCorrupt, "says 8 entries, the block has 7"},
+		"one entry fewer":           {"snapshot", put32(block+16, 6), ErrCorrupt, "says 6 entries, the block has 7"},
+		"reserved in prefix":        {"snapshot", put32(block+20, 1), ErrCorrupt, "reserved bytes of the prefix"},
 		"no zstd frame":             {"snapshot", put32(body, 7), ErrCorrupt, "zstd: invalid input: magic number mismatch"},
 		"a large frame content":     {"snapshot-padded", put32(body+5, math.MaxUint32), ErrCorrupt, "zstd"},
 		"a dictionary":              {"snapshot", func(b []byte) { b[body+4] |= 3 }, ErrCorrupt, "zstd"},
 		"a skippable frame too big": {"snapshot-padded", func(b []byte) { le.PutUint32(b[bytes.Index(b, []byte{0x50, 0x2a, 0x4d, 0x18})+4:], math.MaxUint32) }, ErrCorrupt, "zstd"},
-		"a removal's length":        {"delta", putByte(body+9+11, 0xff), ErrCorrupt, "no record"},
-		"all the blocks":            {"snapshot", func(b []byte) { le.PutUint32(b[foot(b)+4:], math.MaxUint32) }, ErrCorrupt, "lists 4294967295 blocks, the file has 1"},
-		"one entry more in all":     {"snapshot", total(0, 8), ErrCorrupt, "says 8 entries and 331 raw bytes, the blocks"},
+		"a removal's length":        {"delta", putByte(body+9+11, 0xff), ErrCorrupt, "not a record"},
+		"all the blocks":            {"snapshot", func(b []byte) { le.PutUint32(b[foot(b)+4:], math.MaxUint32) }, ErrCorrupt, "the table has 4294967295 blocks, the file has 1"},
+		"one entry more in all":     {"snapshot", total(0, 8), ErrCorrupt, "say 8 entries and 331 raw bytes, the blocks"},
 		"removals in all":           {"snapshot", total(1, 1), ErrCorrupt, "1 removals in a snapshot"},
 		"too many removals":         {"delta", total(1, 6), ErrCorrupt, "6 of 5 entries are removals"},
 		"fewer removals":            {"delta", total(1, 1), ErrCorrupt, "1 removals"},
 		"raw bytes in all":          {"snapshot", total(2, 1), ErrCorrupt, "and 1 raw bytes, the blocks"},
 		"too much payload":          {"snapshot", total(3, math.MaxUint64), ErrCorrupt, "payload bytes in"},
-		"payload":                   {"snapshot", total(3, 1), ErrCorrupt, "its blocks have 7"},
+		"payload":                   {"snapshot", total(3, 1), ErrCorrupt, "the blocks have 7"},
 		"records of the state":      {"snapshot", total(4, 8), ErrCorrupt, "a state of 8 records"},
-		"high half of the state":    {"snapshot", total(5, 1), ErrCorrupt, "its blocks have 7"},
-		"low half of the state":     {"snapshot", total(6, 1), ErrCorrupt, "its blocks have 7"},
+		"high half of the state":    {"snapshot", total(5, 1), ErrCorrupt, "the blocks have 7"},
+		"low half of the state":     {"snapshot", total(6, 1), ErrCorrupt, "the blocks have 7"},
 		"a snapshot's base":         {"snapshot", total(7, 1), ErrCorrupt, "base state"},
 		"a delta's base":            {"delta", total(7, 1), ErrCorrupt, "2 removals from a base of 1 records"},
 		"a delta's endless base":    {"delta", total(7, math.MaxUint64), ErrCorrupt, "cannot lead"},
@@ -156,8 +156,8 @@ func TestHostileFields(t *testing.T) {
 	}
 }
 
-// TestHostileRows changes each byte of the footer's list of blocks, and makes the footer's checksum right: the list
-// must repeat what the blocks say.
+// TestHostileRows changes each byte of the footer's table, and corrects the footer's checksum: the table must agree with
+// the blocks.
 func TestHostileRows(t *testing.T) {
 	file, _, _ := golden(t, "snapshot-partitions")
 	length := int(le.Uint64(file[len(file)-trailerBytes:]))
@@ -165,14 +165,14 @@ func TestHostileRows(t *testing.T) {
 	for i := tagBytes; i < length-totalsBytes; i++ {
 		foot[i] ^= 1
 		copy(foot[length:], appendTrailer(nil, uint64(length), xxh3.Hash(foot[:length])))
-		if _, _, err := Verify(bytes.NewReader(file)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "list of blocks") {
-			t.Errorf("byte %d of the list: %v", i-tagBytes, err)
+		if _, _, err := Verify(bytes.NewReader(file)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the table does not agree") {
+			t.Errorf("byte %d of the table: %v", i-tagBytes, err)
 		}
 		foot[i] ^= 1
 	}
 }
 
-// TestRawChecksum checks that Decode compares what zstd made with the checksum of what was written.
+// TestRawChecksum checks that Decode verifies the checksum of the raw bytes.
 func TestRawChecksum(t *testing.T) {
 	file, _, _ := golden(t, "snapshot")
 	prefix := file[headerBytes:][:prefixBytes]
@@ -184,11 +184,10 @@ func TestRawChecksum(t *testing.T) {
 	}
 }
 
-// TestHostileSizes checks that blocks which claim the largest sizes that their prefix may have cost memory only as
-// their bytes come.
+// TestHostileSizes checks that a block that claims the largest sizes costs memory only as its bytes arrive.
 func TestHostileSizes(t *testing.T) {
 	header := Header{Kind: Snapshot, Seed: testSeed}.append(nil)
-	for _, body := range []int{0, 1, 1000, 100_000, firstRead, 2 << 20} {
+	for _, body := range []int{0, 1, 1000, 100_000, firstAlloc, 2 << 20} {
 		p := prefix{stored: MaxBlockRaw, raw: MaxBlockRaw, entries: 1}
 		file := append(p.append(slices.Clone(header)), make([]byte, body)...)
 		var err error
@@ -203,8 +202,8 @@ func TestHostileSizes(t *testing.T) {
 	}
 }
 
-// TestZipBomb checks that raw bytes are bounded by stored bytes also where zstd would go further: a MiB of zeros is
-// a frame of some 60 bytes. At the bound it is decoded, and found too long.
+// TestZipBomb checks that stored bytes bound raw bytes where zstd alone would not: a MiB of zeros is a frame of some 60
+// bytes. A block at the bound is decoded, and refused as too long.
 func TestZipBomb(t *testing.T) {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {

@@ -11,24 +11,24 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// firstLook is how much of a file's end is read at first: trailer and footer of a file of up to 2,000 blocks (some
-// 700 MB raw) in one read.
-const firstLook = 64 << 10
+// tailRead is the size of the first read at the end of a file. It covers trailer and footer of a file of up to 2,000
+// blocks (some 700 MB raw).
+const tailRead = 64 << 10
 
-// Index is the table of a file's blocks, read from its footer, for reading single blocks out of a file. It is
-// immutable. It has not seen the blocks: each is verified when it is read, and only a Reader verifies the digest.
+// Index is the footer's table of a file's blocks, for random access to single blocks. It is immutable. ReadIndex does not
+// read the blocks: Read verifies each one, and only a Reader verifies the digest of the file.
 type Index struct {
 	Header Header
 	Totals Totals // without Digest
 	rows   []byte
 }
 
-// ReadIndex reads header and footer of the file of the given size, with two or three reads. Its errors wrap
-// [ErrFormat], [ErrCorrupt] or src's error.
+// ReadIndex reads header and footer of a file of the given size, with two or three reads. Its errors wrap [ErrFormat],
+// [ErrCorrupt] or src's error.
 func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
 	const least = headerBytes + tagBytes + totalsBytes + trailerBytes
 	if size < least {
-		return nil, fmt.Errorf("%w: it has %d bytes, the shortest file has %d", ErrTruncated, size, least)
+		return nil, fmt.Errorf("%w: the input has %d bytes, the shortest file has %d", ErrTruncated, size, least)
 	}
 	var head [headerBytes]byte
 	if err := readAt(src, head[:], 0); err != nil {
@@ -38,7 +38,7 @@ func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := make([]byte, min(size-headerBytes, firstLook))
+	end := make([]byte, min(size-headerBytes, tailRead))
 	if err := readAt(src, end, size-int64(len(end))); err != nil {
 		return nil, fmt.Errorf("read footer: %w", err)
 	}
@@ -51,7 +51,7 @@ func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
 	case !bytes.HasSuffix(trailer, []byte(endMagic)):
 		return nil, bad("the file ends with %q, not with the end mark", trailer[16:])
 	case length > uint64(size-headerBytes-trailerBytes) || length < tagBytes+totalsBytes:
-		return nil, bad("its length is said to be %d, in a file of %d bytes", length, size)
+		return nil, bad("the trailer says a length of %d, in a file of %d bytes", length, size)
 	}
 	footer := end[:len(end)-trailerBytes]
 	if uint64(len(footer)) >= length {
@@ -63,25 +63,25 @@ func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
 		}
 	}
 	if le.Uint64(trailer[8:]) != xxh3.Hash(footer) {
-		return nil, bad("it does not match its checksum")
+		return nil, bad("its bytes do not match the trailer's checksum")
 	}
 	x := &Index{Header: h, rows: footer[tagBytes : len(footer)-totalsBytes]}
 	x.Totals = parseTotals(footer[len(footer)-totalsBytes:])
 	x.Totals.FileBytes = size
 	if le.Uint32(footer) != footerTag || uint64(le.Uint32(footer[4:]))*rowBytes != uint64(len(x.rows)) {
-		return nil, bad("it lists %d blocks in %d bytes", le.Uint32(footer[4:]), len(x.rows))
+		return nil, bad("the table has %d blocks in %d bytes", le.Uint32(footer[4:]), len(x.rows))
 	}
 	if err := x.Totals.plausible(h.Kind); err != nil {
-		return nil, bad("it says %v", err)
+		return nil, bad("the totals say %v", err)
 	}
 	if problem := x.check(size - trailerBytes - int64(length)); problem != "" {
 		return nil, bad("%s", problem)
 	}
-	x.rows = bytes.Clone(x.rows) // let go of the rest of what was read
+	x.rows = bytes.Clone(x.rows) // frees the rest of the read buffer
 	return x, nil
 }
 
-// check says what is wrong with the table, whose blocks must fill the file from the header to the footer at end.
+// check describes the first fault of the table. The table's blocks must fill the file from the header to the footer at end.
 func (x *Index) check(end int64) string {
 	off, next := int64(headerBytes), uint32(0)
 	var entries, raw uint64
@@ -89,11 +89,11 @@ func (x *Index) check(end int64) string {
 		at, p := x.row(i)
 		switch {
 		case at != off:
-			return fmt.Sprintf("block %d is said to begin at byte %d, the one before ends at %d", i, at, off)
+			return fmt.Sprintf("the table has block %d at byte %d, the one before ends at %d", i, at, off)
 		case p.partition < next || p.partition>>x.Header.Bits != 0:
-			return fmt.Sprintf("block %d is said to be of partition %d", i, p.partition)
+			return fmt.Sprintf("the table has block %d in partition %d", i, p.partition)
 		case p.raw == 0 || p.raw > MaxBlockRaw || int(p.stored) < minStored(int(p.raw)) || int(p.stored) > maxStored(int(p.raw)):
-			return fmt.Sprintf("block %d is said to have %d stored bytes for %d raw bytes", i, p.stored, p.raw)
+			return fmt.Sprintf("the table has block %d with %d stored bytes for %d raw bytes", i, p.stored, p.raw)
 		}
 		off += prefixBytes + int64(p.stored)
 		next = p.partition + 1
@@ -102,9 +102,10 @@ func (x *Index) check(end int64) string {
 	}
 	switch {
 	case off != end:
-		return fmt.Sprintf("its blocks end at byte %d, it begins at %d", off, end)
+		return fmt.Sprintf("the table's blocks end at byte %d, the footer begins at %d", off, end)
 	case entries != x.Totals.Entries || raw != x.Totals.RawBytes:
-		return fmt.Sprintf("it says %d entries and %d raw bytes, its blocks have %d and %d", x.Totals.Entries, x.Totals.RawBytes, entries, raw)
+		return fmt.Sprintf("the totals say %d entries and %d raw bytes, the table's blocks have %d and %d",
+			x.Totals.Entries, x.Totals.RawBytes, entries, raw)
 	}
 	return ""
 }
@@ -112,8 +113,8 @@ func (x *Index) check(end int64) string {
 // Blocks returns the number of blocks.
 func (x *Index) Blocks() int { return len(x.rows) / rowBytes }
 
-// Block returns the number of the block that an entry whose key has the given hash is in if the file has one; ok is
-// false if there is no such block.
+// Block returns the number of the block that holds every entry with the given hash. ok is false if the file has no such
+// block, and so no such entry.
 func (x *Index) Block(hash uint64) (block int, ok bool) {
 	partition := x.partition(hash)
 	block = x.search(partition)
@@ -129,7 +130,8 @@ func (x *Index) partition(hash uint64) uint32 {
 	return uint32(hash >> (64 - uint(x.Header.Bits))) // a shift by 64 is 0 in Go
 }
 
-// search returns the first block of the given partition or a later one; the number of blocks if there is none.
+// search returns the number of the first block of the given partition or a later one, or the number of blocks if there is
+// none.
 func (x *Index) search(partition uint32) int {
 	lo, hi := 0, x.Blocks()
 	for lo < hi {
@@ -143,8 +145,8 @@ func (x *Index) search(partition uint32) int {
 	return lo
 }
 
-// Group returns the range of blocks, from first to before end, that hold the entries of a group (see [Group]), and the raw
-// bytes of these blocks, which may hold the entries of other groups too.
+// Group returns the range [first, end) of the blocks that hold the entries of a group (see the function [Group]), and the
+// raw bytes of these blocks. The blocks may also hold entries of other groups.
 func (x *Index) Group(group uint32) (first, end int, rawBytes int64) {
 	low := uint64(group) << (64 - dataset.GroupBits)
 	last := x.partition(low | (1<<(64-dataset.GroupBits) - 1))
@@ -159,8 +161,8 @@ func (x *Index) Group(group uint32) (first, end int, rawBytes int64) {
 	return first, end, rawBytes
 }
 
-// Read reads the block of the given number, from 0 to Blocks()-1, of the file that x is the index of. Its stored bytes
-// are verified, as [Reader.Next] does it. It may be called from several goroutines if src's ReadAt may.
+// Read reads a block of the file that x indexes, and verifies its stored bytes as [Reader.Next] does. block is a number
+// from 0 to Blocks()-1. Read is safe for concurrent use if src's ReadAt is.
 func (x *Index) Read(src io.ReaderAt, block int) (Stored, error) {
 	off, want := x.row(block)
 	b := make([]byte, prefixBytes+int(want.stored)) // no longer than the file: see check
@@ -172,9 +174,9 @@ func (x *Index) Read(src io.ReaderAt, block int) (Stored, error) {
 	switch {
 	case problem != "":
 	case le.Uint32(b) != blockTag || !bytes.Equal(appendRow(nil, off, p), x.rows[block*rowBytes:(block+1)*rowBytes]):
-		problem = "its prefix is not that of the footer's list"
+		problem = "the prefix does not agree with the footer's table"
 	case xxh3.Hash(stored) != p.storedSum:
-		problem = "its stored bytes do not match their checksum"
+		problem = "the stored bytes do not match their checksum"
 	}
 	if problem != "" {
 		return Stored{}, corruptBlock(off, want.partition, problem)
@@ -185,7 +187,7 @@ func (x *Index) Read(src io.ReaderAt, block int) (Stored, error) {
 	}, nil
 }
 
-// row returns line i of the table; of the prefix, all but storedSum.
+// row returns row i of the table. It lacks the prefix's storedSum.
 func (x *Index) row(i int) (offset int64, p prefix) {
 	b := x.rows[i*rowBytes:]
 	return int64(le.Uint64(b)), prefix{
@@ -194,7 +196,7 @@ func (x *Index) row(i int) (offset int64, p prefix) {
 	}
 }
 
-// readAt fills b from off on. Input that ends before is [ErrTruncated].
+// readAt fills b from offset off. It returns [ErrTruncated] if the input ends first.
 func readAt(src io.ReaderAt, b []byte, off int64) error {
 	n, err := src.ReadAt(b, off)
 	switch {

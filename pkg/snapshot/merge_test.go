@@ -13,8 +13,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// streamOf yields rs, then err if there is one. Each record lies in a buffer that the next one overwrites, as that of a
-// Reader may.
+// streamOf yields rs, then err if it is not nil. Each record is in a buffer that the next one overwrites, as in a Reader.
 func streamOf(rs []dataset.Record, err error) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		var buf []byte
@@ -35,6 +34,7 @@ func streamOf(rs []dataset.Record, err error) iter.Seq2[dataset.Record, error] {
 	}
 }
 
+// Invariant: Merge yields the records of base with each delta applied to the result of the one before.
 func TestMergeIsTheDeltasAppliedInTurn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed := rapid.Uint64Range(0, 3).Draw(t, "seed")
@@ -68,10 +68,10 @@ func TestMergeIsTheDeltasAppliedInTurn(t *testing.T) {
 			}
 		}
 		got := map[string]string{}
-		at := side{seed: seed}
+		in := input{seed: seed}
 		for r, err := range Merge(seed, streamOf(base, nil), deltas...) {
 			if err == nil {
-				err = at.set(r) // in order, without removals
+				err = in.set(r) // fails unless r is in order and not a removal
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -104,7 +104,7 @@ func TestMergePassesErrorsOn(t *testing.T) {
 			var last error
 			for r, err := range Merge(testSeed, c.base, c.deltas...) {
 				if last != nil {
-					t.Fatalf("%v comes after the error", r)
+					t.Fatalf("yielded %v after the error", r)
 				}
 				last = err
 			}
@@ -114,7 +114,7 @@ func TestMergePassesErrorsOn(t *testing.T) {
 		})
 	}
 	for range Merge(testSeed, streamOf(good, nil), streamOf(good, nil), streamOf(good, nil)) {
-		break // goleak finds what a consumer that stops early leaves
+		break // goleak finds goroutines that leak when a consumer stops early
 	}
 }
 
@@ -171,7 +171,7 @@ func TestIndexFindsTheBlockOfEveryKey(t *testing.T) {
 	}
 }
 
-// Whatever bit is flipped, either the index or the block that is read by it is refused: nothing else is ever returned.
+// Invariant: with any bit flipped, either ReadIndex or Index.Read fails.
 func TestIndexRefusesEveryFlippedBit(t *testing.T) {
 	rs := rows(60)
 	file := snapshotOf(t, rs, 4*maxTarget)
@@ -180,7 +180,7 @@ func TestIndexRefusesEveryFlippedBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if x.Blocks() < 3 {
-		t.Fatalf("the file has %d blocks, the test wants some", x.Blocks())
+		t.Fatalf("the file has %d blocks, the test needs several", x.Blocks())
 	}
 	for bit := range len(file) * 8 {
 		bad := bytes.Clone(file)

@@ -10,8 +10,8 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// output is the file being written. Its methods are called by one goroutine at a time: NewWriter, then the stream's
-// callbacks, then Close. Only failed may be called beside them.
+// output writes a file. One goroutine at a time calls its methods: NewWriter, then the stream's callbacks, then Close. Only
+// failed may be called concurrently.
 type output struct {
 	w      io.Writer
 	digest hash.Hash
@@ -31,7 +31,7 @@ func (o *output) failed() error {
 	return nil
 }
 
-// write writes b, or nothing once a write has failed.
+// write writes b. It does nothing after a failed write.
 func (o *output) write(b []byte) {
 	if o.err.Load() != nil {
 		return
@@ -49,7 +49,7 @@ func (o *output) write(b []byte) {
 	o.off += int64(n)
 }
 
-// block writes the block p, whose stored bytes are frame.
+// block writes a block with the prefix p and the stored bytes frame.
 func (o *output) block(p prefix, frame []byte) {
 	o.rows = appendRow(o.rows, o.off, p)
 	o.buf = p.append(o.buf[:0])
@@ -57,7 +57,7 @@ func (o *output) block(p prefix, frame []byte) {
 	o.write(frame)
 }
 
-// footer writes what follows the blocks, and returns t with the file's size and digest.
+// footer writes footer and trailer, and returns t with the file's size and digest.
 func (o *output) footer(t Totals) (Totals, error) {
 	b := le.AppendUint32(make([]byte, 0, tagBytes+len(o.rows)+totalsBytes+trailerBytes), footerTag)
 	b = le.AppendUint32(b, uint32(len(o.rows)/rowBytes))

@@ -7,10 +7,10 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Records returns the file's entries in order, removals of a delta among them. A record is yielded only from a block
-// whose checksums are right, and is valid until the next one is asked for. The last step checks the footer and, in a
-// snapshot, the state checksum: a consumer that must not act on part of a file waits for the end. An error is
-// yielded once, last, with a zero record. It can be used once.
+// Records returns the file's entries in order, including the removals of a delta. It yields records only from blocks with
+// valid checksums; a record is valid until the next iteration. At the end, Records checks the footer and, in a
+// snapshot, the state checksum: a consumer that must not act on part of a file waits for the end. Records yields an
+// error once, last, with a zero record. The sequence is for a single use.
 func (r *Reader) Records() iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		var stored, raw []byte
@@ -49,9 +49,9 @@ func (r *Reader) Records() iter.Seq2[dataset.Record, error] {
 	}
 }
 
-// Verify reads the file that src holds to its end and checks everything that can be checked without another file:
-// each checksum, each entry, order, the footer's totals and, of a snapshot, the state checksum. Its errors are those
-// of [NewReader] and [Reader.Next].
+// Verify reads the file in src to its end. It checks everything that does not need another file: each checksum, each
+// entry, the order, the footer's totals and, of a snapshot, the state checksum. Its errors are those of [NewReader] and
+// [Reader.Next].
 func Verify(src io.Reader, opts ...Option) (Header, Totals, error) {
 	r, err := NewReader(src, opts...)
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// swapped reads from one source, and from another after a Rewind.
+// swapped reads from one source, and from another one after a Rewind.
 type swapped struct{ io.Reader }
 
-// Invariant: whichever bit is flipped, what is read anew begins with the part that it lies in, and the file is read
-// whole, its digest proven.
+// Invariant: with any bit flipped, the Reader rewinds to the beginning of the part with that bit, and then reads and
+// verifies the whole file.
 func TestRewindAtEveryBit(t *testing.T) {
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
 		_, totals, err := Verify(bytes.NewReader(file))
@@ -35,10 +35,10 @@ func TestRewindAtEveryBit(t *testing.T) {
 					t.Errorf("bit %d: the damage is %v", bit, damage)
 				}
 				if off > int64(bit/8) {
-					t.Errorf("bit %d: byte %d is wanted next, after the damage", bit, off)
+					t.Errorf("bit %d: the Reader rewinds to byte %d, after the damage", bit, off)
 				}
 				if n := blocksBefore(blocks, int64(bit/8)); off != 0 && n < len(blocks) && off != blocks[n].Offset {
-					t.Errorf("bit %d: byte %d is wanted next, the block begins at %d", bit, off, blocks[n].Offset)
+					t.Errorf("bit %d: the Reader rewinds to byte %d, the block begins at %d", bit, off, blocks[n].Offset)
 				}
 				src.Reader = bytes.NewReader(file[off:])
 				return nil
@@ -50,7 +50,7 @@ func TestRewindAtEveryBit(t *testing.T) {
 	})
 }
 
-// Invariant: damage that cannot be had otherwise is refused, with both reasons.
+// Invariant: if rewind fails, the Reader's error wraps the damage and rewind's error.
 func TestRewindThatFails(t *testing.T) {
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
 		for _, at := range []int{0, headerBytes - 1, len(file) - 1} {
@@ -65,10 +65,10 @@ func TestRewindThatFails(t *testing.T) {
 	})
 }
 
-// Invariant: a file whose parts are all right, but which is another, is not read twice; nor is one of a newer format.
+// Invariant: a Reader does not rewind a file with valid parts but another digest, nor a file of a newer format.
 func TestRewindIsForDamageOnly(t *testing.T) {
 	never := Rewind(func(off int64, damage error) error {
-		t.Errorf("byte %d is wanted again: %v", off, damage)
+		t.Errorf("the Reader rewinds to byte %d: %v", off, damage)
 		return nil
 	})
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
@@ -76,7 +76,7 @@ func TestRewindIsForDamageOnly(t *testing.T) {
 			t.Errorf("another digest: %v", err)
 		}
 		if _, _, err := Verify(bytes.NewReader(append(bytes.Clone(file), 0)), never); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("something more: %v", err)
+			t.Errorf("bytes after the end: %v", err)
 		}
 	})
 	h := Header{Kind: Snapshot}.append(nil)

@@ -6,17 +6,17 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Totals is what a file's footer says of the whole file.
+// Totals are the totals of a file from its footer.
 type Totals struct {
-	// Entries counts records and, in a delta, removals; Removals those alone.
+	// Entries counts records and, in a delta, removals. Removals counts only removals.
 	Entries, Removals uint64
 	// RawBytes is the sum of the entries' encoded lengths, PayloadBytes that of their keys' and values' lengths.
 	RawBytes, PayloadBytes uint64
-	// State is the state checksum of a snapshot's records; in a delta, of the version that it leads to.
+	// State is the state checksum of a snapshot's records, or of the version that a delta leads to.
 	State dataset.Checksum
-	// Base is the state checksum of the version that a delta starts from; zero in a snapshot.
+	// Base is the state checksum of the version that a delta applies to; zero in a snapshot.
 	Base dataset.Checksum
-	// FileBytes and Digest are the file's size and SHA-256. They are not written in it.
+	// FileBytes and Digest are the file's size and SHA-256. The footer does not contain them.
 	FileBytes int64
 	Digest    dataset.Digest
 }
@@ -37,7 +37,7 @@ func parseTotals(b []byte) Totals {
 	}
 }
 
-// plausible says what cannot be in totals of a file of the given kind, whatever its entries are.
+// plausible returns an error if no file of the given kind can have the totals t, whatever its entries are.
 func (t Totals) plausible(k Kind) error {
 	upserts := t.Entries - t.Removals
 	switch {
@@ -63,14 +63,14 @@ func (t Totals) plausible(k Kind) error {
 	return nil
 }
 
-// check says how t, the totals of a file of the given kind, differ from what its entries add up to.
+// check returns an error if t, the totals of a file of the given kind, differ from got, the tally of its entries.
 func (t Totals) check(k Kind, got Tally) error {
 	want := Tally{Entries: t.Entries, Removals: t.Removals, RawBytes: t.RawBytes, PayloadBytes: t.PayloadBytes, State: t.State}
 	if k == Delta {
 		want.State = got.State // the state that a delta leads to does not follow from its entries alone
 	}
 	if want != got {
-		return fmt.Errorf("%w: its footer says %d entries, %d removals, %d raw and %d payload bytes, state %v; its blocks have %d, %d, %d, %d, %v",
+		return fmt.Errorf("%w: the footer says %d entries, %d removals, %d raw and %d payload bytes, state %v; the blocks have %d, %d, %d, %d, %v",
 			ErrCorrupt, want.Entries, want.Removals, want.RawBytes, want.PayloadBytes, want.State,
 			got.Entries, got.Removals, got.RawBytes, got.PayloadBytes, got.State)
 	}

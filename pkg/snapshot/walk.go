@@ -6,11 +6,11 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Tally is what the entries of one or more blocks add up to. [Reader.Check] compares it with the footer.
+// Tally sums the entries of one or more blocks. [Reader.Check] compares it with the footer.
 type Tally struct {
 	Entries, Removals      uint64
 	RawBytes, PayloadBytes uint64
-	// State is the state checksum of the entries that are no removals.
+	// State is the state checksum of the entries other than removals.
 	State dataset.Checksum
 }
 
@@ -23,9 +23,14 @@ func (t *Tally) Merge(o Tally) {
 	t.State.Merge(o.State)
 }
 
-// Walker steps through the entries of one decoded block, and checks each: its encoding, that it comes strictly
-// after the one before in (hash, key), that its hash belongs to the block's partition, and that only a delta has
-// removals. It allocates nothing, and everything it returns aliases the block:
+// Walker iterates over the entries of one decoded block, and checks that
+//
+//   - each entry is well-formed,
+//   - entries are in strictly ascending order of (hash, key),
+//   - each hash belongs to the block's partition,
+//   - only a delta has removals.
+//
+// It does not allocate, and the slices that it returns alias the block:
 //
 //	w := stored.Walk(raw)
 //	for w.Next() {
@@ -33,14 +38,14 @@ func (t *Tally) Merge(o Tally) {
 //	}
 //	if err := w.Err(); err != nil { ... }
 //
-// It is a struct and not a function with a callback because it lies on the path of every table load, and this form
-// took two thirds of the time. A Walker is used by one goroutine.
+// Walker is a struct and not a function with a callback because every table load uses it, and this form took two thirds
+// of the time. A Walker is for one goroutine.
 type Walker struct {
 	raw  []byte
-	hash uint64 // of the entry; before the first, the lowest of the partition
+	hash uint64 // of the current entry; before the first, the lowest of the partition
 	seed uint64
 
-	// The entry is raw[off:next], its key raw[key:value], its value raw[value:next].
+	// The current entry is raw[off:next], its key raw[key:value], its value raw[value:next].
 	off, key, value, next int
 
 	last    uint64 // highest hash of the partition
@@ -51,14 +56,14 @@ type Walker struct {
 	err     error
 }
 
-// Walk returns a Walker over raw, which s.Decode returned.
+// Walk returns a Walker over raw, the result of s.Decode.
 func (s Stored) Walk(raw []byte) Walker {
 	shift := 64 - uint(s.Header.Bits) // a shift by 64 is 0 in Go: with no bits all hashes are partition 0
 	low := uint64(s.Partition) << shift
 	return Walker{raw: raw, hash: low, last: low | (1<<shift - 1), seed: s.Header.Seed, block: s}
 }
 
-// Next moves to the next entry. It returns false after the last one, and at the first that is refused.
+// Next moves to the next entry. It returns false after the last one, and at the first invalid one: see Err.
 func (w *Walker) Next() bool {
 	off := w.next
 	b := w.raw[off:]
@@ -66,21 +71,21 @@ func (w *Walker) Next() bool {
 		w.finish()
 		return false
 	}
-	// Nearly all entries have a key shorter than 64 bytes and a value shorter than 128, thus two bytes before the key.
+	// Fast path. Nearly all entries have a key of less than 64 bytes and a value of less than 128: two bytes precede the key.
 	var head, klen, vlen int
 	if len(b) >= 2 && b[0]|b[1] < 0x80 && b[0]&1 == 0 && b[0] != 0 {
 		head, klen, vlen = 2, int(b[0]>>1), int(b[1])
 		w.removed = false
 		if head+klen+vlen > len(b) {
-			return w.refuse(off, "it is no record")
+			return w.refuse(off, "it is not a record")
 		}
 	} else {
 		r, n, err := dataset.DecodeRecord(b)
 		if err != nil {
-			return w.refuse(off, "it is no record")
+			return w.refuse(off, "it is not a record")
 		}
 		if r.Removed && w.block.Header.Kind != Delta {
-			return w.refuse(off, "it is a removal, in a snapshot")
+			return w.refuse(off, "a snapshot has no removals")
 		}
 		klen, vlen = len(r.Key), len(r.Value)
 		head = n - klen - vlen
@@ -104,7 +109,7 @@ func (w *Walker) Next() bool {
 	return true
 }
 
-// Offset returns where in the block the entry begins.
+// Offset returns the offset of the entry in the block.
 func (w *Walker) Offset() int { return w.off }
 
 // Hash returns the hash of the entry's key.
@@ -113,7 +118,7 @@ func (w *Walker) Hash() uint64 { return w.hash }
 // Key returns the entry's key.
 func (w *Walker) Key() []byte { return w.raw[w.key:w.value:w.value] }
 
-// Value returns the entry's value; a removal's is empty.
+// Value returns the entry's value; it is empty for a removal.
 func (w *Walker) Value() []byte { return w.raw[w.value:w.next:w.next] }
 
 // Removed reports whether the entry is a removal.
@@ -127,27 +132,26 @@ func (w *Walker) Record() dataset.Record {
 // Encoded returns the entry's encoding.
 func (w *Walker) Encoded() []byte { return w.raw[w.off:w.next:w.next] }
 
-// Tally returns what the entries so far add up to.
+// Tally returns the tally of the entries so far.
 func (w *Walker) Tally() Tally {
 	t := w.tally
 	t.RawBytes = uint64(w.next)
 	return t
 }
 
-// Err returns why the walk ended before the end of the block; it wraps [ErrCorrupt]. It is nil while the walk goes
-// on, and after a block that is whole. What Next returned before stands in either case, but belongs to no file that
-// a Writer wrote.
+// Err returns the error that ended the iteration; it wraps [ErrCorrupt]. It is nil during the iteration, and after a
+// valid block. The entries before an error are well-formed, but no Writer wrote a file with that block.
 func (w *Walker) Err() error { return w.err }
 
-// finish checks at the end of the block that it held as many entries as was said.
+// finish compares the number of entries with the block's prefix.
 func (w *Walker) finish() {
 	if w.err == nil && w.tally.Entries != uint64(w.block.Entries) {
-		w.err = w.block.corrupt("it says %d entries and has %d", w.block.Entries, w.tally.Entries)
+		w.err = w.block.corrupt("the prefix says %d entries, the block has %d", w.block.Entries, w.tally.Entries)
 	}
 }
 
 func (w *Walker) refuse(off int, why string) bool {
-	w.err = w.block.corrupt("the entry at byte %d of its %d: %s", off, len(w.raw), why)
+	w.err = w.block.corrupt("the entry at byte %d of %d raw bytes: %s", off, len(w.raw), why)
 	return false
 }
 
@@ -156,6 +160,6 @@ func (w *Walker) refuseHash(off int, hash uint64) bool {
 	case hash > w.last || hash < w.hash && !w.started:
 		return w.refuse(off, "its hash belongs to another partition")
 	default:
-		return w.refuse(off, "it does not come after the entry before it")
+		return w.refuse(off, "it is not in the order of (hash, key)")
 	}
 }

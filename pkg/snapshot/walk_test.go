@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// TestWalker checks everything that a Walker says of each entry, for every length of a key's and a value's length.
+// TestWalker checks every method of a Walker for each entry, with key and value lengths of every encoded size.
 func TestWalker(t *testing.T) {
 	var entries []dataset.Record
 	for i, klen := range []int{1, 2, 63, 64, 65, 127, 128, 1023, 1024} {
@@ -44,10 +44,10 @@ func TestWalker(t *testing.T) {
 			encoded := dataset.AppendRecord(nil, r)
 			if !sameRecord(w.Record(), r) || !bytes.Equal(w.Key(), r.Key) || !bytes.Equal(w.Value(), r.Value) || w.Removed() != r.Removed ||
 				!bytes.Equal(w.Encoded(), encoded) || w.Offset() != off || w.Hash() != dataset.Hash(testSeed, r.Key) {
-				t.Fatalf("entry %d, key %.20q, value of %d bytes: not what was written", n, r.Key, len(r.Value))
+				t.Fatalf("entry %d, key %.20q, value of %d bytes: differs from the entry written", n, r.Key, len(r.Value))
 			}
 			if cap(w.Key()) != len(r.Key) || cap(w.Value()) != len(r.Value) || cap(w.Encoded()) != len(encoded) {
-				t.Fatalf("entry %d: an append to what it returns would write into the next", n)
+				t.Fatalf("entry %d: an append to a returned slice would overwrite the next entry", n)
 			}
 			off += len(encoded)
 		}
@@ -62,7 +62,7 @@ func TestWalker(t *testing.T) {
 	}
 }
 
-// TestNoAllocation checks that decoding and walking cost no allocation for each record.
+// TestNoAllocation checks that decoding and walking do not allocate for each record.
 func TestNoAllocation(t *testing.T) {
 	file := snapshotOf(t, rows(10_000), 0)
 	blocks, _ := blocksOf(t, file)
@@ -81,25 +81,25 @@ func TestNoAllocation(t *testing.T) {
 			}
 		}
 	})
-	// Under the race detector a sync.Pool drops a quarter of what is put into it, and a decoder is some 30 objects.
+	// Under the race detector a sync.Pool drops a quarter of its objects, and a decoder has some 30 allocations.
 	if limit := float64(len(blocks) * 64); n > limit {
 		t.Errorf("%v allocations for %d blocks of %d records", n, len(blocks), 10_000)
 	}
 }
 
-// TestDecodeInPlace checks which bytes of a buffer Decode writes: a table decodes into a slab with room at its end.
+// TestDecodeInPlace checks which bytes of a buffer Decode writes: a table decodes into a slab with spare bytes at its end.
 func TestDecodeInPlace(t *testing.T) {
 	file := snapshotOf(t, rows(3000), 0)
 	blocks, _ := blocksOf(t, file)
 	s := blocks[0]
-	for _, room := range []int{0, 1, DecodeRoom, DecodeRoom + 1, 200_000} {
-		buf := bytes.Repeat([]byte{0xee}, s.RawBytes+room)
+	for _, spare := range []int{0, 1, DecodeRoom, DecodeRoom + 1, 200_000} {
+		buf := bytes.Repeat([]byte{0xee}, s.RawBytes+spare)
 		raw, err := s.Decode(buf[:0])
 		if err != nil || len(raw) != s.RawBytes || cap(raw) != cap(buf) || &raw[0] != &buf[0] {
-			t.Fatalf("room for %d more: %v, %d bytes of %d", room, err, len(raw), cap(raw))
+			t.Fatalf("%d spare bytes: %v, %d bytes of %d", spare, err, len(raw), cap(raw))
 		}
 		if tail := buf[min(len(buf), s.RawBytes+DecodeRoom):]; bytes.Count(tail, []byte{0xee}) != len(tail) {
-			t.Errorf("room for %d more: bytes past RawBytes+DecodeRoom were written", room)
+			t.Errorf("%d spare bytes: Decode wrote past RawBytes+DecodeRoom", spare)
 		}
 	}
 	if raw, err := s.Decode(make([]byte, s.RawBytes-1)); err != nil || len(raw) != s.RawBytes {
@@ -107,7 +107,7 @@ func TestDecodeInPlace(t *testing.T) {
 	}
 }
 
-// TestDecodeElsewhere decodes blocks on other goroutines than the one that reads: what a load does.
+// TestDecodeElsewhere decodes blocks on other goroutines than the Reader's, as a load does.
 func TestDecodeElsewhere(t *testing.T) {
 	rs := rows(20_000)
 	r, err := NewReader(bytes.NewReader(snapshotOf(t, rs, 0)))
@@ -144,11 +144,11 @@ func TestDecodeElsewhere(t *testing.T) {
 	}
 	sum.State.Lo++
 	if r.Check(sum) == nil {
-		t.Error("another state was not noticed")
+		t.Error("Check accepts another state")
 	}
 }
 
-// TestRecordsStop checks that a consumer may leave at any record.
+// TestRecordsStop checks that a consumer may stop at any record.
 func TestRecordsStop(t *testing.T) {
 	file, entries, _ := golden(t, "snapshot-partitions")
 	for stop := range entries {

@@ -12,22 +12,22 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// WriterConfig says what a Writer writes.
+// WriterConfig configures a Writer.
 type WriterConfig struct {
 	Kind Kind
 	// Seed is the seed of the dataset's hash.
 	Seed uint64
-	// RawBytes is the expected sum of the records' [dataset.Record.EncodedBytes]. It sets the number of partitions;
-	// a guess that is off by half makes blocks of unusual size and does no other harm.
+	// RawBytes is the expected sum of the records' [dataset.Record.EncodedBytes]. It determines the number of partitions.
+	// A guess that is off by half only changes the size of the blocks.
 	RawBytes int64
-	// Base is the state checksum of the version that a delta starts from; zero for a snapshot.
+	// Base is the state checksum of the version that a delta applies to; zero for a snapshot.
 	Base dataset.Checksum
-	// Workers is the number of blocks compressed at a time; 0 means GOMAXPROCS.
+	// Workers is the number of blocks that are compressed concurrently; 0 means GOMAXPROCS.
 	Workers int
 }
 
-// Writer writes a snapshot or a delta. It is used by one goroutine, and owns up to Workers+1 others from the first
-// block to Close, CloseDelta or Abort, one of which must be called.
+// Writer writes a snapshot or a delta. A Writer is for one goroutine. It owns up to Workers+1 goroutines until the caller
+// calls Close, CloseDelta or Abort, which every Writer needs.
 type Writer struct {
 	cfg    WriterConfig
 	header Header
@@ -42,7 +42,7 @@ type Writer struct {
 	*buffers
 	entries  uint32
 	lastHash uint64
-	lastKey  []byte // lies in raw; nil before the block's first entry
+	lastKey  []byte // aliases raw; nil before the block's first entry
 
 	tally Tally
 }
@@ -50,7 +50,7 @@ type Writer struct {
 // buffers hold a block from its first entry until it is written.
 type buffers struct{ raw, frame []byte }
 
-// NewWriter returns a Writer that writes to w, in order and from one goroutine at a time. It writes the header.
+// NewWriter returns a Writer that writes to w, and writes the header. All writes are in order, one at a time.
 func NewWriter(w io.Writer, cfg WriterConfig) (*Writer, error) {
 	switch {
 	case cfg.Kind != Snapshot && cfg.Kind != Delta:
@@ -72,7 +72,7 @@ func NewWriter(w io.Writer, cfg WriterConfig) (*Writer, error) {
 		shift:  64 - uint(bits),
 		out:    newOutput(w),
 		stream: stream.New().WithMaxGoroutines(cfg.Workers),
-		// A stream runs Workers tasks and queues the results of as many and two more.
+		// A stream runs Workers tasks, and queues the results of Workers+2.
 		idle:    make(chan *buffers, 2*cfg.Workers+2),
 		buffers: new(buffers),
 	}
@@ -80,12 +80,12 @@ func NewWriter(w io.Writer, cfg WriterConfig) (*Writer, error) {
 	return wr, wr.out.failed()
 }
 
-// Header returns the header of the file being written.
+// Header returns the header of the file.
 func (w *Writer) Header() Header { return w.header }
 
-// Add appends the record r, which must come after all before it in (hash, key), or in a delta the removal r. It
-// copies what it keeps. Its error wraps [dataset.ErrRecord], [ErrOrder], [ErrRemoval] or [ErrBlockSize], and the
-// Writer goes on without r; or it is that of an earlier write of a block, and then Add and Close go on failing.
+// Add appends the record or, in a delta, the removal r. Entries must be in strictly ascending order of (hash, key). Add
+// copies r. An error that wraps [dataset.ErrRecord], [ErrOrder], [ErrRemoval] or [ErrBlockSize] refuses r only, and the
+// Writer remains usable. Any other error is that of an earlier write, and Add and Close keep failing.
 func (w *Writer) Add(r dataset.Record) error {
 	if w.closed {
 		return ErrClosed
@@ -108,7 +108,7 @@ func (w *Writer) Add(r dataset.Record) error {
 		}
 		w.partition = p
 	} else if len(w.raw)+size > MaxBlockRaw {
-		remedy := fmt.Sprintf("RawBytes was given as %d and should be larger", w.cfg.RawBytes)
+		remedy := fmt.Sprintf("RawBytes is %d and should be larger", w.cfg.RawBytes)
 		if w.header.Bits >= dataset.GroupBits {
 			remedy = "publish shorter values for such keys"
 		}
@@ -131,7 +131,7 @@ func (w *Writer) Add(r dataset.Record) error {
 	return nil
 }
 
-// cut hands the block being filled, if it has entries, to a worker, and begins an empty one.
+// cut passes the current block to a worker, if it has entries, and starts an empty one.
 func (w *Writer) cut() error {
 	if w.entries == 0 {
 		return w.out.failed()
@@ -158,12 +158,12 @@ func (w *Writer) cut() error {
 	return w.out.failed()
 }
 
-// Close ends a snapshot: it writes what is left and the footer, and returns the totals with the file's digest. It
-// does not close or sync what it writes to.
+// Close ends a snapshot: it writes the last block and the footer, and returns the totals with the file's digest. It
+// neither closes nor syncs the underlying writer.
 func (w *Writer) Close() (Totals, error) {
 	if w.header.Kind != Snapshot {
 		w.Abort()
-		return Totals{}, fmt.Errorf("%w: close delta: CloseDelta takes the state that it leads to", ErrFormat)
+		return Totals{}, fmt.Errorf("%w: close delta: use CloseDelta, with the state that the delta leads to", ErrFormat)
 	}
 	return w.close(w.tally.State)
 }
@@ -172,7 +172,7 @@ func (w *Writer) Close() (Totals, error) {
 func (w *Writer) CloseDelta(result dataset.Checksum) (Totals, error) {
 	if w.header.Kind != Delta {
 		w.Abort()
-		return Totals{}, fmt.Errorf("%w: close snapshot: its state follows from its records; use Close", ErrFormat)
+		return Totals{}, fmt.Errorf("%w: close snapshot: use Close; the records determine the state", ErrFormat)
 	}
 	return w.close(result)
 }
@@ -194,13 +194,13 @@ func (w *Writer) close(state dataset.Checksum) (Totals, error) {
 		State: state, Base: w.cfg.Base,
 	}
 	if err := t.plausible(w.header.Kind); err != nil {
-		return Totals{}, fmt.Errorf("write %v: no such change of state: %w", w.header.Kind, err)
+		return Totals{}, fmt.Errorf("write %v: impossible totals: %w", w.header.Kind, err)
 	}
 	return w.out.footer(t)
 }
 
-// Abort ends the writing without a footer: what has been written is refused by every reader. It waits for the
-// Writer's goroutines, and does nothing after Close.
+// Abort ends the file without a footer, so that every reader refuses it. Abort waits for the Writer's goroutines. It does
+// nothing after Close.
 func (w *Writer) Abort() {
 	if w.closed {
 		return

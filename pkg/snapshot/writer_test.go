@@ -57,7 +57,7 @@ func TestBits(t *testing.T) {
 	}
 }
 
-// TestBlockSizes checks that the blocks of real sizes of datasets are of about the size aimed at.
+// TestBlockSizes checks that the blocks of datasets of usual sizes have about the target size.
 func TestBlockSizes(t *testing.T) {
 	for _, n := range []int{5_000, 33_000} {
 		blocks, raw := blocksOf(t, snapshotOf(t, rows(n), 0))
@@ -87,7 +87,7 @@ func TestWriterRefuses(t *testing.T) {
 		{up(strings.Repeat("k", dataset.MaxKeyBytes+1), ""), dataset.ErrRecord},
 		{up("k", strings.Repeat("v", dataset.MaxValueBytes+1)), dataset.ErrRecord},
 		{dataset.Record{Key: rs[2].Key, Removed: true}, ErrRemoval},
-		{rs[2], nil}, // what it refused left no trace
+		{rs[2], nil}, // a refused record has no effect
 	} {
 		if err := w.Add(c.r); !errors.Is(err, c.want) {
 			t.Errorf("Add %d: %v; want %v", i, err, c.want)
@@ -130,7 +130,7 @@ func TestWriterRefuses(t *testing.T) {
 	}
 }
 
-// TestDeltaStates checks that a delta is refused whose entries cannot lead from the one state to the other.
+// TestDeltaStates checks that CloseDelta refuses a delta whose entries cannot lead from its base to its state.
 func TestDeltaStates(t *testing.T) {
 	rs := []dataset.Record{up("a", "1"), up("b", "2"), gone("c")}
 	for _, c := range []struct {
@@ -141,10 +141,10 @@ func TestDeltaStates(t *testing.T) {
 		{rs, 1, 2, true},  // both added
 		{rs, 2, 2, true},  // one added
 		{rs, 3, 2, true},  // none added
-		{rs, 3, 1, false}, // more is gone than was removed
-		{rs, 1, 3, false}, // more is added than was upserted
-		{rs, 0, 2, false}, // nothing there to remove
-		{nil, 5, 5, true}, // an empty delta leads from a state to the same
+		{rs, 3, 1, false}, // fewer removals than the state needs
+		{rs, 1, 3, false}, // fewer upserts than the state needs
+		{rs, 0, 2, false}, // the base has no record to remove
+		{nil, 5, 5, true}, // the states of an empty delta are equal
 		{nil, 5, 6, false},
 	} {
 		w := newTestWriter(t, io.Discard, WriterConfig{Kind: Delta, Base: dataset.Checksum{Records: c.base}})
@@ -159,8 +159,8 @@ func TestDeltaStates(t *testing.T) {
 	}
 }
 
-// TestEqualFiles checks that equal records make equal files, whatever the number of workers and whatever was written
-// before with the same encoders: a rollback names an object that is there already.
+// TestEqualFiles checks that equal records make equal files, with any number of workers and after any use of the pooled
+// encoders. A rollback then names an object that the store already has.
 func TestEqualFiles(t *testing.T) {
 	rs := rows(20_000)
 	want, totals := write(t, WriterConfig{Kind: Snapshot, Seed: testSeed, RawBytes: rawBytes(rs), Workers: 1}, rs, dataset.Checksum{})
@@ -179,7 +179,7 @@ func TestEqualFiles(t *testing.T) {
 	}
 }
 
-// failAfter is a writer that fails once it has taken n bytes, and must then be left alone.
+// failAfter is a writer that fails after n bytes, and must not be used after that.
 type failAfter struct{ n int }
 
 var errDisk = errors.New("no space left")
@@ -194,8 +194,8 @@ func (f *failAfter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestWriteFails checks that an error of the output reaches the caller wherever it happens, by Close at the latest,
-// and that no goroutine is left (TestMain).
+// TestWriteFails checks that an error of the output at any byte reaches the caller, at Close at the latest, and that no
+// goroutine leaks (TestMain).
 func TestWriteFails(t *testing.T) {
 	rs := rows(10_000)
 	size := len(snapshotOf(t, rs, 0))
@@ -216,7 +216,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// TestLargeBlock fills one partition to the limit: the guess of RawBytes was far off.
+// TestLargeBlock fills one partition to the limit, as a RawBytes that is far too small does.
 func TestLargeBlock(t *testing.T) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), dataset.MaxValueBytes/16)
 	var rs []dataset.Record
@@ -249,7 +249,7 @@ func TestLargeBlock(t *testing.T) {
 	}
 }
 
-// TestIncompressible checks that the largest frame of random bytes stays below what a reader takes.
+// TestIncompressible checks that a reader accepts the largest frame of random bytes.
 func TestIncompressible(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 255, 256, 65_535, 131_072, 131_073, dataset.MaxValueBytes} {
 		value := make([]byte, n)
