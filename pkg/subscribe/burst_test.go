@@ -23,8 +23,8 @@ type watched struct {
 	s         *subscribe.Subscriber
 	lazy      *subscribe.View[uint64]
 	eager     *subscribe.View[uint64]
-	handle    table.Handle // what the last swap brought
-	decoded   atomic.Int64 // by the eager view
+	handle    atomic.Pointer[table.Table] // what the last swap brought
+	decoded   atomic.Int64                // by the eager view
 	reads     atomic.Int64
 	refreshes atomic.Int64 // that pulled
 	full      atomic.Int64 // of them

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/table"
@@ -29,7 +30,7 @@ type memory struct {
 // measureMemory applies deltas one after the other, as an instance does that is up to date all the time: with a
 // [table.Reclaimer], and otherwise with the collector as it is.
 func measureMemory(ctx context.Context, base file, deltas []file) (memory, error) {
-	var served table.Handle
+	var served atomic.Pointer[table.Table]
 	t, err := base.loadFile(ctx)
 	if err != nil {
 		return memory{}, err

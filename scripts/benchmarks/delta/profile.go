@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/table"
@@ -51,7 +52,7 @@ func profile(ctx context.Context, d data, long time.Duration) (p profiled, err e
 		return p, err
 	}
 	defer pprof.StopCPUProfile()
-	var served table.Handle
+	var served atomic.Pointer[table.Table]
 	start := time.Now()
 	for time.Since(start) < long {
 		for i, f := range d.Single[0] {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/snapshot"
@@ -86,7 +87,7 @@ func measureTimes(ctx context.Context, d data, rounds int) (times, error) {
 	if err != nil {
 		return times{}, err
 	}
-	var served table.Handle
+	var served atomic.Pointer[table.Table]
 	served.Swap(base)
 	timed := func(make func() (*table.Table, error)) (int64, error) {
 		start := time.Now()
