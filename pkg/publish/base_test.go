@@ -8,7 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 func TestParseBase(t *testing.T) {
@@ -64,7 +64,7 @@ func TestPatchForAVersionThatARestoreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := r.text(t, "prices", `{"id":"lost"}`).Record.VersionID()
-	st, err := store.Open(t.Context(), "dir://"+copied)
+	st, err := storeurl.Open(t.Context(), "dir://"+copied)
 	if err != nil {
 		t.Fatal(err)
 	}

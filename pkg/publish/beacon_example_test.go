@@ -9,14 +9,14 @@ import (
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"github.com/sourcegraph/conc/pool"
 )
 
 // What the publisher service runs beside publishes, and who publishes without it should run too.
 func ExampleNewBeacon() {
 	run := func(ctx context.Context) error {
-		st, err := store.Open(ctx, "dir:///var/lib/freshet")
+		st, err := storeurl.Open(ctx, "dir:///var/lib/freshet")
 		if err != nil {
 			return err
 		}

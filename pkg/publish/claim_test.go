@@ -11,6 +11,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"github.com/sourcegraph/conc/pool"
 )
 
@@ -26,7 +27,7 @@ func rows(n, value int) string {
 // sibling returns a publisher on the rig's store with a handle of its own, as in another process.
 func (r *rig) sibling(t *testing.T) *publish.Publisher {
 	t.Helper()
-	st, err := store.Open(t.Context(), r.url)
+	st, err := storeurl.Open(t.Context(), r.url)
 	if err != nil {
 		t.Fatal(err)
 	}

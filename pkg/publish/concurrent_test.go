@@ -17,6 +17,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -144,7 +145,7 @@ func init() { children["publisher"] = publisherChild }
 // publisherChild is a publisher in a process of its own. It begins when a line comes, and prints what it was told.
 func publisherChild() error {
 	ctx := context.Background()
-	st, err := store.Open(ctx, os.Getenv("STORE"))
+	st, err := storeurl.Open(ctx, os.Getenv("STORE"))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -32,7 +33,7 @@ func newS3Site(t *testing.T) func(*testing.T) *site {
 		t.Helper()
 		s := &site{newRig(t, nil), func(place string) string { return server.Root + "/" + strings.TrimPrefix(place, "s3://") }}
 		s.url = server.URL(strings.ReplaceAll(t.Name(), " ", "-"))
-		s.store = must(store.Open(t.Context(), s.url))
+		s.store = must(storeurl.Open(t.Context(), s.url))
 		t.Cleanup(func() { _ = s.store.Close() })
 		s.Publisher = s.fresh(t, publish.Config{})
 		return s

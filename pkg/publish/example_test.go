@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // A pipeline publishes two successive versions of a dataset into a folder. Giving Deps the event log and the catalog
@@ -20,7 +20,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	st, err := store.Open(ctx, "dir://"+dir)
+	st, err := storeurl.Open(ctx, "dir://"+dir)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func ExampleInputError() {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	st, err := store.Open(ctx, "dir://"+dir)
+	st, err := storeurl.Open(ctx, "dir://"+dir)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // footprint is what a process says of itself.
@@ -30,7 +30,7 @@ func init() { children["footprint"] = footprintChild }
 // footprintChild publishes generated records twice, the second time with changes, patches them and prints its footprint.
 func footprintChild() error {
 	ctx := context.Background()
-	st, err := store.Open(ctx, os.Getenv("STORE"))
+	st, err := storeurl.Open(ctx, os.Getenv("STORE"))
 	if err != nil {
 		return err
 	}

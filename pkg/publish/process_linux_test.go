@@ -16,6 +16,7 @@ import (
 
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 func init() {
@@ -43,7 +44,7 @@ func fullDiskChild() error {
 
 func publishChild(body io.Reader, progress func(publish.Progress)) error {
 	ctx := context.Background()
-	st, err := store.Open(ctx, os.Getenv("STORE"))
+	st, err := storeurl.Open(ctx, os.Getenv("STORE"))
 	if err != nil {
 		return err
 	}

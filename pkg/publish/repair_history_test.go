@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // A log and a catalog that another store used are brought to the store's versions, once: if the other store's versions come
@@ -98,7 +98,7 @@ func TestPublishBesideACopyOfTheStore(t *testing.T) {
 		if err := os.CopyFS(copied, os.DirFS(folder)); err != nil {
 			t.Fatal(err)
 		}
-		st, err := store.Open(t.Context(), "dir://"+copied)
+		st, err := storeurl.Open(t.Context(), "dir://"+copied)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestRepairAfterARestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	restored, err := store.Open(t.Context(), "dir://"+copied)
+	restored, err := storeurl.Open(t.Context(), "dir://"+copied)
 	if err != nil {
 		t.Fatal(err)
 	}

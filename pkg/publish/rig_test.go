@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"go.uber.org/goleak"
 )
 
@@ -41,7 +42,7 @@ type rig struct {
 func newRig(t testing.TB, change func(*publish.Config, *publish.Deps)) *rig {
 	t.Helper()
 	r := &rig{url: "dir://" + t.TempDir(), temp: t.TempDir()}
-	st, err := store.Open(t.Context(), r.url)
+	st, err := storeurl.Open(t.Context(), r.url)
 	if err != nil {
 		t.Fatal(err)
 	}

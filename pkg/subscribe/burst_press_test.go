@@ -19,6 +19,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/table"
 )
 
@@ -199,7 +200,7 @@ func init() { children["press"] = pressChild }
 func pressChild() (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	st, err := store.Open(ctx, os.Getenv("STORE"))
+	st, err := storeurl.Open(ctx, os.Getenv("STORE"))
 	if err != nil {
 		return err
 	}

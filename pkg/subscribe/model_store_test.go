@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // identityEvery is how many steps of the model there are to one that exchanges or damages the store, or misleads instances.
@@ -71,7 +72,7 @@ func (m *model) openStore(folder string) store.Store {
 	} else if err := os.MkdirAll(folder, 0o755); err != nil {
 		m.t.Fatal(err)
 	}
-	s, err := store.Open(m.context(), url)
+	s, err := storeurl.Open(m.context(), url)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/subscribe"
 )
 
@@ -24,7 +24,7 @@ func TestNamespacesAreApart(t *testing.T) {
 		if w.log, err = events.NewLog(w.nc, events.Config{Namespace: namespace}); err != nil {
 			t.Fatal(err)
 		}
-		if w.store, err = store.Open(t.Context(), "dir://"+t.TempDir()); err != nil {
+		if w.store, err = storeurl.Open(t.Context(), "dir://"+t.TempDir()); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { w.store.Close() })

@@ -28,6 +28,7 @@ import (
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/table"
 )
@@ -62,7 +63,7 @@ func newWorld(t *testing.T) *world {
 	if err := w.log.Ensure(w.context()); err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = store.Open(t.Context(), "dir://"+t.TempDir()); err != nil {
+	if w.store, err = storeurl.Open(t.Context(), "dir://"+t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.store.Close() })

@@ -16,7 +16,7 @@ import (
 
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 const (
@@ -153,7 +153,7 @@ func (w *restoration) exchange(folder string, history []map[string]string) {
 // folder then holds.
 func (w *restoration) diverge(folder string, history []map[string]string, versions int) []map[string]string {
 	w.t.Helper()
-	objects, err := store.Open(w.t.Context(), "dir://"+folder)
+	objects, err := storeurl.Open(w.t.Context(), "dir://"+folder)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/subscribe"
 )
 
@@ -40,7 +40,7 @@ func newStorm(t *testing.T, storeURL string) *storm {
 		storeURL = "dir://" + t.TempDir()
 	}
 	s := &storm{t: t, nats: servertest.NATS(t), storeURL: storeURL}
-	objects, err := store.Open(t.Context(), storeURL)
+	objects, err := storeurl.Open(t.Context(), storeURL)
 	if err != nil {
 		t.Fatal(err)
 	}

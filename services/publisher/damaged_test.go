@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/publisher"
 )
 
@@ -15,7 +15,7 @@ import (
 // the remedy works.
 func TestADamagedRecordDoesNotHideTheOtherVersions(t *testing.T) {
 	folder := t.TempDir()
-	s, err := store.Open(t.Context(), "dir://"+folder)
+	s, err := storeurl.Open(t.Context(), "dir://"+folder)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 	"github.com/nats-io/nats.go"
@@ -37,7 +38,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (d Deps, err error)
 			d = Deps{}
 		}
 	}()
-	s, err := store.Open(ctx, cfg.StoreURL.Reveal())
+	s, err := storeurl.Open(ctx, cfg.StoreURL.Reveal())
 	if errors.Is(err, store.ErrURL) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)
 	}

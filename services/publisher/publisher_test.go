@@ -17,6 +17,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/apidoc"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
@@ -41,7 +42,7 @@ func config(t *testing.T) publisher.Config {
 
 func openStore(t *testing.T) store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), "dir://"+t.TempDir())
+	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
@@ -80,7 +81,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 		// Sizes are asked for and newest versions looked up beside the reads.
 		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
-	st, err := store.OpenExisting(ctx, cfg.StoreURL.Reveal())
+	st, err := storeurl.OpenExisting(ctx, cfg.StoreURL.Reveal())
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/relay"
 )
@@ -27,7 +28,7 @@ import (
 func TestRunWithRealRedis(t *testing.T) {
 	redis := servertest.Redis(t)
 	dir := "dir://" + t.TempDir()
-	s, err := store.Open(t.Context(), dir)
+	s, err := storeurl.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestOpenMakesNoFolder(t *testing.T) {
 	if _, err := os.Stat(folder); err == nil {
 		t.Error("the folder is there now")
 	}
-	st, err := store.Open(t.Context(), "dir://"+folder) // as a publisher does
+	st, err := storeurl.Open(t.Context(), "dir://"+folder) // as a publisher does
 	if err != nil {
 		t.Fatal(err)
 	}

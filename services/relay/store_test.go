@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/relay"
 )
 
@@ -16,7 +16,7 @@ import (
 // exchanged store.
 func TestAStoreIDThatTheRecordsDoNotName(t *testing.T) {
 	folder := t.TempDir()
-	st, err := store.Open(t.Context(), "dir://"+folder)
+	st, err := storeurl.Open(t.Context(), "dir://"+folder)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/relay"
 )
@@ -31,7 +31,7 @@ func TestTiersOverS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer deps.Close()
-	s, err := store.Open(t.Context(), s3.URL("tiers"))
+	s, err := storeurl.Open(t.Context(), s3.URL("tiers"))
 	if err != nil {
 		t.Fatal(err)
 	}

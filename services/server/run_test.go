@@ -16,6 +16,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/server"
 )
@@ -119,7 +120,7 @@ func relayOf(t *testing.T, s store.Store) *httptest.Server {
 // the last one is served from the cache folder.
 func TestRunWithRealNATS(t *testing.T) {
 	nats := servertest.NATS(t)
-	s, err := store.Open(t.Context(), "dir://"+t.TempDir())
+	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/table"
 )
 
@@ -97,7 +98,7 @@ type step struct {
 // publishEditions publishes the editions one after the other to a store in folder, and each alone to another dataset,
 // and applies every delta.
 func publishEditions(ctx context.Context, folder string, editions []edition) (_ []step, err error) {
-	st, err := store.Open(ctx, "dir://"+folder)
+	st, err := storeurl.Open(ctx, "dir://"+folder)
 	if err != nil {
 		return nil, err
 	}

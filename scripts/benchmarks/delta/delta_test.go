@@ -14,7 +14,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
@@ -144,7 +144,7 @@ func TestProfile(t *testing.T) {
 func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 	d := makeSmall(t)
 	ctx := t.Context()
-	st, err := store.Open(ctx, "dir://"+t.TempDir())
+	st, err := storeurl.Open(ctx, "dir://"+t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/scripts/benchmarks/internal/system"
 )
 
@@ -86,7 +86,7 @@ func (b *bench) showPatch(ctx context.Context) error {
 
 // putAll puts datasets of the given numbers of records into the store at url.
 func (b *bench) putAll(ctx context.Context, url string, names []string, counts []int) error {
-	st, err := store.Open(ctx, url)
+	st, err := storeurl.Open(ctx, url)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/table"
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
@@ -34,7 +35,7 @@ func child(ctx context.Context, part, folder string) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	st, err := store.Open(ctx, storeIn(folder))
+	st, err := storeurl.Open(ctx, storeIn(folder))
 	if err != nil {
 		return cost{}, err
 	}

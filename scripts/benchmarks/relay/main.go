@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // options are the command line.
@@ -185,7 +185,7 @@ func makeObject(ctx context.Context, folder string, size int64) (object, error) 
 	if _, err := io.Copy(hash, content()); err != nil {
 		return object{}, err
 	}
-	st, err := store.Open(ctx, "dir://"+dir)
+	st, err := storeurl.Open(ctx, "dir://"+dir)
 	if err != nil {
 		return object{}, err
 	}

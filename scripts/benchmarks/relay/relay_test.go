@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 )
 
 // TestSwarm pulls a small object from each handler, once by each client, and again and again for a moment.
@@ -62,7 +62,7 @@ func TestStorm(t *testing.T) {
 	if rec.Version != 1 || rec.State.Records < 2000 || rec.State.Records > 2500 || rec.Snapshot.Bytes < 600_000 {
 		t.Errorf("%+v", rec)
 	}
-	st, err := store.Open(t.Context(), "dir://"+dir+"/store")
+	st, err := storeurl.Open(t.Context(), "dir://"+dir+"/store")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/scripts/benchmarks/internal/proc"
 	"github.com/sourcegraph/conc/pool"
 )
@@ -140,7 +140,7 @@ func startNATS(ctx context.Context, dir string) (*server, error) {
 
 // publishStorm publishes a version of about size bytes of records.
 func publishStorm(ctx context.Context, dir, nats string, size int64) (dataset.VersionRecord, error) {
-	st, err := store.Open(ctx, "dir://"+filepath.Join(dir, "store"))
+	st, err := storeurl.Open(ctx, "dir://"+filepath.Join(dir, "store"))
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
@@ -22,7 +22,7 @@ import (
 // and stderr names its file and the remedy, which works.
 func TestVersionsWithADamagedRecord(t *testing.T) {
 	folder := t.TempDir()
-	s, err := store.Open(t.Context(), "dir://"+folder)
+	s, err := storeurl.Open(t.Context(), "dir://"+folder)
 	if err != nil {
 		t.Fatal(err)
 	}
