@@ -1,13 +1,17 @@
-// Package store keeps the truth of freshet: objects and version records, in a folder or in an S3 bucket.
+// Package store defines the store of freshet: objects and version records, which are the truth about every dataset.
 //
-// An object is named by the SHA-256 of its bytes and never changes. A version exists exactly when its version record
-// is in the store; the record is created if absent and is the commit, so of any number of concurrent publishers
-// exactly one creates a given version. Versions of a dataset are 1, 2, 3 ... without a gap, and are never deleted.
+// [Store] is the interface. Two packages implement it: [freshet.dev/pkg/store/dir] in a folder and [freshet.dev/pkg/store/s3] in an
+// S3 bucket. A program that gets the URL of its store from its configuration opens it with [freshet.dev/pkg/store/storeurl], which
+// links both. A program that imports one implementation links no other.
+//
+// An object is named by the SHA-256 of its bytes and never changes. A version exists exactly when its version record is in the store.
+// Creating that record, which fails if the record exists, is the commit. So exactly one of any number of concurrent publishers creates
+// a given version. Versions of a dataset are 1, 2, 3 ... without a gap, and are never deleted.
 //
 // # Layout
 //
-// Both backends use the same names, so that a store can be copied from one to the other with any tool that copies
-// files (objects before versions, so that no version comes before what it names):
+// Both implementations use the same names, so any tool that copies files can copy a store from one to the other. Copy objects before
+// versions, so that no version appears before the objects that it names:
 //
 //	objects/<first 2 hex digits of the digest>/<digest, 64 hex digits>    an object
 //	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
@@ -16,39 +20,33 @@
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
-// The store id is drawn by the first publisher, and every version record that a publisher writes since names it: if store.json is lost,
-// the next publisher puts it back from there. A copy of a store has the id of the original, and must not be used beside it.
+// The first publisher draws the store id at random, and every later version record names it. If store.json is lost, the next publisher
+// restores it from the records. A copy of a store has the id of the original, and must not be used at the same time as the original.
 //
-// A snapshot record names a snapshot that was written after the version was committed, to shorten the chains of the
-// versions to come. Nothing is lost where one is missing. A claim is there while a publish that others overtook is under way, and
-// need not be copied: see [freshet.dev/pkg/dataset.Claim]. Names of any other form in these folders are ignored.
+// A snapshot record names a snapshot that was written after its version was committed, to shorten the chains of later versions. A
+// missing snapshot record loses no data. A claim exists while a publish that other publishers overtook is in progress, and need not be
+// copied: see [freshet.dev/pkg/dataset.Claim]. Files with other names in these folders are ignored.
 //
 // # Durability
 //
-// When PutObject or PutVersion return nil, what they wrote survives a crash of the process and of the machine (in a
-// folder: the file and every folder on the way to it are synced). When they return an error or the process dies
-// within them, nothing half-written can be read as an object or version record. What a dead upload leaves is removed
-// by a later writer once it is a day old.
+// When PutObject or PutVersion return nil, the data survives a crash of the process and of the machine. In a folder, the file and every
+// folder above it are synced. When they return an error or the process dies in them, no partial write can be read as an object or
+// version record. A later writer removes the remains of a dead upload once they are a day old.
 //
-// An object that is lost from the store, or has another size than it should, is put back by the next PutObject of it.
-// PutObject looks at the size only, not to read what may be gigabytes. RepairObject compares the bytes too, and replaces an
-// object of the right size that was damaged at rest. A publish of all records of a dataset verifies what is there, and
-// repairs it: see package publish. An instance that pulls a damaged object refuses it, since the digest is its name.
+// The next PutObject of an object that is missing or has the wrong size writes it again. PutObject compares the size only, to avoid
+// reading gigabytes. RepairObject also compares the bytes, and replaces an object of the right size that was damaged at rest. A publish
+// of all records of a dataset verifies and repairs the existing objects: see package publish. An instance refuses a damaged object that
+// it pulls, because the digest is the object's name.
 //
 // # Cost
 //
-// The newest version is found from the newest that this Store saw before. In a folder that takes two looks for a file
-// when nothing is new, 2*log2(n) more when n versions are, and at a dataset's first call one listing of its folder (5 ms
-// for 10,000 versions). In a bucket it takes one list request as long as at most 1,000 versions are new (also at the
-// first call), else about 4*log2(n/1000) more; the record itself is read once. That of every dataset, which Newest returns,
-// takes one list request for each 1,000 datasets and, for each dataset, one HEAD of the version after the one it knows
-// of, and a read of each record that it has not seen; a HEAD costs a twelfth of a list request at Amazon's. PutObject holds at most 64 MiB in
-// memory for a bucket (more only for objects above 160 GB, whose parts are larger), and nearly nothing for a folder.
+// The search for the newest version starts at the newest version that this Store has seen:
+//   - A folder: two lookups of a file when there is no new version, 2*log2(n) more for n new versions. The first call for a dataset
+//     lists its folder (5 ms for 10,000 versions).
+//   - A bucket: one list request for up to 1,000 new versions, also at the first call, else about 4*log2(n/1000) more.
 //
-// # URLs
-//
-//	dir:///abs/path    dir://rel/path
-//	s3://bucket[/prefix][?endpoint=URL][&region=NAME][&path-style=true|false]
-//
-// See [Open].
+// The record itself is read once. In a bucket, Newest costs one list request for each 1,000 datasets. For each dataset it costs one
+// HEAD of the version after the newest known one, and a read of each record that it has not seen. At Amazon's prices a HEAD costs a
+// twelfth of a list request. PutObject holds at most 64 MiB in memory for a bucket, more only for objects above 160 GB, whose parts are
+// larger. For a folder it holds nearly nothing.
 package store

@@ -1,27 +1,26 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
 
-// RecordError says which version record is damaged, and where it lies. It wraps [ErrDamaged].
+// RecordError describes a damaged version record. It wraps [ErrDamaged].
 type RecordError struct {
 	Dataset string
 	Version uint64
 	// Place is the path of the file, or the key in the bucket.
 	Place string
-	// Err says what is wrong.
+	// Err describes the damage.
 	Err error
 }
 
-// Error names the record, its place, what is wrong and what to do.
+// Error names the record, its place, the damage and the remedy.
 func (e *RecordError) Error() string {
 	return fmt.Sprintf("%v: the record of %s version %d at %s: %v; put back a good copy of it", ErrDamaged, e.Dataset, e.Version, e.Place, e.Err)
 }
 
-// Unwrap returns ErrDamaged and what is wrong.
+// Unwrap returns ErrDamaged and Err.
 func (e *RecordError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 
 // RecordErrors is the error of [Store].Versions about the damaged records of a dataset, newest first. It wraps [ErrDamaged].
@@ -43,29 +42,4 @@ func (e RecordErrors) Unwrap() []error {
 		errs[i] = r
 	}
 	return errs
-}
-
-// add takes err if it is about one damaged record; it reports false for every other error.
-func (e *RecordErrors) add(err error) bool {
-	r, ok := errors.AsType[*RecordError](err)
-	if ok {
-		*e = append(*e, r)
-	}
-	return ok
-}
-
-// orNil returns nil if there are no errors.
-func (e RecordErrors) orNil() error {
-	if len(e) == 0 {
-		return nil
-	}
-	return e
-}
-
-func damagedRecord(name string, version uint64, place string, why error) error {
-	return &RecordError{Dataset: name, Version: version, Place: place, Err: why}
-}
-
-func missingRecord(name string, version, newest uint64, place string) error {
-	return damagedRecord(name, version, place, fmt.Errorf("it is gone, although version %d is there", newest))
 }

@@ -16,23 +16,24 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// What a child process is told in its environment.
+// The environment of a child process.
 const (
-	roleVariable = "FRESHET_STORETEST_ROLE"
-	urlVariable  = "FRESHET_STORETEST_URL"
-	whoVariable  = "FRESHET_STORETEST_WHO"
+	roleVariable     = "FRESHET_STORETEST_ROLE"
+	locationVariable = "FRESHET_STORETEST_LOCATION"
+	argumentVariable = "FRESHET_STORETEST_ARGUMENT"
 
 	roleRace  = "race"
 	roleCrash = "crash"
 	roleStall = "stall"
 )
 
-// Main is what the TestMain of a package that uses the suite calls; it exits with the code that Main returns. In a
-// child process of the suite Main does the child's work, else it runs the tests and then looks for leaked goroutines.
-func Main(m *testing.M) (code int) {
+// Main runs the tests and then checks for leaked goroutines. It is called by the TestMain of a package that uses the suite, which must
+// exit with the code that Main returns. In a child process of the suite Main runs the child's role instead. Child processes open stores
+// with open.
+func Main(m *testing.M, open func(ctx context.Context, location string) (store.Store, error)) (code int) {
 	var err error
 	if role := os.Getenv(roleVariable); role != "" {
-		err = beChild(role)
+		err = runChild(role, open)
 	} else if code = m.Run(); code == 0 {
 		err = goleak.Find()
 	}
@@ -43,31 +44,31 @@ func Main(m *testing.M) (code int) {
 	return code
 }
 
-func beChild(role string) error {
+func runChild(role string, open func(ctx context.Context, location string) (store.Store, error)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	st, err := store.Open(ctx, os.Getenv(urlVariable))
+	st, err := open(ctx, os.Getenv(locationVariable))
 	if err != nil {
 		return err
 	}
 	defer st.Close()
 	var mu sync.Mutex
-	say := func(format string, args ...any) {
+	report := func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
 	}
 	if role == roleRace {
-		return raceChild(ctx, st, os.Getenv(whoVariable), os.Stdin, say)
+		return raceChild(ctx, st, os.Getenv(argumentVariable), os.Stdin, report)
 	}
-	go func() { // a child that works without end must not outlive a parent that died
+	go func() { // a child that runs until it is killed must not outlive a parent that died
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
 	if role == roleStall {
-		return stallChild(ctx, st, os.Getenv(whoVariable), say)
+		return stallChild(ctx, st, os.Getenv(argumentVariable), report)
 	}
-	return crashChild(ctx, st, say)
+	return crashChild(ctx, st, report)
 }
 
 // child is a child process with a role of the suite.
@@ -79,14 +80,14 @@ type child struct {
 	ended bool
 }
 
-func startChild(t *testing.T, role, url, who string) *child {
+func startChild(t *testing.T, role, location, argument string) *child {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{cmd: exec.Command(self)}
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+role, urlVariable+"="+url, whoVariable+"="+who)
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+role, locationVariable+"="+location, argumentVariable+"="+argument)
 	c.cmd.Stderr = &c.err
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -102,13 +103,13 @@ func startChild(t *testing.T, role, url, who string) *child {
 	t.Cleanup(func() {
 		if !c.ended {
 			_ = c.cmd.Process.Kill()
-			_ = c.cmd.Wait() // killed: there is no other way for it to end
+			_ = c.cmd.Wait() // the error is that it was killed
 		}
 	})
 	return c
 }
 
-// line returns the child's next line, "" when it has ended.
+// line returns the next line that the child reports, "" when the child has ended.
 func (c *child) line(t *testing.T) string {
 	t.Helper()
 	if !c.out.Scan() {
@@ -120,14 +121,15 @@ func (c *child) line(t *testing.T) string {
 	return c.out.Text()
 }
 
-func (c *child) say(t *testing.T, line string) {
+// send writes a line to the child's input.
+func (c *child) send(t *testing.T, line string) {
 	t.Helper()
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
-		t.Fatalf("tell a child process to %s: %v\n%s", line, err, c.err.String())
+		t.Fatalf("send %q to a child process: %v\n%s", line, err, c.err.String())
 	}
 }
 
-// wait fails the test unless the child ended well.
+// wait waits for the child, and fails the test if the child failed.
 func (c *child) wait(t *testing.T) {
 	t.Helper()
 	c.ended = true
@@ -136,7 +138,7 @@ func (c *child) wait(t *testing.T) {
 	}
 }
 
-// kill ends the child as kill -9 does. What it said before can still be read.
+// kill ends the child as kill -9 does. The lines that it reported before can still be read.
 func (c *child) kill(t *testing.T) {
 	t.Helper()
 	if err := c.cmd.Process.Kill(); err != nil {

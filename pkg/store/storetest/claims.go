@@ -9,8 +9,8 @@ import (
 )
 
 func (s suite) claimsReadAsPut(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	_, err := st.NewestClaim(t.Context(), "prices", 0, 1<<62)
 	wantErr(t, "NewestClaim of nothing", err, store.ErrNotFound)
 	if err := st.DropClaim(t.Context(), "prices", 7); err != nil {
@@ -23,13 +23,13 @@ func (s suite) claimsReadAsPut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	theirs := claims[7]
-	theirs.Owner = "another"
-	wantErr(t, "another claim of that version", st.PutClaim(t.Context(), theirs), store.ErrExists)
+	other := claims[7]
+	other.Owner = "another"
+	wantErr(t, "another claim of that version", st.PutClaim(t.Context(), other), store.ErrExists)
 	wantErr(t, "no claim", st.PutClaim(t.Context(), dataset.Claim{Dataset: "prices", Version: 9, Owner: "me"}), dataset.ErrClaim)
 	newest := func(after, upTo, want uint64) {
 		t.Helper()
-		for _, handle := range []store.Store{st, s.open(t, url)} {
+		for _, handle := range []store.Store{st, s.open(t, location)} {
 			got, err := handle.NewestClaim(t.Context(), "prices", after, upTo)
 			if want == 0 {
 				wantErr(t, "NewestClaim", err, store.ErrNotFound)
@@ -49,8 +49,8 @@ func (s suite) claimsReadAsPut(t *testing.T) {
 		}
 		newest(0, 79, 3)
 	}
-	if err := st.PutClaim(t.Context(), theirs); err != nil {
-		t.Errorf("a claim after one that was dropped: %v", err)
+	if err := st.PutClaim(t.Context(), other); err != nil {
+		t.Errorf("a claim after a dropped one: %v", err)
 	}
 	if names, err := st.Datasets(t.Context()); err != nil || len(names) > 0 {
 		t.Errorf("the datasets are %v, %v", names, err)

@@ -20,20 +20,20 @@ import (
 const (
 	crashDataset = "crashed"
 	crashRounds  = 6
-	crashLanes   = 3
-	// crashObjectBytes bounds the objects of the crash test: large enough for a kill to hit them half-way.
+	crashWorkers = 3
+	// crashObjectBytes bounds the objects of the crash test. They are large enough for a kill to interrupt their upload.
 	crashObjectBytes = 512 << 10
 )
 
-// crashChild puts objects and versions without end, and says before each object "put <digest> <bytes>", and after
-// each commit "committed <version> <digest> <bytes>".
-func crashChild(ctx context.Context, st store.Store, say func(string, ...any)) error {
-	lanes := pool.New().WithContext(ctx).WithCancelOnError()
-	for range crashLanes {
-		lanes.Go(func(ctx context.Context) error {
+// crashChild puts objects and versions until it is killed. It reports "put <digest> <bytes>" before each object, and
+// "committed <version> <digest> <bytes>" after each commit.
+func crashChild(ctx context.Context, st store.Store, report func(string, ...any)) error {
+	workers := pool.New().WithContext(ctx).WithCancelOnError()
+	for range crashWorkers {
+		workers.Go(func(ctx context.Context) error {
 			for {
 				b, d := content(1+rand.Int64N(crashObjectBytes), byte(rand.Int()))
-				say("put %s %d", d, len(b))
+				report("put %s %d", d, len(b))
 				if err := st.PutObject(ctx, d, int64(len(b)), bytes.NewReader(b)); err != nil {
 					return err
 				}
@@ -46,39 +46,39 @@ func crashChild(ctx context.Context, st store.Store, say func(string, ...any)) e
 				rec.Snapshot = dataset.Object{Version: rec.Version, Digest: d, Bytes: int64(len(b))}
 				switch err := st.PutVersion(ctx, rec); {
 				case err == nil:
-					say("committed %d %s %d", rec.Version, d, len(b))
+					report("committed %d %s %d", rec.Version, d, len(b))
 				case !errors.Is(err, store.ErrExists):
 					return err
 				}
 			}
 		})
 	}
-	return lanes.Wait()
+	return workers.Wait()
 }
 
 func (s suite) killedWritersLeaveNothingWrong(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	uploads := 0
-	sizes := map[dataset.Digest]int64{}      // of every upload that the present child began
+	sizes := map[dataset.Digest]int64{}      // of every upload that the current child started
 	committed := map[uint64]dataset.Digest{} // by every child
 	for round := range crashRounds {
-		c := startChild(t, roleCrash, url, "")
+		c := startChild(t, roleCrash, location, "")
 		for n := range 5 + rand.IntN(25) {
 			line := c.line(t)
 			if line == "" {
 				c.wait(t)
-				t.Fatalf("the child process ended by itself after %d lines", n)
+				t.Fatalf("the child process ended without a kill after %d lines", n)
 			}
-			noteLine(t, line, sizes, committed)
+			parseLine(t, line, sizes, committed)
 		}
 		c.kill(t)
-		for line := c.line(t); line != ""; line = c.line(t) { // what it said before it died
-			noteLine(t, line, sizes, committed)
+		for line := c.line(t); line != ""; line = c.line(t) { // the lines that it reported before it died
+			parseLine(t, line, sizes, committed)
 		}
 		checkObjects(t, st, sizes)
 		checkVersions(t, st, committed)
-		checkVersions(t, s.open(t, url), committed)
+		checkVersions(t, s.open(t, location), committed)
 		uploads += len(sizes)
 		clear(sizes)
 		if t.Failed() {
@@ -90,16 +90,16 @@ func (s suite) killedWritersLeaveNothingWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, st, record(crashDataset, latest.Version+1, "after"))
-	t.Logf("%d uploads begun, %d versions committed, %d kills", uploads, latest.Version, crashRounds)
+	t.Logf("%d uploads started, %d versions committed, %d kills", uploads, latest.Version, crashRounds)
 }
 
-func noteLine(t *testing.T, line string, sizes map[dataset.Digest]int64, committed map[uint64]dataset.Digest) {
+func parseLine(t *testing.T, line string, sizes map[dataset.Digest]int64, committed map[uint64]dataset.Digest) {
 	t.Helper()
 	words := strings.Fields(line)
 	if len(words) == 4 && words[0] == "committed" {
 		var version uint64
 		if _, err := fmt.Sscan(words[1], &version); err != nil {
-			t.Fatalf("the child process says %q", line)
+			t.Fatalf("the child process reports %q", line)
 		}
 		d, err := dataset.ParseDigest(words[2])
 		if err != nil {
@@ -114,7 +114,7 @@ func noteLine(t *testing.T, line string, sizes map[dataset.Digest]int64, committ
 	var hex string
 	var n int64
 	if _, err := fmt.Sscanf(line, "put %s %d", &hex, &n); err != nil {
-		return // the last line may have been cut by the kill
+		return // the kill may have cut the last line
 	}
 	if d, err := dataset.ParseDigest(hex); err == nil {
 		sizes[d] = n
@@ -154,28 +154,28 @@ func checkVersions(t *testing.T, st store.Store, committed map[uint64]dataset.Di
 	}
 	for version := range committed {
 		if version > uint64(len(recs)) {
-			t.Errorf("version %d was committed and is not there", version)
+			t.Errorf("version %d was committed and is missing", version)
 		}
 	}
 }
 
-// uploadKilledHalfWay kills a process in the middle of a large upload, where the suite knows it to be.
+// uploadKilledHalfWay kills a process that has read half of the content of a large upload.
 func (s suite) uploadKilledHalfWay(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	b, d := content(s.LargeBytes, stallSeed)
-	c := startChild(t, roleStall, url, fmt.Sprint(s.LargeBytes))
+	c := startChild(t, roleStall, location, fmt.Sprint(s.LargeBytes))
 	if line := c.line(t); line != "half-way" {
 		c.wait(t)
-		t.Fatalf("the child process says %q", line)
+		t.Fatalf("the child process reports %q", line)
 	}
 	absent(t, st, d)
 	c.kill(t)
 	if line := c.line(t); line != "" {
-		t.Fatalf("the child process says %q", line)
+		t.Fatalf("the child process reports %q", line)
 	}
 	absent(t, st, d)
-	absent(t, s.open(t, url), d)
+	absent(t, s.open(t, location), d)
 	put(t, st, b, d)
 	if got := read(t, st, d, 0, -1); !bytes.Equal(got, b) {
 		t.Error("the object reads as other content")
@@ -185,14 +185,14 @@ func (s suite) uploadKilledHalfWay(t *testing.T) {
 const stallSeed = 99
 
 // stallChild uploads the first half of an object and then waits.
-func stallChild(ctx context.Context, st store.Store, size string, say func(string, ...any)) error {
+func stallChild(ctx context.Context, st store.Store, size string, report func(string, ...any)) error {
 	var n int64
 	if _, err := fmt.Sscan(size, &n); err != nil {
 		return err
 	}
 	b, d := content(n, stallSeed)
 	return st.PutObject(ctx, d, n, io.MultiReader(bytes.NewReader(b[:n/2]), readerFunc(func([]byte) (int, error) {
-		say("half-way")
+		report("half-way")
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})))

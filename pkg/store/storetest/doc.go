@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite of [store.Store]: every backend, and every decorator of one, passes it.
+// Package storetest is the conformance suite of [store.Store]. Every implementation passes it.
 //
-// It runs child processes that race for versions and that are killed in the middle of their work. These are the test
-// binary itself, so a package that uses the suite has to hand its TestMain to [Main].
+// The suite runs child processes that race for versions, and kills child processes while they write. A child process runs the test
+// binary, so a package that uses the suite must call [Main] in its TestMain.
 package storetest

@@ -60,7 +60,7 @@ func (s suite) rangesReadAsAsked(t *testing.T) {
 	_, other := content(9, 3)
 	for _, r := range [][2]int64{{0, -1}, {0, 0}, {3, 2}, {100, -1}} {
 		_, err := st.OpenObject(t.Context(), other, r[0], r[1])
-		wantErr(t, fmt.Sprintf("%d bytes from %d of an object that is not there", r[1], r[0]), err, store.ErrNotFound)
+		wantErr(t, fmt.Sprintf("%d bytes from %d of a missing object", r[1], r[0]), err, store.ErrNotFound)
 	}
 
 	large, d := content(s.LargeBytes, 4)
@@ -76,7 +76,7 @@ func (s suite) objectIsNotPutTwice(t *testing.T) {
 	b, d := content(100, 5)
 	put(t, st, b, d)
 	if err := st.PutObject(t.Context(), d, 100, iotest.ErrReader(errors.New("it was read"))); err != nil {
-		t.Errorf("put of an object that is there: %v", err)
+		t.Errorf("put of an existing object: %v", err)
 	}
 	if got := read(t, st, d, 0, -1); !bytes.Equal(got, b) {
 		t.Error("the object is another one after the second put")
@@ -138,8 +138,8 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func (s suite) concurrentUploadsOfOneObject(t *testing.T) {
-	url := s.URL(t)
-	stores := []store.Store{s.open(t, url), s.open(t, url)}
+	location := s.Location(t)
+	stores := []store.Store{s.open(t, location), s.open(t, location)}
 	b, d := content(300_000, 10)
 	uploads := pool.New().WithErrors()
 	for i := range 8 {
@@ -163,7 +163,7 @@ func (s suite) concurrentUploadsOfOneObject(t *testing.T) {
 }
 
 func (s suite) openReadersOutliveTheStore(t *testing.T) {
-	st, err := s.Open(t.Context(), s.URL(t))
+	st, err := s.Open(t.Context(), s.Location(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,16 +16,16 @@ import (
 const (
 	raceDataset  = "raced"
 	raceVersions = 15
-	raceLanes    = 4
+	raceWorkers  = 4
 )
 
-// race tries, on raceLanes goroutines, to commit each version as soon as the one before is there, and calls won for
-// each that it did commit, with the record's source. A version counts as lost once the store says that it exists.
-func race(ctx context.Context, st store.Store, who string, won func(version uint64, source string)) error {
-	lanes := pool.New().WithErrors()
-	for lane := range raceLanes {
-		lanes.Go(func() error {
-			source := fmt.Sprintf("%s-%d", who, lane)
+// race tries to commit each version as soon as the version before exists, on raceWorkers goroutines. It calls won for each version that it
+// committed, with the record's source. A version is lost when the store returns ErrExists.
+func race(ctx context.Context, st store.Store, name string, won func(version uint64, source string)) error {
+	workers := pool.New().WithErrors()
+	for worker := range raceWorkers {
+		workers.Go(func() error {
+			source := fmt.Sprintf("%s-%d", name, worker)
 			for version := uint64(1); version <= raceVersions; {
 				err := st.PutVersion(ctx, record(raceDataset, version, source))
 				switch {
@@ -34,7 +34,7 @@ func race(ctx context.Context, st store.Store, who string, won func(version uint
 					version++
 				case errors.Is(err, store.ErrExists):
 					version++
-				default: // also ErrGap: the one before is there, we just saw it
+				default: // also ErrGap: the version before exists, since Latest returned it
 					return fmt.Errorf("%s: %w", source, err)
 				}
 				rec, err := st.Latest(ctx, raceDataset)
@@ -45,32 +45,32 @@ func race(ctx context.Context, st store.Store, who string, won func(version uint
 			return nil
 		})
 	}
-	return lanes.Wait()
+	return workers.Wait()
 }
 
-// settle fails the test unless each version was won once, by the one whose record is there.
-func settle(t *testing.T, st store.Store, wins map[uint64][]string) {
+// checkWins fails the test unless each version was won once, by the worker whose record is in the store.
+func checkWins(t *testing.T, st store.Store, wins map[uint64][]string) {
 	t.Helper()
 	recs, err := st.Versions(t.Context(), raceDataset, 0, 0)
 	if err != nil || len(recs) != raceVersions {
-		t.Fatalf("%d versions are there, %v; want %d", len(recs), err, raceVersions)
+		t.Fatalf("%d versions exist, %v; want %d", len(recs), err, raceVersions)
 	}
 	for _, rec := range recs {
 		if winners := wins[rec.Version]; len(winners) != 1 || winners[0] != rec.Source {
-			t.Errorf("version %d is by %s; told that they won: %v", rec.Version, rec.Source, winners)
+			t.Errorf("version %d is by %s; these won it: %v", rec.Version, rec.Source, winners)
 		}
 	}
 }
 
 func (s suite) oneGoroutineWinsEachVersion(t *testing.T) {
-	url := s.URL(t)
-	wins := make(chan [2]any, 4*raceLanes*raceVersions)
+	location := s.Location(t)
+	wins := make(chan [2]any, 4*raceWorkers*raceVersions)
 	racers := pool.New().WithErrors()
 	for i := range 3 {
-		st := s.open(t, url)
+		st := s.open(t, location)
 		racers.Go(func() error {
 			return race(t.Context(), st, fmt.Sprintf("handle %d", i), func(version uint64, source string) {
-				wins <- [2]any{version, source} // has room for every win there can be
+				wins <- [2]any{version, source} // has space for every possible win
 			})
 		})
 	}
@@ -82,22 +82,22 @@ func (s suite) oneGoroutineWinsEachVersion(t *testing.T) {
 	for w := range wins {
 		byVersion[w[0].(uint64)] = append(byVersion[w[0].(uint64)], w[1].(string))
 	}
-	settle(t, s.open(t, url), byVersion)
+	checkWins(t, s.open(t, location), byVersion)
 }
 
 func (s suite) oneProcessWinsEachVersion(t *testing.T) {
-	url := s.URL(t)
+	location := s.Location(t)
 	var children []*child
 	for i := range 3 {
-		children = append(children, startChild(t, roleRace, url, fmt.Sprintf("process %d", i)))
+		children = append(children, startChild(t, roleRace, location, fmt.Sprintf("process %d", i)))
 	}
-	for _, c := range children { // all have opened the store and wait
+	for _, c := range children { // all have opened the store
 		if line := c.line(t); line != "ready" {
-			t.Fatalf("a child process says %q", line)
+			t.Fatalf("a child process reports %q", line)
 		}
 	}
 	for _, c := range children {
-		c.say(t, "go")
+		c.send(t, "go")
 	}
 	wins := map[uint64][]string{}
 	for _, c := range children {
@@ -109,20 +109,20 @@ func (s suite) oneProcessWinsEachVersion(t *testing.T) {
 			var version uint64
 			digits, source, _ := strings.Cut(line, " ")
 			if _, err := fmt.Sscan(digits, &version); err != nil {
-				t.Fatalf("a child process says %q", line)
+				t.Fatalf("a child process reports %q", line)
 			}
 			wins[version] = append(wins[version], source)
 		}
 		c.wait(t)
 	}
-	settle(t, s.open(t, url), wins)
+	checkWins(t, s.open(t, location), wins)
 }
 
-// raceChild is what a child process does for oneProcessWinsEachVersion.
-func raceChild(ctx context.Context, st store.Store, who string, in io.Reader, say func(string, ...any)) error {
-	say("ready")
+// raceChild is the role of a child process of oneProcessWinsEachVersion.
+func raceChild(ctx context.Context, st store.Store, name string, in io.Reader, report func(string, ...any)) error {
+	report("ready")
 	if _, err := fmt.Fscanln(in, new(string)); err != nil {
 		return err
 	}
-	return race(ctx, st, who, func(version uint64, source string) { say("%d %s", version, source) })
+	return race(ctx, st, name, func(version uint64, source string) { report("%d %s", version, source) })
 }

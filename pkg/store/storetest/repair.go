@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// harms are ways in which an object is damaged at rest.
-var harms = map[string]func(path string) error{
+// damages are ways to damage an object at rest.
+var damages = map[string]func(path string) error{
 	"one bit": func(path string) error {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -32,14 +32,14 @@ func (s suite) damagedObjectIsRepaired(t *testing.T) {
 	for _, n := range []int64{100, s.LargeBytes} {
 		b, d := content(n, 12)
 		verify := func() error { return store.VerifyObject(t.Context(), st, d, n) }
-		wantErr(t, "an object that is not there", verify(), store.ErrNotFound)
+		wantErr(t, "a missing object", verify(), store.ErrNotFound)
 		put(t, st, b, d)
 		if err := verify(); err != nil {
-			t.Errorf("an object as it was put: %v", err)
+			t.Errorf("an intact object: %v", err)
 		}
 		wantErr(t, "another size", store.VerifyObject(t.Context(), st, d, n-1), store.ErrDamaged)
-		for what, harm := range harms {
-			if err := harm(s.File(st.Place(d))); err != nil {
+		for what, damage := range damages {
+			if err := damage(s.File(st.Place(d))); err != nil {
 				t.Fatal(err)
 			}
 			want := store.ErrDamaged
@@ -49,7 +49,7 @@ func (s suite) damagedObjectIsRepaired(t *testing.T) {
 			err := verify()
 			wantErr(t, what, err, want)
 			if err == nil || !strings.Contains(err.Error(), d.String()) || !strings.Contains(err.Error(), st.Place(d)) {
-				t.Errorf("%s: the error names neither object nor place: %v", what, err)
+				t.Errorf("%s: the error lacks the object or the place: %v", what, err)
 			}
 			if replaced, err := st.RepairObject(t.Context(), d, n, bytes.NewReader(b)); err != nil || !replaced {
 				t.Errorf("%s: replaced is %t: %v", what, replaced, err)
@@ -58,18 +58,18 @@ func (s suite) damagedObjectIsRepaired(t *testing.T) {
 				t.Errorf("%s: after the repair the object reads as %d other bytes", what, len(got))
 			}
 			if replaced, err := st.RepairObject(t.Context(), d, n, iotest.ErrReader(errors.New("it was read"))); err != nil || replaced {
-				t.Errorf("%s: a repair of an object that is whole: replaced is %t: %v", what, replaced, err)
+				t.Errorf("%s: a repair of an intact object: replaced is %t: %v", what, replaced, err)
 			}
 		}
 	}
 }
 
-// failedRepairChangesNothing: what cannot be replaced by the right bytes stays as it is, and is not reported as repaired.
+// failedRepairChangesNothing checks that a repair that fails leaves the object as it is and does not report it as replaced.
 func (s suite) failedRepairChangesNothing(t *testing.T) {
 	st := s.fresh(t)
 	b, d := content(s.LargeBytes, 13)
 	put(t, st, b, d)
-	if err := harms["one bit"](s.File(st.Place(d))); err != nil {
+	if err := damages["one bit"](s.File(st.Place(d))); err != nil {
 		t.Fatal(err)
 	}
 	damaged := read(t, st, d, 0, -1)

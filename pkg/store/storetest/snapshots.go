@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// snapshotRecord returns a snapshot record that passes its own check. Its object need not exist.
+// snapshotRecord returns a valid snapshot record, whose object does not exist.
 func snapshotRecord(name string, version uint64) dataset.SnapshotRecord {
 	return dataset.SnapshotRecord{
 		Dataset: name, Object: dataset.Object{Version: version, Digest: dataset.Digest{1, byte(version)}, Bytes: 1 << 40},
@@ -22,12 +22,12 @@ func snapshotRecord(name string, version uint64) dataset.SnapshotRecord {
 }
 
 func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	_, err := st.NewestSnapshot(t.Context(), "prices", 0, 1<<62)
 	wantErr(t, "NewestSnapshot of nothing", err, store.ErrNotFound)
 	recs := map[uint64]dataset.SnapshotRecord{}
-	for _, v := range []uint64{33, 1000, 66, 999_999} { // in any order: two publishers may write them
+	for _, v := range []uint64{33, 1000, 66, 999_999} { // in any order, because two publishers may write them
 		recs[v] = snapshotRecord("prices", v)
 		if err := st.PutSnapshot(t.Context(), recs[v]); err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
 	}
 	wantErr(t, "the same again", st.PutSnapshot(t.Context(), recs[66]), store.ErrExists)
 	wantErr(t, "another of that version", st.PutSnapshot(t.Context(), snapshotRecord("prices", 66)), store.ErrExists)
-	for _, handle := range []store.Store{st, s.open(t, url)} {
+	for _, handle := range []store.Store{st, s.open(t, location)} {
 		for _, c := range []struct{ after, upTo, want uint64 }{
 			{0, 1 << 62, 999_999},
 			{0, 999_999, 999_999},
@@ -66,7 +66,7 @@ func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
 		_, err := handle.NewestSnapshot(t.Context(), "price", 0, 1<<62)
 		wantErr(t, "another dataset", err, store.ErrNotFound)
 	}
-	// They make neither versions nor datasets.
+	// Snapshot records create neither versions nor datasets.
 	_, err = st.Latest(t.Context(), "prices")
 	wantErr(t, "Latest", err, store.ErrNotFound)
 	if names, err := st.Datasets(t.Context()); err != nil || len(names) > 0 {
@@ -75,8 +75,8 @@ func (s suite) snapshotRecordsReadAsPut(t *testing.T) {
 }
 
 func (s suite) snapshotRecordIsRepaired(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	old, better := snapshotRecord("prices", 7), snapshotRecord("prices", 7)
 	better.Object.Digest = dataset.Digest{9}
 	if err := st.PutSnapshot(t.Context(), old); err != nil {
@@ -86,7 +86,7 @@ func (s suite) snapshotRecordIsRepaired(t *testing.T) {
 		if err := st.RepairSnapshot(t.Context(), better); err != nil {
 			t.Fatal(err)
 		}
-		for _, handle := range []store.Store{st, s.open(t, url)} {
+		for _, handle := range []store.Store{st, s.open(t, location)} {
 			if got, err := handle.NewestSnapshot(t.Context(), "prices", 0, 7); err != nil || got.Object != better.Object {
 				t.Errorf("after the repair the record is %+v, %v; want %+v", got, err, better)
 			}
@@ -97,7 +97,7 @@ func (s suite) snapshotRecordIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := st.NewestSnapshot(t.Context(), "prices", 0, 9); err != nil || got.Object != lone.Object {
-		t.Errorf("a repair where no record was left %+v, %v", got, err)
+		t.Errorf("a repair without an existing record stored %+v, %v", got, err)
 	}
 	if err := st.RepairSnapshot(t.Context(), dataset.SnapshotRecord{Dataset: "prices"}); err == nil {
 		t.Error("a record that does not pass its check was stored")
@@ -115,12 +115,12 @@ func (s suite) badSnapshotRecordsAreRefused(t *testing.T) {
 }
 
 func (s suite) oneOfManySnapshotRecordsWins(t *testing.T) {
-	url := s.URL(t)
+	location := s.Location(t)
 	const records = 8
 	var wins [records + 1]atomic.Int32
 	racers := pool.New().WithErrors()
 	for range 4 {
-		st := s.open(t, url)
+		st := s.open(t, location)
 		racers.Go(func() error {
 			for v := uint64(1); v <= records; v++ {
 				switch err := st.PutSnapshot(t.Context(), snapshotRecord("prices", v)); {
@@ -138,7 +138,7 @@ func (s suite) oneOfManySnapshotRecordsWins(t *testing.T) {
 	}
 	for v := 1; v <= records; v++ {
 		if n := wins[v].Load(); n != 1 {
-			t.Errorf("%d were told that they wrote the record of version %d", n, v)
+			t.Errorf("%d calls wrote the record of version %d", n, v)
 		}
 	}
 }

@@ -14,27 +14,23 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// Config says what the suite is run on.
+// Config describes the implementation under test.
 type Config struct {
-	// URL returns the URL of an empty store that only this test uses.
-	URL func(t *testing.T) string
-	// Open opens a store in this process; nil is [store.Open], which child processes always use.
-	Open func(ctx context.Context, url string) (store.Store, error)
-	// File returns the path of the file in which the backend keeps the object at the given place (see [store.Store]); nil if
-	// the place is that path.
+	// Location returns the location of an empty store that only this test uses, in the form that Open takes.
+	Location func(t *testing.T) string
+	// Open opens a store in this process. Child processes use the function that was passed to Main.
+	Open func(ctx context.Context, location string) (store.Store, error)
+	// File returns the path of the file that has the object at the given place (see [store.Store].Place); nil if the place is that path.
 	File func(place string) string
-	// LargeBytes is the size of an object that the backend does not write in one piece.
+	// LargeBytes is the size of an object that the implementation does not write in one request.
 	LargeBytes int64
 }
 
-// suite is a Config with its defaults, and what the tests share.
+// suite is a Config with its defaults.
 type suite struct{ Config }
 
 // Run runs every test of the suite.
 func Run(t *testing.T, cfg Config) {
-	if cfg.Open == nil {
-		cfg.Open = store.Open
-	}
 	if cfg.File == nil {
 		cfg.File = func(place string) string { return place }
 	}
@@ -80,14 +76,14 @@ func Run(t *testing.T, cfg Config) {
 // fresh opens an empty store.
 func (s suite) fresh(t *testing.T) store.Store {
 	t.Helper()
-	return s.open(t, s.URL(t))
+	return s.open(t, s.Location(t))
 }
 
-func (s suite) open(t *testing.T, url string) store.Store {
+func (s suite) open(t *testing.T, location string) store.Store {
 	t.Helper()
-	st, err := s.Open(t.Context(), url)
+	st, err := s.Open(t.Context(), location)
 	if err != nil {
-		t.Fatalf("open %s: %v", url, err)
+		t.Fatalf("open %s: %v", location, err)
 	}
 	t.Cleanup(func() {
 		if err := st.Close(); err != nil {
@@ -97,7 +93,7 @@ func (s suite) open(t *testing.T, url string) store.Store {
 	return st
 }
 
-// content returns n bytes and their digest; equal n and seed give equal bytes.
+// content returns n random bytes and their digest. Equal arguments return equal bytes.
 func content(n int64, seed byte) ([]byte, dataset.Digest) {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b) // never fails
@@ -127,7 +123,7 @@ func read(t *testing.T, st store.Store, d dataset.Digest, offset, length int64) 
 	return b
 }
 
-// absent fails the test unless no call finds the object.
+// absent fails the test if a call finds the object.
 func absent(t *testing.T, st store.Store, d dataset.Digest) {
 	t.Helper()
 	_, err := st.StatObject(t.Context(), d)
@@ -146,7 +142,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// record returns a version record that passes its own check. Its objects need not exist.
+// record returns a valid version record, whose objects do not exist.
 func record(name string, version uint64, source string) dataset.VersionRecord {
 	return dataset.VersionRecord{
 		Dataset:      name,

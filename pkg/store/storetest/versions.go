@@ -30,8 +30,8 @@ func (s suite) emptyStore(t *testing.T) {
 }
 
 func (s suite) versionsReadAsPut(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	var recs []dataset.VersionRecord
 	for v := range uint64(4) {
 		rec := record("prices", v+1, fmt.Sprintf("publisher %d", v))
@@ -52,7 +52,7 @@ func (s suite) versionsReadAsPut(t *testing.T) {
 		}
 		same(t, latest, rec)
 	}
-	for _, handle := range []store.Store{st, s.open(t, url)} {
+	for _, handle := range []store.Store{st, s.open(t, location)} {
 		for _, want := range recs {
 			got, err := handle.Version(t.Context(), "prices", want.Version)
 			if err != nil {
@@ -102,11 +102,11 @@ func (s suite) versionsAreListedNewestFirst(t *testing.T) {
 }
 
 func (s suite) versionsNeitherRepeatNorSkip(t *testing.T) {
-	url := s.URL(t)
-	st := s.open(t, url)
+	location := s.Location(t)
+	st := s.open(t, location)
 	try := func(version uint64, source string, want error) {
 		t.Helper()
-		for _, handle := range []store.Store{st, s.open(t, url)} { // one that knows the newest and one that does not
+		for _, handle := range []store.Store{st, s.open(t, location)} { // the first knows the newest version, the second does not
 			wantErr(t, fmt.Sprintf("commit version %d", version), handle.PutVersion(t.Context(), record("prices", version, source)), want)
 		}
 	}
@@ -147,8 +147,8 @@ func (s suite) badNamesAndRecordsAreRefused(t *testing.T) {
 }
 
 func (s suite) anotherHandlesCommitsAreSeen(t *testing.T) {
-	url := s.URL(t)
-	a, b := s.open(t, url), s.open(t, url)
+	location := s.Location(t)
+	a, b := s.open(t, location), s.open(t, location)
 	version := uint64(0)
 	for _, burst := range []int{1, 1, 2, 5, 30} {
 		for range burst {
@@ -160,7 +160,7 @@ func (s suite) anotherHandlesCommitsAreSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.Version != version {
-			t.Errorf("the newest is %d to another handle, %d is committed", got.Version, version)
+			t.Errorf("another handle has %d as the newest, %d is committed", got.Version, version)
 		}
 	}
 	commit(t, b, record("prices", version+1, "b"))
@@ -225,7 +225,7 @@ func (s suite) endedContextEndsACall(t *testing.T) {
 	commit(t, st, record("prices", 1, "p"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// A backend may answer from what it has at hand; it may not answer wrongly.
+	// An implementation may return what it has in memory, but no wrong result.
 	if recs, err := st.Versions(ctx, "prices", 0, 0); err == nil && len(recs) != 1 {
 		t.Errorf("Versions: %d of 1 and no error", len(recs))
 	}
@@ -233,7 +233,7 @@ func (s suite) endedContextEndsACall(t *testing.T) {
 		t.Errorf("Datasets: %d of 1 and no error", len(names))
 	}
 	if newest, unread, err := st.Newest(ctx); err == nil && newest["prices"].Version != 1 && unread["prices"] == nil {
-		t.Error("Newest: leaves out a dataset, and no error")
+		t.Error("Newest: a dataset is missing, and no error")
 	}
 	if rec, err := st.Latest(ctx, "prices"); err == nil && rec.Version != 1 {
 		t.Errorf("Latest: version %d and no error", rec.Version)
@@ -241,8 +241,8 @@ func (s suite) endedContextEndsACall(t *testing.T) {
 }
 
 func (s suite) storeHasOneID(t *testing.T) {
-	url := s.URL(t)
-	a, b := s.open(t, url), s.open(t, url)
+	location := s.Location(t)
+	a, b := s.open(t, location), s.open(t, location)
 	_, err := a.ID(t.Context())
 	wantErr(t, "ID", err, store.ErrNotFound)
 	ids := make(chan dataset.StoreID, 8)
@@ -261,7 +261,7 @@ func (s suite) storeHasOneID(t *testing.T) {
 			t.Errorf("the store has the ids %s and %s", first, id)
 		}
 	}
-	if id, err := s.open(t, url).ID(t.Context()); err != nil || id != first {
+	if id, err := s.open(t, location).ID(t.Context()); err != nil || id != first {
 		t.Errorf("ID: %q, %v; want %s", id, err, first)
 	}
 }

@@ -69,11 +69,19 @@ var forbidden = map[string][]string{
 	pkg + "snapshot": {nats, redis, s3, http},
 	pkg + "table":    {nats, redis, s3, http},
 	pkg + "store":    {nats, redis},
-	pkg + "catalog":  {nats, s3},
-	pkg + "events":   {redis, s3},
-	pkg + "fleet":    {redis, s3},
-	pkg + "pull":     {nats, redis, s3},
-	pkg + "relays":   {nats, redis, s3, http},
+	// A program that uses one implementation of the store does not link the other: see package storeurl.
+	pkg + "store/dir":       {s3, pkg + "store/s3"},
+	pkg + "store/s3":        {pkg + "store/dir"},
+	pkg + "store/internal":  {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "store/storetest": {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "publish":         {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3"},
+
+	pkg + "catalog": {nats, s3},
+	pkg + "events":  {redis, s3},
+	pkg + "fleet":   {redis, s3},
+	pkg + "pull":    {nats, redis, s3},
+	pkg + "relays":  {nats, redis, s3, http},
 }
 
 func TestPackagesKnowTheirBackendOnly(t *testing.T) {
@@ -97,6 +105,24 @@ func TestPackagesKnowTheirBackendOnly(t *testing.T) {
 	for owner := range forbidden {
 		if !seen[owner] {
 			t.Errorf("there is no package %s: correct this table", owner)
+		}
+	}
+}
+
+// importers maps a package to the packages that may import it.
+var importers = map[string][]string{
+	s3:                     {pkg + "store/s3", pkg + "servertest"},
+	pkg + "store/dir":      {pkg + "store/storeurl"},
+	pkg + "store/s3":       {pkg + "store/storeurl"},
+	pkg + "store/storeurl": {services, "freshet.dev/scripts/benchmarks/"},
+}
+
+func TestImporters(t *testing.T) {
+	for _, p := range list(t) {
+		for imported, allowed := range importers {
+			if direct(p, imported) && !slices.ContainsFunc(allowed, func(prefix string) bool { return strings.HasPrefix(p.ImportPath, prefix) }) {
+				t.Errorf("%s imports %s: only %s may", p.ImportPath, imported, strings.Join(allowed, ", "))
+			}
 		}
 	}
 }

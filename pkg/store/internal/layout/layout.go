@@ -1,0 +1,75 @@
+// Package layout has the names of the files and keys in a store, which are the same in a folder and in a bucket.
+package layout
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	// ObjectsFolder has the objects.
+	ObjectsFolder = "objects"
+	// VersionsFolder has a folder of version records for each dataset.
+	VersionsFolder = "versions"
+	// TmpFolder has unfinished uploads.
+	TmpFolder = "tmp"
+	// IDFile has the store id.
+	IDFile = "store.json"
+
+	// MaxVersion is the highest version that a record may have. It leaves space to add two versions without overflow.
+	MaxVersion = 1 << 62
+
+	// StaleAfter is the age from which an unfinished upload counts as dead. Uploads take minutes. An upload that stalls for a day and
+	// then resumes fails, with no other effect.
+	StaleAfter = 24 * time.Hour
+
+	snapshotsFolder = "snapshots"
+	claimsFolder    = "claims"
+
+	recordSuffix = ".json"
+	// recordDigits is the length of the largest uint64, so that names sort as versions do.
+	recordDigits = 20
+)
+
+// Object returns the name of an object.
+func Object(d dataset.Digest) string {
+	hex := d.String()
+	return ObjectsFolder + "/" + hex[:2] + "/" + hex
+}
+
+// Versions returns the name of the folder with the version records of a dataset.
+func Versions(name string) string { return VersionsFolder + "/" + name }
+
+// Version returns the name of a version record.
+func Version(name string, version uint64) string { return Versions(name) + "/" + RecordFile(version) }
+
+// Snapshots returns the name of the folder with the snapshot records of a dataset.
+func Snapshots(name string) string { return snapshotsFolder + "/" + name }
+
+// Snapshot returns the name of a version's snapshot record.
+func Snapshot(name string, version uint64) string { return Snapshots(name) + "/" + RecordFile(version) }
+
+// Claims returns the name of the folder with the claims of a dataset.
+func Claims(name string) string { return claimsFolder + "/" + name }
+
+// Claim returns the name of a version's claim.
+func Claim(name string, version uint64) string { return Claims(name) + "/" + RecordFile(version) }
+
+// RecordFile returns the name of a version's record in its folder.
+func RecordFile(version uint64) string {
+	return fmt.Sprintf("%0*d%s", recordDigits, version, recordSuffix)
+}
+
+// ParseRecordFile returns the version of the record with that name in its folder; ok is false for any other name.
+func ParseRecordFile(file string) (version uint64, ok bool) {
+	digits, ok := strings.CutSuffix(file, recordSuffix)
+	if !ok || len(digits) != recordDigits {
+		return 0, false
+	}
+	version, err := strconv.ParseUint(digits, 10, 64) // accepts neither sign nor space
+	return version, err == nil && 0 < version && version <= MaxVersion
+}
