@@ -1,8 +1,8 @@
 -- Makes an entry the newest of its dataset, if its version is above the newest known one.
 -- KEYS: the set of dataset names, the dataset's hash.
 -- ARGV: the dataset, the entry, the entry without its deltas, the most entries to keep, the most bytes to keep, and what the
--- entry replaces: the begin of a newest entry that is not in the store's history, or an empty text.
--- Returns 1 if the entry is now the newest, 0 if one of its version or above was there.
+-- entry replaces: a prefix of a newest entry that is not in the store's history, or an empty text.
+-- Returns 1 if the entry is now the newest, 0 if the dataset had an entry of its version or above.
 -- An entry begins with its version in 20 digits: compared as text, because a Lua number is exact only to 2^53.
 local datasets, hash = KEYS[1], KEYS[2]
 local name, entry, trimmed = ARGV[1], ARGV[2], ARGV[3]
@@ -12,8 +12,8 @@ local function version_of(text)
   return string.match(text, '^(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)\n')
 end
 
--- Nothing is rolled back when a script fails, so all that can be wrong is looked for before the first write. The
--- second word of an error is the key at fault.
+-- Redis does not roll back a script that fails, so all checks precede the first write. The second word of an error is
+-- the key at fault.
 for key, want in pairs({ [datasets] = 'set', [hash] = 'hash' }) do
   local kind = redis.call('TYPE', key)
   kind = kind.ok or kind

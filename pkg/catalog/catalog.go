@@ -17,20 +17,20 @@ const latestField = "latest"
 const (
 	// MaxVersions is the number of version records that the catalog keeps of a dataset.
 	MaxVersions = 32
-	// maxEntryBytes bounds the entries of a dataset. Redis rounds a string up by a fifth at most and takes some 130
-	// bytes for each field, so that the whole stays below 64 KiB.
+	// maxEntryBytes bounds the entries of a dataset. Redis rounds a string up by a fifth at most and uses about 130
+	// bytes for each field, so a dataset stays below 64 KiB.
 	maxEntryBytes = 48 << 10
 )
 
 var (
-	// ErrNotFound is returned for a dataset that the catalog does not know. The store may know it.
+	// ErrNotFound is returned for a dataset that is not in the catalog. It may be in the store.
 	ErrNotFound = errors.New("not in the catalog")
-	// ErrTrimmed is returned for a version record with so long a chain of deltas that the catalog does not keep it
-	// whole. The store has it.
+	// ErrTrimmed is returned for a version record that the catalog keeps without its deltas, because the chain is too long. The store
+	// has the whole record.
 	ErrTrimmed = errors.New("too long for the catalog")
-	// ErrConflict is returned by Replace when the newest version is of another store by then: both stores use the catalog.
+	// ErrConflict is returned by Replace when the newest version belongs to another store: two stores use the catalog.
 	ErrConflict = errors.New("the catalog holds a version of another store")
-	// ErrCorrupt is returned when a key of the catalog holds what freshet did not write.
+	// ErrCorrupt is returned when freshet did not write the value of a key of the catalog.
 	ErrCorrupt = errors.New("corrupt catalog")
 )
 
@@ -39,49 +39,49 @@ var advanceSource string
 
 var advanceScript = redis.NewScript(advanceSource)
 
-// Catalog is the catalog of one namespace in one Redis. Its methods may be called at the same time.
+// Catalog is the catalog of one namespace in one Redis. Its methods are safe for concurrent use.
 type Catalog struct {
 	rdb  redis.UniversalClient
 	keys keys
 }
 
-// New returns the catalog of the namespace in rdb, which stays the caller's to close. The namespace is one that
-// [dataset.CheckNamespace] accepts; empty is the default namespace.
+// New returns the catalog of the namespace in rdb. The caller still closes rdb. [dataset.CheckNamespace] must accept the namespace; empty
+// is the default namespace.
 func New(rdb redis.UniversalClient, namespace string) *Catalog {
 	return &Catalog{rdb: rdb, keys: newKeys(namespace)}
 }
 
-// Advance makes rec the newest version of its dataset, unless the catalog has that version or a later one; moved
-// says which. It is one atomic script: whatever the order in which versions arrive, the catalog ends at the highest.
+// Advance makes rec the newest version of its dataset and returns true, unless the catalog has that version or a later one. It is one
+// atomic script, so the catalog ends at the highest version in whatever order versions arrive.
 func (c *Catalog) Advance(ctx context.Context, rec dataset.VersionRecord) (moved bool, err error) {
 	return c.advance(ctx, rec, "")
 }
 
-// Replace makes rec the newest version of its dataset in place of over, a version that the catalog has and that is not in the
-// history of rec's store, and removes the entries that lead up to over. It is as Advance if the newest is another by now, and returns
-// [ErrConflict] if that is of another store.
+// Replace makes rec the newest version of its dataset in place of over, and removes the entries that lead up to over. The version over is
+// in the catalog but not in the history of rec's store. If the newest version is no longer over, Replace does what Advance does, and
+// returns [ErrConflict] if the newest version belongs to another store.
 func (c *Catalog) Replace(ctx context.Context, rec dataset.VersionRecord, over dataset.Ref) (moved bool, err error) {
-	begin := fmt.Sprintf("%0*d\n", versionDigits, over.Version)
+	prefix := fmt.Sprintf("%0*d\n", versionDigits, over.Version)
 	newest, err := c.Newest(ctx, []string{rec.Dataset})
 	switch {
 	case err == nil && !newest[rec.Dataset].ID.IsZero():
-		begin += `{"id":"` + over.ID.String()
+		prefix += `{"id":"` + over.ID.String()
 	case err != nil && !errors.Is(err, ErrCorrupt):
-		return false, fmt.Errorf("index version %s: %w", rec.ID(), err) // the number alone may name another version
+		return false, fmt.Errorf("index version %s: %w", rec.ID(), err) // the number without the id may name another version
 	}
-	moved, err = c.advance(ctx, rec, begin)
+	moved, err = c.advance(ctx, rec, prefix)
 	if err != nil || moved {
 		return moved, err
 	}
-	// An entry that cannot be read proves no conflict; the next repair reads it.
+	// An entry that cannot be read proves no conflict. The next repair reads it again.
 	if newest, err := c.Latest(ctx, rec.Dataset); err == nil && !newest.StoreID.IsZero() && newest.StoreID != rec.StoreID {
-		return false, fmt.Errorf("index version %s: %w: version %s of store %s, in place of version %s of store %s; give each store a FRESHET_NAMESPACE of its own, "+
-			"or a Redis, and restart the publishers", rec.ID(), ErrConflict, newest.Ref(), newest.StoreID, rec.Ref(), rec.StoreID)
+		return false, fmt.Errorf("index version %s: %w: version %s of store %s, in place of version %s of store %s; give each store its own FRESHET_NAMESPACE "+
+			"or Redis, and restart the publishers", rec.ID(), ErrConflict, newest.Ref(), newest.StoreID, rec.Ref(), rec.StoreID)
 	}
 	return false, nil
 }
 
-// advance runs the script. over is the begin of the entry that rec replaces; empty for none.
+// advance runs the script. over is a prefix of the entry that rec replaces; empty for none.
 func (c *Catalog) advance(ctx context.Context, rec dataset.VersionRecord, over string) (moved bool, err error) {
 	entry, trimmed, err := encodeEntry(rec)
 	if err != nil {
@@ -95,8 +95,8 @@ func (c *Catalog) advance(ctx context.Context, rec dataset.VersionRecord, over s
 	return moved, nil
 }
 
-// Latest returns the newest version record of the dataset. The error is [ErrNotFound], [ErrTrimmed], [ErrCorrupt],
-// or one of the connection: in each case the store has the answer.
+// Latest returns the newest version record of the dataset. It fails with [ErrNotFound], [ErrTrimmed], [ErrCorrupt], or an error of the
+// connection. After any of them the caller reads the store instead.
 func (c *Catalog) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
 	fail := func(err error) (dataset.VersionRecord, error) {
 		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of %s: %w", name, err)
@@ -119,10 +119,9 @@ func (c *Catalog) Latest(ctx context.Context, name string) (dataset.VersionRecor
 	return rec, nil
 }
 
-// Versions returns the newest version records of the dataset, newest first: at most limit of them, and at most
-// [MaxVersions]; all that there are for a limit of 0. A record that was trimmed to save space has no deltas and does
-// not pass its Check: it tells about a version but is not enough to load it. The error is as that of Latest, but for
-// [ErrTrimmed].
+// Versions returns at most limit version records of the dataset, newest first. A limit of 0 returns all records in the catalog, which are
+// at most [MaxVersions]. A trimmed record has no deltas and does not pass its Check: it describes a version but is not enough to load it.
+// Versions fails with the errors of Latest, except [ErrTrimmed].
 func (c *Catalog) Versions(ctx context.Context, name string, limit int) ([]dataset.VersionRecord, error) {
 	fail := func(err error) ([]dataset.VersionRecord, error) {
 		return nil, fmt.Errorf("list the versions of %s: %w", name, err)
@@ -168,14 +167,14 @@ func (c *Catalog) Datasets(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// explain turns what Redis says of the key into the package's errors.
+// explain returns the package's error for an error of Redis about the key.
 func explain(key string, err error) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return ErrNotFound
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return corrupt(key, err)
-	case redis.HasErrorPrefix(err, "CORRUPT"): // the script's, whose second word is the key
+	case redis.HasErrorPrefix(err, "CORRUPT"): // an error of the script, whose second word is the key
 		if words := strings.Fields(err.Error()); len(words) > 1 {
 			key = words[1]
 		}
@@ -184,7 +183,7 @@ func explain(key string, err error) error {
 	return err
 }
 
-// corrupt says what to do: everything in the catalog can be had again, from the store or from an instance.
+// corrupt adds the remedy. Publishers and instances write all keys of the catalog again.
 func corrupt(key string, err error) error {
-	return fmt.Errorf("%w: delete the key %s, a publisher or the instances write it again: %w", ErrCorrupt, key, err)
+	return fmt.Errorf("%w: delete the key %s; a publisher or the instances write it again: %w", ErrCorrupt, key, err)
 }

@@ -71,15 +71,15 @@ func advance(t *testing.T, ctx context.Context, c *catalog.Catalog, r dataset.Ve
 func TestMovesForwardOnly(t *testing.T) {
 	ctx, _, _, c := open(t)
 	if _, err := c.Latest(ctx, "cities"); !errors.Is(err, catalog.ErrNotFound) {
-		t.Errorf("of an unknown dataset: %v", err)
+		t.Errorf("an unknown dataset: %v", err)
 	}
 	if _, err := c.Versions(ctx, "cities", 0); !errors.Is(err, catalog.ErrNotFound) {
-		t.Errorf("of an unknown dataset: %v", err)
+		t.Errorf("an unknown dataset: %v", err)
 	}
 	if names, err := c.Datasets(ctx); err != nil || len(names) != 0 {
 		t.Errorf("datasets of an empty catalog: %v, %v", names, err)
 	}
-	// The last two are neighbours that a double, which Lua has for numbers, cannot tell apart.
+	// As doubles, the numbers of Lua, 1<<53 and 1<<53+1 are equal.
 	versions := []uint64{9, 10, 1 << 53, 1<<53 + 1, math.MaxUint64}
 	for i, v := range versions {
 		advance(t, ctx, c, record(v, 2), true)
@@ -104,7 +104,7 @@ func TestMovesForwardOnly(t *testing.T) {
 	}
 }
 
-func TestRefusesWhatIsNoVersion(t *testing.T) {
+func TestRefusesInvalidVersions(t *testing.T) {
 	ctx, _, rdb, c := open(t)
 	if _, err := c.Advance(ctx, dataset.VersionRecord{Dataset: "cities"}); !errors.Is(err, dataset.ErrVersionRecord) {
 		t.Errorf("Advance: %v", err)
@@ -192,7 +192,7 @@ func TestFailsFastWithoutTheServer(t *testing.T) {
 	s.Kill()
 	start = time.Now()
 	if _, err := c.Latest(ctx, "cities"); err == nil || errors.Is(err, catalog.ErrNotFound) {
-		t.Errorf("of a dead server: %v", err)
+		t.Errorf("a dead server: %v", err)
 	}
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("a call to a dead server took %v", took)
@@ -203,8 +203,8 @@ func TestFailsFastWithoutTheServer(t *testing.T) {
 	}
 }
 
-// Whatever stands in the catalog's keys, every call answers with an error that names the key, and deleting the key
-// heals it.
+// Whatever the value of a key of the catalog is, every call returns an error that names the key, and works again after the key was
+// deleted.
 func TestCorruptKeysAreNamed(t *testing.T) {
 	ctx, _, rdb, c := open(t)
 	latest := func() error { _, err := c.Latest(ctx, "cities"); return err }
@@ -267,7 +267,7 @@ func TestDatasets(t *testing.T) {
 	}
 }
 
-func TestConnectRefusesWhatIsNoURL(t *testing.T) {
+func TestConnectRefusesOtherURLs(t *testing.T) {
 	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis://localhost/zero"} {
 		if _, err := catalog.Connect(url); err == nil || !strings.Contains(err.Error(), "redis://") {
 			t.Errorf("Connect(%q): %v", url, err)
@@ -280,7 +280,7 @@ func TestConnectRefusesWhatIsNoURL(t *testing.T) {
 	defer rdb.Close()
 	o := rdb.(*redis.Client).Options()
 	if o.ReadTimeout != 7*time.Second || o.WriteTimeout != 2*time.Second {
-		t.Errorf("timeouts of %v and %v: the URL's must hold, and the default where it says nothing", o.ReadTimeout, o.WriteTimeout)
+		t.Errorf("timeouts of %v and %v, want that of the URL and the default", o.ReadTimeout, o.WriteTimeout)
 	}
 }
 

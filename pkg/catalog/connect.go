@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Timeouts of the connection. The catalog is an index that everyone can do without, so nobody should wait long for
-// it: with Redis gone a call fails within about ten seconds even if its context has no deadline.
+// Timeouts of the connection. They are short because every caller works without the catalog: without Redis a call fails within about ten
+// seconds even if its context has no deadline.
 const (
 	dialTimeout  = 2 * time.Second
 	callTimeout  = 2 * time.Second // for the reply, and again for a free connection
@@ -23,12 +23,12 @@ const (
 )
 
 // Connect returns a client for the Redis at url: redis://[user:password@]host:port/db, rediss:// for TLS, or
-// unix:///path. It fails for a malformed url only; it does not wait for the server. A timeout or pool size in the
-// query of url (such as ?read_timeout=5s) goes before the default. The caller closes the client.
+// unix:///path. It fails only for a malformed url, and does not connect. A timeout or pool size in the query of url
+// (such as ?read_timeout=5s) overrides the default. The caller closes the client.
 func Connect(url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
-	if err != nil { // it quotes the text, which may hold a password
-		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", wrong(url))
+	if err != nil { // err quotes the URL, which may contain a password
+		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", urlError(url))
 	}
 	setDefault(&o.DialTimeout, dialTimeout)
 	setDefault(&o.ReadTimeout, callTimeout)
@@ -38,13 +38,13 @@ func Connect(url string) (redis.UniversalClient, error) {
 	setDefault(&o.PoolSize, poolSize)
 	setDefault(&o.MaxRetries, maxRetries)
 	o.DialerRetries = 1
-	o.ContextTimeoutEnabled = true // else a read ignores its context's deadline
+	o.ContextTimeoutEnabled = true // without it, a read ignores the deadline of its context
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
 }
 
-// wrong returns what makes go-redis refuse the URL, without any part of it.
-func wrong(url string) error {
+// urlError returns the reason why go-redis refuses the URL. The text contains no part of the URL.
+func urlError(url string) error {
 	u, err := neturl.Parse(url)
 	switch {
 	case err != nil || u.Opaque != "":

@@ -7,7 +7,7 @@ import (
 	"freshet.dev/pkg/catalog"
 )
 
-// Connect names the fault of a URL and no part of its text: a credential that is not escaped may be anywhere in it.
+// The error of Connect contains no part of the URL, because a credential that is not escaped may be anywhere in it.
 func TestURLsAreRefusedWithoutTheirText(t *testing.T) {
 	for url, want := range map[string]string{
 		"hunter2":                         "its scheme",

@@ -10,11 +10,11 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// versionDigits is what the greatest uint64 takes.
+// versionDigits is the number of digits of the largest uint64.
 const versionDigits = 20
 
-// encodeEntry returns the entry of r, and the same without its deltas; without its labels too if they alone would pass the bound of
-// a dataset: JSON writes six bytes for some characters. See the package comment.
+// encodeEntry returns the entry of r, and the trimmed entry without deltas. The trimmed entry also lacks the labels if it would exceed the
+// bound of a dataset with them: JSON writes six bytes for some characters. See the package comment.
 func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 	if err := r.Check(); err != nil {
 		return nil, nil, err
@@ -28,7 +28,8 @@ func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 		if second, err = json.Marshal(r.Deltas); err != nil {
 			return nil, nil, err
 		}
-		// Cut out of the whole, so that the member "id" stays that of the whole. No string of the JSON can hold these quotes.
+		// The deltas are cut out of the JSON, so that the member "id" remains that of the whole record. No string in JSON can contain
+		// these quotes.
 		first = bytes.Replace(first, slices.Concat([]byte(`,"deltas":`), second), nil, 1)
 	}
 	head := fmt.Appendf(nil, "%0*d\n", versionDigits, r.Version)
@@ -43,8 +44,8 @@ func encodeEntry(r dataset.VersionRecord) (entry, trimmed []byte, err error) {
 	return entry, slices.Concat(head, first), nil
 }
 
-// decodeEntry returns the version record of an entry of the dataset name. isWhole is false when the entry was trimmed:
-// the record then lacks its deltas and passes no Check.
+// decodeEntry returns the version record of an entry of the dataset name. For a trimmed entry isWhole is false, and the
+// record lacks its deltas and does not pass Check.
 func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, isWhole bool, err error) {
 	lines := bytes.Split(entry, []byte("\n"))
 	if len(lines) < 2 || len(lines) > 3 || len(lines[0]) != versionDigits {
@@ -58,7 +59,7 @@ func decodeEntry(name string, entry []byte) (r dataset.VersionRecord, isWhole bo
 		return r, false, fmt.Errorf("the entry of version %d: %w", version, err)
 	}
 	if r.Dataset != name || r.Version != version {
-		return r, false, fmt.Errorf("the entry of version %d holds version %s", version, r.ID())
+		return r, false, fmt.Errorf("the entry of version %d has version %s", version, r.ID())
 	}
 	if len(lines) < 3 {
 		return r, false, nil

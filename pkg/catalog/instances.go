@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// InstanceTTL is how long the record of an instance lives that is not written again.
+	// InstanceTTL is how long the record of an instance lives after it was written.
 	InstanceTTL = 30 * time.Second
 	// MaxInstanceBytes bounds the record of an instance.
 	MaxInstanceBytes = 64 << 10
-	// readAtATime is how many records are read in one round trip.
-	readAtATime = 64
+	// readBatch is the number of records that are read in one round trip.
+	readBatch = 64
 )
 
 // ErrTooLarge is returned for an instance's record above [MaxInstanceBytes].
@@ -31,21 +31,21 @@ var recordSource string
 
 var recordScript = redis.NewScript(recordSource)
 
-// Instance is what is left of an instance's last word.
+// Instance is the record of an instance.
 type Instance struct {
-	// ID is the instance's, as made by [InstanceID].
+	// ID is the id of the instance, from [InstanceID].
 	ID string
-	// Status is what it wrote, and Age how long ago that was, by the clock of Redis.
+	// Status is the last status that the instance wrote. Age is how long ago that was, by the clock of Redis.
 	Status []byte
 	Age    time.Duration
 }
 
-// InstanceID returns an id that no other process has at the same time. Any text will do for a name.
+// InstanceID returns an id that no other running process has. The name may be any text.
 func InstanceID(name, host string, pid int) string {
 	return url.QueryEscape(name) + "/" + url.QueryEscape(host) + "/" + strconv.Itoa(pid)
 }
 
-// RecordInstance keeps status, whatever it is, as the last word of an instance for the next [InstanceTTL].
+// RecordInstance stores the status of an instance for [InstanceTTL]. The catalog does not interpret the status.
 func (c *Catalog) RecordInstance(ctx context.Context, id string, status []byte) error {
 	if len(status) > MaxInstanceBytes {
 		return fmt.Errorf("record instance %s: %d bytes: %w", id, len(status), ErrTooLarge)
@@ -57,7 +57,7 @@ func (c *Catalog) RecordInstance(ctx context.Context, id string, status []byte) 
 	return nil
 }
 
-// ForgetInstance removes the record of an instance that ends as it should. One that is not there is no error.
+// ForgetInstance removes the record of an instance that stops. A missing record is no error.
 func (c *Catalog) ForgetInstance(ctx context.Context, id string) error {
 	_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZRem(ctx, c.keys.instances, id)
@@ -79,7 +79,7 @@ func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
 	if err != nil {
 		return fail(err)
 	}
-	// The index outlives the records, which expire by themselves: it is asked for those that cannot have.
+	// The index outlives the records, which expire automatically. The query returns only instances whose record has not expired.
 	listed, err := c.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key: c.keys.instances, ByScore: true, Start: "(" + strconv.FormatInt(now.UnixMilli(), 10), Stop: "+inf",
 	}).Result()
@@ -88,20 +88,20 @@ func (c *Catalog) Instances(ctx context.Context) ([]Instance, error) {
 	}
 	var all []Instance
 	for len(listed) > 0 {
-		some := listed[:min(readAtATime, len(listed))]
-		listed = listed[len(some):]
-		keys := make([]string, len(some))
-		for i, z := range some {
+		batch := listed[:min(readBatch, len(listed))]
+		listed = listed[len(batch):]
+		keys := make([]string, len(batch))
+		for i, z := range batch {
 			keys[i] = c.keys.instance + z.Member.(string)
 		}
 		values, err := c.rdb.MGet(ctx, keys...).Result()
 		if err != nil {
 			return fail(err)
 		}
-		for i, z := range some {
+		for i, z := range batch {
 			status, ok := values[i].(string)
 			if !ok {
-				continue // it expired or was removed meanwhile
+				continue // the record expired or was removed after the query
 			}
 			written := time.UnixMilli(int64(z.Score)).Add(-InstanceTTL)
 			all = append(all, Instance{ID: z.Member.(string), Status: []byte(status), Age: max(0, now.Sub(written))})

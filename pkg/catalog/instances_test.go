@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/catalog"
 )
 
-// instances returns the ids of the records, each with its text.
+// instances returns the ids and the statuses of the records.
 func instances(t *testing.T, ctx context.Context, c *catalog.Catalog) string {
 	t.Helper()
 	all, err := c.Instances(ctx)
@@ -22,7 +22,7 @@ func instances(t *testing.T, ctx context.Context, c *catalog.Catalog) string {
 	var b strings.Builder
 	for _, i := range all {
 		if i.Age > time.Minute {
-			t.Errorf("the record of %s is said to be %v old", i.ID, i.Age)
+			t.Errorf("the record of %s has the age %v", i.ID, i.Age)
 		}
 		fmt.Fprintf(&b, "%s=%s;", i.ID, i.Status)
 	}
@@ -39,7 +39,7 @@ func keep(t *testing.T, ctx context.Context, c *catalog.Catalog, id, status stri
 func TestInstanceRecords(t *testing.T) {
 	ctx, s, rdb, c := open(t)
 	if got := instances(t, ctx, c); got != "" {
-		t.Errorf("of an empty Redis: %s", got)
+		t.Errorf("an empty Redis: %s", got)
 	}
 	keep(t, ctx, c, "b", "1")
 	keep(t, ctx, c, "a", "1")
@@ -72,13 +72,13 @@ func TestInstanceRecords(t *testing.T) {
 	}
 }
 
-// Invariant: a record that is not written again is gone after its time, its entry in the index too, and nothing of the
-// dead stays behind as long as one instance lives.
+// Invariant: a record that is not written again expires, with its entry in the index. While one instance lives, no key of a dead instance
+// remains.
 func TestInstanceRecordsExpire(t *testing.T) {
 	ctx, _, rdb, c := open(t)
 	keep(t, ctx, c, "dead", "1")
 	keep(t, ctx, c, "alive", "1")
-	// The record expires, before or after its entry.
+	// The record expires before its entry, or after it.
 	const index, key = "freshet:v1:{catalog}:instances", "freshet:v1:{catalog}:instance:dead"
 	if err := rdb.Del(ctx, key).Err(); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestInstanceRecordsRefuse(t *testing.T) {
 	}
 }
 
-// Ids are of one process each, whatever text the names are.
+// Each process has its own id, whatever text the names are.
 func TestInstanceIDs(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range []string{"", "a", "a/b", "a b", "{x}", "é\n"} {

@@ -8,7 +8,7 @@ type keys struct {
 	instance  string // the instance's id follows
 }
 
-// newKeys returns the keys of the namespace. All have the same hash tag, what is between the braces.
+// newKeys returns the keys of the namespace. All have the same hash tag, the text between the braces.
 func newKeys(namespace string) keys {
 	tag := "{catalog}"
 	if namespace != "" {

@@ -10,24 +10,24 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// bound is what DESIGN and the package promise for a dataset, in bytes of Redis as it counts them itself.
+// bound is the documented bound of a dataset, in bytes as Redis counts them.
 const bound = 64 << 10
 
 func TestMemoryOfADatasetIsBounded(t *testing.T) {
 	for _, tc := range []struct {
 		name             string
 		versions, deltas int
-		// labels is what the labels and the source consist of; empty for few and short ones.
+		// labels is the text that the labels and the source repeat; empty for few and short labels.
 		labels string
-		// whole and kept are the least number of records that must be there with their deltas, and at all.
+		// whole is the least number of records with deltas, kept the least number of records.
 		whole, kept int
 	}{
 		{"ten versions", 10, 0, "", 10, 10},
 		{"ten versions with chains", 10, 32, "", 10, 10},
 		{"many versions", 100, 0, "", catalog.MaxVersions, catalog.MaxVersions},
 		{"long chains", 100, 60, "", 3, catalog.MaxVersions},
-		{"longest chain that is kept whole", 40, 440, "", 1, 2},
-		{"great labels", 60, 100, "v", 1, 2},
+		{"longest chain that is not trimmed", 40, 440, "", 1, 2},
+		{"large labels", 60, 100, "v", 1, 2},
 		{"chain beyond the bound", 40, dataset.MaxDeltas, "", 0, catalog.MaxVersions},
 		{"everything at its limit", 40, dataset.MaxDeltas, "v", 0, 2},
 		{"labels of <", 40, 0, "<", 0, 2},
@@ -95,7 +95,7 @@ func TestMemoryOfADatasetIsBounded(t *testing.T) {
 			got, err := c.Latest(ctx, "cities")
 			if tc.whole == 0 {
 				if !errors.Is(err, catalog.ErrTrimmed) {
-					t.Errorf("Latest of what cannot be kept whole: %v", err)
+					t.Errorf("Latest of a version that is too long: %v", err)
 				}
 			} else if err != nil || got.Version != last.Version || len(got.Deltas) != tc.deltas {
 				t.Errorf("Latest = %s with %d deltas, %v", got.ID(), len(got.Deltas), err)

@@ -8,9 +8,9 @@ import (
 	"freshet.dev/pkg/catalog"
 )
 
-// TestNamespacesAreApart has three environments in one Redis with a dataset and an instance of the same names. It holds
-// the keys too: those of the default namespace are those of v0.1, and all of a namespace have one hash tag.
-func TestNamespacesAreApart(t *testing.T) {
+// TestNamespacesAreSeparate has three environments in one Redis with a dataset and an instance of the same names. It also checks the keys:
+// the default namespace has the keys of v0.1, and all keys of a namespace have one hash tag.
+func TestNamespacesAreSeparate(t *testing.T) {
 	ctx, _, rdb, _ := open(t)
 	tags := map[string]string{"": "{catalog}", "a": "{catalog:a}", "b": "{catalog:b}"}
 	versions := map[string]uint64{"": 3, "a": 5, "b": 7}
@@ -18,7 +18,7 @@ func TestNamespacesAreApart(t *testing.T) {
 	for namespace, version := range versions {
 		c := catalog.New(rdb, namespace)
 		if _, err := c.Latest(ctx, "cities"); !errors.Is(err, catalog.ErrNotFound) {
-			t.Errorf("namespace %q begins with %v, want ErrNotFound", namespace, err)
+			t.Errorf("namespace %q starts with %v, want ErrNotFound", namespace, err)
 		}
 		if moved, err := c.Advance(ctx, record(version, 1)); err != nil || !moved {
 			t.Fatalf("namespace %q: moved %v, %v", namespace, moved, err)
@@ -54,7 +54,7 @@ func TestNamespacesAreApart(t *testing.T) {
 			t.Errorf("the instances of namespace %q are %+v, %v", namespace, all, err)
 		}
 	}
-	// After a restore the catalog of one environment goes down, and the others stay.
+	// After a restore the version of one environment decreases, and the others do not change.
 	restored := record(2, 1)
 	if moved, err := catalog.New(rdb, "a").Replace(ctx, restored, record(5, 1).Ref()); err != nil || !moved {
 		t.Fatalf("replace: moved %v, %v", moved, err)

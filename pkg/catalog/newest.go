@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// newestBatch is how many datasets one script looks at: it holds up Redis for less than a millisecond.
+// newestBatch is the number of datasets that one script reads. The script blocks Redis for less than a millisecond.
 const newestBatch = 512
 
 //go:embed newest.lua
@@ -20,9 +20,9 @@ var newestSource string
 
 var newestScript = redis.NewScript(newestSource)
 
-// Newest returns the newest version of each of the named datasets that the catalog has. What is there in part, or not
-// readable, counts as missing: [Catalog.Advance] writes it anew, or says what is wrong. It is one request for each 512
-// datasets, and small answers. An entry of the releases before version ids has no id here; Latest has it.
+// Newest returns the newest version of each of the named datasets that the catalog has. An incomplete or unreadable dataset counts as
+// missing: [Catalog.Advance] writes it again, or returns the reason. Newest costs one request with a small response for each 512 datasets.
+// An entry of a release before version ids has no id here; Latest returns it.
 func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]dataset.Ref, error) {
 	newest := make(map[string]dataset.Ref, len(names))
 	for batch := range slices.Chunk(names, newestBatch) {
@@ -44,7 +44,7 @@ func (c *Catalog) Newest(ctx context.Context, names []string) (map[string]datase
 			digits, id, _ := strings.Cut(text, " ")
 			var ref dataset.Ref
 			if ref.Version, err = strconv.ParseUint(digits, 10, 64); err != nil {
-				continue // 20 digits that are too many
+				continue // 20 digits can exceed a uint64
 			}
 			if err := ref.ID.UnmarshalText([]byte(id)); err != nil {
 				continue

@@ -1,7 +1,7 @@
--- Tells which version of each of some datasets the catalog has.
+-- Returns the newest versions of some datasets.
 -- KEYS: the set of dataset names, then each dataset's hash. ARGV: the datasets, in the same order.
--- Returns for each dataset its newest version in 20 digits, a space and the version id if the entry has one, or an empty text where it is missing, also in part, or not
--- readable: then it is for advance.lua to write it, or to say what is wrong.
+-- Returns for each dataset its newest version in 20 digits, a space, and the version id if the entry has one. A dataset that is missing,
+-- incomplete or unreadable has an empty text: advance.lua writes it or returns the error.
 local versions = {}
 for i, name in ipairs(ARGV) do
   local known = redis.pcall('SISMEMBER', KEYS[1], name)

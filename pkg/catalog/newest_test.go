@@ -43,16 +43,16 @@ func TestNewestOfMany(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := c.Newest(ctx, []string{"No"}); err == nil {
-		t.Error("a bad name is taken")
+		t.Error("a bad name is accepted")
 	}
 
-	// A dataset that is there in part, or in another form, counts as missing, and Advance mends what it can.
-	for name, harm := range map[string]func() error{
+	// An incomplete or unreadable dataset counts as missing, and Advance repairs it if possible.
+	for name, damage := range map[string]func() error{
 		"out of the set": func() error { return rdb.SRem(ctx, datasetsKey, "cities").Err() },
 		"no newest":      func() error { return rdb.HDel(ctx, citiesKey, "latest").Err() },
 		"gone":           func() error { return rdb.Del(ctx, citiesKey).Err() },
 	} {
-		if err := harm(); err != nil {
+		if err := damage(); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := c.Newest(ctx, []string{"cities", "set-1"}); err != nil || got["cities"].Version != 0 || got["set-1"].Version != 1 {
@@ -62,10 +62,10 @@ func TestNewestOfMany(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"].Version != math.MaxUint64 {
-			t.Errorf("%s, after it was advanced: %v, %v", name, got, err)
+			t.Errorf("%s, after Advance: %v, %v", name, got, err)
 		}
 	}
-	for name, harm := range map[string]func() error{
+	for name, damage := range map[string]func() error{
 		"no entry": func() error {
 			if err := rdb.Del(ctx, citiesKey).Err(); err != nil {
 				return err
@@ -85,7 +85,7 @@ func TestNewestOfMany(t *testing.T) {
 			return rdb.Set(ctx, datasetsKey, "x", 0).Err()
 		},
 	} {
-		if err := harm(); err != nil {
+		if err := damage(); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := c.Newest(ctx, []string{"cities"}); err != nil || got["cities"].Version != 0 {
@@ -94,6 +94,6 @@ func TestNewestOfMany(t *testing.T) {
 	}
 	s.Kill()
 	if _, err := c.Newest(ctx, []string{"cities"}); err == nil {
-		t.Error("a server that is gone answers")
+		t.Error("a dead server answers")
 	}
 }

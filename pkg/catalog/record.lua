@@ -1,4 +1,4 @@
--- Keeps the record of an instance, by the clock of Redis: those of the instances may differ.
+-- Stores the record of an instance. Its expiry uses the clock of Redis, because the clocks of instances may differ.
 --
 -- KEYS[1] instances, KEYS[2] the instance's record
 -- ARGV[1] the instance's id, ARGV[2] the record, ARGV[3] how long it lives, in milliseconds

@@ -9,7 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Another version is the newest by the time of Replace. One of another store is a conflict that names both versions.
+// The newest version changes before Replace. A version of another store is a conflict, and the error names both versions.
 func TestReplaceFindsAnotherStoresVersion(t *testing.T) {
 	storeA, storeB := dataset.StoreID{1}, dataset.StoreID{2}
 	of := func(version uint64, store dataset.StoreID) dataset.VersionRecord {

@@ -6,25 +6,27 @@ import (
 	"strings"
 )
 
-// hidden stands in the place of what is hidden.
+// hidden replaces a credential.
 const hidden = "xxxxx"
 
-// notURL is shown for text that is no URL.
+// notURL replaces text that is not a URL.
 const notURL = "(not a URL)"
 
-// URL returns u without credentials. It hides the whole user part, because a lone user name is a token to NATS and to many proxies.
-// Of the query it shows the parameters that freshet's URLs have and that hold no secret. It shows no fragment. A credential that is
-// not escaped reaches into the path, the query or the fragment of a parsed URL, and leaves an @ there or no host: of such a URL it
-// shows the scheme alone. The URLs of files, dir and unix, have paths of any text.
+// URL returns u without credentials:
+//   - The user is hidden with the password, because a user name without a password is a token for NATS and for many proxies.
+//   - Of the query, only the values of known parameters without secrets remain.
+//   - The fragment is removed.
+//   - If u looks like a URL with a credential that is not escaped, only the scheme remains. Such a credential extends into the path, the
+//     query or the fragment, so the URL has an @ there or no host. This does not apply to dir and unix URLs, whose paths may be any text.
 func URL(u *url.URL) string {
-	if u.Opaque != "" || u.Scheme == "" && u.Host == "" { // user:password@host without //, or no URL
+	if u.Opaque != "" || u.Scheme == "" && u.Host == "" { // user:password@host without //, or not a URL
 		return notURL
 	}
-	file := u.Scheme == "dir" || u.Scheme == "unix"
+	hasFilePath := u.Scheme == "dir" || u.Scheme == "unix"
 	if *u == (url.URL{Scheme: u.Scheme}) {
 		return u.Scheme + "://"
 	}
-	if !file && torn(u) {
+	if !hasFilePath && unescaped(u) {
 		return u.Scheme + "://" + hidden
 	}
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
@@ -37,7 +39,7 @@ func URL(u *url.URL) string {
 			switch {
 			case name == "endpoint" && len(values) == 1:
 				q.Set(name, Text(values[0]))
-			case !harmless(name):
+			case !public(name):
 				q.Set(name, hidden)
 			}
 		}
@@ -46,7 +48,7 @@ func URL(u *url.URL) string {
 	return shown.String()
 }
 
-// Text is URL for the text of one URL. Text that is no URL is not shown at all: it may hold a credential.
+// Text is URL for the text of one URL. Text that is not a URL may contain a credential, and is replaced.
 func Text(s string) string {
 	if s == "" {
 		return ""
@@ -58,16 +60,17 @@ func Text(s string) string {
 	return URL(u)
 }
 
-// torn reports whether u looks like a URL with a credential that is not escaped. The URL of an endpoint in the query is one by itself.
-func torn(u *url.URL) bool {
+// unescaped reports whether u looks like a URL with a credential that is not escaped. It ignores the endpoint in the query, which is another
+// URL.
+func unescaped(u *url.URL) bool {
 	q, err := url.ParseQuery(u.RawQuery)
 	q.Del("endpoint")
 	query, _ := url.QueryUnescape(q.Encode()) // what Encode returns can be decoded
 	return err != nil || u.Host == "" || strings.Contains(u.Path+query+u.Fragment, "@")
 }
 
-// harmless reports whether a query parameter of that name holds no secret: those of stores, and of Redis.
-func harmless(name string) bool {
+// public reports whether the query parameter is a parameter of stores or of Redis that contains no secret.
+func public(name string) bool {
 	switch name {
 	case "region", "path-style", "db", "protocol", "addr", "network":
 		return true

@@ -37,7 +37,7 @@ func TestText(t *testing.T) {
 		"http://hunter2 @h":                   "(not a URL)",
 	} {
 		if got := redact.Text(text); got != want {
-			t.Errorf("%q is shown as %q, want %q", text, got, want)
+			t.Errorf("%q is redacted to %q, want %q", text, got, want)
 		}
 	}
 }
