@@ -12,23 +12,23 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// bootName is the file that says which version a process tries, and which versions processes died of.
+// bootName is the file with the version that a process tries, and the versions that processes died of.
 const bootName = "boot.json"
 
-// maxBoot is how many versions boot.json names as deadly, and how many as confirmed.
+// maxBoot bounds the versions with deaths in boot.json, and the confirmed versions.
 const maxBoot = 8
 
-// maxBootBytes is more than boot.json ever has.
+// maxBootBytes is above the largest size of boot.json.
 const maxBootBytes = 64 << 10
 
-// Boot is the content of boot.json. Only the process that holds the folder writes it.
+// Boot is the content of boot.json. Only the process that holds the folder writes the file.
 type Boot struct {
-	// Trying is the version that the process loads, or serves and has not confirmed yet; nil if there is none. A process that
-	// stops in good order clears it.
+	// Trying is the version that the process loads, or serves without having confirmed it; nil if there is none. A process that stops
+	// normally clears it.
 	Trying *Trial `json:"trying,omitempty"`
-	// Deaths are the versions that processes died of, the last death last.
+	// Deaths are the versions that processes died of, in the order of their last death.
 	Deaths []Deaths `json:"deaths,omitempty"`
-	// Confirmed are versions that a process survived, the latest last.
+	// Confirmed are the versions that a process survived, in the order of confirmation.
 	Confirmed []dataset.Ref `json:"confirmed,omitempty"`
 }
 
@@ -45,14 +45,14 @@ type Trial struct {
 type Deaths struct {
 	dataset.Ref
 	Count int   `json:"count"`
-	First int64 `json:"first"` // as in Trial
+	First int64 `json:"first"` // see Trial.First
 }
 
-// Died counts a death of the version, and returns how many there are now.
+// Died counts a death of the version, and returns the deaths of the version.
 func (b *Boot) Died(t Trial) Deaths {
-	now := Deaths{t.Ref, 1 + b.Of(t.ID).Count, t.First}
-	b.Set(now)
-	return now
+	deaths := Deaths{t.Ref, 1 + b.Of(t.ID).Count, t.First}
+	b.Set(deaths)
+	return deaths
 }
 
 // Of returns the deaths of the version; the zero Deaths if there are none.
@@ -65,13 +65,13 @@ func (b *Boot) Of(id dataset.VersionID) Deaths {
 	return Deaths{}
 }
 
-// Set puts d in the place of what is known of the deaths of its version.
+// Set replaces the deaths of the version of d.
 func (b *Boot) Set(d Deaths) {
 	b.Deaths = slices.DeleteFunc(b.Deaths, func(old Deaths) bool { return old.ID == d.ID })
 	b.Deaths = last(append(b.Deaths, d))
 }
 
-// Confirm records that a process survived the version: earlier deaths do not count any more.
+// Confirm records that a process survived the version, and drops its deaths.
 func (b *Boot) Confirm(ref dataset.Ref) {
 	b.Deaths = slices.DeleteFunc(b.Deaths, func(d Deaths) bool { return d.ID == ref.ID })
 	b.Confirmed = slices.DeleteFunc(b.Confirmed, func(c dataset.Ref) bool { return c.ID == ref.ID })
@@ -88,14 +88,13 @@ func last[T any](all []T) []T { return all[max(0, len(all)-maxBoot):] }
 // BootPath returns the path of the dataset's boot.json.
 func (d *Dir) BootPath(name string) string { return filepath.Join(d.dir(name), bootName) }
 
-// Boot returns what boot.json of the dataset says. A file that is not there, or not readable, says nothing: deaths are counted
-// from 0 then.
+// Boot returns the content of the dataset's boot.json. A missing or unreadable file counts as empty, so the count of deaths starts at 0.
 func (d *Dir) Boot(name string) Boot {
 	b, _ := d.ReadBoot(name)
 	return b
 }
 
-// ReadBoot is Boot, and fails with [ErrHangs] alone: then what the file says is not known.
+// ReadBoot is Boot, but returns [ErrHangs] if the folder hangs. It returns no other error.
 func (d *Dir) ReadBoot(name string) (Boot, error) {
 	return Do(d, func() (Boot, error) { return d.boot(name), nil }, nil)
 }
@@ -109,7 +108,7 @@ func (d *Dir) boot(name string) Boot {
 	return b
 }
 
-// HasBoot reports whether the dataset has a boot.json. It fails with [ErrHangs] alone.
+// HasBoot reports whether the dataset has a boot.json. It returns no other error than [ErrHangs].
 func (d *Dir) HasBoot(name string) (bool, error) {
 	return Do(d, func() (bool, error) {
 		_, err := d.stat(d.BootPath(name))
@@ -122,17 +121,17 @@ func (d *Dir) RemoveBoot(name string) error {
 	return d.do(func() error { return d.remove(d.BootPath(name)) })
 }
 
-// SetBoot writes boot.json of the dataset. Calls for one dataset must not overlap. If durable is false the file is overwritten where it
-// is, which takes microseconds and no disk: the system keeps the bytes when the process dies, and a reboot does not count. It fails
-// with [ErrShared] while another process holds the folder.
+// SetBoot writes the dataset's boot.json. Calls for one dataset must not overlap. If durable is false, SetBoot overwrites the file in place
+// without a sync. That takes microseconds, and is enough because the bytes survive the death of the process, and a reboot does not count
+// as a death. SetBoot fails with [ErrShared] while another process holds the folder.
 func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
-	b.Deaths, b.Confirmed = slices.Clone(b.Deaths), slices.Clone(b.Confirmed) // the caller may go on while the disk hangs
+	b.Deaths, b.Confirmed = slices.Clone(b.Deaths), slices.Clone(b.Confirmed) // the caller may change them while the disk hangs
 	return d.do(func() error { return d.setBoot(name, b, durable) })
 }
 
 func (d *Dir) setBoot(name string, b Boot, durable bool) error {
-	d.booting.Lock() // the content that was given last stays, also after a hang
-	defer d.booting.Unlock()
+	d.bootMu.Lock() // the content of the last call remains, also after a hang
+	defer d.bootMu.Unlock()
 	if err := d.own(); err != nil {
 		return err
 	}
@@ -157,15 +156,15 @@ func (d *Dir) setBoot(name string, b Boot, durable bool) error {
 	d.mu.Lock()
 	d.temps[temp] = true
 	d.mu.Unlock()
-	defer d.untemp(temp)
+	defer d.releaseTemp(temp)
 	if err := d.replace(temp, bootName, text, durable); err != nil {
 		return fail(err)
 	}
 	return nil
 }
 
-// overwrite puts text in the place of the content of the file, in one write. Spaces, which JSON allows at
-// the end, replace the rest of a longer content: a truncation would make the file system write the file out.
+// overwrite replaces the content of the file in one write. Spaces, which JSON allows at the end, replace the rest of a longer content,
+// because a truncation would make the file system write the file to the disk.
 func (d *Dir) overwrite(path string, text []byte) error {
 	file, err := d.openFile(path, os.O_WRONLY)
 	if err != nil {
@@ -175,7 +174,7 @@ func (d *Dir) overwrite(path string, text []byte) error {
 	switch {
 	case err != nil:
 	case info.Size() > maxBootBytes:
-		err = os.ErrNotExist // it is not of this package's making
+		err = os.ErrNotExist // this package did not write it
 	default:
 		spaces := max(0, int(info.Size())-len(text))
 		err = d.write(file, append(text, bytes.Repeat([]byte{' '}, spaces)...))
@@ -183,7 +182,7 @@ func (d *Dir) overwrite(path string, text []byte) error {
 	return errors.Join(err, d.closeFile(file))
 }
 
-// Own makes the folder, if it is not there, and takes its lock. It fails with [ErrShared] while another process holds that.
+// Own creates the folder if it does not exist, and takes its lock. It fails with [ErrShared] while another process holds the lock.
 func (d *Dir) Own() error {
 	if d.owned() {
 		return nil
@@ -191,7 +190,7 @@ func (d *Dir) Own() error {
 	return d.do(d.own)
 }
 
-// replace writes the file at the path temp and renames it to name, in the same folder.
+// replace writes text to the path temp, and renames that file to name in the same folder.
 func (d *Dir) replace(temp, name string, text []byte, durable bool) error {
 	file, err := d.openFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {

@@ -19,16 +19,16 @@ import (
 var (
 	// ErrNone is returned when the folder has no version of a dataset.
 	ErrNone = errors.New("no version in the cache folder")
-	// ErrDamaged is wrapped by errors about a version whose files are not what was written.
+	// ErrDamaged is returned when the files of a version do not have the content that was written.
 	ErrDamaged = errors.New("damaged in the cache folder")
-	// ErrShared is wrapped by the error of a write while another process has the folder.
+	// ErrShared is returned by a write while another process holds the folder.
 	ErrShared = errors.New("the cache folder is in use by another process; give each instance its own")
-	// ErrOther is wrapped when the cached version is not the one that was to be gone on from.
+	// ErrOther is returned when the cached version is not the one that the call builds on.
 	ErrOther = errors.New("the cache folder has another version")
 )
 
 const (
-	// lockName is no name of a dataset, unlike oldLockName, the lock of v0.1.
+	// lockName cannot be the name of a dataset, unlike oldLockName, the lock of v0.1.
 	lockName     = ".lock"
 	oldLockName  = "lock"
 	recordName   = "version.json"
@@ -37,58 +37,58 @@ const (
 	tempSuffix   = ".tmp"
 )
 
-// Dir is a cache folder. Its methods are safe for concurrent use. None waits for a disk that hangs: see [ErrHangs].
+// Dir is a cache folder. Its methods are safe for concurrent use, and do not wait for a disk that hangs: see [ErrHangs].
 //
-// No operation of the disk runs while mu is held. The other locks are held during such operations, and only goroutines that [Do]
-// started wait for them.
+// No disk operation runs while mu is held. The other locks are held during disk operations, and only goroutines that [Do] started wait
+// for them.
 type Dir struct {
 	root string
 	lock *flock.Flock
 
-	owning  sync.Mutex // held while the folder is made and its lock is taken
-	booting sync.Mutex // held while a boot.json is written
+	ownMu  sync.Mutex // held while the folder is created and locked
+	bootMu sync.Mutex // held while a boot.json is written
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	disk     Disk
 	hang     hang
 	closed   bool
-	ready    bool                   // the folder is there and the lock held
-	names    map[string]*sync.Mutex // by dataset: held while it is decided which files make its cached version
-	temps    map[string]bool        // the paths of the temporary files of open drafts, which no sweep may take
-	creating map[string]int         // by dataset: temporary files that are being created, whose paths are not known yet
-	harm     map[string]error       // by dataset: why its cached version cannot be loaded to the end
+	ready    bool                   // the folder exists and this process holds its lock
+	locks    map[string]*sync.Mutex // by dataset: held while the files of its cached version change
+	temps    map[string]bool        // the paths of the temporary files of open drafts, which a sweep keeps
+	creating map[string]int         // by dataset: the number of temporary files that are being created, whose paths are not known yet
+	damage   map[string]error       // by dataset: why its cached version cannot be loaded completely
 
-	retains bool            // a commit keeps the version before; set by Retain before the first use
-	watch   func(err error) // set by Watch before the first use
+	retains bool            // a commit keeps the version before; Retain sets it before the first use
+	watch   func(err error) // Watch sets it before the first use
 }
 
-// New returns the cache folder at root, which is created when it is first written.
+// New returns the cache folder at root. The first write creates the folder.
 func New(root string) *Dir {
 	return &Dir{
 		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: NewDisk().withDefaults(),
-		names: make(map[string]*sync.Mutex), temps: make(map[string]bool), harm: make(map[string]error),
-		creating: make(map[string]int), hang: hang{began: make(chan struct{})},
+		locks: make(map[string]*sync.Mutex), temps: make(map[string]bool), damage: make(map[string]error),
+		creating: make(map[string]int), hang: hang{started: make(chan struct{})},
 	}
 }
 
-// Damaged records that a reader found the cached version damaged. Objects before a damaged delta may stay where they are: they
-// are of use at the next start. Until another version is committed, Held fails with err, which wraps [ErrDamaged], so that no
-// version is built on them.
+// Damaged records err, which wraps [ErrDamaged], as the damage of the cached version. The objects before a damaged delta stay in the
+// folder, because they are useful at the next start. Until another version is committed, Held fails with err, so that no version builds
+// on the damaged one.
 func (d *Dir) Damaged(name string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.harm[name] = err
+	d.damage[name] = err
 }
 
-// Damage returns what Damaged recorded for the dataset; nil once a version has been committed since.
+// Damage returns the error that Damaged recorded for the dataset; nil if a version was committed since.
 func (d *Dir) Damage(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.harm[name]
+	return d.damage[name]
 }
 
-// Close gives the folder free for another process. No draft may be open. Operations that hang touch the folder no more when they
-// return. If the folder's lock hangs too, Close returns [ErrHangs].
+// Close releases the folder for another process. No draft may be open. Calls whose operation hangs do not use the folder after it
+// returns. If the release of the lock hangs, Close returns [ErrHangs].
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	d.ready, d.closed = false, true
@@ -101,18 +101,18 @@ func (d *Dir) Close() error {
 	case err := <-closed:
 		return err
 	case <-timer.C:
-		return d.refusal()
+		return d.hangError()
 	}
 }
 
-// own makes the folder and takes its lock, if it has not done so yet.
+// own creates the folder and takes its lock, unless this process has the lock.
 func (d *Dir) own() error {
-	d.owning.Lock()
-	defer d.owning.Unlock()
+	d.ownMu.Lock()
+	defer d.ownMu.Unlock()
 	if d.owned() {
 		return nil
 	}
-	// Records may be confidential: nobody but the service's user reads them.
+	// Records may be confidential, so only the user of the service may read them.
 	if err := d.mkdir(d.root); err != nil {
 		return fmt.Errorf("make the cache folder: %w", err)
 	}
@@ -141,15 +141,15 @@ func (d *Dir) own() error {
 	return nil
 }
 
-// owned reports whether this process holds the folder.
+// owned reports whether this process holds the lock of the folder.
 func (d *Dir) owned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ready
 }
 
-// dropOldLock removes the lock file of v0.1, in whose place the folder of a dataset may be wanted. It reports false if a process
-// holds that lock.
+// dropOldLock removes the lock file of v0.1, because a dataset may have a folder of that name. It returns false if a process holds that
+// lock.
 func (d *Dir) dropOldLock() (ok bool, err error) {
 	path := filepath.Join(d.root, oldLockName)
 	info, err := op(d, path, func() (fs.FileInfo, error) { return os.Lstat(path) })
@@ -166,22 +166,22 @@ func (d *Dir) dropOldLock() (ok bool, err error) {
 	return true, errors.Join(d.remove(path), old.Close())
 }
 
-// of returns the lock of the dataset's files.
-func (d *Dir) of(name string) *sync.Mutex {
+// filesLock returns the lock of the dataset's files.
+func (d *Dir) filesLock(name string) *sync.Mutex {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := d.names[name]
+	m := d.locks[name]
 	if m == nil {
 		m = new(sync.Mutex)
-		d.names[name] = m
+		d.locks[name] = m
 	}
 	return m
 }
 
-// temp makes a temporary file in the dataset's folder. The caller gives it up by untemp.
-func (d *Dir) temp(name string) (*os.File, error) {
+// createTemp creates a temporary file in the dataset's folder. A sweep keeps the file until the caller calls releaseTemp.
+func (d *Dir) createTemp(name string) (*os.File, error) {
 	d.mu.Lock()
-	d.creating[name]++ // until the path is known, no sweep takes a temporary file of the dataset
+	d.creating[name]++ // until the path is known, a sweep keeps all temporary files of the dataset
 	create := d.disk.Create
 	d.mu.Unlock()
 	f, err := op(d, d.dir(name), func() (*os.File, error) { return create(d.dir(name), tempPrefix+"*"+tempSuffix) })
@@ -195,13 +195,13 @@ func (d *Dir) temp(name string) (*os.File, error) {
 	return f, nil
 }
 
-func (d *Dir) untemp(path string) {
+func (d *Dir) releaseTemp(path string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.temps, path)
 }
 
-// inUse reports whether the file of the dataset is a temporary one that is being written, or may be.
+// inUse reports whether the file of the dataset is a temporary file that is being written, or may be one.
 func (d *Dir) inUse(name, file string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -214,8 +214,8 @@ func (d *Dir) object(name string, digest dataset.Digest) string {
 	return filepath.Join(d.root, name, digest.String()+objectSuffix)
 }
 
-// Clean removes what a process that died has left, and every version of datasets other than names. It touches
-// no file whose name is not of this package's making.
+// Clean removes the leftovers of processes that died, and every version of datasets other than names. It keeps files with names that
+// this package does not create.
 func (d *Dir) Clean(names []string) error { return d.do(func() error { return d.clean(names) }) }
 
 func (d *Dir) clean(names []string) error {
@@ -234,44 +234,44 @@ func (d *Dir) clean(names []string) error {
 		if !e.IsDir() || dataset.CheckName(e.Name()) != nil {
 			continue
 		}
-		if err := d.cleanOf(e.Name(), slices.Contains(names, e.Name())); err != nil {
+		if err := d.cleanDataset(e.Name(), slices.Contains(names, e.Name())); err != nil {
 			errs = append(errs, fmt.Errorf("clean the cache folder: %w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// cleanOf cleans the folder of a dataset, and removes it if the dataset is not wanted.
-func (d *Dir) cleanOf(name string, wanted bool) error {
-	files := d.of(name)
+// cleanDataset cleans the folder of a dataset, and removes all versions of a dataset that is not subscribed.
+func (d *Dir) cleanDataset(name string, subscribed bool) error {
+	files := d.filesLock(name)
 	files.Lock()
 	defer files.Unlock()
 	var keep []string
-	if wanted {
+	if subscribed {
 		held, err := d.held(name)
 		switch {
 		case errors.Is(err, ErrNone): // then no object is of use
 			keep = []string{bootName}
 		case err != nil:
-			return nil // Stored will say what is wrong with it
+			return nil // Stored returns this error
 		default:
-			d.forget(name, held)
-			keep = kept(held, d.previous(name))
+			d.dropConfirmed(name, held)
+			keep = keptFiles(held, d.previous(name))
 		}
 	}
 	err := d.sweep(name, keep)
-	_ = d.remove(d.dir(name)) // succeeds only when it is empty
+	_ = d.remove(d.dir(name)) // fails unless the folder is empty
 	return err
 }
 
-// Discard removes the cached version of the dataset, and those before it. It keeps which versions processes died of.
+// Discard removes the cached version of the dataset and the versions before it. It keeps boot.json.
 func (d *Dir) Discard(name string) error { return d.do(func() error { return d.discard(name) }) }
 
 func (d *Dir) discard(name string) error {
 	if err := d.own(); err != nil {
 		return err
 	}
-	files := d.of(name)
+	files := d.filesLock(name)
 	files.Lock()
 	defer files.Unlock()
 	if err := d.sweep(name, []string{bootName}); err != nil {
@@ -280,8 +280,8 @@ func (d *Dir) discard(name string) error {
 	return nil
 }
 
-// sweep removes the package's files in the dataset's folder except those named in keep. The version record goes
-// first, so that it never names what is gone.
+// sweep removes the package's files in the dataset's folder except those named in keep. It removes the version record first, so that the
+// record never names a missing object.
 func (d *Dir) sweep(name string, keep []string) error {
 	entries, err := d.readDir(d.dir(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -290,13 +290,13 @@ func (d *Dir) sweep(name string, keep []string) error {
 	if err != nil {
 		return err
 	}
-	var gone []string
+	var remove []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && ours(e.Name()) && !slices.Contains(keep, e.Name()) && !d.inUse(name, e.Name()) {
-			gone = append(gone, e.Name())
+		if e.Type().IsRegular() && isCacheFile(e.Name()) && !slices.Contains(keep, e.Name()) && !d.inUse(name, e.Name()) {
+			remove = append(remove, e.Name())
 		}
 	}
-	slices.SortFunc(gone, func(a, b string) int {
+	slices.SortFunc(remove, func(a, b string) int {
 		switch {
 		case a == recordName:
 			return -1
@@ -305,7 +305,7 @@ func (d *Dir) sweep(name string, keep []string) error {
 		}
 		return strings.Compare(a, b)
 	})
-	for _, file := range gone {
+	for _, file := range remove {
 		if err := d.remove(filepath.Join(d.dir(name), file)); err != nil {
 			return err
 		}
@@ -313,8 +313,8 @@ func (d *Dir) sweep(name string, keep []string) error {
 	return nil
 }
 
-// ours reports whether file is a name that this package gives.
-func ours(file string) bool {
+// isCacheFile reports whether this package creates files of that name.
+func isCacheFile(file string) bool {
 	if digest, ok := strings.CutSuffix(file, objectSuffix); ok {
 		_, err := dataset.ParseDigest(digest)
 		return err == nil

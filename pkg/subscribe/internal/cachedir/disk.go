@@ -7,39 +7,39 @@ import (
 	"time"
 )
 
-// Patience of a [Disk] that sets none. Tests that are not about a disk that hangs raise them in TestMain: a disk of a machine with much
-// else to do may pause for longer.
+// Defaults for the patience of a [Disk]. Tests of other things than a disk that hangs increase them in TestMain, because the disk of a
+// busy machine may pause for longer.
 var (
-	// DefaultPatience is for one operation, which takes microseconds on a disk that works.
+	// DefaultPatience applies to one operation, which takes microseconds on a working disk.
 	DefaultPatience = 500 * time.Millisecond
-	// DefaultSyncPatience is for the sync of one file, which may be a large one on a slow disk.
+	// DefaultSyncPatience applies to the sync of one file, which may be large and on a slow disk.
 	DefaultSyncPatience = 30 * time.Second
 )
 
-// ErrFull is wrapped when a snapshot is not begun because there is no room for it.
-var ErrFull = errors.New("no room in the cache folder")
+// ErrFull is returned when a snapshot is not started because there is not enough free space for it.
+var ErrFull = errors.New("not enough free space in the cache folder")
 
-// leastSpare is what has to be free beside a snapshot, at the least: for the version record, and for refreshes' deltas.
-const leastSpare = 1 << 20
+// minSpare is the least free space that must remain after a snapshot, for the version record and for the deltas of refreshes.
+const minSpare = 1 << 20
 
-// Disk is what a Dir asks of its file system.
+// Disk has the operations and limits of the file system that tests replace.
 type Disk struct {
-	// Create makes a temporary file, as os.CreateTemp does.
+	// Create creates a temporary file, as os.CreateTemp does.
 	Create func(dir, pattern string) (*os.File, error)
-	// Free returns how many bytes more the file system of dir has room for; ok is false if that is not known.
+	// Free returns the free space of the file system of dir; ok is false if it is unknown.
 	Free func(dir string) (bytes int64, ok bool)
-	// At, if not nil, is called when an operation at the path begins. The operation hangs for as long as At does.
+	// At, if not nil, is called at the start of an operation at the path. The operation hangs while At does not return.
 	At func(path string)
-	// Patience is how long one operation may take before the folder hangs; 0 stands for DefaultPatience.
+	// Patience is how long one operation may take before the folder hangs; 0 means DefaultPatience.
 	Patience time.Duration
-	// SyncPatience is how long the sync of a file may take before the folder hangs; 0 stands for DefaultSyncPatience.
+	// SyncPatience is how long the sync of a file may take before the folder hangs; 0 means DefaultSyncPatience.
 	SyncPatience time.Duration
 }
 
 // NewDisk returns the disk of the machine.
 func NewDisk() Disk { return Disk{Create: os.CreateTemp, Free: free} }
 
-// SetDisk has the Dir use another file system from now on: a test's, which is full when it has to be.
+// SetDisk replaces the Disk, in tests and for other limits.
 func (d *Dir) SetDisk(disk Disk) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -68,14 +68,14 @@ func (d *Dir) syncPatience() time.Duration {
 	return d.disk.SyncPatience
 }
 
-// room says how there is no room for a snapshot of about so many bytes. An eighth more is wanted: the number is a
-// guess, and a disk that is full to the brim could not take the deltas of the refreshes meanwhile, each of which must
-// be there for the next.
-func (d *Dir) room(name string, bytes int64) error {
+// checkSpace fails with [ErrFull] if there is not enough free space for a snapshot of about so many bytes. It requires an eighth more,
+// because the number is an estimate, and because the disk must also have space for the deltas of later refreshes, each of which builds on
+// the one before.
+func (d *Dir) checkSpace(name string, bytes int64) error {
 	d.mu.Lock()
 	measure := d.disk.Free
 	d.mu.Unlock()
-	needed := bytes + max(bytes/8, leastSpare)
+	needed := bytes + max(bytes/8, minSpare)
 	dir := d.dir(name)
 	var ok bool
 	free, err := op(d, dir, func() (free int64, err error) { free, ok = measure(dir); return free, nil })

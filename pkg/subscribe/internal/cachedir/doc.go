@@ -1,47 +1,52 @@
-// Package cachedir keeps the last good version of each dataset in a local folder, so that a restarted instance serves
-// at once, also when nothing around it is up.
+// Package cachedir keeps the last good version of each dataset in a local folder. A restarted instance serves that version immediately,
+// even if no relay and no server is up.
 //
 // # Layout
 //
 //	<root>/.lock                       held by the process that may write (flock)
-//	<root>/<dataset>/version.json      the version record of the cached version, with the member "cached" more: the snapshot
-//	                                   and the deltas on it that make the version here, in order; all of them are there
+//	<root>/<dataset>/version.json      the version record of the cached version. Its additional member "cached" has the snapshot and the
+//	                                   deltas that make the version from the files here, in order; all of them are in the folder
 //	<root>/<dataset>/<digest>.object   these objects, and those of the versions in previous.json
-//	<root>/<dataset>/previous.json     the versions to fall back to until the cached one is confirmed, each as in version.json: the
-//	                                   version before and, if that is not confirmed either, an older one that is
-//	<root>/<dataset>/boot.json         the version that the process tries, and which versions processes died of ([Boot])
+//	<root>/<dataset>/previous.json     the versions to fall back to until the cached version is confirmed, each in the form of
+//	                                   version.json: the version before and, if that is not confirmed either, an older confirmed one
+//	<root>/<dataset>/boot.json         the version that the process tries, and the versions that processes died of ([Boot])
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
-// A version is written by a [Draft]: objects go to temporary files while they are pulled, and get their names only
-// after the caller has verified every byte of them. The rename of version.json is what makes the cached version change.
-// Files are synced before they are renamed, and the folder after. Objects of the version before are removed last, so
-// that at any moment there is one whole version, and the folder has to have room for two: for a snapshot, the deltas on
-// it, and one new snapshot. A Draft that fails gives its room free at once. With [Dir.Retain] the folder needs room for one
-// version more, and for two more while versions follow each other before they are confirmed; versions that deltas led to share
-// their objects. previous.json is written before version.json names another version.
+// A [Draft] writes a version. Objects go to temporary files during the pull, and get their names only after the caller has verified every
+// byte. The rename of version.json changes the cached version. Each file is synced before its rename, and the folder after it. The
+// objects of the version before are removed last, so the folder has one complete version at any time.
 //
-// A version that deltas led to is made of what was cached before and these deltas ([Draft.Extend]), so what is written
-// follows what changed. When the deltas have become many, somebody puts one new snapshot in the place of those that
-// lead up to it ([Draft.Shorten]), also while later deltas are being added. It is not begun without room for it and for
-// these deltas; until there is, deltas go on being added, because to be the newest version is what the cache is for.
+// # Space
+//
+// The folder needs space for two versions: a snapshot, the deltas on it, and one new snapshot. A Draft that fails frees its space
+// immediately. With [Dir.Retain] the folder needs space for one more version, and for two more while versions follow each other faster
+// than they are confirmed. Versions that differ by deltas share their objects. previous.json is written before version.json names another
+// version.
+//
+// A version that deltas led to consists of the objects that were cached before and these deltas ([Draft.Extend]), so the amount written
+// follows the amount changed. When there are many deltas, the caller replaces the first objects with one new snapshot ([Draft.Shorten]),
+// also while later deltas are being added. A snapshot is not started without enough free space for it and for these deltas. Deltas are
+// still added then, because the cache must have the newest version.
 //
 // # A disk that hangs
 //
-// Every operation of the file system is timed. One that takes longer than the patience of the [Disk] makes the folder hang: all calls
-// that are under way return [ErrHangs], and so does each that begins, until the operation returns ([Dir.Hangs]). The operations of
-// a call that returned early go on alone: a draft undoes itself, and a later call repeats the others, or they change nothing.
-// After Close they end at their next operation. So at most as many goroutines hang as there were calls when the first operation was
-// overdue, and one for each version that is read.
+// Every operation of the file system is timed. If one takes longer than the patience of the [Disk], the folder hangs until that operation
+// returns ([Dir.Hangs]). While it hangs, all calls in flight and all new calls return [ErrHangs]. The operations of a call that returned
+// early continue: a draft undoes its work, and the other operations change nothing or are repeated by a later call. After Close they stop
+// at their next operation. So the number of goroutines that hang is at most the number of calls that were in flight when the first
+// operation was overdue, and one for each version that is being read.
 //
-// The objects of a version that is open are read on while the folder hangs elsewhere: only a read that hangs itself ends with
-// [ErrHangs]. A start from a slow disk with many datasets would otherwise begin again whenever one of them pauses.
+// Reads of the objects of an open version continue while the folder hangs elsewhere. Only a read that hangs itself returns [ErrHangs].
+// Otherwise the start of an instance with many datasets on a slow disk would restart whenever one read pauses.
 //
-// A small version waits in memory until its Commit, so that a refresh touches the disk after its swap alone.
+// The Draft keeps a small version in memory until its Commit, so that a refresh uses the disk only after its swap.
 //
-// The package trusts nothing that it finds: the reader of a [Stored] version verifies it again like a pulled one. If a delta
-// is damaged or lost, the snapshot and the deltas before it are an older version, which the reader serves until a relay
-// answers. They stay in the folder until a whole version takes their place ([Dir.Damaged]).
+// # Trust
 //
-// The folder belongs to one process at a time. A second one, such as the next release of a service that starts while
-// the last one is still stopping, reads it but does not write until the first has ended.
+// The package does not trust the folder: the reader of a [Stored] version verifies it like a pulled one. If a delta is damaged or lost,
+// the snapshot and the deltas before it are an older version. The reader serves that version until a relay responds. Its objects stay in
+// the folder until a complete version replaces them ([Dir.Damaged]).
+//
+// The folder belongs to one process at a time. A second process, such as the next release of a service that starts while the last one is
+// stopping, reads the folder and does not write to it until the first process has ended.
 package cachedir

@@ -13,50 +13,49 @@ import (
 // errDropped is the error of a draft after Drop.
 var errDropped = errors.New("the draft was dropped")
 
-// Draft is a version on its way into the cache folder. It is for one goroutine.
+// Draft is a version that is being written to the cache folder. It is for one goroutine.
 //
-// The writers of Object never fail: a cache that cannot be written must not stop the refresh whose bytes pass by. The
-// first error is kept, what was written so far is removed at once (the disk may be full), and Commit returns it. The
-// writer of Make does fail, because what it writes is of no other use. When the folder hangs, that is the first error.
+// The writers of Object never fail, because an error of the cache must not stop the refresh that pulls the bytes. The Draft keeps the first
+// error, frees the space of its files immediately (the disk may be full), and returns the error from Commit. A folder that hangs is such
+// an error. The writer of Make fails, because its bytes have no other use.
 type Draft struct {
-	dir     *Dir
-	name    string
-	files   []*draftFile
-	err     error
-	kept    int64 // bytes of whole objects that wait in memory
-	touched bool  // an operation at the disk was begun
+	dir      *Dir
+	name     string
+	files    []*draftFile
+	err      error
+	buffered int64 // bytes of complete objects that are in memory
+	usedDisk bool  // a disk operation was started
 
-	// disk is held by the goroutine that works at the files: one that the draft does not wait for any more comes to its end first.
-	disk    sync.Mutex
-	dropped atomic.Bool // nothing is written any more
-	late    atomic.Bool // see Abandon
+	// diskMu is held by the goroutine that uses the files. An abandoned goroutine ends before another one starts.
+	diskMu    sync.Mutex
+	dropped   atomic.Bool // the draft no longer writes
+	abandoned atomic.Bool // see Abandon
 }
 
-// Draft begins a version of the dataset. Follow it by Drop, also after Commit.
+// Draft starts a version of the dataset. The caller must call Drop, also after Commit.
 func (d *Dir) Draft(name string) *Draft { return &Draft{dir: d, name: name} }
 
-// Writer takes an object's bytes. It never fails.
+// Writer receives the bytes of an object. It never fails.
 type Writer interface {
 	io.Writer
-	// Rewind takes back what was written from the byte off on.
+	// Rewind discards the bytes from offset off on.
 	Rewind(off int64)
 }
 
-// Object returns where to write the bytes of the object o.
+// Object returns the writer for the bytes of the object o.
 func (r *Draft) Object(o dataset.Object) Writer {
 	f := r.create(int(min(writeBuffer, o.Bytes)))
 	f.object = o
 	return f
 }
 
-// Make has write write an object that nobody has pulled, of about so many bytes, and say what it is. Without room for
-// that many it fails with [ErrFull] at once. The writer returns its first error, so that write can end there. The error
-// of Make is also that of Commit.
+// Make calls write, which writes a new object of about so many bytes and returns it. Without enough free space Make fails with [ErrFull]
+// and does not call write. The writer returns its first error, so that write can stop. Commit returns the error of Make again.
 func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error)) error {
 	if r.err == nil {
-		if err := r.do(r.begin); err != nil {
+		if err := r.do(r.createFolder); err != nil {
 			r.fail(err)
-		} else if err := r.do(func() error { return r.dir.room(r.name, bytes) }); err != nil {
+		} else if err := r.do(func() error { return r.dir.checkSpace(r.name, bytes) }); err != nil {
 			r.fail(err)
 		}
 	}
@@ -64,7 +63,7 @@ func (r *Draft) Make(bytes int64, write func(io.Writer) (dataset.Object, error))
 		return r.err
 	}
 	f := r.create(writeBuffer)
-	o, err := write(failing{f})
+	o, err := write(failingWriter{f})
 	if err != nil {
 		r.fail(err)
 	}
@@ -78,12 +77,12 @@ func (r *Draft) create(buffer int) *draftFile {
 	return f
 }
 
-// do runs f, an operation at the disk, unless the draft was dropped.
+// do runs f, which uses the disk, unless the draft was dropped.
 func (r *Draft) do(f func() error) error {
-	r.touched = true
+	r.usedDisk = true
 	return r.dir.do(func() error {
-		r.disk.Lock()
-		defer r.disk.Unlock()
+		r.diskMu.Lock()
+		defer r.diskMu.Unlock()
 		if r.dropped.Load() {
 			return errDropped
 		}
@@ -91,8 +90,8 @@ func (r *Draft) do(f func() error) error {
 	})
 }
 
-// begin makes the folder of the dataset. It is called within do.
-func (r *Draft) begin() error {
+// createFolder creates the folder of the dataset. It is called in do.
+func (r *Draft) createFolder() error {
 	if err := r.dir.own(); err != nil {
 		return err
 	}
@@ -102,16 +101,16 @@ func (r *Draft) begin() error {
 	return nil
 }
 
-// Commit makes rec the cached version of its dataset, from the objects of its [Chain], and removes what the version before
-// needed. The caller has verified every byte that was written. What the chain names and was not written must be there from
-// before. On an error the version before stays, unless the error is about its removal.
+// Commit makes rec the cached version of its dataset, from the objects of its [Chain], and removes the objects that only the version
+// before needed. The caller has verified every byte that was written. Objects of the chain that were not written must be in the folder.
+// After an error the version before is still the cached one, unless the error is about its removal.
 func (r *Draft) Commit(rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) { return Held{rec, Chain(rec)}, nil })
 }
 
-// Extend makes rec the cached version: what is cached now, which must be base, and the deltas that were written. If
-// something else is cached, it fails with [ErrOther] and changes nothing: deltas that could not be written once are
-// nowhere to be had but at the relays, so that a whole snapshot has to close the gap (see Shorten).
+// Extend makes rec the cached version, from the current one, which must be base, and the deltas that were written. If another version is
+// cached, Extend fails with [ErrOther] and changes nothing. Deltas that could not be written earlier exist only at the relays, so a
+// snapshot has to close the gap (see Shorten).
 func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		held, err := r.dir.held(r.name)
@@ -132,23 +131,22 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	})
 }
 
-// Shorten puts the snapshot of the version rec, which was written by Make, in the place of what leads up to that
-// version. Deltas that lead on from it to a later cached version stay. Without any, rec becomes the cached version,
-// unless a later one is.
+// Shorten replaces the snapshot and the deltas up to the version rec with the snapshot of rec, which Make wrote. Deltas from rec to a later
+// cached version stay. If an earlier version is cached, or none, rec becomes the cached version.
 func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
-		fresh := Held{Record: rec}
+		shortened := Held{Record: rec}
 		for _, f := range r.files {
-			fresh.Chain = append(fresh.Chain, f.object)
+			shortened.Chain = append(shortened.Chain, f.object)
 		}
 		held, err := r.dir.held(r.name)
 		switch {
 		case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
-			return fresh, nil
+			return shortened, nil
 		case err != nil:
 			return Held{}, err
 		case held.Record.Version < rec.Version:
-			return fresh, nil
+			return shortened, nil
 		case held.Chain[0].Version > rec.Version:
 			return Held{}, fmt.Errorf("%w: a later snapshot, of version %d", ErrOther, held.Chain[0].Version)
 		}
@@ -157,13 +155,13 @@ func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 			len(later) > 0 && !later[0].From.IsZero() && later[0].From != rec.VersionID() {
 			return Held{}, fmt.Errorf("%w: version %s, of another history", ErrOther, held.Record.Ref())
 		}
-		fresh.Record = held.Record
-		fresh.Chain = append(fresh.Chain, later...)
-		return fresh, nil
+		shortened.Record = held.Record
+		shortened.Chain = append(shortened.Chain, later...)
+		return shortened, nil
 	})
 }
 
-// commit makes what decide returns the cached version.
+// commit makes the result of decide the cached version.
 func (r *Draft) commit(decide func() (Held, error)) error {
 	for _, f := range r.files {
 		if r.err == nil {
@@ -173,28 +171,28 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 	if r.err != nil {
 		return r.err
 	}
-	var swept error
-	if err := r.do(func() (err error) { swept, err = r.put(decide); return err }); err != nil {
+	var sweepErr error
+	if err := r.do(func() (err error) { sweepErr, err = r.put(decide); return err }); err != nil {
 		r.fail(err)
 		return r.err
 	}
-	return swept
+	return sweepErr
 }
 
-// put is commit as far as it works at the disk. swept is why the version before could not be removed.
-func (r *Draft) put(decide func() (Held, error)) (swept, err error) {
-	if err := r.begin(); err != nil {
+// put is the part of commit that uses the disk. sweepErr is the error of removing the version before, after a successful commit.
+func (r *Draft) put(decide func() (Held, error)) (sweepErr, err error) {
+	if err := r.createFolder(); err != nil {
 		return nil, err
 	}
-	for _, f := range r.files { // before the lock: it may take long
+	for _, f := range r.files { // without the lock, because it may take long
 		if err := f.finish(); err != nil {
 			return nil, err
 		}
 	}
-	files := r.dir.of(r.name)
+	files := r.dir.filesLock(r.name)
 	files.Lock()
 	defer files.Unlock()
-	if r.dropped.Load() || r.late.Load() { // the disk hung, and a later version may be cached by now
+	if r.dropped.Load() || r.abandoned.Load() { // the disk hung, and a later version may be cached
 		return nil, errDropped
 	}
 	held, err := decide()
@@ -214,14 +212,14 @@ func (r *Draft) put(decide func() (Held, error)) (swept, err error) {
 		return nil, err
 	}
 	r.dir.Damaged(r.name, nil)
-	if err := r.dir.sweep(r.name, kept(held, before)); err != nil {
+	if err := r.dir.sweep(r.name, keptFiles(held, before)); err != nil {
 		return fmt.Errorf("remove the version before %s from the cache folder: %w", held.Record.ID(), err), nil
 	}
 	return nil, nil
 }
 
-// setHeld puts held in the place of the version record. The folder is synced once, after all renames: should a
-// crash keep some of them only, Stored sees that the version is not whole.
+// setHeld writes held as the version record. It syncs the folder once, after all renames. If a crash loses some of the renames, Stored
+// notices that the version is not complete.
 func (d *Dir) setHeld(name string, held Held) error {
 	text, err := held.encode()
 	if err != nil {
@@ -232,11 +230,11 @@ func (d *Dir) setHeld(name string, held Held) error {
 			return fmt.Errorf("write version %s to the cache folder: an object is missing: %w", held.Record.ID(), err)
 		}
 	}
-	file, err := d.temp(name)
+	file, err := d.createTemp(name)
 	if err != nil {
 		return err
 	}
-	defer d.untemp(file.Name())
+	defer d.releaseTemp(file.Name())
 	err = d.write(file, text)
 	if err = errors.Join(err, d.syncClose(file)); err == nil {
 		err = d.rename(file.Name(), d.RecordPath(name))
@@ -251,14 +249,14 @@ func (d *Dir) setHeld(name string, held Held) error {
 	return nil
 }
 
-// Drop removes what was written and not committed. It may be called at any time, and again.
+// Drop removes the files that were not committed. It may be called at any time, and repeatedly.
 func (r *Draft) Drop() { r.fail(errDropped) }
 
-// Abandon has a commit that is under way fail, unless it has begun to change the cached version. It may be called by any goroutine, and
-// does not wait for that one.
-func (r *Draft) Abandon() { r.late.Store(true) }
+// Abandon makes a commit in flight fail, unless it is already changing the cached version. It may be called by any goroutine, and does not
+// wait for the commit.
+func (r *Draft) Abandon() { r.abandoned.Store(true) }
 
-// fail keeps the first error and gives the disk space free.
+// fail keeps the first error and frees the disk space.
 func (r *Draft) fail(err error) {
 	if r.err == nil {
 		r.err = err
@@ -266,20 +264,20 @@ func (r *Draft) fail(err error) {
 	for _, f := range r.files {
 		f.buf = nil
 	}
-	if r.dropped.Swap(true) || !r.touched {
+	if r.dropped.Swap(true) || !r.usedDisk {
 		return
 	}
 	discard := func() error {
-		r.disk.Lock()
-		defer r.disk.Unlock()
+		r.diskMu.Lock()
+		defer r.diskMu.Unlock()
 		for _, f := range r.files {
 			f.discard()
 		}
 		return nil
 	}
-	var began atomic.Bool
-	err = r.dir.do(func() error { began.Store(true); return discard() })
-	if errors.Is(err, ErrHangs) && !began.Load() {
-		go discard() // when what hangs returns
+	var started atomic.Bool
+	err = r.dir.do(func() error { started.Store(true); return discard() })
+	if errors.Is(err, ErrHangs) && !started.Load() {
+		go discard() // it waits until the operation that hangs returns
 	}
 }

@@ -10,23 +10,23 @@ import (
 )
 
 const (
-	// writeBuffer makes few writes of the small pieces in which an object is read; it costs nothing beside a block.
+	// writeBuffer collects the small pieces in which an object is read into few writes. It is small compared with a block.
 	writeBuffer = 256 << 10
-	// keepBytes is how much of a draft may wait in memory for Commit, so that a refresh by small deltas does not touch the disk before
-	// its swap.
-	keepBytes = 1 << 20
+	// maxBuffered is how much of a draft stays in memory until Commit, so that a refresh by small deltas does not use the disk before its
+	// swap.
+	maxBuffered = 1 << 20
 )
 
-// draftFile is an object being written: an io.Writer that never fails. The draft keeps the first error.
+// draftFile is an object being written. It is an io.Writer that never fails: the draft keeps the first error.
 type draftFile struct {
 	draft   *Draft
 	object  dataset.Object
-	size    int    // of buf when it is written to the disk
-	buf     []byte // the bytes after those that were written to the disk
-	written int64  // bytes, with those in buf
+	size    int    // the largest length of buf, at which it is written to the disk
+	buf     []byte // the bytes after those on the disk
+	written int64  // bytes on the disk and in buf
 
-	// What follows is guarded by draft.disk.
-	path string   // of the temporary file; empty when it was renamed or removed
+	// draft.diskMu guards the fields below.
+	path string   // of the temporary file; empty after it was renamed or removed
 	file *os.File // nil when closed
 }
 
@@ -45,7 +45,7 @@ func (f *draftFile) Write(p []byte) (int, error) {
 		f.buf, p = append(f.buf, part...), p[len(part):]
 	}
 	if f.written == f.object.Bytes && f.draft.err == nil {
-		if f.draft.kept += int64(len(f.buf)); f.draft.kept > keepBytes {
+		if f.draft.buffered += int64(len(f.buf)); f.draft.buffered > maxBuffered {
 			f.flush()
 			f.buf = nil
 		}
@@ -53,7 +53,7 @@ func (f *draftFile) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes what is buffered to the disk. If the disk hangs, the buffer is left to it.
+// flush writes the buffer to the disk. If the disk hangs, the operation keeps the buffer.
 func (f *draftFile) flush() {
 	p := f.buf
 	f.buf = nil
@@ -73,15 +73,15 @@ func (f *draftFile) flush() {
 	f.buf = p[:0]
 }
 
-// open creates the temporary file, if it was not yet.
+// open creates the temporary file unless it exists.
 func (f *draftFile) open() error {
 	if f.file != nil {
 		return nil
 	}
-	if err := f.draft.begin(); err != nil {
+	if err := f.draft.createFolder(); err != nil {
 		return err
 	}
-	file, err := f.draft.dir.temp(f.draft.name)
+	file, err := f.draft.dir.createTemp(f.draft.name)
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,10 @@ func (f *draftFile) open() error {
 	return nil
 }
 
-// failing is a draftFile that returns the draft's error.
-type failing struct{ f *draftFile }
+// failingWriter is a draftFile that returns the error of the draft.
+type failingWriter struct{ f *draftFile }
 
-func (w failing) Write(p []byte) (int, error) {
+func (w failingWriter) Write(p []byte) (int, error) {
 	n, _ := w.f.Write(p)
 	if err := w.f.draft.err; err != nil {
 		return 0, err
@@ -106,7 +106,7 @@ func (f *draftFile) Rewind(off int64) {
 		return
 	}
 	if f.written == f.object.Bytes {
-		f.draft.kept -= int64(len(f.buf))
+		f.draft.buffered -= int64(len(f.buf))
 	}
 	onDisk := f.written - int64(len(f.buf))
 	f.written = off
@@ -139,16 +139,17 @@ func (f *draftFile) finish() error {
 	return nil
 }
 
-// rename gives the file its name.
+// rename renames the temporary file to path.
 func (f *draftFile) rename(path string) error {
 	if err := f.draft.dir.rename(f.path, path); err != nil {
 		return fmt.Errorf("write to the cache folder: %w", err)
 	}
-	f.draft.dir.untemp(f.path)
+	f.draft.dir.releaseTemp(f.path)
 	f.path = ""
 	return nil
 }
 
+// discard removes the temporary file.
 func (f *draftFile) discard() {
 	if f.file != nil {
 		_ = f.draft.dir.closeFile(f.file)
@@ -156,7 +157,7 @@ func (f *draftFile) discard() {
 	}
 	if f.path != "" {
 		_ = f.draft.dir.remove(f.path)
-		f.draft.dir.untemp(f.path)
+		f.draft.dir.releaseTemp(f.path)
 		f.path = ""
 	}
 }

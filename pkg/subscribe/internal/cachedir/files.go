@@ -6,18 +6,20 @@ import (
 	"os"
 )
 
-// These are the operations of package os with a report when one hangs.
+// The functions below are operations of package os that are timed.
 
+// op runs f, an operation at path, within the patience of the disk.
 func op[T any](d *Dir, path string, f func() (T, error)) (T, error) {
-	end, err := d.at(path, d.patience())
+	end, err := d.startOperation(path, d.patience())
 	if err != nil {
-		var none T
-		return none, err
+		var zero T
+		return zero, err
 	}
 	defer end()
 	return f()
 }
 
+// errOp is op for an operation that returns only an error.
 func (d *Dir) errOp(path string, f func() error) error {
 	_, err := op(d, path, func() (struct{}, error) { return struct{}{}, f() })
 	return err
@@ -59,9 +61,9 @@ func (d *Dir) closeFile(f *os.File) error {
 	return d.errOp(f.Name(), f.Close)
 }
 
-// syncClose writes the file, or folder, out.
+// syncClose syncs and closes the file or folder.
 func (d *Dir) syncClose(f *os.File) error {
-	end, err := d.at(f.Name(), d.syncPatience())
+	end, err := d.startOperation(f.Name(), d.syncPatience())
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -69,7 +71,7 @@ func (d *Dir) syncClose(f *os.File) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// syncFolder writes the folder out.
+// syncFolder syncs the folder.
 func (d *Dir) syncFolder(path string) error {
 	folder, err := d.openFile(path, os.O_RDONLY)
 	if err != nil {
@@ -78,20 +80,20 @@ func (d *Dir) syncFolder(path string) error {
 	return d.syncClose(folder)
 }
 
-// Object is a file of the folder that is read. It is for one goroutine.
+// Object is an open object of the folder. It is for one goroutine.
 type Object struct {
 	file *os.File
 	dir  *Dir
-	size int    // of buf
+	size int    // the length of buf
 	buf  []byte // nil before the first Read, after the end and after an error
-	rest []byte // the part of buf that was not returned yet
-	err  error  // of the file
+	rest []byte // the part of buf that Read did not return yet
+	err  error  // of the last read of the file
 }
 
-// Name returns the path.
+// Name returns the path of the object.
 func (o *Object) Name() string { return o.file.Name() }
 
-// Read implements io.Reader. It fails with [ErrHangs] when the file hangs, and goes on when other files of the folder do.
+// Read implements io.Reader. It fails with [ErrHangs] if the file hangs. Other files that hang do not affect it.
 func (o *Object) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -107,13 +109,14 @@ func (o *Object) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// fill reads the next part of the file.
 func (o *Object) fill() {
 	buf := o.buf
 	if buf == nil {
 		buf = make([]byte, o.size)
 	}
-	// An operation that hangs keeps buf.
-	n, err := alone(o.dir, o.file.Name(), func() (int, error) { return o.file.Read(buf) })
+	// An operation that hangs keeps using buf.
+	n, err := runTimed(o.dir, o.file.Name(), func() (int, error) { return o.file.Read(buf) })
 	o.buf, o.rest, o.err = buf, buf[:n], err
 	if err != nil {
 		o.buf = nil

@@ -2,8 +2,8 @@ package cachedir
 
 import "golang.org/x/sys/unix"
 
-// free returns how many bytes a process without privileges may still write in dir. A file system that does not count,
-// as some in user space, says that it has no blocks at all.
+// free returns the number of bytes that an unprivileged process can write in dir. ok is false if the file system does not count blocks: some
+// file systems in user space report 0 blocks.
 func free(dir string) (bytes int64, ok bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil || s.Blocks == 0 {

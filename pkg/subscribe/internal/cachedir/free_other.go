@@ -2,5 +2,5 @@
 
 package cachedir
 
-// free knows nothing here: a snapshot is begun, and ends with the first error of a write.
+// free cannot query the free space on this system. A snapshot is started, and ends at the first error of a write.
 func free(string) (bytes int64, ok bool) { return 0, false }

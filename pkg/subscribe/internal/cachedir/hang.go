@@ -8,57 +8,58 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
-// ErrHangs is wrapped by the error of a call while the disk of the folder hangs. The call has done nothing, or goes on without its
-// caller and undoes what it did.
+// ErrHangs is returned by a call while the disk of the folder hangs. The call did nothing, or it continues in the background and undoes its
+// work.
 var ErrHangs = errors.New("the cache folder hangs")
 
-// errClosed is returned by an operation that begins after Close.
+// errClosed is returned by an operation that starts after Close.
 var errClosed = errors.New("the cache folder is closed")
 
-// hang is what is known of operations that take longer than their patience.
+// hang describes the operations that take longer than their patience.
 type hang struct {
-	overdue int           // operations that have not returned in time
-	since   time.Time     // when the first of them began
-	what    string        // its path
-	began   chan struct{} // closed while overdue is above 0
+	overdue int           // the number of operations that have not returned in time
+	since   time.Time     // the start of the first of them
+	path    string        // the path of the first of them
+	started chan struct{} // closed while overdue is above 0
 }
 
-// operation is one of the disk, under way.
+// operation is a disk operation in flight.
 //
-// Its time is measured in two halves, and the second begins when the timer of the first has fired. A process that did not run for a
-// while, because it was stopped or had no processor, finds the first timer due and the operation done.
+// Its patience is measured in two halves. The timer of the second half starts when the timer of the first one fires. If the process was
+// stopped, or had no processor for a while, only the first timer is due when the process continues, and the operation returns in the
+// second half.
 type operation struct {
-	dir     *Dir
-	path    string
-	begun   time.Time
-	patient time.Duration
-	overdue chan struct{} // closed when the operation has taken longer than patient
+	dir      *Dir
+	path     string
+	started  time.Time
+	patience time.Duration
+	overdue  chan struct{} // closed when the operation takes longer than patience
 
-	// What follows is guarded by dir.mu.
+	// dir.mu guards the fields below.
 	timer       *time.Timer
 	half, ended bool
-	late        bool // it counts as overdue
+	isOverdue   bool
 }
 
-// at begins an operation at path. The caller calls end as soon as the operation has returned. If that takes longer than patient, the
-// folder hangs until then.
-func (d *Dir) at(path string, patient time.Duration) (end func(), err error) {
-	o := d.operation(path, patient)
-	return o.end, o.begin()
+// startOperation starts an operation at path. The caller calls end as soon as the operation has returned. After patience the folder hangs
+// until end is called.
+func (d *Dir) startOperation(path string, patience time.Duration) (end func(), err error) {
+	o := d.newOperation(path, patience)
+	return o.end, o.start()
 }
 
-func (d *Dir) operation(path string, patient time.Duration) *operation {
-	return &operation{dir: d, path: path, patient: patient, overdue: make(chan struct{})}
+func (d *Dir) newOperation(path string, patience time.Duration) *operation {
+	return &operation{dir: d, path: path, patience: patience, overdue: make(chan struct{})}
 }
 
-// begin starts the timer. It fails after Close.
-func (o *operation) begin() error {
+// start starts the timer. It fails after Close.
+func (o *operation) start() error {
 	d := o.dir
-	o.begun = time.Now()
+	o.started = time.Now()
 	d.mu.Lock()
 	closed, hook := d.closed, d.disk.At
 	if !closed {
-		o.timer = time.AfterFunc(o.patient/2, o.due)
+		o.timer = time.AfterFunc(o.patience/2, o.due)
 	}
 	d.mu.Unlock()
 	if closed {
@@ -70,7 +71,7 @@ func (o *operation) begin() error {
 	return nil
 }
 
-// due is called when the timer fires.
+// due runs when the timer fires.
 func (o *operation) due() {
 	d := o.dir
 	d.mu.Lock()
@@ -80,17 +81,17 @@ func (o *operation) due() {
 		return
 	case !o.half:
 		o.half = true
-		o.timer.Reset(o.patient / 2)
+		o.timer.Reset(o.patience / 2)
 		d.mu.Unlock()
 		return
 	}
-	o.late = true
+	o.isOverdue = true
 	close(o.overdue)
 	d.hang.overdue++
 	first := d.hang.overdue == 1
 	if first {
-		d.hang.since, d.hang.what = o.begun, o.path
-		close(d.hang.began)
+		d.hang.since, d.hang.path = o.started, o.path
+		close(d.hang.started)
 	}
 	d.mu.Unlock()
 	if first {
@@ -98,17 +99,17 @@ func (o *operation) due() {
 	}
 }
 
-// end is called when the operation has returned.
+// end records that the operation has returned.
 func (o *operation) end() {
 	d := o.dir
 	d.mu.Lock()
 	o.ended = true
 	o.timer.Stop()
 	last := false
-	if o.late {
+	if o.isOverdue {
 		d.hang.overdue--
 		if last = d.hang.overdue == 0; last {
-			d.hang.began = make(chan struct{})
+			d.hang.started = make(chan struct{})
 		}
 	}
 	d.mu.Unlock()
@@ -117,8 +118,8 @@ func (o *operation) end() {
 	}
 }
 
-// Watch has changed called when the folder begins to hang, with [Dir.Hangs], and with nil when it hangs no longer. It is called before
-// the first use.
+// Watch sets changed to be called with [Dir.Hangs] when the folder starts to hang, and with nil when it no longer hangs. Watch must be
+// called before the first use.
 func (d *Dir) Watch(changed func(err error)) { d.watch = changed }
 
 func (d *Dir) changed() {
@@ -127,7 +128,7 @@ func (d *Dir) changed() {
 	}
 }
 
-// Hangs says how the folder hangs; nil if it does not.
+// Hangs returns an error that wraps [ErrHangs] and names the overdue operation; nil if the folder does not hang.
 func (d *Dir) Hangs() error {
 	if d == nil {
 		return nil
@@ -138,23 +139,23 @@ func (d *Dir) Hangs() error {
 		return nil
 	}
 	return fmt.Errorf("%w: an operation at %s has not returned for %s; versions go past the folder until it does",
-		ErrHangs, d.hang.what, time.Since(d.hang.since).Round(time.Second/10))
+		ErrHangs, d.hang.path, time.Since(d.hang.since).Round(time.Second/10))
 }
 
-// Do runs f, which works at the folder. While the folder hangs, Do returns [ErrHangs] at once, and so does a call that is under way:
-// f then goes on without its caller, and late, if not nil, gets its result.
+// Do runs f, which uses the folder. If the folder hangs, or starts to hang while f runs, Do returns [ErrHangs]. A running f then continues,
+// and late, if not nil, receives its result.
 func Do[T any](d *Dir, f func() (T, error), late func(T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
-	var none T
+	var zero T
 	d.mu.Lock()
-	began := d.hang.began
+	hangs := d.hang.started
 	d.mu.Unlock()
 	select {
-	case <-began:
-		return none, d.refusal()
+	case <-hangs:
+		return zero, d.hangError()
 	default:
 	}
 	done, abandoned := make(chan result), make(chan struct{})
@@ -172,24 +173,24 @@ func Do[T any](d *Dir, f func() (T, error), late func(T, error)) (T, error) {
 	select {
 	case r := <-done:
 		return r.value, r.err
-	case <-began:
+	case <-hangs:
 		close(abandoned)
-		return none, d.refusal()
+		return zero, d.hangError()
 	}
 }
 
-// alone runs f, an operation at path, and returns [ErrHangs] when f takes longer than the patience; f then goes on without its caller.
-// Unlike [Do], it does not heed other operations that take longer: it is for a caller whose work is well under way.
-func alone[T any](d *Dir, path string, f func() (T, error)) (T, error) {
+// runTimed runs f, an operation at path, and returns [ErrHangs] if f takes longer than the patience. f then continues. Unlike [Do],
+// runTimed ignores other operations that hang. It is for a caller that has done most of its work.
+func runTimed[T any](d *Dir, path string, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
-	o := d.operation(path, d.patience())
+	o := d.newOperation(path, d.patience())
 	done := make(chan result, 1)
 	go func() {
 		var r result
-		if r.err = o.begin(); r.err == nil {
+		if r.err = o.start(); r.err == nil {
 			r.err = guard.Try(func() (err error) { r.value, err = f(); return err })
 			o.end()
 		}
@@ -199,20 +200,20 @@ func alone[T any](d *Dir, path string, f func() (T, error)) (T, error) {
 	case r := <-done:
 		return r.value, r.err
 	case <-o.overdue:
-		var none T
-		return none, d.refusal()
+		var zero T
+		return zero, d.hangError()
 	}
 }
 
-// refusal returns the error of a call that the folder's hang ended.
-func (d *Dir) refusal() error {
+// hangError returns the error of a call that ended because the folder hangs.
+func (d *Dir) hangError() error {
 	if err := d.Hangs(); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %s did not answer for a while", ErrHangs, d.root)
 }
 
-// do is Do for what returns nothing but an error.
+// do is Do for a function that returns only an error.
 func (d *Dir) do(f func() error) error {
 	_, err := Do(d, func() (struct{}, error) { return struct{}{}, f() }, nil)
 	return err

@@ -86,12 +86,12 @@ func TestStoppedProcessFindsNoHang(t *testing.T) {
 	d := New(t.TempDir())
 	defer d.Close()
 	d.SetDisk(Disk{Patience: time.Hour})
-	end, err := d.at("file", d.patience())
+	end, err := d.startOperation("file", d.patience())
 	if err != nil {
 		t.Fatal(err)
 	}
 	end()
-	o := &operation{dir: d, path: "file", begun: time.Now(), patient: time.Hour, overdue: make(chan struct{}), timer: time.NewTimer(time.Hour)}
+	o := &operation{dir: d, path: "file", started: time.Now(), patience: time.Hour, overdue: make(chan struct{}), timer: time.NewTimer(time.Hour)}
 	if o.due(); d.Hangs() != nil {
 		t.Errorf("after the first half of the patience the folder hangs: %v", d.Hangs())
 	}

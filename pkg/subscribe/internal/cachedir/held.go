@@ -11,15 +11,16 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Held is a cached version, as version.json tells of it.
+// Held is a cached version, as version.json describes it.
 type Held struct {
 	Record dataset.VersionRecord
-	// Chain is what makes the version: a snapshot and the deltas that lead on from it. It need not be the chain of the
-	// record, because the folder goes on from the snapshot that it has.
+	// Chain has the objects that make the version: a snapshot and the deltas on it. It may differ from the chain of the record, because the
+	// folder builds on the snapshot that it has.
 	Chain []dataset.Object
 }
 
-// cachedMember is the member of version.json beyond those of a version record. A folder of the first release lacks it.
+// cachedMember is the additional member of version.json, which a version record does not have. In a folder of the first release it is
+// missing.
 const cachedMember = "cached"
 
 // SnapshotBytes returns the size of the cached snapshot.
@@ -33,7 +34,7 @@ func (h Held) DeltaBytes() (sum int64) {
 	return sum
 }
 
-// check says why h is no version.
+// check returns an error if h is not a valid version.
 func (h Held) check() error {
 	if err := h.Record.Check(); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (h Held) check() error {
 	return nil
 }
 
-// files returns the names of the files that make the version.
+// files returns the names of the files of the version.
 func (h Held) files() []string {
 	names := []string{recordName}
 	for _, o := range h.Chain {
@@ -77,7 +78,7 @@ func (h Held) encode() ([]byte, error) {
 // RecordPath returns the path of the dataset's version.json.
 func (d *Dir) RecordPath(name string) string { return filepath.Join(d.dir(name), recordName) }
 
-// Held returns what the folder has of the dataset, without a look at the objects. It fails with [ErrNone] or [ErrDamaged].
+// Held returns the cached version of the dataset, without checking its objects. It fails with [ErrNone] or [ErrDamaged].
 func (d *Dir) Held(name string) (Held, error) {
 	return Do(d, func() (Held, error) { return d.held(name) }, nil)
 }
@@ -89,7 +90,7 @@ func (d *Dir) held(name string) (Held, error) {
 	return d.read(name)
 }
 
-// read returns what version.json says.
+// read returns the version in version.json.
 func (d *Dir) read(name string) (Held, error) {
 	path := d.RecordPath(name)
 	text, err := d.readFile(path)
@@ -106,7 +107,7 @@ func (d *Dir) read(name string) (Held, error) {
 	return held, nil
 }
 
-// parseHeld returns the version of the dataset that text, the content of version.json, tells of.
+// parseHeld parses text, the content of version.json of the dataset.
 func parseHeld(name string, text []byte) (held Held, err error) {
 	var members struct {
 		Cached []dataset.Object `json:"cached"`
@@ -127,8 +128,8 @@ func parseHeld(name string, text []byte) (held Held, err error) {
 	return held, err
 }
 
-// Chain returns the objects that make the version rec for who has nothing: its snapshot, and the deltas that lead on
-// from it. The record may name older deltas too, which are of no use then.
+// Chain returns the objects that make the version rec without an older version: its snapshot, and the deltas on it. It omits older deltas,
+// which the record may also name.
 func Chain(rec dataset.VersionRecord) []dataset.Object {
 	chain := []dataset.Object{rec.Snapshot}
 	for _, o := range rec.Deltas {

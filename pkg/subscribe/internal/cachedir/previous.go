@@ -11,10 +11,10 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// previousName is the file that names the versions to fall back to.
+// previousName is the file with the versions to fall back to.
 const previousName = "previous.json"
 
-// Retain makes each commit keep the version before, until the new one is confirmed. It is called before the first use.
+// Retain makes each commit keep the version before until the new one is confirmed. It must be called before the first use.
 func (d *Dir) Retain() { d.retains = true }
 
 // previousFile is the content of previous.json.
@@ -22,8 +22,7 @@ type previousFile struct {
 	Versions []json.RawMessage `json:"versions"`
 }
 
-// Previous returns the versions of the dataset to fall back to, the version before the cached one first. It leaves out those whose
-// objects are not all there.
+// Previous returns the versions of the dataset to fall back to, the newest first. It omits versions with missing objects.
 func (d *Dir) Previous(name string) []Held {
 	versions, _ := Do(d, func() ([]Held, error) { return d.previous(name), nil }, nil)
 	return versions
@@ -37,23 +36,23 @@ func (d *Dir) previous(name string) []Held {
 	}
 	var versions []Held
 	for _, text := range all.Versions {
-		if held, err := parseHeld(name, text); err == nil && d.whole(name, held) {
+		if held, err := parseHeld(name, text); err == nil && d.complete(name, held) {
 			versions = append(versions, held)
 		}
 	}
 	return versions
 }
 
-// whole reports whether the objects of held are there.
-func (d *Dir) whole(name string, held Held) bool {
+// complete reports whether all objects of held are in the folder.
+func (d *Dir) complete(name string, held Held) bool {
 	return !slices.ContainsFunc(held.Chain, func(o dataset.Object) bool {
 		info, err := d.stat(d.object(name, o.Digest))
 		return err != nil || info.Size() != o.Bytes
 	})
 }
 
-// kept returns the names of the files that stay while held is the cached version, and before are kept.
-func kept(held Held, before []Held) []string {
+// keptFiles returns the names of the files to keep while held is the cached version and before are the versions to fall back to.
+func keptFiles(held Held, before []Held) []string {
 	keep := append(held.files(), bootName)
 	if len(before) > 0 {
 		keep = append(keep, previousName)
@@ -64,46 +63,47 @@ func kept(held Held, before []Held) []string {
 	return keep
 }
 
-// retain writes what there is to fall back to once next is the cached version, and returns it. The caller holds the lock of the files.
+// retain writes previous.json for the time when next is the cached version, and returns its versions. The caller holds the lock of the
+// files.
 func (d *Dir) retain(name string, next Held) ([]Held, error) {
 	before := d.previous(name)
 	if !d.retains {
 		return before, nil
 	}
-	now, err := d.held(name)
+	current, err := d.held(name)
 	boot := d.boot(name)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrDamaged):
-		if boot.IsConfirmed(next.id()) { // Settle, which came before this commit, found no version to settle
+		if boot.IsConfirmed(next.id()) { // Settle was called before this commit, and there was no version to settle
 			return nil, d.setPrevious(name, nil)
 		}
 		return before, nil
 	case err != nil:
 		return nil, err
 	}
-	if now.Record.Ref() == next.Record.Ref() && !boot.IsConfirmed(next.id()) {
+	if current.Record.Ref() == next.Record.Ref() && !boot.IsConfirmed(next.id()) {
 		return before, nil
 	}
-	before = fallBack(boot, before, now, next)
+	before = fallbacks(boot, before, current, next)
 	return before, d.setPrevious(name, before)
 }
 
-// fallBack returns what to keep when next takes the place of now, and before is what was kept until then.
-func fallBack(boot Boot, before []Held, now, next Held) []Held {
+// fallbacks returns the versions to fall back to when next replaces current. before are the versions to fall back to until then.
+func fallbacks(boot Boot, before []Held, current, next Held) []Held {
 	var keep []Held
 	switch {
 	case boot.IsConfirmed(next.id()):
 		return nil
-	case sameObjects(now, next): // the same content under another id
+	case sameObjects(current, next): // the same content with another id
 		keep = before
-	case boot.IsConfirmed(now.id()) || len(before) == 0:
-		keep = []Held{now}
+	case boot.IsConfirmed(current.id()) || len(before) == 0:
+		keep = []Held{current}
 	default:
 		older := before[len(before)-1]
 		if i := slices.IndexFunc(before, func(h Held) bool { return boot.IsConfirmed(h.id()) }); i >= 0 {
 			older = before[i]
 		}
-		keep = []Held{now, older}
+		keep = []Held{current, older}
 	}
 	return slices.DeleteFunc(slices.Clone(keep), func(h Held) bool { return h.id() == next.id() })
 }
@@ -133,7 +133,7 @@ func (d *Dir) setPrevious(name string, versions []Held) error {
 	text, err := json.Marshal(all)
 	if err == nil {
 		temp := filepath.Join(d.dir(name), tempPrefix+"previous"+tempSuffix)
-		err = d.replace(temp, previousName, text, false) // the folder is synced with version.json; a file that is cut short says nothing
+		err = d.replace(temp, previousName, text, false) // the folder is synced with version.json; a truncated file counts as empty
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -141,15 +141,15 @@ func (d *Dir) setPrevious(name string, versions []Held) error {
 	return nil
 }
 
-// forget removes what there is to fall back to if held, the cached version, is confirmed: a process that died right after the
-// confirmation has left it.
-func (d *Dir) forget(name string, held Held) {
+// dropConfirmed removes the versions to fall back to if held, the cached version, is confirmed. A process that died right after the
+// confirmation leaves them.
+func (d *Dir) dropConfirmed(name string, held Held) {
 	if boot := d.boot(name); boot.IsConfirmed(held.id()) {
-		_ = d.setPrevious(name, nil) // what stays there costs room alone
+		_ = d.setPrevious(name, nil) // versions that remain only occupy space
 	}
 }
 
-// Settle drops the versions that are kept before rec, which boot.json says is confirmed.
+// Settle drops the versions before rec, which is confirmed in boot.json.
 func (d *Dir) Settle(name string, rec dataset.VersionRecord) error {
 	return d.do(func() error { return d.settle(name, rec) })
 }
@@ -158,10 +158,10 @@ func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 	if err := d.own(); err != nil {
 		return err
 	}
-	files := d.of(name)
+	files := d.filesLock(name)
 	files.Lock()
 	defer files.Unlock()
-	now, err := d.held(name)
+	current, err := d.held(name)
 	if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 		return nil
 	}
@@ -170,11 +170,11 @@ func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 	}
 	before := d.previous(name)
 	keep := before
-	if now.Record.Ref() == rec.Ref() {
+	if current.Record.Ref() == rec.Ref() {
 		keep = nil
 	} else if i := slices.IndexFunc(before, func(h Held) bool { return h.id() == rec.VersionID() }); i >= 0 {
 		keep = before[:i+1]
-	} else if h, ok := now.upTo(rec); ok {
+	} else if h, ok := current.upTo(rec); ok {
 		keep = append(slices.Clone(before[:min(1, len(before))]), h)
 	}
 	if len(keep) == 0 && len(before) == 0 {
@@ -183,7 +183,7 @@ func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 	if err := d.setPrevious(name, keep); err != nil {
 		return err
 	}
-	return d.sweep(name, kept(now, keep))
+	return d.sweep(name, keptFiles(current, keep))
 }
 
 // upTo returns the earlier version rec, if the objects of h lead up to it.
@@ -197,25 +197,25 @@ func (h Held) upTo(rec dataset.VersionRecord) (Held, bool) {
 	return Held{}, false
 }
 
-// Restore makes the version before the cached one, if barred says so of that: the first one that is not barred itself. Without any,
-// nothing is cached any more.
+// Restore falls back if barred returns true for the cached version: the newest version before it that is not barred becomes the cached
+// version. Without such a version the dataset is removed.
 func (d *Dir) Restore(name string, barred func(dataset.Ref) bool) error {
 	return d.do(func() error { return d.restore(name, barred) })
 }
 
 func (d *Dir) restore(name string, barred func(dataset.Ref) bool) error {
-	if now, err := d.held(name); err != nil || !barred(now.Record.Ref()) {
+	if current, err := d.held(name); err != nil || !barred(current.Record.Ref()) {
 		return nil
 	}
 	if err := d.own(); err != nil {
 		return err
 	}
-	files := d.of(name)
+	files := d.filesLock(name)
 	files.Lock()
 	defer files.Unlock()
-	now, err := d.held(name)
-	if err != nil || !barred(now.Record.Ref()) {
-		return nil // Stored will say what is wrong with it, if something is
+	current, err := d.held(name)
+	if err != nil || !barred(current.Record.Ref()) {
+		return nil // Stored returns the error, if there is one
 	}
 	before := d.previous(name)
 	for i, older := range before {
@@ -229,7 +229,7 @@ func (d *Dir) restore(name string, barred func(dataset.Ref) bool) error {
 		if err := d.setPrevious(name, before); err != nil {
 			return err
 		}
-		return d.sweep(name, kept(older, before))
+		return d.sweep(name, keptFiles(older, before))
 	}
 	return d.sweep(name, []string{bootName})
 }

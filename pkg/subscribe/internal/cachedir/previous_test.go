@@ -48,7 +48,7 @@ func fallsBackTo(t *testing.T, d *Dir, versions ...uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := kept(held, d.Previous("prices"))
+	kept := keptFiles(held, d.Previous("prices"))
 	for _, path := range files(t, d.dir("prices")) {
 		if !slices.Contains(kept, path) {
 			t.Errorf("%s is in the folder, and nothing needs it", path)

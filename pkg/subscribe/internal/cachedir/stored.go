@@ -7,13 +7,13 @@ import (
 	"os"
 )
 
-// Stored is a cached version, opened. Its files stay readable when a later version takes their place.
+// Stored is an open cached version. Its files stay readable after a later version replaces them.
 type Stored struct {
 	Held
-	// Objects are those of the Chain, up to the first that is missing or has another size. Their content is not verified.
-	// There is at least the snapshot.
+	// Objects are the objects of the Chain up to the first one that is missing or has another size. Their content is not verified. They
+	// include at least the snapshot.
 	Objects []*Object
-	// Broken says what is wrong with the first object that is not in Objects; nil if all are there.
+	// Broken is the error about the first object that is not in Objects; nil if Objects is complete.
 	Broken error
 
 	dir *Dir
@@ -31,15 +31,15 @@ func (s *Stored) Close() error {
 		}
 		return struct{}{}, errors.Join(errs...)
 	}
-	_, err := alone(s.dir, s.Objects[0].Name(), closeAll)
+	_, err := runTimed(s.dir, s.Objects[0].Name(), closeAll)
 	if errors.Is(err, errClosed) {
 		_, err = closeAll()
 	}
 	return err
 }
 
-// Stored opens the cached version of the dataset. It fails with [ErrNone] when there is none and with [ErrDamaged]
-// when the record or the snapshot is lost. If only deltas are, the objects before them are opened.
+// Stored opens the cached version of the dataset. It fails with [ErrNone] if there is none, and with [ErrDamaged] if the record or the
+// snapshot is lost. If a delta is lost, Stored opens the objects before it.
 func (d *Dir) Stored(name string) (*Stored, error) {
 	return Do(d, func() (*Stored, error) { return d.stored(name) }, func(s *Stored, err error) {
 		if err == nil {
@@ -50,7 +50,7 @@ func (d *Dir) Stored(name string) (*Stored, error) {
 
 func (d *Dir) stored(name string) (*Stored, error) {
 	s, err := d.open(name)
-	// Without the lock, the process that has it may have put a newer version in between.
+	// The process that holds the folder may have committed a newer version in between.
 	if err == nil && errors.Is(s.Broken, fs.ErrNotExist) {
 		s.Close()
 		s, err = d.open(name)
