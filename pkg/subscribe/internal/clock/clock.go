@@ -1,11 +1,11 @@
-// Package clock is where an instance reads the clock on the wall: for what it compares with the times that publishers
-// write, which is the age of a version and whether the next one is overdue. Nothing else depends on it, so a clock that jumps
-// makes these two wrong, by as much as it is wrong, and stops nothing.
+// Package clock reads the wall clock for comparisons with the times that publishers write: the age of a version and whether the next
+// one is overdue. All other times are monotonic. So a wall clock that jumps makes these two wrong by as much as it is wrong, and
+// affects nothing else.
 package clock
 
 import "time"
 
-// Wall returns the time.
+// Wall returns the present time.
 func Wall() time.Time {
 	now := time.Now()
 	// gofail: var clockAhead string

@@ -1,5 +1,5 @@
-// Package record keeps the last word of an instance in the catalog: who does not answer over NATS is missed by it. It is
-// a service to onlookers, and nothing waits for it.
+// Package record keeps a record of an instance's last status in the catalog, so that an instance that does not answer over NATS
+// is reported as silent. The record is only for observers: no operation of the instance waits for it.
 package record
 
 import (
@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/subscribe/internal/wake"
 )
 
 const (
-	// every is how often the record is written when nothing happens: two writes may fail before it expires.
+	// every is the time between two writes without a change. Two writes may fail before the record expires.
 	every = catalog.InstanceTTL / 3
-	// pause is the least time between two writes: what happens in it is told by the second.
+	// pause is the least time between two writes. The second write has all changes in between.
 	pause = time.Second
-	// writeTimeout bounds a write and forgetTimeout the removal, which both hold up the end of an instance if Redis hangs.
+	// writeTimeout bounds a write, and forgetTimeout the removal. Both delay the end of an instance if Redis hangs.
 	writeTimeout  = time.Second
 	forgetTimeout = 500 * time.Millisecond
 )
 
-// Catalog is what keeps records: [catalog.Catalog] is one.
+// Catalog stores records; [catalog.Catalog] implements it.
 type Catalog interface {
 	RecordInstance(ctx context.Context, id string, status []byte) error
 	ForgetInstance(ctx context.Context, id string) error
@@ -33,30 +34,25 @@ type Keeper struct {
 	id      string
 	status  func() ([]byte, error)
 	log     *slog.Logger
-	wake    chan struct{} // has room for one: something has happened
+	changed wake.Signal
 
-	// written and failing are of the goroutine that runs Run: the last write succeeded, failed.
+	// written and failing are the result of the last write: it succeeded, it failed. Only Run uses them.
 	written, failing bool
 }
 
-// New returns a keeper of the record of the instance with the id, which is what status returns. It starts nothing.
+// New returns a keeper of the record of the instance id. The record's content is what status returns. New starts nothing.
 func New(c Catalog, id string, status func() ([]byte, error), log *slog.Logger) *Keeper {
-	return &Keeper{catalog: c, id: id, status: status, log: log, wake: make(chan struct{}, 1)}
+	return &Keeper{catalog: c, id: id, status: status, log: log, changed: wake.New()}
 }
 
-// Changed says that the status has changed. It never waits.
-func (k *Keeper) Changed() {
-	select {
-	case k.wake <- struct{}{}:
-	default: // the write that is due will tell
-	}
-}
+// Changed reports that the status has changed. It never blocks.
+func (k *Keeper) Changed() { k.changed.Set() }
 
-// Run writes the record now, whenever Changed has been called and every ten seconds, until ctx ends. Then it removes the
-// record, unless Redis cannot be reached anyway, and returns nil. That a write fails is logged when it begins and ends.
+// Run writes the record at once, after each call of Changed and every ten seconds, until ctx ends. Then it removes the record, unless
+// the last write failed, and returns nil. It logs when writes begin to fail and when they succeed again.
 func (k *Keeper) Run(ctx context.Context) error {
-	for k.write(ctx); wait(ctx, pause, nil); k.write(ctx) {
-		if !wait(ctx, every-pause, k.wake) {
+	for k.write(ctx); wake.Wait(ctx, pause, nil); k.write(ctx) {
+		if !wake.Wait(ctx, every-pause, k.changed) {
 			break
 		}
 	}
@@ -66,7 +62,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
 	defer cancel()
 	if err := k.catalog.ForgetInstance(ctx, k.id); err != nil {
-		k.log.Warn("the record of this instance could not be removed from Redis, and will be there for a while as that of a silent one", "error", err)
+		k.log.Warn("the record of this instance could not be removed from Redis; until it expires, the instance is reported as silent", "error", err)
 	}
 	return nil
 }
@@ -80,23 +76,11 @@ func (k *Keeper) write(ctx context.Context) {
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return // says nothing about Redis
+		return // proves nothing about Redis
 	case err != nil && !k.failing:
-		k.log.Warn("the record of this instance cannot be written to Redis; it goes on, and tries again", "error", err)
+		k.log.Warn("the record of this instance cannot be written to Redis; retrying", "error", err)
 	case err == nil && k.failing:
 		k.log.Info("the record of this instance is written to Redis again")
 	}
 	k.written, k.failing = err == nil, err != nil
-}
-
-// wait waits for d, or for wake, and reports whether ctx is still there.
-func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-wake:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }

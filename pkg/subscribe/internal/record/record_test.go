@@ -17,9 +17,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a catalog that notes when it is called, by the clock of the bubble.
+// memory is a catalog that records its calls with their time on the bubble's clock.
 type memory struct {
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the following fields
 	began time.Time
 	calls []string
 	err   error
@@ -52,7 +52,7 @@ func (m *memory) set(hang bool, err error) {
 	m.hang, m.err = hang, err
 }
 
-// expect fails the test unless these were the calls since the last time.
+// expect fails the test unless the calls since the last expect were want.
 func (m *memory) expect(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -79,8 +79,8 @@ func keep(t *testing.T) (k *Keeper, m *memory, log *bytes.Buffer, stop func()) {
 	}
 }
 
-// Invariant: the record is written every ten seconds, at once when something happens, and at most once a second whatever
-// happens; it goes when the instance ends.
+// Invariant: the record is written every ten seconds, after a change at once, and at most once a second. It is removed when the
+// instance ends.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, m, log, stop := keep(t)
@@ -106,7 +106,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// A Redis that is down is said once, and once that it is back.
+// The log says once that Redis is down, and once that it works again.
 func TestRedisDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, m, log, stop := keep(t)
@@ -129,7 +129,7 @@ func TestRedisDown(t *testing.T) {
 	})
 }
 
-// A Redis that hangs holds up the end of an instance for half a second at most.
+// A Redis that hangs delays the end of an instance by half a second at most.
 func TestRedisHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, m, _, stop := keep(t)
