@@ -10,118 +10,260 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/internal/guard"
 )
 
-// catchUp is the loop's state of catching up.
+// catchUp schedules catch-ups. A catch-up reads the newest versions from the event log, and queries the relays about datasets for
+// which the log does not settle them.
 type catchUp struct {
 	backoff *backoff.ExponentialBackOff
-	running bool
-	reason  string    // why one is wanted; empty if none is
-	heals   bool      // there is no reason but what beacons named
-	first   bool      // none was made yet
-	retryAt time.Time // not before then
+	running bool      // the log reader has a request
+	reason  string    // why a catch-up is requested; empty if none is
+	heals   bool      // only beacons gave a reason
+	first   bool      // no catch-up has started yet
+	retryAt time.Time // when the backoff ends
 }
 
-// ask is what the catcher is to do.
-type ask struct {
+// catchUpRequest is what one catch-up has to find out.
+type catchUpRequest struct {
 	reason string
 	heals  bool
+	first  bool // it is the first since the start
 	began  time.Time
-	served map[string]uint64 // the versions that are served; 0 for none
-	named  map[string]uint64 // the versions that beacons named and no event announced
-	verify map[string]bool   // the datasets that the relays are to be asked about, whatever the log says
-	first  bool              // it is the first since the start
+	served map[string]uint64 // by dataset, the served version; 0 for none
+	named  map[string]uint64 // by dataset, the version that a beacon named and no event announced
+	verify map[string]bool   // the datasets about which the relays must be queried, whatever the log has
 	ids    map[string]bool   // the datasets of which a version with a store id is served
-	// affirmed are the ids that a beacon or a relay of the instance's store named last.
-	affirmed map[string]dataset.VersionID
+	// storeNewest is, by dataset, the newest version that a beacon or a relay of the instance's store named last.
+	storeNewest map[string]dataset.VersionID
 }
 
-// caughtUp is what a catch-up found. After the log has answered it is the loop's.
-type caughtUp struct {
-	ask
-	known   map[string]dataset.VersionRecord // the log's answer
-	unknown []string                         // the datasets that the relays are queried about, in the order of the configuration
-	// vouched are the datasets whose newest version the log proved.
-	vouched []string
+// catchUpRun is a catch-up under way. The log reader writes the fields of the log; the loop uses the run after that.
+type catchUpRun struct {
+	catchUpRequest
+	records map[string]dataset.VersionRecord // by dataset, the newest record in the log
+	toQuery []string                         // the datasets to query the relays about, in the order of the configuration
+	vouched []string                         // the datasets whose newest version the log proves
 	logErr  error
 
-	answers map[string][]Answer     // of the relays, as they come
-	silent  []string                // relays that are up and did not answer a query
-	errs    map[string]error        // by dataset, of queries of the relays
-	healed  []dataset.VersionRecord // that a beacon led to
 	open    int                     // queries of the relays that have not ended
+	answers map[string][]Answer     // by dataset, of the relays
+	silent  []string                // relays that are up and did not answer a query
+	errs    map[string]error        // by dataset, of the queries
+	healed  []dataset.VersionRecord // versions that a beacon named and the catch-up found
 }
 
-// wantCatchUp asks for a catch-up that begins after now: one under way may have read the log before the reason arose.
-func (e *Engine[T, D]) wantCatchUp(reason string) {
+// requestCatchUp requests a catch-up that begins after the call. One under way does not count: it may have read the log before
+// the reason arose.
+func (e *Engine[T, D]) requestCatchUp(reason string) {
 	e.catchUp.reason, e.catchUp.heals, e.catchUp.retryAt = reason, false, time.Time{}
 }
 
-func (e *Engine[T, D]) ask() {
+// requestHealing requests a catch-up because of what a beacon named. If a catch-up is already requested for another reason,
+// requestHealing only ends its backoff.
+func (e *Engine[T, D]) requestHealing(reason string) {
 	c := &e.catchUp
-	a := ask{
-		reason: c.reason, heals: c.heals, began: time.Now(), served: make(map[string]uint64), named: make(map[string]uint64),
-		verify: make(map[string]bool), first: c.first, ids: make(map[string]bool),
-		affirmed: make(map[string]dataset.VersionID),
+	if c.reason == "" || c.heals {
+		c.reason, c.heals = reason, true
 	}
-	for name, s := range e.sets {
-		a.served[name], a.affirmed[name] = s.version(), s.affirmed
-		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
-			a.ids[name] = true
+	c.retryAt = time.Time{}
+}
+
+// verifyWithRelays requests a catch-up that queries the relays about the dataset even if the event log has an answer.
+func (e *Engine[T, D]) verifyWithRelays(s *datasetState[T, D], reason string) {
+	s.verify = true
+	e.requestHealing(reason)
+}
+
+// dropNeedlessCatchUp drops a request that only beacons caused, if their versions are known by now. A beacon may overtake the event of
+// its version, so a late event often answers the request.
+func (e *Engine[T, D]) dropNeedlessCatchUp() {
+	c := &e.catchUp
+	if c.running || c.reason == "" || !c.heals {
+		return
+	}
+	for _, s := range e.datasets {
+		if s.missed() || s.verify {
+			return
 		}
-		// The log does not bring back a version that was disowned, although a beacon names it: the relays decide.
-		a.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
+	}
+	c.reason, c.heals, c.retryAt = "", false, time.Time{}
+	c.backoff.Reset()
+	for _, s := range e.datasets {
+		s.updateHealth(func(h *Health) { h.CatchUpErr = nil })
+	}
+}
+
+// startCatchUp sends the request to the log reader.
+func (e *Engine[T, D]) startCatchUp() {
+	c := &e.catchUp
+	r := catchUpRequest{
+		reason: c.reason, heals: c.heals, first: c.first, began: time.Now(),
+		served: make(map[string]uint64), named: make(map[string]uint64), verify: make(map[string]bool), ids: make(map[string]bool),
+		storeNewest: make(map[string]dataset.VersionID),
+	}
+	for name, s := range e.datasets {
+		r.served[name], r.storeNewest[name] = s.version(), s.storeNewest
+		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
+			r.ids[name] = true
+		}
+		// The log cannot bring back a version that was disowned, even if a beacon names it: the relays decide.
+		r.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
 		if s.missed() {
-			a.named[name] = s.hearing.newest
+			r.named[name] = s.beacons.newest
 		}
 	}
 	c.running, c.reason, c.heals, c.first = true, "", false, false
-	e.asks <- a // has room: no other is under way
+	e.requests <- r // has space, because no other catch-up is running
 }
 
-// onLogged takes in what the log says at once, and has the relays queried about each of the datasets that need it.
-func (e *Engine[T, D]) onLogged(m *caughtUp) {
+// readLogs is the log reader: it reads the event log for each request, until ctx ends.
+func (e *Engine[T, D]) readLogs(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-e.requests:
+			m := &catchUpRun{catchUpRequest: r, answers: make(map[string][]Answer), errs: make(map[string]error)}
+			if err := try(func() { e.readLog(ctx, m) }); err != nil {
+				m.logErr = err
+			}
+			select {
+			case e.messages <- message[T, D]{logRead: m}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// readLog reads the newest versions from the log and lists the datasets about which the relays must be queried:
+//
+//   - The log has no version, or only one below the served or a named one. A log that was deleted and created again, or that
+//     lost its end, does not have versions that the store still has.
+//   - The log does not answer, and the dataset has no served version or a newer one was named. An outage of the log must not cause
+//     queries about all other datasets.
+//   - The request asks for it.
+//   - The record may belong to a history that a restore of the store ended. The log alone proves only that the version which a
+//     beacon or a relay named last is still the newest.
+func (e *Engine[T, D]) readLog(ctx context.Context, m *catchUpRun) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
+	defer cancel()
+	var err error
+	if m.records, err = e.deps.Log.Latest(ctx, e.cfg.Datasets); err != nil {
+		m.logErr = fmt.Errorf("read the event log: %w", err)
+	}
+	for _, name := range e.cfg.Datasets {
+		rec, ok := m.records[name]
+		switch {
+		case rec.Version < m.named[name], ok && rec.Version < m.expected(name), !ok && (m.logErr == nil || m.served[name] == 0),
+			m.needsRelays(name), m.mayHaveEnded(rec):
+			m.toQuery = append(m.toQuery, name)
+		case ok:
+			m.vouched = append(m.vouched, name)
+		}
+	}
+}
+
+// expected returns the version that a source of the newest version must at least have.
+func (r catchUpRequest) expected(name string) uint64 { return max(r.served[name], r.named[name]) }
+
+// needsRelays reports whether the relays must be queried about the dataset although the log has an answer.
+func (r catchUpRequest) needsRelays(name string) bool {
+	return r.verify[name] || r.first && r.ids[name]
+}
+
+// mayHaveEnded reports whether a record of the log may belong to a history that a restore of the store ended.
+func (r catchUpRequest) mayHaveEnded(rec dataset.VersionRecord) bool {
+	return !rec.StoreID.IsZero() && rec.VersionID() != r.storeNewest[rec.Dataset]
+}
+
+// onLogRead accepts the records of the log and starts the queries of the relays. A record that may belong to an ended history
+// is deferred until the relays answer.
+func (e *Engine[T, D]) onLogRead(m *catchUpRun) {
 	e.catchUp.running = false
 	for _, name := range e.cfg.Datasets {
-		rec, ok := m.known[name]
+		rec, ok := m.records[name]
 		switch {
 		case !ok:
-		case slices.Contains(m.unknown, name) && m.doubts(rec):
-			e.sets[name].later = laterRecord{m, rec, time.Now().Add(headStart)}
+		case slices.Contains(m.toQuery, name) && m.mayHaveEnded(rec):
+			e.datasets[name].deferred = deferredRecord{m, rec, time.Now().Add(headStart)}
 		default:
-			e.fromLog(e.sets[name], m, rec)
+			e.acceptLogRecord(e.datasets[name], m, rec)
 		}
 	}
 	for _, name := range m.vouched {
-		e.sets[name].confirmedBy(m)
+		e.datasets[name].vouchedBy(m)
 	}
-	for _, name := range m.unknown {
-		e.inquire(e.sets[name], m)
+	for _, name := range m.toQuery {
+		e.requestQuery(e.datasets[name], m)
 	}
-	e.conclude(m)
+	e.endCatchUp(m)
 }
 
-// confirmedBy records that the newest version was known when the catch-up began, unless a beacon contradicts what is served.
-func (s *set[T, D]) confirmedBy(m *caughtUp) {
+// vouchedBy records that the newest version was known when the catch-up began, unless a beacon contradicts the served version.
+func (s *datasetState[T, D]) vouchedBy(m *catchUpRun) {
 	if s.health.Load().Doubt == "" {
 		s.vouched(m.began)
 	}
 }
 
-// conclude ends the catch-up, if no query of the relays is open.
-func (e *Engine[T, D]) conclude(m *caughtUp) {
+// acceptLogRecord accepts a record of the log, unless it belongs to another store or the relays' answers contradict it.
+func (e *Engine[T, D]) acceptLogRecord(s *datasetState[T, D], m *catchUpRun, rec dataset.VersionRecord) {
+	if e.ofOtherStore(rec) {
+		e.ignoreOtherStore(s, rec.StoreID, "events in the log")
+		return
+	}
+	newest, known := e.newestOf(m.answers[rec.Dataset])
+	switch {
+	case known && (rec.Version > newest.Version || rec.Version == newest.Version && rec.VersionID() != newest.VersionID() || !s.mayFollow(rec)):
+		return // the relays answered after the log, and their store decides
+	case !known && m.verify[rec.Dataset] && !s.mayFollow(rec):
+		return // the relays are queried again
+	}
+	e.countHealed(s, m, rec)
+	e.onRecord(rec)
+}
+
+// acceptAnswers accepts the relays' answers about the dataset.
+func (e *Engine[T, D]) acceptAnswers(s *datasetState[T, D], m *catchUpRun) {
+	answers := m.answers[s.name]
+	for _, a := range answers {
+		if a.Record.Version > 0 && !e.isOtherStore(a.Store) {
+			e.countHealed(s, m, a.Record)
+		}
+		if a.Record.Version > 0 && a.Store.IsZero() {
+			e.onRecord(a.Record)
+		}
+	}
+	if e.compareWithStore(s, answers, m.began) && e.relayWarning == "" {
+		s.vouched(m.began)
+	}
+	if len(answers) == 0 && m.needsRelays(s.name) {
+		s.verify = true // the next attempt queries them again
+	}
+}
+
+// countHealed counts rec if the catch-up found it because a beacon named it.
+func (e *Engine[T, D]) countHealed(s *datasetState[T, D], m *catchUpRun, rec dataset.VersionRecord) {
+	if m.heals && rec.Version > s.known() && m.named[rec.Dataset] > 0 {
+		s.updateHealth(func(h *Health) { h.Healed++ })
+		m.healed = append(m.healed, rec)
+	}
+}
+
+// endCatchUp ends the catch-up if all its queries have ended. If a part of it failed, endCatchUp schedules the retry.
+func (e *Engine[T, D]) endCatchUp(m *catchUpRun) {
 	if m.open > 0 {
 		return
 	}
 	c := &e.catchUp
 	errs := []error{m.logErr}
 	for _, name := range e.cfg.Datasets {
-		s := e.sets[name]
-		own := errors.Join(m.errs[name], s.unfound(m.named[name]))
+		s := e.datasets[name]
+		own := errors.Join(m.errs[name], s.notFound(m.named[name]))
 		errs = append(errs, own)
 		own = errors.Join(m.logErr, own)
-		s.update(func(h *Health) { h.CatchUpErr = own })
+		s.updateHealth(func(h *Health) { h.CatchUpErr = own })
 	}
 	err := errors.Join(errs...)
 	if err == nil {
@@ -135,102 +277,10 @@ func (e *Engine[T, D]) conclude(m *caughtUp) {
 	e.deps.Watcher.CaughtUp(m.reason, err, c.retryAt)
 }
 
-func (e *Engine[T, D]) catcher(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case a := <-e.asks:
-			m := &caughtUp{ask: a, answers: make(map[string][]Answer), errs: make(map[string]error)}
-			if err := guard.Try(func() error { e.askLog(ctx, m); return nil }); err != nil {
-				m.logErr = err
-			}
-			select {
-			case e.messages <- message[T, D]{logged: m}:
-			case <-ctx.Done():
-				return
-			}
-		}
+// notFound returns an error if the record of the version that a beacon named is still unknown.
+func (s *datasetState[T, D]) notFound(named uint64) error {
+	if named <= s.known() {
+		return nil
 	}
+	return fmt.Errorf("version %d of %s, which a beacon names, is known neither to the event log nor to the relays", named, s.name)
 }
-
-// least returns the version that whoever knows the newest must at least know.
-func (a ask) least(name string) uint64 { return max(a.served[name], a.named[name]) }
-
-// askLog asks the log for the newest versions, and says which datasets the relays are to be queried about: those that the log knows
-// nothing of, or not the version that is served or that a beacon named. The log may have been deleted and made again, or have lost its
-// end, and then forgets what the store still has. If the log does not answer, the relays are queried about datasets of which nothing is
-// served, or a newer version was named. The others are served, and must not turn an outage of the log into polling.
-//
-// The log alone proves only that the version which a beacon or a relay named last is still the newest. It may hold the versions of
-// a history that a restore of the store ended.
-func (e *Engine[T, D]) askLog(ctx context.Context, m *caughtUp) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
-	defer cancel()
-	var err error
-	if m.known, err = e.deps.Log.Latest(ctx, e.cfg.Datasets); err != nil {
-		m.logErr = fmt.Errorf("ask the event log: %w", err)
-	}
-	for _, name := range e.cfg.Datasets {
-		rec, ok := m.known[name]
-		switch {
-		case rec.Version < m.named[name], ok && rec.Version < m.least(name), !ok && (m.logErr == nil || m.served[name] == 0),
-			m.needsRelays(name), m.doubts(rec):
-			m.unknown = append(m.unknown, name)
-		case ok:
-			m.vouched = append(m.vouched, name)
-		}
-	}
-}
-
-// doubts reports whether a record of the log may be of a history that a restore of the store ended.
-func (m *caughtUp) doubts(rec dataset.VersionRecord) bool {
-	return !rec.StoreID.IsZero() && rec.VersionID() != m.affirmed[rec.Dataset]
-}
-
-// fromLog takes in a record of the log, unless it is of another store or the relays' answers contradict it.
-func (e *Engine[T, D]) fromLog(s *set[T, D], m *caughtUp, rec dataset.VersionRecord) {
-	if e.ofOther(rec) {
-		e.foreign(s, rec.StoreID, "events in the log")
-		return
-	}
-	newest, knows := e.newestOf(m.answers[rec.Dataset])
-	switch {
-	case knows && (rec.Version > newest.Version || rec.Version == newest.Version && rec.VersionID() != newest.VersionID() || !s.follows(rec)):
-		return // the relays were asked after the log: what their store has decides
-	case !knows && m.verify[rec.Dataset] && !s.follows(rec):
-		return // the relays are asked again
-	}
-	e.heal(s, m, rec)
-	e.announced(rec)
-}
-
-// heal counts a version that became known because a beacon named it.
-func (e *Engine[T, D]) heal(s *set[T, D], m *caughtUp, rec dataset.VersionRecord) {
-	if m.heals && rec.Version > s.known() && m.named[rec.Dataset] > 0 {
-		s.update(func(h *Health) { h.Healed++ })
-		m.healed = append(m.healed, rec)
-	}
-}
-
-// fromRelays takes in what the relays say of a dataset.
-func (e *Engine[T, D]) fromRelays(s *set[T, D], m *caughtUp) {
-	answers := m.answers[s.name]
-	for _, a := range answers {
-		if a.Record.Version > 0 && !e.isForeign(a.Store) {
-			e.heal(s, m, a.Record)
-		}
-		if a.Record.Version > 0 && a.Store.IsZero() {
-			e.announced(a.Record)
-		}
-	}
-	if e.stored(s, answers, m.began) && e.disagreement == "" {
-		s.vouched(m.began)
-	}
-	if len(answers) == 0 && m.needsRelays(s.name) {
-		s.verify = true // the next attempt asks them, too
-	}
-}
-
-// needsRelays reports whether the relays have to be asked about the dataset although the log has an answer.
-func (m *caughtUp) needsRelays(name string) bool { return m.verify[name] || m.first && m.ids[name] }

@@ -32,17 +32,17 @@ func TestCatchUpAtStartAndOnReasons(t *testing.T) {
 		r.catchUps <- "slow consumer"
 		synctest.Wait()
 		r.serves("prices", 9)
-		if want := []string{"prices"}; !slices.Equal(r.asked, want) {
-			t.Errorf("the relays were asked about %q; want %q, once, when the log knew less than is served", r.asked, want)
+		if want := []string{"prices"}; !slices.Equal(r.queried, want) {
+			t.Errorf("the relays were asked about %q; want %q, once, when the log knew less than is served", r.queried, want)
 		}
 		want := []string{"start: caught up", "reconnect: caught up", "slow consumer: caught up"}
-		if said := r.said(); !slices.Equal(said, want) {
-			t.Errorf("the watcher was told %q, want %q", said, want)
+		if reports := r.reports(); !slices.Equal(reports, want) {
+			t.Errorf("the watcher received %q, want %q", reports, want)
 		}
 	})
 }
 
-func TestRelaysAreAskedAboutWhatTheLogDoesNotKnow(t *testing.T) {
+func TestRelaysAreQueriedAboutWhatTheLogDoesNotHave(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
 		cfg.Datasets = []string{"ads", "prices", "rules"}
@@ -58,14 +58,14 @@ func TestRelaysAreAskedAboutWhatTheLogDoesNotKnow(t *testing.T) {
 		r.serves("rules", 4)
 		r.serves("ads", 0)
 		pass(time.Hour)
-		slices.Sort(r.asked)
-		if !slices.Equal(r.asked, []string{"ads", "rules"}) {
-			t.Errorf("the relays were asked about %q, want ads and rules once", r.asked)
+		slices.Sort(r.queried)
+		if !slices.Equal(r.queried, []string{"ads", "rules"}) {
+			t.Errorf("the relays were asked about %q, want ads and rules once", r.queried)
 		}
 	})
 }
 
-func TestCatchUpIsTriedAgainUntilTheLogAnswers(t *testing.T) {
+func TestCatchUpIsRetriedUntilTheLogAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
 		cfg.Datasets = []string{"ads", "prices"}
@@ -87,19 +87,19 @@ func TestCatchUpIsTriedAgainUntilTheLogAnswers(t *testing.T) {
 		r.start(cfg)
 		pass(10 * time.Minute)
 		r.serves("prices", 1)
-		attempts := len(r.said())
+		attempts := len(r.reports())
 		if attempts < 10 || attempts > 50 {
 			t.Errorf("%d catch-ups in ten minutes", attempts)
 		}
-		// The dataset that is served from the folder is not polled for at the relays; only the first attempt, which may
-		// have begun before it was served, can have asked.
-		if n := len(slices.DeleteFunc(slices.Clone(r.asked), func(s string) bool { return s == "ads" })); n > 1 {
+		// The relays are not polled about the dataset that is served from the folder. Only the first attempt, which may
+		// have begun before the swap, can have queried them.
+		if n := len(slices.DeleteFunc(slices.Clone(r.queried), func(s string) bool { return s == "ads" })); n > 1 {
 			t.Errorf("the relays were asked %d times about a dataset that is served", n)
 		}
-		said := r.said()[attempts-1]
-		for _, want := range []string{"start: ", "ask the event log: log is down", "relay is down", "again in "} {
-			if !strings.Contains(said, want) {
-				t.Errorf("the watcher was told %q, want in it %q", said, want)
+		reports := r.reports()[attempts-1]
+		for _, want := range []string{"start: ", "read the event log: log is down", "relay is down", "again in "} {
+			if !strings.Contains(reports, want) {
+				t.Errorf("the watcher received %q, want in it %q", reports, want)
 			}
 		}
 		down.Store(false)
@@ -107,9 +107,9 @@ func TestCatchUpIsTriedAgainUntilTheLogAnswers(t *testing.T) {
 		synctest.Wait()
 		r.serves("prices", 2)
 		r.serves("ads", 2)
-		n := len(r.said())
+		n := len(r.reports())
 		pass(time.Hour)
-		if len(r.said()) != n {
+		if len(r.reports()) != n {
 			t.Error("catch-ups go on after success")
 		}
 	})
@@ -134,13 +134,13 @@ func TestReasonsDuringACatchUpMakeOneMore(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if said := r.said(); !slices.Equal(said, []string{"start: caught up", "slow consumer: caught up"}) {
-			t.Errorf("the watcher was told %q", said)
+		if reports := r.reports(); !slices.Equal(reports, []string{"start: caught up", "slow consumer: caught up"}) {
+			t.Errorf("the watcher received %q", reports)
 		}
 	})
 }
 
-func TestPanicInTheCatcherIsTriedAgain(t *testing.T) {
+func TestPanicInTheLogReaderIsRetried(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		calls := 0
 		r.log = func() (map[string]dataset.VersionRecord, error) {
@@ -155,8 +155,8 @@ func TestPanicInTheCatcherIsTriedAgain(t *testing.T) {
 	})
 }
 
-// A log that has lost its end, or was put back to an older copy, knows less than is served: it cannot vouch for that.
-func TestLogThatIsBehindVouchesForNothing(t *testing.T) {
+// A log that lost its end, or was replaced by an older copy, does not have the served version, and cannot confirm it.
+func TestLogThatIsBehindConfirmsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 9)
 		relay := uint64(0)
@@ -180,8 +180,8 @@ func TestLogThatIsBehindVouchesForNothing(t *testing.T) {
 		synctest.Wait()
 		r.serves("prices", 10)
 		r.is("prices", fleet.Fresh)
-		if said := r.said(); strings.Contains(strings.Join(said, " "), "again") {
-			t.Errorf("a catch-up failed: %q", said)
+		if reports := r.reports(); strings.Contains(strings.Join(reports, " "), "again") {
+			t.Errorf("a catch-up failed: %q", reports)
 		}
 	})
 }

@@ -11,63 +11,63 @@ import (
 )
 
 const (
-	// maxUnfinished is how many versions of a dataset may wait to be finished before its next refresh waits for them, so that what
-	// finishes follows what is refreshed.
+	// maxUnfinished is how many pending Finish calls of a dataset delay its next refresh, so that finishing keeps pace with
+	// refreshing.
 	maxUnfinished = 3
-	// finishWait is how long a refresh waits for that: a disk that is slower must not delay it.
+	// finishWait bounds that delay: a slow disk must not hold up refreshes.
 	finishWait = time.Second
-	// finishGrace is how long versions are finished yet, all together, after the engine's end.
+	// finishGrace is how long all remaining Finish calls together may take after the engine's end.
 	finishGrace = 10 * time.Second
 )
 
-// finisher calls the Finish functions of versions beside the lanes. One dataset has one call under way at most.
+// finisher calls the Finish functions of loaded versions on up to Config.Lanes goroutines, at most one call for each dataset at a time.
 type finisher[T, D any] struct {
 	e       *Engine[T, D]
 	ctx     context.Context // ends finishGrace after that of Run
 	workers sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows, and the unfinished of all sets
-	running int        // goroutines
-	ready   []*set[T, D]
+	mu      sync.Mutex            // guards the following fields and the finishing of all datasets
+	running int                   // goroutines
+	ready   []*datasetState[T, D] // datasets that wait for a goroutine
 }
 
-// unfinished is what is left to be done after refreshes of one dataset, the oldest first; the first may be under way.
-type unfinished struct {
-	all    []unfinishedVersion
+// finishQueue holds the pending Finish calls of one dataset, the oldest first. The first may be running.
+type finishQueue struct {
+	tasks  []finishTask
 	active bool      // a goroutine has the dataset, or the dataset is in finisher.ready
-	since  time.Time // when the first began to wait
-	// abandon is that of the last version whose Finish was given up and may go on; nil for none.
+	since  time.Time // when the first task began to wait
+	// abandon is the Abandon of the last version whose Finish was abandoned and may still run; nil for none.
 	abandon func()
 }
 
-type unfinishedVersion struct {
+// finishTask is a pending Finish call.
+type finishTask struct {
 	ref     dataset.Ref
 	swapped bool
 	finish  func(swapped bool) error
-	abandon func() // nil for nothing
+	abandon func() // nil for none
 }
 
-// finishedVersion says that a Finish has ended, or was abandoned because it hangs.
-type finishedVersion[T, D any] struct {
-	set     *set[T, D]
-	version unfinishedVersion
+// finishDone is a message: a Finish call has ended, or was abandoned because it hangs.
+type finishDone[T, D any] struct {
+	dataset *datasetState[T, D]
+	task    finishTask
 	err     error
-	lost    bool
-	late    bool // it ended after it had been abandoned
+	late    bool // the call ended after it was abandoned
 }
 
-// add hands over what is left to be done after a refresh.
-func (f *finisher[T, D]) add(s *set[T, D], v unfinishedVersion) {
+// add queues a Finish call.
+func (f *finisher[T, D]) add(s *datasetState[T, D], t finishTask) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(s.unfinished.all) == 0 {
-		s.unfinished.since = time.Now()
+	if len(s.finishing.tasks) == 0 {
+		s.finishing.since = time.Now()
 	}
-	s.unfinished.all = append(s.unfinished.all, v)
-	if s.unfinished.active {
+	s.finishing.tasks = append(s.finishing.tasks, t)
+	if s.finishing.active {
 		return
 	}
-	s.unfinished.active = true
+	s.finishing.active = true
 	if f.running == f.e.cfg.Lanes {
 		f.ready = append(f.ready, s)
 		return
@@ -76,89 +76,91 @@ func (f *finisher[T, D]) add(s *set[T, D], v unfinishedVersion) {
 	f.workers.Go(func() { f.run(s) })
 }
 
-// run finishes what is left of s, and then of other datasets, until nothing is.
-func (f *finisher[T, D]) run(s *set[T, D]) {
+// run runs the pending calls of s and then of the datasets in ready, one call for each dataset in turn.
+func (f *finisher[T, D]) run(s *datasetState[T, D]) {
 	for s != nil {
 		f.mu.Lock()
-		v := s.unfinished.all[0]
+		t := s.finishing.tasks[0]
 		f.mu.Unlock()
-		done := f.finish(s, v)
-		f.mu.Lock()
-		s.unfinished.all, s.unfinished.since = s.unfinished.all[1:], time.Now()
-		next := s
-		if len(s.unfinished.all) == 0 {
-			s.unfinished = unfinished{abandon: s.unfinished.abandon}
-			next = nil
-		}
-		if next != nil && len(f.ready) > 0 {
-			f.ready, next = append(f.ready[1:], next), f.ready[0]
-		} else if next == nil && len(f.ready) > 0 {
-			f.ready, next = f.ready[1:], f.ready[0]
-		}
-		if next == nil {
-			f.running--
-		}
-		f.mu.Unlock()
-		f.e.tell(message[T, D]{done: done})
-		s = next
+		done := f.finish(s, t)
+		s = f.next(s)
+		f.e.send(message[T, D]{finishDone: done})
 	}
 }
 
-// finish gives v no more time than a refresh may go without progress: a call that hangs must not keep the next from being made. Once
-// the time after the engine's end has passed, v is given up at once. Versions are finished in their order also then, because the deltas
-// of one lead on from the one before.
-func (f *finisher[T, D]) finish(s *set[T, D], v unfinishedVersion) *finishedVersion[T, D] {
+// next removes the first task of s, which has ended, and returns the dataset whose task is next; nil if there is none, which ends the
+// goroutine.
+func (f *finisher[T, D]) next(s *datasetState[T, D]) (next *datasetState[T, D]) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.finishing.tasks, s.finishing.since = s.finishing.tasks[1:], time.Now()
+	if len(s.finishing.tasks) == 0 {
+		s.finishing = finishQueue{abandon: s.finishing.abandon}
+	} else {
+		f.ready = append(f.ready, s)
+	}
+	if len(f.ready) == 0 {
+		f.running--
+		return nil
+	}
+	next, f.ready = f.ready[0], f.ready[1:]
+	return next
+}
+
+// finish runs the call. It abandons a call that takes longer than Config.Stall, so that the next one can run. After finishGrace, calls
+// report swapped as false and are abandoned at once. They keep their order even then, because the deltas of a version extend
+// the version before it.
+func (f *finisher[T, D]) finish(s *datasetState[T, D], t finishTask) *finishDone[T, D] {
 	overdue, stop := context.WithTimeout(f.ctx, f.e.cfg.Stall)
 	defer stop()
-	swapped := v.swapped && f.ctx.Err() == nil
+	swapped := t.swapped && f.ctx.Err() == nil
 	if swapped {
-		f.abandon(s, nil) // what an earlier call does yet must not undo what this one does
+		f.abandon(s, nil) // an earlier call that still runs must not undo what this one does
 	}
-	err := attempt(overdue.Done(), 0, func() error { return v.finish(swapped) }, func() {
-		f.e.tell(message[T, D]{done: &finishedVersion[T, D]{set: s, version: v, late: true}})
+	err := runOrAbandon(overdue.Done(), 0, func() error { return t.finish(swapped) }, func() {
+		f.e.send(message[T, D]{finishDone: &finishDone[T, D]{dataset: s, task: t, late: true}})
 	})
-	lost := errors.Is(err, ErrLost)
-	if lost {
-		f.abandon(s, v.abandon)
-		err = fmt.Errorf("%w: what remains to be done after the swap takes longer than %s", err, f.e.cfg.Stall)
+	if errors.Is(err, ErrAbandoned) {
+		f.abandon(s, t.abandon)
+		err = fmt.Errorf("%w: the work after the swap takes longer than %s", err, f.e.cfg.Stall)
 	}
-	return &finishedVersion[T, D]{set: s, version: v, err: err, lost: lost}
+	return &finishDone[T, D]{dataset: s, task: t, err: err}
 }
 
-// abandon abandons the last version of s whose Finish was given up. The next one to be abandoned is of the function next.
-func (f *finisher[T, D]) abandon(s *set[T, D], next func()) {
+// abandon calls the Abandon of the last abandoned version of s, and stores next as the one to call later.
+func (f *finisher[T, D]) abandon(s *datasetState[T, D], next func()) {
 	f.mu.Lock()
-	last := s.unfinished.abandon
-	s.unfinished.abandon = next
+	last := s.finishing.abandon
+	s.finishing.abandon = next
 	f.mu.Unlock()
 	if last != nil {
 		last()
 	}
 }
 
-// wait returns until when the dataset's next refresh waits for what is left to be done; zero if it does not.
-func (f *finisher[T, D]) wait(s *set[T, D], now time.Time) time.Time {
+// waitUntil returns until when the dataset's next refresh waits for pending Finish calls; zero if it does not wait.
+func (f *finisher[T, D]) waitUntil(s *datasetState[T, D], now time.Time) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if until := s.unfinished.since.Add(finishWait); len(s.unfinished.all) >= maxUnfinished && until.After(now) {
+	if until := s.finishing.since.Add(finishWait); len(s.finishing.tasks) >= maxUnfinished && until.After(now) {
 		return until
 	}
 	return time.Time{}
 }
 
-// onFinishedVersion records how a version was finished.
-func (e *Engine[T, D]) onFinishedVersion(m *finishedVersion[T, D]) {
-	s := m.set
+// onFinishDone records the result of a Finish call. A late success counts if its version is still served.
+func (e *Engine[T, D]) onFinishDone(m *finishDone[T, D]) {
+	s := m.dataset
 	if m.late {
 		served := s.served.Load()
-		if m.version.swapped && s.health.Load().FinishErr != nil && served != nil && m.version.ref == served.Ref() {
-			s.update(func(h *Health) { h.FinishErr = nil })
+		if m.task.swapped && s.health.Load().FinishErr != nil && served != nil && m.task.ref == served.Ref() {
+			s.updateHealth(func(h *Health) { h.FinishErr = nil })
 			e.deps.Watcher.Finished(s.name, nil)
 		}
 		return
 	}
 	if m.err != nil || s.health.Load().FinishErr != nil {
-		s.update(func(h *Health) { h.FinishErr = m.err })
+		s.updateHealth(func(h *Health) { h.FinishErr = m.err })
 		e.deps.Watcher.Finished(s.name, m.err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A version whose Finish hangs is abandoned before the next one's is called, and not before there is a next one.
+// A version whose Finish hangs is abandoned when the next Finish is called, and not earlier.
 func TestNextFinishAbandonsTheOneThatHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{})
@@ -19,35 +19,35 @@ func TestNextFinishAbandonsTheOneThatHangs(t *testing.T) {
 			if calls++; calls == 1 {
 				<-gate
 			}
-			r.say("call %d of finish", calls)
+			r.report("call %d of finish", calls)
 			return nil
 		}
 		r.start(config)
 		r.announce("prices", 1)
 		pass(config.Stall)
-		abandons := func() (told []string) {
-			for _, s := range r.said() {
+		abandons := func() (abandoned []string) {
+			for _, s := range r.reports() {
 				if strings.HasPrefix(s, "abandoned ") || strings.HasPrefix(s, "call ") {
-					told = append(told, s)
+					abandoned = append(abandoned, s)
 				}
 			}
-			return told
+			return abandoned
 		}
-		if told := abandons(); len(told) > 0 {
-			t.Errorf("without a next version, the loader got %q", told)
+		if abandoned := abandons(); len(abandoned) > 0 {
+			t.Errorf("without a next version, the loader got %q", abandoned)
 		}
 		r.announce("prices", 2)
 		r.announce("prices", 3)
 		pass(time.Second)
-		if told, want := abandons(), []string{"abandoned " + rec("prices", 1).ID(), "call 2 of finish", "call 3 of finish"}; !slices.Equal(told, want) {
-			t.Errorf("the loader got %q, want %q", told, want)
+		if abandoned, want := abandons(), []string{"abandoned " + rec("prices", 1).ID(), "call 2 of finish", "call 3 of finish"}; !slices.Equal(abandoned, want) {
+			t.Errorf("the loader got %q, want %q", abandoned, want)
 		}
 		close(gate)
 		synctest.Wait()
 	})
 }
 
-// After the engine's end, versions are finished in their order for finishGrace, all together; the rest is dropped.
+// After the engine's end, Finish calls run in order for finishGrace altogether; the rest is dropped.
 func TestFinishAfterTheEndIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var mu sync.Mutex

@@ -93,8 +93,8 @@ func TestDatasetsThatFailNeverHaveAllLanes(t *testing.T) {
 	})
 }
 
-// Invariant: a healthy dataset is served within seconds of its event, while the first attempts of more datasets hang than flights are
-// counted.
+// Invariant: a healthy dataset is served within seconds of its event, while the first attempts of more datasets hang than there may be
+// flights.
 func TestFirstAttemptsThatHangHoldUpNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := eight()
@@ -121,8 +121,8 @@ func TestFirstAttemptsThatHangHoldUpNoOther(t *testing.T) {
 	})
 }
 
-// Invariant: a dataset does not wait for longer than a second for flights that make a step of progress now and then, whether they are
-// first attempts or failed before.
+// Invariant: a dataset does not wait longer than a second for flights that make progress now and then, whether they are first attempts
+// or failed before.
 func TestFlightsThatTrickleHoldUpNoOther(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		bubble(t, func(t *testing.T, r *rig) {
@@ -153,7 +153,7 @@ func TestFlightsThatTrickleHoldUpNoOther(t *testing.T) {
 	}
 }
 
-// A dataset that is served already does not wait for lanes that all have long refreshes.
+// A dataset that is already served does not wait when long refreshes have all lanes.
 func TestLongRefreshesLeaveALane(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := eight()
@@ -178,7 +178,7 @@ func TestLongRefreshesLeaveALane(t *testing.T) {
 	})
 }
 
-// Refreshes that hung go on together only as far as there are lanes.
+// Of the refreshes that hung, only as many go on at a time as there are lanes.
 func TestLoadsThatGoOnWaitForALane(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := eight()
@@ -213,8 +213,8 @@ func TestLoadsThatGoOnWaitForALane(t *testing.T) {
 	})
 }
 
-// A slow commit to the cache folder does not delay the next swap; the commits are made in order, and at the end none is left out
-// for which finishGrace suffices.
+// A slow commit to the cache folder does not delay the next swap. The commits run in order, and at the end finishGrace drops none that it
+// suffices for.
 func TestNoSwapWaitsForFinish(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var finished atomic.Int64
@@ -240,7 +240,7 @@ func TestNoSwapWaitsForFinish(t *testing.T) {
 	})
 }
 
-// A folder that could not be read at the start is read when it can be, as long as nothing is served.
+// A folder that could not be read at the start is read when it works again, if no version is served by then.
 func TestStoredVersionIsReadAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		again := make(chan struct{})

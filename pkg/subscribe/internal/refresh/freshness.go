@@ -13,62 +13,65 @@ import (
 // Judgement is the state of a dataset at a moment.
 type Judgement struct {
 	State fleet.State
-	// Since is when the dataset came into it: for what a deadline decides, when that passed.
+	// Since is when the state began. For a state that a deadline begins, that is the deadline.
 	Since time.Time
-	// Left is how long it takes until another state may come by time alone; 0 if none does.
+	// Left is how long it takes until the state may change by time alone; 0 if it cannot.
 	Left time.Duration
 }
 
-// Judge returns the state that a dataset of the health h is in at now, when rec is served (nil if nothing is). The loop and
-// those who ask for the status both go by it: a loop that hangs cannot keep a dataset fresh. wall is now by the clock that
-// is compared with those of publishers, for whether the next version is overdue.
+// Judge returns the state at now of a dataset with the health h and the served version rec, which is nil if there is none. The loop and
+// status requests both call it, so that a loop that hangs cannot keep a dataset fresh. wall is now by the clock that is compared
+// with publishers' clocks; it decides whether the next version is overdue.
 func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgement {
-	version := versionOf(rec)
 	var left time.Duration
 	blindAt, vouched := h.blindAt()
 	blind := !now.Before(blindAt)
 	if vouched && !blind {
 		left = blindAt.Sub(now)
 	}
-	var overdueAt time.Time
-	overdue := false
-	if rec != nil && rec.ExpectEvery > 0 {
-		overdueAt = rec.Created.Add(rec.ExpectEvery)
-		if overdue = !wall.Before(overdueAt); !overdue {
-			left = soonest(left, overdueAt.Sub(wall))
-		}
+	overdueAt := overdueAt(rec)
+	overdue := !overdueAt.IsZero() && !wall.Before(overdueAt)
+	if !overdueAt.IsZero() && !overdue {
+		left = soonest(left, overdueAt.Sub(wall))
 	}
-	in := func(state fleet.State, since time.Time) Judgement {
-		if h.State == state {
-			since = h.Since
-		}
-		return Judgement{State: state, Since: since, Left: left}
-	}
+	state, since := h.judge(versionOf(rec), blind, overdue)
 	switch {
-	case h.Err != nil:
-		return in(fleet.Failing, h.FailingSince)
-	case h.Quarantined != "":
-		return in(fleet.Quarantined, h.QuarantinedSince)
-	case h.Diverged != "":
-		return in(fleet.Diverged, h.DivergedSince)
-	case blind, h.Doubt != "":
-		if !blind {
-			blindAt = now
-		}
-		return in(fleet.Blind, blindAt)
-	case h.Newest > version && h.Refreshing:
-		return in(fleet.Refreshing, h.RefreshingSince)
-	case h.Newest > version:
-		return in(fleet.Lagging, h.BehindSince)
-	case overdue:
-		return in(fleet.Overdue, overdueAt)
-	case version == 0:
-		return in(fleet.Waiting, now)
+	case state == h.State:
+		since = h.Since
+	case state == fleet.Blind && blind:
+		since = blindAt
+	case state == fleet.Overdue:
+		since = overdueAt
+	case state == fleet.Blind, state == fleet.Waiting, state == fleet.Fresh:
+		since = now
 	}
-	return in(fleet.Fresh, now)
+	return Judgement{State: state, Since: since, Left: left}
 }
 
-// blindAt returns when the dataset is blind unless something vouches for it before, and whether anything ever has.
+// judge returns the state, and when it began if the health records that: not for blind, overdue, waiting and fresh.
+func (h *Health) judge(version uint64, blind, overdue bool) (state fleet.State, since time.Time) {
+	switch {
+	case h.Err != nil:
+		return fleet.Failing, h.FailingSince
+	case h.Quarantined != "":
+		return fleet.Quarantined, h.QuarantinedSince
+	case h.Diverged != "":
+		return fleet.Diverged, h.DivergedSince
+	case blind, h.Doubt != "":
+		return fleet.Blind, time.Time{}
+	case h.Newest > version && h.Refreshing:
+		return fleet.Refreshing, h.RefreshingSince
+	case h.Newest > version:
+		return fleet.Lagging, h.BehindSince
+	case overdue:
+		return fleet.Overdue, time.Time{}
+	case version == 0:
+		return fleet.Waiting, time.Time{}
+	}
+	return fleet.Fresh, time.Time{}
+}
+
+// blindAt returns when the dataset becomes blind without another confirmation of the newest version, and whether there was one yet.
 func (h *Health) blindAt() (at time.Time, vouched bool) {
 	if h.Vouched.IsZero() {
 		return h.Began, false
@@ -76,9 +79,17 @@ func (h *Health) blindAt() (at time.Time, vouched bool) {
 	return h.Vouched.Add(events.BlindAfter * h.Period), true
 }
 
-// Why says in words why the dataset is in the state.
+// overdueAt returns when the version after rec is overdue; zero if the publisher promised none.
+func overdueAt(rec *dataset.VersionRecord) time.Time {
+	if rec == nil || rec.ExpectEvery <= 0 {
+		return time.Time{}
+	}
+	return rec.Created.Add(rec.ExpectEvery)
+}
+
+// Why describes why the dataset is in the state.
 func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
-	switch version := versionOf(rec); state {
+	switch state {
 	case fleet.Failing:
 		if h.Err == nil {
 			return "the last refresh failed"
@@ -91,11 +102,11 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 	case fleet.Blind:
 		return h.whyBlind()
 	case fleet.Refreshing:
-		return fmt.Sprintf("version %d is being brought up", h.Newest)
+		return fmt.Sprintf("version %d is being loaded", h.Newest)
 	case fleet.Lagging:
 		return h.whyLagging()
 	case fleet.Overdue:
-		return fmt.Sprintf("there is no version after %d, although one was promised every %s", version, rec.ExpectEvery)
+		return fmt.Sprintf("there is no version after %d, although one was promised every %s", versionOf(rec), rec.ExpectEvery)
 	case fleet.Waiting:
 		return "there is no version yet"
 	}
@@ -117,7 +128,7 @@ func (h *Health) whyBlind() string {
 		why = append(why, h.Regressed)
 	}
 	if h.Denied != nil {
-		why = append(why, "none can be: "+h.Denied.Error())
+		why = append(why, "beacons cannot be received: "+h.Denied.Error())
 	}
 	if h.CatchUpErr != nil {
 		why = append(why, "the last catch-up failed: "+h.CatchUpErr.Error())
@@ -127,9 +138,9 @@ func (h *Health) whyBlind() string {
 
 func (h *Health) whyLagging() string {
 	if h.Newest <= h.Announced {
-		return fmt.Sprintf("version %d waits to be brought up", h.Newest)
+		return fmt.Sprintf("version %d waits to be loaded", h.Newest)
 	}
-	why := fmt.Sprintf("a beacon named version %d, and its record is being looked for", h.Newest)
+	why := fmt.Sprintf("a beacon named version %d, and its record has not been found yet", h.Newest)
 	if h.CatchUpErr != nil {
 		why += "; the last catch-up failed: " + h.CatchUpErr.Error()
 	}

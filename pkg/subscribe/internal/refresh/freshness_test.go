@@ -67,7 +67,7 @@ func TestJudge(t *testing.T) {
 		"never heard anything":  {with(func(h *Health) { h.Vouched = time.Time{} }), nil, time.Hour, 0, fleet.Blind, 0, 0},
 		"a longer period":       {with(func(h *Health) { h.Period = time.Minute }), promised(1, 0), time.Minute, 0, fleet.Fresh, time.Minute, 2 * time.Minute},
 
-		// A clock that jumps decides only what it is asked for.
+		// A wall clock that jumps affects only the overdue state.
 		"a clock that is a day ahead":           {fresh, promised(1, 0), 4 * time.Second, 24 * time.Hour, fleet.Fresh, 4 * time.Second, 11 * time.Second},
 		"a clock that is a day behind":          {fresh, promised(1, 0), 4 * time.Second, -24 * time.Hour, fleet.Fresh, 4 * time.Second, 11 * time.Second},
 		"a promise and a clock that is ahead":   {fresh, promised(1, time.Hour), 4 * time.Second, 24 * time.Hour, fleet.Overdue, time.Hour, 11 * time.Second},
@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Any of the graver states comes before any of the others, whatever else there is.
+// A graver state precedes a lesser one, whatever else is true.
 func TestStatesInTheOrderOfTheirGravity(t *testing.T) {
 	causes := map[fleet.State]func(h *Health, rec *dataset.VersionRecord){
 		fleet.Failing:    func(h *Health, _ *dataset.VersionRecord) { h.Err = errLoad },
@@ -133,7 +133,7 @@ func TestWhy(t *testing.T) {
 	if why := h.Why(fleet.Blind, nil); !strings.Contains(why, "for 3 periods of 5s") {
 		t.Error(why)
 	}
-	if why := h.Why(fleet.Lagging, nil); why != "version 3 waits to be brought up" {
+	if why := h.Why(fleet.Lagging, nil); why != "version 3 waits to be loaded" {
 		t.Error(why)
 	}
 	if why := h.Why(fleet.Waiting, nil); why != "there is no version yet" {
@@ -141,53 +141,53 @@ func TestWhy(t *testing.T) {
 	}
 }
 
-func TestNews(t *testing.T) {
-	var n news
+func TestUnserved(t *testing.T) {
+	var n unserved
 	if !n.since().IsZero() {
-		t.Error("there is news")
+		t.Error("a version is unserved")
 	}
 	for v := range uint64(1000) {
 		n = n.add(v+1, after(time.Duration(v+1)))
 	}
 	n = n.add(7, after(time.Hour))
-	if len(n) != maxNews || !n.since().Equal(after(1)) || n[maxNews-1].version != 1000 {
-		t.Errorf("%d news, from %v to %v", len(n), n[0], n[len(n)-1])
+	if len(n) != maxUnserved || !n.since().Equal(after(1)) || n[maxUnserved-1].version != 1000 {
+		t.Errorf("%d unserved versions, from %v to %v", len(n), n[0], n[len(n)-1])
 	}
 	if since := n.after(40).since(); !since.Equal(after(41)) {
 		t.Errorf("behind version 41 since %s", since.Sub(began))
 	}
-	// Versions that were not remembered one by one have been known for no less than it is said.
+	// A version that was not remembered one by one seems known for at least as long as it is.
 	if since := n.after(999).since(); since.After(after(1000)) {
 		t.Errorf("behind version 1000 since %s", since.Sub(began))
 	}
 	if n.after(1000) != nil {
-		t.Error("there is news beyond the newest")
+		t.Error("a version beyond the newest is unserved")
 	}
 	if n := n.upTo(10); len(n) != 10 || n[9].version != 10 {
-		t.Errorf("news up to version 10: %v", n)
+		t.Errorf("unserved up to version 10: %v", n)
 	}
 }
 
-func TestClaims(t *testing.T) {
+func TestPublishers(t *testing.T) {
 	const every = time.Second
 	now := began
-	var c claims
-	// say has the publisher say a version when the newest known is another.
-	say := func(publisher string, version, newest uint64) (regressed bool) {
-		return c.take(events.Word{Version: version, At: now, Every: every, Publisher: publisher}, newest) >= events.BlindAfter
+	var c publishers
+	// name records a beacon of the publisher that names version, while newest is known.
+	name := func(publisher string, version, newest uint64) (regressed bool) {
+		return c.record(events.Word{Version: version, At: now, Every: every, Publisher: publisher}, newest) >= events.BlindAfter
 	}
-	// One that events overtake between its reading of the store and its beacon is right each time.
+	// A publisher is right even if events overtake it between its read of the store and its beacon.
 	for v := range uint64(10) {
 		now = now.Add(every)
-		if say("quick", 10*v+5, 10*v+14) || c["quick"].below != 0 {
-			t.Errorf("a publisher that names version %d when version %d is known is said to be wrong", 10*v+5, 10*v+14)
+		if name("quick", 10*v+5, 10*v+14) || c["quick"].below != 0 {
+			t.Errorf("a publisher that names version %d when version %d is known counts as wrong", 10*v+5, 10*v+14)
 		}
 	}
 	c = nil
 	for i := range 10 {
 		now = now.Add(every)
-		say("right", 7, 7)
-		if regressed := say("wrong", 3, 7); regressed != (i >= events.BlindAfter) {
+		name("right", 7, 7)
+		if regressed := name("wrong", 3, 7); regressed != (i >= events.BlindAfter) {
 			t.Errorf("beacon %d of an older version: %v", i+1, regressed)
 		}
 		if text := c.regressed(7); strings.Contains(text, "wrong name version 3") != (i >= events.BlindAfter) || strings.Contains(text, "right") {
@@ -195,25 +195,25 @@ func TestClaims(t *testing.T) {
 		}
 	}
 	if text := c.regressed(3); text != "" {
-		t.Errorf("an instance that serves what it names is told %q", text)
+		t.Errorf("an instance that serves the named version warns: %q", text)
 	}
 	now = now.Add(every)
-	if say("wrong", 7, 7) || c.regressed(7) != "" {
-		t.Error("a publisher that is right again is still said to be wrong")
+	if name("wrong", 7, 7) || c.regressed(7) != "" {
+		t.Error("a publisher that is right again still counts as wrong")
 	}
 	for range 10 {
 		now = now.Add(every)
-		say("wrong", 3, 7)
+		name("wrong", 3, 7)
 	}
 	now = now.Add(10 * every)
-	say("right", 7, 7)
+	name("right", 7, 7)
 	if text := c.regressed(7); text != "" {
-		t.Errorf("a publisher that has gone is still said to be wrong: %s", text)
+		t.Errorf("a publisher that has gone still counts as wrong: %s", text)
 	}
 	for i := range 1000 {
-		say(strings.Repeat("x", i), 1, 1)
+		name(strings.Repeat("x", i), 1, 1)
 	}
-	if len(c) > maxClaims {
-		t.Errorf("%d publishers are told apart", len(c))
+	if len(c) > maxPublishers {
+		t.Errorf("%d publishers are tracked", len(c))
 	}
 }

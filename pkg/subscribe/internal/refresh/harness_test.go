@@ -14,8 +14,7 @@ import (
 	"freshet.dev/pkg/events"
 )
 
-// rig is an engine in a synctest bubble, with everything around it in the test's hands. A dataset in memory is a
-// string.
+// rig is an engine in a synctest bubble whose dependencies the test controls. A dataset in memory is a string.
 type rig struct {
 	t        *testing.T
 	engine   *Engine[string, string]
@@ -35,7 +34,7 @@ type rig struct {
 	silent  func(name string) []string // relays that are up and do not answer
 	onSwap  func(now *Served[string])
 	storedE error
-	// storedHang is what a look at the stored version waits for, whatever becomes of its context; nil for nothing.
+	// storedHang blocks Stored, which ignores its context, until it is closed; nil blocks nothing.
 	storedHang chan struct{}
 	wall       func() time.Time
 	barred     []Barred
@@ -46,7 +45,7 @@ type rig struct {
 	mu       sync.Mutex
 	loads    []string // "prices/3", in the order in which loading began
 	failures []Failure
-	asked    []string // datasets that the relays were asked about
+	queried  []string // datasets that the relays were queried about
 	lines    []string // other calls of the Watcher
 	changes  []Change
 	at       []time.Duration
@@ -90,7 +89,7 @@ func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	})
 }
 
-// pass lets time go by on the bubble's clock, and everything settle.
+// pass advances the bubble's clock and waits until all goroutines block.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -131,7 +130,7 @@ func (r *rig) wantLoads(want ...string) {
 	}
 }
 
-func (r *rig) said() []string {
+func (r *rig) reports() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.lines)
@@ -143,7 +142,7 @@ func (r *rig) failed() []Failure {
 	return slices.Clone(r.failures)
 }
 
-func (r *rig) say(format string, args ...any) {
+func (r *rig) report(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, fmt.Sprintf(format, args...))
@@ -180,7 +179,7 @@ func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[str
 	l := Loaded[string, string]{Record: rec, Value: rec.ID(), Pull: Pull{Bytes: 7}}
 	if r.finish != nil {
 		l.Finish = func(swapped bool) error { return r.finish(rec.Dataset, swapped) }
-		l.Abandon = func() { r.say("abandoned %s", rec.ID()) }
+		l.Abandon = func() { r.report("abandoned %s", rec.ID()) }
 	}
 	return l, nil
 }
@@ -202,7 +201,7 @@ func (f relayFunc) Latest(ctx context.Context, name string, _ dataset.StoreID) (
 		silent = r.silent(name)
 	}
 	r.mu.Lock()
-	r.asked = append(r.asked, name)
+	r.queried = append(r.queried, name)
 	r.mu.Unlock()
 	if r.relaysHang[name] {
 		<-ctx.Done()
@@ -242,20 +241,20 @@ func (r *rig) Failed(f Failure) {
 	r.failures = append(r.failures, f)
 }
 
-func (r *rig) StoredUnusable(name string, err error) { r.say("stored %s unusable: %v", name, err) }
-func (r *rig) Finished(name string, err error)       { r.say("finished %s: %v", name, err) }
-func (r *rig) Healed(rec dataset.VersionRecord)      { r.say("healed %s", rec.ID()) }
+func (r *rig) StoredUnusable(name string, err error) { r.report("stored %s unusable: %v", name, err) }
+func (r *rig) Finished(name string, err error)       { r.report("finished %s: %v", name, err) }
+func (r *rig) Healed(rec dataset.VersionRecord)      { r.report("healed %s", rec.ID()) }
 func (r *rig) Changed(c Change)                      { r.changed(c) }
-func (r *rig) Foreign(_, warning string)             { r.say("%s", warning) }
-func (r *rig) StoreChanged(was, now dataset.StoreID) { r.say("store %s is now %s", was, now) }
-func (r *rig) Rejected(rec dataset.VersionRecord)    { r.say("rejected %s", rec.ID()) }
-func (r *rig) Restarted(err error)                   { r.say("restarted: %v", err) }
+func (r *rig) Foreign(_, warning string)             { r.report("%s", warning) }
+func (r *rig) StoreChanged(was, now dataset.StoreID) { r.report("store %s is now %s", was, now) }
+func (r *rig) Rejected(rec dataset.VersionRecord)    { r.report("rejected %s", rec.ID()) }
+func (r *rig) Restarted(err error)                   { r.report("restarted: %v", err) }
 
 func (r *rig) CaughtUp(reason string, err error, retry time.Time) {
 	if err != nil {
-		r.say("%s: %v, again in %s", reason, err, time.Until(retry))
+		r.report("%s: %v, again in %s", reason, err, time.Until(retry))
 	} else {
-		r.say("%s: caught up", reason)
+		r.report("%s: caught up", reason)
 	}
 }
 

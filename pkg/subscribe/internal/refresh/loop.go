@@ -7,56 +7,57 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/subscribe/internal/wake"
 )
 
-// message is what a lane or the catcher tells the loop. One of the fields is set.
+// message is a message to the loop from another goroutine of the engine. Exactly one field is set.
 type message[T, D any] struct {
-	loaded   *loaded[T, D]
-	finished *finished[T, D]
-	done     *finishedVersion[T, D]
-	idles    *flight[T, D] // it has made no progress for lendAfter
-	resumes  *flight[T, D] // it makes progress again
-	logged   *caughtUp
-	inquired *inquiry[T, D]
-	returned *returned[T, D]
+	loaded     *loadedJob[T, D]
+	jobDone    *jobDone[T, D]
+	returned   *job[T, D]    // its goroutine returned after it was abandoned
+	yields     *flight[T, D] // has made no progress for yieldAfter
+	resumes    *flight[T, D] // makes progress again
+	finishDone *finishDone[T, D]
+	logRead    *catchUpRun
+	queried    *relayQuery[T, D]
 }
 
-// supervise runs the loop, again after a panic, until ctx ends.
+// send sends m to the loop, unless the loop has ended.
+func (e *Engine[T, D]) send(m message[T, D]) {
+	select {
+	case e.messages <- m:
+	case <-e.ended:
+	}
+}
+
+// supervise runs the loop until ctx ends, and restarts it after a panic.
 func (e *Engine[T, D]) supervise(ctx context.Context) {
-	policy := e.cfg.Retry.policy()
+	pauses := e.cfg.Retry.NewBackOff()
 	reason := "start"
 	for {
 		began := time.Now()
-		err := guard.Try(func() error {
-			if reason != "" {
-				e.wantCatchUp(reason)
-			}
+		err := try(func() {
+			e.requestCatchUp(reason)
 			e.loop(ctx)
-			return nil
 		})
 		if err == nil {
 			return // the loop returns only when ctx has ended
 		}
 		reason = "restart of the loop"
-		// A watcher that panics may do so here too; the supervisor itself must live.
-		_ = guard.Try(func() error { e.deps.Watcher.Restarted(err); return nil })
+		// A Watcher that panics may also panic here, and must not end the supervisor.
+		_ = try(func() { e.deps.Watcher.Restarted(err) })
 		if time.Since(began) > e.cfg.Retry.Max {
-			policy.Reset()
+			pauses.Reset()
 		}
-		// A loop that panics at once must not take a whole CPU.
-		pause := time.NewTimer(policy.NextBackOff())
-		select {
-		case <-ctx.Done():
-			pause.Stop()
+		// Without a pause, a loop that panics at once would occupy a CPU.
+		if !wake.Wait(ctx, pauses.NextBackOff(), nil) {
 			return
-		case <-pause.C:
 		}
 	}
 }
 
-// loop takes one message after the other until ctx ends. What a message changes is written before a Watcher is told, so
-// that a panic there leaves a state to go on from.
+// loop handles one message after the other until ctx ends. A handler changes the state before it calls the Watcher, so that a
+// panic of the Watcher leaves a complete state.
 func (e *Engine[T, D]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -64,8 +65,8 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 	for {
 		// gofail: var refreshLoop struct{}
 		now := time.Now()
-		next := e.due(now)
-		timer.Reset(earlier(next, e.judge(now)).Sub(now))
+		next := e.startDue(now)
+		timer.Reset(earlier(next, e.reportStates(now)).Sub(now))
 		select {
 		case <-ctx.Done():
 			return
@@ -74,79 +75,103 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				versions = nil
 				continue
 			}
-			e.announced(rec)
+			e.onRecord(rec)
 		case reason, ok := <-catchUps:
 			if !ok {
 				catchUps = nil
 				continue
 			}
-			e.wantCatchUp(reason)
-		case heard, ok := <-beacons:
+			e.requestCatchUp(reason)
+		case received, ok := <-beacons:
 			if !ok {
 				beacons = nil
 				continue
 			}
-			e.onHeard(heard)
+			e.onBeacons(received)
 		case m := <-e.messages:
-			switch {
-			case m.loaded != nil:
-				e.onLoaded(m.loaded)
-			case m.finished != nil:
-				e.onFinished(m.finished)
-			case m.logged != nil:
-				e.onLogged(m.logged)
-			case m.inquired != nil:
-				e.onInquired(m.inquired)
-			case m.returned != nil:
-				e.onReturned(m.returned)
-			case m.done != nil:
-				e.onFinishedVersion(m.done)
-			case m.idles != nil:
-				e.lend(m.idles)
-			case m.resumes != nil:
-				e.onResumes(m.resumes)
-			}
+			e.onMessage(m)
 		case <-e.deps.StoredAgain:
-			e.lookAgain()
+			e.onStoredAgain()
 		case <-timer.C:
 		}
 	}
 }
 
-// due starts what is due and returns when something else will be.
-func (e *Engine[T, D]) due(now time.Time) time.Time {
-	next := e.takeLater(now, now.Add(time.Hour))
-	for _, name := range e.cfg.Datasets {
-		s := e.sets[name]
-		switch {
-		case s.running || s.queued || s.blocked || s.target.Version <= s.version() && s.move == nil || s.hangs():
-		case s.retryAt.After(now):
-			next = earlier(next, s.retryAt)
-		default:
-			if until := e.finisher.wait(s, now); !until.IsZero() {
-				next = earlier(next, until)
-				continue
-			}
-			e.enqueue(s)
-		}
+func (e *Engine[T, D]) onMessage(m message[T, D]) {
+	switch {
+	case m.loaded != nil:
+		e.onLoaded(m.loaded)
+	case m.jobDone != nil:
+		e.onJobDone(m.jobDone)
+	case m.returned != nil:
+		e.onReturned(m.returned)
+	case m.yields != nil:
+		e.onYields(m.yields)
+	case m.resumes != nil:
+		e.onResumes(m.resumes)
+	case m.finishDone != nil:
+		e.onFinishDone(m.finishDone)
+	case m.logRead != nil:
+		e.onLogRead(m.logRead)
+	case m.queried != nil:
+		e.onQueried(m.queried)
 	}
-	e.needless()
+}
+
+// startDue starts everything that is due and returns when it must be called next.
+func (e *Engine[T, D]) startDue(now time.Time) time.Time {
+	next := e.applyDeferred(now, now.Add(time.Hour))
+	next = e.queueDue(now, next)
+	e.dropNeedlessCatchUp()
 	if c := &e.catchUp; !c.running && c.reason != "" {
 		if c.retryAt.After(now) {
 			next = earlier(next, c.retryAt)
 		} else {
-			e.ask()
+			e.startCatchUp()
 		}
 	}
-	next = e.startInquiries(now, next)
+	next = e.startQueries(now, next)
 	e.dispatch(now)
-	if at := e.longest(now); len(e.queue) > 0 && at.After(now) {
+	if len(e.queue) == 0 {
+		return next
+	}
+	if at := e.allLongAt(); at.After(now) {
 		next = earlier(next, at)
 	}
-	if at := e.hanging(now); len(e.queue) > 0 && !at.IsZero() {
+	if at := e.nextHangAt(now); !at.IsZero() {
 		next = earlier(next, at)
 	}
 	return next
+}
+
+// queueDue appends the datasets whose refresh is due to the queue. It returns when the next one will be due, or next if that is earlier.
+func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
+	for _, name := range e.cfg.Datasets {
+		s := e.datasets[name]
+		if s.running || s.queued || !s.wantsRefresh() {
+			continue
+		}
+		at := s.retryAt
+		if !at.After(now) {
+			at = e.finisher.waitUntil(s, now)
+		}
+		if at.After(now) {
+			next = earlier(next, at)
+			continue
+		}
+		e.enqueue(s)
+	}
+	return next
+}
+
+// wantsRefresh reports whether the target is to be loaded.
+func (s *datasetState[T, D]) wantsRefresh() bool {
+	return (s.target.Version > s.version() || s.replacement != nil) && !s.targetBarred && !s.targetHangs()
+}
+
+func (e *Engine[T, D]) enqueue(s *datasetState[T, D]) {
+	s.queued, s.queuedAt = true, time.Now()
+	e.queue = append(e.queue, s)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -156,58 +181,52 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// announced takes note of a version.
-func (e *Engine[T, D]) announced(rec dataset.VersionRecord) {
-	s := e.sets[rec.Dataset]
+// onRecord handles a version record that an event, the log or a relay brought.
+func (e *Engine[T, D]) onRecord(rec dataset.VersionRecord) {
+	s := e.datasets[rec.Dataset]
 	switch {
 	case s == nil:
 		return
-	case e.ofOther(rec):
-		e.foreign(s, rec.StoreID, "events")
+	case e.ofOtherStore(rec):
+		e.ignoreOtherStore(s, rec.StoreID, "events")
 		return
-	case s.blocked && rec.Version == s.target.Version && rec.VersionID() != s.target.VersionID():
-		e.verify(s, fmt.Sprintf("an event names version %s, and the quarantined one is %s", rec.Ref(), s.target.Ref()))
+	case s.targetBarred && rec.Version == s.target.Version && rec.VersionID() != s.target.VersionID():
+		e.verifyWithRelays(s, fmt.Sprintf("an event names version %s, and the quarantined one is %s", rec.Ref(), s.target.Ref()))
 		return
 	case rec.Version <= s.target.Version || rec.Version <= s.version():
 		return
 	case len(s.disowned) > 0 && slices.Contains(s.disowned, rec.VersionID()):
 		return
 	case s.health.Load().Conflict != "" && s.version() > 0:
-		return // two publishers contradict each other: the instance stays where it is
-	case !s.follows(rec):
-		e.verify(s, fmt.Sprintf("the event of version %s does not lead on from the served version", rec.ID()))
+		return // two publishers contradict each other, so the instance keeps its version
+	case !s.mayFollow(rec):
+		e.verifyWithRelays(s, fmt.Sprintf("the event of version %s does not lead on from the served version", rec.ID()))
 		return
 	}
-	e.announce(s, rec)
+	e.advance(s, rec)
 }
 
-// announce makes rec the version that the dataset is brought to, unless a later one is.
-func (e *Engine[T, D]) announce(s *set[T, D], rec dataset.VersionRecord) {
+// advance makes rec the dataset's target, unless the target or the served version is at least as new.
+func (e *Engine[T, D]) advance(s *datasetState[T, D], rec dataset.VersionRecord) {
 	if rec.Version <= s.target.Version || rec.Version <= s.version() {
 		return
 	}
-	s.move = nil
-	s.aim(rec)
-	if s.blocked {
-		s.forgive()
+	s.replacement = nil
+	s.setTarget(rec)
+	if s.targetBarred {
+		s.clearFailure()
 	}
-	s.learn(rec.Version)
+	s.noteVersion(rec.Version)
 	if !s.running && rec.Version > s.tried {
-		e.supersede(s)
+		e.shortenBackoff(s)
 	}
 }
 
-// supersede ends the backoff of a failed version because there is a newer one. It leaves a pause of one initial
-// interval after the failure, so that the rate of attempts does not follow the rate of publishing while the relays
-// are down.
-func (e *Engine[T, D]) supersede(s *set[T, D]) {
+// shortenBackoff ends the backoff of a failed version because a newer one is known. A pause of Retry.Initial after the failure
+// stays, so that frequent publishes do not cause frequent attempts while the relays are down.
+func (e *Engine[T, D]) shortenBackoff(s *datasetState[T, D]) {
 	s.backoff.Reset()
 	if soon := s.failedAt.Add(e.cfg.Retry.Initial); !s.failedAt.IsZero() && soon.Before(s.retryAt) {
 		s.retryAt = soon
 	}
-}
-
-func (e *Engine[T, D]) enqueue(s *set[T, D]) {
-	s.queued, s.queuedAt = true, time.Now()
-	e.queue = append(e.queue, s)
 }

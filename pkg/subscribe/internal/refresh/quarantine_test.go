@@ -18,7 +18,7 @@ func (r *rig) bar(recs ...dataset.VersionRecord) {
 	}
 }
 
-// quarantined fails unless the state is quarantined, because of the version.
+// quarantined fails the test unless the state is quarantined, because of the version.
 func (r *rig) quarantined(bad dataset.VersionRecord) {
 	r.t.Helper()
 	r.is("prices", fleet.Quarantined)
@@ -29,7 +29,7 @@ func (r *rig) quarantined(bad dataset.VersionRecord) {
 	}
 }
 
-// A quarantined version is not loaded, is no failure, and does not keep the next one out.
+// A quarantined version is not loaded, is no failure, and does not block the next version.
 func TestQuarantinedVersionIsNotLoaded(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		all := history(storeA, "a", 1, 4)
@@ -58,7 +58,7 @@ func TestQuarantinedVersionIsNotLoaded(t *testing.T) {
 	})
 }
 
-// The state is quarantined from the first moment, whatever else is known: with everything down, and without a version to serve.
+// The state is quarantined from the start, even if everything is down and there is no version to serve.
 func TestQuarantineIsKnownFromTheStart(t *testing.T) {
 	for name, stored := range map[string]bool{"a version before": true, "none": false} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestQuarantineIsKnownFromTheStart(t *testing.T) {
 				r.quarantined(all[2])
 				for _, c := range r.changes {
 					if c.Now != fleet.Quarantined {
-						t.Errorf("it said %+v before", c)
+						t.Errorf("it reported %+v before", c)
 					}
 				}
 				r.versions <- all[1] // an older event
@@ -91,7 +91,7 @@ func TestQuarantineIsKnownFromTheStart(t *testing.T) {
 	}
 }
 
-// The store moved to another id: of the quarantined version's number, by an event or by a beacon alone, or to the version that is served.
+// The store moved to another version of the quarantined version's number, known by an event or a beacon alone, or to the served version.
 func TestStoreLeavesTheQuarantinedVersion(t *testing.T) {
 	old, now := history(storeA, "old", 2, 2), history(storeA, "new", 2, 2)
 	for name, c := range map[string]struct {
@@ -128,7 +128,7 @@ func TestStoreLeavesTheQuarantinedVersion(t *testing.T) {
 	}
 }
 
-// A relay that is behind ends no quarantine for long, and has no version loaded.
+// A relay that is behind does not end a quarantine for long, and causes no load.
 func TestRelayIsBehindTheQuarantinedVersion(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		all := history(storeA, "a", 1, 3)

@@ -93,7 +93,7 @@ func TestOneRefreshPerDatasetAndAsManyAsLanes(t *testing.T) {
 		if peak.Load() != 3 {
 			t.Errorf("at most %d refreshes ran at a time, want 3", peak.Load())
 		}
-		// Datasets that wait for a lane are served in turn, and with what is newest when their turn comes.
+		// Datasets get a lane in the order in which they were queued, and load the version that is newest then.
 		if got := r.loaded(); len(got) > 13 || !slices.Contains(got, "d9/5") || slices.Contains(got, "d9/1") {
 			t.Errorf("loaded %q", got)
 		}
@@ -175,7 +175,7 @@ func TestNewerVersionDoesNotWaitForThePoisonOne(t *testing.T) {
 		pass(10 * time.Minute)
 		r.serves("prices", 1)
 		attempts := len(r.loaded())
-		// Whatever the backoff has grown to, the newer one begins within an initial interval of the failure.
+		// However long the backoff has become, the newer version begins within Retry.Initial of the failure.
 		r.announce("prices", 3)
 		pass(config.Retry.Initial)
 		r.serves("prices", 3)
@@ -185,7 +185,7 @@ func TestNewerVersionDoesNotWaitForThePoisonOne(t *testing.T) {
 	})
 }
 
-// Nor does one wait that was announced while the last attempt at the version that fails was under way.
+// A version that was announced during the last attempt at the failing one does not wait either.
 func TestVersionAnnouncedDuringAFailingAttemptDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var slow atomic.Bool
@@ -301,7 +301,7 @@ func TestPanicInALaneIsAFailure(t *testing.T) {
 	})
 }
 
-func TestLoopIsStartedAgainAfterAPanic(t *testing.T) {
+func TestLoopRestartsAfterAPanic(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		panics := 0
 		r.onSwap = func(now *Served[string]) {
@@ -312,7 +312,7 @@ func TestLoopIsStartedAgainAfterAPanic(t *testing.T) {
 		}
 		r.finish = func(_ string, swapped bool) error {
 			if !swapped {
-				t.Error("Finish was told that a swapped version was not")
+				t.Error("Finish got false for a swapped version")
 			}
 			return nil
 		}
@@ -322,11 +322,11 @@ func TestLoopIsStartedAgainAfterAPanic(t *testing.T) {
 		pass(config.Retry.Initial * 3 / 2)
 		r.announce("prices", 3)
 		r.serves("prices", 3)
-		said := strings.Join(r.said(), "\n")
-		if panics != 1 || !strings.Contains(said, "restarted: panic: in the loop (at ") || !strings.Contains(said, "restart of the loop: caught up") {
-			t.Errorf("%d panics; the watcher was told\n%s", panics, said)
+		reports := strings.Join(r.reports(), "\n")
+		if panics != 1 || !strings.Contains(reports, "restarted: panic: in the loop (at ") || !strings.Contains(reports, "restart of the loop: caught up") {
+			t.Errorf("%d panics; the watcher received\n%s", panics, reports)
 		}
-		// No lane was lost: both work.
+		// Both lanes still work.
 		if len(r.engine.flights) != 0 {
 			t.Errorf("%d flights are left", len(r.engine.flights))
 		}

@@ -28,15 +28,15 @@ func (r *rig) beaconOf(publisher string, every time.Duration, newest map[string]
 	synctest.Wait()
 }
 
-// is checks the state of a dataset, both as it was told and as it is when asked.
+// is checks the state of a dataset, both the last reported one and the present one.
 func (r *rig) is(name string, want fleet.State) {
 	r.t.Helper()
 	h, _, j := r.engine.Judge(name)
 	if j.State != want || h.State != want {
-		r.t.Fatalf("after %s %s is %s, and was told to be %s; want %s", time.Since(r.began), name, j.State, h.State, want)
+		r.t.Fatalf("after %s %s is %s, and was reported as %s; want %s", time.Since(r.began), name, j.State, h.State, want)
 	}
 	if !j.Since.Equal(h.Since) || r.wall == nil && j.Since.After(time.Now()) {
-		r.t.Fatalf("after %s %s is %s since %s, and was told to be since %s", time.Since(r.began), name, j.State, j.Since, h.Since)
+		r.t.Fatalf("after %s %s is %s since %s, and was reported to be since %s", time.Since(r.began), name, j.State, j.Since, h.Since)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestStatesFromTheStart(t *testing.T) {
 	})
 }
 
-// What every refresh brings is told apart from what is worth a line.
+// Changes that every refresh causes are usual; others deserve a log line.
 func TestUsualChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.start(config)
@@ -171,31 +171,31 @@ func TestBlindAfterThreePeriodsAndBack(t *testing.T) {
 		pass(2*time.Second - 1)
 		r.is("prices", fleet.Fresh)
 		pass(1)
-		r.is("prices", fleet.Blind) // three periods of a second, which is what the beacon said
+		r.is("prices", fleet.Blind) // three periods of a second, which is the period of the beacon
 		r.log = logOf("prices", 2)
 		r.catchUps <- "reconnected"
 		synctest.Wait()
 		r.is("prices", fleet.Fresh)
-		if n := len(r.asked); n != 0 {
+		if n := len(r.queried); n != 0 {
 			t.Errorf("the relays were asked %d times", n)
 		}
 	})
 }
 
-// Being blind, or lagging, or anything else that time alone brings makes the instance do nothing.
-func TestNothingIsAskedForByTime(t *testing.T) {
+// A state that begins by time alone, such as blind, causes no requests.
+func TestTimeAloneCausesNoRequests(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.start(config)
 		pass(24 * time.Hour)
 		r.is("prices", fleet.Blind)
-		if said := r.said(); len(said) != 1 || len(r.loaded()) != 1 {
-			t.Errorf("in a day alone: %q, loaded %q", said, r.loaded())
+		if reports := r.reports(); len(reports) != 1 || len(r.loaded()) != 1 {
+			t.Errorf("in a day alone: %q, loaded %q", reports, r.loaded())
 		}
 	})
 }
 
-func TestBlindUntilSomethingIsLearned(t *testing.T) {
+func TestBlindUntilTheFirstConfirmation(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
 		cfg.Datasets = []string{"ads", "prices", "rules"}
@@ -210,7 +210,7 @@ func TestBlindUntilSomethingIsLearned(t *testing.T) {
 		r.start(cfg)
 		pass(time.Minute)
 		r.serves("prices", 5)
-		r.is("prices", fleet.Blind) // from its folder, and never told that it is the newest
+		r.is("prices", fleet.Blind) // from its folder, without a confirmation that it is the newest
 		r.is("ads", fleet.Blind)
 		r.serves("rules", 2)
 		why := r.changes
@@ -223,7 +223,7 @@ func TestBlindUntilSomethingIsLearned(t *testing.T) {
 	})
 }
 
-func TestDeniedBeaconsAreSaid(t *testing.T) {
+func TestDeniedBeaconsAreReported(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.start(config)
@@ -241,13 +241,6 @@ func TestDeniedBeaconsAreSaid(t *testing.T) {
 	})
 }
 
-// The publisher died before it announced the version: only the relays know of it.
-// A version that is named and not to be found yet is looked for with growing pauses, by no timer but these, until it is
-// found.
-// A beacon that overtakes the event of a version heals nothing.
-// A version that a catch-up finds which was asked for anyhow is not healed by the beacon.
-// A version that nobody names any more, and that cannot be found, is not looked for for ever.
-// Beacons that name less than was known before do not speak of the same store: they are warned of, and vouch for nothing.
 func TestOverdue(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
@@ -278,7 +271,7 @@ func TestOverdue(t *testing.T) {
 	})
 }
 
-// Invariant: wherever the clock jumps to, and back, nothing stops, and the state is wrong by the promise alone.
+// Invariant: jumps of the wall clock stop nothing, and affect only the overdue state.
 func TestClockJumps(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var ahead atomic.Int64
@@ -327,7 +320,7 @@ func TestHungLoopIsBlind(t *testing.T) {
 		r.announce("prices", 2)
 		pass(time.Minute)
 		if h, _, j := r.engine.Judge("prices"); j.State != fleet.Blind || h.State == fleet.Blind {
-			t.Errorf("asked, it is %s; told, it is %s", j.State, h.State)
+			t.Errorf("it is %s; reported, it is %s", j.State, h.State)
 		}
 		close(gate)
 		synctest.Wait()
@@ -335,7 +328,7 @@ func TestHungLoopIsBlind(t *testing.T) {
 	})
 }
 
-// Behind is since the first version that is newer than the one served, whatever came after.
+// BehindSince is the time of the first version above the served one, whatever came after.
 func TestBehindSince(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{})

@@ -36,8 +36,8 @@ func TestUnusableStoredVersionIsReportedAndReplaced(t *testing.T) {
 		r.serves("prices", 0)
 		r.announce("prices", 1)
 		r.serves("prices", 1)
-		if said := r.said(); !slices.Contains(said, "stored prices unusable: corrupt") || len(r.failed()) != 0 {
-			t.Errorf("the watcher was told %q and %v", said, r.failed())
+		if reports := r.reports(); !slices.Contains(reports, "stored prices unusable: corrupt") || len(r.failed()) != 0 {
+			t.Errorf("the watcher received %q and %v", reports, r.failed())
 		}
 	})
 }
@@ -58,8 +58,8 @@ func TestFinishErrorIsNoFailure(t *testing.T) {
 			t.Errorf("health is %+v", h)
 		}
 		r.announce("prices", 3)
-		if said := r.said(); !slices.Equal(said, []string{"start: caught up", "finished prices: disk full", "finished prices: <nil>"}) {
-			t.Errorf("the watcher was told %q", said)
+		if reports := r.reports(); !slices.Equal(reports, []string{"start: caught up", "finished prices: disk full", "finished prices: <nil>"}) {
+			t.Errorf("the watcher received %q", reports)
 		}
 	})
 }
@@ -80,7 +80,7 @@ func TestRunEndsInMidRefresh(t *testing.T) {
 	})
 }
 
-// What was seen to be served is finished as swapped, also if Run was ended at once.
+// A version that readers saw is finished as swapped, even if Run ends at once.
 func TestEndRightAfterASwap(t *testing.T) {
 	for range 100 {
 		bubble(t, func(t *testing.T, r *rig) {

@@ -6,12 +6,11 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// judge tells the Watcher of every dataset that has come into another state, and returns when another may come into one
-// by time alone.
-func (e *Engine[T, D]) judge(now time.Time) time.Time {
+// reportStates reports every change of a dataset's state to the Watcher. It returns when the next state may change by time alone.
+func (e *Engine[T, D]) reportStates(now time.Time) time.Time {
 	next := now.Add(time.Hour)
 	for _, name := range e.cfg.Datasets {
-		s := e.sets[name]
+		s := e.datasets[name]
 		h, rec := s.health.Load(), s.served.Load().record()
 		j := h.Judge(rec, now, e.wall())
 		if j.Left > 0 {
@@ -22,18 +21,18 @@ func (e *Engine[T, D]) judge(now time.Time) time.Time {
 		}
 		c := Change{
 			Dataset: name, Was: h.State, Now: j.State, Since: j.Since, Why: h.Why(j.State, rec),
-			Version: versionOf(rec), Newest: h.Newest, Usual: s.usual(j.State),
+			Version: versionOf(rec), Newest: h.Newest, Usual: s.routine(j.State),
 		}
 		if j.State != fleet.Refreshing && !c.Usual {
 			s.settled = j.State
 		}
-		s.update(func(h *Health) { h.State, h.Since = j.State, j.Since })
+		s.updateHealth(func(h *Health) { h.State, h.Since = j.State, j.Since })
 		e.deps.Watcher.Changed(c)
 	}
 	return next
 }
 
-// usual reports whether coming into the state is what every refresh of a fresh dataset brings.
-func (s *set[T, D]) usual(now fleet.State) bool {
+// routine reports whether every refresh of a fresh dataset changes to the state.
+func (s *datasetState[T, D]) routine(now fleet.State) bool {
 	return s.settled == fleet.Fresh && (now == fleet.Refreshing || now == fleet.Fresh || now == fleet.Lagging && s.queued)
 }

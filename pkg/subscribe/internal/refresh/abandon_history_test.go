@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A goroutine hangs at the version of a history that a restore ended. The store's version of the same number is loaded, and its own
+// A goroutine hangs at a version of a history that a restore ended. The store's version of the same number is loaded, and its own
 // error stays when the goroutine returns.
 func TestVersionOfAnotherHistoryHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
@@ -26,7 +26,7 @@ func TestVersionOfAnotherHistoryHangs(t *testing.T) {
 		i.name("p1", storeA, old[4])
 		i.serving(old[4])
 		pass(config.Stall + longestGrace)
-		if h := r.engine.Health("prices"); !errors.Is(h.FinishErr, ErrLost) {
+		if h := r.engine.Health("prices"); !errors.Is(h.FinishErr, ErrAbandoned) {
 			t.Fatalf("health is %+v", h)
 		}
 		i.set(at(storeA, now[4]))
@@ -43,7 +43,7 @@ func TestVersionOfAnotherHistoryHangs(t *testing.T) {
 		if h := r.engine.Health("prices"); h.FinishErr != full {
 			t.Errorf("the old version is kept, and health is %+v", h)
 		}
-		if n := len(r.engine.sets["prices"].lost); n != 0 {
+		if n := len(r.engine.datasets["prices"].abandoned); n != 0 {
 			t.Errorf("%d goroutines hang", n)
 		}
 	})

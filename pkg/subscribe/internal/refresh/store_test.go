@@ -9,7 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Invariant: as long as a relay that is up does not say which store it reads, the instance keeps its store, whatever other relays read.
+// Invariant: while a relay that is up does not name its store, the instance keeps its store, whatever other relays read.
 func TestSilentRelayKeepsTheStore(t *testing.T) {
 	a, b := history(storeA, "a", 1, 5), history(storeB, "b", 1, 2)
 	own, other, unnamed := Answer{"one", storeA, a[4]}, Answer{"two", storeB, b[1]}, Answer{"one", dataset.StoreID{}, a[4]}
@@ -57,7 +57,7 @@ func TestSilentRelayKeepsTheStore(t *testing.T) {
 	}
 }
 
-// The store is decided by all answers of a catch-up: a relay that is down during the first query, and answers the next, counts.
+// All answers of a catch-up decide the store. A relay counts that is down during the first query and answers the next.
 func TestStoreIsSettledByAllQueries(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config

@@ -16,8 +16,8 @@ import (
 
 var storeA, storeB = dataset.StoreID{0xa}, dataset.StoreID{0xb}
 
-// history returns the records of that many versions of "prices" in a store. Histories of different names differ from version
-// from on, and are the same before.
+// history returns the records of the first versions of "prices" in a store. Histories with different names differ at version from and
+// after it, and are equal before.
 func history(store dataset.StoreID, name string, from, versions uint64) []dataset.VersionRecord {
 	var all []dataset.VersionRecord
 	var previous dataset.VersionID
@@ -38,7 +38,7 @@ type identified struct {
 	relays atomic.Pointer[[]Answer]
 }
 
-// set sets what the relays answer from now on.
+// set sets the answers of the relays.
 func (i *identified) set(answers ...Answer) { i.relays.Store(&answers) }
 
 func identify(r *rig, cfg Config, log dataset.VersionRecord, relays ...Answer) *identified {
@@ -76,11 +76,11 @@ func (i *identified) serving(want dataset.VersionRecord) {
 		if s != nil {
 			served = s.Record.Ref()
 		}
-		i.t.Fatalf("after %s version %s is served, want %s; told %q", time.Since(i.began), served, want.Ref(), i.said())
+		i.t.Fatalf("after %s version %s is served, want %s; reports %q", time.Since(i.began), served, want.Ref(), i.reports())
 	}
 }
 
-// The store was restored from a copy: the instance goes down to its newest version, and up another way.
+// The store was restored from a copy: the instance goes down to its newest version, and from there to newer ones.
 func TestRestoredStore(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old, now := history(storeA, "old", 4, 5), history(storeA, "new", 4, 6)
@@ -152,14 +152,14 @@ func TestSameNumberOtherID(t *testing.T) {
 		if h := r.engine.Health("prices"); h.Diverged != "" {
 			t.Errorf("health is %+v", h)
 		}
-		// Without an event of its own history the next is not built on the wrong version.
+		// Without an event of the present history, the next version is not built on the wrong one.
 		i.versions <- now[5]
 		synctest.Wait()
 		i.serving(now[5])
 	})
 }
 
-// A store that was created again is followed once all relays that answer read it.
+// The instance follows a store that was created again once all relays that answer read it.
 func TestRecreatedStore(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		a, b := history(storeA, "a", 1, 5), history(storeB, "b", 1, 2)
@@ -167,7 +167,7 @@ func TestRecreatedStore(t *testing.T) {
 		i.name("p1", storeA, a[4])
 		// Another store's publisher, and its events.
 		for range 5 {
-			i.name("foreign", storeB, b[0])
+			i.name("other", storeB, b[0])
 			i.versions <- b[1]
 			synctest.Wait()
 		}
@@ -180,16 +180,16 @@ func TestRecreatedStore(t *testing.T) {
 		i.set(at(storeA, a[4]), at(storeB, b[0]))
 		for range 5 {
 			pass(time.Minute)
-			i.name("foreign", storeB, b[0])
+			i.name("other", storeB, b[0])
 			i.serving(a[4])
 			if s := r.engine.Store(); s.ID != storeA || !strings.Contains(s.Warning, "disagree") {
 				t.Errorf("%+v", s)
 			}
 		}
-		// Each is told once, although the warning of the store is now the one and now the other.
+		// Each warning is reported once, although they alternate in the status.
 		for _, what := range []string{"are ignored", "relays disagree"} {
-			if n := len(slices.DeleteFunc(r.said(), func(s string) bool { return !strings.Contains(s, what) })); n != 1 {
-				t.Errorf("%q was told %d times: %q", what, n, r.said())
+			if n := len(slices.DeleteFunc(r.reports(), func(s string) bool { return !strings.Contains(s, what) })); n != 1 {
+				t.Errorf("%q was reported %d times: %q", what, n, r.reports())
 			}
 		}
 		i.set(at(storeB, b[0]), at(storeB, b[0]))
@@ -207,7 +207,7 @@ func TestRecreatedStore(t *testing.T) {
 	})
 }
 
-// A store that was created again has no version yet: what is served is served on, and is stale.
+// A store that was created again has no version yet. The served version stays, and is stale.
 func TestRecreatedStoreIsEmpty(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		a, b := history(storeA, "a", 1, 5), history(storeB, "b", 1, 1)
@@ -252,8 +252,8 @@ func testFarEvent(t *testing.T, store dataset.StoreID) {
 		}
 		i.serving(a[4])
 		r.is("prices", fleet.Fresh)
-		if said := r.said(); len(r.failed()) != 1 || !slices.Contains(said, "rejected prices/1000000") {
-			t.Errorf("%d attempts failed, told %q", len(r.failed()), said)
+		if reports := r.reports(); len(r.failed()) != 1 || !slices.Contains(reports, "rejected prices/1000000") {
+			t.Errorf("%d attempts failed, reports %q", len(r.failed()), reports)
 		}
 		i.set(at(storeA, a[5]))
 		i.versions <- a[5]
@@ -325,7 +325,7 @@ func TestLongBeaconPeriodsAreBounded(t *testing.T) {
 	})
 }
 
-// The event of a version that the store has under another id is not what an instance begins with, nor goes on to.
+// The instance does not load the version of an event that the store has under another id, neither at the start nor later.
 func TestEventOfAnotherVersionOfTheNumber(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old, now := history(storeA, "old", 4, 5), history(storeA, "new", 4, 6)
@@ -337,7 +337,7 @@ func TestEventOfAnotherVersionOfTheNumber(t *testing.T) {
 	})
 }
 
-// An instance that began with versions of an earlier release, which name no store, learns of its store by the first beacon.
+// An instance that began with versions of an earlier release, which name no store, learns its store from the first beacon.
 func TestStoreIsLearnedFromABeacon(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := rec("prices", 1)
@@ -350,21 +350,21 @@ func TestStoreIsLearnedFromABeacon(t *testing.T) {
 	})
 }
 
-// Messages that name ever new stores make the instance query the relays a bounded number of times.
-func TestManyForeignStoresAreNoPolling(t *testing.T) {
+// Messages that name ever new stores cause a bounded number of queries of the relays.
+func TestManyOtherStoresCauseNoPolling(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		a := history(storeA, "a", 1, 5)
 		i := identify(r, config, a[4], at(storeA, a[4]))
 		i.name("p1", storeA, a[4])
 		for range 3 { // each store again
 			for n := range 1000 {
-				i.name("foreign", dataset.StoreID{0xf, byte(n), byte(n >> 8)}, a[0])
+				i.name("other", dataset.StoreID{0xf, byte(n), byte(n >> 8)}, a[0])
 			}
 		}
 		r.mu.Lock()
-		asked := len(r.asked)
+		asked := len(r.queried)
 		r.mu.Unlock()
-		if asked > maxCheckedStores+1 {
+		if asked > maxOtherStores+1 {
 			t.Errorf("the relays were queried %d times", asked)
 		}
 		i.serving(a[4])

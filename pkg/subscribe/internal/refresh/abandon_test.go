@@ -16,7 +16,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// hang is until when loading of the versions for which it returns true hangs, whatever becomes of its context.
+// hang makes Load ignore its context and block at the versions for which at returns true, until release is called.
 func (r *rig) hang(at func(version uint64) bool) (release func()) {
 	gate := make(chan struct{})
 	r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
@@ -28,9 +28,8 @@ func (r *rig) hang(at func(version uint64) bool) (release func()) {
 	return func() { close(gate); synctest.Wait() }
 }
 
-// A decode that does not even look at its context is given up, and neither its dataset's next version nor another dataset
-// waits for it.
-func TestRefreshThatHangsIsGivenUp(t *testing.T) {
+// A load that ignores its context is abandoned. Neither its dataset's next version nor another dataset waits for it.
+func TestRefreshThatHangsIsAbandoned(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
 		cfg.Datasets, cfg.Lanes = []string{"prices", "rules"}, 1
@@ -46,12 +45,12 @@ func TestRefreshThatHangsIsGivenUp(t *testing.T) {
 		r.announce("prices", 1, 2)
 		pass(cfg.Stall + longestGrace - 1)
 		if len(r.failed()) != 0 {
-			t.Fatalf("given up early: %v", r.failed()[0].Err)
+			t.Fatalf("abandoned early: %v", r.failed()[0].Err)
 		}
 		pass(1)
 		f := r.failed()
-		if len(f) != 1 || !errors.Is(f[0].Err, ErrLost) || !strings.Contains(f[0].Err.Error(), cfg.Stall.String()) || !f[0].Retry.IsZero() {
-			t.Fatalf("the failures are %+v, want one that is ErrLost", f)
+		if len(f) != 1 || !errors.Is(f[0].Err, ErrAbandoned) || !strings.Contains(f[0].Err.Error(), cfg.Stall.String()) || !f[0].Retry.IsZero() {
+			t.Fatalf("the failures are %+v, want one that is ErrAbandoned", f)
 		}
 		r.is("prices", fleet.Failing)
 		r.serves("prices", 1)
@@ -63,17 +62,17 @@ func TestRefreshThatHangsIsGivenUp(t *testing.T) {
 		pass(cfg.Retry.Initial)
 		r.serves("prices", 3)
 		release()
-		r.serves("prices", 3) // what it loaded at last is nobody's
+		r.serves("prices", 3) // the late result is dropped
 		if finished.Load() != 1 {
-			t.Error("the version that nobody waited for was not finished")
+			t.Error("the abandoned version was not finished")
 		}
-		if len(r.engine.flights) != 0 || len(r.engine.sets["prices"].lost) != 0 {
-			t.Errorf("%d flights, %v hang", len(r.engine.flights), r.engine.sets["prices"].lost)
+		if len(r.engine.flights) != 0 || len(r.engine.datasets["prices"].abandoned) != 0 {
+			t.Errorf("%d flights, %v hang", len(r.engine.flights), r.engine.datasets["prices"].abandoned)
 		}
 	})
 }
 
-func TestRefreshThatHangsIsTriedAgainWhenItReturns(t *testing.T) {
+func TestRefreshThatHangsIsRetriedWhenItReturns(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		release := r.hang(func(uint64) bool { return true })
 		r.start(config)
@@ -88,7 +87,7 @@ func TestRefreshThatHangsIsTriedAgainWhenItReturns(t *testing.T) {
 }
 
 // Invariant: however many versions hang, and for how long, the number of goroutines is bounded, other datasets go on, and
-// it is said what is wrong.
+// the error says what is wrong.
 func TestGoroutinesThatHangAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
@@ -100,13 +99,13 @@ func TestGoroutinesThatHangAreBounded(t *testing.T) {
 			r.announce("prices", v+1)
 			pass(time.Hour)
 		}
-		if n := runtime.NumGoroutine() - before; n > maxLost {
+		if n := runtime.NumGoroutine() - before; n > maxAbandoned {
 			t.Errorf("%d goroutines hang", n)
 		}
-		if n := len(r.loaded()); n != maxLost {
+		if n := len(r.loaded()); n != maxAbandoned {
 			t.Errorf("loaded %q", r.loaded())
 		}
-		if h := r.engine.Health("prices"); !errors.Is(h.Err, ErrLost) || !strings.Contains(h.Err.Error(), fmt.Sprint(maxLost, " goroutines hang")) {
+		if h := r.engine.Health("prices"); !errors.Is(h.Err, ErrAbandoned) || !strings.Contains(h.Err.Error(), fmt.Sprint(maxAbandoned, " goroutines hang")) {
 			t.Errorf("the error is %v", h.Err)
 		}
 		r.announce("rules", 1000)
@@ -124,7 +123,7 @@ func TestGoroutinesThatHangAreBounded(t *testing.T) {
 }
 
 // The cache folder's disk hangs after the swap: the version is served, and so are those after it.
-func TestFinishThatHangsIsGivenUp(t *testing.T) {
+func TestFinishThatHangsIsAbandoned(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{})
 		var hanging atomic.Bool
@@ -143,9 +142,9 @@ func TestFinishThatHangsIsGivenUp(t *testing.T) {
 		pass(config.Stall)
 		close(gate)
 		synctest.Wait()
-		said := r.said()
-		if !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "finished prices: "+ErrLost.Error()) }) || len(r.failed()) != 0 {
-			t.Errorf("the watcher was told %q, %v", said, r.failed())
+		reports := r.reports()
+		if !slices.ContainsFunc(reports, func(s string) bool { return strings.HasPrefix(s, "finished prices: "+ErrAbandoned.Error()) }) || len(r.failed()) != 0 {
+			t.Errorf("the watcher received %q, %v", reports, r.failed())
 		}
 		if h := r.engine.Health("prices"); h.FinishErr != nil {
 			t.Errorf("health is %+v", h)
@@ -160,18 +159,18 @@ func TestFinishThatReturnsLate(t *testing.T) {
 		r.start(config)
 		r.announce("prices", 1)
 		pass(config.Stall)
-		if h := r.engine.Health("prices"); !errors.Is(h.FinishErr, ErrLost) || h.Err != nil {
+		if h := r.engine.Health("prices"); !errors.Is(h.FinishErr, ErrAbandoned) || h.Err != nil {
 			t.Errorf("health is %+v", h)
 		}
 		close(gate)
 		synctest.Wait()
-		if h := r.engine.Health("prices"); h.FinishErr != nil || r.said()[len(r.said())-1] != "finished prices: <nil>" {
-			t.Errorf("health is %+v, told %q", h, r.said())
+		if h := r.engine.Health("prices"); h.FinishErr != nil || r.reports()[len(r.reports())-1] != "finished prices: <nil>" {
+			t.Errorf("health is %+v, reports %q", h, r.reports())
 		}
 	})
 }
 
-// A cache folder whose disk hangs when the instance starts does not keep it from the relays.
+// If the disk of the cache folder hangs at the start, the instance loads from the relays.
 func TestStoredVersionThatHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{})
@@ -181,8 +180,8 @@ func TestStoredVersionThatHangs(t *testing.T) {
 		r.serves("prices", 0)
 		pass(config.Stall + longestGrace)
 		r.serves("prices", 1)
-		if said := r.said(); !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "stored prices unusable: "+ErrLost.Error()) }) {
-			t.Errorf("the watcher was told %q", said)
+		if reports := r.reports(); !slices.ContainsFunc(reports, func(s string) bool { return strings.HasPrefix(s, "stored prices unusable: "+ErrAbandoned.Error()) }) {
+			t.Errorf("the watcher received %q", reports)
 		}
 		close(gate)
 		synctest.Wait()
@@ -190,7 +189,7 @@ func TestStoredVersionThatHangs(t *testing.T) {
 	})
 }
 
-// Run does not wait for what hangs.
+// Run does not wait for abandoned goroutines.
 func TestRunEndsWhileARefreshHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		release := r.hang(func(uint64) bool { return true })

@@ -11,8 +11,8 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Invariant: while the relays do not answer about a dataset that the log does not know, what the log says of others is taken in at once,
-// at the start as well as after a lost event.
+// Invariant: while the relays do not answer about a dataset that the log does not have, the log's records of other datasets are accepted at
+// once, at the start as well as after a lost event.
 func TestRelaysThatHangHoldUpNoCatchUp(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
@@ -35,13 +35,13 @@ func TestRelaysThatHangHoldUpNoCatchUp(t *testing.T) {
 		if h := r.engine.Health("prices"); h.CatchUpErr != nil {
 			t.Errorf("prices has the error %v", h.CatchUpErr)
 		}
-		if said := r.said(); !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "again in") }) {
-			t.Errorf("the watcher was told %q, want that the catch-up is tried again", said)
+		if reports := r.reports(); !slices.ContainsFunc(reports, func(s string) bool { return strings.Contains(s, "again in") }) {
+			t.Errorf("the watcher received %q, want that the catch-up is tried again", reports)
 		}
 	})
 }
 
-// Relays that hang on many datasets do not hold up queries about the others.
+// Relays that hang on many datasets do not delay queries about others.
 func TestQueriesThatHangHoldUpNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		cfg := config
@@ -54,12 +54,12 @@ func TestQueriesThatHangHoldUpNoOther(t *testing.T) {
 		cfg.Datasets = append(cfg.Datasets, "prices")
 		r.relay = func(string) (uint64, error) { return 3, nil }
 		r.start(cfg)
-		pass(3 * slowAsk)
+		pass(3 * slowQueryAfter)
 		r.serves("prices", 3)
 	})
 }
 
-// A record of the log that may be of a history that has ended waits for the relays, but not for long.
+// A record of the log that may belong to an ended history waits for the relays, but not for long.
 func TestRecordOfTheLogWaitsForTheRelaysAWhile(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.relaysHang = map[string]bool{"prices": true}
@@ -74,8 +74,8 @@ func TestRecordOfTheLogWaitsForTheRelaysAWhile(t *testing.T) {
 	})
 }
 
-// A catch-up that is wanted while relays are queried for an earlier one has them queried again.
-func TestQueryThatIsWantedAgain(t *testing.T) {
+// A catch-up that is requested while relays are queried for an earlier one queries them again.
+func TestQueryThatIsRequestedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{})
 		version := uint64(1)
@@ -92,12 +92,12 @@ func TestQueryThatIsWantedAgain(t *testing.T) {
 		close(gate)
 		synctest.Wait()
 		r.serves("prices", 2)
-		if len(r.asked) != 2 {
-			t.Errorf("the relays were queried %d times", len(r.asked))
+		if len(r.queried) != 2 {
+			t.Errorf("the relays were queried %d times", len(r.queried))
 		}
 		pass(time.Hour)
-		if said := r.said(); len(said) != 3 {
-			t.Errorf("the watcher was told %q", said)
+		if reports := r.reports(); len(reports) != 3 {
+			t.Errorf("the watcher received %q", reports)
 		}
 	})
 }

@@ -32,8 +32,8 @@ func TestBeaconHealsALostEvent(t *testing.T) {
 		r.announce("prices", 3, 4)
 		r.beacon(map[string]uint64{"prices": 4})
 		want := []string{"start: caught up", "healed prices/3", "a beacon of p1 names version 3 of prices, of which no event came: caught up"}
-		if said := r.said(); !slices.Equal(said, want) || len(r.asked) != 0 {
-			t.Errorf("the watcher was told %q", said)
+		if reports := r.reports(); !slices.Equal(reports, want) || len(r.queried) != 0 {
+			t.Errorf("the watcher received %q", reports)
 		}
 		if h := r.engine.Health("prices"); h.Healed != 1 {
 			t.Errorf("%d versions healed", h.Healed)
@@ -41,6 +41,7 @@ func TestBeaconHealsALostEvent(t *testing.T) {
 	})
 }
 
+// The publisher died before it announced the version, so only the relays have it.
 func TestRelaysHealWhatTheLogDoesNotKnow(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
@@ -52,7 +53,8 @@ func TestRelaysHealWhatTheLogDoesNotKnow(t *testing.T) {
 	})
 }
 
-func TestHealingIsTriedAgainUntilTheVersionIsFound(t *testing.T) {
+// A named version that no source has is requested with growing pauses until it is found. No other timer requests it.
+func TestHealingIsRetriedUntilTheVersionIsFound(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		var there atomic.Bool
 		r.log = logOf("prices", 1)
@@ -68,11 +70,11 @@ func TestHealingIsTriedAgainUntilTheVersionIsFound(t *testing.T) {
 			r.is("prices", fleet.Lagging)
 			pass(time.Second)
 		}
-		if n := len(r.said()); n < 20 || n > 60 {
+		if n := len(r.reports()); n < 20 || n > 60 {
 			t.Errorf("%d catch-ups in ten minutes", n)
 		}
-		if last := r.said()[len(r.said())-1]; !strings.Contains(last, "version 2 of prices, which a beacon names, is known neither to the event log nor to the relays, again in ") {
-			t.Errorf("the watcher was told %q", last)
+		if last := r.reports()[len(r.reports())-1]; !strings.Contains(last, "version 2 of prices, which a beacon names, is known neither to the event log nor to the relays, again in ") {
+			t.Errorf("the watcher received %q", last)
 		}
 		h := r.engine.Health("prices")
 		if h.BehindSince.Sub(r.began) != 0 || h.Newest != 2 || h.Announced != 1 || h.Healed != 0 {
@@ -81,14 +83,15 @@ func TestHealingIsTriedAgainUntilTheVersionIsFound(t *testing.T) {
 		there.Store(true)
 		pass(config.Retry.Max * 3 / 2)
 		r.serves("prices", 2)
-		n := len(r.said())
+		n := len(r.reports())
 		pass(time.Hour)
-		if h := r.engine.Health("prices"); h.Healed != 1 || h.CatchUpErr != nil || len(r.said()) != n {
-			t.Errorf("health is %+v, told %q", h, r.said()[n:])
+		if h := r.engine.Health("prices"); h.Healed != 1 || h.CatchUpErr != nil || len(r.reports()) != n {
+			t.Errorf("health is %+v, reports %q", h, r.reports()[n:])
 		}
 	})
 }
 
+// A beacon that overtakes the event of its version heals nothing.
 func TestBeaconThatOvertakesAnEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{}, 1)
@@ -97,26 +100,27 @@ func TestBeaconThatOvertakesAnEvent(t *testing.T) {
 		r.start(config)
 		r.beacon(map[string]uint64{"prices": 2})
 		r.is("prices", fleet.Lagging)
-		r.announce("prices", 2) // while the log is being asked
+		r.announce("prices", 2) // while the log is being read
 		r.is("prices", fleet.Fresh)
 		gate <- struct{}{}
 		pass(time.Hour)
-		if h := r.engine.Health("prices"); h.Healed != 0 || h.CatchUpErr != nil || len(r.said()) != 2 {
-			t.Errorf("health is %+v; told %q", h, r.said())
+		if h := r.engine.Health("prices"); h.Healed != 0 || h.CatchUpErr != nil || len(r.reports()) != 2 {
+			t.Errorf("health is %+v; reports %q", h, r.reports())
 		}
-		// Nor is it looked for any longer if the first catch-up did not find it.
+		// Retries also end if the first catch-up did not find the version.
 		r.beacon(map[string]uint64{"prices": 3})
 		gate <- struct{}{}
 		synctest.Wait()
 		r.announce("prices", 3)
-		said := len(r.said())
+		reports := len(r.reports())
 		pass(time.Hour)
-		if h := r.engine.Health("prices"); h.Healed != 0 || h.CatchUpErr != nil || len(r.said()) != said {
-			t.Errorf("health is %+v; told %q", h, r.said())
+		if h := r.engine.Health("prices"); h.Healed != 0 || h.CatchUpErr != nil || len(r.reports()) != reports {
+			t.Errorf("health is %+v; reports %q", h, r.reports())
 		}
 	})
 }
 
+// A version that a catch-up for another reason finds does not count as healed by the beacon.
 func TestReconnectIsNoHealing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		gate := make(chan struct{}, 10)
@@ -131,13 +135,14 @@ func TestReconnectIsNoHealing(t *testing.T) {
 		gate <- struct{}{}
 		synctest.Wait()
 		r.serves("prices", 2)
-		if h := r.engine.Health("prices"); h.Healed != 0 || !slices.Equal(r.said(), []string{"start: caught up", "reconnected: caught up"}) {
-			t.Errorf("health is %+v; told %q", h, r.said())
+		if h := r.engine.Health("prices"); h.Healed != 0 || !slices.Equal(r.reports(), []string{"start: caught up", "reconnected: caught up"}) {
+			t.Errorf("health is %+v; reports %q", h, r.reports())
 		}
 	})
 }
 
-func TestVersionThatIsGoneIsGivenUp(t *testing.T) {
+// A version that no publisher names any more and no source has is not requested for ever.
+func TestRetriesEndForAVersionThatIsGone(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.relay = func(string) (uint64, error) { return 1, nil }
@@ -155,6 +160,7 @@ func TestVersionThatIsGoneIsGivenUp(t *testing.T) {
 	})
 }
 
+// Beacons that name less than was known before cause a warning, and do not confirm the newest version.
 func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 9)
@@ -176,9 +182,9 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 		r.beacon(map[string]uint64{"prices": 9})
 		r.is("prices", fleet.Fresh)
 		if h := r.engine.Health("prices"); h.Regressed != "" {
-			t.Errorf("it is still said: %q", h.Regressed)
+			t.Errorf("there is still a warning: %q", h.Regressed)
 		}
-		// Another store's publisher beside the right one changes nothing but the warning.
+		// A publisher of another store changes only the warning, as long as the right one sends beacons.
 		for range 5 {
 			pass(time.Second)
 			r.beacon(map[string]uint64{"prices": 9})
@@ -186,13 +192,13 @@ func TestStoreThatLostVersionsIsWarnedOf(t *testing.T) {
 			r.is("prices", fleet.Fresh)
 		}
 		if h := r.engine.Health("prices"); !strings.Contains(h.Regressed, "beacons of p2 name version 0") {
-			t.Errorf("it is said: %q", h.Regressed)
+			t.Errorf("the warning is %q", h.Regressed)
 		}
 	})
 }
 
-// Publishers that do not agree, or one beacon of an older version, are no reason to forget a version that was named.
-func TestVersionIsNotGivenUpTooSoon(t *testing.T) {
+// Neither publishers that disagree nor one beacon of an older version make the instance forget a named version.
+func TestNamedVersionIsNotForgottenTooSoon(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.relay = func(string) (uint64, error) { return 1, nil }
@@ -213,7 +219,7 @@ func TestVersionIsNotGivenUpTooSoon(t *testing.T) {
 	})
 }
 
-func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
+func TestForgottenVersionIsRequestedWhenItAppears(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		newest := logOf("prices", 1)
 		r.log = func() (map[string]dataset.VersionRecord, error) { return newest() }
@@ -233,8 +239,8 @@ func TestVersionThatWasGivenUpIsLookedForWhenItIsThere(t *testing.T) {
 	})
 }
 
-// A publisher of another store, whose period is long, must not be what the right one is waited for.
-func TestPeriodIsThatOfWhoVouches(t *testing.T) {
+// The long period of another store's publisher does not delay the blind state of a dataset.
+func TestPeriodIsThatOfTheRightPublisher(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 9)
 		r.start(config)

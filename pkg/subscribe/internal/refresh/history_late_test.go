@@ -32,8 +32,7 @@ func TestRelaysAnswerLate(t *testing.T) {
 	})
 }
 
-// A version that was disowned, and that the store has after all, comes back: a beacon names it, and the relays are asked although
-// the log has it.
+// A disowned version that the store has after all is served again: a beacon names it, and the relays are queried although the log has it.
 func TestDisownedVersionComesBack(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		all := history(storeA, "a", 1, 5)

@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// Several events of versions that are in no store come while the first is being tried. They cost few attempts, and the version
+// Several events name versions that are in no store, while the first of them is being loaded. They cost few attempts, and the version
 // that a beacon confirms is served.
 func TestFarEventsInABurst(t *testing.T) {
 	for _, store := range []dataset.StoreID{storeA, {}} {
@@ -24,7 +24,7 @@ func TestFarEventsInABurst(t *testing.T) {
 				if rec.Version < 200 {
 					return nil
 				}
-				<-release // the others come meanwhile
+				<-release // the others come while this one is loaded
 				return errors.New("not found at any relay")
 			}
 			i := identify(r, config, a[4], at(storeA, a[4]))
@@ -70,7 +70,7 @@ func TestLogWithAnotherVersionOfTheNumber(t *testing.T) {
 
 // The log still has the versions of a history that a restore ended, and no publisher runs. The newest version of the relays' store is served,
 // also after a reconnect, when the log has yet another version.
-func TestLogOfAnEndedHistoryVouchesForNothing(t *testing.T) {
+func TestLogOfAnEndedHistoryConfirmsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := history(storeA, "old", 4, 7)
 		var log atomic.Pointer[dataset.VersionRecord]
@@ -148,8 +148,8 @@ func TestRelayThatMissedTheRestore(t *testing.T) {
 	}
 }
 
-// A claim with a period of an hour holds nothing up for hours.
-func TestClaimOfALongPeriod(t *testing.T) {
+// A publisher with a period of an hour delays nothing for hours.
+func TestPublisherOfALongPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		old := history(storeA, "old", 4, 5)
 		i := identify(r, config, old[4], at(storeA, old[4]))
@@ -168,7 +168,7 @@ func TestClaimOfALongPeriod(t *testing.T) {
 	})
 }
 
-// While relays read different stores, the answer of one of them vouches for nothing.
+// While relays read different stores, the answer of one of them confirms nothing.
 func TestRelaysOfDifferentStores(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		a, b := history(storeA, "a", 1, 3), history(storeB, "b", 1, 2)

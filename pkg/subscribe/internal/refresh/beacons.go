@@ -1,0 +1,145 @@
+package refresh
+
+import (
+	"fmt"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+)
+
+// beacons is what publishers' beacons report of a dataset.
+type beacons struct {
+	newest     uint64    // the newest version that a beacon named
+	at         time.Time // when a beacon named that version last
+	requested  uint64    // the newest version for which a catch-up was requested
+	publishers publishers
+}
+
+// missed reports whether a beacon named a version that no event has announced yet.
+func (s *datasetState[T, D]) missed() bool { return s.beacons.newest > s.known() }
+
+// onBeacons handles beacons from the Beacons channel.
+func (e *Engine[T, D]) onBeacons(received events.Heard) {
+	if received.Denied != nil {
+		for _, s := range e.datasets {
+			s.updateHealth(func(h *Health) { h.Denied = received.Denied })
+		}
+	}
+	for name, words := range received.Words {
+		s := e.datasets[name]
+		if s == nil {
+			continue
+		}
+		for _, w := range words {
+			if e.isOtherStore(w.Store) {
+				e.ignoreOtherStore(s, w.Store, "beacons")
+				continue
+			}
+			if !w.Store.IsZero() && e.Store().ID.IsZero() {
+				e.queryStore(s, w.Store, fmt.Sprintf("a beacon of %s names store %s, and no relay has named one", w.Publisher, w.Store))
+			}
+			e.onBeacon(s, w)
+		}
+	}
+}
+
+// onBeacon handles what one beacon of the instance's store names as the newest version of the dataset.
+func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Word) {
+	longest := longestTrust * e.cfg.BeaconWithin / events.BlindAfter
+	period := w.Every
+	w.Every = min(w.Every, longest)
+	below := s.recordBeacon(w)
+	s.compareClocks(w)
+	conflict := s.beacons.publishers.conflict()
+	s.updateHealth(func(h *Health) {
+		h.Denied = nil
+		h.Conflict = conflict
+		h.Regressed = s.beacons.publishers.regressed(s.version())
+		// A publisher that names an older version than was known one beacon ago reads another store. Its beacons confirm nothing,
+		// and its period does not set how long the dataset stays fresh without a beacon.
+		if below == 0 {
+			h.Period, h.LongPeriod = w.Every, ""
+			if period > longest {
+				h.LongPeriod = fmt.Sprintf("beacons of %s come every %s, which is too seldom: they are trusted for %s (FRESHET_BEACON_WITHIN is %s)",
+					w.Publisher, period, events.BlindAfter*longest, e.cfg.BeaconWithin)
+			}
+		}
+	})
+	if conflict == "" {
+		if reason := s.questionsQuarantine(w); reason != "" {
+			e.verifyWithRelays(s, reason)
+		}
+		if s.contradictedBy(w) {
+			e.doubt(s, w)
+			return
+		}
+		if below == 0 {
+			s.confirm(w)
+		}
+	}
+	s.noteVersion(w.Version)
+	if b := &s.beacons; s.missed() && b.newest > b.requested {
+		b.requested = b.newest
+		e.requestHealing(fmt.Sprintf("a beacon of %s names version %d of %s, of which no event came", w.Publisher, b.newest, s.name))
+	}
+}
+
+// recordBeacon records the newest version that w names, and returns how many consecutive beacons of its publisher named an older
+// version than was known.
+func (s *datasetState[T, D]) recordBeacon(w events.Word) (below int) {
+	b := &s.beacons
+	below = b.publishers.record(w, max(s.version(), b.newest))
+	switch {
+	case w.Version >= b.newest:
+		b.newest, b.at = w.Version, w.At
+	case s.missed() && below >= events.BlindAfter && w.At.Sub(b.at) > events.BlindAfter*w.Every:
+		// No publisher names the missed version any more, and no catch-up has found it: it is gone, and retries must end.
+		// A version up to it may be published yet, and must then be requested again.
+		b.newest, b.at, b.requested, b.publishers = w.Version, w.At, 0, nil
+		s.unserved = s.unserved.upTo(max(s.known(), w.Version))
+	}
+	return below
+}
+
+// doubt marks the dataset as blind because w contradicts the served version, and requests the relays' answer.
+func (e *Engine[T, D]) doubt(s *datasetState[T, D], w events.Word) {
+	named := dataset.Ref{Version: w.Version, ID: w.ID}
+	s.updateHealth(func(h *Health) {
+		if h.Diverged == "" {
+			h.Doubt = fmt.Sprintf("a beacon of %s names version %s as the newest, and another is served", w.Publisher, named)
+		}
+	})
+	e.verifyWithRelays(s, fmt.Sprintf("a beacon of %s names version %s of %s, and another is served", w.Publisher, named, s.name))
+}
+
+// confirm records that w, which contradicts nothing, reports the newest version.
+func (s *datasetState[T, D]) confirm(w events.Word) {
+	if !w.Store.IsZero() {
+		if w.Version == s.version() {
+			s.endDivergence()
+		}
+		s.storeNewest = w.ID
+	}
+	s.vouched(w.At)
+}
+
+// clockTolerance is how far a publisher's clock may be ahead without a warning.
+const clockTolerance = 2 * time.Second
+
+// compareClocks records how far the clock of the beacon's publisher is ahead. It cannot detect a clock that is behind, because a
+// beacon takes time to arrive.
+func (s *datasetState[T, D]) compareClocks(w events.Word) {
+	ahead := w.Sent.Sub(w.At)
+	s.updateHealth(func(h *Health) {
+		switch {
+		case !w.Sent.IsZero() && ahead > clockTolerance:
+			h.ClockAhead = fmt.Sprintf("the clock of publisher %s is %s ahead of the clock of this instance: ages of versions are too low, "+
+				"and %s becomes overdue too late; have both hosts set their clocks by the same time server (NTP)",
+				w.Publisher, ahead.Round(100*time.Millisecond), s.name)
+			h.ClockAheadOf, h.ClockAheadUntil = w.Publisher, w.At.Add(events.BlindAfter*w.Every)
+		case h.ClockAheadOf == w.Publisher:
+			h.ClockAhead, h.ClockAheadOf, h.ClockAheadUntil = "", "", time.Time{}
+		}
+	})
+}
