@@ -15,14 +15,14 @@ import (
 // source opens the objects of a version, one after the other.
 type source func(o dataset.Object) (input, error)
 
-// input is an object's bytes on their way.
+// input is an object that is being read.
 type input struct {
 	io.Reader
-	from func() string // in words, for errors
-	// rewind goes back to where damage is and reads on from another source; nil if there is none.
+	from func() string // the source, for errors
+	// rewind goes back to the offset of damage and continues from another source; nil if there is no other source.
 	rewind func(off int64, damage error) error
-	// close takes what became of the object.
-	close func(error)
+	// close ends the input. err is the result of using the object.
+	close func(err error)
 }
 
 // snapshotTable returns the table of the snapshot o.
@@ -44,38 +44,39 @@ func (l *Loader) snapshotTable(ctx context.Context, o dataset.Object, from sourc
 	return t, nil
 }
 
-// apply returns the table that the deltas lead to from base, and how it differs. The tables in between are nobody's to see.
-func (l *Loader) apply(ctx context.Context, base *table.Table, deltas []dataset.Object, from source) (*table.Table, *table.Changes, error) {
-	var changes *table.Changes
+// applyToServed applies the deltas to base, which readers use. It returns the last table and how it differs from base. The tables in
+// between are never served.
+func (l *Loader) applyToServed(ctx context.Context, base *table.Table, deltas []dataset.Object, from source) (*table.Table, *table.Changes, error) {
+	var all *table.Changes
 	for _, o := range deltas {
-		step, err := l.step(ctx, base, o, from)
+		changes, err := l.applyDelta(ctx, base, o, from)
 		if err != nil {
 			return nil, nil, err
 		}
-		base = step.New()
-		if changes == nil {
-			changes = step
+		base = changes.New()
+		if all == nil {
+			all = changes
 		} else {
-			changes = changes.Then(step)
+			all = all.Then(changes)
 		}
 	}
-	return base, changes, nil
+	return base, all, nil
 }
 
-// follow is apply for a base that nobody has seen: what the deltas replace is garbage at once.
-func (l *Loader) follow(ctx context.Context, base *table.Table, deltas []dataset.Object, from source) (*table.Table, error) {
+// applyToNew applies the deltas to base, which no reader uses. It does not keep the changes, so that replaced memory is garbage at
+// once.
+func (l *Loader) applyToNew(ctx context.Context, base *table.Table, deltas []dataset.Object, from source) (*table.Table, error) {
 	for _, o := range deltas {
-		step, err := l.step(ctx, base, o, from)
+		changes, err := l.applyDelta(ctx, base, o, from)
 		if err != nil {
 			return nil, err
 		}
-		base = step.New()
+		base = changes.New()
 	}
 	return base, nil
 }
 
-// step applies one delta.
-func (l *Loader) step(ctx context.Context, base *table.Table, o dataset.Object, from source) (changes *table.Changes, err error) {
+func (l *Loader) applyDelta(ctx context.Context, base *table.Table, o dataset.Object, from source) (changes *table.Changes, err error) {
 	in, err := from(o)
 	if err != nil {
 		return nil, &deltaError{object: o, content: errors.Is(err, pull.ErrAnswer), err: err}
@@ -89,13 +90,16 @@ func (l *Loader) step(ctx context.Context, base *table.Table, o dataset.Object, 
 		_, changes, err = table.Apply(ctx, base, r, cfg)
 	}
 	if err != nil {
-		return nil, &deltaError{object: o, content: src.err == nil && ctx.Err() == nil || errors.Is(err, pull.ErrAnswer), err: fmt.Errorf("from %s: %w", in.from(), err)}
+		return nil, &deltaError{
+			object: o, content: src.err == nil && ctx.Err() == nil || errors.Is(err, pull.ErrAnswer),
+			err: fmt.Errorf("from %s: %w", in.from(), err),
+		}
 	}
 	return changes, nil
 }
 
-// prove says how t is not the version rec.
-func prove(t *table.Table, rec dataset.VersionRecord) error {
+// verify returns an error if t is not the version rec.
+func verify(t *table.Table, rec dataset.VersionRecord) error {
 	if t.State() != rec.State {
 		return fmt.Errorf("%w: its state checksum is %s, the record says %s", ErrMismatch, t.State(), rec.State)
 	}

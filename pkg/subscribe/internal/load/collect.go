@@ -8,42 +8,44 @@ import (
 	"sync"
 	"time"
 
+	"freshet.dev/pkg/subscribe/internal/wake"
 	"freshet.dev/pkg/table"
 )
 
-// collectRest is how many times as long as a collection took no other one is asked for: a service with much else in its
-// memory spends little of its processors on it, however often its datasets are refreshed.
-const collectRest = 20
+const (
+	// restFactor is the pause after a collection, as a multiple of its duration. It bounds the CPU time of collections in a process with a
+	// large heap, however often its datasets are refreshed.
+	restFactor = 20
+	// maxFreeShare is the share of the tables' bytes, as a divisor, that may stay free and resident after a collection. The Collector
+	// releases memory above that. A refresh by a small delta needs less, and so does not allocate it again.
+	maxFreeShare = 8
+	// releaseEvery is the least time between two releases, unless a table was loaded from a snapshot. A release runs a second
+	// collection of the whole heap, and the system zeroes the pages when they are used again.
+	releaseEvery = time.Minute
+)
 
-// freeShare is the part of the tables' bytes that may be free and resident after a collection. More is given back to the
-// system. A refresh by a small delta reuses less than that, and so does not have to ask for it again.
-const freeShare = 8
-
-// giveBackEvery is how often memory is given back to the system at the most when no table was loaded from a snapshot: that takes a
-// second collection of all of the process's memory, and the system zeroes the pages that are needed again.
-const giveBackEvery = time.Minute
-
-// Collector runs the garbage collector when refreshes have replaced enough and after a full load, beside the lanes: it takes as
-// long as all of the process's memory says, and no refresh may wait for that. It collects once more within a minute of a refresh. It gives the memory that a load and the deltas
-// after it leave behind back to the system: two or three times the table otherwise, for as long as the process lives.
+// Collector runs the garbage collector after refreshes, in the background: a collection takes as long as the process's whole heap
+// demands. It collects when enough bytes were replaced, after a full load, and within releaseEvery of any other refresh. It
+// also releases the memory that a load and the deltas after it leave behind, which would otherwise stay at two or three times the table
+// as long as the process runs.
 type Collector struct {
 	reclaimer table.Reclaimer
-	wake      chan struct{} // has room for one: a collection is due
-	changed   chan struct{} // has room for one: a refresh came, and a collection is due within giveBackEvery
+	due       wake.Signal // a collection is due
+	refreshed wake.Signal // a collection is due within releaseEvery
 
 	mu     sync.Mutex
 	tables map[string]int64 // bytes by dataset; guarded by mu
-	loaded bool             // from a snapshot since memory was given back last; guarded by mu
+	loaded bool             // a table was loaded from a snapshot since the last release; guarded by mu
 
-	gave time.Time // when memory was given back last; for the goroutine of Run alone
+	released time.Time // when memory was released last; only Run uses it
 }
 
 // NewCollector returns a Collector. It collects nothing until Run.
 func NewCollector() *Collector {
-	return &Collector{wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), tables: make(map[string]int64)}
+	return &Collector{due: wake.New(), refreshed: wake.New(), tables: make(map[string]int64)}
 }
 
-// swapped records that t is served now, and how many bytes can be freed with that. full says that it was loaded from a snapshot.
+// swapped records that t is served now, and that the given number of bytes was replaced. full is true if t was loaded from a snapshot.
 // A nil Collector does nothing.
 func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bool) {
 	if c == nil {
@@ -54,22 +56,15 @@ func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bo
 	c.loaded = c.loaded || full
 	c.mu.Unlock()
 	if full {
-		replaced += t.Bytes() // what a load leaves behind is about as large as what it makes
+		replaced += t.Bytes() // a load leaves about as many bytes of garbage as its table has
 	}
-	notify(c.changed)
+	c.refreshed.Set()
 	if c.reclaimer.Replaced(replaced, c.bytes()) {
-		notify(c.wake)
+		c.due.Set()
 	}
 }
 
-func notify(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// bytes returns the bytes of all tables that are served.
+// bytes returns the bytes of all served tables.
 func (c *Collector) bytes() (sum int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,22 +79,22 @@ func (c *Collector) Run(ctx context.Context) error {
 	return c.run(ctx, runtime.GC, free, debug.FreeOSMemory)
 }
 
-// free returns how many bytes are free and resident.
+// free returns how many bytes of the heap are free and resident.
 func free() int64 {
 	free := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}}
 	metrics.Read(free)
 	return int64(free[0].Value.Uint64())
 }
 
-func (c *Collector) run(ctx context.Context, collect func(), free func() int64, giveBack func()) error {
-	// later is when to collect what refreshes that asked for no collection left, and what the writer of the cache folder left.
+func (c *Collector) run(ctx context.Context, collect func(), free func() int64, release func()) error {
+	// later fires when the garbage is due that the writer of the cache folder and refreshes without a collection left.
 	var later <-chan time.Time
 	for {
 		select {
-		case <-c.wake:
-		case <-c.changed:
+		case <-c.due:
+		case <-c.refreshed:
 			if later == nil {
-				later = time.After(giveBackEvery)
+				later = time.After(releaseEvery)
 			}
 			continue
 		case <-later:
@@ -107,29 +102,27 @@ func (c *Collector) run(ctx context.Context, collect func(), free func() int64, 
 		case <-ctx.Done():
 			return nil
 		}
-		begun := time.Now()
+		began := time.Now()
 		collect()
-		if free() > c.bytes()/freeShare {
-			if wait := c.wait(begun); wait <= 0 {
-				giveBack() // with another collection, which frees the buffers that pools hold for a while
-				c.gave = begun
+		if free() > c.bytes()/maxFreeShare {
+			if wait := c.releaseWait(began); wait <= 0 {
+				release() // collects again, which frees the buffers in pools
+				c.released = began
 			} else if later == nil {
 				later = time.After(wait)
 			}
 		}
-		select {
-		case <-time.After(collectRest * time.Since(begun)):
-		case <-ctx.Done():
+		if !wake.Wait(ctx, restFactor*time.Since(began), nil) {
 			return nil
 		}
 	}
 }
 
-// wait returns how long memory may not be given back yet. When it may, the loads until now count as done.
-func (c *Collector) wait(now time.Time) time.Duration {
+// releaseWait returns how long to wait before memory may be released; 0 if it may be now, which also resets loaded.
+func (c *Collector) releaseWait(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wait := c.gave.Add(giveBackEvery).Sub(now)
+	wait := c.released.Add(releaseEvery).Sub(now)
 	if c.loaded || wait <= 0 {
 		c.loaded = false
 		return 0

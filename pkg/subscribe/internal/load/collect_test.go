@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestCollectorRests lets collections of 50 ms be due all the time: one runs each 1.05 s. What becomes due during the rest
-// is collected after it.
+// TestCollectorRests makes collections of 50 ms due all the time: one runs every 1.05 s. A collection that becomes due during the rest
+// runs after it.
 func TestCollectorRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -28,7 +28,7 @@ func TestCollectorRests(t *testing.T) {
 		}()
 		for time.Since(start) < 3*time.Second {
 			select {
-			case c.wake <- struct{}{}:
+			case c.due <- struct{}{}:
 			default:
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -48,7 +48,7 @@ func TestCollectorRests(t *testing.T) {
 	})
 }
 
-// Memory that is free is given back after each load from a snapshot, and after deltas once a minute: also when no other refresh comes.
+// Free memory is released after each load from a snapshot, and once a minute after deltas, even without another refresh.
 func TestMemoryIsGivenBackOnceAMinuteAfterDeltas(t *testing.T) {
 	_, tab := tableOf(t, 9, 100, 100)
 	synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestMemoryIsGivenBackOnceAMinuteAfterDeltas(t *testing.T) {
 		refresh := func(full bool) {
 			c.swapped("prices", tab, 0, full)
 			select {
-			case c.wake <- struct{}{}:
+			case c.due <- struct{}{}:
 			default:
 			}
 			synctest.Wait()
@@ -91,7 +91,7 @@ func TestMemoryIsGivenBackOnceAMinuteAfterDeltas(t *testing.T) {
 	})
 }
 
-// What a refresh leaves that is too small to ask for a collection is collected a minute later, once, and given back.
+// The garbage of a refresh that is too small for a collection is collected a minute later, once, and released.
 func TestSmallRefreshIsCollectedAMinuteLater(t *testing.T) {
 	_, tab := tableOf(t, 9, 100, 100)
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// chain is a snapshot of version 1 and a delta to version 2, at a relay whose answers a test can change.
+// chain is a snapshot of version 1 and a delta to version 2, on a relay whose answers a test can change.
 type chain struct {
 	loader  *Loader
 	objects map[string][]byte
@@ -83,7 +83,7 @@ func (c *chain) served() *refresh.Served[*table.Table] {
 	return &refresh.Served[*table.Table]{Record: c.first.Record, Value: c.first.Value}
 }
 
-// Invariant: whichever bit of a delta is flipped on its way, nothing comes of it, and the next whole answer heals it.
+// Invariant: a delta with any flipped bit changes nothing, and the next undamaged answer is used.
 func TestEveryFlippedBitOfADeltaIsRefused(t *testing.T) {
 	c := newChain(t)
 	digest := c.rec.Deltas[0].Digest.String()
@@ -105,7 +105,7 @@ func TestEveryFlippedBitOfADeltaIsRefused(t *testing.T) {
 	}
 }
 
-// The fewer bytes are pulled; a version that is not in the chain is no base.
+// Load pulls the fewer bytes; a version outside the chain is no base.
 func TestChainOrSnapshot(t *testing.T) {
 	object := func(v uint64, bytes int64) dataset.Object { return dataset.Object{Version: v, Bytes: bytes} }
 	c := newChain(t)
@@ -128,21 +128,21 @@ func TestChainOrSnapshot(t *testing.T) {
 		}
 		s := c.served()
 		s.Record.Version = tc.from
-		deltas, ok := bridge(rec, s)
+		deltas, ok := deltasFrom(s, rec)
 		if ok != (tc.want >= 0) || ok && len(deltas) != tc.want {
 			t.Errorf("from version %d with deltas of %v bytes: %v, %v", tc.from, tc.deltas, deltas, ok)
 		}
 		rec.Seed++
-		if _, ok := bridge(rec, s); ok {
-			t.Error("another seed was bridged")
+		if _, ok := deltasFrom(s, rec); ok {
+			t.Error("there are deltas for another seed")
 		}
 	}
-	if _, ok := bridge(c.rec, nil); ok {
-		t.Error("nothing was bridged from")
+	if _, ok := deltasFrom(nil, c.rec); ok {
+		t.Error("there are deltas without a served version")
 	}
 }
 
-// What is cached goes on from the snapshot that is there; what does not fit is made up for by a new snapshot.
+// Deltas extend the cached version; a new snapshot replaces a cached version that they do not extend.
 func TestCacheGoesOnByDeltas(t *testing.T) {
 	for name, cached := range map[string]bool{"the base is cached": true, "nothing is cached": false} {
 		t.Run(name, func(t *testing.T) {

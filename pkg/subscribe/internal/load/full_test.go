@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
@@ -24,7 +25,7 @@ type disk struct {
 	created atomic.Int64
 }
 
-// create makes a file whose bytes, while the disk is full, go to /dev/full: it really takes none.
+// create creates a file that writes to /dev/full while the disk is full.
 func (d *disk) create(dir, pattern string) (*os.File, error) {
 	d.created.Add(1)
 	file, err := os.CreateTemp(dir, pattern)
@@ -61,7 +62,7 @@ func tableOf(t *testing.T, number uint64, count, bytesEach int) (dataset.Version
 	return rec, tab
 }
 
-// steps counts the records that are walked: each asks whether the context has ended.
+// steps is a context that counts the records that are walked: each checks whether the context has ended.
 type steps struct {
 	context.Context
 	n int
@@ -77,21 +78,21 @@ func TestTryEndsWhereTheDiskIsFull(t *testing.T) {
 	d.full.Store(true)
 	rec, tab := tableOf(t, 1, 10_000, 200) // some 2 MB that cannot be compressed, in 8 blocks
 	walked := &steps{Context: t.Context()}
-	err := NewShortener(cacheOn(t, d)).shorten(walked, pending{rec, tab})
-	// The second block is the first to reach the disk; three more may be under way by then.
+	err := NewShortener(cacheOn(t, d)).shorten(walked, shortenTry{rec, tab})
+	// The second block is the first to reach the disk; three more may be in flight by then.
 	if !errors.Is(err, syscall.ENOSPC) || walked.n > tab.Len()*3/4 {
 		t.Errorf("on a full disk %d of %d records were walked, %v", walked.n, tab.Len(), err)
 	}
 }
 
-// Without room for a snapshot none of it is made, and the error says how much is needed and how much is free.
+// Without space for a snapshot none of it is written, and the error states the needed and the free bytes.
 func TestTryNeedsRoom(t *testing.T) {
 	d := &disk{}
 	cache := cacheOn(t, d)
 	cache.SetDisk(cachedir.Disk{Create: d.create, Free: func(string) (int64, bool) { return 4711, true }})
 	rec, tab := tableOf(t, 1, 100, 100)
 	walked := &steps{Context: t.Context()}
-	err := NewShortener(cache).shorten(walked, pending{rec, tab})
+	err := NewShortener(cache).shorten(walked, shortenTry{rec, tab})
 	if !errors.Is(err, cachedir.ErrFull) || walked.n != 0 || d.created.Load() != 0 {
 		t.Errorf("%d records were walked and %d files made; %v", walked.n, d.created.Load(), err)
 	}
@@ -100,8 +101,8 @@ func TestTryNeedsRoom(t *testing.T) {
 	}
 }
 
-// However many refreshes there are while the disk is full, tries become few; and the first that finds room, which needs
-// no refresh, has the newest version cached. The test's clock stands still but for its own steps.
+// However many refreshes there are while the disk is full, tries become few. The first that finds space caches the newest version, and needs
+// no refresh. Only the test advances its clock.
 func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	d := &disk{}
 	cache := cacheOn(t, d)
@@ -110,12 +111,12 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	s := NewShortener(cache)
 	now := time.Unix(1, 0)
 	refresh := func() {
-		if err := s.consider(rec, tab); err != nil {
+		if err := s.request(rec, weak.Make(tab)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var tries []time.Time
-	// run does what Run would do now.
+	// run does what Run does at now.
 	run := func() (err error) {
 		for {
 			name, v, ok := s.next(now)
@@ -123,7 +124,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 				return err
 			}
 			tries = append(tries, now)
-			err = s.tried(now, name, v, s.shorten(t.Context(), v))
+			err = s.onTried(now, name, v, s.shorten(t.Context(), v))
 		}
 	}
 
@@ -131,7 +132,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	for range refreshes {
 		refresh()
 		if err := run(); err != nil && !errors.Is(err, syscall.ENOSPC) || !errors.Is(s.Failed("prices"), syscall.ENOSPC) {
-			t.Fatalf("a try ended with %v, and %v is told", err, s.Failed("prices"))
+			t.Fatalf("a try ended with %v, and %v is reported", err, s.Failed("prices"))
 		}
 		now = now.Add(each)
 	}
@@ -140,27 +141,27 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	}
 	for i := range len(tries) - 1 {
 		pause := tries[i+1].Sub(tries[i])
-		if want := min(firstPause<<min(i, 20), lastPause); pause < want/2 || pause > want*3/2+each {
+		if want := min(shortenRetry.Initial<<min(i, 20), shortenRetry.Max); pause < want/2 || pause > want*3/2+each {
 			t.Errorf("pause %d was %s, want %s give or take half", i+1, pause, want)
 		}
 	}
 	last := tries[len(tries)-1]
-	if at, ok := s.retry(); !ok || at.Before(last.Add(lastPause/2)) || at.After(last.Add(lastPause*3/2)) {
+	if at, ok := s.nextRetry(); !ok || at.Before(last.Add(shortenRetry.Max/2)) || at.After(last.Add(shortenRetry.Max*3/2)) {
 		t.Errorf("after a try at %s Run waits until %s, %v", last, at, ok)
 	}
 
 	d.full.Store(false)
-	now = now.Add(lastPause * 3 / 2)
+	now = now.Add(shortenRetry.Max * 3 / 2)
 	err := run()
 	held, heldErr := cache.Held("prices")
 	if err != nil || s.Failed("prices") != nil || s.Kept("prices") != rec.Ref() || heldErr != nil || held.Record.Version != 1 {
 		t.Fatalf("once there was room the try ended with %v; version %d is cached, %v", err, held.Record.Version, heldErr)
 	}
-	if at, ok := s.retry(); ok {
+	if at, ok := s.nextRetry(); ok {
 		t.Errorf("with nothing to do Run waits until %s", at)
 	}
 
-	// The pauses begin anew.
+	// The backoff starts again.
 	d.full.Store(true)
 	later := rec
 	later.Version, later.Snapshot.Version = 2, 2
@@ -171,13 +172,13 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 		if err := run(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("a try ended with %v", err)
 		}
-		now = now.Add(firstPause * 3 / 2)
+		now = now.Add(shortenRetry.Initial * 3 / 2)
 	}
 	if len(tries) != 2 {
 		t.Errorf("%d tries, want one, and after a short pause another", len(tries))
 	}
 
-	// A full load that was kept makes the next try needless.
+	// A full load that was cached makes the next try needless.
 	d.full.Store(false)
 	draft := cache.Draft("prices")
 	defer draft.Drop()
@@ -188,29 +189,29 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	}
 	rec = full
 	refresh()
-	now = now.Add(2 * lastPause)
+	now = now.Add(2 * shortenRetry.Max)
 	tries = nil
 	if err := run(); err != nil || len(tries) != 0 || s.Failed("prices") != nil {
-		t.Errorf("after a full load there were %d tries, and %v is told", len(tries), s.Failed("prices"))
+		t.Errorf("after a full load there were %d tries, and %v is reported", len(tries), s.Failed("prices"))
 	}
 	runtime.KeepAlive(tab)
 }
 
-// What waits for another try keeps no table in memory that is not served any more.
+// A version that waits for another try does not keep its table in memory after a later one is served.
 func TestTableThatWaitsCanBeFreed(t *testing.T) {
 	s := NewShortener(cacheOn(t, &disk{}))
 	rec, tab := tableOf(t, 1, 100, 100)
-	if err := s.consider(rec, tab); err != nil {
+	if err := s.request(rec, weak.Make(tab)); err != nil {
 		t.Fatal(err)
 	}
 	if _, v, ok := s.next(time.Now()); !ok || v.table != tab {
 		t.Fatal("the snapshot is not due")
 	}
-	s.tried(time.Now(), "prices", pending{rec, tab}, syscall.ENOSPC)
+	s.onTried(time.Now(), "prices", shortenTry{rec, tab}, syscall.ENOSPC)
 	runtime.KeepAlive(tab)
 	tab = nil
 	runtime.GC()
-	s.failed["prices"] = failure{err: syscall.ENOSPC} // the pause has passed
+	s.failed["prices"] = shortenFail{err: syscall.ENOSPC} // the pause has passed
 	if _, _, ok := s.next(time.Now()); ok {
 		t.Error("a table that nobody serves is in memory")
 	}

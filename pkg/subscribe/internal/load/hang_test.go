@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
@@ -16,10 +17,10 @@ import (
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
-// While versions are on their way to the cache folder and do not get there, the next ones are loaded without going near the
-// disk; when they have got there, or were given up, the folder is used again.
+// While maxDrafts versions are being written to the cache folder, the next ones are loaded without use of the disk. When those are
+// written or abandoned, the folder is used again.
 func TestVersionsPassThoseOnTheirWayToTheCache(t *testing.T) {
-	for name, swapped := range map[string]bool{"they got there": true, "they were given up": false} {
+	for name, swapped := range map[string]bool{"they are written": true, "they are abandoned": false} {
 		t.Run(name, func(t *testing.T) {
 			rec, file := version(t, 1, 100, 1000)
 			l, _ := loader(t, file)
@@ -38,7 +39,7 @@ func TestVersionsPassThoseOnTheirWayToTheCache(t *testing.T) {
 				slow = append(slow, load())
 			}
 			passes := load()
-			if err := passes.Finish(true); !errors.Is(err, errDrafting) {
+			if err := passes.Finish(true); !errors.Is(err, errTooManyDrafts) {
 				t.Errorf("Finish says %v, want that the version is not kept", err)
 			}
 			for _, v := range slow {
@@ -66,11 +67,11 @@ func hangingDisk() (disk cachedir.Disk, release func()) {
 	return disk, func() { close(gate) }
 }
 
-// soon is far more than the folder's patience with one operation, and less than with a row of them.
+// soon is far more than the folder's patience with one operation, and less than with several in a row.
 const soon = 20 * time.Second
 
-// A disk that hangs delays one load by the folder's patience, and the others not at all; the attempt itself passes the folder by. When
-// the disk returns, the version that is served is kept by a snapshot of its table.
+// A disk that hangs delays one load by the folder's patience, and the others not at all; the load itself does not use the folder. When
+// the disk works again, a snapshot of its table caches the served version.
 func TestDiskThatHangsBarsNoVersion(t *testing.T) {
 	rec, file := version(t, 1, 100, 1000)
 	l, _ := loader(t, file)
@@ -141,8 +142,8 @@ func TestDiskThatHangsBarsNoVersion(t *testing.T) {
 	}
 }
 
-// The folder begins to hang at one dataset while another is being read: that one is served. When an operation of its own hangs, the
-// load ends.
+// The folder begins to hang at one dataset while the version of another is being read: that version is served. If one of its own operations
+// hangs, the load ends.
 func TestStoredVersionIsReadWhileTheFolderHangsElsewhere(t *testing.T) {
 	rec, file := version(t, 1, 100, 1000)
 	l, _ := loader(t, file)
@@ -205,12 +206,12 @@ func TestStoredVersionIsReadWhileTheFolderHangsElsewhere(t *testing.T) {
 	}
 }
 
-// A disk that pauses in each try for a snapshot costs ever fewer tries.
+// A disk that hangs in each try for a snapshot costs ever fewer tries.
 func TestTriesBackOffWhenTheFolderHangs(t *testing.T) {
 	cache := cacheOn(t, &disk{})
 	s := NewShortener(cache)
 	rec, tab := tableOf(t, 9, 100, 100)
-	if err := s.consider(rec, tab); err != nil {
+	if err := s.request(rec, weak.Make(tab)); err != nil {
 		t.Fatal(err)
 	}
 	now, pauses := time.Now(), time.Duration(0)
@@ -220,20 +221,20 @@ func TestTriesBackOffWhenTheFolderHangs(t *testing.T) {
 			t.Fatal("no try is due")
 		}
 		hangs := fmt.Errorf("write a snapshot: %w", cachedir.ErrHangs)
-		if err := s.tried(now, "prices", v, hangs); err != hangs || s.Failed("prices") != hangs {
+		if err := s.onTried(now, "prices", v, hangs); err != hangs || s.Failed("prices") != hangs {
 			t.Errorf("after a try that failed, tried returned %v, and Failed %v", err, s.Failed("prices"))
 		}
 		if _, _, ok := s.next(now); ok {
 			t.Error("the next try is due at once")
 		}
-		at, ok := s.retry()
+		at, ok := s.nextRetry()
 		if !ok {
 			t.Fatal("no try is due at any time")
 		}
 		pauses += at.Sub(now)
 		now = at
 	}
-	if least := 63 * firstPause / 2; pauses < least {
+	if least := 63 * shortenRetry.Initial / 2; pauses < least {
 		t.Errorf("6 tries took %s, want %s at the least", pauses, least)
 	}
 	runtime.KeepAlive(tab)

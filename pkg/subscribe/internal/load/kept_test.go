@@ -4,23 +4,24 @@ import (
 	"errors"
 	"testing"
 	"time"
+	"weak"
 
 	"freshet.dev/pkg/dataset"
 )
 
-// The store is restored while version 9 is served and cached. The version that the instance goes to cannot be kept: the try that made
-// version 9 cached does not stand for it, whatever its number.
+// The store is restored while version 9 is served and cached. The next version of the instance cannot be cached. The try that cached
+// version 9 does not count for it, whatever its number.
 func TestOneHistoryDoesNotStandForAnother(t *testing.T) {
 	cache := cacheOn(t, &disk{})
 	s := NewShortener(cache)
-	try := func(rec dataset.VersionRecord, tab pending) error {
-		if err := s.consider(rec, tab.table); err != nil {
+	try := func(rec dataset.VersionRecord, tab shortenTry) error {
+		if err := s.request(rec, weak.Make(tab.table)); err != nil {
 			t.Fatal(err)
 		}
-		return s.tried(time.Now(), rec.Dataset, tab, s.shorten(t.Context(), tab))
+		return s.onTried(time.Now(), rec.Dataset, tab, s.shorten(t.Context(), tab))
 	}
 	lost, tab := tableOf(t, 9, 100, 100)
-	if err := try(lost, pending{lost, tab}); err != nil || s.Kept("prices") != lost.Ref() {
+	if err := try(lost, shortenTry{lost, tab}); err != nil || s.Kept("prices") != lost.Ref() {
 		t.Fatalf("%v is kept, %v", s.Kept("prices"), err)
 	}
 	full := errors.New("no space left on device")
@@ -37,9 +38,9 @@ func TestOneHistoryDoesNotStandForAnother(t *testing.T) {
 		}
 	}
 
-	// A try that leaves version 9 where it is has not kept the version below it.
+	// A try that keeps version 9 has not cached the version below it.
 	below, lower := tableOf(t, 6, 100, 100)
-	if err := try(below, pending{below, lower}); err != nil {
+	if err := try(below, shortenTry{below, lower}); err != nil {
 		t.Fatal(err)
 	}
 	held, err := cache.Held("prices")

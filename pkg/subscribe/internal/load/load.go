@@ -1,5 +1,3 @@
-// Package load does the bytes-work of a refresh: it pulls what an instance lacks of a version, builds its table, proves
-// that it is what the publisher committed, and keeps the files for the next start.
 package load
 
 import (
@@ -7,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"freshet.dev/pkg/dataset"
@@ -18,11 +17,11 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// ErrMismatch is wrapped when whole, undamaged files make another content than the version record says.
+// ErrMismatch is returned when undamaged files do not have the content that the version record states.
 var ErrMismatch = errors.New("the content is not that of the version record")
 
-// maxRefusals is how often in a row a delta may be refused for its content before the snapshot is pulled in its place:
-// bytes that a relay damaged once come whole the next time, and cost less than a snapshot.
+// maxRefusals is how many consecutive refusals of a delta's content make Load pull the snapshot. After the first, the delta is pulled
+// again: a relay rarely damages the same bytes twice, and a delta costs less than a snapshot.
 const maxRefusals = 2
 
 type (
@@ -32,72 +31,67 @@ type (
 
 // Loader implements [refresh.Loader] for tables.
 type Loader struct {
-	// Pull asks the relays.
+	// Pull pulls objects from the relays.
 	Pull *pull.Client
 	// Cache is the cache folder; nil for none.
 	Cache *cachedir.Dir
 	// Guard marks versions before they are loaded; nil without a cache folder.
 	Guard *bootguard.Guard
-	// Table is how tables are loaded; its Version is ignored.
+	// Table configures the tables; its Version is ignored.
 	Table table.Config
-	// Shortener keeps what is cached short; nil for never.
+	// Shortener limits the cached deltas; nil for no limit.
 	Shortener *Shortener
-	// Collector has what was replaced collected; nil for never.
+	// Collector collects replaced tables; nil leaves that to the runtime.
 	Collector *Collector
 
 	mu      sync.Mutex
 	refused map[string]refusals // by dataset; guarded by mu
-	drafts  map[string]int      // under way in the cache folder, by dataset; guarded by mu
+	drafts  map[string]int      // open drafts by dataset; guarded by mu
 }
 
-// refusals counts how often in a row a delta was refused.
+// refusals counts the consecutive refusals of a delta.
 type refusals struct {
 	delta dataset.Digest
 	times int
 }
 
-// Load brings in the version rec: by the deltas from what is served if that is fewer bytes, and otherwise by the
-// snapshot and the deltas that lead on from it. If the deltas cannot lead to the version, it gives them up for the
-// snapshot.
+// Load loads the version rec. It applies the deltas from the served version if they are fewer bytes than the snapshot and the deltas
+// that extend it, and pulls those otherwise. If the deltas from the served version cannot lead to rec, Load pulls the snapshot as well.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
 	if sameContent(rec, served) {
 		return l.adopt(ctx, rec, served, progress), nil
 	}
-	deltas, ok := bridge(rec, served)
-	if ok && l.worn(rec, deltas) {
-		ok = false
-	}
 	var pulled int64
 	var gaveUp error
-	if ok {
-		p := l.begin(ctx, rec, progress)
-		v, err := p.deltas(served, deltas)
+	if deltas, ok := deltasFrom(served, rec); ok && !l.refusedTooOften(rec, deltas) {
+		a := l.begin(ctx, rec, progress)
+		v, err := a.applyDeltas(served, deltas)
 		if err == nil {
-			l.accept(rec.Dataset)
+			l.forgetRefusals(rec.Dataset)
 			return v, nil
 		}
-		p.drop()
+		a.drop()
 		err = fmt.Errorf("bring version %d to %s: %w", served.Record.Version, rec.ID(), err)
-		if !l.refuse(rec, err) {
+		if !l.snapshotHelps(rec, err) {
 			return loaded{}, err
 		}
-		pulled, gaveUp = p.bytes, err
+		pulled, gaveUp = a.bytes, err
 	}
-	p := l.begin(ctx, rec, progress)
-	p.bytes = pulled
-	v, err := p.full(served)
+	a := l.begin(ctx, rec, progress)
+	a.bytes = pulled
+	v, err := a.full(served)
 	if err != nil {
-		p.drop()
+		a.drop()
 		return loaded{}, errors.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), gaveUp)
 	}
-	l.accept(rec.Dataset)
+	l.forgetRefusals(rec.Dataset)
 	v.Pull.GaveUp = gaveUp
 	return v, nil
 }
 
-// sameContent reports whether rec has the number and the content of what is served, under another id. The state checksum alone
-// is no proof against an attacker: the digests of the snapshot or of the version's own delta have to agree, too.
+// sameContent reports whether rec is the served version under another id. The state checksum alone is no proof against an
+// attacker, so the digests of the snapshot or of the version's own delta must agree, too.
 func sameContent(rec dataset.VersionRecord, served *served) bool {
 	if served == nil || served.Record.Version != rec.Version || served.Record.Seed != rec.Seed || served.Record.State != rec.State {
 		return false
@@ -109,19 +103,19 @@ func sameContent(rec dataset.VersionRecord, served *served) bool {
 	return rec.Snapshot.Version == rec.Version && was.Snapshot.Version == rec.Version && rec.Snapshot.Digest == was.Snapshot.Digest
 }
 
-// adopt makes rec the version of what is served. It pulls nothing.
+// adopt returns the served table as the version rec, without a pull.
 func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) loaded {
-	p := l.begin(ctx, rec, progress)
+	a := l.begin(ctx, rec, progress)
 	base := served.Record
-	p.tried = true
-	p.mark, p.unguarded = l.Guard.Adopt(base, rec)
+	a.mark.adopt(base)
 	v := loaded{Record: rec, Value: served.Value}
-	p.finish(&v, func() error { return p.draft.Extend(base, rec) }, 0, false)
+	a.setFinish(&v, func() error { return a.draft.Extend(base, rec) }, 0, false)
 	return v
 }
 
-// bridge returns the deltas that lead from what is served to rec, and whether they are fewer bytes than a full load.
-func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) {
+// deltasFrom returns the deltas from the served version to rec. ok is false if rec does not list them, or if a full load is fewer
+// bytes.
+func deltasFrom(served *served, rec dataset.VersionRecord) (deltas []dataset.Object, ok bool) {
 	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
 		return nil, false
 	}
@@ -129,46 +123,45 @@ func bridge(rec dataset.VersionRecord, served *served) ([]dataset.Object, bool) 
 	if from >= rec.Version || rec.Version-from > uint64(len(rec.Deltas)) {
 		return nil, false
 	}
-	deltas := rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
+	deltas = rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
 	if base := deltas[0].From; !base.IsZero() && base != served.ID {
-		return nil, false // they lead on from another version with the same number
+		return nil, false // they extend another version with the same number
 	}
-	return deltas, size(deltas) < size(cachedir.Chain(rec))
+	return deltas, totalBytes(deltas) < totalBytes(cachedir.Chain(rec))
 }
 
-func size(objects []dataset.Object) (sum int64) {
+func totalBytes(objects []dataset.Object) (sum int64) {
 	for _, o := range objects {
 		sum += o.Bytes
 	}
 	return sum
 }
 
-// worn reports whether one of the deltas was refused too often and the snapshot helps: it must not need the same delta.
-func (l *Loader) worn(rec dataset.VersionRecord, deltas []dataset.Object) bool {
+func contains(objects []dataset.Object, d dataset.Digest) bool {
+	return slices.ContainsFunc(objects, func(o dataset.Object) bool { return o.Digest == d })
+}
+
+// refusedTooOften reports whether one of the deltas was refused maxRefusals times and a full load does not need it.
+func (l *Loader) refusedTooOften(rec dataset.VersionRecord, deltas []dataset.Object) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.refused[rec.Dataset]
 	return r.times >= maxRefusals && contains(deltas, r.delta) && !contains(cachedir.Chain(rec), r.delta)
 }
 
-func contains(objects []dataset.Object, d dataset.Digest) bool {
-	for _, o := range objects {
-		if o.Digest == d {
-			return true
-		}
-	}
-	return false
-}
-
-// refuse takes note of err, for which deltas did not lead to rec, and reports whether to load the snapshot now.
-func (l *Loader) refuse(rec dataset.VersionRecord, err error) bool {
+// snapshotHelps reports whether to pull the snapshot of rec now, after the deltas failed with err:
+//
+//   - The content of a proven delta, or of all deltas together, does not fit: another pull brings the same.
+//   - No relay has a delta that a full load does not need.
+//   - A delta was refused for its content maxRefusals times, and a full load does not need it. snapshotHelps counts the refusal.
+func (l *Loader) snapshotHelps(rec dataset.VersionRecord, err error) bool {
 	var e *deltaError
 	if !errors.As(err, &e) {
 		return errors.Is(err, ErrMismatch)
 	}
 	switch {
 	case errors.Is(err, table.ErrBase), errors.Is(err, table.ErrState):
-		return true // the digest is proven: another try brings the same
+		return true
 	case errors.Is(err, pull.ErrNotFound):
 		return !contains(cachedir.Chain(rec), e.object.Digest)
 	case !e.content:
@@ -188,8 +181,8 @@ func (l *Loader) refuse(rec dataset.VersionRecord, err error) bool {
 	return r.times >= maxRefusals && !contains(cachedir.Chain(rec), r.delta)
 }
 
-// accept forgets refusals: the dataset is past them.
-func (l *Loader) accept(name string) {
+// forgetRefusals forgets the refusals of the dataset's deltas after a success.
+func (l *Loader) forgetRefusals(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.refused, name)
@@ -198,7 +191,7 @@ func (l *Loader) accept(name string) {
 // deltaError is the error of one delta.
 type deltaError struct {
 	object dataset.Object
-	// content is true if the bytes came and are to blame, false if they could not be had.
+	// content is true if the bytes arrived and are wrong, and false if they did not arrive.
 	content bool
 	err     error
 }
@@ -209,13 +202,13 @@ func (e *deltaError) Error() string {
 
 func (e *deltaError) Unwrap() error { return e.err }
 
-// reader counts what passes, and ends with ctx.
+// reader counts bytes, reports progress, and fails after the end of ctx.
 type reader struct {
 	ctx      context.Context
 	src      io.Reader
 	progress func()
 	bytes    int64
-	err      error // of src, but io.EOF
+	err      error // the error of src, except io.EOF
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -234,8 +227,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refused reports whether err is about the content of the files, and not about getting at them.
-func refused(err error) bool {
+// isContentError reports whether err is about the content of files, and not about reading them.
+func isContentError(err error) bool {
 	return errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrFormat) || errors.Is(err, table.ErrKind) ||
 		errors.Is(err, table.ErrBase) || errors.Is(err, table.ErrState) || errors.Is(err, ErrMismatch)
 }

@@ -58,13 +58,13 @@ func version(t *testing.T, number uint64, count, bytesEach int) (dataset.Version
 	}, file.Bytes()
 }
 
-// loader returns a loader of one relay, which always answers with file, and the number of requests to it.
+// loader returns a loader with one relay, which always answers with file, and the number of requests to the relay.
 func loader(t *testing.T, file []byte, more ...string) (*Loader, *atomic.Int64) {
 	t.Helper()
 	return loaderOf(t, func() []byte { return file }, more...)
 }
 
-// loaderOf is loader for a relay that answers with what file returns.
+// loaderOf is loader for a relay that answers with the result of file.
 func loaderOf(t *testing.T, file func() []byte, more ...string) (*Loader, *atomic.Int64) {
 	t.Helper()
 	requests := new(atomic.Int64)
@@ -120,13 +120,13 @@ func TestVersionThatIsNotSwappedIsNotKept(t *testing.T) {
 	}
 }
 
-// Invariant: a load that fails leaves nothing, and says nothing against the next.
+// Invariant: a load that fails leaves nothing, and does not affect the next.
 func TestFailedLoadLeavesNothing(t *testing.T) {
 	rec, file := version(t, 1, 100, 1000)
 	for _, at := range []int{0, 9, 40, 100, len(file) / 2, len(file) - 1} {
 		broken := bytes.Clone(file)
 		broken[at] ^= 0x10
-		var served atomic.Pointer[[]byte] // an answer to the first attempt may still be on its way during the next
+		var served atomic.Pointer[[]byte] // an answer to the first attempt may still be sent during the next
 		served.Store(&broken)
 		l, _ := loaderOf(t, func() []byte { return *served.Load() })
 		root := t.TempDir()
@@ -157,7 +157,7 @@ func TestCancelledLoadEndsWithTheCause(t *testing.T) {
 	}
 }
 
-// An interrupted read says nothing about the files: they stay.
+// An interrupted read proves nothing about the files: they stay.
 func TestCancelledStartKeepsTheCache(t *testing.T) {
 	rec, file := version(t, 1, 100, 1000)
 	l, _ := loader(t, file)
@@ -207,11 +207,11 @@ func TestReplacedLargeTableIsCollected(t *testing.T) {
 				t.Fatal(err)
 			}
 			first.Finish(true)
-			if n := len(l.Collector.wake); n != tc.due {
+			if n := len(l.Collector.due); n != tc.due {
 				t.Errorf("%d collections are due after the first load of %d bytes, want %d", n, first.Value.Bytes(), tc.due)
 			}
-			for len(l.Collector.wake) > 0 {
-				<-l.Collector.wake
+			for len(l.Collector.due) > 0 {
+				<-l.Collector.due
 			}
 			rec.Version, rec.Snapshot.Version = 2, 2
 			served := &refresh.Served[*table.Table]{Record: first.Record, Value: first.Value}
@@ -220,7 +220,7 @@ func TestReplacedLargeTableIsCollected(t *testing.T) {
 				t.Fatal(err)
 			}
 			second.Finish(true)
-			if n := len(l.Collector.wake); n != tc.due {
+			if n := len(l.Collector.due); n != tc.due {
 				t.Errorf("%d collections are due after a table of %d bytes was replaced, want %d", n, first.Value.Bytes(), tc.due)
 			}
 		})

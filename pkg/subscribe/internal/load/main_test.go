@@ -10,6 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	cachedir.DefaultPatience = 30 * time.Second // the disk of a busy machine pauses
+	cachedir.DefaultPatience = 30 * time.Second // the disk of a busy machine may pause
 	goleak.VerifyTestMain(m)
 }

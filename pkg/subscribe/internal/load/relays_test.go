@@ -16,8 +16,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// damagedFirst returns a client of a relay that gives broken and of another that gives file, for which the broken one is
-// asked for o first.
+// damagedFirst returns a client of a relay that serves broken and of another that serves file. The client requests o from the broken one
+// first.
 func damagedFirst(t *testing.T, o dataset.Object, broken, file []byte) *pull.Client {
 	t.Helper()
 	var asked atomic.Value
@@ -51,8 +51,8 @@ func damagedFirst(t *testing.T, o dataset.Object, broken, file []byte) *pull.Cli
 	return nil
 }
 
-// Invariant: whichever part of a file a relay damages, the load goes on from the beginning of that part at another
-// relay; the table and the cache folder hold the right bytes, and the relay is distrusted.
+// Invariant: whichever part of a file a relay damages, the load continues with that part from another relay. The table and the cache
+// folder have the right bytes, and the relay is distrusted.
 func TestDamagedPartIsPulledFromAnotherRelay(t *testing.T) {
 	rec, file := version(t, 1, 3000, 1000)
 	for _, at := range []int{0, 20, 40, len(file) / 3, len(file) - 200, len(file) - 1} {
@@ -81,7 +81,7 @@ func TestDamagedPartIsPulledFromAnotherRelay(t *testing.T) {
 	}
 }
 
-// Invariant: with one relay, or two that are wrong, nothing is served.
+// Invariant: with one relay that is wrong, or two, nothing is served.
 func TestNoOtherRelayIsLeft(t *testing.T) {
 	rec, file := version(t, 1, 1000, 1000)
 	one, other := bytes.Clone(file), bytes.Clone(file)
@@ -96,12 +96,11 @@ func TestNoOtherRelayIsLeft(t *testing.T) {
 	}
 }
 
-// Invariant: a file whose parts are all right but which is another one is refused for its digest, and the relay that gave
-// it is distrusted.
+// Invariant: another file whose parts are all undamaged is refused for its digest, and its relay is distrusted.
 func TestAnotherFileIsRefusedForItsDigest(t *testing.T) {
 	rec, _ := version(t, 1, 100, 1000)
 	_, wrong := version(t, 2, 100, 1000)
-	rec.Snapshot.Bytes = int64(len(wrong)) // a length that tells would be refused at once
+	rec.Snapshot.Bytes = int64(len(wrong)) // another length would be refused at once
 	c := damagedFirst(t, rec.Snapshot, wrong, wrong)
 	l := &Loader{Pull: c}
 	if _, err := l.Load(t.Context(), rec, nil, nothing); err == nil || !strings.Contains(err.Error(), "digest") {

@@ -15,120 +15,108 @@ import (
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/subscribe/internal/wake"
 	"freshet.dev/pkg/table"
 )
 
-// maxCachedDeltas bounds the files in a dataset's folder, the length of version.json (some 150 bytes for each, written
-// with each refresh) and the applications at a start.
+// maxCachedDeltas bounds the files in a dataset's folder, the length of version.json (about 150 bytes for each delta, written
+// with each refresh) and the deltas to apply at a start.
 const maxCachedDeltas = 256
 
-// A try that failed is made again after firstPause, then after twice as long each time up to lastPause, give or take
-// half: each may walk a whole table, and fill a disk to the brim for as long as it takes.
-const (
-	firstPause = time.Second
-	lastPause  = 10 * time.Minute
-)
+// shortenRetry is the backoff of a failed try. Each try may walk a whole table, and may fill the disk while it runs.
+var shortenRetry = refresh.Retry{Initial: time.Second, Max: 10 * time.Minute}
 
-// Shortener puts new snapshots, written from the tables, in the place of the cached deltas that have become many: when
-// their bytes exceed half of the cached snapshot's, or their number maxCachedDeltas. It does that beside the lanes, one
-// dataset at a time and compressing on one goroutine, because it takes as long as the dataset is big and no refresh may
-// wait for that. While it writes, lanes go on adding deltas; those stay.
+// Shortener replaces cached deltas by a new snapshot, which it writes from the served table, when their bytes exceed half of the
+// cached snapshot's or their number exceeds maxCachedDeltas. It works in the background, on one dataset at a time and with one
+// compressing goroutine, because a try takes as long as the dataset is large. Refreshes continue to append deltas while it writes; those stay.
 //
-// A delta that could not be kept leaves a gap between what is cached and what is served. The cached version then stays
-// where it is until a new snapshot closes the gap, because the deltas of the gap have gone by: to pull them again for
-// the folder alone would ask the relays for bytes just when many instances fail.
+// A delta that could not be cached leaves a gap between the cached and the served version. The cached version stays as it is
+// until a new snapshot closes the gap. Pulling the deltas again only for the cache would load the relays just when many instances
+// fail.
 //
-// After a failure, refreshes go on, and do not hasten the next try of their dataset: it is made for the version that is
-// served then. A full load that was kept makes it needless.
+// After a failure, the next try writes the version that is served then. Refreshes do not hasten it. A full load that was cached makes it
+// needless.
 type Shortener struct {
 	cache *cachedir.Dir
-	wake  chan struct{} // has room for one: something is due
+	wake  wake.Signal // a try is due
 
 	mu     sync.Mutex
-	due    map[string]waiting     // the newest of each dataset, until it is done or needless; guarded by mu
-	failed map[string]failure     // tries; guarded by mu
-	kept   map[string]dataset.Ref // what was cached after the last try that succeeded; guarded by mu
+	due    map[string]shortening  // by dataset, until it is done or needless; guarded by mu
+	failed map[string]shortenFail // by dataset, if the last try failed; guarded by mu
+	kept   map[string]dataset.Ref // by dataset, the cached version after the last successful try; guarded by mu
 }
 
-// waiting is a version whose snapshot is due. It must not keep the table in memory when a later one has taken its
-// place, of which the Shortener hears only when that is in the cache folder or could not be kept there.
-type waiting struct {
+// shortening is a version whose snapshot is due. It must not keep the table in memory after a later version was swapped in, which the
+// Shortener learns only when that version is cached, or could not be.
+type shortening struct {
 	rec   dataset.VersionRecord
 	table weak.Pointer[table.Table]
 }
 
-type pending struct {
+// shortenTry is a try at a snapshot.
+type shortenTry struct {
 	rec   dataset.VersionRecord
 	table *table.Table
 }
 
-// failure is what is known of a dataset whose last try failed.
-type failure struct {
-	err    error
-	retry  time.Time
-	pauses *backoff.ExponentialBackOff
+// shortenFail is the failure of a dataset's last try.
+type shortenFail struct {
+	err     error
+	retryAt time.Time
+	backoff *backoff.ExponentialBackOff
 }
 
 // NewShortener returns the Shortener of the cache folder. It does nothing until Run.
 func NewShortener(cache *cachedir.Dir) *Shortener {
 	return &Shortener{
-		cache: cache, wake: make(chan struct{}, 1),
-		due: make(map[string]waiting), failed: make(map[string]failure), kept: make(map[string]dataset.Ref),
+		cache: cache, wake: wake.New(),
+		due: make(map[string]shortening), failed: make(map[string]shortenFail), kept: make(map[string]dataset.Ref),
 	}
 }
 
-// consider looks at what is cached now that t, the table of rec, is served, and has it shortened if that is due. If the folder hangs,
-// that is looked at when it does no longer.
-func (s *Shortener) consider(rec dataset.VersionRecord, t *table.Table) error {
-	return s.considerIf(rec, weak.Make(t))
-}
-
-// considerIf is consider for a table that may be gone.
-func (s *Shortener) considerIf(rec dataset.VersionRecord, t weak.Pointer[table.Table]) error {
-	due, err := s.wanted(rec)
+// request requests a snapshot of the served version rec if the cached version needs one. t is its table, which may have been replaced. If the
+// folder hangs, the check takes place when it works again.
+func (s *Shortener) request(rec dataset.VersionRecord, t weak.Pointer[table.Table]) error {
+	needed, err := s.needed(rec)
 	if errors.Is(err, cachedir.ErrHangs) {
-		due, err = true, nil
+		needed, err = true, nil
 	}
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !due { // what could not be done need not be done any more
+	if !needed { // nor is a retry of an earlier try
 		delete(s.due, rec.Dataset)
 		delete(s.failed, rec.Dataset)
 		return nil
 	}
-	s.due[rec.Dataset] = waiting{rec, t}
+	s.due[rec.Dataset] = shortening{rec, t}
 	s.Wake()
 	return nil
 }
 
-// Wake makes Run look for what is due, also after the folder hung.
-func (s *Shortener) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+// Wake makes Run check what is due. Call it also when the folder works again after it hung.
+func (s *Shortener) Wake() { s.wake.Set() }
 
-// Failed returns why the last try for the dataset failed; nil if it did not, and once there is nothing left to be done.
+// Failed returns the error of the dataset's last try; nil if the try succeeded or is no longer needed.
 func (s *Shortener) Failed(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed[name].err
 }
 
-// Kept returns the version that was cached after the last try that succeeded: if the refresh that brought it could not keep it,
-// the try has.
+// Kept returns the version that was cached after the dataset's last successful try. If the refresh that loaded it could not cache
+// it, the try did.
 func (s *Shortener) Kept(name string) dataset.Ref {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kept[name]
 }
 
-// CacheError returns why the served version is not in the cache folder; nil if it is. finish is the error of the refresh that
-// brought the version. Another version of its number, or a higher one of a history that a restore ended, does not stand for it.
+// CacheError returns why the served version is not in the cache folder; nil if it is. finish is the error of the refresh that loaded the
+// version. Another version with its number, or a higher version of a history that a restore ended, does not count.
 func (s *Shortener) CacheError(name string, served dataset.Ref, finish error) error {
 	if finish != nil && s.Kept(name) != served {
 		return finish
@@ -136,8 +124,8 @@ func (s *Shortener) CacheError(name string, served dataset.Ref, finish error) er
 	return s.Failed(name)
 }
 
-// wanted reports whether what is cached is older than rec, or has too many deltas.
-func (s *Shortener) wanted(rec dataset.VersionRecord) (bool, error) {
+// needed reports whether the cached version is older than rec or has too many deltas.
+func (s *Shortener) needed(rec dataset.VersionRecord) (bool, error) {
 	held, err := s.cache.Held(rec.Dataset)
 	if errors.Is(err, cachedir.ErrNone) || errors.Is(err, cachedir.ErrDamaged) {
 		return true, nil
@@ -149,12 +137,16 @@ func (s *Shortener) wanted(rec dataset.VersionRecord) (bool, error) {
 	return older || held.DeltaBytes() > held.SnapshotBytes()/2 || len(held.Chain) > 1+maxCachedDeltas, nil
 }
 
-// Run writes what is due until ctx ends. It tells done of each try.
+// Run writes the snapshots that are due until ctx ends. It calls done after each try.
 func (s *Shortener) Run(ctx context.Context, done func(name string, err error)) error {
 	for {
 		name, v, ok := s.next(time.Now())
 		if !ok {
-			if !s.wait(ctx) {
+			pause := wake.Forever
+			if at, ok := s.nextRetry(); ok {
+				pause = time.Until(at)
+			}
+			if !wake.Wait(ctx, pause, s.wake) {
 				return nil
 			}
 			continue
@@ -163,81 +155,62 @@ func (s *Shortener) Run(ctx context.Context, done func(name string, err error)) 
 		if ctx.Err() != nil {
 			return nil
 		}
-		done(name, s.tried(time.Now(), name, v, err))
+		done(name, s.onTried(time.Now(), name, v, err))
 	}
 }
 
-// wait returns when something may be due; false when ctx has ended.
-func (s *Shortener) wait(ctx context.Context) bool {
-	var retry <-chan time.Time
-	if at, ok := s.retry(); ok {
-		timer := time.NewTimer(time.Until(at))
-		defer timer.Stop()
-		retry = timer.C
-	}
-	select {
-	case <-s.wake:
-	case <-retry:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
-}
-
-// retry returns when the first dataset whose try failed is due again; ok is false if there is none.
-func (s *Shortener) retry() (at time.Time, ok bool) {
+// nextRetry returns when the first failed try is due again; ok is false if there is none, or if the folder hangs.
+func (s *Shortener) nextRetry() (at time.Time, ok bool) {
 	if s.cache.Hangs() != nil {
-		return time.Time{}, false // Wake tells when it does no longer
+		return time.Time{}, false // Wake is called when it works again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name := range s.due {
-		if t := s.failed[name].retry; !ok || t.Before(at) {
+		if t := s.failed[name].retryAt; !ok || t.Before(at) {
 			at, ok = t, true
 		}
 	}
 	return at, ok
 }
 
-// next returns what is due now. It stays due until tried.
-func (s *Shortener) next(now time.Time) (name string, v pending, ok bool) {
+// next returns a try that is due at now. It stays due until onTried.
+func (s *Shortener) next(now time.Time) (name string, v shortenTry, ok bool) {
 	if s.cache.Hangs() != nil {
-		return "", pending{}, false
+		return "", shortenTry{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, w := range s.due {
-		if s.failed[name].retry.After(now) {
+	for name, d := range s.due {
+		if s.failed[name].retryAt.After(now) {
 			continue
 		}
-		if t := w.table.Value(); t != nil {
-			return name, pending{w.rec, t}, true
+		if t := d.table.Value(); t != nil {
+			return name, shortenTry{d.rec, t}, true
 		}
-		delete(s.due, name) // a later version is served; consider will hear of it, if it has not
+		delete(s.due, name) // a later version is served, and its refresh calls request
 	}
-	return "", pending{}, false
+	return "", shortenTry{}, false
 }
 
-// tried takes note of what became of v, and returns err, or nil if v has become needless.
-func (s *Shortener) tried(now time.Time, name string, v pending, err error) error {
+// onTried records the result err of the try v. It returns err, or nil if v was needless by then.
+func (s *Shortener) onTried(now time.Time, name string, v shortenTry, err error) error {
 	var held cachedir.Held
 	heldErr := err
 	if err == nil {
-		// Not v: a try leaves a version with a higher number where it is, also one that is not in the store's history.
+		// The cached version need not be v: a try keeps a cached version with a higher number, even one outside the store's history.
 		held, heldErr = s.cache.Held(name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, ok := s.due[name]
+	d, ok := s.due[name]
 	if ok && err != nil {
 		f := s.failed[name]
-		if f.pauses == nil {
-			f.pauses = &backoff.ExponentialBackOff{
-				InitialInterval: firstPause, MaxInterval: lastPause, Multiplier: 2, RandomizationFactor: 0.5,
-			}
-			f.pauses.Reset()
+		if f.backoff == nil {
+			f.backoff = shortenRetry.NewBackOff()
 		}
-		// Also after a hang, at the end of which Wake calls: a disk that pauses again and again costs few tries.
-		f.err, f.retry = err, now.Add(f.pauses.NextBackOff())
+		// A hang also starts the backoff, although Wake is called at its end: a disk that hangs again and again must cost few tries.
+		f.err, f.retryAt = err, now.Add(f.backoff.NextBackOff())
 		s.failed[name] = f
 		return err
 	}
@@ -245,31 +218,32 @@ func (s *Shortener) tried(now time.Time, name string, v pending, err error) erro
 		s.kept[name] = held.Record.Ref()
 	}
 	delete(s.failed, name)
-	if w.table == weak.Make(v.table) {
+	if d.table == weak.Make(v.table) {
 		delete(s.due, name)
 	}
 	return nil
 }
 
-func (s *Shortener) shorten(ctx context.Context, v pending) error {
-	if due, err := s.wanted(v.rec); err != nil || !due {
+// shorten writes the snapshot of v, if it is still needed.
+func (s *Shortener) shorten(ctx context.Context, v shortenTry) error {
+	if needed, err := s.needed(v.rec); err != nil || !needed {
 		return err
 	}
 	// The encoded lengths of most records take two or three bytes.
 	return snapshot.Cut(v.table.PayloadBytes()+3*int64(v.table.Len()), func(rawBytes int64) error { return s.put(ctx, v, rawBytes) })
 }
 
-// put puts the snapshot of v into the cache folder, in blocks for the given raw bytes.
-func (s *Shortener) put(ctx context.Context, v pending, rawBytes int64) error {
+// put writes the snapshot of v to the cache folder, in blocks of rawBytes.
+func (s *Shortener) put(ctx context.Context, v shortenTry, rawBytes int64) error {
 	draft := s.cache.Draft(v.rec.Dataset)
 	defer draft.Drop()
-	bytes := size(cachedir.Chain(v.rec)) // deltas add about their bytes to the snapshot that they lead on from
+	bytes := totalBytes(cachedir.Chain(v.rec)) // an estimate: a snapshot grows by about the bytes of its deltas
 	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table, rawBytes) })
 	if err == nil {
 		err = draft.Shorten(v.rec)
 	}
 	if errors.Is(err, cachedir.ErrOther) {
-		return nil // a full load has made it shorter meanwhile
+		return nil // a full load replaced the cached version
 	}
 	if err != nil {
 		return fmt.Errorf("write a snapshot of %s, about %d bytes, to the cache folder: %w", v.rec.ID(), bytes, err)
@@ -297,7 +271,7 @@ func write(ctx context.Context, dst io.Writer, t *table.Table, rawBytes int64) (
 		return dataset.Object{}, err
 	}
 	if totals.State != t.State() {
-		return dataset.Object{}, fmt.Errorf("%w: what the table holds is %v, and it should be %v", ErrMismatch, totals.State, t.State())
+		return dataset.Object{}, fmt.Errorf("%w: the state checksum of the table's records is %v, want %v", ErrMismatch, totals.State, t.State())
 	}
 	return dataset.Object{Version: t.Version(), Digest: totals.Digest, Bytes: totals.FileBytes}, nil
 }

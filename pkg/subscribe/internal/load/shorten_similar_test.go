@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// TestShorteningOfSimilarHashes writes a snapshot of 70 MiB of records whose hashes have ten leading bits in common, too many
-// for the block that they would be in by the table's size.
+// TestShorteningOfSimilarHashes writes a snapshot of 70 MiB of records whose hashes share ten leading bits: too many records for the
+// block that the table's size gives them.
 func TestShorteningOfSimilarHashes(t *testing.T) {
 	var keys [][]byte
 	hash := func(key []byte) uint64 { return dataset.Hash(1, key) }
@@ -60,7 +60,7 @@ func TestShorteningOfSimilarHashes(t *testing.T) {
 	cache := cachedir.New(t.TempDir())
 	defer cache.Close()
 	s := NewShortener(cache)
-	if err := s.shorten(t.Context(), pending{rec, tab}); err != nil {
+	if err := s.shorten(t.Context(), shortenTry{rec, tab}); err != nil {
 		t.Fatal(err)
 	}
 	l := &Loader{Cache: cache}

@@ -9,8 +9,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// A try that failed is told of until another succeeds, or until nothing is left to be done; and by that alone: what a
-// refresh kept since is not said to have failed.
+// The error of a failed try is reported until another succeeds or none is needed. A version that a later refresh cached does not count
+// as failed.
 func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
 	c := newChain(t)
 	root := t.TempDir()
@@ -50,13 +50,13 @@ func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
 	err = <-tries
 	runtime.KeepAlive(v.Value) // as the engine does
 	if !errors.Is(err, cachedir.ErrShared) || !errors.Is(s.Failed("prices"), cachedir.ErrShared) {
-		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
+		t.Fatalf("the try failed with %v, and %v is reported", err, s.Failed("prices"))
 	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 
-	// The next refresh has nothing to say against it, and the next try succeeds.
+	// The next refresh returns no error, and the next try succeeds.
 	v, err = c.loader.Load(t.Context(), c.rec, c.served(), nothing)
 	if err == nil {
 		err = v.Finish(true)
@@ -64,21 +64,21 @@ func TestFailedShorteningIsToldUntilOneSucceeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for err = <-tries; errors.Is(err, cachedir.ErrShared); { // one may have begun before
+	for err = <-tries; errors.Is(err, cachedir.ErrShared); { // a try may have begun before
 		err = <-tries
 	}
 	if err != nil || s.Failed("prices") != nil {
-		t.Fatalf("the try failed with %v, and %v is told", err, s.Failed("prices"))
+		t.Fatalf("the try failed with %v, and %v is reported", err, s.Failed("prices"))
 	}
 	runtime.KeepAlive(v.Value) // as the engine does
 
-	// Nor is one told of that a full load has made needless.
-	s.failed["prices"] = failure{err: cachedir.ErrShared}
+	// A failed try that a full load made needless is not reported either.
+	s.failed["prices"] = shortenFail{err: cachedir.ErrShared}
 	v, err = c.loader.Load(t.Context(), c.first.Record, nil, nothing)
 	if err == nil {
 		err = v.Finish(true)
 	}
 	if err != nil || s.Failed("prices") != nil {
-		t.Errorf("after a full load %v is told: %v", s.Failed("prices"), err)
+		t.Errorf("after a full load %v is reported: %v", s.Failed("prices"), err)
 	}
 }

@@ -12,35 +12,37 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// Stored loads the version in the cache folder. If one of its deltas is damaged, it loads the older version that the objects
-// before the delta make, and says so in Damage. A folder whose snapshot or record is damaged is discarded. The status warns of either
-// until a version has been committed to the folder. It fails with [cachedir.ErrHangs] when one of its own operations hangs, and when the
-// folder hangs before it has opened the version; after that it goes on when the folder hangs elsewhere.
+// Stored loads the version in the cache folder. If one of its deltas is damaged, Stored loads the older version that the objects before the
+// delta make, and returns the error in Damage. If the snapshot or the record is damaged, Stored discards the cached version. The status
+// warns of either until a version is committed to the folder.
+//
+// Stored fails with [cachedir.ErrHangs] if one of its own operations hangs, or if the folder hangs before Stored has opened the version.
+// After that, it ignores operations of others that hang.
 func (l *Loader) Stored(ctx context.Context, name string, progress func()) (loaded, error) {
 	if l.Cache == nil {
 		return loaded{}, refresh.ErrNone
 	}
-	guarded := l.Guard.Begin(name)
-	if errors.Is(guarded, cachedir.ErrHangs) {
-		return loaded{}, guarded
+	unguarded := l.Guard.Begin(name)
+	if errors.Is(unguarded, cachedir.ErrHangs) {
+		return loaded{}, unguarded
 	}
 	v, err := l.stored(ctx, name, progress)
-	if guarded != nil && !errors.Is(guarded, cachedir.ErrShared) && errors.Is(err, cachedir.ErrNone) {
-		return loaded{}, guarded // the folder could not go back to a version that is not quarantined
-	}
 	switch {
 	case err == nil:
 		return v, nil
 	case errors.Is(err, cachedir.ErrNone):
+		if unguarded != nil && !errors.Is(unguarded, cachedir.ErrShared) {
+			return loaded{}, unguarded // the guard could not restore a version that is not quarantined
+		}
 		return loaded{}, refresh.ErrNone
-	case refused(err) || errors.Is(err, cachedir.ErrDamaged):
+	case isContentError(err) || errors.Is(err, cachedir.ErrDamaged):
 		return loaded{}, l.discard(name, err)
 	}
 	return loaded{}, err
 }
 
-// discard removes the cached version of the dataset, which damage says is of no use, and returns the error about it. The status
-// warns of that error until another version is in the folder.
+// discard removes the dataset's cached version, which is damaged, and returns the error about it. The status warns of that error until
+// another version is in the folder.
 func (l *Loader) discard(name string, damage error) error {
 	err := fmt.Errorf("%w; it was discarded, and the first version that a relay brings takes its place", damage)
 	if discard := l.Cache.Discard(name); discard != nil {
@@ -53,6 +55,7 @@ func (l *Loader) discard(name string, damage error) error {
 	return err
 }
 
+// stored loads the cached version, or the older one that its undamaged objects make.
 func (l *Loader) stored(ctx context.Context, name string, progress func()) (v loaded, err error) {
 	s, err := l.Cache.Stored(name)
 	if err != nil {
@@ -62,69 +65,78 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	if l.Guard.Bars(name, s.Record.VersionID()) {
 		return loaded{}, cachedir.ErrNone
 	}
-	mark, unguarded := l.Guard.Try(s.Record)
+	mark := &guardMark{guard: l.Guard, rec: s.Record}
+	mark.set()
 	defer func() {
 		if v.Finish == nil {
-			l.Guard.Undo(mark)
+			mark.undo()
 		}
 	}()
-	next := 0
-	from := func(dataset.Object) (input, error) { // is called for the objects of the chain, in order
-		f := s.Objects[next]
-		next++
-		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name, nil, func(error) {}}, nil
+	t, n, damage, err := l.storedTable(ctx, s, progress)
+	switch {
+	case err != nil:
+	case n == len(s.Chain):
+		if err = verify(t, s.Record); err != nil {
+			err = fmt.Errorf("%s: %w", l.Cache.RecordPath(name), err)
+		}
+	case l.Guard.Bars(name, s.Chain[n].From):
+		err = damage // the older version is quarantined
+	default:
+		return l.olderVersion(s.Held, n, t, damage), nil
 	}
-	fail := func(err error) (loaded, error) {
+	if err != nil {
 		return loaded{}, fmt.Errorf("load version %s from the cache folder: %w", s.Record.ID(), err)
 	}
-	t, err := l.snapshotTable(ctx, s.Chain[0], from)
-	if err != nil {
-		return fail(err)
-	}
-	for i, o := range s.Chain[1:] {
-		damage := s.Broken
-		if next < len(s.Objects) {
-			var step *table.Changes
-			if step, damage = l.step(ctx, t, o, from); damage == nil {
-				t = step.New()
-				continue
-			}
-			if !refused(damage) {
-				return fail(damage)
-			}
-		}
-		if l.Guard.Bars(name, s.Chain[i+1].From) {
-			return fail(damage)
-		}
-		return l.recover(s.Held, i+1, t, damage), nil
-	}
-	if err := prove(t, s.Record); err != nil {
-		return fail(fmt.Errorf("%s: %w", l.Cache.RecordPath(name), err))
-	}
-	var settle func() error
 	serve := sync.OnceFunc(func() {
-		var err error
-		settle, err = l.Guard.Serve(s.Record, mark)
-		unguarded = errors.Join(unguarded, err)
+		mark.serve()
 		l.Collector.swapped(name, t, 0, true)
 	})
 	finish := func(swapped bool) error {
 		if !swapped {
-			l.Guard.Undo(mark)
+			mark.undo()
 			return nil
 		}
 		serve()
-		return errors.Join(unguarded, settle())
+		return errors.Join(mark.err, mark.settle())
 	}
 	return loaded{
 		Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Swapped: serve, Finish: finish,
 	}, nil
 }
 
-// recover returns the version of t, which the first n objects of the cached chain make. The folder lacks the record of that
-// version, so the boot guard has no mark of it. The chain names its number, and the digests prove its content. The delta after it
-// names its id, unless an earlier release wrote that delta.
-func (l *Loader) recover(held cachedir.Held, n int, t *table.Table, damage error) loaded {
+// storedTable returns the table that the first n objects of the cached chain make. If n is not the length of the chain, damage is why the
+// next object cannot be applied.
+func (l *Loader) storedTable(ctx context.Context, s *cachedir.Stored, progress func()) (t *table.Table, n int, damage, err error) {
+	opened := 0
+	from := func(dataset.Object) (input, error) { // called for the objects of the chain, in order
+		f := s.Objects[opened]
+		opened++
+		return input{&reader{ctx: ctx, src: f, progress: progress}, f.Name, nil, func(error) {}}, nil
+	}
+	t, err = l.snapshotTable(ctx, s.Chain[0], from)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	for i, o := range s.Chain[1:] {
+		if opened == len(s.Objects) {
+			return t, i + 1, s.Broken, nil
+		}
+		changes, err := l.applyDelta(ctx, t, o, from)
+		if err != nil {
+			if isContentError(err) {
+				return t, i + 1, err, nil
+			}
+			return nil, 0, nil, err
+		}
+		t = changes.New()
+	}
+	return t, len(s.Chain), nil, nil
+}
+
+// olderVersion returns the version with the table t, which the first n objects of the cached chain make. The folder lacks the record of
+// that version, so the boot guard has no mark of it. The chain states its number, and the digests prove its content. The delta after it
+// states its id, unless an earlier release wrote that delta.
+func (l *Loader) olderVersion(held cachedir.Held, n int, t *table.Table, damage error) loaded {
 	lost := held.Chain[n]
 	rec := dataset.VersionRecord{
 		StoreID: held.Record.StoreID, Dataset: held.Record.Dataset, Version: lost.Version - 1, Seed: held.Record.Seed,
