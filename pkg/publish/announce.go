@@ -73,7 +73,7 @@ func (p *Publisher) tell(ctx context.Context, result *Result) {
 		}, log.Announce, func(ctx context.Context, rec, over dataset.VersionRecord) error { return replace(ctx, rec, over) })
 	}
 	if result.Created && !result.Repeated {
-		p.telling.end(rec)
+		p.inflight.End(rec)
 	}
 	// gofail: var announced struct{}
 	if index := p.deps.Catalog; index != nil {
@@ -112,7 +112,7 @@ func (p *Publisher) step(ctx context.Context, result *Result, what string, most 
 		// Nearly always it is the version before, which the record names: no read of the store is needed to know it.
 		if err == nil && last.Version > 0 {
 			if id := last.VersionID(); id != rec.Previous && id != rec.VersionID() {
-				ours, err = p.inHistory(ctx, last)
+				ours, err = p.history.Records.Contains(ctx, last)
 			}
 		}
 		return err
@@ -172,7 +172,7 @@ func (p *Publisher) missed(ctx context.Context, rec dataset.VersionRecord, after
 	ctx, cancel := context.WithTimeout(ctx, missedTimeouts*p.cfg.AnnounceTimeout)
 	defer cancel()
 	from := max(after+1, rec.Version-min(most, rec.Version-1))
-	err = p.eachVersion(ctx, rec.Dataset, from, rec.Version, func(one dataset.VersionRecord) error {
+	err = p.history.Records.Each(ctx, rec.Dataset, from, rec.Version, func(one dataset.VersionRecord) error {
 		if one.Version == rec.Version {
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/publish/internal/clock"
 	"github.com/sourcegraph/conc/panics"
 )
 
@@ -137,10 +138,10 @@ func (b *Beacon) send(ctx context.Context) BeaconRound {
 	if err != nil {
 		return BeaconRound{Err: fmt.Errorf("list the datasets for a beacon: %w", err)}
 	}
-	p.telling.wait(ctx, newest)
+	p.inflight.Wait(ctx, newest)
 	round := BeaconRound{Datasets: len(newest), Unread: unread}
 	if b.deps.Send != nil {
-		now := wallClock()
+		now := clock.Now()
 		numbers, ids := make(map[string]uint64, len(newest)), make(map[string]dataset.VersionID, len(newest))
 		for name, ref := range newest {
 			numbers[name], ids[name] = ref.Version, ref.ID

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/store"
 )
 
@@ -34,7 +36,7 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 			return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, context.Cause(ctx))
 		}
 		if attempt == patientAttempts {
-			done, _, err := p.committing.take(ctx, d.name)
+			done, _, err := p.committing.Lock(ctx, d.name)
 			if err != nil {
 				return Result{}, fmt.Errorf("publish dataset %q: %w", d.name, err)
 			}
@@ -68,7 +70,7 @@ func (p *Publisher) commit(ctx context.Context, d *draft) (Result, error) {
 				result.Record = latest
 				result.Warnings = append(result.Warnings, labelsDropped(d.in.Labels, latest)...)
 				// No version is made that could name a wrong store.
-				if _, err := p.storeOf(ctx, latest); errors.Is(err, ErrStoreID) {
+				if _, err := p.history.Records.StoreID(ctx, latest); errors.Is(err, ErrStoreID) {
 					result.Warnings = append(result.Warnings, err.Error())
 				}
 				return result, nil
@@ -107,7 +109,7 @@ func commitFailed(rec dataset.VersionRecord, err error) error {
 // latest returns the newest version, the zero record if there is none, and brings the draft into the order of its seed:
 // of several publishers of a first version one sets the seed.
 func (p *Publisher) latest(ctx context.Context, d *draft) (dataset.VersionRecord, error) {
-	latest, err := p.newest(ctx, d.name)
+	latest, err := p.history.Records.Newest(ctx, d.name)
 	if err != nil || latest.Version == 0 {
 		return latest, err
 	}
@@ -152,13 +154,13 @@ func (p *Publisher) prepare(ctx context.Context, d *draft, latest dataset.Versio
 			return err
 		}
 	}
-	if err := p.vouch(ctx, &rec); err != nil {
-		return ifLost(err)
+	if err := p.history.Objects.CheckNamed(ctx, &rec); err != nil {
+		return history.LostError(err)
 	}
-	if err := p.stamp(ctx, &rec, latest); err != nil {
+	if err := p.history.Records.Stamp(ctx, &rec, latest); err != nil {
 		return err
 	}
-	rec.Created = wallClock().UTC()
+	rec.Created = clock.Now().UTC()
 	result.Record = rec
 	return nil
 }
@@ -171,7 +173,7 @@ func (p *Publisher) putSnapshot(ctx context.Context, d *draft, rec *dataset.Vers
 	d.meter.report(PhaseStoring, d.totals.Entries)
 	rec.Snapshot = dataset.Object{Version: rec.Version, Digest: d.totals.Digest, Bytes: d.totals.FileBytes}
 	// After a lost race the object is there already, and the store leaves it alone.
-	if err := p.put(ctx, d.path, rec.Snapshot); err != nil {
+	if err := p.history.Objects.Put(ctx, d.path, rec.Snapshot); err != nil {
 		return err
 	}
 	// gofail: var snapshotStored struct{}
@@ -181,12 +183,12 @@ func (p *Publisher) putSnapshot(ctx context.Context, d *draft, rec *dataset.Vers
 // follow makes rec, the draft's, lead on from latest: it puts the delta between the two into the store, and names in rec
 // the snapshot of latest or, if one is due, a new one. An error leaves rec without either.
 func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
-	c, err := p.chain(ctx, latest)
+	c, err := p.history.Chains.Shortest(ctx, latest)
 	if err != nil {
 		return err
 	}
 	var made delta
-	err = p.reading(ctx, latest, c, func(by chain) (err error) {
+	err = p.history.Chains.Read(ctx, latest, c, func(by history.Chain) (err error) {
 		c = by
 		made, err = p.diff(ctx, d, latest, by)
 		return err
@@ -201,24 +203,24 @@ func (p *Publisher) follow(ctx context.Context, d *draft, latest dataset.Version
 	d.meter.report(PhaseStoring, d.state().Records)
 	// Against the snapshot that the draft would have, too: a dataset that shrinks has deltas that are large beside what
 	// it has become. How well records are compressed is not supposed to change much.
-	own := int64(float64(c.snapshot.Bytes) * float64(d.sorter.Totals().RawBytes) / float64(made.base.RawBytes))
-	if p.due(append(slices.Clone(c.deltas), made.object), min(c.snapshot.Bytes, own)) {
+	own := int64(float64(c.Snapshot.Bytes) * float64(d.sorter.Totals().RawBytes) / float64(made.base.RawBytes))
+	if p.limits.Exceeded(append(slices.Clone(c.Deltas), made.object), min(c.Snapshot.Bytes, own)) {
 		if err := p.putSnapshot(ctx, d, rec); err != nil {
 			return err
 		}
 	} else {
-		rec.Snapshot = c.snapshot
+		rec.Snapshot = c.Snapshot
 	}
 	return p.putDelta(ctx, latest, made, rec)
 }
 
 // putDelta puts the delta from latest into the store, and names it in rec with those before it.
 func (p *Publisher) putDelta(ctx context.Context, latest dataset.VersionRecord, made delta, rec *dataset.VersionRecord) error {
-	rec.Deltas = kept(append(slices.Clone(latest.Deltas), made.object), rec.Snapshot)
+	rec.Deltas = history.Kept(append(slices.Clone(latest.Deltas), made.object), rec.Snapshot)
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot: of no use to anyone
 	}
-	if err := p.put(ctx, made.path, made.object); err != nil {
+	if err := p.history.Objects.Put(ctx, made.path, made.object); err != nil {
 		return err
 	}
 	// gofail: var deltaStored struct{}
@@ -227,7 +229,7 @@ func (p *Publisher) putDelta(ctx context.Context, latest dataset.VersionRecord, 
 
 // putVersion commits rec. When it returns nil, tell has to end what is begun here. It returns an ErrUnknown if rec may be committed.
 func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) error {
-	p.telling.begin(rec)
+	p.inflight.Begin(rec)
 	err := p.deps.Store.PutVersion(ctx, rec)
 	if err == nil {
 		return nil
@@ -240,7 +242,7 @@ func (p *Publisher) putVersion(ctx context.Context, rec dataset.VersionRecord) e
 	case taken:
 		err = errors.Join(store.ErrExists, err)
 	}
-	p.telling.end(rec)
+	p.inflight.End(rec)
 	return err
 }
 

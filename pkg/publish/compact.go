@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
@@ -28,20 +30,20 @@ type Compaction struct {
 // It may be stopped or killed at any point, and run again. It holds up no publish, and several processes may run it at a
 // time: one of them is too many, but no more than that. Within a Publisher one waits for the other.
 func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error) {
-	done, _, err := p.compacting.take(ctx, name)
+	done, _, err := p.compacting.Lock(ctx, name)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, err)
 	}
 	defer done()
-	newest, err := p.newest(ctx, name)
+	newest, err := p.history.Records.Newest(ctx, name)
 	if err != nil || newest.Version == 0 {
 		return Compaction{}, err
 	}
-	c, err := p.chain(ctx, newest)
+	c, err := p.history.Chains.Shortest(ctx, newest)
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, ifLost(err))
+		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, history.LostError(err))
 	}
-	if !p.due(c.deltas, c.snapshot.Bytes) {
+	if !p.limits.Exceeded(c.Deltas, c.Snapshot.Bytes) {
 		return Compaction{}, nil
 	}
 	return p.compactBy(ctx, newest, c)
@@ -49,23 +51,23 @@ func (p *Publisher) Compact(ctx context.Context, name string) (Compaction, error
 
 // shorten returns a chain to rec of fewer than most deltas. It waits for the compaction of the dataset that is under way,
 // and compacts the dataset itself if that was not enough.
-func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord, most int) (chain, error) {
-	done, _, err := p.compacting.take(ctx, rec.Dataset)
+func (p *Publisher) shorten(ctx context.Context, rec dataset.VersionRecord, most int) (history.Chain, error) {
+	done, _, err := p.compacting.Lock(ctx, rec.Dataset)
 	if err != nil {
-		return chain{}, err
+		return history.Chain{}, err
 	}
 	defer done()
-	c, err := p.chain(ctx, rec)
-	if err != nil || len(c.deltas) < most {
+	c, err := p.history.Chains.Shortest(ctx, rec)
+	if err != nil || len(c.Deltas) < most {
 		return c, err
 	}
 	made, err := p.compactBy(ctx, rec, c)
-	return chain{snapshot: made.Record.Object}, err
+	return history.Chain{Snapshot: made.Record.Object}, err
 }
 
 // compactBy is compact, by the chain that rec names if c cannot be read.
-func (p *Publisher) compactBy(ctx context.Context, rec dataset.VersionRecord, c chain) (done Compaction, err error) {
-	err = p.reading(ctx, rec, c, func(c chain) (err error) {
+func (p *Publisher) compactBy(ctx context.Context, rec dataset.VersionRecord, c history.Chain) (done Compaction, err error) {
+	err = p.history.Chains.Read(ctx, rec, c, func(c history.Chain) (err error) {
 		done, err = p.compact(ctx, rec, c)
 		return err
 	})
@@ -73,7 +75,7 @@ func (p *Publisher) compactBy(ctx context.Context, rec dataset.VersionRecord, c 
 }
 
 // compact writes a snapshot of the version of rec, which c leads to.
-func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c chain) (_ Compaction, err error) {
+func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c history.Chain) (_ Compaction, err error) {
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
@@ -88,24 +90,24 @@ func (p *Publisher) compact(ctx context.Context, rec dataset.VersionRecord, c ch
 	})
 	if err == nil {
 		// gofail: var snapshotMerged struct{}
-		err = p.put(ctx, path, object)
+		err = p.history.Objects.Put(ctx, path, object)
 	}
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), ifLost(err))
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), history.LostError(err))
 	}
 	// gofail: var snapshotWritten struct{}
 	done := Compaction{
-		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, VersionID: rec.VersionID(), State: rec.State, Created: wallClock().UTC()},
-		Deltas: len(c.deltas), Bytes: total(c.deltas),
+		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, VersionID: rec.VersionID(), State: rec.State, Created: clock.Now().UTC()},
+		Deltas: len(c.Deltas), Bytes: history.TotalBytes(c.Deltas),
 	}
 	err = p.deps.Store.PutSnapshot(ctx, done.Record)
 	if errors.Is(err, store.ErrExists) {
 		// Somebody else's snapshot of the version is as good, if it is any good.
-		done.Record.Object, err = p.newerSnapshot(ctx, rec, rec.Version-1)
+		done.Record.Object, err = p.history.Chains.NewerSnapshot(ctx, rec, rec.Version-1)
 		if err == nil && done.Record.Object.Digest != object.Digest {
-			err = p.verify(ctx, done.Record.Object)
+			err = p.history.Objects.Verify(ctx, done.Record.Object)
 		}
-		if err != nil && isLost(err) {
+		if err != nil && history.IsLost(err) {
 			done.Record.Object = object
 			err = p.repairSnapshot(ctx, done.Record, err)
 		}
@@ -130,8 +132,8 @@ func (p *Publisher) repairSnapshot(ctx context.Context, rec dataset.SnapshotReco
 const usualHeadBytes = 3
 
 // merge writes the records of the version of rec, which c leads to, into a file as a snapshot.
-func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path string, rawBytes int64, rec dataset.VersionRecord, c chain) (_ snapshot.Totals, err error) {
-	from, err := p.past(ctx, folder, rec, c)
+func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path string, rawBytes int64, rec dataset.VersionRecord, c history.Chain) (_ snapshot.Totals, err error) {
+	from, err := p.history.Open(ctx, folder, rec, c)
 	if err != nil {
 		return snapshot.Totals{}, err
 	}
@@ -139,5 +141,5 @@ func (p *Publisher) merge(ctx context.Context, folder *scratch.Folder, path stri
 	return writeFile(path, snapshot.WriterConfig{
 		Kind: snapshot.Snapshot, Seed: uint64(rec.Seed), RawBytes: rawBytes,
 		Workers: max(1, p.cfg.Workers/2), // nobody waits for it: leave processors to those who publish
-	}, from.records(ctx), (*snapshot.Writer).Close)
+	}, from.Records(ctx), (*snapshot.Writer).Close)
 }

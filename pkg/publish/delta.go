@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
@@ -41,19 +41,19 @@ type delta struct {
 
 // diff writes the delta that leads from the version before to the draft. It reads both as streams, the draft's as they are
 // sorted: memory does not follow their size. The error is a *lostError if the version before is damaged for good.
-func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRecord, c chain) (delta, error) {
+func (p *Publisher) diff(ctx context.Context, d *draft, before dataset.VersionRecord, c history.Chain) (delta, error) {
 	made, err := p.compare(ctx, d, before, c)
 	if err == nil {
 		return made, nil
 	}
-	if isLost(err) {
+	if history.IsLost(err) {
 		return delta{}, &lostError{before, err}
 	}
 	return delta{}, err
 }
 
-func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.VersionRecord, c chain) (made delta, err error) {
-	old, err := p.past(ctx, d.folder, before, c)
+func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.VersionRecord, c history.Chain) (made delta, err error) {
+	old, err := p.history.Open(ctx, d.folder, before, c)
 	if err != nil {
 		return delta{}, err
 	}
@@ -62,7 +62,7 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 	entries := tape.New(d.folder.Path("changes"))
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	var changes dataset.Changes
-	for change, err := range snapshot.Diff(d.seed, old.records(ctx), d.records(ctx)) {
+	for change, err := range snapshot.Diff(d.seed, old.Records(ctx), d.records(ctx)) {
 		if err != nil {
 			return delta{}, fmt.Errorf("compare with version %s: %w", before.ID(), err)
 		}
@@ -75,7 +75,7 @@ func (p *Publisher) compare(ctx context.Context, d *draft, before dataset.Versio
 	if _, ok := errors.AsType[*deltaSizeError](err); ok {
 		made, err = delta{changes: changes}, nil
 	}
-	made.base = old.snapshot.Totals()
+	made.base = old.SnapshotTotals()
 	return made, err
 }
 
@@ -164,42 +164,4 @@ func writeFile(path string, cfg snapshot.WriterConfig, records iter.Seq2[dataset
 		}
 	}
 	return end(w)
-}
-
-// put puts the file at path into the store as the object o. If an object of that name and size is there already, put
-// verifies its bytes and replaces it if they are damaged: the same content makes the same object, and its name may come
-// from a version of long ago. That happens seldom, and costs less than writing the object does.
-func (p *Publisher) put(ctx context.Context, path string, o dataset.Object) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	content := &watched{Reader: f}
-	if err := p.deps.Store.PutObject(ctx, o.Digest, o.Bytes, content); err != nil {
-		return err
-	}
-	if !content.read { // as PutObject documents for an object that is there
-		replaced, err := p.deps.Store.RepairObject(ctx, o.Digest, o.Bytes, f)
-		if err != nil {
-			return err
-		}
-		if replaced {
-			p.cfg.Log.WarnContext(ctx, "replaced an object that was damaged in the store",
-				"object", o.Digest.String(), "place", p.deps.Store.Place(o.Digest))
-		}
-	}
-	p.doubts.clear(o.Digest)
-	return nil
-}
-
-// watched is a reader that knows whether it was read.
-type watched struct {
-	io.Reader
-	read bool
-}
-
-func (w *watched) Read(b []byte) (int, error) {
-	w.read = true
-	return w.Reader.Read(b)
 }

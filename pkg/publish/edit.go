@@ -7,8 +7,16 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
+)
+
+const (
+	// batchRecords and batchBytes bound the records of a patch that are looked up together, and with that their memory. A batch
+	// reads each block once; the block between two batches is read twice.
+	batchRecords = 1024
+	batchBytes   = 8 << 20
 )
 
 // edit applies entries to the sums of a version.
@@ -20,11 +28,11 @@ type edit struct {
 }
 
 // edit looks up the entries in the version of e, which c leads to, and has e take them.
-func (p *Publisher) edit(ctx context.Context, seed uint64, c chain, entries *tape.Tape, e *edit) error {
+func (p *Publisher) edit(ctx context.Context, seed uint64, c history.Chain, entries *tape.Tape, e *edit) error {
 	newest := e.rec
 	for batch, err := range batches(seed, entries) {
 		if err == nil {
-			err = p.lookup(ctx, newest, c, batch)
+			err = p.history.Blocks.Lookup(ctx, newest, c, batch)
 		}
 		if err != nil {
 			return err
@@ -39,26 +47,26 @@ func (p *Publisher) edit(ctx context.Context, seed uint64, c chain, entries *tap
 }
 
 // take applies one entry that was looked up.
-func (e *edit) take(w *wanted) error {
+func (e *edit) take(w *history.Query) error {
 	var op snapshot.Op
 	switch {
-	case w.Removed && !w.present:
+	case w.Removed && !w.Exists:
 		e.result.Missing++
 		return nil
-	case w.equal:
+	case w.Equal:
 		e.result.Unchanged++
 		return nil
 	case w.Removed:
 		op = snapshot.Removed
-	case w.present:
+	case w.Exists:
 		op = snapshot.Changed
 	default:
 		op = snapshot.Added
 	}
 	count(&e.result.Changes, op)
-	if w.present {
-		e.rec.State = without(e.rec.State, w.sum)
-		e.rec.PayloadBytes -= w.payload
+	if w.Exists {
+		e.rec.State = without(e.rec.State, w.Sum)
+		e.rec.PayloadBytes -= w.Payload
 	}
 	if !w.Removed {
 		e.buf = dataset.AppendRecord(e.buf[:0], w.Record)
@@ -82,16 +90,16 @@ func clone(r dataset.Record) dataset.Record {
 }
 
 // batches yields the entries in parts of bounded size. A part is valid until the next.
-func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]wanted, error] {
-	return func(yield func([]wanted, error) bool) {
-		var batch []wanted
+func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]history.Query, error] {
+	return func(yield func([]history.Query, error) bool) {
+		var batch []history.Query
 		size := 0
 		for r, err := range entries.Records() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			batch = append(batch, wanted{Record: clone(r), hash: dataset.Hash(seed, r.Key)})
+			batch = append(batch, history.Query{Record: clone(r), Hash: dataset.Hash(seed, r.Key)})
 			if size += len(r.Key) + len(r.Value); len(batch) == batchRecords || size >= batchBytes {
 				if !yield(batch, nil) {
 					return

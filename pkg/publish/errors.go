@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
 )
@@ -28,7 +29,7 @@ var (
 	ErrNoVersion = errors.New("the dataset has no version")
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
-	ErrStoreID = errors.New("the store id is damaged")
+	ErrStoreID = history.ErrStoreID
 	// ErrUnknown is wrapped by every [*UnknownError]. It is returned when the store did not answer whether it has the version record. The version may exist, now or in a moment.
 	// The message says how to find out.
 	ErrUnknown = errors.New("it is not known whether it was committed")
@@ -36,16 +37,8 @@ var (
 	ErrRequestID = errors.New("the request id was used before, for another request")
 	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
-	ErrLost = errors.New("the newest version has lost an object")
+	ErrLost = history.ErrLost
 )
-
-// ifLost returns err as an ErrLost if it says that an object cannot be read, and that trying again does not help.
-func ifLost(err error) error {
-	if isLost(err) {
-		return fmt.Errorf("%w: %w; publish all of the dataset's records to heal it", ErrLost, err)
-	}
-	return err
-}
 
 // InputError says what in the input, or in what was said about it, cannot be published.
 type InputError struct {

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
@@ -40,11 +41,11 @@ func deltaTooLarge(name, key string) error {
 //
 // Most patches are done with the sums of the version, or with the lengths of the blocks that the records of a group are in.
 // Only if these may be too large does checkGroups read them.
-func (p *Publisher) checkGroups(ctx context.Context, d *draft, newest, after dataset.VersionRecord, c chain, changes *tape.Tape) (chain, error) {
+func (p *Publisher) checkGroups(ctx context.Context, d *draft, newest, after dataset.VersionRecord, c history.Chain, changes *tape.Tape) (history.Chain, error) {
 	if after.PayloadBytes+dataset.MaxHeadBytes*after.State.Records <= dataset.MaxGroupBytes {
 		return c, nil
 	}
-	files, err := p.files.all(ctx, d.seed, append([]dataset.Object{c.snapshot}, c.deltas...))
+	files, err := p.history.Blocks.Open(ctx, d.seed, c.Objects())
 	if err != nil {
 		return c, err
 	}
@@ -52,11 +53,11 @@ func (p *Publisher) checkGroups(ctx context.Context, d *draft, newest, after dat
 	if err != nil || len(large) == 0 {
 		return c, err
 	}
-	if blocks > maxCountedBytes && len(c.deltas) > 0 {
+	if blocks > maxCountedBytes && len(c.Deltas) > 0 {
 		if c, err = p.shorten(ctx, newest, 1); err != nil {
 			return c, err
 		}
-		if files, err = p.files.all(ctx, d.seed, append([]dataset.Object{c.snapshot}, c.deltas...)); err != nil {
+		if files, err = p.history.Blocks.Open(ctx, d.seed, c.Objects()); err != nil {
 			return c, err
 		}
 	}
@@ -73,7 +74,7 @@ func (p *Publisher) checkGroups(ctx context.Context, d *draft, newest, after dat
 
 // largeGroups returns the groups to which changes add more bytes than are certain to fit, and the raw bytes of the blocks in
 // files that hold the largest of these.
-func (d *draft) largeGroups(files []*file, changes *tape.Tape) (large []uint32, blocks int64, err error) {
+func (d *draft) largeGroups(files []*history.File, changes *tape.Tape) (large []uint32, blocks int64, err error) {
 	grown := snapshot.NewGroups(d.seed)
 	var group uint32
 	added := int64(0)
@@ -83,8 +84,7 @@ func (d *draft) largeGroups(files []*file, changes *tape.Tape) (large []uint32, 
 		}
 		bytes := int64(0)
 		for _, f := range files {
-			_, _, raw := f.index.Group(group)
-			bytes += raw
+			bytes += f.GroupBytes(group)
 		}
 		if bytes+added > dataset.MaxGroupBytes {
 			large, blocks = append(large, group), max(blocks, bytes)
@@ -146,10 +146,10 @@ func groupsOf(seed uint64, changes *tape.Tape, groups []uint32) iter.Seq2[groupC
 }
 
 // addUp refuses the changes of a group that make it too large: the last of their records is named.
-func (p *Publisher) addUp(ctx context.Context, d *draft, files []*file, g groupChanges) error {
+func (p *Publisher) addUp(ctx context.Context, d *draft, files []*history.File, g groupChanges) error {
 	streams := make([]iter.Seq2[dataset.Record, error], 0, len(files)+1)
 	for _, f := range files {
-		streams = append(streams, p.groupRecords(ctx, f, g.group))
+		streams = append(streams, p.history.Blocks.Group(ctx, f, g.group))
 	}
 	streams = append(streams, func(yield func(dataset.Record, error) bool) {
 		for _, r := range g.entries {
@@ -176,36 +176,4 @@ func (p *Publisher) addUp(ctx context.Context, d *draft, files []*file, g groupC
 		}
 	}
 	return ctx.Err()
-}
-
-// groupRecords yields the entries of f that are of the given group.
-func (p *Publisher) groupRecords(ctx context.Context, f *file, group uint32) iter.Seq2[dataset.Record, error] {
-	return func(yield func(dataset.Record, error) bool) {
-		fail := func(err error) {
-			yield(dataset.Record{}, p.doubts.failed(f.object, fmt.Errorf("read object %s: %w", f.object.Digest, err)))
-		}
-		first, end, _ := f.index.Group(group)
-		for i := first; i < end; i++ {
-			s, err := p.files.block(ctx, f, i)
-			if err != nil {
-				yield(dataset.Record{}, err)
-				return
-			}
-			raw, err := s.Decode(nil)
-			if err != nil {
-				fail(err)
-				return
-			}
-			w := s.Walk(raw)
-			for w.Next() {
-				if snapshot.Group(w.Hash()) == group && !yield(w.Record(), nil) {
-					return
-				}
-			}
-			if err := w.Err(); err != nil {
-				fail(err)
-				return
-			}
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
 )
@@ -34,21 +35,21 @@ type lostObject struct {
 // are verified, so that the versions to come do not name damaged ones, and do not count: an instance that misses one pulls
 // the snapshot.
 func (p *Publisher) lost(ctx context.Context, d *draft, rec dataset.VersionRecord) ([]lostObject, error) {
-	c := named(rec)
-	objects := append([]dataset.Object{c.snapshot}, c.deltas...)
+	c := history.Named(rec)
+	objects := c.Objects()
 	if rec.Snapshot.Version < rec.Version {
-		newer, err := p.newerSnapshot(ctx, rec, rec.Snapshot.Version)
+		newer, err := p.history.Chains.NewerSnapshot(ctx, rec, rec.Snapshot.Version)
 		switch {
 		case err == nil:
 			objects = append(objects, newer)
 		case errors.Is(err, store.ErrDamaged): // no version will name it
-			p.damagedSnapshot(ctx, rec.Dataset, err)
+			p.history.Chains.LogUnusable(ctx, rec.Dataset, err)
 		case !errors.Is(err, store.ErrNotFound):
 			return nil, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
 	}
 	count := len(objects)
-	objects = append(objects, rec.Deltas[:len(rec.Deltas)-len(c.deltas)]...)
+	objects = append(objects, rec.Deltas[:len(rec.Deltas)-len(c.Deltas)]...)
 	wrong := make([]error, len(objects))
 	lanes := pool.New().WithMaxGoroutines(verifyLanes).WithContext(ctx).WithCancelOnError().WithFirstError()
 	for i, o := range objects {
@@ -56,8 +57,8 @@ func (p *Publisher) lost(ctx context.Context, d *draft, rec dataset.VersionRecor
 			continue
 		}
 		lanes.Go(func(ctx context.Context) error {
-			err := p.verify(ctx, o)
-			if err != nil && !isLost(err) {
+			err := p.history.Objects.Verify(ctx, o)
+			if err != nil && !history.IsLost(err) {
 				return err
 			}
 			wrong[i] = err
@@ -93,7 +94,7 @@ func (p *Publisher) verifyOnce(ctx context.Context, d *draft, o dataset.Object) 
 	if d.verified[o.Digest] {
 		return nil
 	}
-	err := p.verify(ctx, o)
+	err := p.history.Objects.Verify(ctx, o)
 	d.note(o, err)
 	return err
 }
@@ -112,7 +113,7 @@ func (p *Publisher) heal(ctx context.Context, d *draft, latest dataset.VersionRe
 	own := func(o lostObject) bool { return o.Digest == d.totals.Digest && o.Bytes == d.totals.FileBytes }
 	if others := slices.DeleteFunc(slices.Clone(lost), own); len(others) > 0 {
 		harm := "version %s cannot be loaded"
-		if c := named(latest); !slices.ContainsFunc(others, func(o lostObject) bool { return o.Object == c.snapshot || slices.Contains(c.deltas, o.Object) }) {
+		if c := history.Named(latest); !slices.ContainsFunc(others, func(o lostObject) bool { return o.Object == c.Snapshot || slices.Contains(c.Deltas, o.Object) }) {
 			harm = "no version may be built on a snapshot that was written since version %s"
 		}
 		result.Warnings = append(result.Warnings, fmt.Sprintf(
@@ -120,7 +121,7 @@ func (p *Publisher) heal(ctx context.Context, d *draft, latest dataset.VersionRe
 			latest.ID(), reasons(others), latest.Version+1))
 		return false, nil
 	}
-	if err := p.put(ctx, d.path, dataset.Object{Digest: d.totals.Digest, Bytes: d.totals.FileBytes}); err != nil {
+	if err := p.history.Objects.Put(ctx, d.path, dataset.Object{Digest: d.totals.Digest, Bytes: d.totals.FileBytes}); err != nil {
 		return false, fmt.Errorf("put back the snapshot of version %s: %w", latest.ID(), err)
 	}
 	result.Warnings = append(result.Warnings, fmt.Sprintf("put back the snapshot of version %s: %v", latest.ID(), lost[0].err))

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/store"
@@ -82,7 +84,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	if err := CheckPatch(name, in); err != nil {
 		return PatchResult{}, err
 	}
-	newest, err := p.newest(ctx, name)
+	newest, err := p.history.Records.Newest(ctx, name)
 	if err != nil {
 		return PatchResult{}, err
 	}
@@ -141,7 +143,7 @@ func (p *Publisher) entries(ctx context.Context, d *draft) (_ *tape.Tape, err er
 func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.VersionRecord, base base, entries *tape.Tape) (PatchResult, error) {
 	d.meter.report(PhaseStoring, entries.Entries())
 	// Patches of one process would only overtake one another, and never let a publish through.
-	done, stale, err := p.committing.take(ctx, d.name)
+	done, stale, err := p.committing.Lock(ctx, d.name)
 	if err != nil {
 		return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, err)
 	}
@@ -151,7 +153,7 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 			return PatchResult{}, fmt.Errorf("patch dataset %q: %w", d.name, context.Cause(ctx))
 		}
 		if stale {
-			if newest, err = p.newest(ctx, d.name); err != nil {
+			if newest, err = p.history.Records.Newest(ctx, d.name); err != nil {
 				return PatchResult{}, err
 			}
 		}
@@ -169,10 +171,10 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 		}
 		result, err := p.apply(ctx, d, newest, entries)
 		if err != nil {
-			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), ifLost(err))
+			return PatchResult{}, fmt.Errorf("patch version %s: %w", newest.ID(), history.LostError(err))
 		}
 		if !result.Created {
-			now, err := p.newest(ctx, d.name)
+			now, err := p.history.Records.Newest(ctx, d.name)
 			if err != nil {
 				return PatchResult{}, err
 			}
@@ -200,19 +202,19 @@ func (p *Publisher) commitPatch(ctx context.Context, d *draft, newest dataset.Ve
 
 // apply puts the delta from newest by entries into the store and returns the record of the version that it leads to.
 func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionRecord, entries *tape.Tape) (_ PatchResult, err error) {
-	c, err := p.chain(ctx, newest)
+	c, err := p.history.Chains.Shortest(ctx, newest)
 	if err != nil {
 		return PatchResult{}, err
 	}
-	if len(c.deltas) >= hardMaxDeltas {
-		if c, err = p.shorten(ctx, newest, hardMaxDeltas); err != nil {
+	if len(c.Deltas) >= history.HardMaxDeltas {
+		if c, err = p.shorten(ctx, newest, history.HardMaxDeltas); err != nil {
 			return PatchResult{}, err
 		}
 	}
 	changes := tape.New(d.folder.Path("changes"))
 	defer func() { err = errors.Join(err, changes.Close()) }()
 	var e edit
-	err = p.reading(ctx, newest, c, func(by chain) error {
+	err = p.history.Chains.Read(ctx, newest, c, func(by history.Chain) error {
 		c = by
 		if err := changes.Close(); err != nil {
 			return err
@@ -247,21 +249,21 @@ func (p *Publisher) apply(ctx context.Context, d *draft, newest dataset.VersionR
 	if err != nil {
 		return PatchResult{}, err
 	}
-	if err := p.put(ctx, made.path, made.object); err != nil {
+	if err := p.history.Objects.Put(ctx, made.path, made.object); err != nil {
 		return PatchResult{}, err
 	}
 	// gofail: var patchDeltaStored struct{}
 	result.Created = true
 	result.Record = dataset.VersionRecord{
 		Dataset: d.name, Version: newest.Version + 1, Seed: newest.Seed, State: rec.State, PayloadBytes: rec.PayloadBytes,
-		Snapshot: c.snapshot, Deltas: kept(append(slices.Clone(newest.Deltas), made.object), c.snapshot),
-		Changes: result.Changes, Created: wallClock().UTC(), Source: d.in.Source, Labels: d.in.Labels,
+		Snapshot: c.Snapshot, Deltas: history.Kept(append(slices.Clone(newest.Deltas), made.object), c.Snapshot),
+		Changes: result.Changes, Created: clock.Now().UTC(), Source: d.in.Source, Labels: d.in.Labels,
 		ExpectEvery: d.in.promise(newest), RequestID: d.in.RequestID,
 	}
-	if err := p.vouch(ctx, &result.Record); err != nil {
+	if err := p.history.Objects.CheckNamed(ctx, &result.Record); err != nil {
 		return PatchResult{}, err
 	}
-	if err := p.stamp(ctx, &result.Record, newest); err != nil {
+	if err := p.history.Records.Stamp(ctx, &result.Record, newest); err != nil {
 		return PatchResult{}, err
 	}
 	return result, nil

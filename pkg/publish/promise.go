@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 )
 
@@ -34,19 +36,19 @@ func checkPromise(every *time.Duration) error {
 // versions for nothing. A time that is as far ahead is of a
 // clock that was wrong, and would hide for as long that the data is overdue.
 func renews(latest dataset.VersionRecord, promise time.Duration) bool {
-	return promise != latest.ExpectEvery || promise > 0 && wallClock().Sub(latest.Created).Abs() > promise/3
+	return promise != latest.ExpectEvery || promise > 0 && clock.Now().Sub(latest.Created).Abs() > promise/3
 }
 
 // renew makes rec, which has the content of latest, lead on from it by a delta without changes. It does not compare the
 // content. The objects of latest were verified by heal; a snapshot that was written since is verified here.
 func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
-	c, err := p.chain(ctx, latest)
+	c, err := p.history.Chains.Shortest(ctx, latest)
 	if err != nil {
 		return err
 	}
-	if c.snapshot != latest.Snapshot {
-		if err := p.verifyOnce(ctx, d, c.snapshot); isLost(err) {
-			c = named(latest)
+	if c.Snapshot != latest.Snapshot {
+		if err := p.verifyOnce(ctx, d, c.Snapshot); history.IsLost(err) {
+			c = history.Named(latest)
 		} else if err != nil {
 			return err
 		}
@@ -55,8 +57,8 @@ func (p *Publisher) renew(ctx context.Context, d *draft, latest dataset.VersionR
 	if err != nil {
 		return err
 	}
-	rec.Snapshot = c.snapshot
-	if p.due(append(slices.Clone(c.deltas), made.object), c.snapshot.Bytes) {
+	rec.Snapshot = c.Snapshot
+	if p.limits.Exceeded(append(slices.Clone(c.Deltas), made.object), c.Snapshot.Bytes) {
 		if err := p.putSnapshot(ctx, d, rec); err != nil {
 			return err
 		}

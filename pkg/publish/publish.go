@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/inflight"
 	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/keyed"
 	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/store"
@@ -105,18 +108,17 @@ type Deps struct {
 // Publisher publishes versions of any number of datasets. It may be used by many goroutines at a time; each Publish
 // takes memory of its own.
 type Publisher struct {
-	cfg   Config
-	deps  Deps
-	files *files // what patches look records up in
+	cfg     Config
+	deps    Deps
+	history *history.History
+	limits  history.Limits
 
 	windows      *input.Windows // of publishes
 	patchWindows *input.Windows
 
-	doubts *doubts
-
-	compacting turns
-	committing turns // of patches, and of publishes that were not fast enough
-	telling    telling
+	compacting keyed.Mutex
+	committing keyed.Mutex // held by patches, and by publishes that lost races
+	inflight   inflight.Versions
 	claims     claims
 	replaced   replaced
 }
@@ -140,11 +142,10 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err != nil {
 		cfg.Log.Warn("temporary files of a publisher that died are left", "error", err)
 	}
-	doubts := newDoubts(deps.Store)
 	return &Publisher{
-		cfg: cfg, deps: deps, files: newFiles(deps.Store, cfg.Workers, doubts), doubts: doubts,
+		cfg: cfg, deps: deps, history: history.New(deps.Store, cfg.Workers, cfg.Log),
+		limits:  history.Limits{Deltas: cfg.MaxDeltas, Percent: cfg.MaxDeltaPercent},
 		windows: input.NewWindows(cfg.MemoryBytes), patchWindows: input.NewPatchWindows(cfg.MemoryBytes),
-		compacting: newTurns(), committing: newTurns(), telling: newTelling(),
 	}, nil
 }
 
@@ -161,7 +162,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err := CheckInput(name, in); err != nil {
 		return Result{}, err
 	}
-	newest, err := p.newest(ctx, name)
+	newest, err := p.history.Records.Newest(ctx, name)
 	if err != nil {
 		return Result{}, err
 	}
@@ -219,18 +220,6 @@ func (p *Publisher) produce(ctx context.Context, d *draft) (Result, error) {
 		return Result{}, refused // which says all, whatever was being done when it was found
 	}
 	return result, err
-}
-
-// newest returns the newest version of the dataset, the zero record if it has none.
-func (p *Publisher) newest(ctx context.Context, name string) (dataset.VersionRecord, error) {
-	rec, err := p.deps.Store.Latest(ctx, name)
-	switch {
-	case err == nil:
-		return rec, nil
-	case errors.Is(err, store.ErrNotFound):
-		return dataset.VersionRecord{}, nil
-	}
-	return dataset.VersionRecord{}, fmt.Errorf("look up the newest version of dataset %q: %w", name, err)
 }
 
 // seedAfter returns the seed of the hash of the dataset whose newest version is newest: that of its versions, or a new one.

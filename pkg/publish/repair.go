@@ -11,7 +11,6 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
-	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/iter"
 	"github.com/sourcegraph/conc/panics"
 )
@@ -23,8 +22,6 @@ const (
 	// keep ten times as many, but an event goes to every instance, whether it needs that version or not: a thousand of 2 KB
 	// are 2 GB for a fleet of a thousand. The store has the others.
 	maxAnnounced = 1000
-	// repairPage is how many version records are read ahead.
-	repairPage = 64
 	// settle is how long a version may be missing before it is repaired: its own publisher may be about to tell of it.
 	settle = 200 * time.Millisecond
 	// maxTimeouts is how many datasets of one repair may run into a timeout before the others are left for the next. It is
@@ -190,7 +187,7 @@ func (s *side) bring(ctx context.Context, r *Repair, is, want dataset.Ref) error
 		from = to - s.most + 1
 	}
 	var skipped []error // of versions that can never be announced: they do not hold up the later ones
-	err := s.eachVersion(ctx, r.Dataset, from, to, func(rec dataset.VersionRecord) error {
+	err := s.history.Records.Each(ctx, r.Dataset, from, to, func(rec dataset.VersionRecord) error {
 		err := s.bringOne(ctx, r, rec)
 		if events.OnlyThisVersion(err) {
 			skipped = append(skipped, err)
@@ -209,10 +206,10 @@ func (s *side) reconcile(ctx context.Context, r *Repair) (done bool, err error) 
 	if err != nil || last.Version == 0 {
 		return false, err
 	}
-	if ours, err := s.inHistory(ctx, last); ours || err != nil {
+	if ours, err := s.history.Records.Contains(ctx, last); ours || err != nil {
 		return false, err
 	}
-	newest, err := s.newest(ctx, r.Dataset)
+	newest, err := s.history.Records.Newest(ctx, r.Dataset)
 	if err != nil || newest.Version == 0 {
 		return true, err
 	}
@@ -242,41 +239,4 @@ func (s *side) bringOne(ctx context.Context, r *Repair, rec dataset.VersionRecor
 		}
 	}
 	return err
-}
-
-// eachVersion calls do with the records of the versions, in order.
-func (p *Publisher) eachVersion(ctx context.Context, name string, from, to uint64, do func(dataset.VersionRecord) error) error {
-	for ; from <= to; from += repairPage {
-		page, err := p.page(ctx, name, from, min(to, from+repairPage-1))
-		if err != nil {
-			return fmt.Errorf("read the versions from %d to %d of dataset %q: %w", from, to, name, err)
-		}
-		for _, rec := range page {
-			if err := do(rec); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// page returns the records of the versions, in order. A damaged one is left out unless it is the last: a gap in the history
-// is the lesser harm.
-func (p *Publisher) page(ctx context.Context, name string, from, to uint64) ([]dataset.VersionRecord, error) {
-	records, err := p.deps.Store.Versions(ctx, name, to+1, int(to-from+1))
-	if err == nil {
-		slices.Reverse(records)
-		return records, nil
-	}
-	records = nil
-	for version := from; version <= to; version++ {
-		rec, err := p.deps.Store.Version(ctx, name, version)
-		switch {
-		case err == nil:
-			records = append(records, rec)
-		case version == to || !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrNotFound):
-			return nil, err
-		}
-	}
-	return records, nil
 }

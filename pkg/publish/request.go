@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/store"
 )
@@ -46,7 +48,7 @@ func (r *requested) find(ctx context.Context, st store.Store, newest dataset.Ver
 				r.made = rec
 				return rec, true, nil
 			}
-			if old++; wallClock().Sub(rec.Created) <= requestAge {
+			if old++; clock.Now().Sub(rec.Created) <= requestAge {
 				old = 0
 			}
 		}
@@ -105,8 +107,8 @@ func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.Ver
 	}
 	// The version is committed also where its objects are gone: compaction and cleaning need not keep those of an old version.
 	told := PatchResult{Result: Result{Record: rec, Created: true, Repeated: true}, Changes: rec.Changes}
-	c, err := p.chain(ctx, rec)
-	if isLost(err) {
+	c, err := p.history.Chains.Shortest(ctx, rec)
+	if history.IsLost(err) {
 		return told, nil
 	}
 	if err != nil {
@@ -115,11 +117,11 @@ func (p *Publisher) repeatedPatch(ctx context.Context, d *draft, rec dataset.Ver
 	changes := tape.New(d.folder.Path("repeated"))
 	defer func() { err = errors.Join(err, changes.Close()) }()
 	var e edit
-	err = p.reading(ctx, rec, c, func(by chain) error {
+	err = p.history.Chains.Read(ctx, rec, c, func(by history.Chain) error {
 		e = edit{rec: rec, changes: changes}
 		return p.edit(ctx, d.seed, by, entries, &e)
 	})
-	if isLost(err) {
+	if history.IsLost(err) {
 		return told, nil
 	}
 	if err != nil {

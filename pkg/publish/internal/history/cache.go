@@ -1,4 +1,4 @@
-package publish
+package history
 
 import (
 	"math"
@@ -9,12 +9,12 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// cacheBytes is how much a Publisher remembers of objects, for all datasets together: the indexes of some chains, at 32
-// bytes for each block (150 KB for a dataset of 1 GB), their small deltas, and blocks that were read of late. A large patch fills
-// it, and it stays in memory beside the records of the publishes after: a quarter of their default budget.
+// cacheBytes bounds what a Blocks caches, for all datasets together: the indexes of some chains, at 32 bytes for each block (150
+// KB for a dataset of 1 GB), their small deltas, and recently read blocks. A large patch fills the cache, which then stays in
+// memory with the records of later publishes: it is a quarter of their default budget.
 const cacheBytes = 16 << 20
 
-// part names what is remembered: a block of an object, or what stands before its first block, the index.
+// part names a cached part of an object: one block, or the index, which stands before the first block.
 type part struct {
 	object dataset.Digest
 	block  int
@@ -24,12 +24,12 @@ const indexPart = -1
 
 // cached is a part of an object. Objects never change.
 type cached struct {
-	file  *file           // of an indexPart
+	file  *File           // of an indexPart
 	block snapshot.Stored // of any other
 	bytes int64
 }
 
-// cache remembers the parts that were used last. It may be used by many goroutines.
+// cache holds the most recently used parts, in a bounded number of bytes. It is safe for concurrent use.
 type cache struct {
 	mu    sync.Mutex // guards what follows
 	parts *simplelru.LRU[part, cached]
@@ -41,7 +41,7 @@ func newCache(most int64) *cache {
 	c := &cache{most: most}
 	var err error
 	if c.parts, err = simplelru.NewLRU(math.MaxInt, func(_ part, v cached) { c.bytes -= v.bytes }); err != nil {
-		panic(err) // the number of parts is not positive: a mistake in the line above
+		panic(err) // NewLRU fails for a size that is not positive
 	}
 	return c
 }
@@ -56,7 +56,7 @@ func (c *cache) add(p part, v cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.parts.Contains(p) {
-		return // somebody else has read it at the same time
+		return // a concurrent reader has read it too
 	}
 	c.parts.Add(p, v)
 	for c.bytes += v.bytes; c.bytes > c.most; {

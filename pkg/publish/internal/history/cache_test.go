@@ -1,4 +1,4 @@
-package publish
+package history
 
 import (
 	"sync"
@@ -7,7 +7,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// The cache keeps what was used last, in no more bytes than it may have, whoever adds at the same time.
+// The cache keeps the most recently used parts, within its bound, with concurrent adds.
 func TestCacheIsBounded(t *testing.T) {
 	const most = 10_000
 	c := newCache(most)
@@ -23,7 +23,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	all.Wait()
 	if _, ok := c.get(at(0)); !ok {
-		t.Error("what is used all the time is forgotten")
+		t.Error("a part in constant use was evicted")
 	}
 	var bytes int64
 	for _, v := range c.parts.Values() {
