@@ -31,28 +31,6 @@ type Indexer interface {
 	Advance(ctx context.Context, rec dataset.VersionRecord) (moved bool, err error)
 }
 
-// Result says what a Publish did.
-type Result struct {
-	// Record is the version with the content of the input.
-	Record dataset.VersionRecord
-	// Created is false if the newest version had this content already, so that no version was created. It is true for
-	// equal content where an object of the newest version was lost and could not be put back, and where the promise of a
-	// cadence is renewed (Input.ExpectEvery).
-	Created bool
-	// Repeated is true if an earlier call with the same Input.RequestID created the version. Created is true then, too.
-	Repeated bool
-	// Announced and Indexed say whether the event log and the catalog have the version now. They are false, too, when
-	// the Publisher has none.
-	Announced, Indexed bool
-	// Disputed is true if the version was not announced because the event log holds versions of another store that is in use, or of
-	// another copy of this store. A warning names them.
-	Disputed bool
-	// Warnings say what went wrong after the commit, for people to read, and what the publish found to be lost of the
-	// version before and put right. The version exists all the same; a [Repairer] completes what is missing, and so does
-	// the next publish of the dataset, of equal content too.
-	Warnings []string
-}
-
 // tell announces and indexes the version in the result, and says there how that went.
 func (p *Publisher) tell(ctx context.Context, result *Result) {
 	rec := result.Record

@@ -5,46 +5,47 @@ import (
 	"fmt"
 	"strings"
 
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/input"
-	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/publish/internal/patch"
 )
 
-// Errors of Publish and Patch. Nothing was published when they return one, but for ErrUnknown.
+// Errors of Publish and Patch. Nothing was published when they return one, except for ErrUnknown.
 var (
-	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and trying again does not
-	// help.
+	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and a retry does not help.
 	ErrInput = errors.New("input refused")
-	// ErrEmpty is wrapped, beside ErrInput, when the input has no record.
-	ErrEmpty = errors.New("no records")
-	// ErrConflict: other publishers committed a version of the dataset each time this one tried to. Trying again may
-	// help; better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
-	ErrConflict = errors.New("other publishers were faster")
-	// ErrTooLarge is wrapped, beside ErrInput, for compressed input that is too large once it is decompressed.
+	// ErrEmpty is wrapped, with ErrInput, when the input has no record.
+	ErrEmpty = build.ErrEmpty
+	// ErrConflict is returned when other publishers committed a version of the dataset each time this one tried to. A retry may help;
+	// better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
+	ErrConflict = commit.ErrConflict
+	// ErrTooLarge is wrapped, with ErrInput, for compressed input that is too large once it is decompressed.
 	ErrTooLarge = input.ErrTooLarge
-	// ErrBusy is returned for zstd data when the windows of other inputs take the memory that there is for windows, for some
-	// seconds. Trying again helps.
+	// ErrBusy is returned for zstd data when the windows of other inputs take the memory for windows for some seconds. A retry helps.
 	ErrBusy = input.ErrBusy
-	// ErrNoVersion: there is no version that a patch could be applied to.
-	ErrNoVersion = errors.New("the dataset has no version")
+	// ErrNoVersion is returned when the dataset has no version to patch.
+	ErrNoVersion = patch.ErrNoVersion
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
 	ErrStoreID = history.ErrStoreID
-	// ErrUnknown is wrapped by every [*UnknownError]. It is returned when the store did not answer whether it has the version record. The version may exist, now or in a moment.
-	// The message says how to find out.
-	ErrUnknown = errors.New("it is not known whether it was committed")
+	// ErrUnknown is wrapped by every [*UnknownError]. It is returned when the store did not answer whether it has the version record.
+	// The version may exist, now or in a moment. The message says how to find out.
+	ErrUnknown = commit.ErrUnknown
 	// ErrRequestID is returned when a version of the dataset has Input.RequestID, and other content.
-	ErrRequestID = errors.New("the request id was used before, for another request")
-	// ErrLost: an object of the newest version is missing in the store or damaged, so that the version can be neither
+	ErrRequestID = commit.ErrRequestID
+	// ErrLost is returned when an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
 	ErrLost = history.ErrLost
 )
 
-// InputError says what in the input, or in what was said about it, cannot be published.
+// InputError says what in the input, or in its description, cannot be published.
 type InputError struct {
-	// Dataset is the dataset that was to be published.
+	// Dataset is the dataset of the publish.
 	Dataset string
-	// Line is the line of the input, counted from 1 after decompression, that is at fault; 0 if none alone is.
+	// Line is the line of the input that is at fault, counted from 1 after decompression; 0 if none alone is.
 	Line int
 	// Key is the record's key, if it is known.
 	Key string
@@ -56,7 +57,7 @@ type InputError struct {
 	Err error
 }
 
-// Error puts all of it into one line.
+// Error returns all of it in one line.
 func (e *InputError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dataset %q: ", e.Dataset)
@@ -81,18 +82,35 @@ func (e *InputError) Unwrap() []error {
 	return []error{ErrInput, e.Err}
 }
 
-// inputError gives what the reading and sorting of the input refuse its public form, and wraps any other error with
-// what was being done.
-func inputError(name, doing string, err error) error {
+// UnknownError is the [ErrUnknown] of a version record that may be committed.
+type UnknownError struct {
+	// Record is the version that may exist. It exists if the store has a version with its number and its id.
+	Record dataset.VersionRecord
+	// Err is the error of the store.
+	Err error
+}
+
+// Error says how to find out.
+func (e *UnknownError) Error() string {
+	text := fmt.Sprintf("commit version %s: %v: %v; the version exists if `freshet versions %s` shows version %d with the id %s",
+		e.Record.ID(), ErrUnknown, e.Err, e.Record.Dataset, e.Record.Version, e.Record.VersionID().Short())
+	if e.Record.RequestID != "" {
+		return text + fmt.Sprintf("; to be sure, repeat the request with its id %s, within an hour and %d versions: it makes no second version",
+			e.Record.RequestID, commit.RequestVersions)
+	}
+	return text
+}
+
+// Unwrap returns ErrUnknown and the cause.
+func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
+
+// publicError gives a refusal of the input and an unknown outcome their public types, and returns any other error as it is.
+func publicError(name string, err error) error {
 	if r, ok := errors.AsType[*input.Refusal](err); ok {
 		return &InputError{Dataset: name, Line: r.Line, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
 	}
-	if d, ok := errors.AsType[*spill.DuplicateError](err); ok {
-		return &InputError{
-			Dataset: name, Line: d.Second, Key: string(d.Key),
-			Problem: fmt.Sprintf("the key stands on line %d already", d.First),
-			Hint:    "a key may come once; remove one of the two records, or name a member as the key that tells them apart",
-		}
+	if u, ok := errors.AsType[*commit.UnknownError](err); ok {
+		return &UnknownError{u.Record, u.Err}
 	}
-	return fmt.Errorf("%s of dataset %q: %w", doing, name, err)
+	return err
 }

@@ -6,42 +6,43 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/input"
 )
 
 // Input is what one call of Publish publishes, or Patch applies.
 type Input struct {
-	// Body yields the records: for Publish all of the dataset's, for Patch those to be added, changed or removed. It is
-	// read to its end once. A Read that is under way when Publish returns early (because ctx ended or the input was
-	// refused) is left to end by itself, so that a pipe nobody writes to holds nobody up; Body must not be read by
-	// others even then.
+	// Body yields the records: for Publish all of the dataset's, for Patch those to add, change or remove. It is read to its end
+	// once. If Publish returns early, because ctx ended or the input was refused, a Read in progress goes on, so that an idle pipe does
+	// not block Publish. No other goroutine may read Body even then.
 	Body io.Reader
-	// Format is how Body writes records down; FormatAuto tells NDJSON from JSON by the first character.
+	// Format is the format of Body; FormatAuto detects NDJSON or JSON by the first character.
 	Format Format
 	// Key names the member (column) that holds a record's key.
 	Key string
-	// Source says who publishes, for people to read; if empty, Config.Source.
+	// Source names the publisher, for people to read; if empty, Config.Source.
 	Source string
 	// Labels are kept with the version: up to 32, names and values up to 256 bytes.
 	Labels map[string]string
-	// ExpectEvery promises a new version at least so often, [dataset.MinExpectEvery] or more: without one an instance says that
-	// the dataset is overdue. 0 ends a promise, nil keeps that of the version before. Input that changes nothing makes a
-	// version too when the promise is another than before, or when a third of its time has passed: that the data is still
-	// right is news then.
+	// ExpectEvery promises a new version at least so often, [dataset.MinExpectEvery] or more: without one an instance reports the
+	// dataset as overdue. 0 ends a promise, nil keeps that of the version before. Input that changes nothing also makes a version if the
+	// promise changes, or if a third of its time has passed: the version then confirms the data.
 	ExpectEvery *time.Duration
-	// RequestID makes a repetition safe. A call whose id a version of the dataset already has makes no version; its result is that
-	// version (Result.Repeated). It searches the versions of the last hour, the last 1,000 at most, when the call begins and
-	// what others commit until it ends. Draw a new id, such as a UUID, for each request, and repeat the request with it within that time
-	// until the answer is known. A request that makes no version, because the content is that of the newest, leaves no trace of its id.
-	// Empty: none.
+	// RequestID makes a retry safe. A call whose id a version of the dataset already has makes no version; its result is that version
+	// (Result.Repeated). The search covers the versions of the last hour before the call, the last 1,000 at most, and those that are
+	// committed during the call. Draw a new id, such as a UUID, for each request, and retry the request with it within that time until
+	// the answer is known. A request that makes no version, because the content is that of the newest, leaves no trace of its id. Empty
+	// means no id.
 	RequestID string
-	// Progress, if not nil, is called now and then from one goroutine at a time, and for each new phase. It should
-	// return at once: nothing is read while it runs.
+	// Progress, if not nil, is called from time to time from one goroutine at a time, and for each new phase. It should return at
+	// once: nothing is read while it runs.
 	Progress func(Progress)
 
-	// removals is PatchInput.Remove; empty for a whole dataset, which has none.
+	// removals is PatchInput.Remove; empty for Publish, which accepts no removals.
 	removals string
 }
 
+// emptyHint is the hint for an input without records.
 func (in Input) emptyHint() string {
 	if in.removals != "" {
 		return "a patch has one at least; look at what writes the input"
@@ -49,24 +50,28 @@ func (in Input) emptyHint() string {
 	return "a version holds one at least; look at what writes the input"
 }
 
-// Progress says how far a Publish is.
+// Progress is how far a Publish is.
 type Progress struct {
 	Phase Phase
-	// BytesRead counts the bytes taken from Input.Body, as they came (compressed).
+	// BytesRead counts the bytes read from Input.Body, before decompression.
 	BytesRead int64
 	// Records counts the records read or, when sorting, written in their order.
 	Records uint64
 }
 
-// Phase is a step of Publish. Phases follow one another in the order of their values; some may be left out.
+// Phase is a stage of Publish. Phases follow one another in the order of their values; some may be skipped.
 type Phase uint8
 
 // The phases of Publish.
 const (
-	PhaseReading    Phase = iota + 1 // reading and checking the input
-	PhaseSorting                     // comparing the records with the version before, in the order of the keys' hashes
-	PhaseStoring                     // putting the delta and, if one is due, the snapshot into the store
-	PhaseAnnouncing                  // the version is committed and is being announced
+	// PhaseReading reads and checks the input.
+	PhaseReading = Phase(build.Reading)
+	// PhaseSorting compares the records with the version before, in the order of the keys' hashes.
+	PhaseSorting = Phase(build.Sorting)
+	// PhaseStoring puts the delta and, if one is due, the snapshot into the store.
+	PhaseStoring = Phase(build.Storing)
+	// PhaseAnnouncing announces the committed version.
+	PhaseAnnouncing = Phase(build.Announcing)
 )
 
 // String returns the phase's name.
@@ -84,8 +89,8 @@ func (p Phase) String() string {
 	return "unknown"
 }
 
-// CheckInput says why in cannot be published as the dataset called name, as far as can be said without reading its
-// Body: a wrong name, key, format or labels. Publish calls it first; a service calls it before it accepts a body.
+// CheckInput returns an error if in cannot be published as the dataset called name because of its name, key, format, promise, request
+// id or labels. It does not read the Body. Publish calls it first; a service calls it before it accepts a body.
 func CheckInput(name string, in Input) error {
 	refuse := func(problem, hint string, err error) error {
 		return &InputError{Dataset: name, Problem: problem, Hint: hint, Err: err}
@@ -109,7 +114,7 @@ func CheckInput(name string, in Input) error {
 			return refuse(err.Error(), "", err)
 		}
 	}
-	// A version record that differs from the one to come only in what is not known yet.
+	// The fields of the version record that are known before the body is read.
 	trial := dataset.VersionRecord{
 		Dataset: name, Version: 1, Created: time.Unix(0, 0), Source: in.Source, Labels: in.Labels,
 		Snapshot: dataset.Object{Version: 1, Digest: dataset.Digest{1}, Bytes: 1},
@@ -120,20 +125,48 @@ func CheckInput(name string, in Input) error {
 	return nil
 }
 
-// meter calls Input.Progress.
-type meter struct {
-	call  func(Progress)
-	bytes int64
-	last  Progress
+// content is what the records of in are read from.
+func (in Input) content() build.Input {
+	return build.Input{Body: in.Body, Open: in.open, EmptyHint: in.emptyHint()}
 }
 
-// report tells of progress. What was told already is not: after a lost race, and for a snapshot that turns out to be due,
-// the records are gone through again.
-func (m *meter) report(phase Phase, records uint64) {
-	now := Progress{Phase: phase, BytesRead: m.bytes, Records: records}
-	if phase < m.last.Phase || phase == m.last.Phase && records < m.last.Records {
-		return
+// open returns the reader of the input's format.
+func (in Input) open(text *input.Stream) (input.Source, error) {
+	var opts []input.Option
+	if in.removals == "" {
+		opts = append(opts, input.NoRemovals(DefaultRemove))
+	} else {
+		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
 	}
-	m.last = now
-	m.call(now)
+	switch in.Format {
+	case FormatCSV:
+		return input.NewCSV(text, in.Key, opts...)
+	case FormatNDJSON:
+		return input.NewNDJSON(text, in.Key, opts...), nil
+	case FormatJSON:
+		return input.NewJSON(text, in.Key, opts...), nil
+	}
+	return input.NewDetected(text, in.Key, opts...)
+}
+
+// meter reports progress to in.Progress.
+func (in Input) meter() *build.Meter {
+	return build.NewMeter(func(p build.Progress) {
+		in.Progress(Progress{Phase: Phase(p.Phase), BytesRead: p.BytesRead, Records: p.Records})
+	})
+}
+
+// meta is what in adds to the records. Fill has set its source.
+func (p *Publisher) meta(in Input) build.Meta {
+	return build.Meta{
+		Source: in.Source, DefaultSource: in.Source == p.cfg.Source, Labels: in.Labels, ExpectEvery: in.ExpectEvery, RequestID: in.RequestID,
+	}
+}
+
+// checkPromise returns an error if every cannot be promised.
+func checkPromise(every *time.Duration) error {
+	if every == nil || *every == 0 || *every >= dataset.MinExpectEvery && *every <= dataset.MaxExpectEvery {
+		return nil
+	}
+	return fmt.Errorf("a new version every %v cannot be promised", *every)
 }

@@ -4,5 +4,5 @@ package scratch
 
 import "io/fs"
 
-// mine: a temporary folder belongs to one user here.
+// mine returns true: on this system a temporary folder belongs to one user.
 func mine(fs.FileInfo) bool { return true }

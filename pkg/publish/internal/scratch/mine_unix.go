@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// mine reports whether this user made what info is of. In a folder that all may write to, such as /tmp, anything else
-// could be turned into a link to elsewhere while it is being removed.
+// mine reports whether this user owns the folder of info. In a folder that all users may write to, such as /tmp, another user could
+// replace a folder by a link while it is removed.
 func mine(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(s.Uid) == os.Geteuid()

@@ -1,13 +1,14 @@
-// Package scratch makes folders for temporary files that do not outlive their process, however that ends.
+// Package scratch makes folders for temporary files. A later process removes those of a process that died.
 //
-// A folder is owned by whoever holds the lock on the file in it. The operating system releases the lock when the
-// process ends, so that a folder whose lock can be had is nobody's and may be removed.
+// The process that holds the lock on the file in a folder owns the folder. The operating system releases the lock when the process
+// ends, so a folder whose lock is free has no owner and may be removed.
 package scratch
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -19,7 +20,7 @@ const (
 	lockName = "owner.lock"
 )
 
-// Folder is a folder of its own for temporary files.
+// Folder is a folder for the temporary files of one task.
 type Folder struct {
 	path string
 	lock *flock.Flock
@@ -27,8 +28,7 @@ type Folder struct {
 
 // New makes a folder within parent, which must exist.
 func New(parent string) (*Folder, error) {
-	// More than one round is needed only if Clean, in another process, meets the folder between its making and its
-	// locking. Many rounds are lost only to a process that does nothing but clean.
+	// More than one round is needed only if Clean, in another process, finds the folder before it is locked.
 	for range 100 {
 		path, err := os.MkdirTemp(parent, prefix)
 		if err != nil {
@@ -46,11 +46,11 @@ func New(parent string) (*Folder, error) {
 			return nil, fmt.Errorf("lock a temporary folder: %w", err)
 		}
 	}
-	return nil, fmt.Errorf("temporary folders in %s are taken away as soon as they are made", parent)
+	return nil, fmt.Errorf("another process removes temporary folders in %s as soon as they are made", parent)
 }
 
-// owned reports whether the file that was locked is still the one in the folder, which Clean may have taken away
-// between its opening and its locking.
+// owned reports whether the locked file is still the one in the folder: Clean may have removed it between its opening and its
+// locking.
 func (f *Folder) owned() bool {
 	locked, err := f.lock.Stat()
 	if err != nil {
@@ -63,7 +63,7 @@ func (f *Folder) owned() bool {
 // Path returns the path of a file called name in the folder.
 func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
 
-// Close removes the folder with all that is in it.
+// Close removes the folder and all files in it.
 func (f *Folder) Close() error {
 	err := remove(f.path)
 	if unlock := f.lock.Close(); unlock != nil {
@@ -75,7 +75,14 @@ func (f *Folder) Close() error {
 	return nil
 }
 
-// remove removes a folder, its lock last: whoever dies on the way leaves a folder that Clean can tell to be nobody's.
+// Discard closes the folder, and logs a failure: a publish whose version is committed has not failed because files are left.
+func (f *Folder) Discard(log *slog.Logger, dataset string) {
+	if err := f.Close(); err != nil {
+		log.Warn("temporary files are left", "dataset", dataset, "error", err)
+	}
+}
+
+// remove removes a folder, its lock last: if the process dies before that, Clean still finds a lock without an owner.
 func remove(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -92,7 +99,7 @@ func remove(path string) error {
 	return errors.Join(ignoreGone(os.Remove(filepath.Join(path, lockName))), ignoreGone(os.Remove(path)))
 }
 
-// ignoreGone drops the error of removing what another process has just removed too.
+// ignoreGone drops the error of removing a file that another process has just removed.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -100,8 +107,8 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// Clean removes the folders in parent that New made in processes that have ended, and returns their paths. Folders of
-// other users are left alone. Nothing that goes wrong with one folder keeps it from the others.
+// Clean removes the folders in parent that New made in processes that have ended, and returns their paths. It ignores folders of
+// other users. A failure with one folder does not stop the others.
 func Clean(parent string) (removed []string, err error) {
 	paths, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	if err != nil {
@@ -123,12 +130,12 @@ func clean(path string) (gone bool, err error) {
 	if info, err := os.Lstat(path); err != nil || !info.IsDir() || !mine(info) {
 		return false, ignoreGone(err)
 	}
-	// Not creating the lock where there is none keeps this from getting between a folder and its owner's Close.
+	// The flag does not create a missing lock: that would interfere with the Close of the folder's owner.
 	lock := flock.New(filepath.Join(path, lockName), flock.SetFlag(os.O_RDWR))
 	held, err := lock.TryLock()
 	if errors.Is(err, fs.ErrNotExist) {
-		// Made and not locked yet, or all but removed. The first finds out and makes another; if anything is in it,
-		// this fails and does nothing.
+		// The folder is not locked yet, or nearly removed. In the first case New notices and makes another. Remove fails if the
+		// folder has files.
 		return os.Remove(path) == nil, nil
 	}
 	if err != nil || !held {

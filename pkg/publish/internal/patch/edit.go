@@ -1,4 +1,4 @@
-package publish
+package patch
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
@@ -19,26 +20,26 @@ const (
 	batchBytes   = 8 << 20
 )
 
-// edit applies entries to the sums of a version.
-type edit struct {
-	result  PatchResult
+// editor applies entries to the sums of a version.
+type editor struct {
+	counts  Counts
 	rec     dataset.VersionRecord // its State and PayloadBytes
-	changes *tape.Tape
+	changes *tape.Tape            // gets the entries that change a record
 	buf     []byte
 }
 
-// edit looks up the entries in the version of e, which c leads to, and has e take them.
-func (p *Publisher) edit(ctx context.Context, seed uint64, c history.Chain, entries *tape.Tape, e *edit) error {
-	newest := e.rec
-	for batch, err := range batches(seed, entries) {
+// edit looks up the patch's entries in the version of e, which c leads to, and applies them.
+func (p *Patch) edit(ctx context.Context, c history.Chain, e *editor) error {
+	before := e.rec
+	for batch, err := range p.batches() {
 		if err == nil {
-			err = p.history.Blocks.Lookup(ctx, newest, c, batch)
+			err = p.History.Blocks.Lookup(ctx, before, c, batch)
 		}
 		if err != nil {
 			return err
 		}
 		for i := range batch {
-			if err := e.take(&batch[i]); err != nil {
+			if err := e.apply(&batch[i]); err != nil {
 				return err
 			}
 		}
@@ -46,38 +47,38 @@ func (p *Publisher) edit(ctx context.Context, seed uint64, c history.Chain, entr
 	return nil
 }
 
-// take applies one entry that was looked up.
-func (e *edit) take(w *history.Query) error {
+// apply applies one entry that Lookup has answered.
+func (e *editor) apply(q *history.Query) error {
 	var op snapshot.Op
 	switch {
-	case w.Removed && !w.Exists:
-		e.result.Missing++
+	case q.Removed && !q.Exists:
+		e.counts.Missing++
 		return nil
-	case w.Equal:
-		e.result.Unchanged++
+	case q.Equal:
+		e.counts.Unchanged++
 		return nil
-	case w.Removed:
+	case q.Removed:
 		op = snapshot.Removed
-	case w.Exists:
+	case q.Exists:
 		op = snapshot.Changed
 	default:
 		op = snapshot.Added
 	}
-	count(&e.result.Changes, op)
-	if w.Exists {
-		e.rec.State = without(e.rec.State, w.Sum)
-		e.rec.PayloadBytes -= w.Payload
+	build.Count(&e.counts.Changes, op)
+	if q.Exists {
+		e.rec.State = subtract(e.rec.State, q.Sum)
+		e.rec.PayloadBytes -= q.Payload
 	}
-	if !w.Removed {
-		e.buf = dataset.AppendRecord(e.buf[:0], w.Record)
+	if !q.Removed {
+		e.buf = dataset.AppendRecord(e.buf[:0], q.Record)
 		e.rec.State.Add(uint64(e.rec.Seed), e.buf)
-		e.rec.PayloadBytes += uint64(len(w.Key) + len(w.Value))
+		e.rec.PayloadBytes += uint64(len(q.Key) + len(q.Value))
 	}
-	return e.changes.Add(w.Record)
+	return e.changes.Add(q.Record)
 }
 
-// without takes the records of part, which are all in c, out of it.
-func without(c, part dataset.Checksum) dataset.Checksum {
+// subtract returns the checksum of the records of c without those of part, which are all in c.
+func subtract(c, part dataset.Checksum) dataset.Checksum {
 	lo, borrow := bits.Sub64(c.Lo, part.Lo, 0)
 	hi, _ := bits.Sub64(c.Hi, part.Hi, borrow)
 	return dataset.Checksum{Records: c.Records - part.Records, Hi: hi, Lo: lo}
@@ -89,17 +90,17 @@ func clone(r dataset.Record) dataset.Record {
 	return dataset.Record{Key: data[:len(r.Key):len(r.Key)], Value: data[len(r.Key):], Removed: r.Removed}
 }
 
-// batches yields the entries in parts of bounded size. A part is valid until the next.
-func batches(seed uint64, entries *tape.Tape) iter.Seq2[[]history.Query, error] {
+// batches yields the entries in batches of bounded size. A batch is valid until the next.
+func (p *Patch) batches() iter.Seq2[[]history.Query, error] {
 	return func(yield func([]history.Query, error) bool) {
 		var batch []history.Query
 		size := 0
-		for r, err := range entries.Records() {
+		for r, err := range p.entries.Records() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			batch = append(batch, history.Query{Record: clone(r), Hash: dataset.Hash(seed, r.Key)})
+			batch = append(batch, history.Query{Record: clone(r), Hash: dataset.Hash(p.Seed, r.Key)})
 			if size += len(r.Key) + len(r.Value); len(batch) == batchRecords || size >= batchBytes {
 				if !yield(batch, nil) {
 					return

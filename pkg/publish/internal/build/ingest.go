@@ -1,4 +1,4 @@
-package publish
+package build
 
 import (
 	"context"
@@ -13,52 +13,52 @@ import (
 
 const (
 	// maxRatio is how many times its own size compressed input may have. gzip reaches 1,032; zstd of rows is far below, but a few
-	// hundred KB of it can make 10 GB.
+	// hundred KB of zstd can make 10 GB.
 	maxRatio = 1000
 	// anyRatioBytes is how large an input may become whatever its ratio: a few seconds of reading.
 	anyRatioBytes = 1 << 30
 )
 
-// ingest reads all records of in into sorter. Cutting the input into texts is serial, on this goroutine; parsing them
-// is not; adding them to the sorter is serial again and in the order of the input, so that of several faults the first
-// is reported. Windows of zstd data are taken of windows.
-func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spill.Sorter, windows *input.Windows) error {
+// ingest reads all records of in into sorter. This goroutine cuts the input into texts, which are parsed in parallel. They are
+// added to the sorter one after the other, in the order of the input, so that of several faults the first is reported. Windows
+// of zstd data are taken of windows.
+func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.Sorter, windows *input.Windows) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
 	text, err := input.NewStream(body, input.Limits{
-		Windows: windows, Reserve: sorter.Reserve, TextBytes: p.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+		Windows: windows, Reserve: sorter.Reserve, TextBytes: b.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
 	})
 	if err != nil {
 		return err
 	}
 	defer text.Close()
-	src, err := source(text, in)
+	src, err := in.Open(text)
 	if err != nil {
 		return err
 	}
 	g := ingestion{src: src, sorter: sorter}
-	workers := stream.New().WithMaxGoroutines(p.cfg.Workers)
+	workers := stream.New().WithMaxGoroutines(b.cfg.Workers)
 	for err == nil && !g.failed.Load() && ctx.Err() == nil {
-		b := g.batch()
-		if err = src.Next(b); err != nil {
+		batch := g.batch()
+		if err = src.Next(batch); err != nil {
 			break
 		}
 		read := body.BytesRead()
 		workers.Go(func() stream.Callback {
-			run, err := g.decode(b)
-			g.batches.Put(b)
+			run, err := g.decode(batch)
+			g.batches.Put(batch)
 			return func() {
 				g.add(run, err)
 				m.bytes = read
-				m.report(PhaseReading, sorter.Totals().Entries())
+				m.Report(Reading, sorter.Totals().Entries())
 			}
 		})
 	}
 	workers.Wait()
 	switch {
 	case g.err != nil:
-		return g.err // lies before whatever else there is
+		return g.err // earlier in the input than any other error
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
@@ -67,15 +67,12 @@ func (p *Publisher) ingest(ctx context.Context, in Input, m *meter, sorter *spil
 	}
 	m.bytes = body.BytesRead()
 	if sorter.Totals().Entries() == 0 {
-		return &input.Refusal{
-			Problem: "the input has no record",
-			Hint:    in.emptyHint(), Err: ErrEmpty,
-		}
+		return &input.Refusal{Problem: "the input has no record", Hint: in.EmptyHint, Err: ErrEmpty}
 	}
 	return nil
 }
 
-// ingestion is what the steps of one ingest share.
+// ingestion is the shared state of one ingest.
 type ingestion struct {
 	src      input.Source
 	sorter   *spill.Sorter
@@ -92,7 +89,7 @@ func (g *ingestion) batch() *input.Batch {
 	return new(input.Batch)
 }
 
-// decode makes a run of the texts in b, up to the first that is refused.
+// decode makes a run of the texts in b. It stops at the first text that is refused.
 func (g *ingestion) decode(b *input.Batch) (*spill.Run, error) {
 	d, ok := g.decoders.Get().(input.Decoder)
 	if !ok {
@@ -126,23 +123,4 @@ func (g *ingestion) add(run *spill.Run, err error) {
 		g.err = err
 		g.failed.Store(true)
 	}
-}
-
-// source returns the reader of the input's format.
-func source(text *input.Stream, in Input) (input.Source, error) {
-	var opts []input.Option
-	if in.removals == "" {
-		opts = append(opts, input.NoRemovals(DefaultRemove))
-	} else {
-		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
-	}
-	switch in.Format {
-	case FormatCSV:
-		return input.NewCSV(text, in.Key, opts...)
-	case FormatNDJSON:
-		return input.NewNDJSON(text, in.Key, opts...), nil
-	case FormatJSON:
-		return input.NewJSON(text, in.Key, opts...), nil
-	}
-	return input.NewDetected(text, in.Key, opts...)
 }

@@ -1,0 +1,115 @@
+package publish
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/store"
+)
+
+// Limits of Config.MemoryBytes.
+const (
+	MinMemoryBytes = spill.MinMemoryBytes
+	MaxMemoryBytes = spill.MaxMemoryBytes
+)
+
+// Limits of the deltas that follow a snapshot, before a new one is due.
+const (
+	// DefaultMaxDeltas is the default of Config.MaxDeltas.
+	DefaultMaxDeltas = 32
+	// DefaultMaxDeltaPercent is the default of Config.MaxDeltaPercent.
+	DefaultMaxDeltaPercent = 50
+	// MaxMaxDeltas is the largest Config.MaxDeltas. It leaves a compaction the time of as many patches again before patches
+	// have to wait for it.
+	MaxMaxDeltas = history.HardMaxDeltas / 2
+)
+
+// Config configures a Publisher. The zero Config is usable.
+type Config struct {
+	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs space for the uncompressed input and its snapshot, and
+	// should not be in memory. New creates it if it is missing.
+	TempDir string
+	// MemoryBytes bounds the bytes of records in memory, with the window that decompresses them, before records are spilled: 4 MiB to
+	// 2 GiB; 0 means 64 MiB. It also bounds the windows of all concurrent inputs: a quarter is for patches, the rest for publishes, each
+	// at least 8 MiB. One window takes half of it at most, a patch's window a quarter. Windows of 8 MiB are always accepted, windows of
+	// more than 128 MiB never.
+	MemoryBytes int64
+	// TextBytes is the most bytes that a compressed input may have once it is decompressed; 0 means 256 GiB. Above 1 GiB it may not
+	// have more than 1,000 times its compressed size either.
+	TextBytes int64
+	// Source is Input.Source where that is empty.
+	Source string
+	// Workers is how many goroutines parse and compress, and decode blocks for patches; 0 means GOMAXPROCS, at most 4.
+	Workers int
+	// AnnounceTimeout bounds each of the two stages after the commit; 0 means 5 s. If the event log lacks earlier versions, a publish
+	// takes up to twelve times as long to announce those first.
+	AnnounceTimeout time.Duration
+	// MaxDeltas is how many deltas may follow a snapshot before a new one is due; 0 means [DefaultMaxDeltas], at most
+	// [MaxMaxDeltas].
+	MaxDeltas int
+	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
+	// means [DefaultMaxDeltaPercent], at most 100.
+	MaxDeltaPercent int
+	// Log gets messages that no caller receives as a result; nil means no logging.
+	Log *slog.Logger
+}
+
+func (c *Config) setDefaults() error {
+	if c.TempDir == "" {
+		c.TempDir = os.TempDir()
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = 64 << 20
+	}
+	if c.TextBytes == 0 {
+		c.TextBytes = 256 << 30
+	}
+	if c.Workers == 0 {
+		c.Workers = min(runtime.GOMAXPROCS(0), 4)
+	}
+	if c.AnnounceTimeout == 0 {
+		c.AnnounceTimeout = 5 * time.Second
+	}
+	if c.MaxDeltas == 0 {
+		c.MaxDeltas = DefaultMaxDeltas
+	}
+	if c.MaxDeltaPercent == 0 {
+		c.MaxDeltaPercent = DefaultMaxDeltaPercent
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
+		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, int64(spill.MaxMemoryBytes))
+	case c.TextBytes < 0:
+		return fmt.Errorf("publish: TextBytes is %d; it cannot be negative", c.TextBytes)
+	case c.Workers < 0:
+		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
+	case c.AnnounceTimeout < 0:
+		return fmt.Errorf("publish: AnnounceTimeout is %v; it cannot be negative", c.AnnounceTimeout)
+	case c.MaxDeltas < 1 || c.MaxDeltas > MaxMaxDeltas:
+		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, MaxMaxDeltas)
+	case c.MaxDeltaPercent < 1 || c.MaxDeltaPercent > 100:
+		return fmt.Errorf("publish: MaxDeltaPercent is %d; it must be between 1 and 100", c.MaxDeltaPercent)
+	case len(c.Source) > dataset.MaxSourceBytes:
+		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
+	}
+	return nil
+}
+
+// Deps is what a Publisher works with. The Publisher closes none of it.
+type Deps struct {
+	// Store takes objects and version records. It is required.
+	Store store.Store
+	// Events announces versions; nil if there is no event log.
+	Events Announcer
+	// Catalog indexes versions; nil if there is no catalog.
+	Catalog Indexer
+}

@@ -1,0 +1,120 @@
+// Package build turns an input into the files of a version.
+//
+// A [Builder] reads and sorts records, and writes deltas. A [Draft] has all records of a dataset and their snapshot. A [Full]
+// makes the next version of a draft: it compares the draft with the newest version, and puts the delta and, if one is due, a
+// snapshot into the store.
+package build
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"strconv"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/publish/internal/spill"
+	"freshet.dev/pkg/snapshot"
+)
+
+// checkEvery is the number of records between two checks of the context and two reports of progress.
+const checkEvery = 1 << 14
+
+// Config configures a Builder.
+type Config struct {
+	MemoryBytes int64 // of records before they are spilled, for each input
+	TextBytes   int64 // the most that a compressed input may have once decompressed
+	Workers     int   // goroutines that parse and compress
+	Limits      history.Limits
+}
+
+// Builder reads inputs and writes files. It is safe for concurrent use.
+type Builder struct {
+	cfg     Config
+	history *history.History
+	windows *input.Windows // of publishes
+	patches *input.Windows // of patches
+}
+
+// New returns a Builder that compares with the versions in h.
+func New(cfg Config, h *history.History) *Builder {
+	return &Builder{cfg: cfg, history: h, windows: input.NewWindows(cfg.MemoryBytes), patches: input.NewPatchWindows(cfg.MemoryBytes)}
+}
+
+// Input is what records are read from.
+type Input struct {
+	Body io.Reader
+	// Open returns the reader of the input's format.
+	Open func(*input.Stream) (input.Source, error)
+	// EmptyHint is the hint of the refusal of an input without records.
+	EmptyHint string
+}
+
+// Meta is what a publisher adds to the records of a version.
+type Meta struct {
+	Source string
+	// DefaultSource is set if the caller gave no Source.
+	DefaultSource bool
+	Labels        map[string]string
+	ExpectEvery   *time.Duration // nil keeps the promise of the version before
+	RequestID     string
+}
+
+// Promise returns the cadence that the version after before promises.
+func (m Meta) Promise(before dataset.VersionRecord) time.Duration {
+	if m.ExpectEvery != nil {
+		return *m.ExpectEvery
+	}
+	return before.ExpectEvery
+}
+
+// Sort reads in and returns its records in a sorter, as a patch: its windows are those of patches.
+func (b *Builder) Sort(ctx context.Context, in Input, meter *Meter, seed uint64, folder *scratch.Folder) (*spill.Sorter, error) {
+	return b.sort(ctx, in, meter, seed, folder, b.patches)
+}
+
+func (b *Builder) sort(ctx context.Context, in Input, meter *Meter, seed uint64, folder *scratch.Folder, windows *input.Windows) (*spill.Sorter, error) {
+	sorter := b.newSorter(seed, folder)
+	if err := b.ingest(ctx, in, meter, sorter, windows); err != nil {
+		sorter.Close()
+		return nil, err
+	}
+	return sorter, nil
+}
+
+func (b *Builder) newSorter(seed uint64, folder *scratch.Folder) *spill.Sorter {
+	return spill.New(spill.Config{
+		Seed: seed, MemoryBytes: b.cfg.MemoryBytes,
+		Path: func(name string) string { return folder.Path(name + "-" + strconv.FormatUint(seed, 16)) },
+	})
+}
+
+// WriteFile writes records into the file at path, and replaces an existing one. End closes the Writer.
+func WriteFile(path string, cfg snapshot.WriterConfig, records iter.Seq2[dataset.Record, error],
+	end func(*snapshot.Writer) (snapshot.Totals, error),
+) (_ snapshot.Totals, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return snapshot.Totals{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w, err := snapshot.NewWriter(f, cfg)
+	if err != nil {
+		return snapshot.Totals{}, err
+	}
+	defer w.Abort()
+	for r, err := range records {
+		if err == nil {
+			err = w.Add(r)
+		}
+		if err != nil {
+			return snapshot.Totals{}, err
+		}
+	}
+	return end(w)
+}

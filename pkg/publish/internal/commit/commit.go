@@ -1,0 +1,85 @@
+// Package commit commits the next version of a dataset, in a race with other publishers.
+//
+// A publish and a patch are each a [Job] in a [Race]. The store lets exactly one publisher create each version number, so a race
+// that loses prepares its job again from the newest version.
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/inflight"
+	"freshet.dev/pkg/publish/internal/keyed"
+	"freshet.dev/pkg/store"
+)
+
+// ErrConflict is returned when other publishers committed a version each time, and for a patch that is for another version than
+// the newest.
+var ErrConflict = errors.New("other publishers were faster")
+
+// Job makes versions.
+type Job interface {
+	// Prepare makes the version after newest and puts its objects into the store. It may find that no version is needed.
+	Prepare(ctx context.Context, newest dataset.VersionRecord) (Proposal, error)
+	// Repeats returns how made, the version that an earlier call with the job's request id committed, differs from the job; "" if
+	// it does not.
+	Repeats(ctx context.Context, made dataset.VersionRecord) (differs string, err error)
+}
+
+// Proposal is a version that is ready to be committed.
+type Proposal struct {
+	Record   dataset.VersionRecord // the newest version if Create is false
+	Create   bool
+	Warnings []string
+}
+
+// Result is what a race ended with.
+type Result struct {
+	Record dataset.VersionRecord
+	// Created is false if no version was needed.
+	Created bool
+	// Repeated is true if an earlier call with the same request id created the version.
+	Repeated bool
+	Warnings []string
+}
+
+// Committer commits the versions of one process.
+type Committer struct {
+	store     store.Store
+	records   *history.Records
+	log       *slog.Logger
+	inflight  *inflight.Versions
+	locks     keyed.Mutex // held by patches, and by publishes that lost races
+	sightings sightings
+}
+
+// New returns a Committer for st. It begins versions in flight, and leaves it to its caller to end those that it commits.
+func New(st store.Store, records *history.Records, versions *inflight.Versions, log *slog.Logger) *Committer {
+	return &Committer{store: st, records: records, inflight: versions, log: log}
+}
+
+// put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has
+// the number, and an *UnknownError if rec may be committed.
+func (c *Committer) put(ctx context.Context, rec dataset.VersionRecord) error {
+	c.inflight.Begin(rec)
+	err := c.store.PutVersion(ctx, rec)
+	if err == nil {
+		return nil
+	}
+	switch c.outcome(ctx, rec, err) {
+	case committed:
+		return nil
+	case unknown:
+		err = &UnknownError{rec, err}
+	case taken:
+		err = errors.Join(store.ErrExists, err)
+	default:
+		err = fmt.Errorf("commit version %s: %w", rec.ID(), err)
+	}
+	c.inflight.End(rec)
+	return err
+}

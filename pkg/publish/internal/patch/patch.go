@@ -1,0 +1,189 @@
+// Package patch makes the next version of a dataset from changes to the newest one.
+//
+// A [Patch] looks up the present records of its keys, in the blocks that they may be in, and writes a delta. It writes no snapshot.
+package patch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/commit"
+	"freshet.dev/pkg/publish/internal/compact"
+	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/publish/internal/tape"
+	"freshet.dev/pkg/snapshot"
+)
+
+// Deps is what patches work with.
+type Deps struct {
+	Builder   *build.Builder
+	History   *history.History
+	Compactor *compact.Compactor
+}
+
+// Spec describes a patch.
+type Spec struct {
+	Dataset string
+	Seed    uint64 // of the dataset
+	Meta    build.Meta
+	Base    Base
+	Meter   *build.Meter
+	Folder  *scratch.Folder
+}
+
+// Counts says what a patch did.
+type Counts struct {
+	// Changes are those of the version.
+	Changes dataset.Changes
+	// Unchanged counts records that the dataset has as they are in the patch, Missing removals of keys that it does not have.
+	Unchanged, Missing uint64
+}
+
+// Patch is a sorted patch. It is a commit.Job.
+type Patch struct {
+	Deps
+	Spec
+	entries *tape.Tape // records and removals, in order
+	counts  Counts     // of the last Prepare or Repeats
+}
+
+// Read reads in and sorts its records and removals.
+func Read(ctx context.Context, deps Deps, spec Spec, in build.Input) (_ *Patch, err error) {
+	sorter, err := deps.Builder.Sort(ctx, in, spec.Meter, spec.Seed, spec.Folder)
+	if err != nil {
+		return nil, build.InputError(spec.Dataset, "read the patch", err)
+	}
+	defer sorter.Close()
+	t := tape.New(spec.Folder.Path("patch"))
+	spec.Meter.Report(build.Sorting, 0)
+	for r, err := range sorter.Records(ctx) {
+		if err == nil {
+			err = t.Add(r)
+		}
+		if err != nil {
+			return nil, errors.Join(build.InputError(spec.Dataset, "sort the patch", err), t.Close())
+		}
+	}
+	spec.Meter.Report(build.Storing, t.Entries())
+	// gofail: var patchRead struct{}
+	return &Patch{Deps: deps, Spec: spec, entries: t}, nil
+}
+
+// Close closes the patch's temporary file.
+func (p *Patch) Close() error { return p.entries.Close() }
+
+// Entries returns the number of records and removals.
+func (p *Patch) Entries() uint64 { return p.entries.Entries() }
+
+// Counts returns what the last Prepare or Repeats counted.
+func (p *Patch) Counts() Counts { return p.counts }
+
+// Prepare makes the version that the patch makes of newest. No version is made if the patch changes nothing and the promise needs no
+// renewal.
+func (p *Patch) Prepare(ctx context.Context, newest dataset.VersionRecord) (commit.Proposal, error) {
+	if err := p.Base.CheckNewest(p.Dataset, newest); err != nil {
+		return commit.Proposal{}, err
+	}
+	if err := p.checkSeed(newest); err != nil {
+		return commit.Proposal{}, err
+	}
+	made, err := p.apply(ctx, newest)
+	if err != nil {
+		return commit.Proposal{}, fmt.Errorf("patch version %s: %w", newest.ID(), history.LostError(err))
+	}
+	return made, nil
+}
+
+func (p *Patch) checkSeed(rec dataset.VersionRecord) error {
+	if uint64(rec.Seed) == p.Seed {
+		return nil
+	}
+	return fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", p.Dataset, commit.ErrConflict)
+}
+
+// apply puts the delta from newest by the patch into the store.
+func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ commit.Proposal, err error) {
+	c, err := p.History.Chains.Shortest(ctx, newest)
+	if err != nil {
+		return commit.Proposal{}, err
+	}
+	if len(c.Deltas) >= history.HardMaxDeltas {
+		if c, err = p.Compactor.Shorten(ctx, newest, history.HardMaxDeltas); err != nil {
+			return commit.Proposal{}, err
+		}
+	}
+	changes := tape.New(p.Folder.Path("changes"))
+	defer func() { err = errors.Join(err, changes.Close()) }()
+	var e editor
+	err = p.History.Chains.Read(ctx, newest, c, func(by history.Chain) error {
+		if err := changes.Close(); err != nil {
+			return err
+		}
+		changes = tape.New(p.Folder.Path("changes"))
+		e = editor{rec: newest, changes: changes}
+		if err := p.edit(ctx, by, &e); err != nil {
+			return err
+		}
+		c, err = p.checkGroups(ctx, newest, e.rec, by, changes)
+		return err
+	})
+	if err != nil {
+		return commit.Proposal{}, err
+	}
+	p.counts = e.counts
+	switch {
+	case changes.Entries() == 0 && !p.Meta.Renews(newest):
+		return commit.Proposal{Record: newest, Warnings: p.Meta.DroppedLabels(newest)}, nil
+	case e.rec.State.Records == 0:
+		return commit.Proposal{}, &input.Refusal{
+			Problem: "the patch removes every record of the dataset",
+			Hint:    "a version holds one at least", Err: build.ErrEmpty,
+		}
+	}
+	return p.propose(ctx, newest, e.rec, c, changes)
+}
+
+// propose puts the delta of changes into the store. Sums has the state and the payload bytes of the new version, c leads to newest.
+func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord, c history.Chain, changes *tape.Tape) (commit.Proposal, error) {
+	delta, err := p.Builder.Write(ctx, p.Folder, changes, newest, sums.State)
+	if large, ok := errors.AsType[*build.DeltaSizeError](err); ok {
+		err = deltaTooLarge(large.Key)
+	}
+	if err != nil {
+		return commit.Proposal{}, err
+	}
+	if err := p.History.Objects.Put(ctx, delta.Path, delta.Object); err != nil {
+		return commit.Proposal{}, err
+	}
+	// gofail: var patchDeltaStored struct{}
+	rec := dataset.VersionRecord{
+		Dataset: p.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: sums.State, PayloadBytes: sums.PayloadBytes,
+		Snapshot: c.Snapshot, Deltas: history.Kept(append(slices.Clone(newest.Deltas), delta.Object), c.Snapshot),
+		Changes: p.counts.Changes, Created: clock.Now().UTC(), Source: p.Meta.Source, Labels: p.Meta.Labels,
+		ExpectEvery: p.Meta.Promise(newest), RequestID: p.Meta.RequestID,
+	}
+	if err := p.History.Objects.CheckNamed(ctx, &rec); err != nil {
+		return commit.Proposal{}, err
+	}
+	if err := p.History.Records.Stamp(ctx, &rec, newest); err != nil {
+		return commit.Proposal{}, err
+	}
+	return commit.Proposal{Record: rec, Create: true}, nil
+}
+
+// deltaTooLarge refuses a patch whose changes do not fit into a delta.
+func deltaTooLarge(key string) error {
+	return &input.Refusal{
+		Key: key,
+		Problem: fmt.Sprintf("the changes to records whose keys have hashes with the same %d leading bits as this key's have more than %d bytes, so that no delta holds them",
+			dataset.GroupBits, dataset.MaxGroupBytes),
+		Hint: "publish all records of the dataset, or split the patch into several", Err: snapshot.ErrBlockSize,
+	}
+}

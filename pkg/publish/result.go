@@ -1,0 +1,32 @@
+package publish
+
+import (
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/commit"
+)
+
+// Result is what a Publish did.
+type Result struct {
+	// Record is the version with the content of the input.
+	Record dataset.VersionRecord
+	// Created is false if the newest version had this content already, so that no version was created. It is true for equal content
+	// if an object of the newest version was lost and could not be put back, and if the promise of a cadence is renewed
+	// (Input.ExpectEvery).
+	Created bool
+	// Repeated is true if an earlier call with the same Input.RequestID created the version. Created is true then, too.
+	Repeated bool
+	// Announced and Indexed report whether the event log and the catalog have the version now. They are also false if the Publisher
+	// has none.
+	Announced, Indexed bool
+	// Disputed is true if the version was not announced because the event log holds versions of another store that is in use, or of
+	// another copy of this store. A warning names them.
+	Disputed bool
+	// Warnings say what failed after the commit, for people to read, and which damage of the version before the publish repaired. The
+	// version exists nevertheless. A repair completes what is missing, and so does the next publish of the dataset, even of equal
+	// content.
+	Warnings []string
+}
+
+func newResult(made commit.Result) Result {
+	return Result{Record: made.Record, Created: made.Created, Repeated: made.Repeated, Warnings: made.Warnings}
+}
