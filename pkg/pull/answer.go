@@ -2,6 +2,7 @@ package pull
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -13,81 +14,118 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Limits of what is taken from an answer that refuses, in bytes.
+// Headers of relays.
 const (
-	maxProblemBytes = 16 << 10
-	maxDetailBytes  = 300 // what of a problem's text goes into an error
+	// StoreHeader names the store that a relay reads.
+	StoreHeader = "Freshet-Store"
+	// DamagedHeader describes how an object is damaged in the relay's store, because an answer to HEAD has no body.
+	DamagedHeader = "Freshet-Damaged"
 )
 
-// checkObject says why res cannot be the bytes of o from the given place on, or the whole of it.
-func checkObject(res *http.Response, o dataset.Object, from int64) error {
-	want := o.Bytes
-	if res.StatusCode == http.StatusPartialContent {
-		want -= from
-		part := res.Header.Get("Content-Range")
-		if part != fmt.Sprintf("bytes %d-%d/%d", from, o.Bytes-1, o.Bytes) {
-			return fmt.Errorf("%w: it has the Content-Range %.80q, want bytes %d-%d/%d", ErrAnswer, part, from, o.Bytes-1, o.Bytes)
-		}
-	}
-	if res.ContentLength >= 0 && res.ContentLength != want {
-		return fmt.Errorf("%w: it has %d bytes, by the version record it must have %d", ErrAnswer, res.ContentLength, want)
-	}
+// DamagedKind is the last part of a problem's type when a relay reports that the object is damaged in its store. A relay
+// reports this only for requests with Cache-Control: no-cache, which clients send after wrong bytes.
+const DamagedKind = "damaged-object"
+
+// Limits of the body of a failed answer, in bytes.
+const (
+	maxProblemBytes = 16 << 10
+	maxDetailBytes  = 300 // part of a problem's text that goes into an error
+	maxDrainedBytes = 4 << 10
+)
+
+func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }
+
+func etag(digest dataset.Digest) string { return strconv.Quote(digest.String()) }
+
+// checkObject returns an error if res is about another object, or encodes it.
+func checkObject(res *http.Response, digest dataset.Digest) error {
 	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return fmt.Errorf("%w: it has the Content-Encoding %.40q, which was not asked for; a proxy must leave objects as they are", ErrAnswer, enc)
+		return fmt.Errorf("%w: the Content-Encoding is %.40q without a request for it; a proxy must not change objects", ErrAnswer, enc)
 	}
 	// A proxy may weaken or drop an ETag, but another digest is another object.
-	if tag := strings.TrimPrefix(res.Header.Get("ETag"), "W/"); tag != "" && tag != etag(o) {
-		return fmt.Errorf("%w: its ETag is %.80s, want the digest", ErrAnswer, tag)
+	if tag := strings.TrimPrefix(res.Header.Get("ETag"), "W/"); tag != "" && tag != etag(digest) {
+		return fmt.Errorf("%w: the ETag is %.80s, want the digest", ErrAnswer, tag)
 	}
 	return nil
 }
 
-func etag(o dataset.Object) string { return strconv.Quote(o.Digest.String()) }
+// check returns an error if res cannot be the missing bytes of b, or the whole object.
+func (b *Body) check(res *http.Response) error {
+	length := b.end - b.at
+	switch part := res.Header.Get("Content-Range"); {
+	case res.StatusCode == http.StatusOK && b.ranged && (b.at > 0 || res.ContentLength != b.end):
+		return fmt.Errorf("%w: the relay sends the whole object in place of a range; a proxy must support ranges", ErrAnswer)
+	case res.StatusCode == http.StatusOK:
+		length = b.end
+	default:
+		want := fmt.Sprintf("bytes %d-%d/", b.at, b.end-1)
+		if !b.ranged {
+			want += strconv.FormatInt(b.end, 10)
+		}
+		if part != want && !(b.ranged && strings.HasPrefix(part, want)) {
+			return fmt.Errorf("%w: the Content-Range is %.80q, want %s", ErrAnswer, part, want)
+		}
+	}
+	if res.ContentLength >= 0 && res.ContentLength != length {
+		return fmt.Errorf("%w: the body has %d bytes, want %d", ErrAnswer, res.ContentLength, length)
+	}
+	return checkObject(res, b.object.Digest)
+}
 
-// status returns the status of res in words: the text from the wire only if there is no standard one.
+// status returns the status of res in words. Its text is the standard one, never the text on the wire.
 func status(res *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 }
 
-// DamagedKind is the last part of a problem's type when a relay says that the object is damaged in its store. A relay says so only
-// to a client that got wrong bytes and asks for the object again with Cache-Control: no-cache.
-const DamagedKind = "damaged-object"
+// failure reads a failed answer and returns its error, with the text of a problem detail (RFC 9457) if there is one.
+func failure(s *stream) error {
+	text, kind := problem(s)
+	// The transport reuses a connection only after its answer is read to the end.
+	_, _ = io.CopyN(io.Discard, s, maxDrainedBytes)
+	answered := "answered " + status(s.res)
+	if text != "" {
+		answered += ": " + oneLine(text)
+	}
+	switch damage := s.res.Header.Get(DamagedHeader); {
+	case damage != "":
+		return damagedError(damage)
+	case s.res.StatusCode == http.StatusBadGateway && kind == DamagedKind:
+		return damagedError(answered)
+	}
+	return errors.New(answered)
+}
 
-// detail returns what the body of a failed answer says, if it is a problem detail (RFC 9457), as the end of an error
-// message, and the last part of the problem's type.
-func detail(s *stream) (text, problemKind string) {
-	kind, _, err := mime.ParseMediaType(s.res.Header.Get("Content-Type"))
-	if err != nil || kind != "application/problem+json" {
+// problem returns the text of a problem detail, and the last part of its type.
+func problem(s *stream) (text, kind string) {
+	media, _, err := mime.ParseMediaType(s.res.Header.Get("Content-Type"))
+	if err != nil || media != "application/problem+json" {
 		return "", ""
 	}
-	var problem struct{ Type, Title, Detail string }
+	var p struct{ Type, Title, Detail string }
 	body, err := io.ReadAll(io.LimitReader(s, maxProblemBytes))
-	if err != nil || json.Unmarshal(body, &problem) != nil {
+	if err != nil || json.Unmarshal(body, &p) != nil {
 		return "", ""
 	}
-	problemKind = problem.Type[strings.LastIndex(problem.Type, "/")+1:]
-	say := problem.Detail
-	if say == "" {
-		say = problem.Title
+	if p.Detail == "" {
+		p.Detail = p.Title
 	}
-	if say == "" {
-		return "", problemKind
-	}
-	if len(say) > maxDetailBytes {
-		say = say[:maxDetailBytes] + "..."
-	}
-	return ": " + strings.ToValidUTF8(strings.Map(printable, say), "?"), problemKind
+	return p.Detail, p.Type[strings.LastIndex(p.Type, "/")+1:]
 }
 
-// printable keeps what a relay says on one line of a log.
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f {
-		return ' '
+// oneLine makes a relay's text fit for one line of a log.
+func oneLine(text string) string {
+	if len(text) > maxDetailBytes {
+		text = text[:maxDetailBytes] + "..."
 	}
-	return r
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text), "?")
 }
 
-// retryAfter returns the time that a Retry-After header asks for: seconds or an HTTP date; 0 for none.
+// retryAfter returns the time in a Retry-After header: seconds or an HTTP date; 0 for none.
 func retryAfter(header string) time.Duration {
 	const most = time.Hour
 	if s, err := strconv.ParseUint(header, 10, 32); err == nil {

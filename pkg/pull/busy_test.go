@@ -108,7 +108,7 @@ func TestBusyRelayIsAskedAgainWhenItSaid(t *testing.T) {
 		for i := range asked[1:] {
 			pause := asked[i+1].Sub(asked[i])
 			pauses[pause] = true
-			if jitter := pause - 3*time.Second; jitter <= 0 || jitter > 2*maxPause {
+			if jitter := pause - 3*time.Second; jitter <= 0 || jitter > 2*maxBackOff {
 				t.Errorf("pause %d was %s, want 3s and some jitter", i, pause)
 			}
 		}

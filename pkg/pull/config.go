@@ -1,15 +1,17 @@
 package pull
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/relays"
 )
 
-// ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
+// ErrConfig is wrapped by every error of [Config.Check]. The message names the field.
 var ErrConfig = errors.New("unusable pull configuration")
 
 // Defaults of the fields of a [Config] that are zero.
@@ -22,81 +24,108 @@ const (
 )
 
 const (
-	// dialTimeout is short because relays are near, and because a black-holed relay delays the failover to the next
-	// one by it.
+	// dialTimeout is short because relays are near, and because a black-holed relay delays the failover by it.
 	dialTimeout = 3 * time.Second
 	tlsTimeout  = 5 * time.Second
 	// idleTimeout outlasts the pause between the versions of a busy dataset, so that a small refresh need not dial.
 	idleTimeout = 90 * time.Second
 )
 
-// Config says which relays to ask, and how long to wait for them.
+// Config configures a [Client].
 type Config struct {
-	// Relays are the base URLs of the relays (http or https), in any order. At least one. Clients that are to ask the
-	// same relay for the same object write its URL the same way.
+	// Relays are the base URLs of the relays (http or https), in any order. At least one is required. A URL must be
+	// written the same way in all clients, so that all of them query the same relay first for an object.
 	Relays []string
-	// HeaderTimeout bounds one relay's time from the start of the request to the end of the response's header, with
-	// the wait for a free connection. Zero means DefaultHeaderTimeout.
+	// HeaderTimeout limits the time from the start of a request to the end of the response's header, including the wait
+	// for a free connection. Zero means DefaultHeaderTimeout.
 	HeaderTimeout time.Duration
-	// StallTimeout bounds each wait for more bytes of a response's body. Zero means DefaultStallTimeout.
+	// StallTimeout limits each wait for more bytes of a response's body. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
-	// MaxConnections bounds the connections to each relay; a request beyond it waits for a free one. Zero means
-	// DefaultMaxConnections.
+	// TotalTimeout, if not zero, replaces HeaderTimeout and StallTimeout. It is for relays that read from other relays. All
+	// relays together have the time until the context's deadline, or TotalTimeout without a deadline:
+	//
+	//   - Each relay has half of the remaining time to answer, and the last relay all of it. The relay that ranks first gets
+	//     more time than its substitutes because it may have to read from a distant store.
+	//   - With several relays, each wait for more bytes of an object is limited to half of TotalTimeout.
+	TotalTimeout time.Duration
+	// MaxConnections limits the connections to each relay; a request beyond the limit waits for a free connection. Zero
+	// means DefaultMaxConnections.
 	MaxConnections int
-	// Patience bounds how long a pull of an object goes without a byte before it is given up: while relays say that
-	// they are busy, and after a connection broke while they are down or silent. Each relay is asked at least once.
-	// Zero means DefaultPatience.
+	// Patience limits how long Object and its Body go without a new byte: while relays answer that they are busy, and,
+	// after a connection broke, while relays are down or silent. Each relay is queried at least once. Zero means
+	// DefaultPatience.
 	Patience time.Duration
-	// Distrust is how long a relay that gave wrong bytes is asked only when no other is left. Zero means
+	// Distrust is how long a relay that sent wrong bytes is only queried when no other relay is left. Zero means
 	// DefaultDistrust.
 	Distrust time.Duration
-	// Refused, if not nil, is told of each relay that gave wrong bytes. It is called on the goroutine that reads the
-	// body, so it must return at once, and may be called concurrently.
+	// RetryAfter is how long a relay is busy that answers 503 or 429 without a Retry-After header. Zero means that such an
+	// answer is a failure.
+	RetryAfter time.Duration
+	// UserAgent is the User-Agent of the requests. Empty means freshet-instance.
+	UserAgent string
+	// Transport sends the requests. Nil means a transport with connections of its own.
+	Transport http.RoundTripper
+	// Refused, if not nil, is called for each relay that sent wrong bytes. It runs on the goroutine that reads the body,
+	// possibly concurrently, and must return at once.
 	Refused func(Refusal)
+	// Changed, if not nil, is called with the error when a relay fails for the first time since it last served, and with
+	// nil when it serves again. It may be called concurrently, and must return at once.
+	Changed func(relay string, err error)
 }
 
-// Refusal says that a relay gave bytes that are not those of the object.
+// Refusal describes a relay's answer with bytes that are not those of the object.
 type Refusal struct {
-	Relay  string // its base URL without its password
+	Relay  string // base URL without its password
 	Object dataset.Object
-	// Err says how the bytes are wrong.
+	// Err describes how the bytes are wrong.
 	Err error
 }
 
 func (c Config) withDefaults() Config {
-	if c.HeaderTimeout == 0 {
-		c.HeaderTimeout = DefaultHeaderTimeout
+	if c.TotalTimeout > 0 {
+		c.HeaderTimeout, c.StallTimeout = 0, 0
+		if len(c.Relays) > 1 {
+			c.StallTimeout = c.TotalTimeout / 2
+		}
+	} else {
+		c.HeaderTimeout = cmp.Or(c.HeaderTimeout, DefaultHeaderTimeout)
+		c.StallTimeout = cmp.Or(c.StallTimeout, DefaultStallTimeout)
 	}
-	if c.StallTimeout == 0 {
-		c.StallTimeout = DefaultStallTimeout
+	c.MaxConnections = cmp.Or(c.MaxConnections, DefaultMaxConnections)
+	c.Patience = cmp.Or(c.Patience, DefaultPatience)
+	c.Distrust = cmp.Or(c.Distrust, DefaultDistrust)
+	c.UserAgent = cmp.Or(c.UserAgent, "freshet-instance")
+	if c.Refused == nil {
+		c.Refused = func(Refusal) {}
 	}
-	if c.MaxConnections == 0 {
-		c.MaxConnections = DefaultMaxConnections
-	}
-	if c.Patience == 0 {
-		c.Patience = DefaultPatience
-	}
-	if c.Distrust == 0 {
-		c.Distrust = DefaultDistrust
+	if c.Changed == nil {
+		c.Changed = func(string, error) {}
 	}
 	return c
 }
 
-// Check says why c cannot be used; nil means that it can.
+// Check returns an error that wraps [ErrConfig] if c cannot be used.
 func (c Config) Check() error {
-	switch {
-	case len(c.Relays) == 0:
-		return fmt.Errorf("%w: Relays is empty; give the base URL of at least one relay", ErrConfig)
-	case c.HeaderTimeout < 0:
-		return fmt.Errorf("%w: HeaderTimeout is %s; it must not be negative", ErrConfig, c.HeaderTimeout)
-	case c.StallTimeout < 0:
-		return fmt.Errorf("%w: StallTimeout is %s; it must not be negative", ErrConfig, c.StallTimeout)
-	case c.MaxConnections < 0:
+	if len(c.Relays) == 0 {
+		return fmt.Errorf("%w: Relays is empty; set the base URL of at least one relay", ErrConfig)
+	}
+	for _, field := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"HeaderTimeout", c.HeaderTimeout},
+		{"StallTimeout", c.StallTimeout},
+		{"TotalTimeout", c.TotalTimeout},
+		{"Patience", c.Patience},
+		{"Distrust", c.Distrust},
+		{"RetryAfter", c.RetryAfter},
+	} {
+		if field.value < 0 {
+			return fmt.Errorf("%w: %s is %s; it must not be negative", ErrConfig, field.name, field.value)
+		}
+	}
+	if c.MaxConnections < 0 {
 		return fmt.Errorf("%w: MaxConnections is %d; it must not be negative", ErrConfig, c.MaxConnections)
-	case c.Patience < 0:
-		return fmt.Errorf("%w: Patience is %s; it must not be negative", ErrConfig, c.Patience)
-	case c.Distrust < 0:
-		return fmt.Errorf("%w: Distrust is %s; it must not be negative", ErrConfig, c.Distrust)
 	}
 	for i, r := range c.Relays {
 		if _, err := relays.Parse(r); err != nil {

@@ -1,43 +1,43 @@
-// Package pull gets objects and version records from relays over HTTP.
+// Package pull reads objects and version records from several relays over HTTP. Instances use it, and relays that read from
+// other relays.
 //
 // # Several relays
 //
-// A [Client] is given relays that all have the same to give. Package relays settles which is asked first for an object, by
-// its digest, so that a fleet of relays holds each object once, and which are asked last, because they failed or gave
-// wrong bytes. A relay that is busy is passed over as well: in a storm, serving early is worth that an object lies on two
-// relays.
+// All relays of a [Client] read the same store. Package relays ranks them for each object by its digest, so that a fleet of
+// relays holds each object once. Relays that failed recently rank after the others, and relays that sent wrong bytes rank
+// last. A busy relay is skipped too: during a storm, a fast answer is worth a second copy of the object.
 //
-// A relay that has not sent the header of its answer after 0.4 s is hedged: another relay is asked too, and the first answer counts. A hang
-// costs an object one more request, and a second hang, after two seconds, another one. A relay that is overtaken has failed only if it
-// sends nothing for two seconds; its request may outlive the pull for that time. Hedges that were of no use have a budget: about 5 % of the
-// requests. So a slow store, which makes all relays slow, gets little more load.
+// A relay that has not sent the header of its answer for an object after 0.4 s is hedged: another relay is queried too, and
+// the first answer wins. A hang costs an object one more request, and a second hang, after two seconds, another one. An
+// overtaken relay has failed only if it is silent for two seconds; its request may outlive the pull for that time. Useless
+// hedges have a budget of about 5 % of the requests, so a slow store, which makes all relays slow, gets little more load.
 //
-// # Going on
+// Reads by relays ([Client.Range], [Client.Size]) have no hedges; see [Config.TotalTimeout].
 //
-// When the connection breaks in the middle of an object, [Body.Read] goes on at the byte where it broke, at the next
-// relay or again at the same, by Range and If-Range. What came before is not pulled twice.
+// # Broken connections
+//
+// When the connection breaks within an object, [Body.Read] continues at the byte where it broke, at the next relay or again
+// at the same, by Range and If-Range. Earlier bytes are not pulled twice.
 //
 // # Time
 //
-// A pull has no overall time limit, because a large object over a slow line takes what it takes. Every phase has its
-// own: dialling, the TLS handshake, the wait for the response's header, and each wait for more bytes of the body
-// ([Config.StallTimeout]). A relay that takes a connection and then says nothing is given up as soon as one that
-// refuses it.
+// A pull has no overall time limit, because the time of a large object depends on the line. Every phase has a limit:
+// dialling, the TLS handshake, the wait for the response's header, and each wait for more bytes of the body
+// ([Config.StallTimeout]). A relay that accepts a connection and then is silent fails like one that refuses it.
 //
-// A pull waits on purpose in two cases: while relays answer 503 with Retry-After, it asks them again when they said and
-// not before, with jitter; and after a connection broke, as giving up would throw away what came. A relay that says
-// when to come again does not hang, and neither does who waits for it. Hence the two bounds: [Config.Patience] is for
-// how long in all no byte may come, and ends with an error that says who was busy or down; the step function of
-// [Client.Object] is called often enough for a watchdog that is to find real hangs and nothing else.
+// A pull pauses in two cases: while relays answer 503 with Retry-After, and after a connection broke, because an error would
+// waste the bytes so far. Relays are not queried before their Retry-After, plus jitter. [Config.Patience] limits how long no
+// byte may come in all; the error then names the relays that were busy or down. A pause is not a hang: the heartbeat of
+// [Client.Object] runs during pauses too, so that a watchdog finds real hangs only.
 //
-// Without bytes to lose and with no busy relay, [Client.Object] makes one round over the relays and leaves it to the
-// caller when to try again; [Error.RetryAfter] passes on what the relays asked for. So does [Client.Latest], always.
+// Without earlier bytes and without a busy relay, [Client.Object] makes one round over the relays, and the caller decides
+// when to retry; [Error.RetryAfter] holds the time that the relays named. The other methods never pause.
 //
-// # What is checked
+// # Checks
 //
-// An answer counts only when its status is 200, or 206 with the range that was asked for, its length is the one that the
-// version record says, and its ETag, where it has one, is the object's digest. The bytes themselves are checked by who
-// reads them: pkg/snapshot knows the digest and a checksum of every block, and refuses the first damaged block instead
-// of the last byte. The reader then says [Body.Rewind], and gets the block from another relay, or [Body.Refuse]. The
-// relay that gave the bytes is distrusted for [Config.Distrust] and reported by [Config.Refused] and [Client.Health].
+// An answer is usable only if its status is 200, or 206 with the requested range, its length is that of the version record,
+// and its ETag, if any, is the object's digest. The reader of the bytes checks the bytes: pkg/snapshot knows the digest and
+// a checksum of every block, and finds damage at the first wrong block instead of the last byte. The reader then calls
+// [Body.Rewind], and gets the block from another relay, or [Body.Refuse]. The relay that sent the bytes is distrusted for
+// [Config.Distrust], and reported by [Config.Refused] and [Client.Health].
 package pull

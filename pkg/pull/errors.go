@@ -7,23 +7,33 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"freshet.dev/pkg/dataset"
 )
 
 var (
-	// ErrNotFound is wrapped by the error of a call that every relay answered with 404.
+	// ErrNotFound is returned when every relay answers with 404.
 	ErrNotFound = errors.New("not found at any relay")
-	// ErrAnswer is wrapped by the error of a relay whose answer is not what was asked for: a wrong length, ETag or
-	// body.
+	// ErrAnswer is returned when a relay's answer does not fit the request: a wrong length, ETag or body.
 	ErrAnswer = errors.New("unusable answer")
-	// ErrStalled is wrapped by the error of a relay that sent nothing for longer than a timeout.
+	// ErrStalled is returned when a relay sends nothing for longer than a timeout.
 	ErrStalled = errors.New("the relay stalled")
+	// ErrDamaged is returned when a relay reports that its store holds other bytes than those of the object. Relays report
+	// this only for requests with Cache-Control: no-cache.
+	ErrDamaged = errors.New("the object is damaged in the store")
 )
 
-// Error is the error of a call that no relay answered as it should, with what each of them said.
+// damagedError is an [ErrDamaged] with the relay's description as its text.
+type damagedError string
+
+func (e damagedError) Error() string        { return string(e) }
+func (e damagedError) Is(target error) bool { return target == ErrDamaged }
+
+// Error is returned when no relay gives a usable answer. It holds how each of them failed.
 type Error struct {
-	// What was asked for.
+	// What names the requested thing.
 	What string
-	// Attempts are in the order in which the relays were asked.
+	// Attempts are in the order of the requests.
 	Attempts []Attempt
 }
 
@@ -33,12 +43,12 @@ type Attempt struct {
 	Relay string
 	// Status is that of the response; 0 if there was none.
 	Status int
-	// RetryAfter is how long the relay asked to be left alone; 0 if it did not.
+	// RetryAfter is how long the relay is busy, as it says or as [Config.RetryAfter] says; 0 if it is not busy.
 	RetryAfter time.Duration
 	Err        error
 
-	store   string // the relay's StoreHeader
-	damaged bool   // it says that the object is damaged in its store
+	store    dataset.StoreID // in the relay's StoreHeader; zero if it names none
+	rejected bool            // by the caller, which is not a failure of the relay
 }
 
 func (e *Error) Error() string {
@@ -65,37 +75,33 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Is reports whether e is [ErrNotFound]: only if every relay said so, because one that is down may have it.
+// Is reports whether e is [ErrNotFound]: only if every relay answered 404, because a relay that is down may have it.
 func (e *Error) Is(target error) bool { return target == ErrNotFound && e.notFound() }
 
-func (e *Error) notFound() bool {
-	for _, a := range e.Attempts {
-		if a.Status != http.StatusNotFound {
-			return false
-		}
-	}
-	return len(e.Attempts) > 0
-}
+func (e *Error) notFound() bool { return len(e.Attempts) > 0 && every(e.Attempts, Attempt.notFound) }
 
-// busy reports whether the relay said that it may answer later.
-func (a Attempt) busy() bool {
+func (a Attempt) notFound() bool { return a.Status == http.StatusNotFound }
+
+func (a Attempt) damaged() bool { return errors.Is(a.Err, ErrDamaged) }
+
+// Busy reports whether the relay answered that it has too much to do and may answer later.
+func (a Attempt) Busy() bool {
 	return a.RetryAfter > 0 && (a.Status == http.StatusServiceUnavailable || a.Status == http.StatusTooManyRequests)
 }
 
-func (e *Error) busy() bool { return slices.ContainsFunc(e.Attempts, Attempt.busy) }
+func (e *Error) busy() bool { return slices.ContainsFunc(e.Attempts, Attempt.Busy) }
 
-func (e *Error) allBusy() bool {
-	return !slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return !a.busy() })
+func (e *Error) allBusy() bool { return every(e.Attempts, Attempt.Busy) }
+
+func every(attempts []Attempt, is func(Attempt) bool) bool {
+	return !slices.ContainsFunc(attempts, func(a Attempt) bool { return !is(a) })
 }
 
-// RetryAfter returns how long to wait before another call: the shortest time that a relay asked for, because that one
-// may answer then. It is 0 when a relay failed without naming a time.
+// RetryAfter returns how long to wait before another call: the shortest time of all attempts. It is 0 if a relay failed
+// without naming a time.
 func (e *Error) RetryAfter() time.Duration {
-	var least time.Duration
-	for i, a := range e.Attempts {
-		if i == 0 || a.RetryAfter < least {
-			least = a.RetryAfter
-		}
+	if len(e.Attempts) == 0 {
+		return 0
 	}
-	return least
+	return slices.MinFunc(e.Attempts, func(a, b Attempt) int { return int(a.RetryAfter - b.RetryAfter) }).RetryAfter
 }

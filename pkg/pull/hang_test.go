@@ -87,7 +87,7 @@ func TestRelayThatHangsIsLeftOutOfLatest(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].Relay != "http://one" {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		if d := time.Since(began); d > straggle {
+		if d := time.Since(began); d > lateAfter {
 			t.Errorf("it took %s", d)
 		}
 	})
@@ -100,9 +100,9 @@ func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
 		answers, silent int
 		took            time.Duration
 	}{
-		0:                               {2, 0, 0},
-		straggle + 500*time.Millisecond: {2, 0, straggle + 500*time.Millisecond},
-		time.Minute:                     {1, 1, straggleOther},
+		0:                                {2, 0, 0},
+		lateAfter + 500*time.Millisecond: {2, 0, lateAfter + 500*time.Millisecond},
+		time.Minute:                      {1, 1, lateAfterOther},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two", "http://down"}}, func(r *http.Request) *http.Response {
@@ -129,7 +129,7 @@ func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
 			}
 			// Of the caller's own store, the first answer sets the time.
 			began = time.Now()
-			if _, _, err := c.LatestOfAll(t.Context(), "prices", storeB); err != nil || time.Since(began) > straggle {
+			if _, _, err := c.LatestOfAll(t.Context(), "prices", storeB); err != nil || time.Since(began) > lateAfter {
 				t.Errorf("slow by %s: %v after %s", slow, err, time.Since(began))
 			}
 		})

@@ -2,6 +2,7 @@ package pull
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,115 +13,136 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// Pauses between two rounds over the relays, each give or take half: short at first, because a relay that restarts or a
-// connection that broke by chance is back at once, and up to a length at which 1,000 clients of a relay that is down are
+// The back-off between two rounds over the relays, each time give or take half. It is short at first because a restarted
+// relay or a connection that broke by chance is back at once. At its maximum, 1,000 clients of a relay that is down send
 // 200 requests a second.
 const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 5 * time.Second
+	minBackOff = 100 * time.Millisecond
+	maxBackOff = 5 * time.Second
 )
 
-func newPauses() *backoff.ExponentialBackOff {
-	p := &backoff.ExponentialBackOff{InitialInterval: firstPause, MaxInterval: maxPause, Multiplier: 2, RandomizationFactor: 0.5}
+func newBackOff() *backoff.ExponentialBackOff {
+	p := &backoff.ExponentialBackOff{InitialInterval: minBackOff, MaxInterval: maxBackOff, Multiplier: 2, RandomizationFactor: 0.5}
 	p.Reset()
 	return p
 }
 
-// open finds a relay that has the object from b.got on. As long as a relay says that it is busy, or after some bytes
-// came, it asks again; otherwise one round over the relays settles it.
+// open finds a relay that has the bytes from b.at on. Only for a whole object it makes further rounds over the relays, while
+// one of them is busy or if some bytes came before.
 func (b *Body) open() error {
-	failed := b.dry
-	b.dry = nil
+	round := round{
+		c: b.c, ctx: b.ctx, what: b.what(), key: b.object.Digest[:], query: b.query, judge: b.judge, hedged: !b.ranged, busy: b.busy, heartbeat: b.heartbeat,
+	}
+	failed := b.empty
+	b.empty = nil
 	for {
 		if failed != nil {
 			pause, ok := b.pause(failed)
 			if !ok {
 				return failed
 			}
-			if err := b.wait(pause); err != nil {
+			if err := b.sleep(pause); err != nil {
 				return err
 			}
 		}
-		var err error
-		if failed, err = b.round(); failed == nil {
+		err := round.run()
+		if b.ranged || !errors.As(err, &failed) {
 			return err
 		}
 	}
 }
 
-func (b *Body) what() string { return "object " + b.object.Digest.String() }
-
-// header returns the header fields that ask for what is missing, of these very bytes (RFC 9110, sections 13.1.5 and
-// 14.2). A relay that is distrusted may have been given the wrong bytes itself: it is asked for what it has no longer in
-// its cache (RFC 9111, section 5.2.1.4), or it would give them for ever.
-func (b *Body) header(standing relays.Standing) http.Header {
-	h := http.Header{}
-	if b.got > 0 {
-		h.Set("Range", fmt.Sprintf("bytes=%d-", b.got))
-		h.Set("If-Range", etag(b.object))
+// judge makes s the source of b if its bytes continue at b.at, and otherwise records why not.
+func (b *Body) judge(r *relays.Relay, s *stream, a Attempt) Attempt {
+	if a.Err == nil {
+		a.Err = b.accept(s)
 	}
-	if standing == relays.Distrusted || b.c.blame.isStore(b.object.Digest) {
-		h.Set("Cache-Control", "no-cache")
+	switch {
+	case a.Err == nil:
+		b.src = s
+		b.parts = append(b.parts, part{b.at, r})
+		delete(b.busy, r)
+		b.c.suspects.clearDamaged(b.object.Digest)
+	case a.Busy() && !b.ranged:
+		b.busy[r] = busy{time.Now().Add(a.RetryAfter), a}
+	case a.damaged():
+		b.c.suspects.addDamaged(b.c, r, b.object.Digest, a.Err)
 	}
-	return h
+	return a
 }
 
-// accept takes s if it goes on at b.got.
+func (b *Body) what() string { return "object " + b.object.Digest.String() }
+
+// query returns the request for the missing bytes of this object (RFC 9110, sections 13.1.5 and 14.2). A distrusted relay
+// may have received wrong bytes itself: the request makes it bypass its cache (RFC 9111, section 5.2.1.4), which would
+// return the same bytes forever.
+func (b *Body) query(standing relays.Standing) query {
+	h := http.Header{}
+	switch {
+	case b.ranged:
+		h.Set("Range", fmt.Sprintf("bytes=%d-%d", b.at, b.end-1))
+	case b.at > 0:
+		h.Set("Range", fmt.Sprintf("bytes=%d-", b.at))
+		h.Set("If-Range", etag(b.object.Digest))
+	}
+	if standing == relays.Distrusted || b.c.suspects.isDamaged(b.object.Digest) {
+		h.Set("Cache-Control", "no-cache")
+	}
+	return query{path: objectPath(b.object.Digest), header: h}
+}
+
+// accept returns an error if the bytes of s do not continue at b.at. It skips those before.
 func (b *Body) accept(s *stream) error {
-	if err := checkObject(s.res, b.object, b.got); err != nil {
+	if err := b.check(s.res); err != nil {
 		return err
 	}
-	if b.got > 0 && s.res.StatusCode == http.StatusOK {
-		// The relay, or a proxy before it, knows no ranges.
-		for skip := b.got; skip > 0; {
+	if b.at > 0 && s.res.StatusCode == http.StatusOK {
+		// The relay, or a proxy in front of it, does not support ranges.
+		for skip := b.at; skip > 0; {
 			n, err := io.CopyN(io.Discard, s, min(skip, 1<<20))
 			skip -= n
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			if err != nil {
-				return fmt.Errorf("pass over the %d bytes that came before: %w", b.got, err)
+				return fmt.Errorf("skip the first %d bytes: %w", b.at, err)
 			}
-			b.step()
+			b.heartbeat()
 		}
 	}
-	b.src = s
-	b.parts = append(b.parts, part{b.got, s.from})
-	delete(b.busy, s.from)
 	return nil
 }
 
-// pause returns how long to wait after a round that failed, and whether that is worth it.
+// pause returns how long to wait after a failed round, and false if another round is useless.
 func (b *Body) pause(failed *Error) (time.Duration, bool) {
-	if failed.notFound() || b.got == 0 && !failed.busy() {
+	if failed.notFound() || b.at == 0 && !failed.busy() {
 		return 0, false
 	}
-	if b.got > b.paused {
-		b.pauses.Reset() // bytes came since the last time
+	if b.at > b.pausedAt {
+		b.backOff.Reset() // bytes came since the last pause
 	}
-	b.paused = b.got
-	pause := b.pauses.NextBackOff()
-	if b.got == 0 || failed.allBusy() {
-		// The jitter comes on top: no relay is asked before the time it named, and clients that were told the same do not
-		// come back together.
-		pause += b.soonest()
+	b.pausedAt = b.at
+	pause := b.backOff.NextBackOff()
+	if b.at == 0 || failed.allBusy() {
+		// The jitter is added: no relay is queried before the time that it named, and clients with the same time spread.
+		pause += b.untilFree()
 	}
-	return pause, time.Since(b.last)+pause <= b.c.cfg.Patience
+	return pause, time.Since(b.lastByte)+pause <= b.c.cfg.Patience
 }
 
-// soonest returns how long it is until the first busy relay may be asked again.
-func (b *Body) soonest() time.Duration {
+// untilFree returns the time until the first busy relay may be queried again.
+func (b *Body) untilFree() time.Duration {
 	var first time.Time
-	for _, said := range b.busy {
-		if first.IsZero() || said.until.Before(first) {
-			first = said.until
+	for _, last := range b.busy {
+		if first.IsZero() || last.until.Before(first) {
+			first = last.until
 		}
 	}
 	return max(0, time.Until(first))
 }
 
-// wait waits for d. Every now and then it takes a step, to show that it waits and does not hang.
-func (b *Body) wait(d time.Duration) error {
+// sleep waits for d, with heartbeats.
+func (b *Body) sleep(d time.Duration) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	tick := time.NewTicker(max(b.c.cfg.StallTimeout/2, time.Millisecond))
@@ -128,10 +150,10 @@ func (b *Body) wait(d time.Duration) error {
 	for {
 		select {
 		case <-end.C:
-			b.step()
+			b.heartbeat()
 			return nil
 		case <-tick.C:
-			b.step()
+			b.heartbeat()
 		case <-b.ctx.Done():
 			return fmt.Errorf("pull %s: %w", b.what(), context.Cause(b.ctx))
 		}

@@ -194,7 +194,7 @@ func TestBodyOfTheWrongLengthIsAnError(t *testing.T) {
 		sent []byte
 		want string
 	}{
-		"short": {content[:1000], "ends after 1000 of 262144 bytes"},
+		"short": {content[:1000], "ends at byte 1000 of 262144"},
 		"long":  {append(bytes.Clone(content), 'x'), "longer than the 262144 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,8 +222,8 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 		<-r.Context().Done()
 	})
 	_, err := read(client(t, pull.Config{Relays: []string{url}, StallTimeout: 50 * time.Millisecond, Patience: 100 * time.Millisecond}))
-	if !errors.Is(err, pull.ErrStalled) || !strings.Contains(err.Error(), "after 100 bytes") {
-		t.Fatalf("got %v, want ErrStalled after 100 bytes", err)
+	if !errors.Is(err, pull.ErrStalled) || !strings.Contains(err.Error(), "at byte 100 of") {
+		t.Fatalf("got %v, want ErrStalled at byte 100", err)
 	}
 }
 
@@ -329,7 +329,7 @@ func TestNewNamesTheField(t *testing.T) {
 		"Relays is empty":             {},
 		"Relays[1] has the scheme":    {Relays: []string{"http://a", "ftp://b"}},
 		"Relays[0] has no host":       {Relays: []string{"http://"}},
-		"Relays[0] is no URL":         {Relays: []string{"http://u:secret@%zz"}},
+		"Relays[0] is not a URL":      {Relays: []string{"http://u:secret@%zz"}},
 		"has a query or a fragment":   {Relays: []string{"http://a?b=c"}},
 		"HeaderTimeout is -1ns":       {Relays: []string{"http://a"}, HeaderTimeout: -1},
 		"StallTimeout is -1ns":        {Relays: []string{"http://a"}, StallTimeout: -1},

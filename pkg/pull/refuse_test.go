@@ -264,8 +264,8 @@ func TestTheStoreIsToBlame(t *testing.T) {
 		// Wrong bytes of another object are not forgiven for that.
 		r := c.relays.All()[0]
 		c.relays.Refuse(r, errDamaged)
-		c.blame.relay(r, dataset.Digest{7})
-		c.blame.relay(r, someObject.Digest)
+		c.suspects.addRefused(r, dataset.Digest{7})
+		c.suspects.addRefused(r, someObject.Digest)
 		if err := all(c, nil); err == nil || c.Health()[0].Standing != relays.Distrusted {
 			t.Errorf("%v; %+v", err, c.Health()[0])
 		}

@@ -3,154 +3,181 @@ package pull
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/relays"
 )
 
-// question is a request to one relay that is under way.
-type question struct {
+// round queries each relay once, in order, until one sends a usable answer. With hedges it also queries the next relay while
+// one is slow to answer.
+type round struct {
+	c     *Client
+	ctx   context.Context
+	what  string
+	key   []byte // of the order
+	query func(relays.Standing) query
+	// judge returns the attempt, with an error if the answer is unusable. The stream is nil if the attempt has an error already.
+	judge     func(*relays.Relay, *stream, Attempt) Attempt
+	hedged    bool
+	busy      map[*relays.Relay]busy // relays to skip
+	heartbeat func()                 // called whenever a relay fails or is hedged
+
+	end     time.Time // for TotalTimeout
+	order   []relays.Choice
+	open    map[*request]bool
+	answers chan *request
+	failed  *Error
+}
+
+// request is a request to one relay in flight.
+type request struct {
 	relay  relays.Choice
 	began  time.Time
 	cancel context.CancelFunc
-	detach func() bool // has the request go on when the pull's context ends; false if it has ended
-	hedged bool        // another relay was asked because this one is slow
+	detach func() bool // makes the request outlive the context of the round; false if that has ended
+	hedged bool        // another relay was queried because this one is slow
 
-	answered chan struct{} // closed when what follows is set
+	answered chan struct{} // closed when the fields below are set
 	stream   *stream
 	attempt  Attempt
 }
 
-// end ends the request, whether it was answered or not.
-func (q *question) end() {
-	q.cancel()
-	if <-q.answered; q.stream != nil {
-		q.stream.Close()
+// close ends the request, answered or not.
+func (r *request) close() {
+	r.cancel()
+	if <-r.answered; r.stream != nil {
+		r.stream.Close()
 	}
 }
 
-// round asks each relay once: the next one when one failed, and also while one is slow to answer. It returns how they failed, or else
-// ctx's error, or nil.
-func (b *Body) round() (*Error, error) {
-	failed := &Error{What: b.what()}
-	order := b.c.relays.InOrder(b.object.Digest[:])
-	replies := make(chan *question, len(order))
-	open := make(map[*question]bool)
+// run makes the round. Its error is an *[Error], or the cause with which the caller canceled the context. That is no failure
+// of a relay; silence until the context's deadline is one.
+func (r *round) run() error {
+	var ok bool
+	if r.end, ok = r.ctx.Deadline(); !ok {
+		r.end = time.Now().Add(r.c.cfg.TotalTimeout)
+	}
+	r.order = r.c.relays.InOrder(r.key)
+	r.answers = make(chan *request, len(r.order))
+	r.open = make(map[*request]bool)
+	r.failed = &Error{What: r.what}
 	defer func() {
-		for q := range open {
-			q.end()
+		for req := range r.open {
+			req.close()
 		}
 	}()
-	b.c.hedges.asked()
-	for next := 0; ; {
-		for asked := false; next < len(order) && !asked; {
-			r := order[next]
-			if r.Standing == relays.Distrusted && (failed.busy() || len(open) > 0) {
-				if len(open) == 0 {
-					next = len(order)
-				}
-				break // rather wait for a relay that is right
-			}
-			next++
-			if said, ok := b.busy[r.Relay]; ok && time.Now().Before(said.until) {
-				failed.Attempts = append(failed.Attempts, said.attempt)
-				continue
-			}
-			open[b.ask(r, replies)] = true
-			asked = true
-		}
-		if len(open) == 0 {
-			return failed, nil
-		}
-		q := b.await(replies, open, next < len(order) && order[next].Standing != relays.Distrusted)
-		if q == nil {
-			b.step() // another relay is asked
+	if r.hedged {
+		r.c.hedges.countRequest()
+	}
+	for r.startNext(); len(r.open) > 0; r.startNext() {
+		req := r.await()
+		if req == nil {
+			r.beat() // another relay is queried
 			continue
 		}
-		delete(open, q)
-		if q.attempt.Err == nil {
-			if q.attempt.Err = b.accept(q.stream); q.attempt.Err == nil {
-				b.overtaken(open, q)
-				b.c.blame.served(b.object.Digest)
-				return nil, nil
-			}
-			q.stream.Close()
-			q.attempt.Status = q.stream.res.StatusCode
+		delete(r.open, req)
+		a := r.judge(req.relay.Relay, req.stream, req.attempt)
+		if a.Err == nil {
+			r.endOvertaken(req)
+			return nil
 		}
-		q.cancel()
-		if b.ctx.Err() != nil {
-			return nil, fmt.Errorf("pull %s: %w", b.what(), context.Cause(b.ctx))
+		req.close()
+		if canceled(r.ctx) {
+			return fmt.Errorf("pull %s: %w", r.what, context.Cause(r.ctx))
 		}
-		b.failedAt(q)
-		b.c.hedges.settle(q)
-		failed.Attempts = append(failed.Attempts, q.attempt)
-		b.step()
+		if !a.rejected {
+			r.c.recordFailure(req.relay.Relay, a)
+		}
+		r.c.hedges.refund(req)
+		r.failed.Attempts = append(r.failed.Attempts, a)
+		if r.ctx.Err() != nil {
+			break
+		}
+		r.beat()
+	}
+	return r.failed
+}
+
+func (r *round) beat() {
+	if r.heartbeat != nil {
+		r.heartbeat()
 	}
 }
 
-// ask sends the request to r.
-func (b *Body) ask(r relays.Choice, replies chan<- *question) *question {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(b.ctx))
-	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
-	q := &question{
-		relay: r, began: time.Now(), detach: stop, answered: make(chan struct{}),
+// startNext starts a request to the next relay in order that is not busy. It starts none to a distrusted relay while another
+// relay may still send the object: one with a request in flight, or a busy one.
+func (r *round) startNext() {
+	for len(r.order) > 0 {
+		next := r.order[0]
+		if next.Standing == relays.Distrusted && len(r.open) > 0 {
+			return
+		}
+		r.order = r.order[1:]
+		switch last := r.busy[next.Relay]; {
+		case next.Standing == relays.Distrusted && r.failed.busy():
+			r.order = nil
+		case time.Now().Before(last.until):
+			r.failed.Attempts = append(r.failed.Attempts, last.attempt)
+		default:
+			r.open[r.start(next)] = true
+			return
+		}
+	}
+}
+
+// start sends the request to a relay.
+func (r *round) start(relay relays.Choice) *request {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.ctx))
+	stop := context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })
+	req := &request{
+		relay: relay, began: time.Now(), detach: stop, answered: make(chan struct{}),
 		cancel: func() { stop(); cancel(context.Canceled) },
 	}
-	header := b.header(r.Standing)
+	q := r.query(relay.Standing)
+	if q.limit = r.c.cfg.HeaderTimeout; r.c.cfg.TotalTimeout > 0 && len(r.order) > 0 {
+		q.limit = max(time.Until(r.end)/2, time.Millisecond)
+	}
 	go func() {
 		if err := guard.Try(func() error {
-			q.stream, q.attempt = b.c.get(ctx, r.Relay, "/v1/objects/"+b.object.Digest.String(), header)
+			req.stream, req.attempt = r.c.send(ctx, relay.Relay, q)
 			return nil
 		}); err != nil {
-			q.attempt = Attempt{Relay: r.String(), Err: err}
+			req.attempt = Attempt{Relay: relay.String(), Err: err}
 		}
-		if q.stream != nil {
-			q.stream.release = q.cancel
+		if req.stream != nil {
+			req.stream.release = req.cancel
 		}
-		close(q.answered)
-		replies <- q // has room
+		close(req.answered)
+		r.answers <- req // has a buffer for every relay
 	}()
-	return q
+	return req
 }
 
-// await returns the next reply. It returns nil if another relay is to be asked too: the relay that was asked is slow, or that one and its
-// hedge are both silent.
-func (b *Body) await(replies <-chan *question, open map[*question]bool, more bool) *question {
-	if !more {
-		return <-replies // each ends with ctx
+// await returns the next answered request. It returns nil if another relay must be queried too, because the only request is slow, or a
+// request and its hedge are both silent.
+func (r *round) await() *request {
+	if !r.hedged || len(r.order) == 0 || r.order[0].Standing == relays.Distrusted {
+		return <-r.answers // each ends with the context
 	}
 	patience := hedgeAfter
-	if len(open) > 1 {
+	if len(r.open) > 1 {
 		patience = silentAfter
 	}
 	hedge := time.NewTimer(patience)
 	defer hedge.Stop()
 	for {
 		select {
-		case q := <-replies:
-			return q
+		case req := <-r.answers:
+			return req
 		case <-hedge.C:
-			if b.c.hedges.take() {
-				for q := range open {
-					q.hedged = true
+			if r.c.hedges.take() {
+				for req := range r.open {
+					req.hedged = true
 				}
 				return nil
 			}
 			hedge.Reset(hedgeAfter)
 		}
-	}
-}
-
-// failedAt records how a relay failed.
-func (b *Body) failedAt(q *question) {
-	switch r := q.relay.Relay; {
-	case q.attempt.busy():
-		b.busy[r] = busy{time.Now().Add(q.attempt.RetryAfter), q.attempt}
-	case q.attempt.damaged:
-		b.c.blame.store(b.c, r, b.object.Digest, q.attempt.Err)
-	case q.attempt.Status != http.StatusNotFound:
-		b.c.relays.Fail(r, q.attempt.Err)
 	}
 }

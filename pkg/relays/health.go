@@ -5,49 +5,59 @@ import (
 	"time"
 )
 
-// cooldown is how long a relay that failed is asked after the others. It is short because a relay that restarts is
-// back within seconds, and every object that another relay loads in its place is loaded twice.
+// cooldown is how long a relay that failed ranks after the others. It is short because a restarted relay is back within
+// seconds, and because every object that another relay loads in its place is loaded twice.
 const cooldown = 30 * time.Second
 
-// Standing is what those who ask a relay think of it.
+// Standing is what the callers of a relay recently experienced with it.
 type Standing string
 
 // The standings of a relay.
 const (
-	// Good: asked first.
+	// Good relays rank first.
 	Good Standing = "good"
-	// Failed: it failed lately, and is asked after those in good standing.
+	// Failed relays failed recently, and rank after those in good standing.
 	Failed Standing = "failed"
-	// Distrusted: it gave wrong bytes lately, and is asked only if no other relay is left.
+	// Distrusted relays sent wrong bytes recently, and rank last.
 	Distrusted Standing = "distrusted"
 )
 
-// Health is how a relay did.
+// Health is the record of one relay.
 type Health struct {
-	Relay    string // its base URL without its password
+	Relay    string // base URL without its password
 	Standing Standing
-	// Failures counts how often it was down, silent or without a usable answer, Refusals how often it gave wrong bytes.
-	// A relay that is busy has not failed.
-	Failures, Refusals uint64
-	// Err is the last of either; nil if there was none.
+	// Failures counts how often the relay was down, silent or without a usable answer. A busy relay has not failed.
+	Failures uint64
+	// Refusals counts how often the relay sent wrong bytes.
+	Refusals uint64
+	// Busy counts how often the relay answered that it was busy.
+	Busy uint64
+	// Err is the last failure or refusal; nil if there was none.
 	Err error
 }
 
-// now is monotonic: a step of the wall clock must not bench a relay. It is never 0.
+// now is monotonic, so that a step of the wall clock changes no standing. It is never 0.
 func (s *Set) now() time.Duration { return time.Since(s.start) + 1 }
 
-// Fail takes note that r could not be had. It reports whether that is news: r never failed, or has served since.
-func (s *Set) Fail(r *Relay, err error) (news bool) {
+// Fail records that r failed with err. It reports whether this is the first failure since r last served.
+func (s *Set) Fail(r *Relay, err error) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	news = r.failed == 0
+	first = r.failed == 0
 	r.failed = s.now()
 	r.health.Failures++
 	r.health.Err = err
-	return news
+	return first
 }
 
-// Refuse takes note that r gave wrong bytes.
+// Busy records that r answered that it was busy. It does not change r's standing.
+func (s *Set) Busy(r *Relay) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.health.Busy++
+}
+
+// Refuse records that r sent wrong bytes, as err describes.
 func (s *Set) Refuse(r *Relay, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,25 +66,25 @@ func (s *Set) Refuse(r *Relay, err error) {
 	r.health.Err = err
 }
 
-// Absolve takes note that the wrong bytes that r gave last were the fault of the store, as err says.
-func (s *Set) Absolve(r *Relay, err error) {
+// EndDistrust ends the distrust of r, because the wrong bytes came from the store, as err describes.
+func (s *Set) EndDistrust(r *Relay, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refused = 0
 	r.health.Err = err
 }
 
-// Served takes note that r gave all that was asked for. What it gave may still be wrong. It reports whether r is back,
-// that is whether it failed before.
-func (s *Set) Served(r *Relay) (back bool) {
+// Served records that r sent everything that was requested. Those bytes may still prove wrong. It reports whether r had
+// failed before.
+func (s *Set) Served(r *Relay) (recovered bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	back = r.failed != 0
+	recovered = r.failed != 0
 	r.failed = 0
-	return back
+	return recovered
 }
 
-// standing returns what to think of r, and since when.
+// standing returns the standing of r, and when it began.
 func (s *Set) standing(r *Relay) (Standing, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,15 +98,15 @@ func (s *Set) standing(r *Relay) (Standing, time.Duration) {
 	return Good, 0
 }
 
-// Others reports whether there is a relay that is not distrusted.
-func (s *Set) Others() bool {
+// AnyTrusted reports whether there is a relay that is not distrusted.
+func (s *Set) AnyTrusted() bool {
 	return slices.ContainsFunc(s.all, func(r *Relay) bool {
 		standing, _ := s.standing(r)
 		return standing != Distrusted
 	})
 }
 
-// Health returns how each relay did, in the configured order.
+// Health returns the health of each relay, in the configured order.
 func (s *Set) Health() []Health {
 	all := make([]Health, len(s.all))
 	for i, r := range s.all {

@@ -41,7 +41,7 @@ func TestRelaysThatFailAreAskedLast(t *testing.T) {
 		time.Sleep(time.Second)
 		s.Fail(at(1), down)
 		expect("three did badly", 3, 2, 1, 0)
-		if h := s.Health(); s.Others() != true || len(h) != 4 {
+		if h := s.Health(); s.AnyTrusted() != true || len(h) != 4 {
 			t.Errorf("%+v", h)
 		}
 		if !s.Served(at(1)) || s.Served(at(1)) {
@@ -58,7 +58,7 @@ func TestRelaysThatFailAreAskedLast(t *testing.T) {
 		for i := range 4 {
 			s.Refuse(at(i), down)
 		}
-		if s.Others() || len(order(s, key)) != 4 {
+		if s.AnyTrusted() || len(order(s, key)) != 4 {
 			t.Error("all are distrusted, and each is to be asked")
 		}
 	})
@@ -71,8 +71,8 @@ func TestParseHidesPasswords(t *testing.T) {
 		"dir:///data":                 "the scheme",
 		"http://":                     "no host",
 		"http://u:hunter2@h?x=1":      "query",
-		"http://u:hunter2@[::1":       "no URL",
-		"http://u:hunter2@h:8481,h:1": "no URL",
+		"http://u:hunter2@[::1":       "not a URL",
+		"http://u:hunter2@h:8481,h:1": "not a URL",
 	} {
 		u, err := relays.Parse(text)
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")) {

@@ -1,11 +1,11 @@
-// Package relays settles in which order several relays that all have the same to give are asked, by instances (package
-// pull) and by relays that stand behind others.
+// Package relays ranks several relays of the same store for each key, and keeps their health. Instances and relays that
+// read from other relays use it through package pull.
 //
-// It is settled by rendezvous hashing, so that a fleet of relays holds each object once, whoever asks. (The libraries for
-// it, such as github.com/dgryski/go-rendezvous, name the first choice only; failing over needs the order.) A relay that
-// failed lately is asked after those that did not, and one that gave wrong bytes lately only if no other is left.
+// The order comes from rendezvous hashing, so that a fleet of relays holds each object once, whichever client reads it.
+// (Libraries for it, such as github.com/dgryski/go-rendezvous, return the first choice only; failover needs the order.) A
+// relay that failed recently ranks after the others, and a relay that sent wrong bytes recently ranks last.
 //
-// It asks nobody itself: who does says [Set.Fail], [Set.Refuse] or [Set.Served].
+// The package sends no requests. Its user reports their outcome with [Set.Fail], [Set.Busy], [Set.Refuse] and [Set.Served].
 package relays
 
 import (
@@ -26,13 +26,13 @@ import (
 // Relay is one relay of a [Set].
 type Relay struct {
 	base *url.URL
-	// id is what the rendezvous hash knows the relay by: the same for all who write its URL the same way but for user and
-	// password.
+	// id is the relay's key in the rendezvous hash. It is equal in all clients that write the URL the same way, except for
+	// user and password.
 	id string
 
-	mu sync.Mutex // guards what follows
-	// failed and refused are when the relay last failed, and last gave wrong bytes, since the set was made; 0 if it never
-	// did, or has served since it failed.
+	mu sync.Mutex // guards the fields below
+	// failed and refused are the times, since New, of the last failure and the last wrong bytes. Zero means none; failed is
+	// also zero once the relay has served again.
 	failed, refused time.Duration
 	health          Health
 }
@@ -40,20 +40,20 @@ type Relay struct {
 // String returns the relay's base URL without its password.
 func (r *Relay) String() string { return redact.URL(r.base) }
 
-// URL returns the base URL; it is not to be changed, and may hold a password.
+// URL returns the base URL, which may hold a password. Callers must not change it.
 func (r *Relay) URL() *url.URL { return r.base }
 
-// Same reports whether r and other are one relay, whose URL is written the same way but for user and password.
+// Same reports whether the URLs of r and other are written the same way, except for user and password.
 func (r *Relay) Same(other *Relay) bool { return r.id == other.id }
 
-// Set is relays that all have the same to give. Its methods may be called concurrently.
+// Set is a set of relays that read the same store. Its methods may be called concurrently.
 type Set struct {
 	all      []*Relay
 	start    time.Time
 	distrust time.Duration
 }
 
-// New returns the set of the relays with these base URLs. One that gave wrong bytes is distrusted for so long.
+// New returns the set of the relays with these base URLs. A relay that sends wrong bytes is distrusted for the time distrust.
 func New(urls []string, distrust time.Duration) (*Set, error) {
 	s := &Set{start: time.Now(), distrust: distrust}
 	for i, text := range urls {
@@ -68,14 +68,15 @@ func New(urls []string, distrust time.Duration) (*Set, error) {
 	return s, nil
 }
 
-// All returns the relays in the configured order. The slice is not to be changed.
+// All returns the relays in the configured order. Callers must not change the slice.
 func (s *Set) All() []*Relay { return s.all }
 
-// Parse returns the base URL that text is. Its errors go on a sentence about the text, and never repeat a password.
+// Parse parses a relay's base URL. Its errors are predicates, such as "has no host", without a subject, and never contain
+// a password.
 func Parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, errors.New("is no URL; want http://host:port or https://host")
+		return nil, errors.New("is not a URL; want http://host:port or https://host")
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -90,7 +91,7 @@ func Parse(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Choice is a relay's place in the order in which to ask for something.
+// Choice is a relay with its rank for a key.
 type Choice struct {
 	*Relay
 	Standing Standing
@@ -99,15 +100,17 @@ type Choice struct {
 	score uint64
 }
 
-var places = map[Standing]int{Good: 0, Failed: 1, Distrusted: 2}
+var ranks = map[Standing]int{Good: 0, Failed: 1, Distrusted: 2}
 
-// InOrder returns the relays in the order in which to ask them for key: those in good standing by rendezvous hashing,
-// then those that failed, then those that are distrusted, of both the longest ago first. All are in it: when every
-// relay failed, each is still tried.
+// InOrder returns all relays in the order in which to query them for key:
+//
+//   - those in good standing, by rendezvous hashing;
+//   - those that failed, the earliest failure first;
+//   - those that are distrusted, the earliest refusal first.
 //
 // With rendezvous hashing (D. G. Thaler and C. V. Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998)
-// each relay has a score for each key and the highest is asked first. All who ask agree without talking, so that each
-// object is held by one relay; when a relay goes, its objects alone spread over the others.
+// each relay has a score for each key, and the highest score wins. All clients agree without communication, so each object
+// is held by one relay. When a relay is removed, only its own objects move, and they spread over the others.
 func (s *Set) InOrder(key []byte) []Choice {
 	order := make([]Choice, len(s.all))
 	for i, r := range s.all {
@@ -115,7 +118,7 @@ func (s *Set) InOrder(key []byte) []Choice {
 		order[i] = Choice{r, standing, since, score(key, r.id)}
 	}
 	slices.SortStableFunc(order, func(a, b Choice) int {
-		return cmp.Or(cmp.Compare(places[a.Standing], places[b.Standing]), cmp.Compare(a.since, b.since), cmp.Compare(b.score, a.score))
+		return cmp.Or(cmp.Compare(ranks[a.Standing], ranks[b.Standing]), cmp.Compare(a.since, b.since), cmp.Compare(b.score, a.score))
 	})
 	return order
 }

@@ -42,7 +42,7 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 	if wantsAnew(req) {
 		if damaged := r.forget(req.Context(), digest, size); damaged != nil {
 			p := web.Refuse(http.StatusBadGateway, pull.DamagedKind, "%v; a publish of all records of its dataset heals it", damaged).With("object", digest)
-			p.Header = http.Header{upstream.DamagedHeader: {strings.Map(printable, damaged.Error())}}
+			p.Header = http.Header{pull.DamagedHeader: {strings.Map(printable, damaged.Error())}}
 			return p
 		}
 		if size, err = r.cache.Size(req.Context(), digest); err != nil {

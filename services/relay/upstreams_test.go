@@ -184,7 +184,7 @@ func TestStoreURL(t *testing.T) {
 	cfg := config()
 	cfg.StoreURL = "http://a:1,http://user:hunter2@A:1"
 	if _, err := relay.Open(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "FRESHET_STORE_URL") ||
-		!strings.Contains(err.Error(), "stands twice") || strings.Contains(err.Error(), "hunter2") {
+		!strings.Contains(err.Error(), "is listed twice") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the same relay twice: %v", err)
 	}
 }

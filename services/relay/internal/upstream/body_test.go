@@ -27,7 +27,7 @@ func TestAReadGoesOnAtAnotherRelay(t *testing.T) {
 				t.Errorf("the second relay was asked %s, want %s", asked, want)
 			}
 			h, lines := o.Health(), log.lines()
-			if h[0].Failures != 1 || h[1].Failures != 0 || len(lines) != 1 || !strings.Contains(lines[0], "broke off before byte 301000") {
+			if h[0].Failures != 1 || h[1].Failures != 0 || len(lines) != 1 || !strings.Contains(lines[0], "ends at byte 301000") {
 				t.Errorf("%+v, %q", h, lines)
 			}
 			secret(t, h, lines)
@@ -71,7 +71,7 @@ func TestAReadEnds(t *testing.T) {
 			o, _ := open(t, time.Minute, ranked(t, first, second)...)
 			err := read(t.Context(), o, 0, 5000)
 			if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, context.Canceled) || c.want != nil && !errors.Is(err, c.want) ||
-				!strings.Contains(err.Error(), "broke off") {
+				!strings.Contains(err.Error(), "ends at byte") {
 				t.Errorf("error is %v, want %v", err, c.want)
 			}
 			if n := len(first.asks()); n > c.asked {

@@ -179,8 +179,13 @@ func (l *logged) lines() []string {
 
 func open(t *testing.T, timeout time.Duration, urls ...string) (*upstream.Origin, *logged) {
 	t.Helper()
+	return openThrough(t, nil, timeout, urls...)
+}
+
+func openThrough(t *testing.T, transport http.RoundTripper, timeout time.Duration, urls ...string) (*upstream.Origin, *logged) {
+	t.Helper()
 	log := &logged{}
-	o, err := upstream.New(upstream.Config{Relays: urls, Connections: 8, Timeout: timeout, Log: slog.New(slog.NewTextHandler(log, nil))})
+	o, err := upstream.New(upstream.Config{Relays: urls, Connections: 8, Timeout: timeout, Log: slog.New(slog.NewTextHandler(log, nil)), Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // inMemory answers as whole does, after a time.
 type inMemory struct{ after time.Duration }
 
-func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+func (m *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case <-time.After(m.after):
 	case <-r.Context().Done():
@@ -43,8 +43,7 @@ func (b bound) Read(p []byte) (int, error) {
 // Invariant: a reader that takes its time, as when all memory is in use, is not taken for a relay that stalls.
 func TestASlowReaderIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, log := open(t, 10*time.Second, "http://a", "http://b")
-		o.Through(inMemory{after: 4 * time.Second})
+		o, log := openThrough(t, &inMemory{after: 4 * time.Second}, 10*time.Second, "http://a", "http://b")
 		body, err := o.OpenObject(t.Context(), digest, 0, int64(len(content)))
 		if err != nil {
 			t.Fatal(err)
@@ -69,15 +68,15 @@ func TestASlowReaderIsNoStall(t *testing.T) {
 // what is left.
 func TestSilentRelaysShareTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, log := open(t, 10*time.Second, "http://a", "http://b", "http://c")
-		o.Through(inMemory{after: time.Hour})
+		relays := &inMemory{after: time.Hour}
+		o, log := openThrough(t, relays, 10*time.Second, "http://a", "http://b", "http://c")
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
 		start := time.Now()
 		if _, err := o.StatObject(ctx, digest); err == nil || time.Since(start) != 8*time.Second || len(log.lines()) != 3 {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		o.Through(inMemory{after: 2500 * time.Millisecond}) // longer than the second gets, and not than the first
+		relays.after = 2500 * time.Millisecond // longer than the second gets, and not than the first
 		ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
 		start = time.Now()

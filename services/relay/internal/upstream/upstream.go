@@ -1,24 +1,16 @@
-// Package upstream reads objects and newest versions from other relays, so that relays stand in tiers: some near the
-// store, and some in each place that has instances.
+// Package upstream makes other relays the store of a relay, so that relays stand in tiers: some near the store, and some in
+// each place that has instances. Package pull reads from them.
 //
-// A relay reads segments, each for many instances, and passes on what it reads; so unlike package pull this one asks for
-// parts of objects, and leaves it to the instances to check digests.
+// A relay reads ranges of objects, each for many instances, and leaves it to the instances to check digests. It asks the
+// same relay first for an object as instances do, and the next one when a relay
 //
-// # Several relays
+//   - is down, or silent for half of the remaining time;
+//   - is busy (503 or 429), as it also is without its store: that is not a failure;
+//   - sends an unusable answer;
+//   - answers 404. The object does not exist if a relay answers 404 and no relay answers otherwise: a relay that cannot
+//     reach its store does not answer 404, and one relay that is down must not turn every 404 into a failure.
 //
-// They are asked in the order that instances have too (package relays): each object is one relay's, however many relays
-// read from these, and a relay that failed lately is asked last. The next one is asked when a relay
-//
-//   - is down, or silent for half of the time that is left;
-//   - is busy (503, 429), which also is what one says that has lost the store: that is no failure;
-//   - answers anything else but what was asked for;
-//   - says that there is none (404). That is believed when nobody who answered says otherwise: a relay that is cut off
-//     from the store does not say 404, and one that is down for good must not make of every 404 a failure.
-//
-// Relays that read different stores never mix: newest versions and the store's id are those of one store, see [Origin.ID].
-//
-// A read that breaks off goes on at the byte where it broke, at the next relay or again at the same, so that the responses
-// that wait for it are not cut.
+// Relays of different stores never mix: newest versions and the store's id belong to one store, see [Origin.ID].
 package upstream
 
 import (
@@ -27,217 +19,195 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/store"
-	"github.com/sourcegraph/conc/pool"
 )
 
 var (
-	// ErrURL: a URL is not that of a relay, or stands twice.
+	// ErrURL is returned by New for a URL that is not that of a relay, or is listed twice.
 	ErrURL = errors.New("not the URLs of relays")
-	// ErrBusy: a relay said that it has too much to do, and no other has what was asked for; it can be asked again in a
-	// moment.
+	// ErrBusy is returned when a relay is busy and no other has the requested thing. A retry may succeed in a moment.
 	ErrBusy = errors.New("the relay upstream is busy")
-	// ErrAnswer: a relay answered, but not with what was asked for.
-	ErrAnswer = errors.New("unusable answer of the relay upstream")
+	// ErrAnswer is returned when a relay sends an unusable answer.
+	ErrAnswer = pull.ErrAnswer
+
+	// errOther is the error of an answer from another store than the origin's.
+	errOther = errors.New("the relay reads another store")
+	// errUnproven is the error of an answer without a store's id.
+	errUnproven = errors.New("the relay does not name its store, which it cannot read now")
 )
 
-const (
-	// dialTimeout is as short as an instance's: relays are near one another, or at least reachable in this time.
-	dialTimeout = 3 * time.Second
-	// idleTimeout outlasts the pause between two versions of a busy dataset.
-	idleTimeout = 90 * time.Second
-)
-
-// Config says which relays to read from.
+// Config configures an [Origin].
 type Config struct {
-	// Relays are the base URLs of the relays, in any order, each once. Relays that are to ask the same relay for the same
-	// object write its URL the same way.
+	// Relays are the base URLs of the relays, in any order, each once. A URL must be written the same way in all relays that
+	// read from it.
 	Relays []string
-	// Connections bounds the connections to each relay.
+	// Connections limits the connections to each relay.
 	Connections int
-	// Timeout is how long all relays together may take for the beginning of an object, and then for each next byte, where
-	// the caller's context has no deadline.
+	// Timeout is the time of all relays together until an object begins, and then for each next byte, if the caller's
+	// context has no deadline.
 	Timeout time.Duration
-	// Log is told when a relay fails that did not before, and when it is back.
+	// Log receives a message when a relay fails for the first time since it last served, and when it serves again.
 	Log *slog.Logger
+	// Transport sends the requests. Nil means a transport with connections of its own.
+	Transport http.RoundTripper
 }
 
-// Origin is the relays that another reads from. Its methods may be called concurrently; their contexts bound them.
+// Origin reads from other relays. Its methods may be called concurrently; their contexts limit them.
 type Origin struct {
-	cfg    Config
-	relays *relays.Set
-	seen   map[*relays.Relay]*seen
-	http   *http.Client
+	client *pull.Client
+	log    *slog.Logger
 
 	mu    sync.Mutex
-	store dataset.StoreID // that the answers are of; zero until a relay names one; guarded by mu
+	store dataset.StoreID            // of the answers; zero until a relay names one; guarded by mu
+	other map[string]dataset.StoreID // the stores of relays that read another store, by relay; guarded by mu
 }
 
-// New returns the origin that cfg describes. It dials nothing yet.
+// busyTime is the time after which a relay may be queried again that is busy and names no time. Its value is irrelevant:
+// the next call queries every relay again.
+const busyTime = time.Second
+
+// New returns the origin that cfg describes. It opens no connection.
 func New(cfg Config) (*Origin, error) {
-	set, err := relays.New(cfg.Relays, 0) // a relay cannot tell wrong bytes from right ones: it distrusts nobody
+	set, err := relays.New(cfg.Relays, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	o := &Origin{cfg: cfg, relays: set, seen: make(map[*relays.Relay]*seen)}
-	for _, r := range set.All() {
-		for other := range o.seen {
-			if r.Same(other) {
-				return nil, fmt.Errorf("%w: %s stands twice", ErrURL, r)
-			}
+	for i, r := range set.All() {
+		if slices.ContainsFunc(set.All()[:i], r.Same) {
+			return nil, fmt.Errorf("%w: %s is listed twice", ErrURL, r)
 		}
-		o.seen[r] = new(seen)
 	}
-	if len(o.seen) == 0 {
-		return nil, fmt.Errorf("%w: there is none", ErrURL)
+	o := &Origin{log: cfg.Log, other: make(map[string]dataset.StoreID)}
+	o.client, err = pull.New(pull.Config{
+		Relays: cfg.Relays, TotalTimeout: cfg.Timeout, MaxConnections: cfg.Connections, RetryAfter: busyTime,
+		UserAgent: "freshet-relay", Transport: cfg.Transport, Changed: o.changed,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	o.http = &http.Client{Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		IdleConnTimeout:        idleTimeout,
-		MaxConnsPerHost:        cfg.Connections,
-		MaxIdleConnsPerHost:    cfg.Connections,
-		MaxResponseHeaderBytes: 64 << 10,
-		// Objects are compressed inside, and their length is checked as sent.
-		DisableCompression: true,
-	}}
 	return o, nil
+}
+
+func (o *Origin) changed(relay string, err error) {
+	if err != nil {
+		o.log.Warn("a relay upstream fails, and ranks after the others for a while", "upstream", relay, "error", err.Error())
+	} else {
+		o.log.Info("a relay upstream serves again", "upstream", relay)
+	}
 }
 
 // Close closes idle connections.
 func (o *Origin) Close() error {
-	o.http.CloseIdleConnections()
+	o.client.Close()
 	return nil
 }
 
-// StatObject returns the object's size, or store.ErrNotFound.
-func (o *Origin) StatObject(ctx context.Context, digest dataset.Digest) (size int64, err error) {
-	err = o.first(ctx, digest[:], func(q question) error {
-		a, err := q.ask(http.MethodHead, objectPath(digest), nil)
-		if err != nil {
-			return err
-		}
-		defer a.Close()
-		if err := checkETag(a.res, digest); err != nil {
-			return err
-		}
-		if size = a.res.ContentLength; size < 0 {
-			return fmt.Errorf("%w: no Content-Length", ErrAnswer)
-		}
-		return nil // a relay that knows the size may still fail to give a byte: it has not served by this
-	})
-	return size, err
+// StatObject returns the object's size, or [store.ErrNotFound].
+func (o *Origin) StatObject(ctx context.Context, digest dataset.Digest) (int64, error) {
+	size, err := o.client.Size(ctx, digest)
+	return size, failed(ctx, err, false)
 }
 
-// OpenObject returns a reader of length bytes from offset on.
+// OpenObject returns a reader of length bytes from offset on. When a relay breaks off, the reader continues at that byte
+// at the next relay, or again at the same, so that the responses that wait for it do not break.
 func (o *Origin) OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error) {
-	b := &body{origin: o, ctx: ctx, digest: digest, at: offset, end: offset + length}
-	if err := b.open(); err != nil {
-		return nil, err
+	b, err := o.client.Range(ctx, digest, offset, offset+length)
+	if err != nil {
+		return nil, failed(ctx, err, false)
 	}
-	return b, nil
+	return body{b, ctx}, nil
 }
 
-// DamagedHeader is the header in which a relay says how an object is damaged in its store, as an answer to HEAD has no problem
-// document.
-const DamagedHeader = "Freshet-Damaged"
+// body converts the errors of Read.
+type body struct {
+	*pull.Body
+	ctx context.Context
+}
 
-// damaged is what a relay says in DamagedHeader.
-type damaged string
-
-func (d damaged) Error() string        { return string(d) }
-func (d damaged) Is(target error) bool { return target == store.ErrDamaged }
-
-// Recheck asks the relays to read the object again from their own origin: all of them, because each may have given a part
-// of it while another was down. It returns an error that wraps [store.ErrDamaged] if every relay that has the object says that the store
-// holds other bytes.
-func (o *Origin) Recheck(ctx context.Context, digest dataset.Digest) error {
-	var mu sync.Mutex
-	var why []error // guarded by mu
-	whole := false  // guarded by mu
-	all := pool.New()
-	for _, r := range o.relays.All() {
-		all.Go(func() {
-			a, err := question{o, r, ctx, 0}.ask(http.MethodHead, objectPath(digest), http.Header{"Cache-Control": {"no-cache"}})
-			switch {
-			case err == nil:
-				a.Close()
-			case errors.Is(err, errNone):
-				return
-			case errors.Is(err, store.ErrDamaged):
-				err = fmt.Errorf("relay %s: %w", r, err)
-			case ctx.Err() != nil:
-				err = fmt.Errorf("relay %s: %w", r, context.Cause(ctx)) // to read an object takes a while
-			default:
-				err = o.note(ctx, r, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				whole = true
-				return
-			}
-			why = append(why, err)
-		})
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.Body.Read(p)
+	if err != io.EOF {
+		err = failed(b.ctx, err, true)
 	}
-	all.Wait()
-	err := errors.Join(why...)
-	if whole && errors.Is(err, store.ErrDamaged) {
-		return nil // at another relay it is not
+	return n, err
+}
+
+// Recheck makes all relays read the object again from their own origins, because each may have sent a part of it while
+// another was down. Its error wraps [store.ErrDamaged] if every relay that has the object reports damage in the store.
+func (o *Origin) Recheck(ctx context.Context, digest dataset.Digest) error {
+	err := o.client.Recheck(ctx, digest)
+	if errors.Is(err, pull.ErrDamaged) {
+		return damaged{err}
 	}
 	return err
 }
 
-func objectPath(digest dataset.Digest) string { return "/v1/objects/" + digest.String() }
+// damaged is an error that is [store.ErrDamaged].
+type damaged struct{ error }
 
-// Health is how a relay did.
+func (damaged) Is(target error) bool { return target == store.ErrDamaged }
+
+// Health is the health of a relay.
 type Health struct {
 	relays.Health
-	// Busy counts how often it said that it has too much to do, or that it has no store now.
-	Busy int64
-	// OtherStore says that it reads another store than the one that the answers of the origin are of.
+	// OtherStore is true if the relay reads another store than that of the origin's answers.
 	OtherStore bool
 }
 
-// Health returns how each relay did, in the configured order.
+// Health returns the health of each relay, in the configured order.
 func (o *Origin) Health() []Health {
-	all := make([]Health, len(o.seen))
-	for i, h := range o.relays.Health() {
-		s := o.seen[o.relays.All()[i]]
-		all[i] = Health{h, s.busy.Load(), s.other.Load() != nil}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []Health
+	for _, h := range o.client.Health() {
+		_, other := o.other[h.Relay]
+		all = append(all, Health{h, other})
 	}
 	return all
 }
 
-// note takes note that the relay could not be had, and returns why with its name.
-func (o *Origin) note(ctx context.Context, r *relays.Relay, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		if !errors.Is(cause, context.DeadlineExceeded) {
-			return cause // who asked has left, which is nobody's fault
-		}
-		err = cause
+// failed returns the error of a call as a store has it: the cause if the caller canceled ctx, or an error of one of the kinds
+// that callers know. It hides the relays' errors from errors.Is: an io.EOF or one relay's 404 would mislead the caller.
+// begun is true if a relay sent bytes of the object, which thus exists.
+func failed(ctx context.Context, err error, begun bool) error {
+	if err == nil {
+		return nil
 	}
-	err = fmt.Errorf("relay %s: %w", r, err)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	var all pull.Error
+	if e := &all; errors.As(err, &e) {
+		all = *e
+	}
+	busy, unusable := slices.ContainsFunc(all.Attempts, pull.Attempt.Busy), slices.ContainsFunc(all.Attempts, unusable)
 	switch {
-	case errors.Is(err, errNone), errors.Is(err, errOther), errors.Is(err, errUnproven):
-	case errors.Is(err, ErrBusy):
-		o.seen[r].busy.Add(1)
-	case o.relays.Fail(r, err):
-		o.cfg.Log.Warn("a relay upstream fails, and is asked after the others for a while", "upstream", r.String(), "error", err.Error())
+	case !begun && !busy && !unusable && slices.ContainsFunc(all.Attempts, lacks):
+		return fmt.Errorf("%w: %v", store.ErrNotFound, err)
+	case busy:
+		return fmt.Errorf("%w: %v", ErrBusy, err)
+	case unusable:
+		return fmt.Errorf("%w: %v", ErrAnswer, err)
+	case errors.Is(err, pull.ErrStalled):
+		return fmt.Errorf("%w: %v", pull.ErrStalled, err)
 	}
-	return err
+	return errors.New(err.Error())
 }
 
-// served takes note that the relay gave all that was asked for.
-func (o *Origin) served(r *relays.Relay) {
-	if o.relays.Served(r) {
-		o.cfg.Log.Info("a relay upstream serves again", "upstream", r.String())
-	}
+// lacks reports whether the relay answered that there is no such thing.
+func lacks(a pull.Attempt) bool {
+	return a.Status == http.StatusNotFound && !errors.Is(a.Err, errOther)
+}
+
+// unusable reports whether the relay sent an answer that is neither usable nor 404 nor busy.
+func unusable(a pull.Attempt) bool {
+	return a.Status != 0 && a.Status != http.StatusNotFound && !a.Busy() && !errors.Is(a.Err, errOther) && !errors.Is(a.Err, errUnproven)
 }

@@ -50,7 +50,7 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer   http.HandlerFunc // nil: refuses connections
 		failures uint64           // of three questions
-		busy     int64
+		busy     uint64
 	}{
 		"down":     {nil, 1, 0},
 		"breaks":   {abort, 1, 0},
