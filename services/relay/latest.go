@@ -39,7 +39,7 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	if err := dataset.CheckName(name); err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-dataset-name", "%v", err)
 	}
-	found, _, err := r.latest.flights.Do(req.Context(), name)
+	found, err := r.latest.flights.Do(req.Context(), name)
 	nameStore(w, found.store)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -80,7 +80,7 @@ type confirmation struct {
 
 func newLatest(deps Deps) *latest {
 	l := &latest{deps: deps, confirmed: map[string]confirmation{}}
-	l.flights = flight.New(l.find, nil)
+	l.flights = flight.New(l.find)
 	return l
 }
 

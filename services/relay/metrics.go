@@ -7,12 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// counters count what became of responses.
+// counters count outcomes of responses.
 type counters struct {
 	rejected, slow, clientBytes atomic.Int64
 }
 
-// collector turns the relay's counts into metrics when they are asked for.
+// collector turns the relay's counts into metrics on a scrape.
 type collector struct{ relay *Relay }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -24,17 +24,17 @@ var (
 	descJoined   = describe("segment_shared_waits_total", "Waits for a read of the store that another request had begun.")
 	descFills    = describe("segment_fills_total", "Segments read from the store.")
 	descFailures = describe("segment_fill_failures_total", "Reads of the store that failed.")
-	descBusy     = describe("segment_fill_busy_total", "Fills given up because all memory was in use or too many reads were in progress.")
+	descBusy     = describe("segment_fill_busy_total", "Fills that failed because all memory was in use or too many reads were in progress.")
 	descEvicted  = describe("segment_evictions_total", "Segments that left the cache.")
 	descReads    = describe("origin_reads_total", "Reads of the store, each of one segment or several.")
-	descExpelled = describe("stream_expelled_total", "Readers of an object too large for the cache that were too slow for the others.")
+	descExpelled = describe("stream_expelled_total", "Readers of an object too large for the cache that left the shared scan, mostly because they were too slow for the others.")
 	descOrigin   = describe("origin_bytes_total", "Bytes of objects read from the store.")
 	descClient   = describe("client_bytes_total", "Bytes of objects sent to clients.")
-	descRejected = describe("rejected_total", "Requests that were told to come again because too many responses were in progress, or the store was too busy.")
+	descRejected = describe("rejected_total", "Requests that were refused with a Retry-After because too many responses were in progress, or the store was too busy.")
 	descSlow     = describe("slow_client_cuts_total", "Responses cut off because the client took too little.")
 	descOpen     = describe("connections_open", "Connections that are open.")
 	descWaiting  = describe("connections_waiting", "Connections that wait for a request or for the rest of its header.")
-	descClosed   = describe("connections_evicted_total", "Connections closed while they waited for a request or its header, to make room for new ones.")
+	descClosed   = describe("connections_evicted_total", "Connections closed while they waited for a request or its header, to make place for new ones.")
 	descRefused  = describe("connections_refused_total", "Connections refused because as many as may be open were being answered.")
 	descActive   = describe("responses_active", "Responses in progress.")
 	descResident = describe("cache_resident_bytes", "Memory that segments take now.")
@@ -50,10 +50,13 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 
 // Collect implements [prometheus.Collector].
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	s := c.relay.cache.Stats()
-	count := func(d *prometheus.Desc, n int64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
+	count := func(d *prometheus.Desc, n int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
+	gauge := func(d *prometheus.Desc, n int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	s := c.relay.cache.Stats()
 	count(descHits, s.Hits)
 	count(descJoined, s.Joined)
 	count(descFills, s.Fills)
@@ -69,22 +72,22 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	connections := c.relay.server.Connections()
 	count(descClosed, connections.Evicted)
 	count(descRefused, connections.Refused)
-	ch <- prometheus.MustNewConstMetric(descWaiting, prometheus.GaugeValue, float64(connections.Waiting))
-	ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(connections.Open))
-	ch <- prometheus.MustNewConstMetric(descActive, prometheus.GaugeValue, float64(len(c.relay.turns)))
-	ch <- prometheus.MustNewConstMetric(descResident, prometheus.GaugeValue, float64(s.Resident))
-	ch <- prometheus.MustNewConstMetric(descBudget, prometheus.GaugeValue, float64(s.Budget))
+	gauge(descWaiting, connections.Waiting)
+	gauge(descOpen, connections.Open)
+	gauge(descActive, int64(len(c.relay.slots)))
+	gauge(descResident, s.Resident)
+	gauge(descBudget, s.Budget)
 	relays, ok := c.relay.deps.Store.(interface{ Health() []upstream.Health })
 	if !ok {
-		return // a store
+		return // the store is no relay
 	}
 	for _, h := range relays.Health() {
-		ch <- prometheus.MustNewConstMetric(descUpstreamFailures, prometheus.CounterValue, float64(h.Failures), h.Relay)
-		ch <- prometheus.MustNewConstMetric(descUpstreamBusy, prometheus.CounterValue, float64(h.Busy), h.Relay)
-		other := 0.0
+		count(descUpstreamFailures, int64(h.Failures), h.Relay)
+		count(descUpstreamBusy, h.Busy, h.Relay)
+		other := int64(0)
 		if h.OtherStore {
 			other = 1
 		}
-		ch <- prometheus.MustNewConstMetric(descUpstreamOther, prometheus.GaugeValue, other, h.Relay)
+		gauge(descUpstreamOther, other, h.Relay)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"freshet.dev/services/relay/internal/upstream"
 )
 
-// retrySeconds is the least that a client is told to stay away when the relay has too much to do; see [web.Unavailable].
+// retrySeconds is the least Retry-After of a busy relay; see [web.Unavailable].
 const retrySeconds = 2
 
 // object answers GET and HEAD of an object.
@@ -28,19 +28,19 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 		return web.Refuse(http.StatusBadRequest, "bad-digest", "%v", err)
 	}
 	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
 	default:
 		r.count.rejected.Add(1)
-		return web.Unavailable("busy", retrySeconds, nil, "%d responses are in progress; try again after a moment", cap(r.turns))
+		return web.Unavailable("busy", retrySeconds, nil, "%d responses are in progress; try again after a moment", cap(r.slots))
 	}
 	nameStore(w, r.storeID.recent(req.Context()))
 	size, err := r.cache.Size(req.Context(), digest)
 	if err != nil {
 		return r.objectProblem(digest, err)
 	}
-	if wantsAnew(req) {
-		if damaged := r.forget(req.Context(), digest, size); damaged != nil {
+	if bypassesCache(req) {
+		if damaged := r.recheck(req.Context(), digest, size); damaged != nil {
 			p := web.Refuse(http.StatusBadGateway, pull.DamagedKind, "%v; a publish of all records of its dataset heals it", damaged).With("object", digest)
 			p.Header = http.Header{pull.DamagedHeader: {strings.Map(printable, damaged.Error())}}
 			return p
@@ -86,7 +86,7 @@ func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Di
 	reader := r.cache.NewReader(digest, size, want.from, want.to)
 	defer reader.Close()
 	body := &body{ctx: req.Context(), reader: reader, unit: r.cache.SegmentBytes(), left: want}
-	// The first segment is there before the status is sent, so that a store that fails at once gets its own.
+	// The first segment is read before the status is sent, so that a failure of the store has its own status.
 	if _, err := body.Hold(); err != nil && !errors.Is(err, io.EOF) {
 		return r.objectProblem(digest, err)
 	}
@@ -106,18 +106,18 @@ func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Di
 	return nil
 }
 
-// objectProblem says to the client why there is no object, or no more of it.
+// objectProblem returns the answer for an object, or the rest of one, that could not be read.
 func (r *Relay) objectProblem(digest dataset.Digest, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-object", "the store has no object %s", digest)
 	case errors.Is(err, segments.ErrBusy), errors.Is(err, upstream.ErrBusy):
 		r.count.rejected.Add(1)
-		return web.Unavailable("busy", retrySeconds, err, "the relay serves as much as it can; try again after a moment")
+		return web.Unavailable("busy", retrySeconds, err, "the relay is at its limits; try again after a moment")
 	case errors.Is(err, context.Canceled):
 		return err // the client has left, or the relay stops
 	default:
-		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not give object %s; the relay's log says why", digest)
+		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not return object %s; the relay's log says why", digest)
 	}
 }
 

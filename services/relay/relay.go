@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/relay/internal/segments"
 	"freshet.dev/services/relay/internal/wire"
@@ -24,13 +25,13 @@ type Relay struct {
 	latest *latest
 
 	storeID *storeID
-	turns   chan struct{} // one for each response in progress
+	slots   chan struct{} // a semaphore: one for each response in progress
 	count   counters
 
-	forgotten *forgotten
-	mux       *web.Mux
-	server    *web.Server
-	close     sync.Once
+	rechecks *rechecks
+	mux      *web.Mux
+	server   *web.Server
+	close    sync.Once
 }
 
 // New returns a relay. It starts nothing; the address space of its cache is reserved and released by Run or Close.
@@ -44,12 +45,18 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	cache, err := segments.New(segments.Config{
 		Bytes: int64(cfg.RelayCacheBytes), TTL: cfg.RelayCacheTTL,
 		OriginReads: cfg.RelayOriginReads, OriginTimeout: cfg.RelayOriginTimeout, ReadAhead: int64(min(cfg.RelayReadAhead, cfg.RelayCacheBytes/8)),
+		Streamed: func(digest dataset.Digest, bytes, most int64) {
+			deps.Log.Warn("an object does not fit into the cache and is streamed: clients that request it at different times have it read from the store again; raise FRESHET_RELAY_CACHE_BYTES",
+				"object", digest, "bytes", bytes, "cache_bytes", int64(cfg.RelayCacheBytes), "largest_bytes", most)
+		},
 	}, deps.Store)
 	if err != nil {
 		return nil, err
 	}
 	id := newStoreID(deps.Store)
-	r := &Relay{cfg: cfg, forgotten: newForgotten(), deps: deps, cache: cache, storeID: id, latest: newLatest(deps), turns: make(chan struct{}, cfg.RelayResponses)}
+	r := &Relay{
+		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
+	}
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
@@ -65,7 +72,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	return r, nil
 }
 
-// Handler returns what the relay serves.
+// Handler returns the HTTP handler.
 func (r *Relay) Handler() http.Handler { return r.mux }
 
 // Ready is closed once the relay listens; Addr then returns the address bound.
@@ -86,7 +93,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	return p.Wait()
 }
 
-// Close releases the cache; requests fail from then on. It is for a relay that does not Run.
+// Close releases the cache; requests fail from then on. A relay that runs closes itself.
 func (r *Relay) Close() {
 	r.close.Do(func() {
 		r.cache.Close()

@@ -118,7 +118,7 @@ func newStoreID(s Store) *storeID {
 			r.last.Store(&readID{id, time.Now()})
 		}
 		return id, err
-	}, nil)
+	})
 	return r
 }
 
@@ -126,8 +126,7 @@ func (r *storeID) close() { r.flights.Close() }
 
 // now reads the id.
 func (r *storeID) now(ctx context.Context) (dataset.StoreID, error) {
-	id, _, err := r.flights.Do(ctx, struct{}{})
-	return id, err
+	return r.flights.Do(ctx, struct{}{})
 }
 
 // recent returns an id that was read not long ago. It is zero if the store cannot be read: objects in the cache are served on.

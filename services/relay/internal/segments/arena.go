@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// arena is a fixed number of buffers of one size. Buffers are handed out last in, first out, so that those at the
-// bottom of the stack, unused for long, can be given back to the system.
+// arena is a fixed number of buffers of one size. Buffers are handed out last in, first out, so that the buffers at the
+// bottom of the stack stay unused and their memory can be returned to the system.
 type arena struct {
 	size   int           // bytes of a buffer
-	memory memory        // of all buffers
+	memory []byte        // of all buffers
 	tokens chan struct{} // one for each free buffer
 
 	mu       sync.Mutex // guards what follows
 	free     []buffer
-	lowest   int // fewest free since the last trim
+	lowest   int // fewest free buffers since the last trim
 	resident int // buffers that may be backed by memory
 }
 
 type buffer struct {
 	bytes   []byte
-	touched bool // it has been used since it was made or trimmed
+	touched bool // it was used since it was reserved or trimmed
 }
 
 func newArena(count, size int) (*arena, error) {
@@ -32,11 +32,7 @@ func newArena(count, size int) (*arena, error) {
 	}
 	a := &arena{size: size, memory: memory, tokens: make(chan struct{}, count), free: make([]buffer, 0, count), lowest: count}
 	for i := count - 1; i >= 0; i-- {
-		var b buffer
-		if memory.bytes != nil {
-			b.bytes = memory.bytes[i*size : (i+1)*size : (i+1)*size]
-		}
-		a.free = append(a.free, b)
+		a.free = append(a.free, buffer{bytes: memory[i*size : (i+1)*size : (i+1)*size]})
 		a.tokens <- struct{}{}
 	}
 	return a, nil
@@ -44,8 +40,8 @@ func newArena(count, size int) (*arena, error) {
 
 var errExhausted = errors.New("every buffer is in use")
 
-// get returns a free buffer that is about to get n bytes, waiting for one until ctx ends.
-func (a *arena) get(ctx context.Context, n int64) (buffer, error) {
+// get returns a free buffer. If there is none, get waits for one until ctx ends.
+func (a *arena) get(ctx context.Context) (buffer, error) {
 	select {
 	case <-a.tokens:
 	default:
@@ -55,12 +51,6 @@ func (a *arena) get(ctx context.Context, n int64) (buffer, error) {
 			return buffer{}, errExhausted
 		}
 	}
-	b := a.pop()
-	a.memory.populate(b, n)
-	return b, nil
-}
-
-func (a *arena) pop() buffer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := len(a.free) - 1
@@ -70,35 +60,25 @@ func (a *arena) pop() buffer {
 	if !b.touched {
 		a.resident++
 	}
-	if b.bytes == nil {
-		b.bytes = make([]byte, a.size)
-	}
-	return b
+	b.touched = true
+	return b, nil
 }
 
-// put takes a buffer of get's back. Nobody may use it any more.
+// put returns a buffer to the arena. The caller must not use it afterwards.
 func (a *arena) put(b buffer) {
-	if a.memory.bytes == nil {
-		spoil(b.bytes)
-	}
-	b.touched = true
+	spoil(b.bytes)
 	a.mu.Lock()
 	a.free = append(a.free, b)
 	a.mu.Unlock()
 	a.tokens <- struct{}{} // never blocks: there are as many tokens as buffers
 }
 
-// trim gives the memory of buffers that were free all the time since the last trim back to the system.
+// trim returns the memory of the buffers that were free since the last trim to the system.
 func (a *arena) trim() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range a.lowest {
-		if b := &a.free[i]; b.touched {
-			if a.memory.bytes == nil {
-				b.bytes = nil
-			} else if a.memory.discard(b.bytes) != nil {
-				continue // it stays resident, within the budget
-			}
+		if b := &a.free[i]; b.touched && discard(b.bytes) == nil {
 			b.touched = false
 			a.resident--
 		}
@@ -113,17 +93,16 @@ func (a *arena) residentBytes() int64 {
 	return int64(a.resident) * int64(a.size)
 }
 
-// inUse returns the number of buffers handed out.
+// inUse returns the number of buffers that are not free.
 func (a *arena) inUse() int { return cap(a.tokens) - len(a.tokens) }
 
-// close gives the memory back, unless a buffer is still in use: then it is leaked, because using it would end the
-// process.
+// close releases the memory, unless a buffer is still in use: a use of released memory would end the process.
 func (a *arena) close() {
-	if a.memory.bytes == nil || a.inUse() > 0 {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.free == nil || a.inUse() > 0 {
+		return
+	}
 	a.free = nil
-	_ = a.memory.release() // there is no one to tell, and the process goes on as well
+	release(a.memory)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 )
 
 var (
-	// ErrBusy: every buffer is held by clients, or too many reads of the origin are in progress; try again later.
+	// ErrBusy is returned when every buffer is in use, or too many reads of the origin are in progress. A retry may succeed.
 	ErrBusy = errors.New("the cache is busy")
-	// ErrShort: the origin gave fewer bytes than the object has.
+	// ErrShort is returned when the origin returns fewer bytes than the object has.
 	ErrShort = errors.New("short read from the origin")
 )
 
-// Origin is where objects come from: a store.
+// Origin is the store that objects are read from.
 type Origin interface {
 	// StatObject returns the object's size.
 	StatObject(ctx context.Context, digest dataset.Digest) (bytes int64, err error)
@@ -44,37 +45,45 @@ type Config struct {
 	OriginReads int
 	// OriginTimeout bounds the time that a read of the origin may take for each segment.
 	OriginTimeout time.Duration
-	// ReadAhead is how many bytes at most are read from the origin at once, of which a caller asked for the first
-	// segment. Zero: a segment.
+	// ReadAhead is the most bytes of one read of the origin, whose first segment a caller waits for. Zero: a segment.
 	ReadAhead int64
-	// BusyWait is how long a fill waits for a buffer, and for its turn to read, before it fails with ErrBusy.
+	// BusyWait is how long a fill waits for a buffer, and for a slot to read the origin, before it fails with ErrBusy.
 	// Zero: 3 s.
 	BusyWait time.Duration
+	// Streamed, if not nil, is called with an object that does not fit when the cache learns its size. most is the size of the
+	// largest object that fits.
+	Streamed func(digest dataset.Digest, bytes, most int64)
 }
 
 // maxSizes bounds the number of objects whose size is remembered: about 5 MiB of memory.
 const maxSizes = 1 << 15
 
-// Cache gives out segments of objects. Its methods may be called concurrently.
+// Cache holds segments of objects. Its methods may be called concurrently.
 type Cache struct {
 	cfg    Config
 	origin Origin
 	arena  *arena
-	turns  chan struct{} // one for each read of the origin in progress
+	slots  chan struct{} // a semaphore: one for each read of the origin in progress
 
 	kept     *otter.Cache[place, *Segment]
 	capacity int64 // of kept, in bytes
-	convoys  convoys
-	spare    *spare
+	scans    scans
 	sizes    *otter.Cache[dataset.Digest, int64]
-	fills    *flight.Group[place, *Segment]
 	stats    *flight.Group[dataset.Digest, int64]
+
+	ctx    context.Context // of all fills; ends with Close
+	cancel context.CancelFunc
+	fills  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	filling map[place]*Segment
+	closed  bool
 
 	count counters
 }
 
-// place names a segment. The size of the object is part of it, so that the parts of an object whose size came out
-// wrong never mix with those of the right one.
+// place names a segment. The object's size is part of it, so that segments of an object with a wrong size never mix with
+// those of the right one.
 type place struct {
 	digest dataset.Digest
 	size   int64
@@ -92,8 +101,8 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 		cfg.SegmentBytes = DefaultSegmentBytes
 	}
 	if cfg.BusyWait == 0 {
-		// With an origin timeout of 10 s below the 15 s that instances wait for a header, once the object's size is known.
-		// Size may take another origin timeout before; who has given up by then asks again, and finds the size.
+		// With an origin timeout of 10 s this is below the 15 s that instances wait for a header, if the object's size is known.
+		// Size may take another origin timeout before; an instance that times out then retries, and the size is known.
 		cfg.BusyWait = 3 * time.Second
 	}
 	buffers := int(cfg.Bytes / int64(cfg.SegmentBytes))
@@ -104,12 +113,14 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, origin: origin, arena: a, turns: make(chan struct{}, cfg.OriginReads)}
 	capacity := buffers - cfg.OriginReads - buffers/8
-	c.capacity = int64(capacity) * int64(cfg.SegmentBytes)
-	c.convoys.width = int64(buffers / (2 * maxConvoys))
-	c.spare = newSpare(func() bool { return c.arena.inUse() < buffers-buffers/8 })
-	c.convoys.spare = c.spare
+	c := &Cache{
+		cfg: cfg, origin: origin, arena: a, slots: make(chan struct{}, cfg.OriginReads), filling: make(map[place]*Segment),
+		capacity: int64(capacity) * int64(cfg.SegmentBytes),
+	}
+	width := int64(buffers / (2 * maxScans))
+	c.scans = scans{cache: c, width: width, run: max(1, min(cfg.ReadAhead/c.SegmentBytes(), width/4))}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.kept, err = otter.New(&otter.Options[place, *Segment]{
 		MaximumSize:      capacity,
 		ExpiryCalculator: otter.ExpiryAccessing[place, *Segment](cfg.TTL),
@@ -132,15 +143,14 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sizes: %w", err)
 	}
-	c.fills = flight.NewRuns(c.fill, func(s *Segment, callers int) { s.add(callers - 1) }, c.has)
-	c.stats = flight.New(c.stat, nil)
+	c.stats = flight.New(c.stat)
 	return c, nil
 }
 
-// inline lets otter evict within the call that made it necessary, so that a buffer is free again by then.
+// inline makes otter evict within the call that needs the place, so that a buffer is free when the call returns.
 func inline(fn func()) { fn() }
 
-// clock is the time without otter's own goroutine: it never ticks, Run does its work.
+// clock is the time without otter's goroutine: it never ticks, because Run calls CleanUp.
 type clock struct{}
 
 func (clock) NowNano() int64                      { return time.Now().UnixNano() }
@@ -154,8 +164,7 @@ func (c *Cache) Size(ctx context.Context, digest dataset.Digest) (int64, error) 
 	if n, ok := c.sizes.GetIfPresent(digest); ok {
 		return n, nil
 	}
-	n, _, err := c.stats.Do(ctx, digest)
-	return n, err
+	return c.stats.Do(ctx, digest)
 }
 
 // get returns the segment with a reference for the caller, or nil if it is not in memory.
@@ -163,32 +172,29 @@ func (c *Cache) get(p place) *Segment {
 	if s, ok := c.kept.GetIfPresent(p); ok && s.acquire() {
 		return s
 	}
-	if !c.streamed(p.size) {
-		return nil
-	}
-	if s := c.convoys.get(p); s != nil {
-		return s
-	}
-	s := c.spare.get(p)
-	if s != nil {
-		c.convoys.offer(p, s) // or those behind might not find it any more
-	}
-	return s
+	return nil
 }
 
-// has reports whether the segment is in memory, without making it seem used.
+// has reports whether the segment is in memory. It does not count as a use.
 func (c *Cache) has(p place) bool {
-	if _, ok := c.kept.GetEntryQuietly(p); ok {
-		return true
-	}
-	return c.streamed(p.size) && (c.convoys.has(p) || c.spare.has(p))
+	_, ok := c.kept.GetEntryQuietly(p)
+	return ok
 }
 
 // streamed reports whether an object of size bytes is too large for the cache.
 func (c *Cache) streamed(size int64) bool { return size > c.capacity }
 
-// Run lets segments that were not used for the time to live go, and gives unused memory back to the system, until ctx
-// ends.
+// Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold stay
+// valid.
+func (c *Cache) Forget(digest dataset.Digest, size int64) {
+	c.sizes.Invalidate(digest)
+	for index := int64(0); index*c.SegmentBytes() < size; index++ {
+		c.kept.Invalidate(place{digest, size, index})
+	}
+	c.scans.forget(digest, size)
+}
+
+// Run expires segments that were not used for the time to live, and returns unused memory to the system, until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
 	// The time to live of minutes needs no finer tick; a second is otter's own precision.
 	tick := time.NewTicker(min(max(c.cfg.TTL/8, time.Second), 10*time.Second))
@@ -198,7 +204,6 @@ func (c *Cache) Run(ctx context.Context) {
 		case <-tick.C:
 			c.kept.CleanUp()
 			c.sizes.CleanUp()
-			c.spare.expire(time.Now().Add(-c.cfg.TTL))
 			c.arena.trim()
 		case <-ctx.Done():
 			return
@@ -206,27 +211,30 @@ func (c *Cache) Run(ctx context.Context) {
 	}
 }
 
-// Close ends reads of the origin in progress and releases the memory. Segments must have been released before.
+// Close ends reads of the origin in progress and releases the memory. Callers have released all segments before.
 func (c *Cache) Close() {
-	c.fills.Close()
+	c.scans.close()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.fills.Wait()
 	c.stats.Close()
 	c.kept.InvalidateAll()
-	c.convoys.close()
-	c.spare.close()
 	c.arena.close()
 }
 
 // Stats counts what the cache did since it was made.
 type Stats struct {
-	Hits        int64 // segments found in the cache
-	Joined      int64 // waits for a fill that another caller began
+	Hits        int64 // segments found in memory
+	Joined      int64 // waits for a fill that another caller started
 	Fills       int64 // segments read from the origin
-	Failures    int64 // fills that failed, of which
-	Busy        int64 // for want of a buffer or a turn
+	Failures    int64 // fills that failed
+	Busy        int64 // of these, because no buffer or no slot was free
 	Evicted     int64 // segments that left the cache
 	OriginBytes int64 // read by fills
 	OriginReads int64 // reads of the origin, each of one segment or several
-	Expelled    int64 // readers that a convoy left behind
+	Expelled    int64 // readers that were removed from a scan
 	// Resident is the memory now in use by segments, in bytes; Budget is the most it can be.
 	Resident, Budget int64
 }
@@ -236,7 +244,7 @@ func (c *Cache) Stats() Stats {
 	return Stats{
 		Hits: c.count.hits.Load(), Joined: c.count.joined.Load(), Fills: c.count.fills.Load(), Failures: c.count.failures.Load(),
 		Busy: c.count.busy.Load(), Evicted: c.count.evicted.Load(), OriginBytes: c.count.originBytes.Load(),
-		OriginReads: c.count.originReads.Load(), Expelled: c.convoys.expelled.Load(),
+		OriginReads: c.count.originReads.Load(), Expelled: c.scans.expelled.Load(),
 		Resident: c.arena.residentBytes(), Budget: int64(cap(c.arena.tokens)) * int64(c.cfg.SegmentBytes),
 	}
 }

@@ -1,44 +1,40 @@
-// Package segments is the relay's cache: objects cut into fixed-size segments of bytes as they lie in the store, ready to be
-// written to a client.
+// Package segments is the relay's cache: objects cut into segments of one size, with the bytes that the store has, ready to
+// be written to clients.
 //
 // # Memory
 //
-// All segments lie in one arena whose size is the byte budget, and nothing else holds bytes of objects, so the budget
-// holds whatever the number of clients: the memory of a request is a reference to a segment. The arena is outside of the
-// Go heap where the system allows, because the collector lets a heap grow to twice what it finds in use; it
-// becomes resident as it is first used, and what lies unused for a while goes back to the system.
+// All segments lie in one arena whose size is the byte budget, and nothing else holds bytes of objects. The budget
+// therefore holds for any number of clients: a request holds a reference to a segment. The arena is outside of the Go heap
+// on Linux, because the collector lets a heap grow to twice what is in use. Its memory becomes resident on first use, and
+// returns to the system when it is unused for a while.
 //
 //	 arena of N buffers
 //	+----+----+----+----+----+----+----+----+
-//	| in the cache: at most N-reserve  | reserve: being filled, or evicted while a client is still being sent it
+//	| in the cache: at most N-reserve  | reserve: being filled, or evicted while a client still receives it
 //	+----+----+----+----+----+----+----+----+
 //
-// A [Segment] counts its references: one of the cache's while the cache has it, one of each caller's until
-// [Segment.Release]. The last one gives the buffer back. Eviction therefore takes nothing from under a client. A client
-// that is slow holds none (package wire). When clients hold so many evicted segments that no buffer is free, the
-// coldest segments that only the cache holds are given up; when clients hold all, a fill waits for a moment and fails
-// with [ErrBusy].
+// A [Segment] counts its references: one of the cache, one of each caller until [Segment.Release]. The last release
+// returns the buffer, so eviction takes no bytes from a client. A slow client holds no reference (package wire). When no
+// buffer is free, the coldest segments that only the cache holds are evicted; when clients hold all of them, a fill
+// waits for a moment and fails with [ErrBusy].
 //
 // # Fills
 //
-// A segment that is not in the cache is read from the origin once, whatever the number of callers that wait for it, by
-// a goroutine that belongs to none of them (package flight). A read that fails or comes short is an error to those who
-// wait, and is not remembered.
+// A segment that is not in the cache is read from the origin once for all callers that wait for it, by a goroutine that
+// belongs to none of them. A read that fails or is short is an error of these callers; the next caller reads again.
 //
-// A [Reader] that goes on gets more read for it than it asks for: as much as it has got so far, up to a bound, in one
-// read of the origin (a run), so that a far origin is asked seldom and never waited for twice.
+// One read of the origin is for a run of segments. A [Reader] that goes on requests as many segments ahead as it has
+// received, up to a bound, so that a far origin is read seldom and no client waits for it twice.
 //
-// # Objects above the budget
+// # Objects that do not fit
 //
-// Of an object that is too large for the cache, readers at about the same place share a window that moves on with them, and
-// each segment is read once for all of them; see convoys. The windows take half of the buffers at most, from the
-// coldest segments of the cache. A reader for which there is no window is served all the same, a segment at a time.
-//
-// What a window leaves behind stays while nobody else needs the buffer, so that those who come later have a part of the
-// object read again instead of all; see spare.
+// The cache should be a quarter larger than the largest snapshot. Readers of a larger object share scans: a scan reads
+// the object once for all readers that are within its window; see scans. Windows take at most half of the buffers, first from the
+// coldest segments of the cache. A reader without a scan, such as one that is too slow for the others, reads one
+// segment at a time.
 //
 // # Eviction
 //
-// Which segment leaves the cache is decided by otter (W-TinyLFU): one pass over a large object does not push out the
-// small ones in use. Segments not used for the time to live leave as well.
+// Otter (W-TinyLFU) decides which segment leaves the cache: one pass over a large object does not evict small objects in
+// use. Segments that are not used for the time to live leave as well.
 package segments

@@ -5,149 +5,193 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/relay/internal/flight"
 )
 
-// fill reads neighbouring segments of one object from the origin and puts them where readers find them. It gives each
-// to finish with one reference for the flight, which divides it among the callers.
-func (c *Cache) fill(ctx context.Context, run []place, finish func(*Segment, error)) {
-	for len(run) > 0 {
-		// Another flight may have put some there between the reader's look and this flight's beginning.
-		if s := c.get(run[0]); s != nil {
-			finish(s, nil)
-			run = run[1:]
-			continue
+// request returns segment p with a reference for the caller, who waits for it. Unless it is in memory or in flight, request
+// starts a read of the segments from p on up to limit and returns all that are read. joined reports that p was in flight.
+func (c *Cache) request(p place, limit int64, keep bool) (segments []*Segment, joined bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false, flight.ErrClosed
+	}
+	if s := c.get(p); s != nil { // a fill may have ended just now
+		return []*Segment{s}, false, nil
+	}
+	if s := c.filling[p]; s != nil {
+		segments, joined = []*Segment{s}, true
+	} else {
+		segments = c.start(p, limit, keep)
+	}
+	for _, s := range segments {
+		s.acquire() // the fill has a reference as long as c.filling has the segment
+	}
+	return segments, joined, nil
+}
+
+// readAhead starts a read of the segments up to limit that are neither in memory nor in flight, beginning with the first one
+// from p on, and returns the index behind it.
+func (c *Cache) readAhead(p place, limit int64) (end int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p.index < limit && (c.filling[p] != nil || c.has(p)) {
+		p.index++
+	}
+	if p.index >= limit || c.closed {
+		return p.index
+	}
+	return p.index + int64(len(c.start(p, limit, true)))
+}
+
+// start starts a read of segment p, and of those that follow up to limit or to the first one that is in memory or in flight,
+// and returns them. If keep is set, the cache keeps them. c.mu is held: the segments of a fill that has ended are in memory.
+func (c *Cache) start(p place, limit int64, keep bool) (segments []*Segment) {
+	first := p
+	for len(segments) == 0 || p.index < limit && c.filling[p] == nil && !c.has(p) {
+		s := &Segment{arena: c.arena, filled: make(chan struct{})}
+		s.refs.Store(1) // the fill's
+		c.filling[p] = s
+		segments = append(segments, s)
+		p.index++
+	}
+	c.fills.Go(func() { c.fill(first, segments, keep) })
+	return segments
+}
+
+// fill reads the segments of run, which begins at first, from the origin and puts them where readers find them. An error
+// is that of all segments that are not read.
+func (c *Cache) fill(first place, run []*Segment, keep bool) {
+	done := 0
+	err := fmt.Errorf("%w: it ended its goroutine", flight.ErrPanic)
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v\n%s", flight.ErrPanic, v, debug.Stack())
 		}
-		missing := 1
-		for missing < len(run) && !c.has(run[missing]) {
-			missing++
-		}
-		done, err := c.read(ctx, run[:missing], func(p place, s *Segment) { c.publish(p, s, finish) })
-		if err != nil {
-			c.count.failures.Add(1)
-			if errors.Is(err, ErrBusy) {
-				c.count.busy.Add(1)
-			}
-			p := run[done]
-			finish(nil, fmt.Errorf("read bytes from %d on of object %s: %w", p.index*c.SegmentBytes(), p.digest, err))
+		if err == nil {
 			return
 		}
-		run = run[missing:]
-	}
-}
-
-// publish puts a segment that was read where readers find it.
-func (c *Cache) publish(p place, s *Segment, finish func(*Segment, error)) {
-	c.count.fills.Add(1)
-	c.count.originBytes.Add(int64(len(s.bytes)))
-	s.refs.Store(1) // the flight's
-	if !c.streamed(p.size) || !c.convoys.offer(p, s) {
-		s.add(1) // the cache's
-		c.kept.Set(p, s)
-	}
-	finish(s, nil)
-}
-
-// read reads the segments of run with one read of the origin and gives each to take. done is how many it gave.
-func (c *Cache) read(ctx context.Context, run []place, take func(place, *Segment)) (done int, err error) {
-	if err := c.turn(ctx); err != nil {
-		return 0, err
-	}
-	defer func() { <-c.turns }()
-	// A buffer is had before the origin is asked, and the last one is given back, also when the origin's code panics.
-	buf, err := c.buffer(ctx, c.bytesOf(run[0]))
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if buf.bytes != nil {
-			c.arena.put(buf)
+		c.count.failures.Add(1)
+		if errors.Is(err, ErrBusy) {
+			c.count.busy.Add(1)
 		}
+		first.index += int64(done)
+		err = fmt.Errorf("read bytes from %d on of object %s: %w", first.index*c.SegmentBytes(), first.digest, err)
+		c.finish(first, run[done:], err)
 	}()
+	err = c.read(c.ctx, first, run, func(p place, s *Segment) {
+		c.count.fills.Add(1)
+		c.count.originBytes.Add(int64(len(s.bytes)))
+		if keep {
+			s.acquire() // for the cache
+			c.kept.Set(p, s)
+		}
+		c.finish(p, []*Segment{s}, nil)
+		done++
+	})
+}
 
+// finish ends the flight of the segments, all at once: a caller that retries after an error must not join a flight that is
+// about to end with the same error.
+func (c *Cache) finish(p place, run []*Segment, err error) {
+	c.mu.Lock()
+	for range run {
+		delete(c.filling, p)
+		p.index++
+	}
+	c.mu.Unlock()
+	for _, s := range run {
+		s.err = err
+		close(s.filled)
+		s.Release()
+	}
+}
+
+// read reads the segments of run with one read of the origin and passes each to use.
+func (c *Cache) read(ctx context.Context, p place, run []*Segment, use func(place, *Segment)) error {
+	if err := c.acquireSlot(ctx); err != nil {
+		return err
+	}
+	defer func() { <-c.slots }()
+	if err := c.allocate(ctx, p, run[0]); err != nil {
+		return err
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(context.Canceled)
 	slow := time.AfterFunc(c.cfg.OriginTimeout, func() {
-		end(fmt.Errorf("the store gave no segment within %v: %w", c.cfg.OriginTimeout, context.DeadlineExceeded))
+		end(fmt.Errorf("the store returned no segment within %v: %w", c.cfg.OriginTimeout, context.DeadlineExceeded))
 	})
 	defer slow.Stop()
-	offset := run[0].index * c.SegmentBytes()
-	length := min(run[0].size-offset, int64(len(run))*c.SegmentBytes())
+	offset := p.index * c.SegmentBytes()
 	c.count.originReads.Add(1)
-	body, err := c.origin.OpenObject(ctx, run[0].digest, offset, length)
+	body, err := c.origin.OpenObject(ctx, p.digest, offset, min(p.size-offset, int64(len(run))*c.SegmentBytes()))
 	if err != nil {
-		return 0, because(ctx, err)
+		return causeOr(ctx, err)
 	}
 	defer body.Close() //nolint:errcheck // every byte is read by then
-	for i, p := range run {
-		if buf.bytes == nil {
-			slow.Stop() // waiting for a buffer is not the origin's fault
-			if buf, err = c.buffer(ctx, c.bytesOf(p)); err != nil {
-				return i, err
+	for i, s := range run {
+		if i > 0 {
+			slow.Stop() // the origin is not slow while the fill waits for a buffer
+			if err := c.allocate(ctx, p, s); err != nil {
+				return err
 			}
+			slow.Reset(c.cfg.OriginTimeout)
 		}
-		slow.Reset(c.cfg.OriginTimeout)
-		part := buf.bytes[:c.bytesOf(p)]
-		switch n, err := io.ReadFull(body, part); {
+		switch n, err := io.ReadFull(body, s.bytes); {
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-			return i, fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(part))
+			return fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(s.bytes))
 		case err != nil:
-			return i, because(ctx, err)
+			return causeOr(ctx, err)
 		}
-		s := &Segment{bytes: part, arena: c.arena, buffer: buf}
-		buf = buffer{}
-		take(p, s)
+		use(p, s)
+		p.index++
 	}
-	return len(run), nil
+	return nil
 }
 
-// turn waits for a turn to read the origin, which is given back by taking one from c.turns.
-func (c *Cache) turn(ctx context.Context) error {
+// acquireSlot waits for a slot to read the origin. A receive from c.slots releases it.
+func (c *Cache) acquireSlot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
 	defer cancel()
 	select {
-	case c.turns <- struct{}{}:
+	case c.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.turns))
+		return fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.slots))
 	}
 }
 
-// because returns why ctx was ended, if it was, in place of what that led to.
-func because(ctx context.Context, err error) error {
+// causeOr returns the cause of ctx's end, or err if ctx has not ended.
+func causeOr(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
 }
 
-// bytesOf returns the length of the segment.
-func (c *Cache) bytesOf(p place) int64 { return min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes()) }
-
-// buffer returns a free buffer that is about to get n bytes. If there is none, which is when clients hold many evicted
-// segments, it takes some from the cache.
-func (c *Cache) buffer(ctx context.Context, n int64) (buffer, error) {
+// allocate gives the segment a buffer. If none is free, because clients hold many evicted segments, allocate evicts some.
+func (c *Cache) allocate(ctx context.Context, p place, s *Segment) error {
 	if c.arena.inUse() == cap(c.arena.tokens) {
-		c.reclaim()
+		c.evictUnused()
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
 	defer cancel()
-	buf, err := c.arena.get(ctx, n)
-	if errors.Is(err, errExhausted) {
-		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	buf, err := c.arena.get(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return buf, err
+	s.buffer, s.bytes = buf, buf.bytes[:min(c.SegmentBytes(), p.size-p.index*c.SegmentBytes())]
+	return nil
 }
 
-// reclaim lets what is spare go, or else evicts the coldest segments that no client is being sent. A few at a time, so
-// that several fills that come at once each find one.
-func (c *Cache) reclaim() {
+// evictUnused evicts the coldest segments that no client holds. It evicts a few, so that several concurrent fills each
+// find a buffer.
+func (c *Cache) evictUnused() {
 	const few = 8
-	if c.spare.shed(few) > 0 {
-		return
-	}
 	var cold []place
 	for e := range c.kept.Coldest() {
 		if e.Value.refs.Load() == 1 { // the cache's own
@@ -162,21 +206,24 @@ func (c *Cache) reclaim() {
 	}
 }
 
-// stat asks the origin for the object's size.
+// stat reads the object's size from the origin.
 func (c *Cache) stat(ctx context.Context, digest dataset.Digest) (int64, error) {
 	if n, ok := c.sizes.GetIfPresent(digest); ok {
 		return n, nil
 	}
-	if err := c.turn(ctx); err != nil {
+	if err := c.acquireSlot(ctx); err != nil {
 		return 0, err
 	}
-	defer func() { <-c.turns }()
+	defer func() { <-c.slots }()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.OriginTimeout)
 	defer cancel()
 	n, err := c.origin.StatObject(ctx, digest)
 	if err != nil {
-		return 0, fmt.Errorf("look for object %s: %w", digest, err)
+		return 0, fmt.Errorf("stat object %s: %w", digest, err)
 	}
 	c.sizes.Set(digest, n)
+	if c.streamed(n) && c.cfg.Streamed != nil {
+		c.cfg.Streamed(digest, n, c.capacity)
+	}
 	return n, nil
 }

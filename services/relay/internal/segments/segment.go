@@ -1,23 +1,35 @@
 package segments
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
-// Segment is a part of an object in memory. It must be released once.
+// Segment is a part of an object in memory. Each reference must be released once.
 type Segment struct {
-	bytes  []byte // the first of the buffer's
-	refs   atomic.Int32
+	bytes  []byte
 	arena  *arena
-	buffer buffer
+	buffer buffer // that bytes are the first of; empty until the fill has one
+	refs   atomic.Int32
+
+	filled chan struct{} // closed once bytes are read, or err is set
+	err    error         // why the fill failed
 }
 
-// Bytes returns the segment's bytes, which must not be written to, nor used after Release.
+// Bytes returns the segment's bytes. They must not be written to, nor used after Release.
 func (s *Segment) Bytes() []byte { return s.bytes }
 
-// Release gives the caller's reference back.
-func (s *Segment) Release() { s.add(-1) }
+// Release gives up the caller's reference.
+func (s *Segment) Release() {
+	switch left := s.refs.Add(-1); {
+	case left == 0 && s.buffer.bytes != nil:
+		s.arena.put(s.buffer)
+	case left < 0:
+		panic("a segment was released twice")
+	}
+}
 
-// acquire takes one more reference. It fails if the last one is gone, because the buffer may be another segment's by
-// now.
+// acquire adds a reference. It fails after the last release, when the buffer may already belong to another segment.
 func (s *Segment) acquire() bool {
 	for {
 		n := s.refs.Load()
@@ -30,12 +42,12 @@ func (s *Segment) acquire() bool {
 	}
 }
 
-// add changes the number of references by n, the caller holding at least one, or -n of them.
-func (s *Segment) add(n int) {
-	switch left := s.refs.Add(int32(n)); {
-	case left == 0:
-		s.arena.put(s.buffer)
-	case left < 0:
-		panic("a segment was released twice")
+// wait waits until the segment is filled, or ctx ends.
+func (s *Segment) wait(ctx context.Context) error {
+	select {
+	case <-s.filled:
+		return s.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// readers is a cache of 64 segments and what its readers read: windows of 8 segments for objects above 56.
+// newReaders returns a cache of 64 segments that reads ahead. Its scans have windows of 8 segments, for objects above 52.
 func newReaders(t *testing.T, o *origin) *Cache {
 	t.Helper()
 	c, err := New(Config{
@@ -78,7 +79,7 @@ func TestReadAheadAsksForMoreAtATime(t *testing.T) {
 	})
 }
 
-// A reader of a part has nothing read that lies behind its end.
+// A reader of a part reads nothing that lies behind its end.
 func TestReadAheadEndsWithTheRange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
@@ -100,7 +101,7 @@ func TestReadAheadEndsWithTheRange(t *testing.T) {
 	})
 }
 
-// A run whose reading fails half-way gives what came before, and is not remembered.
+// A run that fails half-way returns the segments before the failure, and the failure is not remembered.
 func TestARunFailsHalfWay(t *testing.T) {
 	broken := errors.New("broken")
 	synctest.Test(t, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestARunFailsHalfWay(t *testing.T) {
 		if s := c.Stats(); err != nil || s.Failures == 0 || s.Fills != 20 {
 			t.Errorf("error is %v, %+v", err, s)
 		}
-		// A run in which everything fails is an error to who waits for its segments.
+		// A run that fails at its begin is an error of every caller that waits for one of its segments.
 		d, want = o.add(20*segment + 1)
 		o.read = func(int64, []byte) (io.ReadCloser, error) { return nil, broken }
 		if err := pass(t.Context(), c, d, want, 0, nothing); !errors.Is(err, broken) {
@@ -126,9 +127,9 @@ func TestARunFailsHalfWay(t *testing.T) {
 	})
 }
 
-// The storm on an object four times the budget: each segment is read once, whatever the order in which the readers run.
-func TestAConvoyReadsEachSegmentOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // on a busy machine some readers would come when the others have gone on
+// In a storm on an object four times the budget each segment is read once, whatever the order in which the readers run.
+func TestAScanReadsEachSegmentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in real time, readers on a busy machine would be too late for the scan
 		o := newOrigin()
 		large, want := o.add(256*segment + 5)
 		hot, small := o.add(3 * segment)
@@ -161,9 +162,8 @@ func TestAConvoyReadsEachSegmentOnce(t *testing.T) {
 	})
 }
 
-// Readers that come one by one while others are on their way go together: the object is read less than twice, not once for
-// each.
-func TestAConvoyGathersBehindAnother(t *testing.T) {
+// Readers that come one by one while a scan is in progress gather in the next one: the object is read twice, not once for each.
+func TestReadersGatherBehindAScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
 		d, want := o.add(128 * segment)
@@ -178,15 +178,14 @@ func TestAConvoyGathersBehindAnother(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// The second time some of it is still there, because nobody else needed the buffers.
-		if s := c.Stats(); s.OriginBytes > 2*int64(len(want))-40*segment || s.Expelled != 0 {
+		if s := c.Stats(); s.OriginBytes > 2*int64(len(want)) || s.Expelled != 0 {
 			t.Errorf("%d bytes were read of an object of %d, %+v", s.OriginBytes, len(want), s)
 		}
 	})
 }
 
-// The foremost waits for the hindmost, for a second; then the hindmost goes on without the others.
-func TestAConvoyLeavesTheSlowBehind(t *testing.T) {
+// A scan waits for its last reader, but not for long; then that reader reads on alone.
+func TestASlowReaderIsExpelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
 		d, want := o.add(128 * segment)
@@ -211,14 +210,14 @@ func TestAConvoyLeavesTheSlowBehind(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if s := c.Stats(); s.Expelled != 1 || took != patience || s.OriginBytes > 2*int64(len(want)) {
-			t.Errorf("the fast one took %v, %+v", took, s)
+		if s := c.Stats(); s.Expelled != 1 || took != gatherTime+patience || s.OriginBytes > 2*int64(len(want)) {
+			t.Errorf("the fast reader took %v, %+v", took, s)
 		}
 	})
 }
 
-// A reader that leaves does not keep the others waiting, and one that waits can leave.
-func TestRidersLeave(t *testing.T) {
+// A reader that leaves does not hold up the others, and a reader can leave while it waits.
+func TestReadersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
 		d, want := o.add(128 * segment)
@@ -245,14 +244,14 @@ func TestRidersLeave(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 		gone.Close()
 		wg.Wait()
-		if s := c.Stats(); s.Expelled != 0 || len(c.convoys.list) != 0 {
+		if s := c.Stats(); s.Expelled != 0 || len(c.scans.list) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
-// More readers at different places than there are windows: all get their bytes.
-func TestMoreStreamsThanConvoys(t *testing.T) {
+// More readers at different places than there may be scans: all get their bytes.
+func TestMoreReadersThanScans(t *testing.T) {
 	o := newOrigin()
 	d, want := o.add(200 * segment)
 	c := newReaders(t, o)
@@ -265,50 +264,38 @@ func TestMoreStreamsThanConvoys(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := c.Stats(); s.Resident > s.Budget || len(c.convoys.list) != 0 {
+	if s := c.Stats(); s.Resident > s.Budget || len(c.scans.list) != 0 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// Readers that were left behind keep no window from readers that come.
-func TestLateConvoysMakeWay(t *testing.T) {
+// Slow readers, each in a scan of its own, hold no window that readers in step need.
+func TestScansOfOneReaderMakePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
 		d, want := o.add(256 * segment)
 		size := int64(len(want))
 		c := newReaders(t, o)
-		// Readers that stop after a segment, each behind a fast one, are left behind and begin windows of their own.
 		var slow []*Reader
-		for i := range int64(maxConvoys) {
-			r := c.NewReader(d, size, i*40*segment, size)
-			slow = append(slow, r)
-			for _, index := range []int64{i * 40, i*40 + 1} {
-				if index == i*40+1 {
-					fast := c.NewReader(d, size, i*40*segment, size)
-					for j := i * 40; j < i*40+20; j++ {
-						s, err := fast.Segment(t.Context(), j)
-						if err != nil {
-							t.Fatal(err)
-						}
-						s.Release()
-					}
-					fast.Close()
-				}
-				s, err := r.Segment(t.Context(), index)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.Release()
+		next := func(r *Reader, index int64) {
+			t.Helper()
+			s, err := r.Segment(t.Context(), index)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		late := 0
-		for _, v := range c.convoys.list {
-			if v.late {
-				late++
+			if !bytes.Equal(s.Bytes(), want[index*segment:(index+1)*segment]) {
+				t.Errorf("wrong bytes in segment %d", index)
 			}
+			s.Release()
 		}
-		if late != maxConvoys || c.Stats().Expelled != maxConvoys {
-			t.Fatalf("%d of %d convoys are late, %+v", late, len(c.convoys.list), c.Stats())
+		place := func(i int) int64 { return 20 + int64(i)*40 }
+		for i := range maxScans {
+			slow = append(slow, c.NewReader(d, size, place(i)*segment, size))
+			next(slow[i], place(i))
+		}
+		synctest.Wait()
+		if n := len(c.scans.list); n != maxScans {
+			t.Fatalf("there are %d scans, want %d", n, maxScans)
 		}
 		before := c.Stats().OriginBytes
 		var wg sync.WaitGroup
@@ -323,34 +310,109 @@ func TestLateConvoysMakeWay(t *testing.T) {
 		if n := c.Stats().OriginBytes - before; n > size {
 			t.Errorf("%d bytes were read for an object of %d", n, size)
 		}
-		for _, r := range slow {
+		if n := c.Stats().Expelled; n != 1 {
+			t.Errorf("%d readers were expelled for one scan", n)
+		}
+		for i, r := range slow {
+			next(r, place(i)+1)
 			r.Close()
 		}
 	})
 }
 
-// A window forgets as the cache does: what was damaged on the way is read anew.
-func TestForgetInAConvoy(t *testing.T) {
+// A scan whose read fails is an error of its readers, and of no reader that comes later.
+func TestAScanFails(t *testing.T) {
+	broken := errors.New("broken")
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(128 * segment)
+		c := newReaders(t, o)
+		o.read = func(offset int64, b []byte) (io.ReadCloser, error) {
+			if offset >= 40*segment {
+				return nil, broken
+			}
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if err := pass(t.Context(), c, d, want, 0, nothing); !errors.Is(err, broken) {
+					t.Errorf("error is %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		o.read = nil
+		if err := pass(t.Context(), c, d, want, 40, nothing); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A scan takes nothing from what the cache keeps, neither before nor after it, and holds no memory when it has ended.
+func TestScansLeaveTheCacheAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		c := newReaders(t, o)
+		large, much := o.add(200 * segment)
+		before, some := o.add(20 * segment)
+		after, more := o.add(20 * segment)
+		read := func(d dataset.Digest, want []byte) int64 {
+			t.Helper()
+			was := c.Stats().OriginBytes
+			if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+				t.Fatal(err)
+			}
+			return c.Stats().OriginBytes - was
+		}
+		read(before, some)
+		for range 3 {
+			if n := read(large, much); n != int64(len(much)) {
+				t.Errorf("%d bytes were read for an object of %d", n, len(much))
+			}
+		}
+		synctest.Wait()
+		if n := c.arena.inUse(); n != 20 {
+			t.Errorf("%d buffers are in use, want the 20 of the object that fits", n)
+		}
+		read(after, more)
+		if n := read(before, some) + read(after, more); n != 0 {
+			t.Errorf("%d bytes of objects that fit were read again", n)
+		}
+		if s := c.Stats(); s.Evicted != 0 || s.Busy != 0 || s.Resident > s.Budget {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What Forget removes is not read from the window of a scan either.
+func TestForgetDuringAScan(t *testing.T) {
 	o := newOrigin()
 	d, want := o.add(128 * segment)
 	size := int64(len(want))
 	c := newReaders(t, o)
-	damaged := bytes.Clone(want[:segment])
+	damaged := bytes.Clone(want)
 	damaged[7] ^= 1
-	o.read = func(int64, []byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(damaged)), nil }
+	var healed atomic.Bool
+	o.read = func(offset int64, b []byte) (io.ReadCloser, error) {
+		if !healed.Load() {
+			b = damaged[offset : offset+int64(len(b))]
+		}
+		return io.NopCloser(bytes.NewReader(b)), nil
+	}
 	first := c.NewReader(d, size, 0, size)
 	defer first.Close()
 	s, err := first.Segment(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.read = nil
+	healed.Store(true)
 	c.Forget(d, size)
-	if !bytes.Equal(s.Bytes(), damaged) {
+	if !bytes.Equal(s.Bytes(), damaged[:segment]) {
 		t.Error("a segment changed while it was held")
 	}
 	s.Release()
-	if err := pass(t.Context(), c, d, want[:size], 0, func(i int64) {
+	if err := pass(t.Context(), c, d, want, 0, func(i int64) {
 		if i == 1 {
 			first.Close()
 		}

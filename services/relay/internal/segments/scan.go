@@ -1,0 +1,333 @@
+package segments
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+)
+
+const (
+	// maxScans is the largest number of scans that readers may join. Their windows take half of the buffers.
+	maxScans = 4
+	// gatherTime is how long a scan stays at its first window, so that readers that start at about the same time join it.
+	gatherTime = 250 * time.Millisecond
+	// followTime replaces gatherTime while another scan of the object is further on. When a relay admits as many responses
+	// as end, readers start one by one; they gather in the next scan. Instances time out after 20 s without a byte.
+	followTime = 5 * time.Second
+	// patience is how long a scan waits for its last reader.
+	patience = 2 * time.Second
+)
+
+// scans are the shared scans of objects that are too large for the cache. A scan reads an object once, from its first
+// reader's segment on, into a window that moves on with its readers. A reader whose segment is in no window starts the
+// next scan, which gathers readers at its first window.
+type scans struct {
+	cache    *Cache
+	width    int64 // segments of a window
+	run      int64 // segments of one read of the origin
+	expelled atomic.Int64
+
+	mu     sync.Mutex // guards what follows, every scan, and every reader's scan, at and expelled
+	list   []*scan    // that readers may join
+	closed bool
+}
+
+type scan struct {
+	set     *scans
+	digest  dataset.Digest
+	size    int64
+	begun   time.Time
+	start   int64  // index of the segment where the scan began
+	first   int64  // index of the first segment of the window
+	next    int64  // index of the segment that is read next
+	front   int64  // the largest index that a reader requested
+	end     int64  // index behind the last segment that a reader will request
+	window  []slot // a ring: segment i is at i modulo its length
+	readers map[*Reader]struct{}
+	err     error         // why nothing more is read
+	filled  chan struct{} // closed and replaced when readers must check again
+	moved   chan struct{} // of size 1: not empty when the scan must check again
+}
+
+// slot is the place of one segment in a window.
+type slot struct {
+	segment *Segment // with a reference of the scan's; nil if it is not read yet
+	readers int      // that are at this segment
+}
+
+// join adds the reader to a scan whose window contains segment index, or to a new one. If there are too many scans, the new
+// one replaces a scan of a single reader, because that shares nothing; if there is none, the reader stays without a scan.
+func (ss *scans) join(r *Reader, index int64) {
+	var single *scan
+	for _, s := range ss.list {
+		if s.of(r.digest, r.size) && s.first <= index && index < s.first+ss.width {
+			s.add(r, index)
+			return
+		}
+		if len(s.readers) == 1 {
+			single = s
+		}
+	}
+	if len(ss.list) == maxScans && single != nil {
+		single.expel(math.MaxInt64)
+	}
+	if len(ss.list) == maxScans || ss.closed {
+		return
+	}
+	s := &scan{
+		set: ss, digest: r.digest, size: r.size, begun: time.Now(), start: index, first: index, next: index,
+		window:  make([]slot, ss.width+1), // the last one is for readers that wait for the window to move
+		readers: make(map[*Reader]struct{}), filled: make(chan struct{}), moved: make(chan struct{}, 1),
+	}
+	ss.list = append(ss.list, s)
+	s.add(r, index)
+	ss.cache.fills.Go(s.run)
+}
+
+// segment returns segment index, which is the reader's current or its next one; nil if the reader has no scan. waited
+// reports that the segment was not in memory.
+func (ss *scans) segment(ctx context.Context, r *Reader, index int64) (segment *Segment, waited bool, err error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	switch {
+	case r.scan != nil && r.at != index:
+		r.scan.vacate(r.at)
+		r.scan.add(r, index)
+	case r.scan == nil && !r.expelled:
+		ss.join(r, index)
+	}
+	for r.scan != nil && index >= r.scan.next && err == nil {
+		if r.scan.err != nil {
+			return nil, waited, r.scan.err
+		}
+		waited = true
+		filled := r.scan.filled
+		ss.mu.Unlock()
+		select {
+		case <-filled:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		ss.mu.Lock()
+	}
+	if r.scan == nil || err != nil {
+		return nil, waited, err
+	}
+	segment = r.scan.slot(index).segment
+	segment.acquire()
+	return segment, waited, nil
+}
+
+// leave removes the reader from its scan.
+func (ss *scans) leave(r *Reader) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if r.scan != nil {
+		r.scan.remove(r)
+	}
+}
+
+// forget ends the joining of scans of an object: new readers start another one.
+func (ss *scans) forget(digest dataset.Digest, size int64) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.list = slices.DeleteFunc(ss.list, func(s *scan) bool { return s.of(digest, size) })
+}
+
+// close ends all scans and starts no more.
+func (ss *scans) close() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.closed = true
+	for len(ss.list) > 0 {
+		ss.list[0].expel(math.MaxInt64)
+	}
+}
+
+func (s *scan) of(digest dataset.Digest, size int64) bool {
+	return s.digest == digest && s.size == size
+}
+func (s *scan) slot(i int64) *slot { return &s.window[i%int64(len(s.window))] }
+
+// run reads segments as long as the scan has readers.
+func (s *scan) run() {
+	c := s.set.cache
+	for n := s.room(c.ctx); n > 0; n = s.room(c.ctx) {
+		segments, _, err := c.request(place{s.digest, s.size, s.next}, s.next+n, false)
+		if err != nil {
+			break // the cache is closed
+		}
+		for _, segment := range segments {
+			s.fill(segment, segment.wait(c.ctx))
+		}
+	}
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	s.expel(math.MaxInt64) // there are readers only when the cache is closed
+	s.shift(s.next)
+}
+
+// fill adds the next segment to the window, with the caller's reference. After an error the scan reads nothing more.
+func (s *scan) fill(segment *Segment, err error) {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	if s.err == nil && err != nil {
+		s.err = err
+		s.unlist()
+	}
+	if s.err != nil {
+		segment.Release()
+	} else {
+		s.slot(s.next).segment = segment
+		s.next++
+	}
+	s.wake()
+}
+
+// room waits until the scan is to read more segments, and returns how many. It returns 0 when the scan has no readers, or ctx
+// ends.
+func (s *scan) room(ctx context.Context) int64 {
+	s.set.mu.Lock()
+	defer s.set.mu.Unlock()
+	var since time.Time // when the wait for the last reader began
+	for len(s.readers) > 0 && ctx.Err() == nil {
+		n := min(s.set.run, s.end-s.next)
+		var again <-chan time.Time
+		// The next run is due when half of what was read ahead is used up.
+		if n > 0 && s.next <= s.front+s.set.run/2 && s.err == nil {
+			if since.IsZero() {
+				since = time.Now()
+			}
+			wait := s.advance(s.next+n-s.set.width, since)
+			if wait <= 0 {
+				return n
+			}
+			again = time.After(wait)
+		} else {
+			since = time.Time{}
+		}
+		s.set.mu.Unlock()
+		select {
+		case <-s.moved:
+		case <-again:
+		case <-ctx.Done():
+		}
+		s.set.mu.Lock()
+	}
+	return 0
+}
+
+// advance moves the window to begin at segment first, or returns how long to wait before it tries again. It waits for readers
+// that would leave the window until patience ends, and for readers to join the scan at its first window.
+func (s *scan) advance(first int64, since time.Time) (wait time.Duration) {
+	if first <= s.first {
+		return 0
+	}
+	if s.first == s.start {
+		departs := s.begun.Add(gatherTime)
+		for _, other := range s.set.list {
+			if other.of(s.digest, s.size) && other.first > s.first {
+				departs = s.begun.Add(followTime)
+			}
+		}
+		if wait = time.Until(departs); wait > 0 {
+			return wait
+		}
+		if since.Before(departs) {
+			since = departs
+		}
+	}
+	for i := s.first; i < first; i++ {
+		if s.slot(i).readers == 0 {
+			continue
+		}
+		if wait = time.Until(since.Add(patience)); wait > 0 {
+			return wait
+		}
+		s.expel(first - 1)
+	}
+	s.shift(first)
+	return 0
+}
+
+// shift moves the window, in which no reader is before segment first, to that segment.
+func (s *scan) shift(first int64) {
+	for ; s.first < first; s.first++ {
+		at := s.slot(s.first)
+		at.segment.Release()
+		at.segment = nil
+	}
+}
+
+// wake makes waiting readers check again.
+func (s *scan) wake() {
+	close(s.filled)
+	s.filled = make(chan struct{})
+}
+
+// signal makes the scan check again.
+func (s *scan) signal() {
+	select {
+	case s.moved <- struct{}{}:
+	default:
+	}
+}
+
+// add adds the reader at segment index.
+func (s *scan) add(r *Reader, index int64) {
+	r.scan, r.at = s, index
+	s.readers[r] = struct{}{}
+	s.slot(index).readers++
+	if index > s.front || r.end > s.end {
+		s.front, s.end = max(s.front, index), max(s.end, r.end)
+		s.signal()
+	}
+}
+
+// vacate removes a reader from segment i.
+func (s *scan) vacate(i int64) {
+	at := s.slot(i)
+	if at.readers--; at.readers == 0 && i < s.first+s.set.run { // the window may move
+		s.signal()
+	}
+}
+
+// expel removes the readers up to segment last. They read on without a scan, and do not hold up another one.
+func (s *scan) expel(last int64) {
+	for r := range s.readers {
+		if r.at <= last {
+			r.expelled = true
+			s.set.expelled.Add(1)
+			s.remove(r)
+		}
+	}
+	s.wake()
+}
+
+// remove removes the reader. The scan ends with its last one.
+func (s *scan) remove(r *Reader) {
+	r.scan = nil
+	delete(s.readers, r)
+	s.vacate(r.at)
+	s.front = 0
+	for other := range s.readers {
+		s.front = max(s.front, other.at)
+	}
+	if len(s.readers) == 0 {
+		s.unlist()
+		s.signal()
+	}
+}
+
+// unlist ends the joining of the scan.
+func (s *scan) unlist() {
+	s.set.list = slices.DeleteFunc(s.set.list, func(other *scan) bool { return other == s })
+	for _, other := range s.set.list {
+		other.signal() // it may advance
+	}
+}
