@@ -68,7 +68,7 @@ func instanceChild() error {
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
 			for last := uint64(0); ctx.Err() == nil; <-tick.C {
-				tab := sub.Table("prices")
+				tab := handle(sub, "prices").Table()
 				if err := checkGroup(tab); err != nil || tab.Version() < last {
 					wrong("after version %d: version %d: %v", last, tab.Version(), err)
 				}
@@ -82,7 +82,7 @@ func instanceChild() error {
 		if err != nil {
 			return err
 		}
-		tab := sub.Table("prices")
+		tab := handle(sub, "prices").Table()
 		mu.Lock()
 		s.Version, s.Table, s.Reads = tab.Version(), tab.Bytes(), reads.Load()
 		s.Resident, s.Heap, s.Goroutines, s.Descriptors = u.resident, u.heap, u.goroutines, u.descriptors

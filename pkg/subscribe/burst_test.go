@@ -48,17 +48,17 @@ func (w *workshop) watch(ctx context.Context, name string, readers *sync.WaitGro
 	i.s = open(w.t, cfg)
 	var err error
 	number := func(_, value []byte) (uint64, error) { return groupNumberOrNone(value) }
-	if i.lazy, err = subscribe.NewView(i.s, "prices", number); err != nil {
+	if i.lazy, err = subscribe.NewView(handle(i.s, "prices"), number); err != nil {
 		w.t.Fatal(err)
 	}
-	if i.eager, err = subscribe.NewView(i.s, "prices", func(key, value []byte) (uint64, error) {
+	if i.eager, err = subscribe.NewView(handle(i.s, "prices"), func(key, value []byte) (uint64, error) {
 		i.decoded.Add(1)
 		return number(key, value)
 	}, subscribe.Eager()); err != nil {
 		w.t.Fatal(err)
 	}
 	var last subscribe.Swap
-	if err := i.s.OnSwap("prices", func(swap subscribe.Swap) { i.swap(&last, swap) }); err != nil {
+	if _, err := handle(i.s, "prices").OnSwap(func(swap subscribe.Swap) { i.swap(&last, swap) }); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := i.eager.Wait(w.context()); err != nil {
@@ -66,7 +66,7 @@ func (w *workshop) watch(ctx context.Context, name string, readers *sync.WaitGro
 	}
 	await(w.t, "the first swap", func() bool { return i.handle.Load() != nil })
 	for what, read := range map[string]func() func() uint64{
-		"Table":  func() func() uint64 { return i.tables(func() *table.Table { return i.s.Table("prices") }) },
+		"Table":  func() func() uint64 { return i.tables(func() *table.Table { return handle(i.s, "prices").Table() }) },
 		"Handle": func() func() uint64 { return i.tables(i.handle.Load) },
 		"View":   func() func() uint64 { return i.views(i.lazy) },
 		"Eager":  func() func() uint64 { return i.views(i.eager) },
@@ -177,14 +177,14 @@ func (i *watched) swap(last *subscribe.Swap, swap subscribe.Swap) {
 func (i *watched) settled(rec dataset.VersionRecord) {
 	i.t.Helper()
 	await(i.t, rec.ID(), func() bool {
-		tab := i.s.Table("prices")
+		tab := handle(i.s, "prices").Table()
 		return tab.Version() == rec.Version && i.handle.Load() == tab && i.eager.Version() == rec.Version
 	})
 	await(i.t, "the cache folder to have "+rec.ID(), func() bool {
 		drafts, err := filepath.Glob(filepath.Join(i.dir, "prices", "new-*.tmp"))
 		return err == nil && len(drafts) == 0
 	})
-	if tab := i.s.Table("prices"); tab.State() != rec.State {
+	if tab := handle(i.s, "prices").Table(); tab.State() != rec.State {
 		i.t.Errorf("the last version served has the state %s, the one committed %s", tab.State(), rec.State)
 	}
 }

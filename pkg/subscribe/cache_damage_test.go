@@ -24,7 +24,7 @@ func cached(dir, name string, o dataset.Object) string {
 // awaitNumber waits for a version of prices, whatever its content.
 func awaitNumber(t *testing.T, s *subscribe.Subscriber, version uint64) {
 	t.Helper()
-	await(t, fmt.Sprintf("version %d", version), func() bool { tab := s.Table("prices"); return tab != nil && tab.Version() == version })
+	await(t, fmt.Sprintf("version %d", version), func() bool { tab := handle(s, "prices").Table(); return tab != nil && tab.Version() == version })
 }
 
 // Invariant: a damaged delta in the cache folder costs the versions from it on, and not the intact snapshot before it. The
@@ -76,7 +76,7 @@ func testDamagedDeltaInTheCache(t *testing.T, damage func(path string) error) {
 	for start := range 2 {
 		s = open(t, cfg)
 		awaitNumber(t, s, 2)
-		if !maps.Equal(content(s.Table("prices")), p.history[1]) {
+		if !maps.Equal(content(handle(s, "prices").Table()), p.history[1]) {
 			t.Fatal("other content than that of version 2 is served")
 		}
 		d := statusOf(t, s, "prices")
@@ -102,7 +102,7 @@ func testDamagedDeltaInTheCache(t *testing.T, damage func(path string) error) {
 	w.nats.Start()
 	pulls := w.relay.objects.Load()
 	awaitNumber(t, s, 4)
-	if !maps.Equal(content(s.Table("prices")), p.content) {
+	if !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 		t.Error("other content than that of version 4 is served")
 	}
 	if n := w.relay.objects.Load() - pulls; n != 2 {
@@ -155,7 +155,7 @@ func TestRecoveredVersionWithoutAnID(t *testing.T) {
 	if next := <-served; next.Record.Version != 2 || next.Full {
 		t.Errorf("then came %+v, want version 2 by its delta", next)
 	}
-	if !maps.Equal(content(s.Table("prices")), p.content) {
+	if !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 		t.Error("other content than that of version 2 is served")
 	}
 }

@@ -44,7 +44,7 @@ func (p *pipeline) next(r *rand.Rand, s *subscribe.Subscriber) {
 	p.w.t.Helper()
 	rec := p.commit(mutate(r, p.content), false, 300)
 	p.w.announce(rec)
-	await(p.w.t, rec.ID(), func() bool { tab := s.Table(p.name); return tab != nil && tab.Version() == rec.Version })
+	await(p.w.t, rec.ID(), func() bool { tab := handle(s, p.name).Table(); return tab != nil && tab.Version() == rec.Version })
 }
 
 // cached reports whether the version is in the cache folder, made of so many objects.
@@ -68,7 +68,7 @@ func (p *pipeline) restartsWithNothingAround(cfg subscribe.Config, s *subscribe.
 	if err := s.Wait(p.w.context()); err != nil {
 		p.w.t.Fatal(err)
 	}
-	if tab := s.Table(p.name); tab.Version() != p.last.Version || !maps.Equal(content(tab), p.content) {
+	if tab := handle(s, p.name).Table(); tab.Version() != p.last.Version || !maps.Equal(content(tab), p.content) {
 		p.w.t.Errorf("version %d came from the cache folder, want %d", tab.Version(), p.last.Version)
 	}
 }
@@ -84,7 +84,7 @@ func TestFullDisk(t *testing.T) {
 	w.announce(p.commit(big(r, 2000), true, 0))
 	s := open(t, cfg)
 	s.SetDisk(freeDisk(plenty))
-	await(t, "the first version", func() bool { return s.Table("prices") != nil })
+	await(t, "the first version", func() bool { return handle(s, "prices").Table() != nil })
 	p.next(r, s)
 	p.next(r, s)
 	await(t, "deltas to be cached", func() bool { return p.cached(cfg, 3, 3) })
@@ -102,7 +102,7 @@ func TestFullDisk(t *testing.T) {
 	if !p.cached(cfg, 3, 3) {
 		t.Error("what was cached before is not there any more")
 	}
-	if d := statusOf(t, s, "prices"); d.State == fleet.Failing || d.Error != "" || !maps.Equal(content(s.Table("prices")), p.content) {
+	if d := statusOf(t, s, "prices"); d.State == fleet.Failing || d.Error != "" || !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 		t.Errorf("the status is %+v, want serving", d)
 	}
 	// Each refresh opens a file for its delta; tries for snapshots are paused between.
@@ -128,7 +128,7 @@ func TestDiskWithRoomForDeltasOnly(t *testing.T) {
 	w.announce(p.commit(big(r, 200), true, 0))
 	s := open(t, cfg)
 	s.SetDisk(freeDisk(1000))
-	await(t, "the first version", func() bool { return s.Table("prices") != nil })
+	await(t, "the first version", func() bool { return handle(s, "prices").Table() != nil })
 	for range 40 {
 		p.next(r, s)
 	}

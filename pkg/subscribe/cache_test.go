@@ -139,7 +139,7 @@ func TestCorruptCacheIsDiscarded(t *testing.T) {
 			await(t, "the log to say so", func() bool {
 				return book.has("the newest version in the cache folder cannot be served") && observed.Load() == 1
 			})
-			if s.Table("prices") != nil {
+			if handle(s, "prices").Table() != nil {
 				t.Fatal("a damaged version is served")
 			}
 			if left := files(t, cfg.CacheDir); len(left) != 0 {
@@ -252,7 +252,7 @@ func TestCacheIsAheadOfTheLog(t *testing.T) {
 	s := open(t, cfg)
 	awaitVersion(t, s, "prices", 3)
 	await(t, "the catch-up", caughtUp.Load)
-	if got := versionOf(t, s.Table("prices")); got != 3 {
+	if got := versionOf(t, handle(s, "prices").Table()); got != 3 {
 		t.Errorf("version %d is served, want 3", got)
 	}
 }

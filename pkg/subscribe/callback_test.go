@@ -22,7 +22,7 @@ func TestPanickingCallback(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
 	swaps := make(chan subscribe.Swap, 100)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) {
+	if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) {
 		if broken.Load() {
 			panic("in the callback")
 		}
@@ -59,7 +59,7 @@ func TestSlowCallbackHoldsUpNothing(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices", "rules"))
 	gate, swaps := make(chan struct{}), make(chan subscribe.Swap, 100)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swaps <- swap; <-gate }); err != nil {
+	if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) { swaps <- swap; <-gate }); err != nil {
 		t.Fatal(err)
 	}
 	w.publish("prices", 1)
@@ -80,7 +80,7 @@ func TestViewDecodes(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))
 	broken := errors.New("no number")
-	view, err := subscribe.NewView(s, "prices", func(key, value []byte) (int, error) {
+	view, err := subscribe.NewView(handle(s, "prices"), func(key, value []byte) (int, error) {
 		switch string(key) {
 		case "key1":
 			return 0, broken
@@ -92,7 +92,7 @@ func TestViewDecodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := view.Get("key0"); ok || err != nil {
+	if _, ok, err := view.Get("key0"); ok || !errors.Is(err, subscribe.ErrNoVersion) || !strings.Contains(err.Error(), "prices") {
 		t.Errorf("before the first version: got %v, %v", ok, err)
 	}
 	w.publish("prices", 1)

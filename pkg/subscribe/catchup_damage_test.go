@@ -77,7 +77,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			s, refreshes := refreshing(t, cfg)
 			<-refreshes
 			m := &mirror{t: t}
-			if err := s.OnSwap("prices", m.swap); err != nil {
+			if _, err := handle(s, "prices").OnSwap(m.swap); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "the first swap", func() bool { return m.at() == 1 })
@@ -98,7 +98,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			if least := third.Snapshot.Bytes + wrong.Bytes; got.PulledBytes < least || got.PulledBytes > least+third.Deltas[1-tc.at].Bytes {
 				t.Errorf("%d bytes were pulled, want %d or those of the other delta more", got.PulledBytes, least)
 			}
-			if !maps.Equal(content(s.Table("prices")), p.content) {
+			if !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 				t.Error("version 3 is not what was published")
 			}
 			if d := statusOf(t, s, "prices"); d.Refreshes != (fleet.Refreshes{Full: 2, GaveUp: 1, PulledBytes: first.Snapshot.Bytes + got.PulledBytes}) ||
@@ -133,7 +133,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, refreshes = refreshing(t, cfg)
-			if got := <-refreshes; got.From != fleet.Cache || got.Record.Version != 4 || got.Deltas != 1 || !maps.Equal(content(s.Table("prices")), p.content) {
+			if got := <-refreshes; got.From != fleet.Cache || got.Record.Version != 4 || got.Deltas != 1 || !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 				t.Errorf("the restart began with %+v", got)
 			}
 		})

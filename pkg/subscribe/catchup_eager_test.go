@@ -43,7 +43,7 @@ func TestEagerViewsDecodeOnTheLanes(t *testing.T) {
 	}
 	var views []*subscribe.View[string]
 	for _, name := range names {
-		view, err := subscribe.NewView(s, name, decode, subscribe.Eager())
+		view, err := subscribe.NewView(handle(s, name), decode, subscribe.Eager())
 		if err != nil {
 			t.Fatal(err)
 		}

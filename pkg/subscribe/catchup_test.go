@@ -60,7 +60,7 @@ func (w *workshop) wakes(cfg subscribe.Config, from uint64) subscribe.Refresh {
 	if r.From != fleet.Relay || r.Record.Version != w.last.Version || r.GaveUp != nil {
 		w.t.Errorf("the refresh was %+v, want version %d", r, w.last.Version)
 	}
-	if tab := s.Table("prices"); tab.State() != w.last.State || checkGroup(tab) != nil {
+	if tab := handle(s, "prices").Table(); tab.State() != w.last.State || checkGroup(tab) != nil {
 		w.t.Errorf("version %d is not what was published: %v", tab.Version(), checkGroup(tab))
 	}
 	objects := int64(r.Deltas)
@@ -169,7 +169,7 @@ func TestBurstOfDeltasCollapses(t *testing.T) {
 	if times > 3 || deltas != 31 || bytes != bytesOf(p.last.Deltas) {
 		t.Errorf("%d refreshes by %d deltas of %d bytes", times, deltas, bytes)
 	}
-	if tab := s.Table("prices"); !maps.Equal(content(tab), p.content) {
+	if tab := handle(s, "prices").Table(); !maps.Equal(content(tab), p.content) {
 		t.Errorf("version %d is not what was published", tab.Version())
 	}
 	if most.Load() != 1 {
@@ -209,7 +209,7 @@ func TestFewerBytesArePulled(t *testing.T) {
 		if got.PulledBytes != want || got.Full != (bytesOf(whole) <= bytesOf(lacking)) {
 			t.Errorf("from version %d the refresh was %+v; the deltas have %d bytes, the snapshot and those from it %d", from, got, bytesOf(lacking), bytesOf(whole))
 		}
-		if !maps.Equal(content(s.Table("prices")), p.content) {
+		if !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 			t.Error(fmt.Sprint(p.last.ID(), " is not what was published"))
 		}
 		dear = dear || got.Full

@@ -15,10 +15,10 @@ var bootID = bootguard.BootID
 // the process is not the version's fault: it is never quarantined. The version need not be served for [Config].ConfirmAfter then.
 // Nothing happens if rec is not on probation: if it is confirmed, not served, or if there is no cache folder.
 //
-// It fails with [ErrUnknown], or if boot.json in the cache folder cannot be written.
+// It fails with [ErrUnknownDataset], or if boot.json in the cache folder cannot be written.
 func (s *Subscriber) Confirm(rec dataset.VersionRecord) error {
-	if s.engine.First(rec.Dataset) == nil {
-		return fmt.Errorf("confirm version %d of %q: %w", rec.Version, rec.Dataset, ErrUnknown)
+	if s.datasets[rec.Dataset] == nil {
+		return fmt.Errorf("confirm version %d: %w", rec.Version, s.unknown(rec.Dataset))
 	}
 	if err := s.guard.Confirm(rec); err != nil {
 		return fmt.Errorf("confirm version %s: %w", rec.ID(), err)

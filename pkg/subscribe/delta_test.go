@@ -118,11 +118,11 @@ func TestServedEqualsTheMap(t *testing.T) {
 			start := func() {
 				m = &mirror{t: t}
 				s = open(t, cfg)
-				if err := s.OnSwap("prices", m.swap); err != nil {
+				if _, err := handle(s, "prices").OnSwap(m.swap); err != nil {
 					t.Fatal(err)
 				}
 				var err error
-				view, err = subscribe.NewView(s, "prices", func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager())
+				view, err = subscribe.NewView(handle(s, "prices"), func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -139,8 +139,8 @@ func TestServedEqualsTheMap(t *testing.T) {
 				}
 				version := p.last.Version
 				if r.IntN(4) > 0 {
-					await(t, fmt.Sprintf("version %d", version), func() bool { tab := s.Table("prices"); return tab != nil && tab.Version() == version })
-					if !maps.Equal(content(s.Table("prices")), p.content) || s.Table("prices").State() != p.last.State {
+					await(t, fmt.Sprintf("version %d", version), func() bool { tab := handle(s, "prices").Table(); return tab != nil && tab.Version() == version })
+					if !maps.Equal(content(handle(s, "prices").Table()), p.content) || handle(s, "prices").Table().State() != p.last.State {
 						t.Fatalf("version %d is not served as it was published", version)
 					}
 				}
@@ -149,7 +149,7 @@ func TestServedEqualsTheMap(t *testing.T) {
 						t.Fatal(err)
 					}
 					start()
-					if tab := s.Table("prices"); tab != nil && !maps.Equal(content(tab), p.history[tab.Version()-1]) {
+					if tab := handle(s, "prices").Table(); tab != nil && !maps.Equal(content(tab), p.history[tab.Version()-1]) {
 						t.Fatalf("after a restart version %d is not what was published", tab.Version())
 					}
 				}
@@ -242,7 +242,7 @@ func TestDeltasAreGivenUpForTheSnapshot(t *testing.T) {
 			spoil(w, p, &rec)
 			w.announce(rec)
 			got := <-refreshes
-			if !got.Full || !maps.Equal(content(s.Table("prices")), p.content) {
+			if !got.Full || !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 				t.Errorf("the refresh was %+v", got)
 			}
 			if got.GaveUp == nil || !strings.Contains(got.GaveUp.Error(), "delta to version 2") || !book.has("deltas did not lead to a version") {
@@ -267,7 +267,7 @@ func TestCachedDeltasAreShortened(t *testing.T) {
 	for range 60 {
 		rec := p.commit(mutate(r, p.content), false, 64)
 		w.announce(rec)
-		await(t, rec.ID(), func() bool { tab := s.Table("prices"); return tab != nil && tab.Version() == rec.Version })
+		await(t, rec.ID(), func() bool { tab := handle(s, "prices").Table(); return tab != nil && tab.Version() == rec.Version })
 	}
 	await(t, "the folder to be bounded", func() bool {
 		var snapshots, all int64
@@ -288,7 +288,7 @@ func TestCachedDeltasAreShortened(t *testing.T) {
 	if err := s.Wait(w.context()); err != nil {
 		t.Fatal(err)
 	}
-	if tab := s.Table("prices"); tab.Version() != p.last.Version || !maps.Equal(content(tab), p.content) {
+	if tab := handle(s, "prices").Table(); tab.Version() != p.last.Version || !maps.Equal(content(tab), p.content) {
 		t.Errorf("version %d came from the cache folder, want %d", tab.Version(), p.last.Version)
 	}
 }
@@ -306,7 +306,7 @@ func TestChangesOfVersionsThatWerePassedOver(t *testing.T) {
 			m := &mirror{t: t}
 			began, gate := make(chan bool, 10), make(chan bool)
 			calls := 0
-			if err := s.OnSwap("prices", func(swap subscribe.Swap) {
+			if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) {
 				began <- swap.Full
 				<-gate
 				if calls++; calls == 2 {
@@ -319,7 +319,7 @@ func TestChangesOfVersionsThatWerePassedOver(t *testing.T) {
 			<-began
 			next := func(keep int, snapshot bool) {
 				w.announce(p.commit(mutate(r, p.content), snapshot, keep))
-				await(t, "a version", func() bool { return s.Table("prices").Version() == p.last.Version })
+				await(t, "a version", func() bool { return handle(s, "prices").Table().Version() == p.last.Version })
 			}
 			for i := range 5 {
 				if full && i == 2 {
@@ -357,7 +357,7 @@ func TestEagerViewDecodesWhatChanged(t *testing.T) {
 	s := open(t, w.config("prices"))
 	var mu sync.Mutex
 	calls := 0
-	view, err := subscribe.NewView(s, "prices", func(key, v []byte) (string, error) {
+	view, err := subscribe.NewView(handle(s, "prices"), func(key, v []byte) (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		calls++
@@ -389,7 +389,7 @@ func TestEagerViewDecodesWhatChanged(t *testing.T) {
 	if _, ok, _ := view.Get("key3"); ok {
 		t.Error("key3 is still there")
 	}
-	if s.Table("prices").Version() != 2 {
+	if handle(s, "prices").Table().Version() != 2 {
 		t.Error("serving stopped")
 	}
 }

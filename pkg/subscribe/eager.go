@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"context"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -12,8 +13,8 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// shardRecords is how many records a shard has when the values are laid out. A shard is copied for the first change in
-// it: fewer make the list of shards longer, which is copied for each version, more make each change dearer.
+// shardRecords is the number of records in a shard of a new layout. The first change in a shard copies the shard, and each
+// version copies the list of shards: smaller shards make the list longer, larger ones make each change cost more.
 const shardRecords = 64
 
 // eager keeps the values of an eager view.
@@ -25,12 +26,13 @@ type eager[V any] struct {
 	once    sync.Once
 }
 
-// values are those of one version. They are immutable, and share with the version before the shards that nothing changed in.
+// values are the decoded records of one version. They are immutable. Shards without a change are shared with the version
+// before.
 type values[V any] struct {
-	version uint64
-	shards  []map[string]decoded[V] // a power of two of them
-	failing int                     // records that could not be decoded
-	named   string                  // the key of one of them, which the status names
+	version   uint64
+	shards    []map[string]decoded[V] // a power of two of them
+	failing   int                     // the number of records that could not be decoded
+	failedKey string                  // the key of one of them, for the status
 }
 
 type decoded[V any] struct {
@@ -49,7 +51,7 @@ func (e *eager[V]) shard(vs *values[V], key string) int {
 func (e *eager[V]) get(key string) (value V, ok bool, err error) {
 	vs := e.current.Load()
 	if vs == nil {
-		return value, false, nil
+		return value, false, e.view.d.noVersion
 	}
 	d, ok := vs.shards[e.shard(vs, key)][key]
 	return d.value, ok, d.err
@@ -62,32 +64,32 @@ func (e *eager[V]) version() uint64 {
 	return 0
 }
 
-// unread returns what cannot be had of the version that the view is at; nil if everything can.
-func (e *eager[V]) unread() error {
+// decodeErr returns an error if records of the view's version could not be decoded.
+func (e *eager[V]) decodeErr() error {
 	vs := e.current.Load()
 	if vs == nil || vs.failing == 0 {
 		return nil
 	}
-	err := vs.shards[e.shard(vs, vs.named)][vs.named].err
+	err := vs.shards[e.shard(vs, vs.failedKey)][vs.failedKey].err
 	return fmt.Errorf("an eager view could not decode %d records of version %d: %w", vs.failing, vs.version, err)
 }
 
-// swap brings the view to another version. It is a function for OnSwap: its calls come one at a time.
-func (e *eager[V]) swap(swap Swap) {
-	s := e.view.s
-	turn, ok := s.turn()
+// swap moves the view to another version. It is the view's callback, so its calls come one at a time.
+func (e *eager[V]) swap(ctx context.Context, swap Swap) {
+	s := e.view.d.s
+	slot, ok := s.acquireSlot(ctx)
 	if !ok {
 		return
 	}
-	defer turn.end()
-	b := e.begin(swap)
+	defer slot.end()
+	b := e.newBuild(swap)
 	n := 0
 	for c := range swap.Changes() {
-		if s.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return // Close waits
 		}
-		if n++; n%turnRecords == 0 {
-			turn.progress()
+		if n++; n%slotRecords == 0 {
+			slot.progress()
 		}
 		b.apply(c)
 	}
@@ -97,59 +99,60 @@ func (e *eager[V]) swap(swap Swap) {
 			"records", b.failed, "error", b.newErr, "stack", guard.Stack(b.newErr))
 		s.reportFailure(swap.Dataset, b.version, err)
 	}
-	b.name()
+	b.checkFailedKey()
 	e.current.Store(&b.values)
 	e.once.Do(func() { close(e.first) })
 }
 
-// build is the values of a version in the making.
+// build makes the values of a version.
 type build[V any] struct {
 	values[V]
 	eager  *eager[V]
-	own    []bool // by shard: it is no longer shared
-	failed int    // records of this version that could not be decoded
+	owned  []bool // by shard: it is a copy of the build's own
+	failed int    // the number of records decoded by this build that failed
 	newErr error  // of the first of them
 }
 
-func (e *eager[V]) begin(swap Swap) *build[V] {
+// newBuild returns a build with the values of the version before.
+func (e *eager[V]) newBuild(swap Swap) *build[V] {
 	b := &build[V]{eager: e}
-	if was := e.current.Load(); was != nil && swap.Old != nil {
-		b.shards, b.failing, b.named = slices.Clone(was.shards), was.failing, was.named
+	if before := e.current.Load(); before != nil && swap.Old != nil {
+		b.shards, b.failing, b.failedKey = slices.Clone(before.shards), before.failing, before.failedKey
 	}
 	b.version = swap.New.Version()
 	if n := swap.New.Len(); len(b.shards) == 0 || n > 4*shardRecords*len(b.shards) {
 		b.layOut(n)
 	}
-	if b.own == nil {
-		b.own = make([]bool, len(b.shards))
+	if b.owned == nil {
+		b.owned = make([]bool, len(b.shards))
 	}
 	return b
 }
 
-// layOut spreads the values over as many shards as n records want.
+// layOut distributes the values over a number of shards that fits n records.
 func (b *build[V]) layOut(n int) {
 	count := 1
 	for count*shardRecords < n {
 		count *= 2
 	}
-	was := b.shards
-	b.shards, b.own = make([]map[string]decoded[V], count), make([]bool, count)
+	before := b.shards
+	b.shards, b.owned = make([]map[string]decoded[V], count), make([]bool, count)
 	for i := range b.shards {
-		b.shards[i], b.own[i] = make(map[string]decoded[V]), true
+		b.shards[i], b.owned[i] = make(map[string]decoded[V]), true
 	}
-	for _, shard := range was {
+	for _, shard := range before {
 		for key, d := range shard {
 			b.shards[b.eager.shard(&b.values, key)][key] = d
 		}
 	}
 }
 
-// apply makes one change.
+// apply applies one change.
 func (b *build[V]) apply(c snapshot.Change) {
 	key := string(c.Key)
 	i := b.eager.shard(&b.values, key)
-	if !b.own[i] {
-		b.shards[i], b.own[i] = maps.Clone(b.shards[i]), true
+	if !b.owned[i] {
+		b.shards[i], b.owned[i] = maps.Clone(b.shards[i]), true
 	}
 	if b.shards[i][key].err != nil {
 		b.failing--
@@ -159,27 +162,26 @@ func (b *build[V]) apply(c snapshot.Change) {
 		return
 	}
 	var d decoded[V]
-	d.value, d.err = b.eager.view.decodeOne(b.version, c.Key, c.New)
+	d.value, d.err = b.eager.view.decodeRecord(b.version, c.Key, c.New)
 	if d.err != nil {
 		b.failing++
 		b.failed++
 		if b.newErr == nil {
-			b.newErr, b.named = d.err, key
+			b.newErr, b.failedKey = d.err, key
 		}
 	}
 	b.shards[i][key] = d
 }
 
-// name has the status name a record that could not be decoded. If the one that it named is right by now, or is removed,
-// another one takes its place.
-func (b *build[V]) name() {
-	if b.failing == 0 || b.shards[b.eager.shard(&b.values, b.named)][b.named].err != nil {
+// checkFailedKey picks another failedKey if the record of the present one is decoded or removed by now.
+func (b *build[V]) checkFailedKey() {
+	if b.failing == 0 || b.shards[b.eager.shard(&b.values, b.failedKey)][b.failedKey].err != nil {
 		return
 	}
 	for _, shard := range b.shards {
 		for key, d := range shard {
 			if d.err != nil {
-				b.named = key
+				b.failedKey = key
 				return
 			}
 		}

@@ -15,7 +15,7 @@ import (
 func TestWarningOfAnEagerViewFollowsTheRecords(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))
-	view, err := subscribe.NewView(s, "prices", func(_, value []byte) (int, error) { return strconv.Atoi(string(value)) }, subscribe.Eager())
+	view, err := subscribe.NewView(handle(s, "prices"), func(_, value []byte) (int, error) { return strconv.Atoi(string(value)) }, subscribe.Eager())
 	if err != nil {
 		t.Fatal(err)
 	}

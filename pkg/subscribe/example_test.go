@@ -64,6 +64,11 @@ func ExampleOpen() {
 		return
 	}
 	defer sub.Close()
+	prices, err := sub.Dataset("prices")
+	if err != nil {
+		fmt.Println(err) // no such dataset in Datasets
+		return
+	}
 
 	// Before the service takes requests: wait for the first version of every dataset.
 	if err := sub.Wait(ctx); err != nil {
@@ -71,11 +76,16 @@ func ExampleOpen() {
 		return
 	}
 
-	// In a request: never waits, and what it returns never changes.
-	prices := sub.Table("prices")
-	value, ok := prices.GetString("apple")
-	fmt.Printf("version %d of %d records: %s %v\n", prices.Version(), prices.Len(), value, ok)
-	// Output: version 7 of 1 records: {"key":"apple","cents":45} true
+	// In a request: a lookup never waits. err is not nil only before the first version.
+	value, ok, err := prices.Get("apple")
+	fmt.Printf("%s %v %v\n", value, ok, err)
+
+	// Lookups that belong together: a table is one version and never changes.
+	table := prices.Table()
+	fmt.Printf("version %d of %d records\n", table.Version(), table.Len())
+	// Output:
+	// {"key":"apple","cents":45} true <nil>
+	// version 7 of 1 records
 }
 
 func ExampleNewView() {
@@ -90,9 +100,14 @@ func ExampleNewView() {
 		return
 	}
 	defer sub.Close()
+	d, err := sub.Dataset("prices")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	type price struct{ Cents int }
-	prices, err := subscribe.NewView(sub, "prices", func(_, value []byte) (p price, err error) {
+	prices, err := subscribe.NewView(d, func(_, value []byte) (p price, err error) {
 		err = json.Unmarshal(value, &p)
 		return p, err
 	})
@@ -100,7 +115,7 @@ func ExampleNewView() {
 		fmt.Println(err)
 		return
 	}
-	if err := sub.Wait(ctx, "prices"); err != nil {
+	if err := prices.Wait(ctx); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -109,7 +124,7 @@ func ExampleNewView() {
 	// Output: 45 true <nil>
 }
 
-func ExampleSubscriber_OnSwap() {
+func ExampleDataset_OnSwap() {
 	relay := relayWithPrices()
 	defer relay.Close()
 
@@ -121,6 +136,11 @@ func ExampleSubscriber_OnSwap() {
 		return
 	}
 	defer sub.Close()
+	prices, err := sub.Dataset("prices")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	cents := func(value []byte) (n int) {
 		var price struct{ Cents int }
@@ -130,15 +150,15 @@ func ExampleSubscriber_OnSwap() {
 		return price.Cents
 	}
 
-	// The service's own index beside the dataset: the keys of what costs less than a dollar.
+	// An index of the service: the keys of prices below a dollar.
 	var mu sync.RWMutex // guards cheap
 	cheap := map[string]bool{}
 	ready := make(chan struct{})
-	err = sub.OnSwap("prices", func(swap subscribe.Swap) {
+	stop, err := prices.OnSwap(func(swap subscribe.Swap) {
 		mu.Lock()
 		defer mu.Unlock()
-		for c := range swap.Changes() { // at first every record, then those that changed
-			if key := string(c.Key); c.Op != snapshot.Removed && cents(c.New) < 100 {
+		for c := range swap.Changes() { // every record in the first call, then the changed ones
+			if key := string(c.Key); c.Op != subscribe.Removed && cents(c.New) < 100 {
 				cheap[key] = true
 			} else {
 				delete(cheap, key)
@@ -152,6 +172,7 @@ func ExampleSubscriber_OnSwap() {
 		fmt.Println(err)
 		return
 	}
+	defer stop() // ends the calls; Close of the subscriber does so too
 	<-ready
 	mu.RLock()
 	defer mu.RUnlock()
@@ -171,17 +192,22 @@ func ExampleEager() {
 		return
 	}
 	defer sub.Close()
+	d, err := sub.Dataset("prices")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	type price struct{ Cents int }
-	prices, err := subscribe.NewView(sub, "prices", func(_, value []byte) (p price, err error) {
-		err = json.Unmarshal(value, &p) // once for each record, and again for those that a version changes
+	prices, err := subscribe.NewView(d, func(_, value []byte) (p price, err error) {
+		err = json.Unmarshal(value, &p) // once for each record, and again when a version changes the record
 		return p, err
 	}, subscribe.Eager())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := prices.Wait(ctx); err != nil { // for the view, which comes a little after the table
+	if err := prices.Wait(ctx); err != nil { // the view follows a little after the table
 		fmt.Println(err)
 		return
 	}
@@ -190,7 +216,7 @@ func ExampleEager() {
 	// Output: 7 45 true <nil>
 }
 
-// BenchmarkTable is what it costs a reader to get at the served version.
+// BenchmarkTable measures what the served version costs a reader.
 func BenchmarkTable(b *testing.B) {
 	relay := relayWithPrices()
 	defer relay.Close()
@@ -202,9 +228,40 @@ func BenchmarkTable(b *testing.B) {
 	if err := sub.Wait(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	prices := handle(sub, "prices")
 	for b.Loop() {
-		if sub.Table("prices") == nil {
+		if prices.Table() == nil {
 			b.Fatal("no table")
 		}
 	}
+}
+
+// BenchmarkGet compares a lookup through the handle with one in a table that the reader holds.
+func BenchmarkGet(b *testing.B) {
+	relay := relayWithPrices()
+	defer relay.Close()
+	sub, err := subscribe.Open(b.Context(), subscribe.Config{NATS: natsURL, Relays: []string{relay.URL}, Datasets: []string{"prices"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sub.Close()
+	if err := sub.Wait(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	prices := handle(sub, "prices")
+	b.Run("handle", func(b *testing.B) {
+		for b.Loop() {
+			if _, ok, _ := prices.Get("apple"); !ok {
+				b.Fatal("no record")
+			}
+		}
+	})
+	table := prices.Table()
+	b.Run("table", func(b *testing.B) {
+		for b.Loop() {
+			if _, ok := table.GetString("apple"); !ok {
+				b.Fatal("no record")
+			}
+		}
+	})
 }

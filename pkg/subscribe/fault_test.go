@@ -50,7 +50,7 @@ func TestEveryFlippedBitIsRefused(t *testing.T) {
 	s := open(t, cfg)
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)
-	first := s.Table("prices")
+	first := handle(s, "prices").Table()
 
 	rec := w.commit("prices", 2, numbered(2))
 	var bit atomic.Int64
@@ -60,7 +60,7 @@ func TestEveryFlippedBitIsRefused(t *testing.T) {
 		if i >= bits {
 			return object
 		}
-		if s.Table("prices") != first {
+		if handle(s, "prices").Table() != first {
 			t.Errorf("before bit %d was flipped another version was served", i)
 		}
 		object[i/8] ^= 1 << (i % 8)
@@ -91,13 +91,13 @@ func TestDamageOfOtherKindsIsRefused(t *testing.T) {
 		"zeros":          func(b []byte) []byte { return make([]byte, len(b)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := s.Table("prices")
+			before := handle(s, "prices").Table()
 			rec := w.commit("prices", before.Version()+1, numbered(before.Version()+1))
 			var served atomic.Int64
 			w.relay.fail(w.damaged(rec.Snapshot.Digest, func(b []byte) []byte { served.Add(1); return change(b) }))
 			w.announce(rec)
 			await(t, "two attempts", func() bool { return served.Load() >= 2 })
-			if s.Table("prices") != before {
+			if handle(s, "prices").Table() != before {
 				t.Error("damage was served")
 			}
 			w.relay.fail(nil)
@@ -134,7 +134,7 @@ func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 		if err := *failed.Load(); !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), rec.ID()) {
 			t.Errorf("version %d fails with %v, want %q", v, err, want)
 		}
-		if got := versionOf(t, s.Table("prices")); got != v-1 {
+		if got := versionOf(t, handle(s, "prices").Table()); got != v-1 {
 			t.Errorf("version %d is served, want %d", got, v-1)
 		}
 		w.publish("prices", v+1)
@@ -153,7 +153,7 @@ func TestRelayDownIsTriedAgain(t *testing.T) {
 		d := statusOf(t, s, "prices")
 		return d.State == fleet.Failing && strings.Contains(d.Error, "connection refused") && d.Version == 1
 	})
-	versionOf(t, s.Table("prices"))
+	versionOf(t, handle(s, "prices").Table())
 	w.relay.restart()
 	awaitVersion(t, s, "prices", 2)
 }
@@ -212,7 +212,7 @@ func TestNATSRestart(t *testing.T) {
 	for v := uint64(2); v <= 3; v++ {
 		w.nats.Kill()
 		rec := w.commit("prices", v, numbered(v))
-		versionOf(t, s.Table("prices"))
+		versionOf(t, handle(s, "prices").Table())
 		w.nats.Start()
 		w.announce(rec)
 		awaitVersion(t, s, "prices", v)
@@ -316,7 +316,7 @@ func TestSlowPullIsLeftToEnd(t *testing.T) {
 		}
 	})
 	swapped := make(chan uint64, 10)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swapped <- swap.New.Version() }); err != nil {
+	if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) { swapped <- swap.New.Version() }); err != nil {
 		t.Fatal(err)
 	}
 	w.announce(rec)

@@ -311,7 +311,7 @@ func TestConfirmWithoutProbation(t *testing.T) {
 			t.Errorf("with the cache folder %q: %v", dir, err)
 		}
 		other.Dataset = "rules"
-		if err := s.Confirm(other); !errors.Is(err, subscribe.ErrUnknown) {
+		if err := s.Confirm(other); !errors.Is(err, subscribe.ErrUnknownDataset) {
 			t.Errorf("a dataset that is not subscribed to: %v", err)
 		}
 	}

@@ -64,7 +64,7 @@ func guardedChild() error {
 	go func() {
 		defer close(input)
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-			if rec, ok := sub.Version("prices"); ok {
+			if rec, ok := handle(sub, "prices").Version(); ok {
 				if err := sub.Confirm(rec); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 				}

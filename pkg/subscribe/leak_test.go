@@ -106,7 +106,7 @@ func TestRefreshesLeaveNothingBehind(t *testing.T) {
 		cfg.Observer.CacheFailed = func(name string, err error) { t.Errorf("the cache of %s failed: %v", name, err) }
 		s := open(t, cfg)
 		for _, name := range part {
-			if err := s.OnSwap(name, func(swap subscribe.Swap) { swapped <- swap }); err != nil {
+			if _, err := handle(s, name).OnSwap(func(swap subscribe.Swap) { swapped <- swap }); err != nil {
 				t.Fatal(err)
 			}
 		}

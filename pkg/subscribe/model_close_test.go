@@ -28,7 +28,7 @@ func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := subscribe.NewView(s, "prices", func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
+		if _, err := subscribe.NewView(handle(s, "prices"), func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 			t.Fatal(err)
 		}
 		next := mutate(r, p.content)
@@ -39,7 +39,7 @@ func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 		}
 		w.announce(p.commit(next, round%3 == 0, 9))
 		if round%5 > 0 {
-			await(t, "a version", func() bool { tab := s.Table("prices"); return tab != nil && tab.Version() == p.last.Version })
+			await(t, "a version", func() bool { tab := handle(s, "prices").Table(); return tab != nil && tab.Version() == p.last.Version })
 		}
 		select { // somewhere in the pull, the load, the commit to the cache folder or the new snapshot
 		case <-time.After(time.Duration(r.IntN(20)) * time.Millisecond):

@@ -104,7 +104,7 @@ func (i *member) start() {
 	i.life = l
 	for n, m := range l.mirrors {
 		var told *table.Table
-		if err := s.OnSwap(i.m.name, func(swap subscribe.Swap) {
+		if _, err := handle(s, i.m.name).OnSwap(func(swap subscribe.Swap) {
 			if swap.Old != told || swap.Record.Version != swap.New.Version() || !swap.Full && swap.Old == nil {
 				t.Errorf("instance %d: callback %d was told of a swap that does not follow on the one before: %+v", i.n, n, swap)
 			}
@@ -120,7 +120,7 @@ func (i *member) start() {
 			t.Fatal(err)
 		}
 	}
-	if l.view, err = subscribe.NewView(s, i.m.name, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
+	if l.view, err = subscribe.NewView(handle(s, i.m.name), func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}
 	l.readers.Go(func() { i.read(l) })
@@ -141,7 +141,7 @@ func (i *member) read(l *life) {
 		if err != nil || ok && !strings.HasPrefix(value, `{"id":`) {
 			i.m.t.Errorf("instance %d: a reader got %.80q, %v for %.80q", i.n, value, err, key)
 		}
-		if tab := l.s.Table(i.m.name); tab != nil {
+		if tab := handle(l.s, i.m.name).Table(); tab != nil {
 			if value, ok := tab.GetString(key); ok && !bytes.HasPrefix(value, []byte(`{"id":`)) {
 				i.m.t.Errorf("instance %d: a reader got %.80q for %.80q of version %d", i.n, value, key, tab.Version())
 			}
@@ -358,10 +358,10 @@ func (i *member) settle(rec dataset.VersionRecord) {
 	i.sleep(false)
 	who := fmt.Sprintf("instance %d", i.n)
 	id := rec.VersionID()
-	await(t, fmt.Sprintf("%s to serve version %s", who, rec.Ref()), func() bool { return i.s.VersionID(i.m.name) == id })
+	await(t, fmt.Sprintf("%s to serve version %s", who, rec.Ref()), func() bool { return handle(i.s, i.m.name).VersionID() == id })
 	v, _ := i.serves()
 	tab := v.table
-	got, _ := i.s.Version(i.m.name)
+	got, _ := handle(i.s, i.m.name).Version()
 	if tab.Version() != rec.Version || tab.State() != rec.State || fmt.Sprint(got) != fmt.Sprint(rec) {
 		t.Fatalf("%s serves version %d, %v: %+v; want %+v", who, tab.Version(), tab.State(), got, rec)
 	}

@@ -111,11 +111,11 @@ func (i *member) serves() (v servedTable, ok bool) { return serves(i.s, i.m.name
 
 func serves(s *subscribe.Subscriber, name string) (v servedTable, ok bool) {
 	for {
-		v = servedTable{s.VersionID(name), s.Table(name)}
+		v = servedTable{handle(s, name).VersionID(), handle(s, name).Table()}
 		if v.table == nil {
 			return v, false
 		}
-		if s.VersionID(name) == v.id { // an id is served once in a life
+		if handle(s, name).VersionID() == v.id { // an id is served once in a life
 			return v, true
 		}
 	}

@@ -47,11 +47,11 @@ func TestDecoderThatPanicsOnEveryThirdVersion(t *testing.T) {
 	cfg := w.config("prices")
 	cfg.Log = book.logger()
 	s := open(t, cfg)
-	lazy, err := subscribe.NewView(s, "prices", thirds)
+	lazy, err := subscribe.NewView(handle(s, "prices"), thirds)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eager, err := subscribe.NewView(s, "prices", thirds, subscribe.Eager())
+	eager, err := subscribe.NewView(handle(s, "prices"), thirds, subscribe.Eager())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	cfg.Lanes, cfg.StallTimeout = 1, 100*time.Millisecond
 	s := open(t, cfg)
 	gate := make(chan struct{})
-	hung, err := subscribe.NewView(s, "prices", func(_, value []byte) (string, error) { <-gate; return string(value), nil }, subscribe.Eager())
+	hung, err := subscribe.NewView(handle(s, "prices"), func(_, value []byte) (string, error) { <-gate; return string(value), nil }, subscribe.Eager())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	await(t, "the warning", func() bool {
 		return strings.Contains(statusOf(t, s, "prices").Warning, "an eager view has not come to its end for ")
 	})
-	other, err := subscribe.NewView(s, "rules", func(_, value []byte) (string, error) { return string(value), nil }, subscribe.Eager())
+	other, err := subscribe.NewView(handle(s, "rules"), func(_, value []byte) (string, error) { return string(value), nil }, subscribe.Eager())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestPanickingCallbackIsReported(t *testing.T) {
 	}
 	defer reports.Close()
 	s := open(t, w.config("prices"))
-	if err := s.OnSwap("prices", func(subscribe.Swap) { panic("in the callback") }); err != nil {
+	if _, err := handle(s, "prices").OnSwap(func(subscribe.Swap) { panic("in the callback") }); err != nil {
 		t.Fatal(err)
 	}
 	w.publish("prices", 1)

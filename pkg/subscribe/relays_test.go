@@ -54,7 +54,7 @@ func TestRelayThatGivesWrongBytesIsReported(t *testing.T) {
 	}
 	// The next versions come from the other relay alone.
 	asked := w.relay.objects.Load()
-	newest := s.Table("prices").Version()
+	newest := handle(s, "prices").Table().Version()
 	for v := newest + 1; v <= newest+10; v++ {
 		w.publish("prices", v)
 		awaitVersion(t, s, "prices", v)

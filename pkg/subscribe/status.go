@@ -24,7 +24,7 @@ func (s *Subscriber) Status() fleet.Status {
 		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.Foreign, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {
-		status.Datasets = append(status.Datasets, s.datasetStatus(name))
+		status.Datasets = append(status.Datasets, s.datasets[name].Status())
 	}
 	for _, h := range s.relays.Health() {
 		r := fleet.RelayStatus{Relay: h.Relay, Standing: fleet.Standing(h.Standing), Failures: h.Failures, Refusals: h.Refusals}
@@ -42,64 +42,65 @@ func (s *Subscriber) refused(r pull.Refusal) {
 		"object", r.Object.Digest, "error", r.Err)
 }
 
-// datasetStatus judges at the moment of asking: should the refreshing goroutine hang, the status tells of that as soon as
-// nothing vouches for the dataset any more.
-func (s *Subscriber) datasetStatus(name string) fleet.DatasetStatus {
-	h, v, j := s.engine.Judge(name)
-	d := fleet.DatasetStatus{
-		Dataset: name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Vouched,
+// Status returns what is served of the dataset, how fresh it is, and how refreshing goes. The state is judged during the call.
+// If the refreshing goroutine hangs, the status reports that as soon as nothing vouches for the dataset any more.
+func (d *Dataset) Status() fleet.DatasetStatus {
+	h, v, j := d.s.engine.Judge(d.name)
+	st := fleet.DatasetStatus{
+		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Vouched,
 		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
 	}
 	if v != nil {
-		d.ID = v.ID
-		d.Version, d.Records, d.Bytes, d.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
-		d.Created, d.ExpectEvery, d.Served = v.Record.Created, v.Record.ExpectEvery, v.At
+		st.ID = v.ID
+		st.Version, st.Records, st.Bytes, st.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
+		st.Created, st.ExpectEvery, st.Served = v.Record.Created, v.Record.ExpectEvery, v.At
 		if !v.Record.Created.IsZero() { // a recovered version does not say
-			d.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
+			st.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
 		}
-		d.LastPull = pullOf(v)
+		st.LastPull = pullOf(v)
 	}
 	switch {
-	case d.State == fleet.Diverged:
-	case d.Newest <= d.Version: // swapped in since h was written
-		d.Newest, d.BehindSince = d.Version, time.Time{}
+	case st.State == fleet.Diverged:
+	case st.Newest <= st.Version: // swapped in since h was written
+		st.Newest, st.BehindSince = st.Version, time.Time{}
 	}
-	if !d.BehindSince.IsZero() {
-		d.BehindSeconds = time.Since(d.BehindSince).Seconds()
+	if !st.BehindSince.IsZero() {
+		st.BehindSeconds = time.Since(st.BehindSince).Seconds()
 	}
-	s.mu.Lock()
-	d.Refreshes = s.refreshes[name]
-	for _, c := range s.callbacks[name] {
+	d.s.mu.Lock()
+	st.Refreshes = d.refreshes
+	for _, c := range d.callbacks {
 		if !c.behind.IsZero() {
-			d.FollowersBehindSeconds = max(d.FollowersBehindSeconds, time.Since(c.behind).Seconds())
+			st.FollowersBehindSeconds = max(st.FollowersBehindSeconds, time.Since(c.behind).Seconds())
 		}
 	}
-	s.mu.Unlock()
-	d.Refreshes.Failed, d.Refreshes.Panicked, d.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
+	d.s.mu.Unlock()
+	st.Refreshes.Failed, st.Refreshes.Panicked, st.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
 	if h.Err != nil {
-		d.Error = h.Err.Error()
+		st.Error = h.Err.Error()
 	}
 	if h.LastErr != nil {
-		d.LastError = h.LastErr.Error()
+		st.LastError = h.LastErr.Error()
 	}
-	d.Warning = s.warning(d, h)
-	return d
+	st.Warning = d.warning(st, h)
+	return st
 }
 
 // warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
-func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
+func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
+	s := d.s
 	var all []string
 	var hangs error
 	if s.cache != nil {
-		if err := s.cache.Damage(d.Dataset); err != nil {
+		if err := s.cache.Damage(d.name); err != nil {
 			all = append(all, err.Error())
 		}
 		if hangs = s.cache.Hangs(); hangs != nil {
 			all = append(all, hangs.Error())
 		}
 	}
-	if d.State == fleet.Blind || d.State == fleet.Lagging && h.CatchUpErr != nil {
-		all = append(all, h.Why(d.State, nil))
+	if st.State == fleet.Blind || st.State == fleet.Lagging && h.CatchUpErr != nil {
+		all = append(all, h.Why(st.State, nil))
 		if err := s.link.Err(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
 			all = append(all, err.Error())
 		}
@@ -110,19 +111,19 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	if h.Quarantined != "" {
 		all = append(all, h.Quarantined)
 	}
-	if d.State == fleet.Diverged {
+	if st.State == fleet.Diverged {
 		all = append(all, h.Diverged)
 	}
-	if h.Conflict != "" && d.State != fleet.Blind {
+	if h.Conflict != "" && st.State != fleet.Blind {
 		all = append(all, h.Conflict)
 	}
 	if h.LongPeriod != "" {
 		all = append(all, h.LongPeriod)
 	}
-	if h.Regressed != "" && d.State != fleet.Blind {
+	if h.Regressed != "" && st.State != fleet.Blind {
 		all = append(all, h.Regressed)
 	}
-	if err := s.cacheErr(d, h.FinishErr); err != nil && (hangs == nil || !errors.Is(err, cachedir.ErrHangs)) {
+	if err := s.cacheErr(st, h.FinishErr); err != nil && (hangs == nil || !errors.Is(err, cachedir.ErrHangs)) {
 		all = append(all, "not kept in the cache folder: "+err.Error())
 	}
 	for _, r := range s.relays.Health() {
@@ -132,7 +133,7 @@ func (s *Subscriber) warning(d fleet.DatasetStatus, h refresh.Health) string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.callbacks[d.Dataset] {
+	for _, c := range d.callbacks {
 		if err := c.trouble(s.cfg.StallTimeout); err != nil {
 			all = append(all, err.Error())
 		}
@@ -158,22 +159,20 @@ func pullOf(v *served) fleet.Pull {
 	return p
 }
 
-// count adds the refresh that brought now to the sums of the status.
-func (s *Subscriber) count(now *served) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.refreshes[now.Record.Dataset]
+// count adds the refresh that loaded now to the sums of the status.
+func (d *Dataset) count(now *served) {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
 	switch {
-	case now.Stored: // it is no refresh
+	case now.Stored: // a load from the cache folder is no refresh
 		return
 	case now.Pull.Full:
-		r.Full++
+		d.refreshes.Full++
 	default:
-		r.Delta++
+		d.refreshes.Delta++
 	}
 	if now.Pull.GaveUp != nil {
-		r.GaveUp++
+		d.refreshes.GaveUp++
 	}
-	r.PulledBytes += now.Pull.Bytes
-	s.refreshes[now.Record.Dataset] = r
+	d.refreshes.PulledBytes += now.Pull.Bytes
 }

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
@@ -25,14 +23,10 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-var (
-	// ErrUnknown is wrapped when a dataset is not one of [Config].Datasets.
-	ErrUnknown = errors.New("the dataset is not subscribed to")
-	// ErrClosed is wrapped by calls that can do nothing after Close.
-	ErrClosed = errors.New("the subscriber is closed")
-)
+// ErrClosed is returned by calls that need an open [Subscriber] or [View].
+var ErrClosed = errors.New("the subscriber or view is closed")
 
-// Subscriber keeps datasets in memory. Its methods may be called from any goroutine.
+// Subscriber keeps datasets in memory. Its methods may be called from any number of goroutines.
 type Subscriber struct {
 	cfg     Config
 	host    string
@@ -47,21 +41,20 @@ type Subscriber struct {
 	shortener *load.Shortener
 	collector *load.Collector
 	engine    *refresh.Engine[*table.Table, *table.Changes]
+	datasets  map[string]*Dataset // by name; not changed after Open
 	reports   chan fleet.Report
 	redis     io.Closer      // nil without Config.Redis
 	record    *record.Keeper // nil without Config.Redis
-	// decoding has room for as many eager views as may decode at a time (see turn).
-	decoding chan struct{}
+	// decodeSlots is the semaphore of the eager views that decode.
+	decodeSlots chan struct{}
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	close  func() error
 
-	mu        sync.Mutex // guards what follows
-	closing   bool
-	running   sync.WaitGroup // Add only while closing is false
-	callbacks map[string][]*callback
-	refreshes map[string]fleet.Refreshes // by dataset
+	mu      sync.Mutex // guards the fields below
+	closing bool
+	running sync.WaitGroup // Add only while closing is false
 }
 
 // Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the
@@ -78,8 +71,8 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		return nil, fmt.Errorf("open the subscriber: %w", context.Cause(ctx))
 	}
 	s := &Subscriber{
-		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decoding: make(chan struct{}, cfg.Lanes),
-		callbacks: make(map[string][]*callback), refreshes: make(map[string]fleet.Refreshes), collector: load.NewCollector(),
+		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: make(chan struct{}, cfg.Lanes),
+		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 	}
 	s.host, _ = os.Hostname() // without it the status says less, no more
 	relays := cfg.pull()
@@ -118,6 +111,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 			Table: table.Config{Workers: cfg.Workers},
 		},
 	})
+	for _, name := range cfg.Datasets {
+		s.datasets[name] = newDataset(s, name)
+	}
 
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.close = sync.OnceValue(s.shutDown)
@@ -203,91 +199,3 @@ func (s *Subscriber) shutDown() error {
 
 // Datasets returns the names of the datasets, in the order of the configuration.
 func (s *Subscriber) Datasets() []string { return append([]string(nil), s.cfg.Datasets...) }
-
-// Table returns the version of the dataset that is served now; nil as long as none is, or if the dataset is not one of
-// [Config].Datasets. It never waits. For look-ups that belong together call it once.
-func (s *Subscriber) Table(name string) *table.Table {
-	if v := s.engine.Served(name); v != nil {
-		return v.Value
-	}
-	return nil
-}
-
-// Version returns the record of the version of the dataset that is served now; ok is false as long as none is.
-func (s *Subscriber) Version(name string) (rec dataset.VersionRecord, ok bool) {
-	if v := s.engine.Served(name); v != nil {
-		return v.Record, true
-	}
-	return dataset.VersionRecord{}, false
-}
-
-// VersionID returns the id of the version of the dataset that is served now; zero as long as none is. It never waits. A later
-// call of Table may return another version.
-func (s *Subscriber) VersionID(name string) dataset.VersionID {
-	if v := s.engine.Served(name); v != nil {
-		return v.ID
-	}
-	return dataset.VersionID{}
-}
-
-// Wait returns when every named dataset has a table; without names, when all of them have. Its error names those that
-// have none when ctx ends, and why. It wraps [ErrUnknown] for a name that is not subscribed to, and [ErrClosed].
-func (s *Subscriber) Wait(ctx context.Context, names ...string) error {
-	if len(names) == 0 {
-		names = s.cfg.Datasets
-	}
-	for _, name := range names {
-		if s.engine.First(name) == nil {
-			return fmt.Errorf("wait for %q: %w", name, ErrUnknown)
-		}
-	}
-	for _, name := range names {
-		first := s.engine.First(name)
-		select {
-		case <-first:
-			continue // also when ctx has ended
-		default:
-		}
-		select {
-		case <-first:
-		case <-ctx.Done():
-			return s.missing(names, context.Cause(ctx))
-		case <-s.ctx.Done():
-			return s.missing(names, ErrClosed)
-		}
-	}
-	return nil
-}
-
-// unheard returns why the instance cannot hear of versions; nil if nothing is known to be in the way.
-func (s *Subscriber) unheard(h refresh.Health) error {
-	if err := s.link.Err(); err != nil {
-		return err
-	}
-	return h.CatchUpErr
-}
-
-// missing returns the error of a Wait for names that ended because of err.
-func (s *Subscriber) missing(names []string, err error) error {
-	var missing []string
-	for _, name := range names {
-		if s.engine.Served(name) != nil {
-			continue
-		}
-		why := "no version is known yet"
-		switch h := s.engine.Health(name); {
-		case h.Quarantined != "":
-			why = h.Quarantined
-		case h.Err != nil:
-			why = fmt.Sprintf("version %d: %v", h.Newest, h.Err)
-		case h.Newest > 0:
-			why = fmt.Sprintf("version %d is on its way", h.Newest)
-		default:
-			if err := s.unheard(h); err != nil {
-				why += ": " + err.Error()
-			}
-		}
-		missing = append(missing, name+" ("+why+")")
-	}
-	return fmt.Errorf("wait for the first version of %s: %w", strings.Join(missing, ", "), err)
-}

@@ -22,7 +22,7 @@ func TestFirstVersionIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	w.publish("prices", 1)
 	s := open(t, w.config("prices", "rules"))
-	if err := s.Wait(w.context(), "prices"); err != nil {
+	if err := handle(s, "prices").Wait(w.context()); err != nil {
 		t.Fatal(err)
 	}
 	awaitVersion(t, s, "prices", 1)
@@ -33,10 +33,10 @@ func TestFirstVersionIsWaitedFor(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "rules (no version is known yet)") || strings.Contains(err.Error(), "prices") {
 		t.Errorf("Wait says %v; want it to name rules alone", err)
 	}
-	if d := statusOf(t, s, "rules"); d.State != fleet.Waiting || d.Error != "" || d.Version != 0 || s.Table("rules") != nil {
+	if d := statusOf(t, s, "rules"); d.State != fleet.Waiting || d.Error != "" || d.Version != 0 || handle(s, "rules").Table() != nil {
 		t.Errorf("a dataset without a version has the status %+v", d)
 	}
-	if _, ok := s.Version("rules"); ok {
+	if _, ok := handle(s, "rules").Version(); ok {
 		t.Error("a dataset without a version has a version record")
 	}
 	done := make(chan error)
@@ -49,24 +49,8 @@ func TestFirstVersionIsWaitedFor(t *testing.T) {
 	if d := statusOf(t, s, "rules"); d.State != fleet.Fresh || d.From != fleet.Relay || d.Records != 20 || d.LastPull.Bytes == 0 {
 		t.Errorf("the status is %+v", d)
 	}
-	if rec, ok := s.Version("rules"); !ok || rec.ID() != "rules/1" {
+	if rec, ok := handle(s, "rules").Version(); !ok || rec.ID() != "rules/1" {
 		t.Errorf("Version says %s, %v", rec.ID(), ok)
-	}
-}
-
-func TestUnknownDatasets(t *testing.T) {
-	w := newWorld(t)
-	s := open(t, w.config("prices"))
-	if s.Table("rules") != nil {
-		t.Error("an unknown dataset has a table")
-	}
-	_, err := subscribe.NewView(s, "rules", func(_, v []byte) (string, error) { return string(v), nil })
-	for what, err := range map[string]error{
-		"Wait": s.Wait(t.Context(), "rules"), "OnSwap": s.OnSwap("rules", func(subscribe.Swap) {}), "NewView": err,
-	} {
-		if !errors.Is(err, subscribe.ErrUnknown) || !strings.Contains(err.Error(), "rules") {
-			t.Errorf("%s says %v, want ErrUnknown", what, err)
-		}
 	}
 }
 
@@ -74,7 +58,7 @@ func TestVersionsInOrder(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))
 	swaps := make(chan subscribe.Swap, 10)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) { swaps <- swap }); err != nil {
+	if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) { swaps <- swap }); err != nil {
 		t.Fatal(err)
 	}
 	var before subscribe.Swap
@@ -87,9 +71,9 @@ func TestVersionsInOrder(t *testing.T) {
 		}
 		before = swap
 	}
-	// Who registers late is told what is served.
+	// A late callback is called for the version that is served.
 	late := make(chan subscribe.Swap, 10)
-	if err := s.OnSwap("prices", func(swap subscribe.Swap) { late <- swap }); err != nil {
+	if _, err := handle(s, "prices").OnSwap(func(swap subscribe.Swap) { late <- swap }); err != nil {
 		t.Fatal(err)
 	}
 	if swap := <-late; swap.Old != nil || swap.New.Version() != 3 {
@@ -102,7 +86,7 @@ func TestOldVersionStaysUsable(t *testing.T) {
 	w.publish("prices", 1)
 	s := open(t, w.config("prices"))
 	awaitVersion(t, s, "prices", 1)
-	held := s.Table("prices")
+	held := handle(s, "prices").Table()
 	w.publish("prices", 2)
 	awaitVersion(t, s, "prices", 2)
 	if versionOf(t, held) != 1 {
@@ -121,7 +105,7 @@ func TestReadersSeeWholeVersionsInOrder(t *testing.T) {
 	for range 2 {
 		readers.Go(func() {
 			for seen := uint64(0); seen < last && !t.Failed(); {
-				v := versionOf(t, s.Table("prices"))
+				v := versionOf(t, handle(s, "prices").Table())
 				if v < seen {
 					t.Errorf("version %d was seen after version %d", v, seen)
 				}
@@ -249,7 +233,7 @@ func TestCloseDuringAPull(t *testing.T) {
 	cfg.CacheDir = t.TempDir()
 	s := open(t, cfg)
 	waiting := make(chan error)
-	go func() { waiting <- s.Wait(context.Background(), "rules") }()
+	go func() { waiting <- handle(s, "rules").Wait(context.Background()) }()
 	rec := w.commit("prices", 1, numbered(1))
 	rec.Snapshot.Bytes = 1000000
 	w.announce(rec)
@@ -262,7 +246,7 @@ func TestCloseDuringAPull(t *testing.T) {
 	if err := <-waiting; !errors.Is(err, subscribe.ErrClosed) {
 		t.Errorf("Wait says %v, want ErrClosed", err)
 	}
-	if err := s.OnSwap("prices", func(subscribe.Swap) {}); !errors.Is(err, subscribe.ErrClosed) {
+	if _, err := handle(s, "prices").OnSwap(func(subscribe.Swap) {}); !errors.Is(err, subscribe.ErrClosed) {
 		t.Errorf("OnSwap says %v, want ErrClosed", err)
 	}
 	if left := files(t, cfg.CacheDir); len(left) != 0 {

@@ -47,22 +47,22 @@ func (s *Subscriber) keep(what string, run func(context.Context) error) {
 		}
 		pause := pauses.NextBackOff()
 		s.cfg.Log.Error("a part of the subscriber ended and is started again", "part", what, "error", err, "retry_in", pause, "stack", guard.Stack(err))
-		if !s.pause(pause, nil) {
+		if !pauseFor(s.ctx, pause, nil) {
 			return
 		}
 	}
 }
 
-// pause waits for d, or for wake, and reports whether the subscriber is still open.
-func (s *Subscriber) pause(d time.Duration, wake <-chan struct{}) bool {
+// pauseFor waits for d or for wake, and reports whether ctx has not ended.
+func pauseFor(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-wake:
-	case <-s.ctx.Done():
+	case <-ctx.Done():
 	}
-	return s.ctx.Err() == nil
+	return ctx.Err() == nil
 }
 
 // report queues r for sending.

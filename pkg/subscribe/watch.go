@@ -21,8 +21,9 @@ type watcher struct{ s *Subscriber }
 
 func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	s := w.s
-	s.wake(now, changes) // first: should anything below panic, callbacks have been told
-	s.count(now)
+	d := s.datasets[now.Record.Dataset]
+	d.signal(now, changes) // first: a panic below must not keep the version from callbacks
+	d.count(now)
 	name, version, pull := now.Record.Dataset, now.Record.Version, pullOf(now)
 	r := Refresh{
 		Record: now.Record, ID: now.ID, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),

@@ -203,8 +203,8 @@ func open(t *testing.T, cfg subscribe.Config) *subscribe.Subscriber {
 // awaitVersion waits until s serves the version, and checks all of it.
 func awaitVersion(t testing.TB, s *subscribe.Subscriber, name string, version uint64) {
 	t.Helper()
-	await(t, fmt.Sprintf("version %d of %s", version, name), func() bool { tab := s.Table(name); return tab != nil && tab.Version() >= version })
-	if got := versionOf(t, s.Table(name)); got != version {
+	await(t, fmt.Sprintf("version %d of %s", version, name), func() bool { tab := handle(s, name).Table(); return tab != nil && tab.Version() >= version })
+	if got := versionOf(t, handle(s, name).Table()); got != version {
 		t.Fatalf("version %d of %s is served, want %d", got, name, version)
 	}
 }

@@ -65,6 +65,7 @@ func TestFaultDecoderPanics(t *testing.T) {
 // fragile is a service that uses the library in this process, and panics on some of what it is given.
 type fragile struct {
 	sub               *subscribe.Subscriber
+	prices            *subscribe.Dataset
 	eager, lazy       *subscribe.View[string]
 	decoder, callback atomic.Uint64 // panics
 	swapped           atomic.Uint64 // the version that the callback was called with last
@@ -85,6 +86,9 @@ func newFragile(t *testing.T, tr *trial) *fragile {
 			t.Error(err)
 		}
 	})
+	if f.prices, err = f.sub.Dataset(tr.name); err != nil {
+		t.Fatal(err)
+	}
 	decode := func(_, value []byte) (string, error) {
 		if cursed(value) {
 			f.decoder.Add(1)
@@ -92,13 +96,13 @@ func newFragile(t *testing.T, tr *trial) *fragile {
 		}
 		return string(value), nil
 	}
-	if f.eager, err = subscribe.NewView(f.sub, tr.name, decode, subscribe.Eager()); err != nil {
+	if f.eager, err = subscribe.NewView(f.prices, decode, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}
-	if f.lazy, err = subscribe.NewView(f.sub, tr.name, decode); err != nil {
+	if f.lazy, err = subscribe.NewView(f.prices, decode); err != nil {
 		t.Fatal(err)
 	}
-	err = f.sub.OnSwap(tr.name, func(s subscribe.Swap) {
+	_, err = f.prices.OnSwap(func(s subscribe.Swap) {
 		f.swapped.Store(s.New.Version())
 		if s.New.Version()%100 == 0 {
 			f.callback.Add(1)
@@ -123,7 +127,7 @@ func (f *fragile) follows(t *testing.T, tr *trial) {
 	t.Helper()
 	newest := tr.newest()
 	eventually(t, func(context.Context) error {
-		table, eager, lazy, swapped := f.sub.Table(tr.name), f.eager.Version(), f.lazy.Version(), f.swapped.Load()
+		table, eager, lazy, swapped := f.prices.Table(), f.eager.Version(), f.lazy.Version(), f.swapped.Load()
 		if table == nil || table.Version() != newest || eager != newest || lazy != newest || swapped != newest {
 			return fmt.Errorf("the table is at %v, the eager view at version %d, the lazy one at %d, the callback at %d; the newest is %d", table, eager, lazy, swapped, newest)
 		}

@@ -143,7 +143,7 @@ func TestStormFlippedBits(t *testing.T) {
 		}
 		return nil
 	})
-	if alone.Table("prices") != nil {
+	if serving(t, alone, "prices") != nil {
 		t.Error("something is served")
 	}
 	bad.flip.Store(0)

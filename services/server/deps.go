@@ -15,19 +15,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Source is what keeps the datasets in memory: a [subscribe.Subscriber] is one. Its methods return at once.
+// Source keeps datasets in memory. Its methods return at once. [FromSubscriber] returns the usual one.
 type Source interface {
-	// Datasets returns the names of the datasets, the same for its whole life.
+	// Datasets returns the names of the datasets, which never change.
 	Datasets() []string
-	// Table returns the version of the dataset that is served now, nil as long as none is.
-	Table(name string) *table.Table
-	// VersionID returns the id of the version that is served now, zero as long as none is.
-	VersionID(name string) dataset.VersionID
-	// Status returns how refreshing goes.
+	// Dataset returns one of these datasets.
+	Dataset(name string) (Dataset, error)
+	// Status returns what is served and how refreshing goes.
 	Status() fleet.Status
 }
 
-// Deps is what a server works with. It closes none of it.
+// Dataset is a dataset of a [Source], such as a [subscribe.Dataset].
+type Dataset interface {
+	// Table returns the version that is served now, nil before the first.
+	Table() *table.Table
+	// VersionID returns the id of the version that is served now, zero before the first.
+	VersionID() dataset.VersionID
+}
+
+// FromSubscriber returns the source that reads the datasets of s.
+func FromSubscriber(s *subscribe.Subscriber) Source { return subscriber{s} }
+
+type subscriber struct{ *subscribe.Subscriber }
+
+func (s subscriber) Dataset(name string) (Dataset, error) { return s.Subscriber.Dataset(name) }
+
+// Deps are what a server uses. The server closes none of them.
 type Deps struct {
 	Source   Source
 	Log      *slog.Logger
@@ -54,7 +67,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	if err != nil {
 		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
 	}
-	d.Source = s
+	d.Source = FromSubscriber(s)
 	// Draining requests may outlast the process: from the signal to stop on, its end is no death of a version.
 	unhook := context.AfterFunc(ctx, s.Stopping)
 	d.closers = append(d.closers, func() error { unhook(); return s.Close() })

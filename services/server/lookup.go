@@ -23,9 +23,8 @@ const idHeader = "Freshet-Version-Id"
 
 // lookups is one dataset as lookups see it.
 type lookups struct {
-	name   string
-	source Source
-	last   atomic.Pointer[names]
+	dataset Dataset
+	last    atomic.Pointer[names]
 }
 
 // names has the headers that name a version, made once a version and not once a lookup. It does not keep the version's table:
@@ -45,15 +44,15 @@ type view struct {
 
 // now returns the version being served; ok is false if there is none yet.
 func (l *lookups) now() (v view, ok bool) {
-	t, id := l.source.Table(l.name), l.source.VersionID(l.name)
+	t, id := l.dataset.Table(), l.dataset.VersionID()
 	if t == nil {
 		return view{}, false
 	}
 	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
 		return view{t, n}, true
 	}
-	if l.source.Table(l.name) != t { // swapped since: the id may be of the next version
-		t, id = l.source.Table(l.name), dataset.VersionID{}
+	if l.dataset.Table() != t { // swapped since: the id may be of the next version
+		t, id = l.dataset.Table(), dataset.VersionID{}
 	}
 	n := &names{table: weak.Make(t), version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
 	if !id.IsZero() {

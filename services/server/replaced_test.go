@@ -22,7 +22,7 @@ func TestReplacedTableIsNotKept(t *testing.T) {
 		if rec := send(h, "POST", "/v1/datasets/cities/records:batchGet", `{"keys":["key"]}`); rec.Code != 200 {
 			t.Fatalf("%d %s", rec.Code, rec.Body)
 		}
-		old := weak.Make(s.Table("cities"))
+		old := weak.Make(s.table("cities"))
 		s.serve(t, "cities", version+100, map[string]string{"key": `{"x":1}`})
 		runtime.GC()
 		if old.Value() != nil {

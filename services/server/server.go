@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"freshet.dev/services/internal/web"
@@ -27,7 +28,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, deps: deps, datasets: make(map[string]*lookups)}
 	for _, name := range deps.Source.Datasets() {
-		s.datasets[name] = &lookups{name: name, source: deps.Source}
+		d, err := deps.Source.Dataset(name)
+		if err != nil {
+			return nil, fmt.Errorf("serve dataset %s: %w", name, err)
+		}
+		s.datasets[name] = &lookups{dataset: d}
 	}
 	deps.Registry.MustRegister(statusCollector{deps.Source})
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/table"
+	"freshet.dev/services/server"
 )
 
 // source holds the tables that a test gives it.
@@ -31,19 +33,28 @@ func newSource(names ...string) *source {
 
 func (s *source) Datasets() []string { return slices.Clone(s.names) }
 
-func (s *source) Table(name string) *table.Table {
-	if p, ok := s.tables[name]; ok {
-		return p.Load()
-	}
-	return nil
-}
+// served is one dataset of a source.
+type served struct{ *atomic.Pointer[table.Table] }
 
-func (s *source) VersionID(name string) dataset.VersionID {
-	if t := s.Table(name); t != nil {
+func (d served) Table() *table.Table { return d.Load() }
+
+func (d served) VersionID() dataset.VersionID {
+	if t := d.Load(); t != nil {
 		return dataset.VersionID{byte(t.Version())}
 	}
 	return dataset.VersionID{}
 }
+
+func (s *source) Dataset(name string) (server.Dataset, error) {
+	p, ok := s.tables[name]
+	if !ok {
+		return nil, errors.New("no such dataset")
+	}
+	return served{p}, nil
+}
+
+// table returns what the test serves of the dataset; nil before the first version.
+func (s *source) table(name string) *table.Table { return s.tables[name].Load() }
 
 // started is when the test's instance did.
 var started = time.Now().Add(-time.Hour)
@@ -52,7 +63,7 @@ func (s *source) Status() fleet.Status {
 	status := fleet.Status{Instance: "test", Started: started}
 	for _, n := range s.names {
 		d := fleet.DatasetStatus{Dataset: n, State: fleet.Waiting}
-		if t := s.Table(n); t != nil {
+		if t := s.table(n); t != nil {
 			d = fleet.DatasetStatus{Dataset: n, State: fleet.Fresh, Version: t.Version(), Records: t.Len(), Bytes: t.Bytes(), From: fleet.Relay}
 		}
 		if say := s.says[n]; say != nil {

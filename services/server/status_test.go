@@ -146,7 +146,7 @@ func TestStatusMetrics(t *testing.T) {
 		`freshet_dataset_age_seconds{dataset="cities"} 61.5`, `freshet_dataset_state_since_timestamp_seconds{dataset="cities"} 1.7673230455e+09`,
 		`freshet_refresh_panics_total{dataset="cities"} 3`, `freshet_healed_versions_total{dataset="cities"} 2`, `freshet_healed_versions_total{dataset="prices"} 0`,
 		`freshet_dataset_behind_seconds{dataset="prices"} 0`,
-		fmt.Sprintf(`freshet_dataset_resident_bytes{dataset="cities"} %d`, s.Table("cities").Bytes()),
+		fmt.Sprintf(`freshet_dataset_resident_bytes{dataset="cities"} %d`, s.table("cities").Bytes()),
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("%s is not in the metrics", want)

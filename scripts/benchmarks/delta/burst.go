@@ -57,7 +57,11 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 	if err := s.Wait(ctx); err != nil {
 		return b, err
 	}
-	for s.Table(burstName).Version() < 1+burstWarm && ctx.Err() == nil {
+	served, err := s.Dataset(burstName)
+	if err != nil {
+		return b, err
+	}
+	for served.Table().Version() < 1+burstWarm && ctx.Err() == nil {
 		pause(ctx, time.Millisecond)
 	}
 	if b.Before, err = proc.Settle(); err != nil {
@@ -69,8 +73,8 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 	if err := os.WriteFile(readyIn(folder), nil, 0o600); err != nil {
 		return b, err
 	}
-	count := s.Table(burstName).Len()
-	b.TableBefore = s.Table(burstName).Bytes()
+	count := served.Table().Len()
+	b.TableBefore = served.Table().Bytes()
 	var lookups, backwards, lost atomic.Uint64
 	readers := pool.New().WithContext(ctx)
 	for i := range 2 {
@@ -78,7 +82,7 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			version := uint64(0)
 			for version < last && ctx.Err() == nil {
-				t := s.Table(burstName)
+				t := served.Table()
 				if t.Version() < version {
 					backwards.Add(1)
 				}
@@ -103,9 +107,9 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 	if b.After, err = proc.Settle(); err != nil {
 		return b, err
 	}
-	b.TableAfter = s.Table(burstName).Bytes()
+	b.TableAfter = served.Table().Bytes()
 	b.Lookups, b.Backwards, b.Lost = lookups.Load(), backwards.Load(), lost.Load()
-	refreshes := s.Status().Datasets[0].Refreshes
+	refreshes := served.Status().Refreshes
 	b.Deltas, b.Full, b.GaveUp = refreshes.Delta, refreshes.Full, refreshes.GaveUp
 	return b, nil
 }

@@ -52,7 +52,11 @@ func (s storm) instance(ctx context.Context, i int) error {
 	if err := sub.Wait(ctx); err != nil {
 		return err
 	}
-	t := sub.Table(name)
+	served, err := sub.Dataset(name)
+	if err != nil {
+		return err
+	}
+	t := served.Table()
 	if t.Version() != s.Version || t.State() != s.State {
 		return fmt.Errorf("it serves version %d with state %v, want %d with %v", t.Version(), t.State(), s.Version, s.State)
 	}

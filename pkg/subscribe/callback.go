@@ -1,0 +1,183 @@
+package subscribe
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/table"
+)
+
+// callback is a function given to OnSwap, with the goroutine that calls it.
+type callback struct {
+	d     *Dataset
+	what  string // for warnings
+	call  func(context.Context, Swap)
+	ctx   context.Context // ends with the callback
+	end   context.CancelFunc
+	wake  chan struct{}             // buffers one signal: a version is pending
+	err   atomic.Pointer[error]     // of the last call; nil if it succeeded
+	began atomic.Pointer[time.Time] // when the call in progress began; nil if there is none
+	// decodeErr returns what an eager view could not decode; nil for other callbacks.
+	decodeErr func() error
+
+	// The fields below are guarded by Subscriber.mu.
+	newest  *served      // the version of the last signal
+	pending *pendingSwap // from the version of the last call to newest; nil if they are the same
+	behind  time.Time    // when the first version was swapped in that no completed call has covered; zero if there is none
+}
+
+// trouble returns a failed call, a call that takes longer than patience, or what a view could not decode; nil otherwise.
+func (c *callback) trouble(patience time.Duration) error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	if began := c.began.Load(); began != nil {
+		if d := time.Since(*began); d > patience {
+			return fmt.Errorf("%s has not returned for %s; newer versions wait for it", c.what, d.Round(time.Second))
+		}
+	}
+	if c.decodeErr != nil {
+		return c.decodeErr()
+	}
+	return nil
+}
+
+// OnSwap registers f to be called after each swap of the dataset, and at once if a version is served already. stop ends the
+// registration. It does not wait for a call in progress, so f may call it; no other call begins after stop has returned.
+//
+// Each f has its own goroutine and may take long: neither refreshes nor other callbacks wait for it. Its calls come one at a
+// time in the order of versions, each with the New of the call before as Old. Of the versions that arrive while f runs only
+// the newest is passed on, and [Swap.Changes] then covers all of them.
+//
+// If f panics, the call is retried with the same Old, with exponential backoff and jitter, or as soon as a newer version is
+// served. The log, the status and the Observer report it. So f must allow a change to come twice.
+//
+// A call keeps both its tables in memory. f must not call [Subscriber.Close], which waits for it. The error is an [ErrClosed].
+func (d *Dataset) OnSwap(f func(Swap)) (stop func(), err error) {
+	return d.register(&callback{what: "a function given to OnSwap", call: func(_ context.Context, swap Swap) { f(swap) }})
+}
+
+func (d *Dataset) register(c *callback) (stop func(), err error) {
+	s := d.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, fmt.Errorf("register a callback for dataset %s: %w", d.name, ErrClosed)
+	}
+	c.d, c.wake = d, make(chan struct{}, 1)
+	c.ctx, c.end = context.WithCancel(s.ctx)
+	if c.newest = d.current.Load(); c.newest != nil {
+		c.pending, c.behind = &pendingSwap{to: c.newest}, time.Now()
+	}
+	d.callbacks = append(d.callbacks, c)
+	s.running.Go(c.run)
+	return c.stop, nil
+}
+
+// stop removes the callback and ends its goroutine without waiting for it.
+func (c *callback) stop() {
+	c.d.s.mu.Lock()
+	defer c.d.s.mu.Unlock()
+	c.end()
+	c.d.callbacks = slices.DeleteFunc(c.d.callbacks, func(other *callback) bool { return other == c })
+}
+
+// signal passes a new version to the dataset's callbacks. changes leads to it from the version before; nil after a full load.
+func (d *Dataset) signal(now *served, changes *table.Changes) {
+	next := &pendingSwap{to: now, changes: changes, bytes: now.Pull.Bytes}
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	for _, c := range d.callbacks {
+		if c.newest == now {
+			continue // it was registered between the swap and now
+		}
+		c.newest, c.pending = now, c.pending.then(next)
+		if c.behind.IsZero() {
+			c.behind = now.At
+		}
+		select {
+		case c.wake <- struct{}{}:
+		default: // the signal before is not received yet
+		}
+	}
+}
+
+// take returns and clears the pending swap, nil if there is none; ok is false if the callback has ended. If a swap is due,
+// which is one that is pending or retried, the call has begun when take returns.
+func (c *callback) take(retried *pendingSwap) (due *pendingSwap, ok bool) {
+	c.d.s.mu.Lock()
+	defer c.d.s.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return nil, false
+	}
+	due, c.pending = retried.then(c.pending), nil
+	if due != nil {
+		began := time.Now()
+		c.began.Store(&began)
+	}
+	return due, true
+}
+
+// completed records that a call has returned.
+func (c *callback) completed() {
+	c.err.Store(nil)
+	c.d.s.mu.Lock()
+	defer c.d.s.mu.Unlock()
+	c.behind = time.Time{}
+	if c.pending != nil {
+		c.behind = time.Now() // that version arrived during the call
+	}
+}
+
+// run calls the callback for every pending swap.
+func (c *callback) run() {
+	defer c.end()
+	s := c.d.s
+	var old *table.Table
+	var retried *pendingSwap
+	pauses := s.backoff()
+	for {
+		due, ok := c.take(retried)
+		switch {
+		case !ok:
+			return
+		case due == nil:
+			select {
+			case <-c.wake:
+			case <-c.ctx.Done():
+				return
+			}
+			continue
+		}
+		now := due.to
+		swap := Swap{Dataset: c.d.name, Record: now.Record, ID: now.ID, Old: old, New: now.Value, Full: true}
+		if due.changes != nil && due.changes.Old() == old {
+			swap.Full, swap.changes = false, due.changes
+		}
+		err := guard.Try(func() error { c.call(c.ctx, swap); return nil })
+		c.began.Store(nil)
+		if err == nil {
+			old, retried = now.Value, nil
+			c.completed()
+			pauses.Reset()
+			continue
+		}
+		retried = due
+		err = fmt.Errorf("call back for version %s: %w", now.Record.ID(), err)
+		c.err.Store(&err)
+		pause := pauses.NextBackOff()
+		s.cfg.Log.Error("a function given to OnSwap panicked and will be called again", "dataset", c.d.name, "version", now.Record.Version,
+			"error", err, "retry_in", pause, "stack", guard.Stack(err))
+		s.reportFailure(c.d.name, now.Record.Version, err)
+		if f := s.cfg.Observer.CallbackFailed; f != nil {
+			s.observe(c.d.name, now.Record.Version, func() { f(c.d.name, err) })
+		}
+		if !pauseFor(c.ctx, pause, c.wake) {
+			return
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package subscribe
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// slotRecords is the number of records after which a decoder reports progress.
+const slotRecords = 256
+
+// decodeSlot is the permission to decode the records of an eager view. There are as many slots as lanes: decoding is bound by
+// the CPU, and a decoder has two versions of its values in memory.
+//
+// A slot without progress for the stall timeout is released, so that a decode function that hangs does not block other views.
+// The function keeps hanging, and the dataset's status warns of it.
+type decodeSlot struct {
+	stall   time.Duration
+	timer   *time.Timer
+	release func()
+}
+
+// acquireSlot waits for a free slot; ok is false if ctx ended first.
+func (s *Subscriber) acquireSlot(ctx context.Context) (slot *decodeSlot, ok bool) {
+	select {
+	case s.decodeSlots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false
+	}
+	slot = &decodeSlot{stall: s.cfg.StallTimeout, release: sync.OnceFunc(func() { <-s.decodeSlots })}
+	slot.timer = time.AfterFunc(slot.stall, slot.release)
+	return slot, true
+}
+
+func (d *decodeSlot) progress() { d.timer.Reset(d.stall) }
+
+func (d *decodeSlot) end() {
+	d.timer.Stop()
+	d.release()
+}
