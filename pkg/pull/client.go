@@ -15,6 +15,7 @@ type Client struct {
 	cfg      Config
 	relays   *relays.Set
 	http     *http.Client
+	given    bool // http has the transport of Config
 	suspects suspects
 	hedges   *hedgeBudget
 	ctx      context.Context // ends with Close
@@ -26,7 +27,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg.withDefaults(), hedges: newHedgeBudget()}
+	c := &Client{cfg: cfg.withDefaults(), hedges: newHedgeBudget(), given: cfg.Transport != nil}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	var err error
 	if c.relays, err = relays.New(c.cfg.Relays, c.cfg.Distrust); err != nil {
@@ -54,7 +55,9 @@ func New(cfg Config) (*Client, error) {
 // Close closes idle connections. It does not end reads in progress; cancel their contexts for that.
 func (c *Client) Close() {
 	c.close()
-	c.http.CloseIdleConnections()
+	if !c.given {
+		c.http.CloseIdleConnections()
+	}
 }
 
 // Health returns the health of each relay, in the configured order.

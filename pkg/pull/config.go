@@ -63,7 +63,8 @@ type Config struct {
 	RetryAfter time.Duration
 	// UserAgent is the User-Agent of the requests. Empty means freshet-instance.
 	UserAgent string
-	// Transport sends the requests. Nil means a transport with connections of its own.
+	// Transport sends the requests. Nil means a transport that only this client uses. MaxConnections does not apply to a given
+	// transport, and Close closes none of its connections.
 	Transport http.RoundTripper
 	// Refused, if not nil, is called for each relay that sent wrong bytes. It runs on the goroutine that reads the body,
 	// possibly concurrently, and must return at once.

@@ -91,6 +91,9 @@ func (c *Client) roundTrip(ctx context.Context, r *relays.Relay, q query) (*http
 	}
 	maps.Copy(req.Header, q.header)
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	if c.given {
+		req.Header.Set("Accept-Encoding", "identity") // the client's own transport has DisableCompression
+	}
 	res, err := c.http.Do(req)
 	return res, withoutURL(err)
 }
