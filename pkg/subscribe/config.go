@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -18,7 +19,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// ErrConfig is wrapped by every error that refuses a [Config]. The message names the field.
+// ErrConfig is returned for a [Config] that cannot work. The message names the field.
 var ErrConfig = errors.New("unusable subscribe configuration")
 
 // Defaults of the fields of a [Config] that are zero.
@@ -31,61 +32,70 @@ const (
 	DefaultConfirmAfter = 30 * time.Second
 )
 
-// Config says what to subscribe to and how.
+// Config configures a [Subscriber].
 type Config struct {
-	// NATS is the URL of the NATS servers that carry the event log, several separated by commas. Required.
+	// NATS is the URL of the NATS servers that carry the event log, several separated by commas. Either NATS or NATSConn is
+	// required.
 	NATS string
-	// NATSOptions are further options of the connection, such as credentials.
+	// NATSOptions are additional options of the connection to NATS, such as credentials.
 	NATSOptions []nats.Option
-	// Namespace is that of the environment, which keeps it apart from others on the same NATS and Redis; the publisher and
-	// the relays have the same. Empty is the default namespace. A service that reads settings from the environment takes it
-	// from FRESHET_NAMESPACE, as the programs do.
+	// NATSConn is a connection of the caller, used in place of NATS and NATSOptions. The subscriber never closes it, and the caller
+	// keeps it open until Close has returned. Make it with nats.MaxReconnects(-1): a connection that has given up reconnecting
+	// leaves the datasets stale. The caller may use it for other things, but for one Subscriber at a time: Open adds to its
+	// handler of asynchronous errors, and Close restores the handler that Open found.
+	NATSConn *nats.Conn
+	// Namespace separates environments that share NATS and Redis. It is the same for the publisher, the relays and the instances
+	// of an environment. Empty is the default namespace. The programs read it from FRESHET_NAMESPACE; a service that reads its
+	// settings from the environment should too.
 	Namespace string
 	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
 	Stream string
-	// Redis is the URL of the catalog's Redis, redis://[user:password@]host:port/db, in which the instance keeps a record of
-	// itself for half a minute at a time, so that one that dies without a word is missed. Empty means none: then only NATS
-	// tells of the instance. Nothing else needs Redis or waits for it.
+	// Redis is the URL of the catalog's Redis, redis://[user:password@]host:port/db. The instance keeps a record of itself there
+	// that expires after half a minute, so that an instance that dies shows up as missing. Without Redis only NATS knows the
+	// instance. Nothing else needs Redis or waits for it.
 	Redis string
-	// Relays are the base URLs of the relays, in any order, and written the same way for all instances: each object is
-	// asked of the same relay first, and of the others when that one fails. At least one.
+	// Relays are the base URLs of the relays, in any order. At least one. Write a URL the same way for all instances: for each
+	// object they then try the same relay first, and the others when that one fails.
 	Relays []string
+	// Transport sends the requests to the relays. Nil means a transport of the subscriber's own, whose connections Close closes.
+	// A given transport stays the caller's: the subscriber closes none of its connections. It must not retry requests or
+	// limit their duration, because a pull of a large object may take long; StallTimeout finds those that hang.
+	Transport http.RoundTripper
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string
 
-	// CacheDir is a folder of this instance's own, in which the last good version of each dataset is kept for the
-	// next start. It is created when missing, and needs room for three versions (see Boot guard). Empty means none: then a restarted
-	// instance serves nothing until a relay answers, and a version that kills the process kills it at every restart.
+	// CacheDir is a folder for this instance alone, which keeps the last good version of each dataset for the next start. It is
+	// created if it is missing, and needs space for three versions (see Boot guard). Without it a restarted instance serves
+	// nothing until a relay answers, and a version that kills the process kills it at every restart.
 	CacheDir string
-	// ConfirmAfter is how long a process must live after it began to serve a version until that is confirmed. A version that two
-	// processes died of before is quarantined (see Boot guard). Zero means DefaultConfirmAfter. It has no effect without CacheDir.
+	// ConfirmAfter is how long a process must live with a version before the version is confirmed. A version that two processes
+	// died of before that is quarantined (see Boot guard). Zero means DefaultConfirmAfter. It has no effect without CacheDir.
 	ConfirmAfter time.Duration
-	// Instance is this instance's name in the fleet; empty means "<host>-<pid>".
+	// Instance is the name of this instance in the fleet; empty means "<host>-<pid>".
 	Instance string
 
-	// Lanes is how many datasets are refreshed at a time, and of how many eager views records are decoded beside that; zero
-	// means DefaultLanes, and never more than there are datasets.
+	// Lanes is the number of datasets that are refreshed at a time, and of eager views that decode at a time. Zero means
+	// DefaultLanes. It is at most the number of datasets.
 	Lanes int
-	// Workers is how many goroutines decode and index in each of these refreshes; zero means GOMAXPROCS, at most 4.
+	// Workers is the number of goroutines that decode and index in each refresh; zero means GOMAXPROCS, at most 4.
 	Workers int
-	// StallTimeout is how long a refresh may go without any progress before it is cancelled and tried again; also while
-	// relays say that they are busy, or while a relay is away in the middle of an object. There is no limit for a whole
-	// refresh. Zero means DefaultStallTimeout.
+	// StallTimeout is how long a refresh may make no progress before it is cancelled and retried. The waits for relays that are
+	// busy, or down in the middle of an object, count too. A whole refresh has no limit. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
-	// RetryInitial and RetryMax: what failed is tried again after RetryInitial, then after twice as long each time up
-	// to RetryMax, each time give or take half, forever. Zero means DefaultRetryInitial and DefaultRetryMax.
+	// RetryInitial is the pause before the first retry of a failed operation. The pause doubles with each retry up to RetryMax,
+	// with a jitter of half of it, and retries never end. Zero means DefaultRetryInitial and DefaultRetryMax.
 	RetryInitial, RetryMax time.Duration
 
-	// BeaconWithin is how long a dataset stays fresh without a beacon; zero means DefaultBeaconWithin, three periods of the
-	// publisher's default. A beacon that names its period is trusted for three of those, and at most four times BeaconWithin.
+	// BeaconWithin is how long a dataset stays fresh without a beacon. Zero means DefaultBeaconWithin, three periods of the
+	// publisher's default. A beacon that names its period is trusted for three periods, but at most four times BeaconWithin.
 	BeaconWithin time.Duration
 
-	// Log is where to say what happens; nil means nowhere.
+	// Log receives the log; nil discards it.
 	Log *slog.Logger
-	// Observer is told what happens, for metrics.
+	// Observer receives events, for metrics.
 	Observer Observer
 
-	disk *cachedir.Disk // of CacheDir, in tests; nil for that of the machine
+	disk *cachedir.Disk // the file system of CacheDir in tests; nil for the machine's
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -114,7 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Instance == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return c, fmt.Errorf("%w: Instance is empty, and the host's name cannot be had: %w", ErrConfig, err)
+			return c, fmt.Errorf("%w: Instance is empty, and the name of the host is unknown: %w", ErrConfig, err)
 		}
 		c.Instance = host + "-" + strconv.Itoa(os.Getpid())
 	}
@@ -122,13 +132,20 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Check says why c cannot be used; nil means that it can. It looks at no server and no folder.
+// Check returns an [ErrConfig] if c cannot work. It contacts no server and opens no folder.
 func (c Config) Check() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 	}
-	if err := events.CheckURL(c.NATS); err != nil {
-		return bad("NATS %w", err)
+	switch {
+	case c.NATSConn == nil:
+		if err := events.CheckURL(c.NATS); err != nil {
+			return bad("NATS %w", err)
+		}
+	case c.NATS != "" || len(c.NATSOptions) > 0:
+		return bad("NATSConn is set together with NATS or NATSOptions; set either the connection or its URL and options")
+	case c.NATSConn.IsClosed():
+		return bad("NATSConn is closed")
 	}
 	if err := dataset.CheckNamespace(c.Namespace); err != nil {
 		return bad("Namespace (FRESHET_NAMESPACE): %w", err)
@@ -178,9 +195,9 @@ func (c Config) Check() error {
 	return nil
 }
 
-// pull returns the configuration of the client of the relays. Each of its waits is shorter than StallTimeout, and it
-// takes a step after each, so that the watch over the refresh finds hangs and nothing else. All its waits for one byte
-// together are as long as StallTimeout: then the refresh fails with what the relays said.
+// pull returns the configuration of the client of the relays. Each of its waits is shorter than StallTimeout and ends with
+// progress, so that the stall timeout finds only operations that hang. All waits for one byte together take StallTimeout: then
+// the refresh fails with the relays' errors.
 func (c Config) pull() pull.Config {
 	stall := c.StallTimeout
 	if stall == 0 {
@@ -188,7 +205,7 @@ func (c Config) pull() pull.Config {
 	}
 	half := max(stall/2, 1)
 	return pull.Config{
-		Relays: c.Relays, HeaderTimeout: min(pull.DefaultHeaderTimeout, half), StallTimeout: min(pull.DefaultStallTimeout, half),
+		Relays: c.Relays, Transport: c.Transport, HeaderTimeout: min(pull.DefaultHeaderTimeout, half), StallTimeout: min(pull.DefaultStallTimeout, half),
 		Patience: max(stall, 1),
 	}
 }

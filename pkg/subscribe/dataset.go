@@ -177,7 +177,7 @@ func (s *Subscriber) missing(names []string, err error) error {
 
 // unreachable returns why the instance may not learn of versions; nil if there is no known reason.
 func (s *Subscriber) unreachable(h refresh.Health) error {
-	if err := s.link.Err(); err != nil {
+	if err := s.nc.down(); err != nil {
 		return err
 	}
 	return h.CatchUpErr

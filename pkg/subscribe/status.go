@@ -101,7 +101,7 @@ func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 	}
 	if st.State == fleet.Blind || st.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(st.State, nil))
-		if err := s.link.Err(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
+		if err := s.nc.down(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
 			all = append(all, err.Error())
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/pull"
@@ -32,8 +30,7 @@ type Subscriber struct {
 	host    string
 	started time.Time
 	run     string // of the status
-	nc      *nats.Conn
-	link    *events.Link // nc
+	nc      connection
 	relays  *pull.Client
 	cache   *cachedir.Dir    // nil if there is none
 	guard   *bootguard.Guard // nil if cache is
@@ -80,22 +77,21 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if s.link, err = events.Dial(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...); err != nil {
-		return nil, fmt.Errorf("%w: NATS or NATSOptions: %w", ErrConfig, err)
+	if s.nc, err = connect(cfg); err != nil {
+		return nil, err
 	}
-	s.nc = s.link.Conn
-	log, err := events.NewLog(s.nc, events.Config{Namespace: cfg.Namespace, Stream: cfg.Stream})
+	log, err := events.NewLog(s.nc.Conn, events.Config{Namespace: cfg.Namespace, Stream: cfg.Stream})
 	if err != nil {
-		s.nc.Close()
+		s.nc.release()
 		return nil, fmt.Errorf("%w: Stream: %w", ErrConfig, err)
 	}
-	listener, err := events.NewListener(s.nc, cfg.Datasets, events.ListenerConfig{Namespace: cfg.Namespace, Log: cfg.Log})
+	listener, err := events.NewListener(s.nc.Conn, cfg.Datasets, events.ListenerConfig{Namespace: cfg.Namespace, Log: cfg.Log})
 	if err != nil {
-		s.nc.Close()
+		s.nc.release()
 		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
 	}
 	if err := s.openRecord(); err != nil {
-		s.nc.Close()
+		s.nc.release()
 		return nil, err
 	}
 	folder := make(chan struct{}, 1)
@@ -119,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.close = sync.OnceValue(s.shutDown)
 	s.running.Go(func() { s.engine.Run(s.ctx) })
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
-	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc, s.cfg.Namespace, s.Status).Run) })
+	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc.Conn, s.cfg.Namespace, s.Status).Run) })
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
 	if s.record != nil {
@@ -185,7 +181,7 @@ func (s *Subscriber) shutDown() error {
 	s.Stopping()
 	s.cancel()
 	s.running.Wait()
-	s.nc.Close()
+	s.nc.release()
 	s.closeRecord()
 	s.relays.Close()
 	if s.cache == nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"freshet.dev/pkg/dataset"
@@ -274,6 +275,7 @@ func TestOpenNamesTheField(t *testing.T) {
 		"RetryMax must not":                              func(c *subscribe.Config) { c.RetryMax = -1 },
 		"RetryMax is 1s, below RetryInitial":             func(c *subscribe.Config) { c.RetryInitial, c.RetryMax = time.Minute, time.Second },
 		"Namespace (FRESHET_NAMESPACE): not a namespace": func(c *subscribe.Config) { c.Namespace = "a.b" },
+		"NATSConn is set together": func(c *subscribe.Config) { c.NATSConn = new(nats.Conn) },
 		"Stream":                func(c *subscribe.Config) { c.Stream = "no.such name" },
 		"ConfirmAfter must not": func(c *subscribe.Config) { c.ConfirmAfter = -1 },
 	} {

@@ -86,7 +86,7 @@ func (s *Subscriber) sendReports(ctx context.Context) error {
 	for {
 		select {
 		case r := <-s.reports:
-			if err := fleet.SendReport(s.nc, s.cfg.Namespace, r); err != nil {
+			if err := fleet.SendReport(s.nc.Conn, s.cfg.Namespace, r); err != nil {
 				s.cfg.Log.Debug("a report is lost", "error", err)
 			}
 		case <-ctx.Done():
@@ -104,7 +104,7 @@ type eventLog struct {
 // Latest leaves out datasets whose last event is not readable, so that the relays are asked about them. Without a
 // connection it fails at once instead of after a timeout: the relays may have something meanwhile.
 func (l eventLog) Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
-	if err := l.s.link.Err(); err != nil {
+	if err := l.s.nc.down(); err != nil {
 		return nil, err
 	}
 	known, err := l.latest(ctx, names)
