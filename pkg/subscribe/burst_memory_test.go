@@ -51,7 +51,7 @@ func instanceChild() error {
 			s.Full++
 		}
 	}
-	cfg.Observer.Failed = func(_ string, version uint64, err error) { wrong("version %d: %v", version, err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { wrong("version %d: %v", f.Record.Version, f.Err) }
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	sub, err := subscribe.Open(ctx, cfg)

@@ -42,9 +42,9 @@ func (w *workshop) watch(ctx context.Context, name string, readers *sync.WaitGro
 			i.full.Add(1)
 		}
 	}
-	cfg.Observer.Failed = func(_ string, version uint64, err error) { w.t.Errorf("%s: version %d: %v", name, version, err) }
-	cfg.Observer.CacheFailed = func(_ string, err error) { w.t.Errorf("%s: %v", name, err) }
-	cfg.Observer.CallbackFailed = func(_ string, err error) { w.t.Errorf("%s: %v", name, err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { w.t.Errorf("%s: version %d: %v", name, f.Record.Version, f.Err) }
+	cfg.Observer.CacheFailed = func(f subscribe.CacheFailure) { w.t.Errorf("%s: %v", name, f.Err) }
+	cfg.Observer.CallbackFailed = func(f subscribe.CallbackFailure) { w.t.Errorf("%s: %v", name, f.Err) }
 	i.s = open(w.t, cfg)
 	var err error
 	number := func(_, value []byte) (uint64, error) { return groupNumberOrNone(value) }

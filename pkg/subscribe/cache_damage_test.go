@@ -72,7 +72,7 @@ func testDamagedDeltaInTheCache(t *testing.T, damage func(path string) error) {
 	book := &logbook{}
 	cfg.Log = book.logger()
 	var observed atomic.Int64
-	cfg.Observer.CacheFailed = func(string, error) { observed.Add(1) }
+	cfg.Observer.CacheFailed = func(subscribe.CacheFailure) { observed.Add(1) }
 	for start := range 2 {
 		s = open(t, cfg)
 		awaitNumber(t, s, 2)

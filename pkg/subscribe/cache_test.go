@@ -82,7 +82,7 @@ func TestVersionInTheCacheIsNotPulledAgain(t *testing.T) {
 	w.fill(cfg, "prices", 1)
 	pulls := w.relay.objects.Load()
 	var caughtUp atomic.Bool
-	cfg.Observer.CaughtUp = func(_ string, err error) { caughtUp.Store(err == nil) }
+	cfg.Observer.CaughtUp = func(c subscribe.CatchUp) { caughtUp.Store(c.Err == nil) }
 	s := open(t, cfg)
 	awaitVersion(t, s, "prices", 1)
 	await(t, "the catch-up", caughtUp.Load)
@@ -134,7 +134,7 @@ func TestCorruptCacheIsDiscarded(t *testing.T) {
 			book := &logbook{}
 			cfg.Log = book.logger()
 			var observed atomic.Int64
-			cfg.Observer.CacheFailed = func(string, error) { observed.Add(1) }
+			cfg.Observer.CacheFailed = func(subscribe.CacheFailure) { observed.Add(1) }
 			s := open(t, cfg)
 			await(t, "the log to say so", func() bool {
 				return book.has("the newest version in the cache folder cannot be served") && observed.Load() == 1
@@ -185,7 +185,7 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 	await(t, "the status to warn", func() bool {
 		return strings.HasPrefix(warningOf(t, s, "prices"), "not kept in the cache folder: ")
 	})
-	for _, line := range []string{"the cache folder cannot be used for now", "could not be kept in the cache folder"} {
+	for _, line := range []string{"the cache folder cannot be used for now", "could not be stored in the cache folder"} {
 		await(t, "the log to say "+line, func() bool { return book.has(line) })
 	}
 	if err := os.Remove(file); err != nil { // someone repairs it
@@ -248,7 +248,7 @@ func TestCacheIsAheadOfTheLog(t *testing.T) {
 	other.publish("prices", 2)
 	cfg.NATS = other.nats.URL
 	var caughtUp atomic.Bool
-	cfg.Observer.CaughtUp = func(_ string, err error) { caughtUp.Store(err == nil) }
+	cfg.Observer.CaughtUp = func(c subscribe.CatchUp) { caughtUp.Store(c.Err == nil) }
 	s := open(t, cfg)
 	awaitVersion(t, s, "prices", 3)
 	await(t, "the catch-up", caughtUp.Load)

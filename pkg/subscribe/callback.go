@@ -86,9 +86,9 @@ func (c *callback) stop() {
 	c.d.callbacks = slices.DeleteFunc(c.d.callbacks, func(other *callback) bool { return other == c })
 }
 
-// signal passes a new version to the dataset's callbacks. changes leads to it from the version before; nil after a full load.
-func (d *Dataset) signal(now *served, changes *table.Changes) {
-	next := &pendingSwap{to: now, changes: changes, bytes: now.Pull.Bytes}
+// signal passes a swap to the dataset's callbacks.
+func (d *Dataset) signal(next *pendingSwap) {
+	now := next.to
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	for _, c := range d.callbacks {
@@ -170,12 +170,7 @@ func (c *callback) run() {
 		err = fmt.Errorf("call back for version %s: %w", now.Record.ID(), err)
 		c.err.Store(&err)
 		pause := pauses.NextBackOff()
-		s.cfg.Log.Error("a function given to OnSwap panicked and will be called again", "dataset", c.d.name, "version", now.Record.Version,
-			"error", err, "retry_in", pause, "stack", guard.Stack(err))
-		s.reportFailure(c.d.name, now.Record.Version, err)
-		if f := s.cfg.Observer.CallbackFailed; f != nil {
-			s.observe(c.d.name, now.Record.Version, func() { f(c.d.name, err) })
-		}
+		s.events.CallbackFailed(CallbackFailure{Dataset: c.d.name, Version: now.Record.Version, Err: err, Pause: pause})
 		if !pauseFor(c.ctx, pause, c.wake) {
 			return
 		}

@@ -17,7 +17,7 @@ func TestPanickingCallback(t *testing.T) {
 	cfg := w.config("prices", "rules")
 	cfg.Log = book.logger()
 	var observed atomic.Int64
-	cfg.Observer.CallbackFailed = func(string, error) { observed.Add(1) }
+	cfg.Observer.CallbackFailed = func(subscribe.CallbackFailure) { observed.Add(1) }
 	s := open(t, cfg)
 	var broken atomic.Bool
 	broken.Store(true)

@@ -20,7 +20,7 @@ func refreshing(t *testing.T, cfg subscribe.Config) (*subscribe.Subscriber, <-ch
 	t.Helper()
 	refreshes := make(chan subscribe.Refresh, 2000)
 	cfg.Observer.Swapped = func(r subscribe.Refresh) { refreshes <- r }
-	cfg.Observer.Failed = func(_ string, version uint64, err error) { t.Errorf("version %d: %v", version, err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { t.Errorf("version %d: %v", f.Record.Version, f.Err) }
 	return open(t, cfg), refreshes
 }
 

@@ -40,9 +40,3 @@ func (s *Subscriber) died(name string, d cachedir.Deaths) {
 	s.cfg.Log.Warn("the process before died while it tried a version, before that was confirmed", "dataset", name, "version", d.Version,
 		"id", d.ID.String(), "deaths", d.Count)
 }
-
-// unconfirmed logs that a version could not be confirmed.
-func (w watcher) unconfirmed(name string, err error) {
-	w.s.cfg.Log.Warn("a version could not be confirmed in the cache folder; it will be tried again", "dataset", name, "error", err)
-	w.cacheFailed(name, err)
-}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -94,10 +93,7 @@ func (e *eager[V]) swap(ctx context.Context, swap Swap) {
 		b.apply(c)
 	}
 	if b.failed > 0 {
-		err := fmt.Errorf("decode %d records of version %d for an eager view: %w", b.failed, b.version, b.newErr)
-		s.cfg.Log.Warn("records of a version could not be decoded for an eager view", "dataset", swap.Dataset, "version", b.version,
-			"records", b.failed, "error", b.newErr, "stack", guard.Stack(b.newErr))
-		s.reportFailure(swap.Dataset, b.version, err)
+		s.events.DecodeFailed(DecodeFailure{Dataset: swap.Dataset, Version: b.version, Records: b.failed, Err: b.newErr})
 	}
 	b.checkFailedKey()
 	e.current.Store(&b.values)

@@ -41,9 +41,9 @@ func TestEveryFlippedBitIsRefused(t *testing.T) {
 	cfg := w.config("prices")
 	cfg.RetryInitial, cfg.RetryMax = time.Microsecond, time.Microsecond
 	var failed atomic.Int64
-	cfg.Observer.Failed = func(_ string, version uint64, err error) {
-		if version != 2 || err == nil {
-			t.Errorf("version %d failed: %v", version, err)
+	cfg.Observer.Failed = func(f subscribe.Failure) {
+		if f.Record.Version != 2 || f.Err == nil {
+			t.Errorf("version %d failed: %v", f.Record.Version, f.Err)
 		}
 		failed.Add(1)
 	}
@@ -112,7 +112,7 @@ func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 	cfg := w.config("prices")
 	cfg.RetryInitial, cfg.RetryMax = 10*time.Millisecond, time.Hour
 	var failed atomic.Pointer[error]
-	cfg.Observer.Failed = func(_ string, _ uint64, err error) { failed.Store(&err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { failed.Store(&f.Err) }
 	s := open(t, cfg)
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)
@@ -187,7 +187,7 @@ func TestStallIsCancelledAndTriedAgain(t *testing.T) {
 	cfg.StallTimeout = 200 * time.Millisecond
 	cfg.CacheDir = t.TempDir()
 	var failed atomic.Pointer[error]
-	cfg.Observer.Failed = func(_ string, _ uint64, err error) { failed.Store(&err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { failed.Store(&f.Err) }
 	s := open(t, cfg)
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
 		rw.WriteHeader(200)

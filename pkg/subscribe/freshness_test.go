@@ -33,13 +33,13 @@ func awaitState(t testing.TB, s *subscribe.Subscriber, name string, state fleet.
 // changes keeps the changes of states.
 type changes chan string
 
-// observe has the Observer tell of changes.
+// observe makes the Observer keep changes in c.
 func (c changes) observe(o *subscribe.Observer) {
-	o.StateChanged = func(name string, was, now fleet.State, since time.Time) {
-		if since.IsZero() || since.After(time.Now()) {
-			panic(fmt.Sprintf("%s since %s", now, since))
+	o.StateChanged = func(e subscribe.StateChange) {
+		if e.Since.IsZero() || e.Since.After(time.Now()) {
+			panic(fmt.Sprintf("%s since %s", e.Now, e.Since))
 		}
-		c <- fmt.Sprintf("%s: %s to %s", name, was, now)
+		c <- fmt.Sprintf("%s: %s to %s", e.Dataset, e.Was, e.Now)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestLostEventIsHealedByABeacon(t *testing.T) {
 	cfg.NATS = lossy(t, w.nats.URL, func(subject string) bool { return losing.Load() && strings.HasPrefix(subject, dataset.SubjectPrefix) })
 	cfg.Log = book.logger()
 	healed := make(chan uint64, 10)
-	cfg.Observer.Healed = func(_ string, version uint64) { healed <- version }
+	cfg.Observer.Healed = func(h subscribe.Healing) { healed <- h.Record.Version }
 	s := open(t, cfg)
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)

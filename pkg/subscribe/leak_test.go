@@ -102,8 +102,8 @@ func TestRefreshesLeaveNothingBehind(t *testing.T) {
 		names = append(names, part...)
 		cfg := w.config(part...)
 		cfg.Relays, cfg.Lanes, cfg.CacheDir = []string{server.URL}, len(part), dir
-		cfg.Observer.Failed = func(name string, version uint64, err error) { t.Errorf("%s/%d failed: %v", name, version, err) }
-		cfg.Observer.CacheFailed = func(name string, err error) { t.Errorf("the cache of %s failed: %v", name, err) }
+		cfg.Observer.Failed = func(f subscribe.Failure) { t.Errorf("%s failed: %v", f.Record.ID(), f.Err) }
+		cfg.Observer.CacheFailed = func(f subscribe.CacheFailure) { t.Errorf("the cache of %s failed: %v", f.Dataset, f.Err) }
 		s := open(t, cfg)
 		for _, name := range part {
 			if _, err := handle(s, name).OnSwap(func(swap subscribe.Swap) { swapped <- swap }); err != nil {

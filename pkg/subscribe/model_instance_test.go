@@ -79,7 +79,8 @@ func (i *member) config() subscribe.Config {
 				fail("deltas were given up", r.GaveUp)
 			}
 		},
-		CacheFailed: func(_ string, err error) {
+		CacheFailed: func(f subscribe.CacheFailure) {
+			err := f.Err
 			if i.flipped.Load() && (errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrFormat)) {
 				return
 			}
@@ -87,8 +88,8 @@ func (i *member) config() subscribe.Config {
 				fail("the cache folder failed", err)
 			}
 		},
-		CallbackFailed: func(_ string, err error) { fail("a callback failed", err) },
-		Restarted:      func(err error) { fail("the refreshing goroutine failed", err) },
+		CallbackFailed: func(f subscribe.CallbackFailure) { fail("a callback failed", f.Err) },
+		Restarted:      func(r subscribe.Restart) { fail("the refreshing goroutine failed", r.Err) },
 	}
 	return cfg
 }

@@ -102,7 +102,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	}
 	w.publish("prices", 1)
 	await(t, "the warning", func() bool {
-		return strings.Contains(statusOf(t, s, "prices").Warning, "an eager view has not come to its end for ")
+		return strings.Contains(statusOf(t, s, "prices").Warning, "an eager view has not returned for ")
 	})
 	other, err := subscribe.NewView(handle(s, "rules"), func(_, value []byte) (string, error) { return string(value), nil }, subscribe.Eager())
 	if err != nil {
@@ -119,7 +119,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 }
 
-// Every hook of the Observer panics each time: nothing stops, and all of it is reported.
+// Functions of the Observer that always panic stop nothing, and every panic is reported.
 func TestObserverThatPanics(t *testing.T) {
 	w := newWorld(t)
 	reports, err := fleet.WatchReports(t.Context(), w.nc, "", "prices")
@@ -133,10 +133,10 @@ func TestObserverThatPanics(t *testing.T) {
 	var failed, healed atomic.Bool
 	cfg.Observer = subscribe.Observer{
 		Swapped:      func(subscribe.Refresh) { panic("in Swapped") },
-		Failed:       func(string, uint64, error) { failed.Store(true); panic("in Failed") },
-		CaughtUp:     func(string, error) { panic("in CaughtUp") },
-		StateChanged: func(string, fleet.State, fleet.State, time.Time) { panic("in StateChanged") },
-		Healed:       func(string, uint64) { healed.Store(true); panic("in Healed") },
+		Failed:       func(subscribe.Failure) { failed.Store(true); panic("in Failed") },
+		CaughtUp:     func(subscribe.CatchUp) { panic("in CaughtUp") },
+		StateChanged: func(subscribe.StateChange) { panic("in StateChanged") },
+		Healed:       func(subscribe.Healing) { healed.Store(true); panic("in Healed") },
 	}
 	s := open(t, cfg)
 	w.relay.stop()

@@ -42,8 +42,8 @@ func (s *Subscriber) openRecord() error {
 	return nil
 }
 
-// changed has the record written anew.
-func (s *Subscriber) changed() {
+// recordChanged makes the keeper write the record soon.
+func (s *Subscriber) recordChanged() {
 	if s.record != nil {
 		s.record.Changed()
 	}

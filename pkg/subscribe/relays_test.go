@@ -20,7 +20,7 @@ func TestRelayThatGivesWrongBytesIsReported(t *testing.T) {
 	cfg.Relays = append(cfg.Relays, good.url)
 	var book logbook
 	cfg.Log = book.logger()
-	cfg.Observer.Failed = func(_ string, version uint64, err error) { t.Errorf("version %d failed: %v", version, err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { t.Errorf("version %d failed: %v", f.Record.Version, f.Err) }
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasPrefix(q.URL.Path, "/v1/objects/") {
 			return false
@@ -74,7 +74,7 @@ func TestBusyRelayIsNoFailure(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
 	cfg.StallTimeout = 20 * time.Second
-	cfg.Observer.Failed = func(_ string, version uint64, err error) { t.Errorf("version %d failed: %v", version, err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { t.Errorf("version %d failed: %v", f.Record.Version, f.Err) }
 	var times atomic.Int64
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasPrefix(q.URL.Path, "/v1/objects/") || times.Add(1) > 2 {
@@ -98,7 +98,7 @@ func TestBusyForLongIsAFailureThatSaysSo(t *testing.T) {
 	cfg := w.config("prices")
 	cfg.StallTimeout = 2500 * time.Millisecond
 	var failed atomic.Pointer[error]
-	cfg.Observer.Failed = func(_ string, _ uint64, err error) { failed.Store(&err) }
+	cfg.Observer.Failed = func(f subscribe.Failure) { failed.Store(&f.Err) }
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasPrefix(q.URL.Path, "/v1/objects/") {
 			return false

@@ -9,7 +9,6 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/relays"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/clock"
@@ -27,19 +26,11 @@ func (s *Subscriber) Status() fleet.Status {
 		status.Datasets = append(status.Datasets, s.datasets[name].Status())
 	}
 	for _, h := range s.relays.Health() {
-		r := fleet.RelayStatus{Relay: h.Relay, Standing: fleet.Standing(h.Standing), Failures: h.Failures, Refusals: h.Refusals}
-		if h.Err != nil {
-			r.Error = h.Err.Error()
-		}
-		status.Relays = append(status.Relays, r)
+		status.Relays = append(status.Relays, fleet.RelayStatus{
+			Relay: h.Relay, Standing: fleet.Standing(h.Standing), Failures: h.Failures, Refusals: h.Refusals, Error: text(h.Err),
+		})
 	}
 	return status
-}
-
-// refused is told of a relay that gave wrong bytes. They are gone already; what is left is to say so.
-func (s *Subscriber) refused(r pull.Refusal) {
-	s.cfg.Log.Error("a relay gave wrong bytes, damaged in its store or on the way, which were discarded; it is asked only if no other relay is left", "relay", r.Relay,
-		"object", r.Object.Digest, "error", r.Err)
 }
 
 // Status returns what is served of the dataset, how fresh it is, and how refreshing goes. The state is judged during the call.
@@ -76,12 +67,7 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	}
 	d.s.mu.Unlock()
 	st.Refreshes.Failed, st.Refreshes.Panicked, st.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
-	if h.Err != nil {
-		st.Error = h.Err.Error()
-	}
-	if h.LastErr != nil {
-		st.LastError = h.LastErr.Error()
-	}
+	st.Error, st.LastError = text(h.Err), text(h.LastErr)
 	st.Warning = d.warning(st, h)
 	return st
 }
@@ -150,29 +136,25 @@ func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
 	return s.shortener.CacheError(d.Dataset, dataset.Ref{Version: d.Version, ID: d.ID}, finish)
 }
 
-// pullOf returns what the refresh cost that brought v.
+// pullOf returns the cost of the refresh that loaded v.
 func pullOf(v *served) fleet.Pull {
-	p := fleet.Pull{Bytes: v.Pull.Bytes, Full: v.Pull.Full, Deltas: v.Pull.Deltas, Duration: v.Duration}
-	if v.Pull.GaveUp != nil {
-		p.GaveUp = v.Pull.GaveUp.Error()
-	}
-	return p
+	return fleet.Pull{Bytes: v.Pull.Bytes, Full: v.Pull.Full, Deltas: v.Pull.Deltas, GaveUp: text(v.Pull.GaveUp), Duration: v.Duration}
 }
 
-// count adds the refresh that loaded now to the sums of the status.
-func (d *Dataset) count(now *served) {
+// count adds a refresh to the sums of the status.
+func (d *Dataset) count(e Refresh) {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	switch {
-	case now.Stored: // a load from the cache folder is no refresh
+	case e.From == fleet.Cache: // a load from the cache folder is no refresh
 		return
-	case now.Pull.Full:
+	case e.Full:
 		d.refreshes.Full++
 	default:
 		d.refreshes.Delta++
 	}
-	if now.Pull.GaveUp != nil {
+	if e.GaveUp != nil {
 		d.refreshes.GaveUp++
 	}
-	d.refreshes.PulledBytes += now.Pull.Bytes
+	d.refreshes.PulledBytes += e.PulledBytes
 }

@@ -37,6 +37,7 @@ type Subscriber struct {
 	// shortener is nil if cache is.
 	shortener *load.Shortener
 	collector *load.Collector
+	events    Observer // of all parts of the subscriber and the caller
 	engine    *refresh.Engine[*table.Table, *table.Changes]
 	datasets  map[string]*Dataset // by name; not changed after Open
 	reports   chan fleet.Report
@@ -71,9 +72,10 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: make(chan struct{}, cfg.Lanes),
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 	}
-	s.host, _ = os.Hostname() // without it the status says less, no more
+	s.host, _ = os.Hostname() // the status leaves out an unknown host
+	s.events = s.observers()
 	relays := cfg.pull()
-	relays.Refused = s.refused
+	relays.Refused = watcher{s}.refused
 	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -101,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
 	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
-		Log: eventLog{s, log}, Relays: latest{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: folder,
+		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: folder,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
 			Table: table.Config{Workers: cfg.Workers},

@@ -184,7 +184,7 @@ func TestReportsAndSurvey(t *testing.T) {
 	}
 }
 
-func TestObserverIsTold(t *testing.T) {
+func TestObserver(t *testing.T) {
 	w := newWorld(t)
 	var swapped, failed, caughtUp atomic.Int64
 	cfg := w.config("prices")
@@ -193,13 +193,13 @@ func TestObserverIsTold(t *testing.T) {
 	cfg.Observer = subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
 			if r.Records != 20 || r.From != fleet.Relay || r.PulledBytes == 0 || r.Bytes == 0 {
-				t.Errorf("the Observer is told %+v", r)
+				t.Errorf("the Observer receives %+v", r)
 			}
 			swapped.Add(1)
 			panic("in the Observer")
 		},
-		Failed:   func(string, uint64, error) { failed.Add(1) },
-		CaughtUp: func(string, error) { caughtUp.Add(1) },
+		Failed:   func(subscribe.Failure) { failed.Add(1) },
+		CaughtUp: func(subscribe.CatchUp) { caughtUp.Add(1) },
 	}
 	s := open(t, cfg)
 	for v := range uint64(2) {

@@ -92,14 +92,10 @@ func (v *View[V]) Get(key string) (value V, ok bool, err error) {
 // reportPanic logs and reports the first panic in decode of a version. Get returns the error to its caller too, but the
 // operators of the fleet must learn that a version makes a decoder panic, and where.
 func (v *View[V]) reportPanic(version uint64, err error) {
-	stack := guard.Stack(err)
-	if stack == "" || v.reported.Swap(version) == version {
+	if guard.Stack(err) == "" || v.reported.Swap(version) == version {
 		return
 	}
-	s, name := v.d.s, v.d.name
-	s.cfg.Log.Warn("the decode function of a view panicked; further panics at this version are not logged", "dataset", name, "version", version,
-		"error", err, "stack", stack)
-	s.reportFailure(name, version, err)
+	v.d.s.events.DecodeFailed(DecodeFailure{Dataset: v.d.name, Version: version, Err: err})
 }
 
 // Version returns the view's version, 0 before the first.

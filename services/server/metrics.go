@@ -89,22 +89,22 @@ func (m *metrics) observer() subscribe.Observer {
 			}
 			m.seconds.WithLabelValues(name, kind).Observe(r.Duration.Seconds())
 			m.pulled.WithLabelValues(name, kind).Add(float64(r.PulledBytes))
-			m.swapped.WithLabelValues(name).Set(seconds(time.Now()))
+			m.swapped.WithLabelValues(name).Set(seconds(r.At))
 			m.created.WithLabelValues(name).Set(seconds(r.Record.Created))
 		},
-		Failed:      func(name string, _ uint64, _ error) { m.failures.WithLabelValues(name).Inc() },
-		CacheFailed: func(name string, _ error) { m.cache.WithLabelValues(name).Inc() },
-		CaughtUp: func(_ string, err error) {
+		Failed:      func(e subscribe.Failure) { m.failures.WithLabelValues(e.Record.Dataset).Inc() },
+		CacheFailed: func(e subscribe.CacheFailure) { m.cache.WithLabelValues(e.Dataset).Inc() },
+		CaughtUp: func(e subscribe.CatchUp) {
 			outcome := "succeeded"
-			if err != nil {
+			if e.Err != nil {
 				outcome = "failed"
 			}
 			m.catchUps.WithLabelValues(outcome).Inc()
 		},
-		StateChanged: func(name string, _, now fleet.State, _ time.Time) {
-			m.changes.WithLabelValues(name, string(now)).Inc()
+		StateChanged: func(e subscribe.StateChange) {
+			m.changes.WithLabelValues(e.Dataset, string(e.Now)).Inc()
 		},
-		Restarted: func(error) { m.restarts.Inc() },
+		Restarted: func(subscribe.Restart) { m.restarts.Inc() },
 	}
 }
 

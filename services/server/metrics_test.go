@@ -28,7 +28,7 @@ func TestRefreshMetrics(t *testing.T) {
 	swapped(2, fleet.Relay, 300, false, 1, nil)
 	swapped(7, fleet.Relay, 2000, false, 5, nil)
 	swapped(8, fleet.Relay, 90_000, true, 1, errors.New("another state"))
-	o.Failed("cities", 9, errors.New("no relay answers"))
+	o.Failed(subscribe.Failure{Record: dataset.VersionRecord{Dataset: "cities", Version: 9}, Err: errors.New("no relay answers")})
 	const want = `
 # HELP freshet_deltas_applied_total Deltas applied by refreshes that succeeded.
 # TYPE freshet_deltas_applied_total counter
