@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/subscribe"
 )
 
 // Invariant: a relay that gives wrong bytes costs no failed refresh as long as there is another, and is named in the log

@@ -27,7 +27,7 @@ func TestStormDamageBeforeTheRelay(t *testing.T) {
 		}
 		return nil
 	})
-	if serving(t, sub, "prices") != nil {
+	if servedTable(t, sub, "prices") != nil {
 		t.Error("something is served")
 	}
 	between.flip.Store(0)

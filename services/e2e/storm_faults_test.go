@@ -143,7 +143,7 @@ func TestStormFlippedBits(t *testing.T) {
 		}
 		return nil
 	})
-	if serving(t, alone, "prices") != nil {
+	if servedTable(t, alone, "prices") != nil {
 		t.Error("something is served")
 	}
 	bad.flip.Store(0)

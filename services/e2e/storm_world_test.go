@@ -20,7 +20,7 @@ import (
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/subscribe"
-	"freshet.dev/pkg/table"
+	records "freshet.dev/pkg/table"
 )
 
 // segmentBytes is the relay's unit: what may be read or sent twice for each fault.
@@ -109,8 +109,8 @@ func (s *storm) instance(datasets []string, relays ...string) *subscribe.Subscri
 	return sub
 }
 
-// serving returns the table that sub serves; nil before the first version.
-func serving(t *testing.T, sub *subscribe.Subscriber, name string) *table.Table {
+// servedTable returns the table that sub serves; nil before the first version.
+func servedTable(t *testing.T, sub *subscribe.Subscriber, name string) *records.Table {
 	t.Helper()
 	d, err := sub.Dataset(name)
 	if err != nil {
@@ -123,14 +123,14 @@ func serving(t *testing.T, sub *subscribe.Subscriber, name string) *table.Table 
 func awaitServed(t *testing.T, sub *subscribe.Subscriber, rec dataset.VersionRecord) {
 	t.Helper()
 	eventually(t, func(context.Context) error {
-		table := serving(t, sub, rec.Dataset)
+		table := servedTable(t, sub, rec.Dataset)
 		if table == nil || table.Version() < rec.Version {
 			status, _ := sub.Status().Dataset(rec.Dataset)
 			return fmt.Errorf("the instance serves %+v, want %s", status, rec.ID())
 		}
 		return nil
 	})
-	if state := serving(t, sub, rec.Dataset).State(); state != rec.State {
+	if state := servedTable(t, sub, rec.Dataset).State(); state != rec.State {
 		t.Errorf("the table of %s has the state %v, want %v", rec.ID(), state, rec.State)
 	}
 }
@@ -139,7 +139,7 @@ func awaitServed(t *testing.T, sub *subscribe.Subscriber, rec dataset.VersionRec
 func checkServed(t *testing.T, sub *subscribe.Subscriber, rec dataset.VersionRecord) {
 	t.Helper()
 	awaitServed(t, sub, rec)
-	table := serving(t, sub, rec.Dataset)
+	table := servedTable(t, sub, rec.Dataset)
 	var state dataset.Checksum
 	for k, v := range table.All() {
 		state.Add(uint64(rec.Seed), dataset.AppendRecord(nil, dataset.Record{Key: k, Value: v}))

@@ -83,7 +83,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, h := range relays.Health() {
 		count(descUpstreamFailures, int64(h.Failures), h.Relay)
-		count(descUpstreamBusy, h.Busy, h.Relay)
+		count(descUpstreamBusy, int64(h.Busy), h.Relay)
 		other := int64(0)
 		if h.OtherStore {
 			other = 1
