@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,41 +26,79 @@ import (
 	"freshet.dev/services/server"
 )
 
-var update = flag.Bool("update", false, "write the generated parts of README.md anew")
+var update = flag.Bool("update", false, "rewrite the generated tables of the documents")
 
 // root is the repository's root, from this package's folder.
 const root = "../.."
 
-func readme(t *testing.T) string {
+// The documents that tests read, by their paths from the root.
+const (
+	readmeFile     = "README.md"
+	docs           = "deployments/docs/"
+	operationsFile = docs + "operations.md"
+	publishingFile = docs + "publishing.md"
+	settingsFile   = docs + "settings.md"
+	metricsFile    = docs + "metrics.md"
+)
+
+func document(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-// blocks returns the code blocks of the README that stand below a comment of the given kind, with the comment's text.
-func blocks(t *testing.T, kind string) (comments, code []string) {
+// documents returns the paths of all documents from the root.
+func documents(t *testing.T) (names []string) {
 	t.Helper()
-	find := regexp.MustCompile("(?s)<!-- " + kind + ": ([^\n]*) -->\n```[a-z]+\n(.*?)```\n")
-	for _, m := range find.FindAllStringSubmatch(readme(t), -1) {
-		comments, code = append(comments, m[1]), append(code, m[2])
+	for _, pattern := range []string{readmeFile, docs + "*.md", docs + "decisions/*.md", ".github/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no document matches %s: %v", pattern, err)
+		}
+		for _, f := range found {
+			name, err := filepath.Rel(root, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, filepath.ToSlash(name))
+		}
+	}
+	return names
+}
+
+// blocks returns the code blocks of a document that follow a comment of the given kind, with the comment's argument.
+func blocks(t *testing.T, name, kind string) (arguments, code []string) {
+	t.Helper()
+	find := regexp.MustCompile("(?s)<!-- " + kind + "(?:: ([^\n]*))? -->\n```[a-z]+\n(.*?)```\n")
+	for _, m := range find.FindAllStringSubmatch(document(t, name), -1) {
+		arguments, code = append(arguments, m[1]), append(code, m[2])
 	}
 	if len(code) == 0 {
-		t.Fatalf("README.md has no block of kind %s", kind)
+		t.Fatalf("%s has no block of kind %s", name, kind)
 	}
-	return comments, code
+	return arguments, code
+}
+
+// maxREADMELines keeps the README to what a newcomer reads; the documents have the rest.
+const maxREADMELines = 220
+
+func TestREADMEIsShort(t *testing.T) {
+	if n := strings.Count(document(t, readmeFile), "\n"); n > maxREADMELines {
+		t.Errorf("README.md has %d lines, the most is %d: move what a newcomer does not need to %s", n, maxREADMELines, docs)
+	}
 }
 
 // TestREADMEGoCodeIsAnExample holds every block of Go against the body of the Example that it is named for: it must be
 // whole lines of it. The Example itself is compiled and run by its package's tests.
 func TestREADMEGoCodeIsAnExample(t *testing.T) {
-	if n := strings.Count(readme(t), "```go\n"); n == 0 {
+	if n := strings.Count(document(t, readmeFile), "```go\n"); n == 0 {
 		t.Fatal("README.md has no Go code")
 	}
-	comments, code := blocks(t, "example")
-	if n := strings.Count(readme(t), "```go\n"); n != len(code) {
+	comments, code := blocks(t, readmeFile, "example")
+	if n := strings.Count(document(t, readmeFile), "```go\n"); n != len(code) {
 		t.Errorf("%d blocks of Go, of which %d name an Example", n, len(code))
 	}
 	for i, comment := range comments {
@@ -95,9 +134,9 @@ func exampleBody(t *testing.T, file, name string) string {
 	return ""
 }
 
-// TestREADMEShellCodeRuns runs the blocks that are marked so, in order and in one folder, against `freshet up`. Only
-// the ports differ: those of the README may be taken here.
-func TestREADMEShellCodeRuns(t *testing.T) {
+// TestShellCodeOfDocumentsRuns runs the blocks that are marked so, in order and in one folder, against `freshet up`. Only
+// the ports differ: those of the documents may be in use here.
+func TestShellCodeOfDocumentsRuns(t *testing.T) {
 	p := begin(t, "up", "prices", "--dir", t.TempDir(),
 		"--nats-port", "0", "--redis-port", "0", "--publisher-port", "0", "--relay-port", "0", "--server-port", "0")
 	urls := map[string]string{}
@@ -118,7 +157,11 @@ func TestREADMEShellCodeRuns(t *testing.T) {
 		"http://127.0.0.1:8480", urls["publisher"], "http://127.0.0.1:8481", urls["relay"], "http://127.0.0.1:8482", urls["up-1"])
 	dir := t.TempDir()
 	var printed bytes.Buffer
-	_, code := blocks(t, "runs")
+	var code []string
+	for _, name := range []string{readmeFile, publishingFile, operationsFile} { // later blocks use the files of earlier ones
+		_, more := blocks(t, name, "runs")
+		code = append(code, more...)
+	}
 	for _, block := range code {
 		cmd := exec.CommandContext(t.Context(), "sh", "-ec", ports.Replace(block))
 		cmd.Dir = dir
@@ -141,42 +184,47 @@ func TestREADMEShellCodeRuns(t *testing.T) {
 	}
 }
 
-// metrics returns the metrics that the README names, as each has its description in an answer of /metrics, but for those
+// metrics returns the metrics that the documents name, as each has its description in an answer of /metrics, without those
 // of relays behind others, of which there is none here: services/relay's own tests look for them.
 func metrics(t *testing.T) (descriptions []string) {
 	t.Helper()
-	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(readme(t), -1) {
+	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(document(t, metricsFile), -1) {
 		if !strings.HasPrefix(m[1], "freshet_relay_upstream_") {
 			descriptions = append(descriptions, "# HELP "+m[1]+" ")
 		}
 	}
-	if len(descriptions) < 10 {
-		t.Errorf("README.md names only %q", descriptions)
+	for _, m := range regexp.MustCompile(`\b(freshet_[a-z_]+)`).FindAllStringSubmatch(document(t, operationsFile), -1) {
+		descriptions = append(descriptions, "# HELP "+m[1]+" ")
+	}
+	if len(descriptions) < 30 {
+		t.Errorf("the documents name only %q", descriptions)
 	}
 	return descriptions
 }
 
-// TestREADMETables holds the tables of exit codes, limits and settings against the code that they are made from.
-func TestREADMETables(t *testing.T) {
-	text := readme(t)
-	now := text
-	for name, table := range map[string]string{"exit codes": exitCodeTable(), "limits": limitsTable(), "settings": settingsTable(t)} {
-		begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
-		before, rest, ok := strings.Cut(now, begin)
+// TestDocumentTables holds the tables of exit codes, limits and settings against the code that they are made from.
+func TestDocumentTables(t *testing.T) {
+	for _, place := range []struct{ file, name, table string }{
+		{operationsFile, "exit codes", exitCodeTable()},
+		{publishingFile, "limits", limitsTable()},
+		{settingsFile, "settings", settingsTable(t)},
+	} {
+		text := document(t, place.file)
+		begin, end := "<!-- "+place.name+": begin -->\n", "<!-- "+place.name+": end -->\n"
+		before, rest, ok := strings.Cut(text, begin)
 		_, after, ok2 := strings.Cut(rest, end)
 		if !ok || !ok2 {
-			t.Fatalf("README.md has no place for the %s", name)
+			t.Fatalf("%s has no place for the %s", place.file, place.name)
 		}
-		now = before + begin + table + end + after
-	}
-	if now == text {
-		return
-	}
-	if !*update {
-		t.Fatal("README.md has other tables than the code: run `go test ./services/freshet -run TestREADMETables -update`")
-	}
-	if err := os.WriteFile(filepath.Join(root, "README.md"), []byte(now), 0o644); err != nil {
-		t.Fatal(err)
+		switch now := before + begin + place.table + end + after; {
+		case now == text:
+		case !*update:
+			t.Errorf("%s has another table of %s than the code: run `go test -C services ./freshet -run TestDocumentTables -update`", place.file, place.name)
+		default:
+			if err := os.WriteFile(filepath.Join(root, place.file), []byte(now), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -255,34 +303,55 @@ func variables(t *testing.T, config any) (all [][3]string) {
 	return all
 }
 
-// TestREADMENamesWhatExists follows every link within the repository, and every folder named in a table.
-func TestREADMENamesWhatExists(t *testing.T) {
-	text := readme(t)
-	var named []string
-	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(text, -1) {
-		named = append(named, m[1])
-	}
-	_, folders, _ := strings.Cut(text, "## Where things are\n")
-	for _, m := range regexp.MustCompile(`(?m)^\| ([^|]*) \|`).FindAllStringSubmatch(folders, -1) {
-		for f := range strings.SplitSeq(m[1], ", ") {
-			if strings.HasPrefix(f, "`") {
-				named = append(named, strings.Trim(f, "`"))
+// TestLinksOfDocumentsLead follows every link within the repository, with its anchor.
+func TestLinksOfDocumentsLead(t *testing.T) {
+	links := 0
+	for _, name := range documents(t) {
+		for _, m := range regexp.MustCompile(`\]\(([^):#]*)(?:#([^)]*))?\)`).FindAllStringSubmatch(document(t, name), -1) {
+			links++
+			target := name
+			if m[1] != "" {
+				target = path.Join(path.Dir(name), m[1])
+			}
+			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+				t.Errorf("%s links to %s: %v", name, m[1], err)
+			} else if m[2] != "" && !slices.Contains(anchors(document(t, target)), m[2]) {
+				t.Errorf("%s links to %s#%s, which has only %q", name, m[1], m[2], anchors(document(t, target)))
 			}
 		}
 	}
-	if len(named) < 20 {
-		t.Errorf("only %d links and folders were found: %v", len(named), named)
+	if links < 40 {
+		t.Errorf("only %d links were found", links)
 	}
-	for _, n := range named {
-		if _, err := os.Stat(filepath.Join(root, n)); err != nil {
-			t.Errorf("README.md names %s: %v", n, err)
+}
+
+// anchors returns the anchors of a document's headings, as GitHub makes them.
+func anchors(text string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		heading := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(heading, " ", "-"))
+	}
+	return all
+}
+
+// TestFoldersOfTheREADMEExist looks for every folder that the README's table names.
+func TestFoldersOfTheREADMEExist(t *testing.T) {
+	_, folders, _ := strings.Cut(document(t, readmeFile), "## Where things are\n")
+	for _, m := range regexp.MustCompile(`(?m)^\| ([^|]*) \|`).FindAllStringSubmatch(folders, -1) {
+		for f := range strings.SplitSeq(m[1], ", ") {
+			if !strings.HasPrefix(f, "`") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, strings.Trim(f, "`"))); err != nil {
+				t.Errorf("README.md names %s: %v", f, err)
+			}
 		}
 	}
 }
 
 // TestEveryPackageIsInTheREADME finds folders of packages that the README's table does not name.
 func TestEveryPackageIsInTheREADME(t *testing.T) {
-	_, folders, _ := strings.Cut(readme(t), "## Where things are\n")
+	_, folders, _ := strings.Cut(document(t, readmeFile), "## Where things are\n")
 	for _, parent := range []string{"pkg", "services"} {
 		entries, err := os.ReadDir(filepath.Join(root, parent))
 		if err != nil {
