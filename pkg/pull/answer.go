@@ -72,24 +72,20 @@ func (b *Body) check(res *http.Response) error {
 	return checkObject(res, b.object.Digest)
 }
 
-// status returns the status of res in words. Its text is the standard one, never the text on the wire.
-func status(res *http.Response) string {
-	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
-}
-
 // failure reads a failed answer and returns its error, with the text of a problem detail (RFC 9457) if there is one.
 func failure(s *stream) error {
 	text, kind := problem(s)
 	// The transport reuses a connection only after its answer is read to the end.
 	_, _ = io.CopyN(io.Discard, s, maxDrainedBytes)
-	answered := "answered " + status(s.res)
+	code := s.res.StatusCode
+	answered := strings.TrimSpace(fmt.Sprint("answered ", code, " ", http.StatusText(code))) // not the text on the wire
 	if text != "" {
 		answered += ": " + oneLine(text)
 	}
 	switch damage := s.res.Header.Get(DamagedHeader); {
 	case damage != "":
 		return damagedError(damage)
-	case s.res.StatusCode == http.StatusBadGateway && kind == DamagedKind:
+	case code == http.StatusBadGateway && kind == DamagedKind:
 		return damagedError(answered)
 	}
 	return errors.New(answered)

@@ -20,7 +20,7 @@ var (
 	someObject    = dataset.Object{Version: 1, Digest: sha256.Sum256(bytesOfObject), Bytes: int64(len(bytesOfObject))}
 )
 
-// relayFunc answers in the place of a relay, so that a test runs in a bubble, where time passes by itself.
+// relayFunc answers in place of a relay, so that a test runs in a bubble with fake time.
 type relayFunc func(r *http.Request) *http.Response
 
 func (f relayFunc) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -41,22 +41,22 @@ func response(code int, body io.Reader, header ...string) *http.Response {
 	return &http.Response{StatusCode: code, Header: h, ContentLength: -1, Body: io.NopCloser(body)}
 }
 
-func comeAgain(after string) *http.Response {
+func busyAnswer(after string) *http.Response {
 	return response(http.StatusServiceUnavailable, nil, "Retry-After", after)
 }
 
 func given() *http.Response { return response(http.StatusOK, bytes.NewReader(bytesOfObject)) }
 
-// rest is the answer of a relay that goes on where half breaks off.
+// rest is the answer of a relay that continues where half breaks.
 func rest(t *testing.T, r *http.Request) *http.Response {
 	t.Helper()
 	if r.Header.Get("Range") != "bytes=8000-" {
-		t.Errorf("asked for %q", r.Header.Get("Range"))
+		t.Errorf("the Range is %q", r.Header.Get("Range"))
 	}
 	return response(http.StatusPartialContent, bytes.NewReader(bytesOfObject[8000:]), "Content-Range", "bytes 8000-15999/16000")
 }
 
-// half is an answer that breaks off in the middle.
+// half is an answer that breaks in the middle.
 func half() *http.Response {
 	return response(http.StatusOK, io.MultiReader(bytes.NewReader(bytesOfObject[:8000]), broken{}))
 }
@@ -88,15 +88,15 @@ func all(c *Client, step func()) error {
 	return err
 }
 
-// Invariant: a relay that says "come again in 3 s" is asked again after 3 s and not before, with jitter on top, and the
-// pull that waits takes a step more often than a stall takes.
-func TestBusyRelayIsAskedAgainWhenItSaid(t *testing.T) {
+// Invariant: a relay with Retry-After: 3 is queried again after 3 s plus jitter and not before, and the time between two
+// heartbeats of the waiting pull is shorter than a stall.
+func TestBusyRelayIsQueriedAfterRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []time.Time
 		c := bubbleClient(t, Config{Relays: []string{"http://a"}, StallTimeout: 2 * time.Second}, func(*http.Request) *http.Response {
 			asked = append(asked, time.Now())
 			if len(asked) <= 4 {
-				return comeAgain("3")
+				return busyAnswer("3")
 			}
 			return given()
 		})
@@ -116,7 +116,7 @@ func TestBusyRelayIsAskedAgainWhenItSaid(t *testing.T) {
 			t.Errorf("the pauses were %v, want 4 different ones", pauses)
 		}
 		if longest > 2*time.Second {
-			t.Errorf("no step for %s", longest)
+			t.Errorf("no heartbeat for %s", longest)
 		}
 		if h := c.Health()[0]; h.Failures != 0 || h.Standing != relays.Good {
 			t.Errorf("a relay that was busy has the health %+v", h)
@@ -124,36 +124,36 @@ func TestBusyRelayIsAskedAgainWhenItSaid(t *testing.T) {
 	})
 }
 
-// Invariant: waiting for busy relays ends after Patience, with an error that says who is busy and when to come again.
+// Invariant: the wait for busy relays ends after Patience, with an error that names the busy relays and their Retry-After.
 func TestPatienceWithBusyRelaysEnds(t *testing.T) {
 	for name, after := range map[string]string{"short": "1", "longer than the patience": "600"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := bubbleClient(t, Config{Relays: []string{"http://a", "http://b"}, Patience: 20 * time.Second}, func(*http.Request) *http.Response {
-					return comeAgain(after)
+					return busyAnswer(after)
 				})
 				begin := time.Now()
 				err := all(c, nil)
 				var e *Error
 				if !errors.As(err, &e) || len(e.Attempts) != 2 || e.RetryAfter() < time.Second || errors.Is(err, ErrStalled) {
-					t.Fatalf("got %v, want an *Error that says to come again", err)
+					t.Fatalf("got %v, want an *Error with a RetryAfter", err)
 				}
 				if d := time.Since(begin); d > 20*time.Second {
-					t.Errorf("gave up after %s", d)
+					t.Errorf("it failed after %s", d)
 				}
 			})
 		})
 	}
 }
 
-// Invariant: while one relay is busy another serves at once; a relay that is down does not shorten what a busy one named.
+// Invariant: while one relay is busy another serves at once; a relay that is down does not shorten the Retry-After of a busy one.
 func TestBusyRelayAndOthers(t *testing.T) {
 	t.Run("another is free", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := 0
 			c := bubbleClient(t, Config{Relays: []string{"http://a", "http://b"}}, func(*http.Request) *http.Response {
 				if n++; n == 1 {
-					return comeAgain("9")
+					return busyAnswer("9")
 				}
 				return given()
 			})
@@ -174,7 +174,7 @@ func TestBusyRelayAndOthers(t *testing.T) {
 					return half()
 				case busy.IsZero():
 					busy = time.Now()
-					return comeAgain("4")
+					return busyAnswer("4")
 				case time.Since(busy) < 4*time.Second:
 					down++
 					return nil // the one that broke
@@ -185,25 +185,24 @@ func TestBusyRelayAndOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if down < 2 {
-				t.Errorf("the relay that is down was asked %d times meanwhile", down)
+				t.Errorf("the relay that is down received %d requests", down)
 			}
 		})
 	})
 }
 
-// Invariant: a pull that broke is not given up while relays say that they are busy, and each byte that comes renews the
-// patience.
+// Invariant: a broken pull continues while relays answer that they are busy, and each new byte restarts Patience.
 func TestBusyRelayInTheMiddle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		c := bubbleClient(t, Config{Relays: []string{"http://a"}, Patience: 30 * time.Second}, func(r *http.Request) *http.Response {
 			switch n++; n {
 			case 1, 2, 3:
-				return comeAgain("5")
+				return busyAnswer("5")
 			case 4:
 				return half()
 			case 5, 6, 7:
-				return comeAgain("5")
+				return busyAnswer("5")
 			}
 			return rest(t, r)
 		})
@@ -223,7 +222,7 @@ func TestCancelEndsAWait(t *testing.T) {
 		why := errors.New("closing")
 		c := bubbleClient(t, Config{Relays: []string{"http://a"}}, func(*http.Request) *http.Response {
 			time.AfterFunc(time.Second, func() { cancel(why) })
-			return comeAgain("5")
+			return busyAnswer("5")
 		})
 		begin := time.Now()
 		if _, err := c.Object(ctx, someObject, nil); !errors.Is(err, why) || time.Since(begin) != time.Second {
@@ -232,8 +231,8 @@ func TestCancelEndsAWait(t *testing.T) {
 	})
 }
 
-// Invariant: a relay that gave wrong bytes is asked last for a while, and rather a busy one is waited for; then it is
-// as good as the others.
+// Invariant: a relay that sent wrong bytes ranks last for a while, even after a wait for a busy relay; then it ranks like
+// the others.
 func TestDistrustEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		served := map[string]int{}
@@ -241,7 +240,7 @@ func TestDistrustEnds(t *testing.T) {
 		c := bubbleClient(t, Config{Relays: []string{"http://a", "http://b"}}, func(r *http.Request) *http.Response {
 			if busy {
 				busy = false
-				return comeAgain("2")
+				return busyAnswer("2")
 			}
 			served[r.URL.Host]++
 			return given()
@@ -260,11 +259,11 @@ func TestDistrustEnds(t *testing.T) {
 			}
 		}
 		if served[first] != 1 {
-			t.Errorf("the distrusted relay was asked %d times, want once", served[first])
+			t.Errorf("the distrusted relay received %d requests, want 1", served[first])
 		}
 		time.Sleep(DefaultDistrust)
 		if err := all(c, nil); err != nil || served[first] != 2 {
-			t.Errorf("after its time the relay was asked %d times, %v; want 2", served[first], err)
+			t.Errorf("after its distrust the relay received %d requests, %v; want 2", served[first], err)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// hanging is two relays, of which the given one takes requests and never answers.
+// hanging is two relays. The one with the given host accepts requests and never answers.
 func hanging(t *testing.T, host *string, answer func() *http.Response) *Client {
 	t.Helper()
 	return bubbleClient(t, Config{Relays: []string{"http://one", "http://two"}}, func(r *http.Request) *http.Response {
@@ -24,7 +24,7 @@ func hanging(t *testing.T, host *string, answer func() *http.Response) *Client {
 	})
 }
 
-// A relay that hangs delays an object by less than half a second. After two seconds of silence it is asked after the other relay.
+// A relay that hangs delays an object by less than half a second. After two seconds of silence it ranks after the other relay.
 func TestRelayThatHangsDelaysNoObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs string
@@ -52,8 +52,8 @@ func TestRelayThatHangsDelaysNoObject(t *testing.T) {
 	})
 }
 
-// Relays that are slow, and not slower than one another, are not blamed: the first one that was asked answers first.
-func TestSlowRelaysAreNotBlamed(t *testing.T) {
+// Relays that are equally slow have not failed: the first request is answered first.
+func TestSlowRelaysHaveNotFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two"}}, func(*http.Request) *http.Response {
 			time.Sleep(2 * time.Second)
@@ -72,8 +72,8 @@ func TestSlowRelaysAreNotBlamed(t *testing.T) {
 	})
 }
 
-// A relay that hangs delays what the others say of the newest version by a second, however many relays there are.
-func TestRelayThatHangsIsLeftOutOfLatest(t *testing.T) {
+// A relay that hangs delays the answers of the others for the newest version by a second, with any number of relays.
+func TestLatestOmitsARelayThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := "two"
 		c := hanging(t, &hangs, func() *http.Response {
@@ -82,7 +82,7 @@ func TestRelayThatHangsIsLeftOutOfLatest(t *testing.T) {
 		began := time.Now()
 		got, silent, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{})
 		if !slices.Equal(silent, []string{"http://two"}) {
-			t.Errorf("silent are %q", silent)
+			t.Errorf("the silent relays are %q", silent)
 		}
 		if err != nil || len(got) != 1 || got[0].Relay != "http://one" {
 			t.Errorf("got %+v, %v", got, err)
@@ -93,7 +93,7 @@ func TestRelayThatHangsIsLeftOutOfLatest(t *testing.T) {
 	})
 }
 
-// Invariant: no relay is left out for being slow as long as the others read another store than the caller's: it may read that one.
+// Invariant: a slow relay is awaited while the others read another store than the caller's, because it may read the caller's.
 func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
 	storeA, storeB := dataset.StoreID{0xa}, dataset.StoreID{0xb}
 	for slow, want := range map[time.Duration]struct {
@@ -122,12 +122,12 @@ func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
 			began := time.Now()
 			all, silent, err := c.LatestOfAll(t.Context(), "prices", storeA)
 			if err != nil || len(all) != want.answers || len(silent) != want.silent {
-				t.Errorf("slow by %s: got %+v, silent are %q, %v", slow, all, silent, err)
+				t.Errorf("slow by %s: got %+v, the silent relays are %q, %v", slow, all, silent, err)
 			}
 			if took := time.Since(began); took != want.took {
 				t.Errorf("slow by %s: it took %s, want %s", slow, took, want.took)
 			}
-			// Of the caller's own store, the first answer sets the time.
+			// The first answer from the caller's own store sets the time.
 			began = time.Now()
 			if _, _, err := c.LatestOfAll(t.Context(), "prices", storeB); err != nil || time.Since(began) > lateAfter {
 				t.Errorf("slow by %s: %v after %s", slow, err, time.Since(began))
@@ -140,18 +140,18 @@ func TestSlowRelayIsAwaitedWhileOthersReadAnotherStore(t *testing.T) {
 func TestRelayWithAnErrorIsSilent(t *testing.T) {
 	c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two"}}, func(r *http.Request) *http.Response {
 		if r.URL.Host == "one" {
-			return comeAgain("3")
+			return busyAnswer("3")
 		}
 		return response(http.StatusNotFound, nil)
 	})
 	all, silent, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{})
 	if err != nil || len(all) != 1 || !slices.Equal(silent, []string{"http://one"}) {
-		t.Errorf("got %+v, silent are %q, %v", all, silent, err)
+		t.Errorf("got %+v, the silent relays are %q, %v", all, silent, err)
 	}
 }
 
-// A relay that is left out after a second has not failed: that takes two seconds of silence.
-func TestStragglerHasNotFailed(t *testing.T) {
+// A relay that is late by a second has not failed: that takes two seconds of silence.
+func TestLateRelayHasNotFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := "two"
 		c := hanging(t, &hangs, func() *http.Response { return response(http.StatusNotFound, nil) })

@@ -14,7 +14,7 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// slowFirst is three relays, of which those that are asked first for the object answer after the given times. It counts the requests.
+// slowFirst is three relays. Those that rank first for the object answer after the given times. It counts the requests.
 func slowFirst(t *testing.T, after ...time.Duration) (*Client, *atomic.Int64) {
 	t.Helper()
 	var requests atomic.Int64
@@ -43,7 +43,7 @@ func wantGood(t *testing.T, c *Client) {
 	}
 }
 
-// Invariant: a relay that is overtaken and answers within two seconds has not failed.
+// Invariant: an overtaken relay that answers within two seconds has not failed.
 func TestOvertakenRelayHasNotFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, requests := slowFirst(t, silentAfter-time.Millisecond)
@@ -60,7 +60,7 @@ func TestOvertakenRelayHasNotFailed(t *testing.T) {
 	})
 }
 
-// A relay that is overtaken and breaks the connection has failed, also when the pull has ended.
+// An overtaken relay that breaks the connection has failed, even after the end of the pull.
 func TestOvertakenRelayThatBreaksHasFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := bubbleClient(t, Config{Relays: []string{"http://one", "http://two"}}, nil)
@@ -90,7 +90,7 @@ func TestOvertakenRelayThatBreaksHasFailed(t *testing.T) {
 	})
 }
 
-// Invariant: relays that are all slow get at most one request more for an object, and those that hang two.
+// Invariant: an object costs at most one more request if all relays are slow, and two if relays hang.
 func TestHedgesOfAnObject(t *testing.T) {
 	for name, one := range map[string]struct {
 		after    []time.Duration
@@ -115,7 +115,7 @@ func TestHedgesOfAnObject(t *testing.T) {
 	}
 }
 
-// Invariant: on a store that makes all relays slow, the hedges are a small share of the requests.
+// Invariant: if the store makes all relays slow, the hedges are a small share of the requests.
 func TestHedgesOfASlowStoreAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, requests := slowFirst(t, time.Second, time.Second, time.Second)
@@ -132,7 +132,7 @@ func TestHedgesOfASlowStoreAreFew(t *testing.T) {
 	})
 }
 
-// A relay that hangs holds up no more objects at a time than the budget of hedges for longer than its silence takes to be a failure.
+// A relay that hangs delays at most as many concurrent objects as the budget has hedges by more than silentAfter.
 func TestRelayThatHangsAndManyObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := slowFirst(t, time.Hour)
@@ -177,7 +177,7 @@ func TestPanicIsAFailure(t *testing.T) {
 		}
 		_, silent, err := c.LatestOfAll(t.Context(), "prices", dataset.StoreID{})
 		if err == nil || !strings.Contains(err.Error(), "panic: boom") || len(silent) != 1 {
-			t.Errorf("the newest version: %v, silent are %q", err, silent)
+			t.Errorf("the newest version: %v, the silent relays are %q", err, silent)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()

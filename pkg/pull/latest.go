@@ -67,12 +67,12 @@ func (c *Client) StoreInOrder(ctx context.Context, accept Accept) error {
 
 // inOrder makes a round for small answers, which read reads.
 func (c *Client) inOrder(ctx context.Context, what string, key []byte, path string, accept Accept, read func(*relays.Relay, *stream, *Newest) error) error {
-	round := round{c: c, ctx: ctx, what: what, key: key}
-	round.query = func(relays.Standing) query { return query{path: path, whole: c.cfg.TotalTimeout > 0} }
-	round.judge = func(r *relays.Relay, s *stream, a Attempt) Attempt {
+	r := round{c: c, ctx: ctx, what: what, key: key}
+	r.query = func(relays.Standing) query { return query{path: path, whole: c.cfg.TotalTimeout > 0} }
+	r.judge = func(relay *relays.Relay, s *stream, a Attempt) Attempt {
 		n := Newest{Relay: a.Relay, Store: a.store}
 		if a.Err == nil {
-			a.Err = read(r, s, &n)
+			a.Err = read(relay, s, &n)
 			s.Close()
 		}
 		if a.Err == nil && n.Store.IsZero() && n.Record.Version == 0 {
@@ -85,7 +85,7 @@ func (c *Client) inOrder(ctx context.Context, what string, key []byte, path stri
 		}
 		return a
 	}
-	return round.run()
+	return r.run()
 }
 
 func latestOf(name string) string   { return "the latest version of " + name }
@@ -166,9 +166,9 @@ func (c *Client) LatestOfAll(ctx context.Context, name string, own dataset.Store
 func (c *Client) latestOfAll(ctx context.Context, order []relays.Choice, name string, own dataset.StoreID) ([]Newest, []Attempt) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	cancelIn := func(d time.Duration) *time.Timer { return time.AfterFunc(d, func() { cancel(errLate) }) }
-	var short, long *time.Timer
 	newest, attempts := make([]Newest, len(order)), make([]Attempt, len(order))
+	var late *time.Timer
+	var end time.Time // when late fires
 	fanOut(order, func(i int) Attempt {
 		s, a := c.send(ctx, order[i].Relay, query{path: latestPath(name), limit: c.cfg.HeaderTimeout})
 		newest[i] = Newest{Relay: a.Relay, Store: a.store}
@@ -179,20 +179,23 @@ func (c *Client) latestOfAll(ctx context.Context, order []relays.Choice, name st
 		return a
 	}, func(i int, a Attempt) {
 		attempts[i] = a
-		switch store := a.store; {
-		case a.Err != nil && !a.notFound():
-		case own.IsZero() || store.IsZero() || store == own:
-			if short == nil {
-				short = cancelIn(lateAfter)
-			}
-		case long == nil:
-			long = cancelIn(lateAfterOther)
+		if a.Err != nil && !a.notFound() {
+			return
+		}
+		wait := lateAfterOther
+		if own.IsZero() || a.store.IsZero() || a.store == own {
+			wait = lateAfter
+		}
+		switch at := time.Now().Add(wait); {
+		case late == nil:
+			late, end = time.AfterFunc(wait, func() { cancel(errLate) }), at
+		case at.Before(end):
+			late.Reset(wait)
+			end = at
 		}
 	})
-	for _, t := range []*time.Timer{short, long} {
-		if t != nil {
-			t.Stop()
-		}
+	if late != nil {
+		late.Stop()
 	}
 	return newest, attempts
 }

@@ -41,9 +41,9 @@ func (c *Client) Range(ctx context.Context, digest dataset.Digest, from, to int6
 
 // Size returns the size of the object. A relay has not served by that: it may fail to send the bytes.
 func (c *Client) Size(ctx context.Context, digest dataset.Digest) (size int64, err error) {
-	round := round{c: c, ctx: ctx, what: "the size of object " + digest.String(), key: digest[:]}
-	round.query = func(relays.Standing) query { return query{method: http.MethodHead, path: objectPath(digest)} }
-	round.judge = func(_ *relays.Relay, s *stream, a Attempt) Attempt {
+	r := round{c: c, ctx: ctx, what: "the size of object " + digest.String(), key: digest[:]}
+	r.query = func(relays.Standing) query { return query{method: http.MethodHead, path: objectPath(digest)} }
+	r.judge = func(_ *relays.Relay, s *stream, a Attempt) Attempt {
 		if a.Err == nil {
 			defer s.Close()
 			if size = s.res.ContentLength; size < 0 {
@@ -54,7 +54,7 @@ func (c *Client) Size(ctx context.Context, digest dataset.Digest) (size int64, e
 		}
 		return a
 	}
-	return size, round.run()
+	return size, r.run()
 }
 
 // Recheck makes all relays read the object again from their stores, concurrently. Its error joins those of the relays,

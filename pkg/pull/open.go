@@ -2,7 +2,6 @@ package pull
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,7 +29,7 @@ func newBackOff() *backoff.ExponentialBackOff {
 // open finds a relay that has the bytes from b.at on. Only for a whole object it makes further rounds over the relays, while
 // one of them is busy or if some bytes came before.
 func (b *Body) open() error {
-	round := round{
+	r := round{
 		c: b.c, ctx: b.ctx, what: b.what(), key: b.object.Digest[:], query: b.query, judge: b.judge, hedged: !b.ranged, busy: b.busy, heartbeat: b.heartbeat,
 	}
 	failed := b.empty
@@ -45,8 +44,9 @@ func (b *Body) open() error {
 				return err
 			}
 		}
-		err := round.run()
-		if b.ranged || !errors.As(err, &failed) {
+		err := r.run()
+		var again bool
+		if failed, again = err.(*Error); !again || b.ranged {
 			return err
 		}
 	}

@@ -75,8 +75,8 @@ func client(t *testing.T, cfg pull.Config) *pull.Client {
 	return c
 }
 
-// inOrder returns the relays' URLs with paths added such that they are asked for the object in the given order. The
-// relays of these tests look at the end of the path only.
+// inOrder returns the relays' URLs with paths added so that they rank in the given order for the object. The
+// relays of these tests check only the end of the path.
 func inOrder(t *testing.T, urls ...string) []string {
 	t.Helper()
 	for i := range 10_000 {
@@ -214,7 +214,7 @@ func TestBodyOfTheWrongLengthIsAnError(t *testing.T) {
 	}
 }
 
-func TestStalledBodyIsGivenUp(t *testing.T) {
+func TestStalledBodyIsAnError(t *testing.T) {
 	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		w.Write(content[:100])
@@ -227,7 +227,7 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestSlowBodyThatMovesIsNotGivenUp(t *testing.T) {
+func TestSlowBodyThatMovesIsNotAnError(t *testing.T) {
 	const pieces, pause = 8, 40 * time.Millisecond
 	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
@@ -345,7 +345,7 @@ func TestNewNamesTheField(t *testing.T) {
 }
 
 func ExampleClient() {
-	relay := httptest.NewServer(http.HandlerFunc(whole)) // stands for freshet-relay
+	relay := httptest.NewServer(http.HandlerFunc(whole)) // in place of freshet-relay
 	defer relay.Close()
 
 	c, err := pull.New(pull.Config{Relays: []string{relay.URL}})

@@ -19,19 +19,19 @@ import (
 
 var errDamaged = errors.New("damaged")
 
-// fleet is relays that all have the object and answer in the place of real ones.
+// fleet is several fake relays that all have the object.
 type fleet struct {
 	*Client
-	breakAt map[string]int // by host: after how many bytes in all its first answer breaks
-	from    []string       // who was asked for what, in order
-	anew    int            // how often with Cache-Control: no-cache
-	told    []Refusal
+	breakAt map[string]int // by host: the offset where its first answer breaks
+	from    []string       // host and offset of each request, in order
+	noCache int            // requests with Cache-Control: no-cache
+	refused []Refusal
 }
 
 func newFleet(t *testing.T, hosts ...string) *fleet {
 	t.Helper()
 	f := &fleet{breakAt: map[string]int{}}
-	cfg := Config{Refused: func(r Refusal) { f.told = append(f.told, r) }}
+	cfg := Config{Refused: func(r Refusal) { f.refused = append(f.refused, r) }}
 	for _, h := range hosts {
 		cfg.Relays = append(cfg.Relays, "http://"+h)
 	}
@@ -40,7 +40,7 @@ func newFleet(t *testing.T, hosts ...string) *fleet {
 		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
 		f.from = append(f.from, fmt.Sprint(r.URL.Host, " ", at))
 		if r.Header.Get("Cache-Control") == "no-cache" {
-			f.anew++
+			f.noCache++
 		}
 		var body io.Reader = bytes.NewReader(bytesOfObject[at:])
 		if n, ok := f.breakAt[r.URL.Host]; ok {
@@ -55,7 +55,7 @@ func newFleet(t *testing.T, hosts ...string) *fleet {
 	return f
 }
 
-// hosts returns the relays' hosts in the order in which they are asked for the object.
+// hosts returns the relays' hosts in their order for the object.
 func (f *fleet) hosts() []string {
 	var all []string
 	for _, r := range f.relays.InOrder(someObject.Digest[:]) {
@@ -91,8 +91,8 @@ func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// Invariant: who gave wrong bytes is blamed and nobody else, and what comes is the object from the given place on.
-func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
+// Invariant: only the relay that sent wrong bytes is refused, and the object continues at the given offset.
+func TestRewindRefusesTheRelayOfTheBytes(t *testing.T) {
 	rest := func(t *testing.T, body *Body, from int) {
 		t.Helper()
 		got, err := io.ReadAll(body)
@@ -110,10 +110,10 @@ func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
 		}
 		rest(t, body, 5000)
 		if want := fmt.Sprint([]string{hosts[0] + " 0", hosts[1] + " 5000"}); fmt.Sprint(f.from) != want {
-			t.Errorf("asked %v, want %s", f.from, want)
+			t.Errorf("the requests are %v, want %s", f.from, want)
 		}
-		if r := f.refusals(); len(r) != 1 || r[hosts[0]] != 1 || len(f.told) != 1 || !errors.Is(f.told[0].Err, errDamaged) || f.told[0].Object != someObject {
-			t.Errorf("blamed are %v and told was %+v, want %s", r, f.told, hosts[0])
+		if r := f.refusals(); len(r) != 1 || r[hosts[0]] != 1 || len(f.refused) != 1 || !errors.Is(f.refused[0].Err, errDamaged) || f.refused[0].Object != someObject {
+			t.Errorf("refused are %v, reported were %+v, want %s", r, f.refused, hosts[0])
 		}
 	})
 	inBubble(t, "two relays gave some, the second damaged it", func(t *testing.T) {
@@ -123,9 +123,9 @@ func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
 		body := f.begin(t, 9000)
 		defer body.Close()
 		if err := body.Rewind(5000, errDamaged); err != nil || len(f.refusals()) != 0 {
-			t.Fatalf("%v, blamed are %v; want nobody yet", err, f.refusals())
+			t.Fatalf("%v, refused are %v; want none yet", err, f.refusals())
 		}
-		if _, err := io.ReadFull(body, make([]byte, 3000)); err != nil { // now all by the second
+		if _, err := io.ReadFull(body, make([]byte, 3000)); err != nil { // now all from the second relay
 			t.Fatal(err)
 		}
 		if err := body.Rewind(5000, errDamaged); err != nil {
@@ -133,7 +133,7 @@ func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
 		}
 		rest(t, body, 5000)
 		if r := f.refusals(); len(r) != 1 || r[hosts[1]] != 1 {
-			t.Errorf("blamed are %v, want %s", r, hosts[1])
+			t.Errorf("refused are %v, want %s", r, hosts[1])
 		}
 	})
 	inBubble(t, "two relays gave some, the first damaged it", func(t *testing.T) {
@@ -146,13 +146,13 @@ func TestRewindBlamesWhoGaveTheBytes(t *testing.T) {
 		}
 		rest(t, body, 5000)
 		if r := f.refusals(); len(r) != 0 {
-			t.Errorf("blamed are %v, want nobody", r)
+			t.Errorf("refused are %v, want none", r)
 		}
 	})
 }
 
-// Invariant: when two relays in turn are wrong at the same place, what came before may be what is wrong.
-func TestRewindGivesUpAtTheSamePlace(t *testing.T) {
+// Invariant: when two relays in turn are wrong at the same offset, the bytes before it may be wrong.
+func TestRewindFailsTwiceAtTheSameOffset(t *testing.T) {
 	inBubble(t, "", func(t *testing.T) {
 		f := newFleet(t, "a", "b", "c")
 		hosts := f.hosts()
@@ -169,12 +169,12 @@ func TestRewindGivesUpAtTheSamePlace(t *testing.T) {
 		if _, again := body.Read(make([]byte, 1)); err == nil || again == nil {
 			t.Errorf("the second time: %v, and reading on: %v", err, again)
 		}
-		body.Refuse(errDamaged) // as the reader does, who knows nothing of it
+		body.Refuse(errDamaged) // as a reader does, which does not know of it
 		if r := f.refusals(); len(r) != 1 || r[hosts[1]] != 1 {
-			t.Errorf("blamed are %v, want %s", r, hosts[1])
+			t.Errorf("refused are %v, want %s", r, hosts[1])
 		}
 		if got := f.hosts()[0]; got != hosts[2] {
-			t.Errorf("next %s is asked first, want %s", got, hosts[2])
+			t.Errorf("%s ranks first, want %s", got, hosts[2])
 		}
 	})
 }
@@ -188,19 +188,19 @@ func TestRewindWithoutAnotherRelay(t *testing.T) {
 			t.Fatal("there is no other relay to read from")
 		}
 		body.Refuse(errDamaged)
-		if f.refusals()["a"] != 1 || len(f.told) != 1 {
-			t.Errorf("blamed %v times, told %d times; want once", f.refusals(), len(f.told))
+		if f.refusals()["a"] != 1 || len(f.refused) != 1 {
+			t.Errorf("refused are %v, reported %d times; want once", f.refusals(), len(f.refused))
 		}
 		if err := all(f.Client, nil); err != nil {
-			t.Errorf("it is still asked when there is no other: %v", err)
+			t.Errorf("the only relay must still be queried: %v", err)
 		}
-		if f.anew != 1 { // it may have been given the wrong bytes itself
-			t.Errorf("it was told %d times that its cache is not wanted, want once", f.anew)
+		if f.noCache != 1 { // it may have received wrong bytes itself
+			t.Errorf("%d requests with no-cache, want 1", f.noCache)
 		}
 	})
 }
 
-// Invariant: a digest that is wrong is everybody's fault who gave some; doubt is nobody's.
+// Invariant: Refuse distrusts all relays that sent bytes, and Doubt distrusts none.
 func TestRefuseAndDoubt(t *testing.T) {
 	inBubble(t, "", func(t *testing.T) {
 		f := newFleet(t, "a", "b", "c")
@@ -210,24 +210,24 @@ func TestRefuseAndDoubt(t *testing.T) {
 		body.Refuse(errDamaged)
 		body.Close()
 		if r := f.refusals(); len(r) != 2 || r[hosts[0]] != 1 || r[hosts[1]] != 1 {
-			t.Errorf("blamed are %v, want %s and %s", r, hosts[0], hosts[1])
+			t.Errorf("refused are %v, want %s and %s", r, hosts[0], hosts[1])
 		}
 		if got := f.hosts()[0]; got != hosts[2] {
-			t.Errorf("next %s is asked first, want %s", got, hosts[2])
+			t.Errorf("%s ranks first, want %s", got, hosts[2])
 		}
 		body = f.begin(t, 100)
 		body.Doubt(errDamaged)
 		body.Close()
 		h := f.Health()
-		if len(f.refusals()) != 2 || h[0].Failures+h[1].Failures+h[2].Failures != 2 { // the break, the doubt
+		if len(f.refusals()) != 2 || h[0].Failures+h[1].Failures+h[2].Failures != 2 { // the break and Doubt
 			t.Errorf("the relays' health is %+v", h)
 		}
 	})
 }
 
-// Invariant: a relay that says that the bytes are damaged in its store is not distrusted for them. The object is asked for again
-// past its cache until it is healed.
-func TestTheStoreIsToBlame(t *testing.T) {
+// Invariant: a relay that reports the object as damaged in its store is not distrusted for it. The object is requested past
+// the relay's cache until it is healed.
+func TestDamageInTheStore(t *testing.T) {
 	inBubble(t, "", func(t *testing.T) {
 		healed := false
 		var asked []string // for the healed object
@@ -261,7 +261,7 @@ func TestTheStoreIsToBlame(t *testing.T) {
 				t.Errorf("%+v", h)
 			}
 		}
-		// Wrong bytes of another object are not forgiven for that.
+		// The distrust for wrong bytes of another object remains.
 		r := c.relays.All()[0]
 		c.relays.Refuse(r, errDamaged)
 		c.suspects.addRefused(r, dataset.Digest{7})
@@ -278,7 +278,7 @@ func TestTheStoreIsToBlame(t *testing.T) {
 			}
 		}
 		if want := []string{"no-cache", ""}; !slices.Equal(asked, want) {
-			t.Errorf("the healed object is asked for with Cache-Control %q, want %q", asked, want)
+			t.Errorf("the healed object is requested with Cache-Control %q, want %q", asked, want)
 		}
 	})
 }

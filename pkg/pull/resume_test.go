@@ -17,7 +17,7 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// ranges answers as a relay that has the object and knows ranges.
+// ranges answers as a relay that has the object and supports ranges.
 func ranges(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("ETag", `"`+object.Digest.String()+`"`)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
@@ -56,8 +56,8 @@ func asked(h http.HandlerFunc) (http.HandlerFunc, func() []string) {
 		}
 }
 
-// Invariant: a connection that breaks costs the bytes that were on their way, not those that came.
-func TestPullGoesOnWhereTheConnectionBroke(t *testing.T) {
+// Invariant: a broken connection costs the bytes in flight, not those received.
+func TestPullContinuesWhereTheConnectionBroke(t *testing.T) {
 	const piece = 50_000
 	h, headers := asked(cut(piece))
 	url, _ := serve(t, h)
@@ -70,11 +70,11 @@ func TestPullGoesOnWhereTheConnectionBroke(t *testing.T) {
 		want = append(want, fmt.Sprintf("bytes=%d- %q", at, object.Digest.String()))
 	}
 	if fmt.Sprint(headers()) != fmt.Sprint(want) {
-		t.Errorf("asked for %q, want %q", headers(), want)
+		t.Errorf("the Range headers are %q, want %q", headers(), want)
 	}
 }
 
-func TestAnotherRelayGoesOn(t *testing.T) {
+func TestAnotherRelayContinues(t *testing.T) {
 	broken, _ := serve(t, cut(100_000))
 	h, headers := asked(ranges)
 	other, _ := serve(t, h)
@@ -85,14 +85,14 @@ func TestAnotherRelayGoesOn(t *testing.T) {
 		t.Fatalf("got %d bytes, %v; want the object", len(got), err)
 	}
 	if want := fmt.Sprintf("[bytes=100000- %q]", object.Digest.String()); fmt.Sprint(headers()) != want {
-		t.Errorf("the other relay was asked for %q, want %s", headers(), want)
+		t.Errorf("the Range headers at the other relay are %q, want %s", headers(), want)
 	}
 	if health := c.Health(); health[0].Standing != relays.Failed || health[0].Failures != 1 || health[1].Standing != relays.Good {
 		t.Errorf("the relays' health is %+v; want that the first failed once", health)
 	}
 }
 
-// Invariant: whatever a relay answers to the question for the rest, the bytes handed on are the object's.
+// Invariant: for any answer of a relay to the request for the rest, Read returns the object's bytes.
 func TestAnswersThatAreNotTheRest(t *testing.T) {
 	rest := func(change func(http.Header)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +107,7 @@ func TestAnswersThatAreNotTheRest(t *testing.T) {
 		}
 	}
 	for name, h := range map[string]http.HandlerFunc{
-		"the whole": whole, // a proxy without ranges: not wrong, but to be read from its beginning
+		"the whole": whole, // a proxy without ranges: usable after the first bytes are skipped
 		"another part": rest(func(h http.Header) {
 			h.Set("Content-Range", fmt.Sprintf("bytes 1-%d/%d", len(content)-1, len(content)))
 		}),
@@ -124,14 +124,14 @@ func TestAnswersThatAreNotTheRest(t *testing.T) {
 			good, _ := serve(t, ranges)
 			got, err := read(client(t, pull.Config{Relays: inOrder(t, broken, odd, good)}))
 			if err != nil || !bytes.Equal(got, content) || n.Load() != 1 {
-				t.Fatalf("got %d bytes, %v, after %d questions to the odd relay; want the object after one", len(got), err, n.Load())
+				t.Fatalf("got %d bytes, %v, after %d requests to the odd relay; want the object after one", len(got), err, n.Load())
 			}
 		})
 	}
 }
 
-// Invariant: a relay that answers and then gives nothing is asked at a bounded rate, and not for ever.
-func TestRelayThatGivesNothingIsGivenUp(t *testing.T) {
+// Invariant: a relay that answers without a byte is queried at a limited rate, and not forever.
+func TestRelayWithoutABodyIsAnError(t *testing.T) {
 	var dry atomic.Bool
 	url, n := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if !dry.Swap(true) {
@@ -145,11 +145,11 @@ func TestRelayThatGivesNothingIsGivenUp(t *testing.T) {
 		t.Errorf("got %d bytes, %v; want 100000 and an error that names the place and the relay", len(got), err)
 	}
 	if n.Load() > 12 {
-		t.Errorf("the relay was asked %d times", n.Load())
+		t.Errorf("the relay received %d requests", n.Load())
 	}
 }
 
-// Invariant: before the first byte a failed relay costs no pause, and each gets its turn.
+// Invariant: before the first byte a failed relay costs no pause, and every relay is queried.
 func TestRelayThatBreaksBeforeTheFirstByte(t *testing.T) {
 	dry, _ := serve(t, cut(0))
 	good, _ := serve(t, ranges)
@@ -161,7 +161,7 @@ func TestRelayThatBreaksBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
-// Invariant: a relay that is away for a moment in the middle of a pull is waited for, and the pull goes on.
+// Invariant: a pull waits for a relay that restarts in the middle of it, and continues.
 func TestPullOutlivesARestart(t *testing.T) {
 	h, headers := asked(cut(100_000))
 	s := httptest.NewServer(h)
@@ -198,6 +198,6 @@ func TestPullOutlivesARestart(t *testing.T) {
 		t.Fatalf("got %d bytes, %v; want the object", len(got), err)
 	}
 	if n := len(headers()); n != 3 {
-		t.Errorf("%d questions, want 3: %q", n, headers())
+		t.Errorf("%d requests, want 3: %q", n, headers())
 	}
 }

@@ -70,10 +70,13 @@ func (r *round) run() error {
 	if r.hedged {
 		r.c.hedges.countRequest()
 	}
+	if r.heartbeat == nil {
+		r.heartbeat = func() {}
+	}
 	for r.startNext(); len(r.open) > 0; r.startNext() {
 		req := r.await()
 		if req == nil {
-			r.beat() // another relay is queried
+			r.heartbeat() // another relay is queried
 			continue
 		}
 		delete(r.open, req)
@@ -94,15 +97,9 @@ func (r *round) run() error {
 		if r.ctx.Err() != nil {
 			break
 		}
-		r.beat()
-	}
-	return r.failed
-}
-
-func (r *round) beat() {
-	if r.heartbeat != nil {
 		r.heartbeat()
 	}
+	return r.failed
 }
 
 // startNext starts a request to the next relay in order that is not busy. It starts none to a distrusted relay while another

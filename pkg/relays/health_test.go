@@ -11,9 +11,9 @@ import (
 	"freshet.dev/pkg/relays"
 )
 
-// Invariant: a relay that failed, or gave wrong bytes, is asked after the others for a while, the longest ago first, and
-// none is ever left out.
-func TestRelaysThatFailAreAskedLast(t *testing.T) {
+// Invariant: relays that failed or sent wrong bytes rank after the others for a while, the earliest first, and the order has
+// every relay.
+func TestRelaysThatFailRankLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := set(t, []string{"http://a", "http://b", "http://c", "http://d"})
 		key := []byte("key")
@@ -36,7 +36,7 @@ func TestRelaysThatFailAreAskedLast(t *testing.T) {
 		s.Refuse(at(0), errors.New("wrong"))
 		time.Sleep(time.Second)
 		if !s.Fail(at(2), down) || s.Fail(at(2), down) {
-			t.Error("the first failure is news, and the second is not")
+			t.Error("only the first failure is reported as the first")
 		}
 		time.Sleep(time.Second)
 		s.Fail(at(1), down)
@@ -45,21 +45,21 @@ func TestRelaysThatFailAreAskedLast(t *testing.T) {
 			t.Errorf("%+v", h)
 		}
 		if !s.Served(at(1)) || s.Served(at(1)) {
-			t.Error("that it serves again is news once")
+			t.Error("Served reports the recovery once")
 		}
 		expect("one is back", 1, 3, 2, 0)
 		time.Sleep(30 * time.Second)
-		expect("another is forgiven", 1, 2, 3, 0)
+		expect("another cooldown ended", 1, 2, 3, 0)
 		if s.Fail(at(2), down) {
-			t.Error("it fails again, and never served: no news")
+			t.Error("a failure without service in between is not the first")
 		}
 		time.Sleep(5 * time.Minute)
-		expect("all are forgiven", 0, 1, 2, 3)
+		expect("all ended", 0, 1, 2, 3)
 		for i := range 4 {
 			s.Refuse(at(i), down)
 		}
 		if s.AnyTrusted() || len(order(s, key)) != 4 {
-			t.Error("all are distrusted, and each is to be asked")
+			t.Error("all are distrusted, and the order must have each")
 		}
 	})
 }

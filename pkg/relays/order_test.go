@@ -22,7 +22,7 @@ func set(t *testing.T, urls []string) *relays.Set {
 	return s
 }
 
-// order returns the relays in the order in which to ask them for key.
+// order returns the relays in their order for key.
 func order(s *relays.Set, key []byte) []string {
 	var all []string
 	for _, r := range s.InOrder(key) {
@@ -31,8 +31,8 @@ func order(s *relays.Set, key []byte) []string {
 	return all
 }
 
-// Invariant: each relay is the first choice for about its share of the objects, however the clients list them; when one
-// goes, no object moves but its own.
+// Invariant: each relay ranks first for about its share of the objects, for any order of the configuration; when a relay is
+// removed, only its own objects move.
 func TestObjectsSpreadOverTheRelays(t *testing.T) {
 	const objects = 10_000
 	all := []string{"http://a:8481", "http://b:8481", "http://c:8481", "https://d/relay", "http://e:8481"}

@@ -13,8 +13,8 @@ import (
 	"freshet.dev/services/relay/internal/upstream"
 )
 
-// Invariant: a read that breaks off goes on at the byte where it broke, and nothing is read twice.
-func TestAReadGoesOnAtAnotherRelay(t *testing.T) {
+// Invariant: a broken read continues at the byte where it broke, and nothing is read twice.
+func TestReadContinuesAtAnotherRelay(t *testing.T) {
 	const from, to, broke = 1000, 900_000, 300_000
 	for name, then := range map[string]http.HandlerFunc{"killed": abort, "stalled": silent} {
 		t.Run(name, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestAReadGoesOnAtAnotherRelay(t *testing.T) {
 				t.Fatal(err)
 			}
 			if asked, want := fmt.Sprint(second.asks()), fmt.Sprintf("[GET bytes=%d-%d]", from+broke, to-1); asked != want {
-				t.Errorf("the second relay was asked %s, want %s", asked, want)
+				t.Errorf("the requests to the second relay are %s, want %s", asked, want)
 			}
 			h, lines := o.Health(), log.lines()
 			if h[0].Failures != 1 || h[1].Failures != 0 || len(lines) != 1 || !strings.Contains(lines[0], "ends at byte 301000") {
@@ -35,8 +35,8 @@ func TestAReadGoesOnAtAnotherRelay(t *testing.T) {
 	}
 }
 
-// A relay that restarts goes on by itself, if it is the only one.
-func TestAReadGoesOnAtTheSameRelay(t *testing.T) {
+// A read continues at the same relay after its restart, if it is the only relay.
+func TestReadContinuesAtTheSameRelay(t *testing.T) {
 	var only *fake
 	only = serve(t, cut(1000, func(http.ResponseWriter, *http.Request) { only.become(whole) }))
 	o, log := open(t, time.Minute, only.URL)
@@ -48,11 +48,11 @@ func TestAReadGoesOnAtTheSameRelay(t *testing.T) {
 	}
 }
 
-// Invariant: relays that all break off are asked a few times and not for ever, and the error says what each did.
-func TestAReadEnds(t *testing.T) {
+// Invariant: relays that all break off are queried a few times and not forever, and the error says how each failed.
+func TestReadEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		second http.HandlerFunc
-		asked  int   // the first relay, at most
+		asked  int   // requests to the first relay, at most
 		want   error // nil: none of the known ones
 	}{
 		"both break off":     {cut(10, abort), 2, nil},
@@ -75,15 +75,15 @@ func TestAReadEnds(t *testing.T) {
 				t.Errorf("error is %v, want %v", err, c.want)
 			}
 			if n := len(first.asks()); n > c.asked {
-				t.Errorf("the first relay was asked %d times", n)
+				t.Errorf("the first relay received %d requests", n)
 			}
 			secret(t, err)
 		})
 	}
 }
 
-// Invariant: a body that is closed, or whose reader leaves in the middle, blames nobody.
-func TestAReadIsGivenUp(t *testing.T) {
+// Invariant: a body that is closed or canceled in the middle is not a failure of a relay.
+func TestCanceledBody(t *testing.T) {
 	first, second := serve(t, cut(1000, silent)), serve(t, whole)
 	o, log := open(t, time.Minute, ranked(t, first, second)...)
 	ctx, leave := context.WithCancel(t.Context())

@@ -34,7 +34,7 @@ var (
 	digest = dataset.Digest(sha256.Sum256(content))
 )
 
-// fake is a relay that answers as told.
+// fake is a relay with a handler that can be replaced.
 type fake struct {
 	*httptest.Server
 
@@ -64,7 +64,7 @@ func (f *fake) become(answer http.HandlerFunc) {
 	f.answer = answer
 }
 
-// asks returns what the relay was asked since the last call.
+// asks returns the requests since the last call.
 func (f *fake) asks() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (f *fake) asks() []string {
 	return f.asked
 }
 
-// whole answers as a relay that has the object, and the version of which each is told.
+// whole answers as a relay that has the object, and version 3 of every dataset.
 func whole(w http.ResponseWriter, r *http.Request) {
 	if name, ok := strings.CutSuffix(r.URL.Path, "/latest"); ok {
 		name = name[strings.LastIndex(name, "/")+1:]
@@ -94,13 +94,13 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
 }
 
-// silent answers nothing until it is given up.
+// silent sends nothing until the request is canceled.
 func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // abort breaks the connection without an answer.
 func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// retagged gives the bytes as those of another object.
+// retagged replaces the ETag with that of another object.
 type retagged struct{ http.ResponseWriter }
 
 func (w retagged) WriteHeader(code int) {
@@ -108,7 +108,7 @@ func (w retagged) WriteHeader(code int) {
 	w.ResponseWriter.WriteHeader(code)
 }
 
-// cut writes what whole writes, and after n bytes of the body does what then says.
+// cut writes what whole writes, and calls then after n bytes of the body.
 func cut(n int, then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		whole(&cutter{w, n, func() {
@@ -133,7 +133,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ranked returns the relays' URLs, with a password and with paths added such that they are asked in this order for the
+// ranked returns the relays' URLs, with a password and with paths added so that they rank in this order for the
 // object, and for the dataset cities.
 func ranked(t *testing.T, all ...*fake) (urls []string) {
 	t.Helper()
@@ -207,7 +207,7 @@ func read(ctx context.Context, o *upstream.Origin, from, to int) error {
 	return err
 }
 
-// secret fails the test if a text tells the password.
+// secret fails the test if a text contains the password.
 func secret(t *testing.T, texts ...any) {
 	t.Helper()
 	if text := fmt.Sprint(texts...); strings.Contains(text, "hunter2") {

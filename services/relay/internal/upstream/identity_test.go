@@ -16,7 +16,7 @@ import (
 
 var storeA, storeB = dataset.StoreID{0xa}, dataset.StoreID{0xb}
 
-// of answers as a relay that reads the store. It has the version of each dataset; version 0: it has none.
+// of answers as a relay that reads the store id. It has that version of cities; version 0 means none.
 func of(id dataset.StoreID, version uint64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !id.IsZero() {
@@ -41,8 +41,8 @@ func of(id dataset.StoreID, version uint64) http.HandlerFunc {
 	}
 }
 
-// Invariant: a version and the store id that are answered with it are of one store, and relays of another store are passed over until
-// no other relay answers.
+// Invariant: a version and the store id of its answer belong to one store, and relays of another store are skipped until no
+// other relay answers.
 func TestOneStoreAnswers(t *testing.T) {
 	first, second := serve(t, of(storeA, 3)), serve(t, of(storeB, 7))
 	o, log := open(t, time.Minute, ranked(t, first, second)...)
@@ -58,7 +58,7 @@ func TestOneStoreAnswers(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := o.Newest(t.Context(), "cities"); err != nil { // the first answer decides whose the origin is
+	if _, _, err := o.Newest(t.Context(), "cities"); err != nil { // the first answer decides the origin's store
 		t.Fatal(err)
 	}
 	check(storeA, 3)
@@ -66,13 +66,13 @@ func TestOneStoreAnswers(t *testing.T) {
 		t.Errorf("the log says %s", text)
 	}
 	first.become(of(storeA, 0))
-	check(storeA, 0) // a version of another store is no answer to "there is none" of this one
+	check(storeA, 0) // a version of another store does not replace a 404 of this one
 	log.lines()
 	if !o.Health()[1].OtherStore || o.Health()[0].OtherStore {
 		t.Errorf("%+v", o.Health())
 	}
 
-	first.become(status(503)) // it is there, and may read the origin's store
+	first.become(status(503)) // the relay is up, and may read the origin's store
 	if rec, _, err := o.Newest(t.Context(), "cities"); !errors.Is(err, upstream.ErrBusy) {
 		t.Errorf("version %d, %v", rec.Version, err)
 	}
@@ -85,7 +85,7 @@ func TestOneStoreAnswers(t *testing.T) {
 	if o.Health()[1].OtherStore {
 		t.Errorf("%+v", o.Health())
 	}
-	first.become(of(storeA, 5)) // it is back, and the first in the order, and does not turn the origin around
+	first.become(of(storeA, 5)) // the relay is back and ranks first; the origin keeps its store
 	check(storeB, 7)
 	second.become(of(dataset.StoreID{}, 8)) // its store cannot be read, and the catalog answers
 	if rec, from, err := o.Newest(t.Context(), "cities"); rec.Version != 8 || !from.IsZero() || err != nil {
@@ -94,7 +94,7 @@ func TestOneStoreAnswers(t *testing.T) {
 	secret(t, log.lines())
 }
 
-// Relays of three stores, of which none is the origin's any more, give no answer: there is nothing to choose by.
+// Relays of several stores, none of which is the origin's, give no answer: no store is preferable.
 func TestStoresThatDisagreeAreNoAnswer(t *testing.T) {
 	all := []*fake{serve(t, of(dataset.StoreID{1}, 1)), serve(t, of(storeA, 2)), serve(t, of(storeB, 3))}
 	o, _ := open(t, time.Minute, ranked(t, all...)...)
@@ -105,7 +105,7 @@ func TestStoresThatDisagreeAreNoAnswer(t *testing.T) {
 	if rec, from, err := o.Newest(t.Context(), "cities"); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), storeA.String()) || !strings.Contains(err.Error(), storeB.String()) {
 		t.Errorf("version %d of %s, %v", rec.Version, from, err)
 	}
-	all[2].become(of(storeA, 2)) // the exchange is complete
+	all[2].become(of(storeA, 2)) // the store is replaced everywhere
 	if rec, from, err := o.Newest(t.Context(), "cities"); rec.Version != 2 || from != storeA || err != nil {
 		t.Errorf("version %d of %s, %v", rec.Version, from, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// inMemory answers as whole does, after a time.
+// inMemory answers like whole, after a time.
 type inMemory struct{ after time.Duration }
 
 func (m *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -27,7 +27,7 @@ func (m *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// bound is a body that can be read as long as its request goes on.
+// bound is a body that is readable until its request ends.
 type bound struct {
 	ctx context.Context
 	io.ReadCloser
@@ -40,7 +40,7 @@ func (b bound) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// Invariant: a reader that takes its time, as when all memory is in use, is not taken for a relay that stalls.
+// Invariant: a slow reader, as when all memory is in use, is not a stall of the relay.
 func TestASlowReaderIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, log := openThrough(t, &inMemory{after: 4 * time.Second}, 10*time.Second, "http://a", "http://b")
@@ -64,8 +64,7 @@ func TestASlowReaderIsNoStall(t *testing.T) {
 	})
 }
 
-// Invariant: with three relays that are silent, the first gets half of the time, the second half of the rest, and the last
-// what is left.
+// Invariant: of three silent relays the first has half of the time, the second half of the rest, and the last all of the rest.
 func TestSilentRelaysShareTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relays := &inMemory{after: time.Hour}
@@ -76,7 +75,7 @@ func TestSilentRelaysShareTheTime(t *testing.T) {
 		if _, err := o.StatObject(ctx, digest); err == nil || time.Since(start) != 8*time.Second || len(log.lines()) != 3 {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		relays.after = 2500 * time.Millisecond // longer than the second gets, and not than the first
+		relays.after = 2500 * time.Millisecond // longer than the limit of the second relay, and shorter than that of the first
 		ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
 		defer cancel()
 		start = time.Now()

@@ -16,9 +16,8 @@ import (
 	"freshet.dev/services/relay/internal/upstream"
 )
 
-// Invariant: while all relays serve, an object is asked of one alone, which is that of instances too, whatever the order
-// of the list.
-func TestEachObjectIsOfOneRelay(t *testing.T) {
+// Invariant: while all relays serve, one relay serves an object, the same as for instances, for any order of the list.
+func TestOneRelayServesAnObject(t *testing.T) {
 	all := []*fake{serve(t, status(404)), serve(t, status(404)), serve(t, status(404))}
 	urls := []string{all[0].URL, all[1].URL, all[2].URL}
 	set, err := relays.New(urls, 0)
@@ -32,7 +31,7 @@ func TestEachObjectIsOfOneRelay(t *testing.T) {
 		for _, f := range all {
 			f.become(func(w http.ResponseWriter, _ *http.Request) {
 				if f.URL != first {
-					t.Errorf("object %d is asked of %s, but its relay is %s", i, f.URL, first)
+					t.Errorf("object %d is requested from %s, want %s", i, f.URL, first)
 				}
 				w.Header().Set("Content-Length", "7")
 			})
@@ -43,13 +42,13 @@ func TestEachObjectIsOfOneRelay(t *testing.T) {
 	}
 }
 
-// Invariant: whatever the first relay does, the next one's answer is what comes.
-func TestTheNextRelayIsAsked(t *testing.T) {
+// Invariant: however the first relay fails, the result is the next one's answer.
+func TestFailover(t *testing.T) {
 	down := serve(t, abort)
 	down.Close()
 	for name, c := range map[string]struct {
 		answer   http.HandlerFunc // nil: refuses connections
-		failures uint64           // of three questions
+		failures uint64           // of three calls
 		busy     uint64
 	}{
 		"down":     {nil, 1, 0},
@@ -75,7 +74,7 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 				t.Errorf("size %d, %v", n, err)
 			}
 			if h := o.Health()[0]; h.Failures != c.failures {
-				t.Errorf("after the first question: %+v", h)
+				t.Errorf("after the first call: %+v", h)
 			}
 			if err := read(t.Context(), o, 1000, 500_000); err != nil {
 				t.Error(err)
@@ -96,8 +95,8 @@ func TestTheNextRelayIsAsked(t *testing.T) {
 	}
 }
 
-// Invariant: there is none if one says so and nobody who answers says otherwise.
-func TestNone(t *testing.T) {
+// Invariant: the error is store.ErrNotFound if one relay answers 404 and no relay answers otherwise.
+func TestNotFound(t *testing.T) {
 	none, busy, wrong, dead, mute := status(404), status(503), status(500), http.HandlerFunc(abort), http.HandlerFunc(silent)
 	for name, c := range map[string]struct {
 		answers []http.HandlerFunc
@@ -146,8 +145,8 @@ func TestNone(t *testing.T) {
 	}
 }
 
-// Invariant: the log tells of each change and not of each question, and a relay that failed is asked last.
-func TestARelayThatFailsIsAskedLast(t *testing.T) {
+// Invariant: the log has each change and not each call, and a relay that failed ranks last.
+func TestARelayThatFailsRanksLast(t *testing.T) {
 	first, second := serve(t, status(500)), serve(t, whole)
 	o, log := open(t, time.Minute, ranked(t, first, second)...)
 	for range 20 {
@@ -156,7 +155,7 @@ func TestARelayThatFailsIsAskedLast(t *testing.T) {
 		}
 	}
 	if n := len(first.asks()); n != 1 {
-		t.Errorf("the relay that failed is asked %d times", n)
+		t.Errorf("the relay that failed received %d requests", n)
 	}
 	second.become(status(500))
 	for range 5 {
@@ -178,8 +177,8 @@ func TestARelayThatFailsIsAskedLast(t *testing.T) {
 	}
 }
 
-// Invariant: who leaves is not held against any relay, and asks no other.
-func TestWhoLeavesBlamesNobody(t *testing.T) {
+// Invariant: a canceled call is not a failure of a relay, and queries no other relay.
+func TestCanceledCallIsNoFailure(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	first := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		leave()
@@ -195,8 +194,8 @@ func TestWhoLeavesBlamesNobody(t *testing.T) {
 	}
 }
 
-// Invariant: all relays are told to forget, whichever gave the bytes; one that is down stops no other.
-func TestAllRelaysReadAgain(t *testing.T) {
+// Invariant: Recheck reaches all relays, even while one is down.
+func TestRecheckReachesAllRelays(t *testing.T) {
 	first, second, third := serve(t, whole), serve(t, abort), serve(t, status(404))
 	o, _ := open(t, time.Minute, ranked(t, first, second, third)...)
 	err := o.Recheck(t.Context(), digest)
@@ -206,7 +205,7 @@ func TestAllRelaysReadAgain(t *testing.T) {
 	secret(t, err)
 	for _, f := range []*fake{first, third} {
 		if asked := fmt.Sprint(f.asks()); asked != "[HEAD no-cache]" {
-			t.Errorf("%s was asked %s", f.URL, asked)
+			t.Errorf("%s received %s", f.URL, asked)
 		}
 	}
 	second.become(whole)
