@@ -12,8 +12,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
-// Begin counts the death of the process before, if it died, unless an earlier call has. It is called before the cached version of the
-// dataset is loaded, and makes the cache folder go back to the version before a quarantined one.
+// Begin counts the death of the process before, if that died and no earlier call counted it. If the cached version of the dataset is
+// quarantined, Begin makes the cache folder fall back to the version before. The caller calls Begin before it loads the cached version.
 func (g *Guard) Begin(name string) error {
 	if g == nil {
 		return nil
@@ -35,37 +35,37 @@ func (g *Guard) Begin(name string) error {
 	return g.dir.Restore(name, s.bars)
 }
 
-// count counts the death of the process before once. It fails with [cachedir.ErrHangs] while the folder hangs, so that a later call
-// counts, and with [ErrBusy] when another call counts until the timer fires.
+// count counts the death of the process before, once. It fails with [cachedir.ErrHangs] while the folder hangs, and a later call then
+// counts. It fails with [ErrBusy] if another call is still counting when the timer fires.
 func (g *Guard) count(timer <-chan time.Time) error {
 	if g.counted.Load() {
 		return nil
 	}
 	select {
-	case g.counting <- struct{}{}:
+	case g.countLock <- struct{}{}:
 	case <-timer:
 		return ErrBusy
 	}
-	defer func() { <-g.counting }()
+	defer func() { <-g.countLock }()
 	if g.counted.Load() {
 		return nil
 	}
-	err := g.beginAll()
+	err := g.countAll()
 	if err == nil {
 		g.counted.Store(true)
 	}
 	return err
 }
 
-// beginAll counts the death of the process before, of all datasets. If versions of several datasets have so many deaths with that
-// that they would be quarantined, one of them is: the one that was first tried last. The others need one more death. Nothing is
-// published or written before all datasets were read. It fails with [cachedir.ErrHangs] alone, and may be called again then.
-func (g *Guard) beginAll() error {
+// countAll counts the death of the process before for all datasets. If that death would quarantine versions of several datasets, countAll
+// quarantines only the version whose first try was the latest, and the others need one more death. It publishes and writes nothing before
+// all datasets were read. Its only error is [cachedir.ErrHangs], after which it may be called again.
+func (g *Guard) countAll() error {
 	var read []*set
 	for _, name := range slices.Sorted(maps.Keys(g.sets)) {
-		has, err := g.dir.HasBoot(name) // the folder need not be there before the first mark
+		has, err := g.dir.HasBoot(name) // the folder may not exist before the first mark
 		if err == nil && has {
-			err = g.readOf(name) // Begin of the dataset returns another error than ErrHangs
+			err = g.lockAndRead(name) // Begin returns errors other than ErrHangs
 		}
 		if errors.Is(err, cachedir.ErrHangs) {
 			return err
@@ -89,13 +89,14 @@ func (g *Guard) beginAll() error {
 			s.boot.Set(s.died)
 		}
 		g.publish(s)
-		_ = g.write(s, true) // it is written with the next mark then
+		_ = g.write(s, true) // after an error, the next mark writes it
 		s.unlock()
 	}
 	return nil
 }
 
-func (g *Guard) readOf(name string) error {
+// lockAndRead is read with the lock of the dataset. It does nothing if the lock is not free in time.
+func (g *Guard) lockAndRead(name string) error {
 	s := g.lock(name)
 	if s == nil {
 		return nil
@@ -104,7 +105,7 @@ func (g *Guard) readOf(name string) error {
 	return g.read(s)
 }
 
-// begin is read, and makes known what it read.
+// begin reads boot.json and publishes the quarantined versions, unless it was read before.
 func (g *Guard) begin(s *set) error {
 	if s.begun {
 		return nil
@@ -117,7 +118,7 @@ func (g *Guard) begin(s *set) error {
 	return errors.Join(err, g.write(s, true))
 }
 
-// read reads boot.json and counts the death of the process before. While another process holds the folder it reads alone.
+// read reads boot.json and counts the death of the process before. While another process holds the folder, it only reads.
 func (g *Guard) read(s *set) error {
 	if s.begun {
 		return nil
@@ -125,7 +126,7 @@ func (g *Guard) read(s *set) error {
 	err := g.dir.Own()
 	boot, hangs := g.dir.ReadBoot(s.name)
 	if hangs != nil {
-		return hangs // the file is read by a later call
+		return hangs // a later call reads the file
 	}
 	s.boot = boot
 	if err != nil {
@@ -144,12 +145,12 @@ func (g *Guard) read(s *set) error {
 	return nil
 }
 
-// publish makes known which versions are quarantined.
+// publish updates the quarantined versions that Barred and Bars return.
 func (g *Guard) publish(s *set) {
 	var all []refresh.Barred
 	for _, d := range s.boot.Deaths {
 		if d.Count >= maxDeaths {
-			all = append(all, refresh.Barred{Ref: d.Ref, Why: fmt.Sprintf("version %s is quarantined: %d processes died within %s of taking it in; "+
+			all = append(all, refresh.Barred{Ref: d.Ref, Why: fmt.Sprintf("version %s is quarantined: %d processes died within %s of loading it; "+
 				"publish a next version, or, to try this one again, stop the instance, remove %s and start the instance",
 				d.Ref, d.Count, g.after, g.dir.BootPath(s.name))})
 		}
@@ -157,6 +158,7 @@ func (g *Guard) publish(s *set) {
 	s.barred.Store(&all)
 }
 
+// bars reports whether the version is quarantined.
 func (s *set) bars(ref dataset.Ref) bool {
 	for _, b := range *s.barred.Load() {
 		if b.Ref.ID == ref.ID {

@@ -10,8 +10,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// A dataset that is not at fault keeps its version, also if that was not confirmed when another dataset's killed the process; if the
-// process dies of it after all, it is quarantined, too.
+// A dataset that is not at fault keeps its version, even if that version was not confirmed when a version of another dataset killed the
+// process. If the process dies of it later, it is also quarantined.
 func TestSeveralDatasets(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		names := []string{"a", "prices", "rules"}
@@ -45,19 +45,19 @@ func TestSeveralDatasets(t *testing.T) {
 			}
 			return barred
 		}
-		live(of("a", 1), of("rules", 1), of("prices", 7)) // the last one kills it
+		live(of("a", 1), of("rules", 1), of("prices", 7)) // the last version kills the process
 		live(of("prices", 7), of("rules", 1), of("a", 1)) // from the cache folder, in any order
 		if got := live(of("rules", 1), of("prices", 7), of("a", 1)); len(got) != 1 || got["prices"] != 1 {
-			t.Errorf("quarantined are versions of %v, want of prices", got)
+			t.Errorf("versions of %v are quarantined, want of prices", got)
 		}
 		if got := live(); len(got) != 2 || got["rules"] != 1 {
-			t.Errorf("after one more death quarantined are versions of %v, want of prices and rules", got)
+			t.Errorf("after one more death versions of %v are quarantined, want of prices and rules", got)
 		}
 	})
 }
 
-// A disk that hangs at the start, at any of the datasets, delays the count of the death, and changes nothing else: one of the datasets
-// that the process died with is quarantined.
+// A disk that hangs at the start delays the count of the death, for whatever dataset it hangs. One of the datasets that the process died
+// with is quarantined.
 func TestSeveralDatasetsWhenTheDiskHangsAtTheStart(t *testing.T) {
 	names := []string{"a", "prices", "rules"}
 	of := func(name string) dataset.VersionRecord {
@@ -108,7 +108,7 @@ func TestSeveralDatasetsWhenTheDiskHangsAtTheStart(t *testing.T) {
 						t.Error(err)
 					}
 					if n := len(g.Barred(name)); (n == 1) != (name == "rules") {
-						t.Errorf("%d versions of %s are quarantined, want one of the dataset that was tried last alone", n, name)
+						t.Errorf("%d versions of %s are quarantined, want one version of the dataset that was tried last", n, name)
 					}
 				}
 			})
@@ -116,7 +116,7 @@ func TestSeveralDatasetsWhenTheDiskHangsAtTheStart(t *testing.T) {
 	}
 }
 
-// A load that was abandoned returns when another load of the same version is served: the version stays on probation.
+// An abandoned load returns after another load of the same version was served: the version stays on probation.
 func TestAbandonedLoadLeavesTheProbation(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		l := start(t, root, "boot")
@@ -130,11 +130,11 @@ func TestAbandonedLoadLeavesTheProbation(t *testing.T) {
 		l.Undo(stored)
 		l.Undo(later)
 		if l.trying() != 7 {
-			t.Errorf("boot.json says %+v, want the mark of 7", l.dir.Boot("prices"))
+			t.Errorf("boot.json is %+v, want the mark of 7", l.dir.Boot("prices"))
 		}
 		pass(after)
 		if b := l.dir.Boot("prices"); b.Trying != nil || !b.IsConfirmed(record(7).VersionID()) {
-			t.Errorf("boot.json says %+v, want that 7 is confirmed", b)
+			t.Errorf("boot.json is %+v, want that 7 is confirmed", b)
 		}
 	})
 }

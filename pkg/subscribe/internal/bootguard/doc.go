@@ -1,21 +1,26 @@
-// Package bootguard keeps a version that kills the process from killing it again at every restart.
+// Package bootguard prevents a version that kills the process from killing it again at every restart.
 //
-// Before a version is loaded, a mark in the dataset's cache folder names it (boot.json, see [cachedir.Boot]). The mark goes when the
-// process has served the version for some time, when a caller confirms it, when it could not be loaded, and when the process stops in
-// good order. A mark that the next process finds is a death, unless the machine was booted in between. After [maxDeaths] deaths the
-// version is quarantined: it is not loaded any more, and the cache folder goes back to the version before.
+// Before a version is loaded, a mark in the dataset's cache folder names it (boot.json, see [cachedir.Boot]). The mark is removed:
+//   - when the process has served the version for some time,
+//   - when a caller confirms the version,
+//   - when the version could not be loaded,
+//   - when the process stops normally.
+//
+// If the next process finds a mark, the process before died of that version, unless the machine was booted in between. After [maxDeaths]
+// deaths the version is quarantined: it is no longer loaded, and the cache folder falls back to the version before.
 //
 //	       Try                Swapped                   confirmed
 //	(none) --> being loaded -----------> on probation -----------> (none, never quarantined)
 //	  ^            |                          |
 //	  +--- Undo ---+                          +--- process dies: a death at the next start
 //
-// Of each dataset, what counts is the version that was tried last. Which dataset was at fault is not known: of several versions that
-// would be quarantined for one death, the one that was first tried last is, and the others need one more death. A confirmed version is never marked again. Only the process that holds the cache
-// folder writes marks; one that does not hold it keeps to what the file says.
+// For each dataset, a death counts for the version that was tried last. With several datasets the guard cannot know which version was at
+// fault. If one death would quarantine versions of several datasets, only the version whose first try was the latest is quarantined, and
+// the others need one more death. A confirmed version is never marked again. Only the process that holds the cache folder writes marks;
+// other processes only respect the quarantine in the file.
 //
-// A mark belongs to the call of Try that set it: a load that was abandoned and returns late takes back no other load's mark. The death
-// of the process before is counted when the marks of all datasets can be read; until then no mark is set.
+// A mark belongs to the call of Try that set it, so a load that was abandoned and returns late does not remove the mark of another load.
+// The death of the process before is counted when the marks of all datasets can be read. Until then no mark is set.
 //
-// Nothing waits for a disk that hangs for longer than half a second: the version is then loaded without a mark.
+// No call waits more than half a second for a disk that hangs: the version is then loaded without a mark.
 package bootguard

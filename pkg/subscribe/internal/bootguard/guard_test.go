@@ -48,13 +48,13 @@ func start(t *testing.T, root, boot string) *life {
 	return l
 }
 
-// dies ends the process as the kernel sees it: the lock goes, and nothing else happens.
+// dies ends the process as a crash does: the lock of the folder is released, and nothing else happens.
 func (l *life) dies() {
 	l.stop()
 	l.dir.Close()
 }
 
-// ends stops the process in good order.
+// ends stops the process normally.
 func (l *life) ends() {
 	l.t.Helper()
 	if err := l.Stop(); err != nil {
@@ -63,7 +63,7 @@ func (l *life) ends() {
 	l.dies()
 }
 
-// serves takes the version in.
+// serves loads and serves the version.
 func (l *life) serves(version uint64) {
 	l.t.Helper()
 	m, err := l.Try(record(version))
@@ -73,7 +73,7 @@ func (l *life) serves(version uint64) {
 	synctest.Wait()
 }
 
-// bars fails unless exactly these versions are quarantined.
+// wantBarred fails unless exactly these versions are quarantined.
 func (l *life) wantBarred(versions ...uint64) {
 	l.t.Helper()
 	var got []uint64
@@ -96,7 +96,7 @@ func (l *life) trying() uint64 {
 	return 0
 }
 
-// in runs f in a bubble with a cache folder.
+// in runs f in a synctest bubble with a cache folder.
 func in(t *testing.T, f func(t *testing.T, root string)) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "cache")
@@ -115,7 +115,7 @@ func TestTwoDeathsQuarantine(t *testing.T) {
 			l.wantBarred()
 			l.serves(7)
 			if l.trying() != 7 {
-				t.Errorf("after %d deaths boot.json says %+v", deaths, l.dir.Boot("prices"))
+				t.Errorf("after %d deaths boot.json is %+v", deaths, l.dir.Boot("prices"))
 			}
 			pass(after - time.Millisecond)
 			l.dies()
@@ -125,7 +125,7 @@ func TestTwoDeathsQuarantine(t *testing.T) {
 			l.wantBarred(7)
 			l.serves(6)
 			pass(2 * after)
-			l.wantBarred(7) // that another version lives changes nothing
+			l.wantBarred(7) // another version that survives changes nothing
 			l.dies()
 		}
 		l := start(t, root, "another boot")
@@ -134,8 +134,7 @@ func TestTwoDeathsQuarantine(t *testing.T) {
 	})
 }
 
-// Deaths of different versions, and those of another boot, do not add up. Nor does the end of a process that stopped, whatever ended it
-// after that.
+// Deaths of different versions and of different boots do not add up. A process that stopped does not count, however it ended.
 func TestEndsThatDoNotCount(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		for n, boot := range []string{"a", "b", "", "", "c", "d"} {
@@ -182,7 +181,7 @@ func TestConfirmation(t *testing.T) {
 				l = start(t, root, "boot") // one death
 				confirm(l)
 				if b := l.dir.Boot("prices"); !b.IsConfirmed(record(7).VersionID()) || b.IsConfirmed(record(6).VersionID()) || len(b.Deaths) > 0 {
-					t.Errorf("boot.json says %+v", b)
+					t.Errorf("boot.json is %+v", b)
 				}
 				l.ends()
 				for range 3 {
@@ -199,7 +198,7 @@ func TestConfirmation(t *testing.T) {
 	}
 }
 
-// Versions that follow each other faster than they are confirmed are confirmed too, if later than each alone.
+// Versions that follow each other faster than they are confirmed are still confirmed, but later.
 func TestConfirmationOfFrequentVersions(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		l := start(t, root, "boot")
@@ -218,7 +217,7 @@ func TestConfirmationOfFrequentVersions(t *testing.T) {
 	})
 }
 
-func TestUndoGoesBackToTheServedVersion(t *testing.T) {
+func TestUndoMarksTheServedVersion(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		l := start(t, root, "boot")
 		defer l.ends()
@@ -231,9 +230,9 @@ func TestUndoGoesBackToTheServedVersion(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		l.Undo(late) // an attempt at the same version that was abandoned, and returns late
+		l.Undo(late) // an abandoned attempt at the same version that returns late
 		if l.trying() != 7 {
-			t.Error("the wrong mark was taken back")
+			t.Error("the wrong mark was removed")
 		}
 		l.Undo(mark)
 		if l.trying() != 6 {
@@ -250,7 +249,7 @@ func TestUndoGoesBackToTheServedVersion(t *testing.T) {
 	})
 }
 
-// The content of a confirmed version is confirmed under another id; what is on probation begins it again.
+// A confirmed version stays confirmed under another id. For a version on probation, the probation starts again.
 func TestAdopt(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		other := func(v uint64) dataset.VersionRecord {
@@ -267,7 +266,7 @@ func TestAdopt(t *testing.T) {
 			t.Error(err)
 		}
 		if b := l.dir.Boot("prices"); !b.IsConfirmed(other(6).VersionID()) || b.Trying != nil {
-			t.Errorf("boot.json says %+v", b)
+			t.Errorf("boot.json is %+v", b)
 		}
 		l.serves(7)
 		m, err = l.Adopt(record(7), other(7))
@@ -275,12 +274,12 @@ func TestAdopt(t *testing.T) {
 			t.Error(err)
 		}
 		if b := l.dir.Boot("prices"); b.Trying == nil || b.Trying.Ref != other(7).Ref() {
-			t.Errorf("boot.json says %+v", b)
+			t.Errorf("boot.json is %+v", b)
 		}
 	})
 }
 
-// A process that does not hold the folder keeps to what the file says and writes nothing, until it holds the folder.
+// A process that does not hold the folder respects the quarantine in the file and writes nothing until it holds the folder.
 func TestSecondProcess(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		for range 2 {
@@ -303,14 +302,14 @@ func TestSecondProcess(t *testing.T) {
 		first.dies()
 		second.serves(5)
 		if b := second.dir.Boot("prices"); second.trying() != 5 || len(b.Deaths) != 2 || b.Deaths[1].Version != 6 {
-			t.Errorf("boot.json says %+v, want the mark of 5 and a death of 6", b)
+			t.Errorf("boot.json is %+v, want the mark of 5 and a death of 6", b)
 		}
 		second.ends()
 	})
 }
 
-// A disk that hangs holds nothing up for long, and a file that cannot be written makes no stop a death.
-func TestTroubleWithTheDisk(t *testing.T) {
+// A disk that hangs does not block calls for long, and a stop that cannot write the file does not count as a death.
+func TestDiskErrors(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		l := start(t, root, "boot")
 		l.serves(7)
@@ -334,16 +333,16 @@ func TestTroubleWithTheDisk(t *testing.T) {
 		if _, err := l.Try(record(8)); err == nil || !strings.Contains(err.Error(), l.dir.BootPath("prices")) {
 			t.Errorf("Try returned %v, want an error that names the file", err)
 		}
-		l.ends() // what cannot be written is removed
+		l.ends() // a file that cannot be written is removed
 		l = start(t, root, "boot")
 		defer l.ends()
 		if b := l.dir.Boot("prices"); len(b.Deaths) != 0 {
-			t.Errorf("boot.json says %+v", b)
+			t.Errorf("boot.json is %+v", b)
 		}
 	})
 }
 
-// Neither a file that is no JSON nor one that is full of versions does harm.
+// A damaged file counts as empty, and the number of versions in the file is bounded.
 func TestBootFileIsBoundedAndMayBeDamaged(t *testing.T) {
 	in(t, func(t *testing.T, root string) {
 		for v := range uint64(40) {
@@ -381,6 +380,6 @@ func TestNilGuardDoesNothing(t *testing.T) {
 func TestBootID(t *testing.T) {
 	text, err := os.ReadFile(bootFile)
 	if id := BootID(); id != strings.TrimSpace(string(text)) || err == nil && id == "" {
-		t.Errorf("the boot id is %q, and the file has %q", id, text)
+		t.Errorf("the boot id is %q, the file has %q", id, text)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Stop says that the process is about to end on purpose: from now on its end is no death, and no mark is set.
+// Stop records that the process is stopping: its end does not count as a death, and no further mark is set.
 func (g *Guard) Stop() error {
 	if g == nil {
 		return nil
@@ -36,15 +36,15 @@ func (g *Guard) stop(s *set) error {
 	}
 	defer s.unlock()
 	s.stopped, s.loading, s.serving = true, nil, nil
-	g.probation(s, nil)
+	g.setFirst(s, nil)
 	err := g.write(s, false)
 	if err != nil && g.dir.RemoveBoot(s.name) == nil {
-		return nil // better no death counted than a stop as one
+		return nil // losing the deaths is better than counting a stop as one
 	}
 	return err
 }
 
-// Run confirms versions when their time has come, until ctx ends. It tells failed of each that could not be.
+// Run confirms each version at the end of its probation, until ctx ends. It calls failed for each version that could not be confirmed.
 func (g *Guard) Run(ctx context.Context, failed func(name string, err error)) error {
 	for {
 		name, at := g.next()
@@ -66,7 +66,7 @@ func (g *Guard) Run(ctx context.Context, failed func(name string, err error)) er
 	}
 }
 
-// next returns the dataset whose version is confirmed next, and when; empty if there is none.
+// next returns the dataset whose version is confirmed next, and the time; name is empty if there is none.
 func (g *Guard) next() (name string, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,20 +78,20 @@ func (g *Guard) next() (name string, at time.Time) {
 	return name, at
 }
 
-// expire confirms the first version on probation. After a failure it is due again later.
+// expire confirms the first version on probation. After a failure Run retries it later.
 func (g *Guard) expire(name string) error {
 	s := g.lock(name)
 	err := ErrBusy
 	if s != nil {
-		t := s.first
-		if t == nil || time.Since(t.since) < g.after {
+		m := s.first
+		if m == nil || time.Since(m.since) < g.after {
 			s.unlock()
 			return nil
 		}
-		err = g.confirm(s, t, true)
+		err = g.confirm(s, m, true)
 		s.unlock()
 		if err == nil {
-			err = g.settle(t)
+			err = g.settle(m)
 		}
 	}
 	if err != nil {
