@@ -12,8 +12,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
-// Begin counts the death of the process before, if that died and no earlier call counted it. If the cached version of the dataset is
-// quarantined, Begin makes the cache folder fall back to the version before. The caller calls Begin before it loads the cached version.
+// Begin counts the death of the previous process, if that died and no earlier call counted it. If the cached version of the dataset is
+// quarantined, Begin makes the cache folder fall back to the previous version. The caller calls Begin before it loads the cached version.
 func (g *Guard) Begin(name string) error {
 	if g == nil {
 		return nil
@@ -35,7 +35,7 @@ func (g *Guard) Begin(name string) error {
 	return g.dir.Restore(name, s.bars)
 }
 
-// count counts the death of the process before, once. It fails with [cachedir.ErrHangs] while the folder hangs, and a later call then
+// count counts the death of the previous process, once. It fails with [cachedir.ErrHangs] while the folder hangs, and a later call then
 // counts. It fails with [ErrBusy] if another call is still counting when the timer fires.
 func (g *Guard) count(timer <-chan time.Time) error {
 	if g.counted.Load() {
@@ -57,12 +57,12 @@ func (g *Guard) count(timer <-chan time.Time) error {
 	return err
 }
 
-// countAll counts the death of the process before for all datasets. If that death would quarantine versions of several datasets, countAll
+// countAll counts the death of the previous process for all datasets. If that death would quarantine versions of several datasets, countAll
 // quarantines only the version whose first try was the latest, and the others need one more death. It publishes and writes nothing before
 // all datasets were read. Its only error is [cachedir.ErrHangs], after which it may be called again.
 func (g *Guard) countAll() error {
-	var read []*set
-	for _, name := range slices.Sorted(maps.Keys(g.sets)) {
+	var read []*state
+	for _, name := range slices.Sorted(maps.Keys(g.states)) {
 		has, err := g.dir.HasBoot(name) // the folder may not exist before the first mark
 		if err == nil && has {
 			err = g.lockAndRead(name) // Begin returns errors other than ErrHangs
@@ -71,10 +71,10 @@ func (g *Guard) countAll() error {
 			return err
 		}
 		if has {
-			read = append(read, g.sets[name])
+			read = append(read, g.states[name])
 		}
 	}
-	var suspect *set
+	var suspect *state
 	for _, s := range read {
 		if s.died.Count >= maxDeaths && (suspect == nil || s.died.First > suspect.died.First) {
 			suspect = s
@@ -106,7 +106,7 @@ func (g *Guard) lockAndRead(name string) error {
 }
 
 // begin reads boot.json and publishes the quarantined versions, unless it was read before.
-func (g *Guard) begin(s *set) error {
+func (g *Guard) begin(s *state) error {
 	if s.begun {
 		return nil
 	}
@@ -118,8 +118,8 @@ func (g *Guard) begin(s *set) error {
 	return errors.Join(err, g.write(s, true))
 }
 
-// read reads boot.json and counts the death of the process before. While another process holds the folder, it only reads.
-func (g *Guard) read(s *set) error {
+// read reads boot.json and counts the death of the previous process. While another process holds the folder, it only reads.
+func (g *Guard) read(s *state) error {
 	if s.begun {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (g *Guard) read(s *set) error {
 }
 
 // publish updates the quarantined versions that Barred and Bars return.
-func (g *Guard) publish(s *set) {
+func (g *Guard) publish(s *state) {
 	var all []refresh.Barred
 	for _, d := range s.boot.Deaths {
 		if d.Count >= maxDeaths {
@@ -159,7 +159,7 @@ func (g *Guard) publish(s *set) {
 }
 
 // bars reports whether the version is quarantined.
-func (s *set) bars(ref dataset.Ref) bool {
+func (s *state) bars(ref dataset.Ref) bool {
 	for _, b := range *s.barred.Load() {
 		if b.Ref.ID == ref.ID {
 			return true

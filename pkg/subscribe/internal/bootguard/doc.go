@@ -6,8 +6,8 @@
 //   - when the version could not be loaded,
 //   - when the process stops normally.
 //
-// If the next process finds a mark, the process before died of that version, unless the machine was booted in between. After [maxDeaths]
-// deaths the version is quarantined: it is no longer loaded, and the cache folder falls back to the version before.
+// If the next process finds a mark, the previous process died of that version, unless the machine was booted in between. After [maxDeaths]
+// deaths the version is quarantined: it is no longer loaded, and the cache folder falls back to the previous version.
 //
 //	       Try                Swapped                   confirmed
 //	(none) --> being loaded -----------> on probation -----------> (none, never quarantined)
@@ -20,7 +20,7 @@
 // other processes only respect the quarantine in the file.
 //
 // A mark belongs to the call of Try that set it, so a load that was abandoned and returns late does not remove the mark of another load.
-// The death of the process before is counted when the marks of all datasets can be read. Until then no mark is set.
+// The death of the previous process is counted when the marks of all datasets can be read. Until then no mark is set.
 //
 // No call waits more than half a second for a disk that hangs: the version is then loaded without a mark.
 package bootguard

@@ -43,24 +43,24 @@ type Guard struct {
 	dir    *cachedir.Dir
 	after  time.Duration
 	bootID string
-	sets   map[string]*set // not changed after New
-	wake   chan struct{}   // wakes Run: a version is on probation; has space for one signal
+	states map[string]*state // not changed after New
+	wake   chan struct{}     // wakes Run: a version is on probation; has space for one signal
 
-	countLock chan struct{} // a mutex, with space for one: held while the death of the process before is counted
+	countLock chan struct{} // a mutex, with space for one: held while the death of the previous process is counted
 	counted   atomic.Bool
 
 	mu  sync.Mutex
 	due map[string]time.Time // by dataset: when its first version on probation is confirmed; guarded by mu
 }
 
-// set is the state of a dataset.
-type set struct {
+// state is the state of a dataset.
+type state struct {
 	name   string
 	mutex  chan struct{} // a mutex, with space for one: held while boot.json or a field below is read or changed
 	barred atomic.Pointer[[]refresh.Barred]
 
 	begun   bool            // boot has the content of the file, and this process holds the folder
-	died    cachedir.Deaths // of the version that the process before died of
+	died    cachedir.Deaths // of the version that the previous process died of
 	stopped bool            // the process is stopping
 	boot    cachedir.Boot
 	dirty   bool // boot differs from the file
@@ -81,21 +81,21 @@ type Mark struct {
 // current boot of the machine.
 func New(dir *cachedir.Dir, names []string, after time.Duration, bootID string) *Guard {
 	dir.Retain()
-	g := &Guard{dir: dir, after: after, bootID: bootID, sets: make(map[string]*set), wake: make(chan struct{}, 1), due: make(map[string]time.Time), countLock: make(chan struct{}, 1)}
+	g := &Guard{dir: dir, after: after, bootID: bootID, states: make(map[string]*state), wake: make(chan struct{}, 1), due: make(map[string]time.Time), countLock: make(chan struct{}, 1)}
 	for _, name := range names {
-		s := &set{name: name, mutex: make(chan struct{}, 1)}
+		s := &state{name: name, mutex: make(chan struct{}, 1)}
 		s.barred.Store(new([]refresh.Barred))
-		g.sets[name] = s
+		g.states[name] = s
 	}
 	return g
 }
 
 // lock locks the dataset. It returns nil if there is no such dataset, or if the lock is not free in time.
-func (g *Guard) lock(name string) *set {
-	if g == nil || g.sets[name] == nil {
+func (g *Guard) lock(name string) *state {
+	if g == nil || g.states[name] == nil {
 		return nil
 	}
-	s := g.sets[name]
+	s := g.states[name]
 	select {
 	case s.mutex <- struct{}{}:
 		return s
@@ -111,29 +111,29 @@ func (g *Guard) lock(name string) *set {
 	}
 }
 
-func (s *set) unlock() { <-s.mutex }
+func (s *state) unlock() { <-s.mutex }
 
 // Barred returns the dataset's quarantined versions. It does not block.
 func (g *Guard) Barred(name string) []refresh.Barred {
-	if g == nil || g.sets[name] == nil {
+	if g == nil || g.states[name] == nil {
 		return nil
 	}
-	return *g.sets[name].barred.Load()
+	return *g.states[name].barred.Load()
 }
 
 // Bars reports whether the version is quarantined.
 func (g *Guard) Bars(name string, id dataset.VersionID) bool {
-	return g != nil && g.sets[name] != nil && g.sets[name].bars(dataset.Ref{ID: id})
+	return g != nil && g.states[name] != nil && g.states[name].bars(dataset.Ref{ID: id})
 }
 
 // Try sets the mark of a version before the version is loaded. If it fails, there is no mark. The caller must call Swapped, Serve or Undo
 // with the mark.
 func (g *Guard) Try(rec dataset.VersionRecord) (*Mark, error) {
-	return g.try(rec, func(*set) {})
+	return g.try(rec, func(*state) {})
 }
 
 // try is Try, and calls prepare before it sets the mark.
-func (g *Guard) try(rec dataset.VersionRecord, prepare func(*set)) (*Mark, error) {
+func (g *Guard) try(rec dataset.VersionRecord, prepare func(*state)) (*Mark, error) {
 	if g == nil || g.bootID == "" {
 		return nil, nil
 	}
@@ -151,7 +151,7 @@ func (g *Guard) try(rec dataset.VersionRecord, prepare func(*set)) (*Mark, error
 	return g.mark(s, rec)
 }
 
-func (g *Guard) mark(s *set, rec dataset.VersionRecord) (m *Mark, err error) {
+func (g *Guard) mark(s *state, rec dataset.VersionRecord) (m *Mark, err error) {
 	if s.stopped {
 		return nil, nil // the folder may be closed, so it must not be locked
 	}
@@ -172,7 +172,7 @@ func (g *Guard) mark(s *set, rec dataset.VersionRecord) (m *Mark, err error) {
 }
 
 // write updates boot.json. It does nothing if the file is up to date.
-func (g *Guard) write(s *set, durable bool) error {
+func (g *Guard) write(s *state, durable bool) error {
 	m := s.loading
 	if m == nil {
 		m = s.serving
@@ -227,7 +227,7 @@ func (g *Guard) Serve(rec dataset.VersionRecord, m *Mark) (settle func() error, 
 }
 
 // serve records that the version of m is served, and returns the mark of the version that this confirms; nil if there is none.
-func (g *Guard) serve(s *set, m *Mark) (confirmed *Mark, err error) {
+func (g *Guard) serve(s *state, m *Mark) (confirmed *Mark, err error) {
 	s.serving = nil
 	if s.loading == m {
 		s.loading = nil
@@ -247,7 +247,7 @@ func (g *Guard) serve(s *set, m *Mark) (confirmed *Mark, err error) {
 }
 
 // setFirst makes m the version that is confirmed next; nil for none.
-func (g *Guard) setFirst(s *set, m *Mark) {
+func (g *Guard) setFirst(s *state, m *Mark) {
 	s.first = m
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -265,7 +265,7 @@ func (g *Guard) setFirst(s *set, m *Mark) {
 // Adopt records that the served version old is from now on the version rec, which has the same content. A confirmed version stays confirmed.
 // For a version on probation, the probation starts again. Adopt returns the mark of rec as Try does.
 func (g *Guard) Adopt(old, rec dataset.VersionRecord) (*Mark, error) {
-	return g.try(rec, func(s *set) {
+	return g.try(rec, func(s *state) {
 		if s.begun && s.boot.IsConfirmed(old.VersionID()) {
 			s.boot.Confirm(rec.Ref())
 			s.dirty = true
@@ -283,7 +283,7 @@ func (g *Guard) settle(m *Mark) error {
 }
 
 // confirm ends the probation of m. The caller calls settle afterwards.
-func (g *Guard) confirm(s *set, m *Mark, durable bool) error {
+func (g *Guard) confirm(s *state, m *Mark, durable bool) error {
 	s.boot.Confirm(m.ref)
 	s.dirty = true
 	g.publish(s)

@@ -15,7 +15,7 @@ func (g *Guard) Stop() error {
 	ended := make(chan error, 1)
 	go func() {
 		var errs []error
-		for _, s := range g.sets {
+		for _, s := range g.states {
 			errs = append(errs, g.stop(s))
 		}
 		ended <- errors.Join(errs...)
@@ -30,7 +30,7 @@ func (g *Guard) Stop() error {
 	}
 }
 
-func (g *Guard) stop(s *set) error {
+func (g *Guard) stop(s *state) error {
 	if g.lock(s.name) == nil {
 		return ErrBusy
 	}

@@ -58,7 +58,7 @@ type Dir struct {
 	creating map[string]int         // by dataset: the number of temporary files that are being created, whose paths are not known yet
 	damage   map[string]error       // by dataset: why its cached version cannot be loaded completely
 
-	retains bool            // a commit keeps the version before; Retain sets it before the first use
+	retains bool            // a commit keeps the previous version; Retain sets it before the first use
 	watch   func(err error) // Watch sets it before the first use
 }
 

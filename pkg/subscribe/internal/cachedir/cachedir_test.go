@@ -79,7 +79,7 @@ func files(t *testing.T, dir string) []string {
 	return names
 }
 
-func TestCommitReplacesTheVersionBefore(t *testing.T) {
+func TestCommitReplacesThePreviousVersion(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "not", "there", "yet")
 	d := New(root)
 	defer d.Close()
@@ -122,7 +122,7 @@ func TestCommitKeepsObjectsThatTheRecordStillNames(t *testing.T) {
 	bad := d.Draft("prices")
 	defer bad.Drop()
 	if err := bad.Commit(rec); err == nil || !strings.Contains(err.Error(), "an object is missing") {
-		t.Errorf("a record that names an object that is not there: got %v", err)
+		t.Errorf("a record that names a missing object: got %v", err)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestWriteErrorIsReturnedByCommitOnly(t *testing.T) {
 	check(t, d, "prices", 1)
 }
 
-func TestFolderThatCannotBeMade(t *testing.T) {
+func TestFolderThatCannotBeCreated(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 	}
 }
 
-func TestDamageIsSeen(t *testing.T) {
+func TestDamageIsDetected(t *testing.T) {
 	o, _ := object(1)
 	objectFile, recordFile := "prices/"+o.Digest.String()+".object", "prices/version.json"
 	for name, damage := range map[string]func(root string) error{
@@ -243,9 +243,9 @@ func TestCleanRemovesLeftoversAndNothingElse(t *testing.T) {
 	o1, _ := object(1)
 	o2, _ := object(2)
 	for _, file := range []string{
-		"prices/new-123.tmp", "prices/" + o2.Digest.String() + ".object", // a process died in mid-draft
-		"rules/" + o2.Digest.String() + ".object", // and before its first record
-		"notes.txt", "prices/notes.txt", "Other/version.json", "gone/sub/version.json", // not ours
+		"prices/new-123.tmp", "prices/" + o2.Digest.String() + ".object", // a process died while it wrote a draft
+		"rules/" + o2.Digest.String() + ".object", // and another before its first record
+		"notes.txt", "prices/notes.txt", "Other/version.json", "gone/sub/version.json", // not files of the cache
 	} {
 		path := filepath.Join(root, file)
 		os.MkdirAll(filepath.Dir(path), 0o700)
@@ -266,7 +266,7 @@ func TestCleanRemovesLeftoversAndNothingElse(t *testing.T) {
 		t.Errorf("the folder has %q, want %q", got, want)
 	}
 	if _, err := os.Stat(filepath.Join(root, "rules")); err == nil {
-		t.Error("the empty folder of rules is still there")
+		t.Error("the empty folder of rules still exists")
 	}
 	check(t, d, "prices", 1)
 }
@@ -292,7 +292,7 @@ func TestSecondProcessReadsUntilTheFirstEnds(t *testing.T) {
 	check(t, second, "prices", 2)
 }
 
-// A dataset may be called lock, as the lock file of v0.1 is. While a process of that release has the folder, it is shared.
+// A dataset may be called lock, like the lock file of v0.1. While a process of that release holds the folder, writes fail with ErrShared.
 func TestDatasetCalledLock(t *testing.T) {
 	root := t.TempDir()
 	old := flock.New(filepath.Join(root, "lock"))

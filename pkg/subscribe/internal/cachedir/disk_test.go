@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// full makes a file that takes no byte: a write goes to /dev/full, which really is out of space.
+// full creates a file on a full disk: writes go to /dev/full.
 func full(dir, pattern string) (*os.File, error) {
 	named, err := os.CreateTemp(dir, pattern)
 	if err != nil {
@@ -24,9 +24,10 @@ func full(dir, pattern string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), named.Name()), err
 }
 
+// endless does not know the free space.
 func endless(string) (int64, bool) { return 0, false }
 
-// What is made for the folder alone ends with the first error of the disk; what a refresh pulls goes on.
+// Make stops at the first error of the disk. The writers of a refresh do not.
 func TestMakeEndsAtTheFirstError(t *testing.T) {
 	root := t.TempDir()
 	d := New(root)
@@ -73,8 +74,8 @@ func TestMakeEndsAtTheFirstError(t *testing.T) {
 	holds(t, d, 2, 1, 2)
 }
 
-// Nothing is made without room for it and some more, which is said in numbers; a file system that does not tell is tried.
-func TestMakeNeedsRoom(t *testing.T) {
+// Make needs free space for the snapshot and an eighth more, and its error has the numbers. If the free space is unknown, Make tries.
+func TestMakeNeedsFreeSpace(t *testing.T) {
 	d := New(t.TempDir())
 	defer d.Close()
 	const bytes, needed = 80 << 20, 90 << 20
@@ -94,16 +95,16 @@ func TestMakeNeedsRoom(t *testing.T) {
 			t.Errorf("%+v: made %v, %v", tc, made, err)
 		}
 		if want := fmt.Sprintf("needs %d bytes free, and %d are", needed, tc.free); !tc.made && !strings.Contains(err.Error(), want) {
-			t.Errorf("the error is %v, want it to say that it %s", err, want)
+			t.Errorf("the error is %v, want it to contain: %s", err, want)
 		}
 	}
 }
 
 func TestFreeIsThatOfTheFolder(t *testing.T) {
 	if bytes, ok := free(t.TempDir()); ok && bytes <= 0 {
-		t.Errorf("%d bytes are free in a folder that can be written", bytes)
+		t.Errorf("%d bytes are free in a writable folder", bytes)
 	}
 	if _, ok := free("/not/there"); ok {
-		t.Error("the space of a folder that is not there is known")
+		t.Error("the free space of a missing folder is known")
 	}
 }

@@ -8,13 +8,13 @@
 //	                                   deltas that make the version from the files here, in order; all of them are in the folder
 //	<root>/<dataset>/<digest>.object   these objects, and those of the versions in previous.json
 //	<root>/<dataset>/previous.json     the versions to fall back to until the cached version is confirmed, each in the form of
-//	                                   version.json: the version before and, if that is not confirmed either, an older confirmed one
+//	                                   version.json: the previous version and, if that is not confirmed either, an older confirmed one
 //	<root>/<dataset>/boot.json         the version that the process tries, and the versions that processes died of ([Boot])
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
 // A [Draft] writes a version. Objects go to temporary files during the pull, and get their names only after the caller has verified every
 // byte. The rename of version.json changes the cached version. Each file is synced before its rename, and the folder after it. The
-// objects of the version before are removed last, so the folder has one complete version at any time.
+// objects of the previous version are removed last, so the folder has one complete version at any time.
 //
 // # Space
 //

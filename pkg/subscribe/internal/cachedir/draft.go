@@ -103,7 +103,7 @@ func (r *Draft) createFolder() error {
 
 // Commit makes rec the cached version of its dataset, from the objects of its [Chain], and removes the objects that only the version
 // before needed. The caller has verified every byte that was written. Objects of the chain that were not written must be in the folder.
-// After an error the version before is still the cached one, unless the error is about its removal.
+// After an error the previous version is still the cached one, unless the error is about its removal.
 func (r *Draft) Commit(rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) { return Held{rec, Chain(rec)}, nil })
 }
@@ -179,7 +179,7 @@ func (r *Draft) commit(decide func() (Held, error)) error {
 	return sweepErr
 }
 
-// put is the part of commit that uses the disk. sweepErr is the error of removing the version before, after a successful commit.
+// put is the part of commit that uses the disk. sweepErr is the error of removing the previous version, after a successful commit.
 func (r *Draft) put(decide func() (Held, error)) (sweepErr, err error) {
 	if err := r.createFolder(); err != nil {
 		return nil, err

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Invariant: while a file is being created for one dataset and the disk hangs at that, no call waits, neither for that dataset nor for
-// another. When the disk returns, what was begun is undone, and the folder works.
-func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
+// Invariant: while the creation of a file for one dataset hangs, no call blocks, whatever its dataset is. When the disk returns, the drafts
+// undo their work, and the folder works again.
+func TestOneOperationThatHangsBlocksNoCall(t *testing.T) {
 	root := t.TempDir()
 	d := New(root)
 	mustPut(t, d, "prices", 1)
@@ -38,15 +38,15 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 		"clean":              func() error { return d.Clean([]string{"prices", "rules"}) },
 		"commit after these": func() error { return put(d, "prices", 3) },
 	}
-	// The first call finds out; the others may not even begin.
+	// The first call detects the hang. The others do not start.
 	order := []string{"commit", "commit of another", "held", "stored", "boot", "set boot", "settle", "discard", "clean", "commit after these"}
-	began := time.Now()
+	started := time.Now()
 	for _, name := range order {
 		if err := calls[name](); !errors.Is(err, ErrHangs) {
 			t.Errorf("%s returned %v, want that the folder hangs", name, err)
 		}
 	}
-	if d := time.Since(began); d > 20*time.Second {
+	if d := time.Since(started); d > 20*time.Second {
 		t.Errorf("the calls took %s", d)
 	}
 	if err := <-changes; !errors.Is(err, ErrHangs) || !strings.Contains(err.Error(), root) {
@@ -56,7 +56,7 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 	if err := <-changes; err != nil {
 		t.Errorf("the folder's watcher received %v", err)
 	}
-	// The draft undoes itself on a goroutine of its own.
+	// The draft undoes its work on another goroutine.
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for deadline := time.Now().Add(30 * time.Second); ; {
@@ -80,8 +80,8 @@ func TestOneOperationThatHangsHoldsUpNoCall(t *testing.T) {
 	}
 }
 
-// A process that is stopped for longer than the patience finds the timer due when it goes on. The operation has the second half of the
-// patience to return in before the folder hangs.
+// When a process continues after it was stopped for longer than the patience, the first timer is due. The operation can return within the
+// second half of the patience before the folder hangs.
 func TestStoppedProcessFindsNoHang(t *testing.T) {
 	d := New(t.TempDir())
 	defer d.Close()
@@ -127,7 +127,7 @@ func TestPatienceIsThatOfTheDisk(t *testing.T) {
 	})
 }
 
-// A commit that its caller does not wait for any more comes to its end after a later version has been committed: that stays.
+// An abandoned commit that ends after the commit of a later version does not replace that version.
 func TestAbandonedDraftReplacesNoLaterVersion(t *testing.T) {
 	root := t.TempDir()
 	d := New(root)

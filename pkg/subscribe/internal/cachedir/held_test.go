@@ -18,7 +18,7 @@ func extend(d *Dir, version uint64) error {
 	return draft.Extend(record("prices", version-1), record("prices", version))
 }
 
-// shorten puts a made snapshot of the version in the place of what leads up to it.
+// shorten replaces the objects up to the version with a new snapshot of it.
 func shorten(d *Dir, version uint64) error {
 	draft := d.Draft("prices")
 	defer draft.Drop()
@@ -33,7 +33,7 @@ func shorten(d *Dir, version uint64) error {
 	return draft.Shorten(record("prices", version))
 }
 
-// holds fails unless the cached version and its chain are these, and nothing else is in the folder.
+// holds fails unless the folder has exactly this version with this chain.
 func holds(t *testing.T, d *Dir, version uint64, chain ...uint64) {
 	t.Helper()
 	s, err := d.Stored("prices")
@@ -69,7 +69,7 @@ func TestExtendAndShorten(t *testing.T) {
 	if err := extend(d, 7); !errors.Is(err, ErrOther) {
 		t.Errorf("a gap was left: %v", err)
 	}
-	if err := shorten(d, 3); err != nil { // of an earlier version: later deltas stay
+	if err := shorten(d, 3); err != nil { // an earlier version: later deltas stay
 		t.Fatal(err)
 	}
 	holds(t, d, 5, 3, 4, 5)
@@ -77,14 +77,14 @@ func TestExtendAndShorten(t *testing.T) {
 		t.Errorf("a later snapshot was replaced by an earlier: %v", err)
 	}
 	holds(t, d, 5, 3, 4, 5)
-	if err := shorten(d, 9); err != nil { // what is between is not there
+	if err := shorten(d, 9); err != nil { // the versions in between are missing
 		t.Fatal(err)
 	}
 	holds(t, d, 9, 9)
 }
 
-// A sweep leaves what another draft is writing.
-func TestDraftsOfOneDatasetSideBySide(t *testing.T) {
+// A sweep keeps the files that another draft is writing.
+func TestConcurrentDraftsOfOneDataset(t *testing.T) {
 	d := New(t.TempDir())
 	defer d.Close()
 	mustPut(t, d, "prices", 1)

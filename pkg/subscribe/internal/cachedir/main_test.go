@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestMain has the cache folder bear a disk that pauses, as those of busy machines do.
+// TestMain increases the patience, because the disks of busy machines pause.
 func TestMain(m *testing.M) {
 	DefaultPatience = 30 * time.Second
 	os.Exit(m.Run())

@@ -14,7 +14,7 @@ import (
 // previousName is the file with the versions to fall back to.
 const previousName = "previous.json"
 
-// Retain makes each commit keep the version before until the new one is confirmed. It must be called before the first use.
+// Retain makes each commit keep the previous version until the new one is confirmed. It must be called before the first use.
 func (d *Dir) Retain() { d.retains = true }
 
 // previousFile is the content of previous.json.

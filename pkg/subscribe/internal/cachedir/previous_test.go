@@ -18,7 +18,7 @@ func retaining(t *testing.T) *Dir {
 	return d
 }
 
-// confirm writes that the versions are confirmed, and the last of them settles.
+// confirm writes that the versions are confirmed, and settles the last of them.
 func confirm(t *testing.T, d *Dir, versions ...uint64) {
 	t.Helper()
 	b := d.Boot("prices")
@@ -34,7 +34,7 @@ func confirm(t *testing.T, d *Dir, versions ...uint64) {
 	}
 }
 
-// fallsBackTo fails unless the folder keeps exactly these versions before the cached one, and no object that no version needs.
+// fallsBackTo fails unless the folder keeps exactly these versions before the cached one, and no unused object.
 func fallsBackTo(t *testing.T, d *Dir, versions ...uint64) {
 	t.Helper()
 	var got []uint64
@@ -51,12 +51,12 @@ func fallsBackTo(t *testing.T, d *Dir, versions ...uint64) {
 	kept := keptFiles(held, d.Previous("prices"))
 	for _, path := range files(t, d.dir("prices")) {
 		if !slices.Contains(kept, path) {
-			t.Errorf("%s is in the folder, and nothing needs it", path)
+			t.Errorf("%s is in the folder, but no version needs it", path)
 		}
 	}
 }
 
-func TestVersionBeforeIsKeptUntilTheNextIsConfirmed(t *testing.T) {
+func TestPreviousVersionIsKeptUntilTheNextIsConfirmed(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
 	fallsBackTo(t, d)
@@ -77,12 +77,12 @@ func TestVersionBeforeIsKeptUntilTheNextIsConfirmed(t *testing.T) {
 	mustPut(t, d, "prices", 5) // the same again
 	fallsBackTo(t, d)
 	mustPut(t, d, "prices", 6)
-	confirm(t, d, 7) // it is served, and comes to the folder later
+	confirm(t, d, 7) // it is served before it is committed
 	mustPut(t, d, "prices", 7)
 	fallsBackTo(t, d)
 }
 
-func TestFirstVersionsAreKeptThoughNoneIsConfirmed(t *testing.T) {
+func TestFirstVersionIsKeptWhileNoneIsConfirmed(t *testing.T) {
 	d := retaining(t)
 	for v := range uint64(4) {
 		mustPut(t, d, "prices", v+1)
@@ -90,8 +90,8 @@ func TestFirstVersionsAreKeptThoughNoneIsConfirmed(t *testing.T) {
 	fallsBackTo(t, d, 3, 1)
 }
 
-// Versions that deltas led to share their objects, also with what a new snapshot leaves behind.
-func TestVersionsBeforeShareObjects(t *testing.T) {
+// Versions that differ by deltas share their objects, also after a new snapshot.
+func TestPreviousVersionsShareObjects(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
 	for v := uint64(2); v <= 5; v++ {
@@ -116,7 +116,7 @@ func TestVersionsBeforeShareObjects(t *testing.T) {
 	}
 }
 
-// The same content under another id is nothing to fall back to.
+// The same content under another id is not a version to fall back to.
 func TestAnotherIDOfTheSameContent(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
@@ -131,7 +131,7 @@ func TestAnotherIDOfTheSameContent(t *testing.T) {
 	fallsBackTo(t, d, 1)
 }
 
-func TestRestoreGoesBack(t *testing.T) {
+func TestRestoreFallsBack(t *testing.T) {
 	bars := func(versions ...uint64) func(dataset.Ref) bool {
 		return func(ref dataset.Ref) bool { return slices.Contains(versions, ref.Version) }
 	}
@@ -162,14 +162,14 @@ func TestRestoreGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := d.Stored("prices"); !errors.Is(err, ErrNone) {
-		t.Errorf("with nothing to go back to: %v", err)
+		t.Errorf("without a version to fall back to: %v", err)
 	}
 	if got := files(t, d.dir("prices")); !slices.Equal(got, []string{bootName}) {
 		t.Errorf("the folder has %q", got)
 	}
 }
 
-// A version that deltas led to is made of the first objects of the chain again.
+// Restore of a version that a delta led to keeps the first objects of the chain.
 func TestRestoreOfADelta(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
@@ -182,7 +182,7 @@ func TestRestoreOfADelta(t *testing.T) {
 		t.Fatal(err)
 	}
 	fallsBackTo(t, d, 1)
-	if err := extend(d, 4); err != nil { // and goes on from there
+	if err := extend(d, 4); err != nil { // and continues from there
 		t.Fatal(err)
 	}
 	confirm(t, d, 4)
@@ -198,8 +198,8 @@ func holdsBoot(t *testing.T, d *Dir, version uint64, chain ...uint64) {
 	holds(t, d, version, chain...)
 }
 
-// A version whose objects are not all there is nothing to fall back to, nor is a file that is cut short.
-func TestDamagedVersionBefore(t *testing.T) {
+// The folder does not fall back to a version with missing objects. A truncated previous.json counts as empty.
+func TestDamagedPreviousVersion(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
 	mustPut(t, d, "prices", 2)
@@ -244,16 +244,16 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 	if err := d.Discard("prices"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Clean([]string{"prices"}); err != nil { // with no version there
+	if err := d.Clean([]string{"prices"}); err != nil { // without a version
 		t.Fatal(err)
 	}
 	if got := files(t, d.dir("prices")); !slices.Equal(got, []string{bootName}) || len(d.Boot("prices").Deaths) != 1 {
-		t.Errorf("the folder has %q, and boot.json says %+v", got, d.Boot("prices"))
+		t.Errorf("the folder has %q, boot.json is %+v", got, d.Boot("prices"))
 	}
 	mustPut(t, d, "prices", 3)
 	mustPut(t, d, "prices", 4)
 	b = d.Boot("prices")
-	b.Confirm(record("prices", 4).Ref()) // and the process dies before it settles
+	b.Confirm(record("prices", 4).Ref()) // the process dies before it settles
 	if err := d.SetBoot("prices", b, false); err != nil {
 		t.Fatal(err)
 	}
@@ -265,12 +265,12 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := files(t, root); !slices.Equal(got, []string{lockName}) {
-		t.Errorf("of a dataset that is not subscribed to any more there is %q", got)
+		t.Errorf("a dataset that is no longer subscribed has left %q", got)
 	}
 	d.Close()
 }
 
-// A version that is confirmed before it takes the place of a damaged one leaves nothing to fall back to.
+// When a confirmed version replaces a damaged one, there is no version to fall back to.
 func TestConfirmedVersionReplacesADamagedOne(t *testing.T) {
 	d := retaining(t)
 	mustPut(t, d, "prices", 1)
