@@ -127,9 +127,7 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 			if err := try(func() { e.readLog(ctx, m) }); err != nil {
 				m.logErr = err
 			}
-			select {
-			case e.messages <- message[T, D]{logRead: m}:
-			case <-ctx.Done():
+			if !e.sendUntil(ctx, message[T, D]{logRead: m}) {
 				return
 			}
 		}

@@ -6,7 +6,7 @@
 //
 //  1. A version record arrives on [Deps].Versions. onRecord ignores the record of another store, of a version that
 //     is not above the target, and of a version that was rejected before.
-//  2. setTarget makes the version the dataset's target. It replaces an older target, so a burst of events collapses into one refresh.
+//  2. advance makes the version the dataset's target. It replaces an older target, so a burst of events collapses into one refresh.
 //  3. queueDue appends the dataset to the queue when its target is above the served version, no refresh of it is running and
 //     its backoff has ended.
 //  4. dispatch takes a dataset from the queue when a lane is free, and sends a job for its target to a worker.
@@ -40,8 +40,8 @@
 //   - failing: the last attempt to load failed.
 //   - quarantined: the newest version is in [Deps].Barred, because processes died of it. It is not loaded.
 //   - diverged: the served version is not in the store's history, or the store has no version.
-//   - blind: no beacon and no catch-up confirmed the newest version for three beacon periods, or a beacon contradicts the served version
-//     and the relays have not settled which is right.
+//   - blind: no beacon and no catch-up confirmed the newest version for three beacon periods, or a beacon or a relay contradicts the
+//     served version and no relay has settled which is right.
 //   - refreshing: a worker loads a newer version.
 //   - lagging: a newer version is known and waits.
 //   - overdue: the publisher promised a version by now.
@@ -64,7 +64,7 @@
 //
 // # Rules
 //
-//   - Version numbers order versions, ids tell them apart.
+//   - Numbers order versions. Ids distinguish versions of the same number.
 //   - The relays' store decides. A dataset moves to a lower version, or to another version of the same number, only if a beacon and a
 //     relay of that store both name the version ([Health].Diverged).
 //   - Messages of other stores are ignored. The instance adopts another store only when every relay that is up names that store

@@ -106,6 +106,15 @@ func (e *Engine[T, D]) Served(name string) *Served[T] {
 	return nil
 }
 
+// Current returns the pointer to the served version of the dataset, which is nil before the first version; nil if the engine does not have
+// the dataset. Callers must only load from it.
+func (e *Engine[T, D]) Current(name string) *atomic.Pointer[Served[T]] {
+	if s := e.datasets[name]; s != nil {
+		return &s.served
+	}
+	return nil
+}
+
 // First returns a channel that is closed when the first version of the dataset is served; nil if the engine does not have the
 // dataset.
 func (e *Engine[T, D]) First(name string) <-chan struct{} {

@@ -61,9 +61,7 @@ func (e *Engine[T, D]) resume(ctx context.Context, f *flight[T, D]) {
 	if !f.yielded.Load() {
 		return
 	}
-	select {
-	case e.messages <- message[T, D]{resumes: f}:
-	case <-ctx.Done():
+	if !e.sendUntil(ctx, message[T, D]{resumes: f}) {
 		return
 	}
 	select {

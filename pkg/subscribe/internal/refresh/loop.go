@@ -30,6 +30,16 @@ func (e *Engine[T, D]) send(m message[T, D]) {
 	}
 }
 
+// sendUntil sends m to the loop and reports true, or false if ctx ends before.
+func (e *Engine[T, D]) sendUntil(ctx context.Context, m message[T, D]) bool {
+	select {
+	case e.messages <- m:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // supervise runs the loop until ctx ends, and restarts it after a panic.
 func (e *Engine[T, D]) supervise(ctx context.Context) {
 	pauses := e.cfg.Retry.NewBackOff()

@@ -54,10 +54,7 @@ func (e *Engine[T, D]) work(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case j := <-e.jobs:
-			done := e.do(ctx, j)
-			select {
-			case e.messages <- message[T, D]{jobDone: done}:
-			case <-ctx.Done():
+			if !e.sendUntil(ctx, message[T, D]{jobDone: e.do(ctx, j)}) {
 				return
 			}
 		}
@@ -95,9 +92,7 @@ func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 // offer sends m to the loop and reports whether the loop swapped the version in. After the end of ctx, the loop may still swap until it
 // ends, so offer waits for that: a version that readers saw is finished as swapped.
 func (e *Engine[T, D]) offer(ctx context.Context, m *loadedJob[T, D]) bool {
-	select {
-	case e.messages <- message[T, D]{loaded: m}:
-	case <-ctx.Done():
+	if !e.sendUntil(ctx, message[T, D]{loaded: m}) {
 		return false
 	}
 	select {
