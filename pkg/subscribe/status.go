@@ -20,7 +20,7 @@ func (s *Subscriber) Status() fleet.Status {
 	store := s.engine.Store()
 	status := fleet.Status{
 		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run,
-		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.Foreign, StoreChanges: store.Changes,
+		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.IgnoredMessages, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {
 		status.Datasets = append(status.Datasets, s.datasets[name].Status())

@@ -48,7 +48,7 @@ func (w watcher) Healed(rec dataset.VersionRecord) { w.s.events.Healed(Healing{r
 
 func (w watcher) Rejected(rec dataset.VersionRecord) { w.s.events.Rejected(Rejection{rec}) }
 
-func (w watcher) Foreign(name, warning string) { w.s.events.OtherStore(StoreWarning{name, warning}) }
+func (w watcher) OtherStore(name, warning string) { w.s.events.OtherStore(StoreWarning{name, warning}) }
 
 func (w watcher) StoreChanged(was, now dataset.StoreID) { w.s.events.StoreChanged(StoreChange{was, now}) }
 

@@ -145,10 +145,10 @@ type Watcher[T, D any] interface {
 	Healed(rec dataset.VersionRecord)
 	// Changed reports the change of a dataset's state.
 	Changed(c Change)
-	// Foreign reports that messages of another store are ignored, or that relays read different stores. It is called once for each
+	// OtherStore reports that messages of another store are ignored, or that relays read different stores. It is called once for each
 	// such store as long as its messages come, and once for each set of relays that disagree. name is empty if the warning is about
 	// all datasets.
-	Foreign(name, warning string)
+	OtherStore(name, warning string)
 	// StoreChanged reports that all relays read another store now.
 	StoreChanged(was, now dataset.StoreID)
 	// Rejected reports that a version which only an event names cannot be loaded and is not in the store.

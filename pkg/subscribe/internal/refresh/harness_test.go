@@ -245,7 +245,7 @@ func (r *rig) StoredUnusable(name string, err error) { r.report("stored %s unusa
 func (r *rig) Finished(name string, err error)       { r.report("finished %s: %v", name, err) }
 func (r *rig) Healed(rec dataset.VersionRecord)      { r.report("healed %s", rec.ID()) }
 func (r *rig) Changed(c Change)                      { r.changed(c) }
-func (r *rig) Foreign(_, warning string)             { r.report("%s", warning) }
+func (r *rig) OtherStore(_, warning string)          { r.report("%s", warning) }
 func (r *rig) StoreChanged(was, now dataset.StoreID) { r.report("store %s is now %s", was, now) }
 func (r *rig) Rejected(rec dataset.VersionRecord)    { r.report("rejected %s", rec.ID()) }
 func (r *rig) Restarted(err error)                   { r.report("restarted: %v", err) }

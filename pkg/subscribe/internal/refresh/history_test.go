@@ -173,7 +173,7 @@ func TestRecreatedStore(t *testing.T) {
 		}
 		i.serving(a[4])
 		r.is("prices", fleet.Fresh)
-		if s := r.engine.Store(); s.ID != storeA || s.Foreign != 10 || !strings.Contains(s.Warning, storeB.String()) {
+		if s := r.engine.Store(); s.ID != storeA || s.IgnoredMessages != 10 || !strings.Contains(s.Warning, storeB.String()) {
 			t.Errorf("%+v", s)
 		}
 		// One relay of two reads it.

@@ -27,8 +27,8 @@ type Store struct {
 	Warning string
 	// WarnedAt is when the cause of Warning was last observed.
 	WarnedAt time.Time
-	// Foreign counts ignored messages of other stores. Changes counts how often the relays changed to another store.
-	Foreign, Changes uint64
+	// IgnoredMessages counts the ignored messages of other stores. Changes counts how often the relays changed to another store.
+	IgnoredMessages, Changes uint64
 }
 
 const (
@@ -74,13 +74,13 @@ func (e *Engine[T, D]) ignoreOtherStore(s *datasetState[T, D], store dataset.Sto
 		"if that store belongs to another environment, give each environment another FRESHET_NAMESPACE", what, store, own)
 	report := e.firstMessageOf(store)
 	e.updateStore(func(st *Store) {
-		st.Foreign++
+		st.IgnoredMessages++
 		if e.relayWarning == "" { // otherwise the store may be that of a relay
 			st.Warning, st.WarnedAt = warning, time.Now()
 		}
 	})
 	if report {
-		e.deps.Watcher.Foreign(s.name, warning)
+		e.deps.Watcher.OtherStore(s.name, warning)
 	}
 	e.queryStore(s, store, fmt.Sprintf("%s name store %s", what, store))
 }
@@ -227,6 +227,6 @@ func (e *Engine[T, D]) warnOfRelays(warning string) {
 	e.relayWarning = warning
 	e.updateStore(func(st *Store) { st.Warning, st.WarnedAt = warning, time.Now() })
 	if report {
-		e.deps.Watcher.Foreign("", warning)
+		e.deps.Watcher.OtherStore("", warning)
 	}
 }
