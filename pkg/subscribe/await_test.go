@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// await waits until what is true.
+// await waits until is returns true; what names the condition.
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	awaitFor(t, patience, what, is)
 }
 
-// awaitFor waits for the given time at most until is returns true.
+// awaitFor waits at most for the given time until is returns true.
 func awaitFor(t testing.TB, most time.Duration, what string, is func() bool) {
 	t.Helper()
 	deadline := time.After(most)

@@ -19,7 +19,7 @@ import (
 
 func init() { children["instance"] = instanceChild }
 
-// sample is what an instance in a process of its own says of itself.
+// sample is a report of an instance in its own process.
 type sample struct {
 	Version               uint64
 	Resident, Heap, Table int64 // bytes, of the first two after a collection
@@ -97,7 +97,7 @@ func instanceChild() error {
 	return sub.Close()
 }
 
-// process is an instance in a process of its own.
+// process is an instance in its own process.
 type process struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -129,7 +129,7 @@ func (w *workshop) instance(cache string) *process {
 	return p
 }
 
-// sample asks the process for a sample.
+// sample requests a sample from the process.
 func (p *process) sample() (s sample) {
 	p.t.Helper()
 	_, err := io.WriteString(p.in, "\n")
@@ -167,7 +167,7 @@ func TestMemoryAfterABurst(t *testing.T) {
 	after := p.at(w.last.Version)
 	t.Logf("before %+v", before)
 	t.Logf("after  %+v", after)
-	// What the last refreshes left, and what is being cached of them, is there for some moments yet.
+	// The memory of the last refreshes and of their writes to the cache folder is freed a moment later.
 	await(t, "the resident memory to be what it was, within a tenth, and no more goroutines and descriptors", func() bool {
 		after = p.sample()
 		if after.Resident <= before.Resident*11/10+raceBytes/4 && // of a thousand refreshes

@@ -23,7 +23,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// members is how many records each version of a press changes, beside their sum.
+// members is the number of records that each version of a press changes, without their sum.
 const members = 50
 
 // group are the keys of the records that each version of a press changes: it sets all members to its own number, and
@@ -53,7 +53,7 @@ func groupNumber(value []byte) (uint64, error) {
 	return strconv.ParseUint(string(text), 10, 64)
 }
 
-// checkGroup says how tab is a mixture of versions, or another one than it says.
+// checkGroup returns an error if tab mixes versions or has another version's records.
 func checkGroup(tab *table.Table) error {
 	var values [members + 1][]byte
 	if n := tab.GetMany(group, values[:]); n != len(group) {
@@ -77,7 +77,7 @@ type press struct {
 	last      dataset.VersionRecord
 }
 
-// newPress returns a press for a dataset of so many records of 100 bytes that no version changes, beside the group.
+// newPress returns a press for a dataset with the group and n records of 100 bytes that no version changes.
 func newPress(name string, records int, temp string, st store.Store, log *events.Log, rdb redis.UniversalClient) (*press, error) {
 	p := &press{name: name, records: records, catalog: catalog.New(rdb, "")}
 	for i := range records {
@@ -93,7 +93,7 @@ func newPress(name string, records int, temp string, st store.Store, log *events
 	return p, err
 }
 
-// groupChanges returns the records that the version has otherwise than the one before, as NDJSON.
+// groupChanges returns the records in which the version differs from the one before, as NDJSON.
 func groupChanges(version uint64) string {
 	var text strings.Builder
 	for i, key := range group {
@@ -109,7 +109,7 @@ func (p *press) whole(ctx context.Context) error {
 	return p.published(result, err)
 }
 
-// patch publishes the next version by what it changes.
+// patch publishes the next version as a patch.
 func (p *press) patch(ctx context.Context) error {
 	result, err := p.publisher.Patch(ctx, p.name, publish.PatchInput{
 		Input: publish.Input{Body: strings.NewReader(groupChanges(p.last.Version + 1)), Key: "key"}, Base: p.last.Version,
@@ -138,7 +138,7 @@ type workshop struct {
 	rdb   redis.UniversalClient
 }
 
-// newWorkshop returns a press for a dataset called prices of so many records beside the group, and all that it needs.
+// newWorkshop returns a world with a press for the dataset prices, which has the given number of records and the group.
 func newWorkshop(t *testing.T, records int) *workshop {
 	t.Helper()
 	w := &workshop{world: newWorld(t), redis: servertest.Redis(t)}
@@ -161,7 +161,7 @@ func (w *workshop) first() {
 	}
 }
 
-// patches publishes n versions by what they change.
+// patches publishes n versions as patches.
 func (w *workshop) patches(n int) {
 	w.t.Helper()
 	for range n {
@@ -173,14 +173,14 @@ func (w *workshop) patches(n int) {
 
 // pressing is how a burst is published.
 type pressing struct {
-	// Whole, if not 0: every version whose number is a multiple of it is published as a whole. The others are published by
-	// what they change, but for the first.
+	// Every version whose number is a multiple of Whole is published as a whole. The others, except for the first, are patches;
+	// all of them if Whole is 0.
 	Whole uint64
-	// Compact: a compactor runs beside, as in services/publisher.
+	// Compact runs a compactor in parallel, as services/publisher does.
 	Compact bool
 }
 
-// burst has another process publish versions as fast as it can, up to the given one.
+// burst makes another process publish versions as fast as possible, up to the given one.
 func (w *workshop) burst(to uint64, how pressing) {
 	w.t.Helper()
 	cmd := child(w.t, "press", "STORE="+w.store.String(), "NATS="+w.nats.URL, "REDIS="+w.redis.URL, "TEMP_DIR="+w.t.TempDir(),

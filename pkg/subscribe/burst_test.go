@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// watched is an instance with readers of every kind that read all the time.
+// watched is an instance with readers of every kind that read continuously.
 type watched struct {
 	w         *workshop
 	t         *testing.T
@@ -23,7 +23,7 @@ type watched struct {
 	s         *subscribe.Subscriber
 	lazy      *subscribe.View[uint64]
 	eager     *subscribe.View[uint64]
-	handle    atomic.Pointer[table.Table] // what the last swap brought
+	handle    atomic.Pointer[table.Table] // the table of the last swap
 	decoded   atomic.Int64                // by the eager view
 	reads     atomic.Int64
 	refreshes atomic.Int64 // that pulled
@@ -76,7 +76,7 @@ func (w *workshop) watch(ctx context.Context, name string, readers *sync.WaitGro
 	return i
 }
 
-// groupNumberOrNone is groupNumber for any record of the dataset: others than the group's have no number.
+// groupNumberOrNone is groupNumber for any record of the dataset; records outside the group have no number.
 func groupNumberOrNone(value []byte) (uint64, error) {
 	if n, err := groupNumber(value); err == nil {
 		return n, nil
@@ -86,7 +86,7 @@ func groupNumberOrNone(value []byte) (uint64, error) {
 
 // keepReading calls read until ctx ends, and checks that the versions that it returns never go back.
 func (i *watched) keepReading(ctx context.Context, who string, read func() uint64) {
-	// Not without a pause: the servers and the publisher share the machine's cores.
+	// Pauses leave the machine's cores to the servers and the publisher.
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	last := uint64(1)
@@ -107,8 +107,8 @@ func (i *watched) keepReading(ctx context.Context, who string, read func() uint6
 	}
 }
 
-// tables returns what reads a table as a whole, and when it is a new one, looks for its version in the store: what is
-// served has been committed, and has the state that was committed.
+// tables returns a reader of whole tables. For each new table it reads the version from the store: a served version has been
+// committed, with the same state.
 func (i *watched) tables(load func() *table.Table) func() uint64 {
 	var last *table.Table
 	return func() uint64 {
@@ -127,7 +127,7 @@ func (i *watched) tables(load func() *table.Table) func() uint64 {
 	}
 }
 
-// views returns what reads one record after the other through a view. Each Get is by itself, so a record has the number of a
+// views returns a reader of single records through a view. Every Get may read another version, so a record has the number of a
 // version between those that the view had before and after.
 func (i *watched) views(view *subscribe.View[uint64]) func() uint64 {
 	next := 0
@@ -145,7 +145,7 @@ func (i *watched) views(view *subscribe.View[uint64]) func() uint64 {
 	}
 }
 
-// swap checks that what OnSwap tells follows from what it told last.
+// swap checks that a swap continues the one before.
 func (i *watched) swap(last *subscribe.Swap, swap subscribe.Swap) {
 	if swap.Old != last.New || swap.New.Version() != swap.Record.Version || swap.Record.Version <= last.Record.Version {
 		i.t.Errorf("after version %d a swap to %d", last.Record.Version, swap.Record.Version)
@@ -173,7 +173,7 @@ func (i *watched) swap(last *subscribe.Swap, swap subscribe.Swap) {
 	*last = swap
 }
 
-// settled waits until everything of the instance is at the version, and the cache folder has it.
+// settled waits until all readers of the instance are at the version and the cache folder has it.
 func (i *watched) settled(rec dataset.VersionRecord) {
 	i.t.Helper()
 	await(i.t, rec.ID(), func() bool {
@@ -189,10 +189,10 @@ func (i *watched) settled(rec dataset.VersionRecord) {
 	}
 }
 
-// Invariants, while a thousand versions are published as fast as that goes and instances are read all the time: every
-// reader, by whatever way, sees only versions that have been committed, each as a whole, and never an earlier one after
+// Invariants, while a thousand versions are published as fast as possible and instances are read continuously: every
+// reader of every kind sees only committed versions, each as a whole, and never an earlier one after
 // a later. All settle on the last. Swaps chain up. Eager views decode what changed and no more. Goroutines and
-// descriptors do not become more.
+// descriptors do not grow.
 func TestReadersInABurst(t *testing.T) {
 	const instances, records = 3, 2000
 	versions := uint64(1000)

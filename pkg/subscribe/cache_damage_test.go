@@ -21,7 +21,7 @@ func cached(dir, name string, o dataset.Object) string {
 	return filepath.Join(dir, name, o.Digest.String()+".object")
 }
 
-// awaitNumber waits for a version of prices, whatever its content.
+// awaitNumber waits for a version of prices with any content.
 func awaitNumber(t *testing.T, s *subscribe.Subscriber, version uint64) {
 	t.Helper()
 	await(t, fmt.Sprintf("version %d", version), func() bool { tab := handle(s, "prices").Table(); return tab != nil && tab.Version() == version })
@@ -127,7 +127,7 @@ func testDamagedDeltaInTheCache(t *testing.T, damage func(path string) error) {
 	}
 }
 
-// A version that deltas of an earlier release lead to has no known id once it is recovered. It is replaced like every other.
+// A recovered version that deltas of an earlier release lead to has no known id. It is replaced like any other.
 func TestRecoveredVersionWithoutAnID(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(6, 6))

@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// fullDisk is a disk that takes no byte: what is written goes to /dev/full.
+// fullDisk is a disk without space: writes go to /dev/full.
 func fullDisk(opened *atomic.Int64) cachedir.Disk {
 	return cachedir.Disk{
 		Create: func(dir, pattern string) (*os.File, error) {
@@ -32,7 +32,7 @@ func fullDisk(opened *atomic.Int64) cachedir.Disk {
 	}
 }
 
-// freeDisk is a real disk of which so many bytes are said to be free.
+// freeDisk is a real disk that reports the given number of free bytes.
 func freeDisk(bytes int64) cachedir.Disk {
 	return cachedir.Disk{Create: os.CreateTemp, Free: func(string) (int64, bool) { return bytes, true }}
 }
@@ -47,13 +47,13 @@ func (p *pipeline) next(r *rand.Rand, s *subscribe.Subscriber) {
 	await(p.w.t, rec.ID(), func() bool { tab := handle(s, p.name).Table(); return tab != nil && tab.Version() == rec.Version })
 }
 
-// cached reports whether the version is in the cache folder, made of so many objects.
+// cached reports whether the version is in the cache folder as the given number of objects.
 func (p *pipeline) cached(cfg subscribe.Config, version uint64, objects int) bool {
 	held, err := cachedir.New(cfg.CacheDir).Held(p.name)
 	return err == nil && held.Record.Version == version && len(held.Chain) == objects
 }
 
-// restartsWithNothingAround fails the test unless the newest version is served from the cache folder alone.
+// restartsWithNothingAround fails the test unless the newest version is served from the cache folder, with all servers down.
 func (p *pipeline) restartsWithNothingAround(cfg subscribe.Config, s *subscribe.Subscriber) {
 	p.w.t.Helper()
 	// Until the version is confirmed, which follows the swap, the one before is kept too.
@@ -73,8 +73,8 @@ func (p *pipeline) restartsWithNothingAround(cfg subscribe.Config, s *subscribe.
 	}
 }
 
-// While the disk is full, refreshes go on, the status says what is wrong, and the cached version stays whole. Once
-// there is room, and without a further refresh, the newest version is cached.
+// While the disk is full, refreshes succeed, the status names the problem, and the cached version stays intact. When there is
+// space again, the newest version is cached without another refresh.
 func TestFullDisk(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(7, 7))
@@ -105,20 +105,20 @@ func TestFullDisk(t *testing.T) {
 	if d := statusOf(t, s, "prices"); d.State == fleet.Failing || d.Error != "" || !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 		t.Errorf("the status is %+v, want serving", d)
 	}
-	// Each refresh opens a file for its delta; tries for snapshots are paused between.
+	// Each refresh opens a file for its delta; attempts to write snapshots back off.
 	if n := opened.Load() - refreshes; n < 1 || n > refreshes/2 {
 		t.Errorf("%d tries to write a snapshot for %d refreshes", n, refreshes)
 	}
 
 	s.SetDisk(freeDisk(plenty))
-	// Each pause between tries is at most three times as long as all that came before it.
+	// Each pause between attempts is at most three times the sum of those before.
 	awaitFor(t, patience+3*time.Since(began), "the newest version to be cached", func() bool { return p.cached(cfg, p.last.Version, 1) })
 	await(t, "the warning to go", func() bool { return warningOf(t, s, "prices") == "" })
 	p.next(r, s) // the cache goes on from there
 	p.restartsWithNothingAround(cfg, s)
 }
 
-// Without room for another snapshot none is begun, so that deltas, which have room, keep the cache at the newest version.
+// Without space for another snapshot none is begun, so that deltas, which fit, keep the cache at the newest version.
 func TestDiskWithRoomForDeltasOnly(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(8, 8))

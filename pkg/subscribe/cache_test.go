@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// down ends everything around a subscriber.
+// down stops all servers of a subscriber.
 func (w *world) down() {
 	w.nats.Stop()
 	w.relay.stop()
@@ -61,7 +61,7 @@ func TestRestartWithEverythingDown(t *testing.T) {
 	})
 	await(t, "the log to say that NATS cannot be asked", func() bool { return book.has("cannot catch up") })
 
-	// Everything comes back: a version that was served from the cache is not pulled again, the next one is.
+	// All servers return: a version that was served from the cache is not pulled again, the next one is.
 	w.relay.restart()
 	w.nats.Start()
 	pulls := w.relay.objects.Load()
@@ -200,7 +200,7 @@ func TestUnusableCacheDoesNotStopServing(t *testing.T) {
 	}
 }
 
-// The next release of a service starts while the last one still runs, with the same cache folder.
+// The next release of a service starts with the same cache folder while the last one still runs.
 func TestTwoSubscribersWithOneCacheFolder(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
@@ -230,14 +230,14 @@ func TestTwoSubscribersWithOneCacheFolder(t *testing.T) {
 	await(t, "the second to write", func() bool { return warningOf(t, second, "prices") == "" })
 }
 
-// An event of a version below the cached one is a no-op, also one that the subscriber hears first.
+// An event of a version below the cached one is a no-op, even if it is the first event.
 func TestCacheIsAheadOfTheLog(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
 	cfg.CacheDir = t.TempDir()
 	w.fill(cfg, "prices", 3)
 	w.relay.fail(func(rw http.ResponseWriter, q *http.Request) bool {
-		// It may be asked for the newest version, because the log knows less than is served.
+		// A query for the newest version is allowed, because the log knows only an older version.
 		if !strings.HasSuffix(q.URL.Path, "/latest") {
 			t.Errorf("the relay was asked for %s", q.URL.Path)
 		}

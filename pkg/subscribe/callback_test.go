@@ -34,7 +34,7 @@ func TestPanickingCallback(t *testing.T) {
 	await(t, "the panic to be in the status", func() bool {
 		return strings.Contains(statusOf(t, s, "prices").Warning, "call back for version prices/1: panic: in the callback (at ")
 	})
-	for v := uint64(2); v <= 3; v++ { // neither this dataset nor another stops
+	for v := uint64(2); v <= 3; v++ { // refreshes of this dataset and of others continue
 		w.publish("prices", v)
 		awaitVersion(t, s, "prices", v)
 	}
@@ -44,7 +44,7 @@ func TestPanickingCallback(t *testing.T) {
 		t.Errorf("the status is %+v", d)
 	}
 	broken.Store(false)
-	// Called again until it returns, with what it missed in one.
+	// The call is retried until it returns, for the newest version.
 	if swap := <-swaps; swap.Old != nil || swap.New.Version() != 3 {
 		t.Errorf("the first call that returned was told %+v", swap)
 	}

@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// wrongDelta returns a delta that is whole and undamaged, and says that it leads from base to result, whatever it holds.
+// wrongDelta returns a complete and undamaged delta that claims to lead from base to result, with any content.
 func (w *world) wrongDelta(base, result dataset.Checksum, changed records) dataset.Object {
 	w.t.Helper()
 	var file bytes.Buffer
@@ -33,10 +33,10 @@ func (w *world) wrongDelta(base, result dataset.Checksum, changed records) datas
 	return w.put(file.Bytes(), totals)
 }
 
-// A delta that is whole but from another base, or leads to something else than it says, or than the version record
-// says, is found by the count and the state checksum, wherever in a chain it stands. The snapshot is loaded instead;
-// the Observer, the status, the log and the fleet are told; nobody sees anything else; and the versions after that come
-// by deltas again.
+// A complete delta that has another base, or leads to another state than the delta or the version record
+// says, is detected by the count and the state checksum at any place in a chain. The snapshot is loaded instead.
+// The Observer, the status, the log and the fleet report it, no reader sees another state, and later versions are loaded
+// with deltas again.
 func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 	const otherState, otherBase = "the delta leads to another state than it says", "the delta starts from another version"
 	for name, tc := range map[string]struct {
@@ -82,7 +82,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			}
 			await(t, "the first swap", func() bool { return m.at() == 1 })
 
-			// Two deltas are lacking, of which one is wrong: the table between them is nobody's to see either.
+			// Two deltas are applied, of which one is wrong: no reader sees the table between them.
 			second := p.commit(withKey(p.content, "key2", "2"), false, 64)
 			third := p.commit(withKey(p.content, "key3", "3"), true, 64)
 			versions := []dataset.VersionRecord{first, second, third}
@@ -94,7 +94,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			if got.GaveUp == nil || !strings.Contains(got.GaveUp.Error(), tc.why) || !got.Full || got.Record.Version != 3 {
 				t.Errorf("the refresh was %+v", got)
 			}
-			// What was pulled in vain counts.
+			// The bytes of useless deltas count.
 			if least := third.Snapshot.Bytes + wrong.Bytes; got.PulledBytes < least || got.PulledBytes > least+third.Deltas[1-tc.at].Bytes {
 				t.Errorf("%d bytes were pulled, want %d or those of the other delta more", got.PulledBytes, least)
 			}
@@ -118,7 +118,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 				}
 			}
 
-			// The mirror was told of a full load by the difference of the tables, and of the next version by its delta.
+			// The mirror gets a full load as the difference of the tables, and the next version as its delta.
 			await(t, "the mirror", func() bool { return m.at() == 3 })
 			w.announce(p.commit(withKey(p.content, "key4", "4"), false, 1))
 			if got := <-refreshes; got.Full || got.Deltas != 1 || got.GaveUp != nil {
@@ -128,7 +128,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			if m.full != 2 || m.delta != 1 || !maps.Equal(m.all, p.content) {
 				t.Errorf("the mirror was told of %d full loads and %d deltas", m.full, m.delta)
 			}
-			// So does a restart: by the same path, from the cache folder.
+			// A restart takes the same path, from the cache folder.
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// refreshing opens an instance, and returns it with all that its swaps brought.
+// refreshing opens an instance and returns it with the events of its swaps.
 func refreshing(t *testing.T, cfg subscribe.Config) (*subscribe.Subscriber, <-chan subscribe.Refresh) {
 	t.Helper()
 	refreshes := make(chan subscribe.Refresh, 2000)
@@ -24,7 +24,7 @@ func refreshing(t *testing.T, cfg subscribe.Config) (*subscribe.Subscriber, <-ch
 	return open(t, cfg), refreshes
 }
 
-// asleep has an instance serve the newest version, keeps that in its cache folder, and ends the instance. The configuration
+// asleep makes an instance serve the newest version, store it in its cache folder, and close. The configuration
 // returned wakes it.
 func (w *workshop) asleep() subscribe.Config {
 	w.t.Helper()
@@ -40,7 +40,7 @@ func (w *workshop) asleep() subscribe.Config {
 	return cfg
 }
 
-// bytesOf returns what the objects have together.
+// bytesOf returns the sum of the objects' bytes.
 func bytesOf(objects []dataset.Object) (sum int64) {
 	for _, o := range objects {
 		sum += o.Bytes
@@ -48,7 +48,7 @@ func bytesOf(objects []dataset.Object) (sum int64) {
 	return sum
 }
 
-// wakes starts an instance that slept since the version from. It serves that at once, and then the newest after one refresh.
+// wakes starts an instance that slept since the version from. It serves that version at once, and the newest after one refresh.
 func (w *workshop) wakes(cfg subscribe.Config, from uint64) subscribe.Refresh {
 	w.t.Helper()
 	pulls := w.relay.objects.Load()
@@ -79,8 +79,8 @@ func (w *workshop) wakes(cfg subscribe.Config, from uint64) subscribe.Refresh {
 	return r
 }
 
-// affordable checks that what is kept of the versions, the newest of which has as long a chain as there can be, stays
-// bounded.
+// affordable checks that the records of the versions stay bounded when the newest has a chain of the maximum
+// length.
 func (w *workshop) affordable(t *testing.T) {
 	event, err := dataset.EncodeEvent(w.last)
 	if err != nil {
@@ -106,7 +106,7 @@ func (w *workshop) affordable(t *testing.T) {
 		}
 		bytes += n
 	}
-	// What package catalog promises.
+	// The limit that package catalog promises.
 	if t.Logf("the catalog has %d bytes", bytes); bytes > 64<<10 {
 		t.Errorf("the catalog has %d bytes", bytes)
 	}
@@ -124,7 +124,7 @@ func (w *workshop) affordable(t *testing.T) {
 	}
 }
 
-// Versions that come faster than they can be pulled are passed over: one refresh at a time, and each to the newest version.
+// Versions that arrive faster than they can be pulled are skipped: one refresh runs at a time, each to the newest version.
 func TestBurstOfDeltasCollapses(t *testing.T) {
 	w := newWorld(t)
 	p := &pipeline{w: w, name: "prices"}
@@ -155,8 +155,8 @@ func TestBurstOfDeltasCollapses(t *testing.T) {
 		next()
 	}
 	close(gate)
-	// One refresh is for the version that came first, one for what was newest then, and there is one more if the last
-	// event was still on its way.
+	// One refresh is for the first version, one for the newest version after it, and there is one more if the last
+	// event arrived late.
 	deltas, bytes, times := 0, int64(0), uint64(0)
 	for version := uint64(1); version < p.last.Version; {
 		got := <-refreshes
@@ -180,7 +180,7 @@ func TestBurstOfDeltasCollapses(t *testing.T) {
 	}
 }
 
-// The fewer bytes are pulled, by an instance that could take either way.
+// An instance that can load deltas or a snapshot pulls the one with fewer bytes.
 func TestFewerBytesArePulled(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(8, 8))

@@ -8,7 +8,8 @@ import (
 	"freshet.dev/pkg/events"
 )
 
-// A publisher whose clock is ahead is named, with the dataset, how far it is ahead and what to do, until its clock is right.
+// The warning of a publisher's clock that is ahead names the publisher, the dataset, the offset and the remedy. It ends when the
+// clock is right.
 func TestPublisherWithAClockAhead(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))

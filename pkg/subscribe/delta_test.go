@@ -17,7 +17,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// content returns what a table holds.
+// content returns the records of a table.
 func content(tab *table.Table) records {
 	all := records{}
 	for k, v := range tab.All() {
@@ -52,7 +52,7 @@ func mutate(r *rand.Rand, old records) records {
 	return next
 }
 
-// mirror follows a dataset by the changes of its swaps alone.
+// mirror follows a dataset by the changes of its swaps only.
 type mirror struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -97,8 +97,8 @@ func (m *mirror) at() uint64 {
 	return m.version
 }
 
-// Invariant: whatever is published, in bursts or one by one, with new snapshots or without, with damage on the way, and
-// across restarts from the cache folder, what is served equals the map that had the same operations applied, and so do
+// Invariant: for any sequence of versions, in bursts or one by one, with new snapshots or without, with damage in transit, and
+// across restarts from the cache folder, the served records equal a map with the same operations applied, and so do
 // mirrors that follow the changes, and eager views.
 func TestServedEqualsTheMap(t *testing.T) {
 	seeds := 6
@@ -183,7 +183,7 @@ func (w *world) damageOnce(r *rand.Rand, o dataset.Object) {
 	w.relay.fail(damaged)
 }
 
-// A version that a few records differ by costs their bytes, and says so.
+// A version with few changed records costs their bytes, and the reports say so.
 func TestDeltaIsPulledAloneAndReported(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -198,7 +198,7 @@ func TestDeltaIsPulledAloneAndReported(t *testing.T) {
 	}
 	p.commit(mutate(r, p.content), false, 9)
 	p.commit(mutate(r, p.content), true, 9)
-	rec := p.commit(mutate(r, p.content), true, 9) // with a snapshot, of which nobody has need
+	rec := p.commit(mutate(r, p.content), true, 9) // with a snapshot, which is not needed
 	w.announce(rec)
 	got := <-refreshes
 	want := rec.Deltas[0].Bytes + rec.Deltas[1].Bytes + rec.Deltas[2].Bytes
@@ -211,7 +211,7 @@ func TestDeltaIsPulledAloneAndReported(t *testing.T) {
 	}
 }
 
-// Deltas that cannot lead to the version, or that no relay has, are given up for the snapshot.
+// The snapshot replaces deltas that cannot lead to the version or that no relay has.
 func TestDeltasAreGivenUpForTheSnapshot(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, p *pipeline, rec *dataset.VersionRecord){
 		"another base": func(w *world, p *pipeline, rec *dataset.VersionRecord) {
@@ -255,7 +255,7 @@ func TestDeltasAreGivenUpForTheSnapshot(t *testing.T) {
 	}
 }
 
-// The cache folder stays bounded while only deltas come, and a restart from it needs nobody.
+// The cache folder stays bounded while only deltas arrive, and a restart from it needs no server.
 func TestCachedDeltasAreShortened(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(4, 4))
@@ -293,8 +293,8 @@ func TestCachedDeltasAreShortened(t *testing.T) {
 	}
 }
 
-// Versions that come while a callback runs are told of together, by what their deltas changed; a full load between them
-// makes it a comparison. A callback that panicked is told of the same again.
+// Versions that arrive while a callback runs are passed on together, by the changes of their deltas; a full load between them
+// makes it a comparison. A callback that panicked gets the same versions again.
 func TestChangesOfVersionsThatWerePassedOver(t *testing.T) {
 	for name, full := range map[string]bool{"deltas only": false, "a full load between": true} {
 		t.Run(name, func(t *testing.T) {
@@ -347,7 +347,7 @@ func TestChangesOfVersionsThatWerePassedOver(t *testing.T) {
 	}
 }
 
-// An eager view decodes what changed, and goes on past records that its function panics for.
+// An eager view decodes the changed records, and continues after records for which its function panics.
 func TestEagerViewDecodesWhatChanged(t *testing.T) {
 	w := newWorld(t)
 	p := &pipeline{w: w, name: "prices"}

@@ -18,7 +18,7 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// damaged returns a fault that answers with what change makes of an object.
+// damaged returns a fault that answers with the object as change has modified it.
 func (w *world) damaged(digest dataset.Digest, change func(object []byte) []byte) func(http.ResponseWriter, *http.Request) bool {
 	return func(rw http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasSuffix(q.URL.Path, digest.String()) {
@@ -34,7 +34,7 @@ func (w *world) damaged(digest dataset.Digest, change func(object []byte) []byte
 	}
 }
 
-// Invariant: whichever bit of an object is flipped on its way, no reader sees anything but the version before, and
+// Invariant: if any bit of an object is flipped in transit, readers see only the version before, and
 // the first undamaged answer heals it.
 func TestEveryFlippedBitIsRefused(t *testing.T) {
 	w := newWorld(t)
@@ -106,7 +106,7 @@ func TestDamageOfOtherKindsIsRefused(t *testing.T) {
 	}
 }
 
-// A version whose files are whole but not those of its record fails for ever; the next version is not held up by it.
+// A version with complete files that do not match its record fails forever; the next version does not wait for it.
 func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
@@ -170,7 +170,7 @@ func TestSecondRelayTakesOver(t *testing.T) {
 		}
 		return false
 	})
-	// Which relay is asked first differs from object to object.
+	// The order of the relays differs from object to object.
 	v := uint64(1)
 	for ; w.relay.objects.Load() == 0 && v < 50; v++ {
 		w.publish("prices", v)
@@ -219,7 +219,7 @@ func TestNATSRestart(t *testing.T) {
 	}
 }
 
-// The version is in the log, but its event was sent while the subscriber had no connection: only a catch-up can find
+// The version is in the log, but its event was sent while the subscriber had no connection: only a catch-up finds
 // it.
 func TestReconnectCatchesUp(t *testing.T) {
 	w := newWorld(t)
@@ -236,7 +236,7 @@ func TestReconnectCatchesUp(t *testing.T) {
 	awaitVersion(t, s, "prices", 3)
 }
 
-// A stream that was deleted and made anew knows nothing: the relays do.
+// A stream that was deleted and created again is empty; the relays know the versions.
 func TestStreamLostMeansTheRelaysAreAsked(t *testing.T) {
 	w := newWorld(t)
 	w.publish("prices", 1)

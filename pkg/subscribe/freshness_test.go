@@ -43,7 +43,7 @@ func (c changes) observe(o *subscribe.Observer) {
 	}
 }
 
-// Invariant: a version whose event is lost, whatever for, is served after the next beacon, and it is counted and said.
+// Invariant: a version whose event is lost for any reason is served after the next beacon, counted and logged.
 func TestLostEventIsHealedByABeacon(t *testing.T) {
 	w := newWorld(t)
 	book := &logbook{}
@@ -64,7 +64,7 @@ func TestLostEventIsHealedByABeacon(t *testing.T) {
 	if v := <-healed; v != 2 {
 		t.Errorf("version %d was healed", v)
 	}
-	// And one that the publisher committed and announced to nobody.
+	// The same for a version that was committed and never announced.
 	w.commit("prices", 3, numbered(3))
 	w.beacon(time.Second, map[string]uint64{"prices": 3})
 	awaitVersion(t, s, "prices", 3)
@@ -91,7 +91,7 @@ func TestBlindAndBack(t *testing.T) {
 	book := &logbook{}
 	cfg := w.config("prices")
 	cfg.Log = book.logger()
-	cfg.BeaconWithin = time.Minute // of the second beacon; a shorter one would be warned of
+	cfg.BeaconWithin = time.Minute // the period of the second beacon needs it; a shorter one causes a warning
 	told := make(changes, 100)
 	told.observe(&cfg.Observer)
 	s := open(t, cfg)
@@ -153,7 +153,7 @@ func TestOverdueVersion(t *testing.T) {
 	}
 }
 
-// A publisher whose clock is ahead makes no version that is younger than new.
+// A publisher's clock that is ahead makes no age negative.
 func TestAgeIsNeverNegative(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))
@@ -164,7 +164,7 @@ func TestAgeIsNeverNegative(t *testing.T) {
 	}
 }
 
-// While it fails, the status tells of what fails, and afterwards of what failed.
+// During a failure the status has its error, and afterwards as the last error.
 func TestFailureIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))

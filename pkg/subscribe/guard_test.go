@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// quarantines waits until the process serves the version and says that bad is quarantined.
+// quarantines waits until the process serves the version and reports bad as quarantined.
 func (g *guarded) quarantines(serves uint64, bad dataset.VersionRecord) {
 	g.t.Helper()
 	g.says(fmt.Sprintf("version %d is served and %s quarantined", serves, bad.Ref()), func(d fleet.DatasetStatus) bool {
@@ -32,7 +32,7 @@ func (g *guarded) quarantines(serves uint64, bad dataset.VersionRecord) {
 	}
 }
 
-// deadly runs a process that dies of the version, in the way how.
+// deadly runs a process that the version kills in the given way.
 func (w *world) deadly(dir, how string, version uint64, environment ...string) {
 	w.t.Helper()
 	w.guard(dir, append(environment, "HOW="+how, fmt.Sprint("DEADLY=", version))...).dies()
@@ -59,8 +59,8 @@ func inFolder(dir string) uint64 {
 	return 0
 }
 
-// Invariant: two processes that die of a version are enough. The third serves the version before, also when nothing around it is up,
-// says which version is quarantined, goes on to do so, and takes the next version.
+// Invariant: after a version has killed two processes, the third serves the version before, even with all servers down,
+// reports the quarantined version continuously, and loads the next version.
 func TestVersionThatKillsTheProcessIsQuarantined(t *testing.T) {
 	for _, how := range []string{"panic", "swap"} {
 		t.Run(how, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestVersionThatKillsTheProcessIsQuarantined(t *testing.T) {
 	}
 }
 
-// A process that is killed while it loads a version has died of it, too: what ends it may be the want of memory.
+// A process that is killed while it loads a version counts as a death of that version: the load may have exhausted the memory.
 func TestDeathWhileLoading(t *testing.T) {
 	w, dir := newWorld(t), t.TempDir()
 	w.good(dir)
@@ -145,7 +145,7 @@ func TestDeathWhileLoading(t *testing.T) {
 	g.terminate()
 }
 
-// Without a version before, the process is up and serves nothing. Nor does it serve one before that kills it, too.
+// Without a version before, the process runs and serves nothing. It does not serve an earlier version that kills it too.
 func TestQuarantineWithNothingBefore(t *testing.T) {
 	w, dir := newWorld(t), t.TempDir()
 	first := w.publish("prices", 1)
@@ -158,7 +158,7 @@ func TestQuarantineWithNothingBefore(t *testing.T) {
 	g.terminate()
 }
 
-// Every remedy of the message works.
+// Every remedy that the message names works.
 func TestRemedyOfAQuarantine(t *testing.T) {
 	w, dir := newWorld(t), t.TempDir()
 	w.good(dir)
@@ -179,7 +179,7 @@ func TestRemedyOfAQuarantine(t *testing.T) {
 	g.terminate()
 }
 
-// Invariant: nothing is quarantined for an end that is not a version's fault, however often it comes.
+// Invariant: a process that ends for other reasons, any number of times, quarantines no version.
 func TestEndsThatAreNoDeaths(t *testing.T) {
 	const times = 3
 	for name, end := range map[string]func(w *world, dir string){
@@ -243,7 +243,7 @@ func TestEndsThatAreNoDeaths(t *testing.T) {
 	}
 }
 
-// A version of which no relay gives a byte is at no fault.
+// Deaths do not count for a version of which no relay has sent a byte.
 func TestDeathWhileTheRelaysAreDown(t *testing.T) {
 	w, dir := newWorld(t), t.TempDir()
 	w.publish("prices", 1)
@@ -296,7 +296,7 @@ func TestDeathOfASecondProcess(t *testing.T) {
 	g.terminate()
 }
 
-// Confirm does nothing where there is nothing to confirm, and names a dataset that is not subscribed to.
+// Confirm does nothing for a version without a mark, and returns an error for an unknown dataset.
 func TestConfirmWithoutProbation(t *testing.T) {
 	w := newWorld(t)
 	rec := w.publish("prices", 1)

@@ -25,11 +25,11 @@ import (
 
 func init() { children["guarded"] = guardedChild }
 
-// guardedChild is a service with the dataset prices. It prints its status whenever that changes, confirms what it serves for each line
-// that it reads, and dies of the version DEADLY, in the way HOW:
+// guardedChild is a service with the dataset prices. It prints its status after every change, confirms the served version for each line
+// that it reads, and is killed by the version DEADLY in the way HOW:
 //
-//   - panic: a goroutine of its own panics once the version is in the cache folder
-//   - late: it does not die of the version, but while it stops
+//   - panic: one of its goroutines panics when the version is in the cache folder
+//   - late: it dies while it stops, not because of the version
 //   - swap: it ends at the swap, before the version can be in the cache folder
 //
 // It stops in good order after SIGTERM and at the end of its input.
@@ -179,7 +179,7 @@ func (g *guarded) dies() {
 	}
 }
 
-// stops waits until the process has ended well.
+// stops waits until the process has ended with code 0.
 func (g *guarded) stops() {
 	g.t.Helper()
 	select {
@@ -209,7 +209,7 @@ func (g *guarded) serves(version uint64) {
 	})
 }
 
-// says waits until the status is so.
+// says waits until the status fulfils the condition.
 func (g *guarded) says(what string, is func(fleet.DatasetStatus) bool) {
 	g.t.Helper()
 	deadline := time.After(patience)
@@ -226,7 +226,7 @@ func (g *guarded) says(what string, is func(fleet.DatasetStatus) bool) {
 	}
 }
 
-// boot returns what boot.json says.
+// boot returns the content of boot.json.
 func boot(dir string) cachedir.Boot { return cachedir.New(dir).Boot("prices") }
 
 func bootFile(dir string) string { return filepath.Join(dir, "prices", "boot.json") }

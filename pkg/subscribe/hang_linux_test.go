@@ -40,7 +40,7 @@ func pipe(t *testing.T, path string) {
 	t.Cleanup(func() { unpipe(path) })
 }
 
-// unpipe lets go of those that hang at the pipe, and removes it.
+// unpipe releases the operations that hang at the pipe, and removes it.
 func unpipe(path string) {
 	if f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0); err == nil {
 		os.Remove(path)
@@ -110,14 +110,14 @@ func TestCacheFolderHangsAtTheStart(t *testing.T) {
 	}
 }
 
-// impatient is the disk of the machine with the patience that it has outside of tests.
+// impatient is the disk of the machine with the time limits that apply outside of tests.
 func impatient() cachedir.Disk {
 	disk := cachedir.NewDisk()
 	disk.Patience = 500 * time.Millisecond
 	return disk
 }
 
-// switchedDisk is a disk that hangs as long as it is off.
+// switchedDisk is a disk that hangs while it is off.
 type switchedDisk struct {
 	mu  sync.Mutex
 	on  *sync.Cond
@@ -145,8 +145,8 @@ func (d *switchedDisk) turn(on bool) {
 	d.on.Broadcast()
 }
 
-// Invariant: a disk that begins to hang while the instance runs bars no version, and Close returns while it hangs. When the disk returns, the
-// folder is used again, and has what is served.
+// Invariant: a disk that begins to hang while the instance runs blocks no version, and Close returns while it hangs. When the disk returns, the
+// folder is used again, and gets the served versions.
 func TestCacheFolderHangsForAWhile(t *testing.T) {
 	w := newWorld(t)
 	names := many(6)
@@ -191,7 +191,7 @@ func TestCacheFolderHangsForAWhile(t *testing.T) {
 	})
 }
 
-// A folder that hangs at the start and returns is read then, as long as nothing is served: with everything else down, it is all there is.
+// A folder that hangs at the start is read when it returns, if no version is served: with all servers down it has the only versions.
 func TestCacheFolderReturnsWhileAllElseIsDown(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")

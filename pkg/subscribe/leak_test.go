@@ -28,7 +28,7 @@ func (m memoryRelay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	w.Write(object)
 }
 
-// usage is what a leak would make grow.
+// usage has the resources that a leak would make grow.
 type usage struct {
 	goroutines, descriptors int
 	heap, resident          int64 // bytes
@@ -66,8 +66,8 @@ func ownUsage() (usage, error) {
 	return u, err
 }
 
-// Invariant: whatever refreshes leave behind, it is not more after ten thousand of them than after two thousand.
-// Every version goes the whole way: event log, event, pull over HTTP, verification, swap, callback, report, cache
+// Invariant: ten thousand refreshes leave no more resources in use than two thousand.
+// Every version passes all stages: event log, event, pull over HTTP, verification, swap, callback, report, cache
 // folder.
 func TestRefreshesLeaveNothingBehind(t *testing.T) {
 	const (
@@ -82,7 +82,7 @@ func TestRefreshesLeaveNothingBehind(t *testing.T) {
 	}
 	w := newWorld(t)
 	relay := make(memoryRelay)
-	var contents [variants]snapshot.Totals // made beforehand, and in turn the content of the versions
+	var contents [variants]snapshot.Totals // the contents of the versions, used in a cycle
 	for i := range contents {
 		object, totals := build(t, numbered(uint64(i)))
 		contents[i], relay[totals.Digest.String()] = totals, object
@@ -126,7 +126,7 @@ func TestRefreshesLeaveNothingBehind(t *testing.T) {
 			publish(name, version)
 		}
 		for range names {
-			// None is passed over: the next version is published only when each dataset has been called back with
+			// No version is skipped: the next one is published only when each dataset has been called back with
 			// this one.
 			if swap := <-swapped; swap.Record.Version != version || swap.New.Len() != 20 {
 				t.Fatalf("%s: version %d with %d records was swapped in, want version %d", swap.Dataset, swap.Record.Version, swap.New.Len(), version)

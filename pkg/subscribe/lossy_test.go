@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// lossy stands between a client and a NATS server, and loses the messages to the client whose subject lose returns true for.
+// lossy is a proxy between a client and a NATS server that drops the messages to the client for whose subject lose returns true.
 func lossy(t *testing.T, target string, lose func(subject string) bool) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,7 +50,7 @@ func lossy(t *testing.T, target string, lose func(subject string) bool) (url str
 	return "nats://" + l.Addr().String()
 }
 
-// thin copies what a NATS server sends, without what is lost. The protocol is in
+// thin copies a NATS server's output without the dropped messages. The protocol is in
 // https://docs.nats.io/reference/reference-protocols/nats-protocol.
 func thin(dst io.Writer, src *bufio.Reader, lose func(subject string) bool) {
 	for {

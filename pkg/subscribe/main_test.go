@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 var programDir string
 
-// program builds this program without the race detector, whatever this process is: under it memory says nothing, and
+// program builds this program without the race detector, even if this process has it: with it the use of memory means nothing, and
 // publishing takes many times as long.
 var program = sync.OnceValues(func() (string, error) {
 	var err error

@@ -14,8 +14,8 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// Invariant: when Close returns, nothing of the subscriber works on, whatever it was at: no goroutine of ours runs, the
-// cache folder is free for another process, and it holds nothing unfinished.
+// Invariant: when Close returns, the subscriber does no more work: none of its goroutines runs, the
+// cache folder is free for another process, and it has no unfinished file.
 func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	w := newWorld(t)
@@ -32,7 +32,7 @@ func TestCloseWaitsForWhatGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := mutate(r, p.content)
-		for key := range next { // so large a delta that the cached snapshot is written anew
+		for key := range next { // a delta so large that the cached snapshot is rewritten
 			if r.IntN(2) == 0 {
 				next[key] = fmt.Sprint(r.Uint64(), r.Uint64())
 			}

@@ -21,7 +21,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// member is an instance of the model's fleet, over its restarts.
+// member is an instance of the model's fleet, across its restarts.
 type member struct {
 	m    *model
 	n    int
@@ -72,7 +72,7 @@ func (i *member) config() subscribe.Config {
 			i.m.t.Errorf("instance %d: %s: %v", i.n, what, err)
 		}
 	}
-	// Nothing of what the model does is a reason for any of these.
+	// No operation of the model may cause any of these.
 	cfg.Observer = subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
 			if !i.m.gaps.Load() || !errors.Is(r.GaveUp, pull.ErrNotFound) {

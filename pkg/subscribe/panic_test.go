@@ -144,7 +144,7 @@ func TestObserverThatPanics(t *testing.T) {
 	await(t, "a failure", failed.Load)
 	w.relay.restart()
 	awaitVersion(t, s, "prices", 1)
-	// A relay that is asked while the instance catches up may name a version before the beacon does, and then nothing heals.
+	// A relay that is queried while the instance catches up may name a version before the beacon does, and then nothing heals.
 	for v := uint64(2); !healed.Load(); v++ {
 		if v > 50 {
 			t.Fatal("nothing heals")

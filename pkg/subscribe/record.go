@@ -10,10 +10,10 @@ import (
 	"freshet.dev/pkg/subscribe/internal/record"
 )
 
-// redisSchemes are those of the URL of a Redis.
+// redisSchemes are the schemes of a Redis URL.
 var redisSchemes = []string{"redis", "rediss", "unix"}
 
-// checkRedis refuses what is no URL of a Redis without repeating it: there may be a password in it.
+// checkRedis returns an error for a text that is no Redis URL. The error does not repeat the text, which may hold a password.
 func checkRedis(text string) error {
 	const want = "want redis://[user:password@]host:port/db, rediss:// or unix:///path"
 	u, err := url.Parse(text)
@@ -27,7 +27,7 @@ func checkRedis(text string) error {
 	return rdb.Close()
 }
 
-// openRecord makes the keeper of this instance's record in Redis, if one is configured. It waits for no server.
+// openRecord makes the keeper of this instance's record in Redis if one is configured. It waits for no server.
 func (s *Subscriber) openRecord() error {
 	if s.cfg.Redis == "" {
 		return nil
@@ -49,9 +49,9 @@ func (s *Subscriber) recordChanged() {
 	}
 }
 
-// closeRecord is called when the keeper has ended.
+// closeRecord closes the connection to Redis. It is called after the keeper has ended.
 func (s *Subscriber) closeRecord() {
 	if s.redis != nil {
-		_ = s.redis.Close() // what fails here has been written, or the log has said why not
+		_ = s.redis.Close() // nothing is left to write
 	}
 }

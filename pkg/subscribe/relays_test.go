@@ -37,7 +37,7 @@ func TestRelayThatGivesWrongBytesIsReported(t *testing.T) {
 		return true
 	})
 	s := open(t, cfg)
-	// Which relay is asked first differs from object to object.
+	// The order of the relays differs from object to object.
 	for v := uint64(1); w.relay.objects.Load() == 0 && v < 50; v++ {
 		w.publish("prices", v)
 		awaitVersion(t, s, "prices", v)

@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
 
-// Status returns what this instance serves and how refreshing goes: the same that it answers to the fleet's surveys.
+// Status returns what this instance serves and how refreshing goes. The answers to the fleet's surveys are the same.
 func (s *Subscriber) Status() fleet.Status {
 	store := s.engine.Store()
 	status := fleet.Status{
@@ -45,7 +45,7 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 		st.ID = v.ID
 		st.Version, st.Records, st.Bytes, st.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
 		st.Created, st.ExpectEvery, st.Served = v.Record.Created, v.Record.ExpectEvery, v.At
-		if !v.Record.Created.IsZero() { // a recovered version does not say
+		if !v.Record.Created.IsZero() { // a recovered version has no time
 			st.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
 		}
 		st.LastPull = pullOf(v)
@@ -72,7 +72,7 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	return st
 }
 
-// warning returns what wants looking after although it stops no refresh, as far as the state does not say it.
+// warning returns what an operator should look at although no refresh fails because of it, unless the state says so.
 func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 	s := d.s
 	var all []string
@@ -127,8 +127,7 @@ func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 	return strings.Join(all, "; ")
 }
 
-// cacheErr returns why the version is not in the cache folder; nil if it is. finish is the error of the refresh that brought
-// the version.
+// cacheErr returns why the version is not in the cache folder; nil if it is. finish is the error of storing it after its refresh.
 func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
 	if s.shortener == nil {
 		return finish

@@ -29,12 +29,12 @@ type Subscriber struct {
 	cfg     Config
 	host    string
 	started time.Time
-	run     string // of the status
+	run     string // the id of this run, for the status
 	nc      connection
 	relays  *pull.Client
-	cache   *cachedir.Dir    // nil if there is none
-	guard   *bootguard.Guard // nil if cache is
-	// shortener is nil if cache is.
+	cache   *cachedir.Dir    // nil without Config.CacheDir
+	guard   *bootguard.Guard // nil without cache
+	// shortener is nil without cache.
 	shortener *load.Shortener
 	collector *load.Collector
 	events    Observer // of all parts of the subscriber and the caller
@@ -55,8 +55,8 @@ type Subscriber struct {
 	running sync.WaitGroup // Add only while closing is false
 }
 
-// Open starts a subscriber, which works until Close. It fails only if cfg cannot work, with an error that names the
-// field. ctx bounds Open itself, not the subscriber's life. The caller closes the subscriber.
+// Open starts a subscriber, which the caller closes. It waits for no server, and at most until ctx ends for a slow cache folder;
+// ctx does not limit the life of the subscriber. The error is an [ErrConfig] if cfg cannot work, or the cause of ctx.
 func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -96,14 +96,14 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.release()
 		return nil, err
 	}
-	folder := make(chan struct{}, 1)
-	s.openCache(ctx, folder)
+	readable := make(chan struct{}, 1)
+	s.openCache(ctx, readable)
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
 		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
 	}, refresh.Deps[*table.Table, *table.Changes]{
 		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
-		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: folder,
+		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: readable,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
 			Table: table.Config{Workers: cfg.Workers},
@@ -117,7 +117,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.close = sync.OnceValue(s.shutDown)
 	s.running.Go(func() { s.engine.Run(s.ctx) })
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
-	s.running.Go(func() { s.keep("answer for the instance", fleet.NewResponder(s.nc.Conn, s.cfg.Namespace, s.Status).Run) })
+	s.running.Go(func() {
+		s.keep("answer for the instance", fleet.NewResponder(s.nc.Conn, s.cfg.Namespace, s.Status).Run)
+	})
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
 	if s.record != nil {
@@ -134,46 +136,8 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	return s, nil
 }
 
-// openCache cleans the cache folder, and goes on without waiting for it when the folder hangs or ctx ends. It says what is wrong with it,
-// and that is all: a subscriber works without one. Returned gets a message when the folder hangs no longer.
-func (s *Subscriber) openCache(ctx context.Context, returned chan<- struct{}) {
-	if s.cfg.CacheDir == "" {
-		return
-	}
-	s.cache = cachedir.New(s.cfg.CacheDir)
-	if s.cfg.disk != nil {
-		s.cache.SetDisk(*s.cfg.disk)
-	}
-	s.guard = bootguard.New(s.cache, s.cfg.Datasets, s.cfg.ConfirmAfter, bootID())
-	s.guard.Died = s.died
-	s.shortener = load.NewShortener(s.cache)
-	s.cache.Watch(func(err error) {
-		if err != nil {
-			s.cfg.Log.Error("the cache folder hangs; versions go past it until it does no longer", "dir", s.cfg.CacheDir, "error", err)
-			return
-		}
-		s.cfg.Log.Info("the cache folder hangs no longer and is used again", "dir", s.cfg.CacheDir)
-		s.shortener.Wake()
-		select {
-		case returned <- struct{}{}:
-		default:
-		}
-	})
-	cleaned := make(chan error, 1)
-	go func() { cleaned <- s.cache.Clean(s.cfg.Datasets) }()
-	var err error
-	select {
-	case err = <-cleaned:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		s.cfg.Log.Warn("the cache folder cannot be used for now; a restart may have to wait for the relays", "dir", s.cfg.CacheDir, "error", err)
-	}
-}
-
-// Close ends everything that Open started and waits for it. Tables stay usable. A callback that is running is waited
-// for, so a callback must not call Close. Further calls wait too and return the same.
+// Close ends everything that Open started and waits for it, except for the caller's connections. Handles, tables and views stay
+// readable. Close waits for callbacks that run, so a callback must not call it. Further calls wait too and return the same error.
 func (s *Subscriber) Close() error { return s.close() }
 
 func (s *Subscriber) shutDown() error {
@@ -189,11 +153,11 @@ func (s *Subscriber) shutDown() error {
 	if s.cache == nil {
 		return nil
 	}
-	if err := s.cache.Close(); err != nil && !errors.Is(err, cachedir.ErrHangs) { // of that the log has told
+	if err := s.cache.Close(); err != nil && !errors.Is(err, cachedir.ErrHangs) { // the log has that error
 		return fmt.Errorf("close the cache folder: %w", err)
 	}
 	return nil
 }
 
-// Datasets returns the names of the datasets, in the order of the configuration.
+// Datasets returns the names of the datasets in the order of [Config].Datasets.
 func (s *Subscriber) Datasets() []string { return append([]string(nil), s.cfg.Datasets...) }

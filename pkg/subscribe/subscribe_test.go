@@ -275,9 +275,9 @@ func TestOpenNamesTheField(t *testing.T) {
 		"RetryMax must not":                              func(c *subscribe.Config) { c.RetryMax = -1 },
 		"RetryMax is 1s, below RetryInitial":             func(c *subscribe.Config) { c.RetryInitial, c.RetryMax = time.Minute, time.Second },
 		"Namespace (FRESHET_NAMESPACE): not a namespace": func(c *subscribe.Config) { c.Namespace = "a.b" },
-		"NATSConn is set together": func(c *subscribe.Config) { c.NATSConn = new(nats.Conn) },
-		"Stream":                func(c *subscribe.Config) { c.Stream = "no.such name" },
-		"ConfirmAfter must not": func(c *subscribe.Config) { c.ConfirmAfter = -1 },
+		"NATSConn is set together":                       func(c *subscribe.Config) { c.NATSConn = new(nats.Conn) },
+		"Stream":                                         func(c *subscribe.Config) { c.Stream = "no.such name" },
+		"ConfirmAfter must not":                          func(c *subscribe.Config) { c.ConfirmAfter = -1 },
 	} {
 		cfg := good
 		change(&cfg)

@@ -29,7 +29,7 @@ type viewOptions struct{ eager bool }
 // Eager makes a view decode every record once, ahead of lookups: all records of the first version, and then those that a
 // version changed. A lookup costs as much as that of a map.
 //
-// The view decodes on a goroutine of its own after a version has been swapped in. Neither refreshes nor [Dataset.Table] wait for
+// The view decodes on its own goroutine after a version has been swapped in. Neither refreshes nor [Dataset.Table] wait for
 // it. At most [Config].Lanes views decode at a time, so decode should not wait for anything. The view moves to a version as a
 // whole, a little later than the Dataset; of the versions that arrive while it decodes only the newest is decoded.
 //

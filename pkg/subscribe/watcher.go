@@ -50,7 +50,9 @@ func (w watcher) Rejected(rec dataset.VersionRecord) { w.s.events.Rejected(Rejec
 
 func (w watcher) OtherStore(name, warning string) { w.s.events.OtherStore(StoreWarning{name, warning}) }
 
-func (w watcher) StoreChanged(was, now dataset.StoreID) { w.s.events.StoreChanged(StoreChange{was, now}) }
+func (w watcher) StoreChanged(was, now dataset.StoreID) {
+	w.s.events.StoreChanged(StoreChange{was, now})
+}
 
 func (w watcher) StoredUnusable(name string, err error) { w.cacheFailed(name, CacheLoad, err) }
 

@@ -33,7 +33,7 @@ import (
 	"freshet.dev/pkg/table"
 )
 
-// patience is how long a test waits for what must happen. It is long because the machine may be busy.
+// patience is how long a test waits for an event that must happen. It is long because the machine may be busy.
 const patience = 30 * time.Second
 
 const seed = 42
@@ -111,7 +111,7 @@ func build(t testing.TB, content records) ([]byte, snapshot.Totals) {
 	return file.Bytes(), totals
 }
 
-// commit puts a version into the store and tells nobody.
+// commit puts a version into the store and does not announce it.
 func (w *world) commit(name string, version uint64, content records) dataset.VersionRecord {
 	w.t.Helper()
 	return w.commitAs(name, version, content, func(*dataset.VersionRecord) {})
@@ -218,7 +218,7 @@ func statusOf(t testing.TB, s *subscribe.Subscriber, name string) fleet.DatasetS
 	return d
 }
 
-// warningOf returns what the status warns of but for beacons: most tests have no publisher, and on a busy machine some of
+// warningOf returns the status's warnings except for those of beacons: most tests have no publisher, and on a busy machine some of
 // them take so long that an instance is blind.
 func warningOf(t testing.TB, s *subscribe.Subscriber, name string) string {
 	t.Helper()
@@ -231,7 +231,7 @@ func warningOf(t testing.TB, s *subscribe.Subscriber, name string) string {
 	return strings.Join(left, "; ")
 }
 
-// relay answers as freshet-relay does, from a store, unless the test's fault function answers first.
+// relay answers from a store as freshet-relay does, unless the test's fault function answers first.
 type relay struct {
 	t       *testing.T
 	url     string
@@ -275,7 +275,7 @@ func (r *relay) stop() {
 // restart begins to answer again at the same address.
 func (r *relay) restart() { r.start(strings.TrimPrefix(r.url, "http://")) }
 
-// fail has f answer the requests for which it returns true; nil ends that.
+// fail makes f answer the requests for which it returns true; nil ends that.
 func (r *relay) fail(f func(http.ResponseWriter, *http.Request) bool) {
 	if f == nil {
 		f = func(http.ResponseWriter, *http.Request) bool { return false }
@@ -344,7 +344,7 @@ func (r *relay) latestVersion(w http.ResponseWriter, q *http.Request) error {
 	return nil
 }
 
-// logbook keeps what a subscriber logs.
+// logbook keeps the log of a subscriber.
 type logbook struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -15,23 +15,23 @@ type batchRequest struct {
 	Keys []string `json:"keys"`
 }
 
-// batchGet answers POST /v1/datasets/{name}/records:batchGet: all values are of one version, in the order of the keys.
+// batchGet answers POST /v1/datasets/{name}/records:batchGet. All values are from one version, in the order of the keys.
 func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.view(r)
 	if err != nil {
 		return err
 	}
 	var request batchRequest
-	// A key of the greatest length with every byte written as \u00xx, its quotes and comma; and what is around them.
+	// The longest keys with every byte written as \u00xx, each with quotes and a comma, and the text around them.
 	limit := int64(s.cfg.BatchKeys)*(6*dataset.MaxKeyBytes+3) + 4096
 	if err := web.ReadJSON(w, r, limit, &request); err != nil {
 		return err
 	}
 	switch n := len(request.Keys); {
 	case n == 0:
-		return web.Refuse(http.StatusBadRequest, "no-keys", `no key is asked for; want {"keys":["..."]}`)
+		return web.Refuse(http.StatusBadRequest, "no-keys", `the request has no key; want {"keys":["..."]}`)
 	case n > s.cfg.BatchKeys:
-		return web.Refuse(http.StatusRequestEntityTooLarge, "too-many-keys", "%d keys are asked for, the most is %d; ask in several batches", n, s.cfg.BatchKeys).
+		return web.Refuse(http.StatusRequestEntityTooLarge, "too-many-keys", "the request has %d keys, the limit is %d; send several batches", n, s.cfg.BatchKeys).
 			With("limit", s.cfg.BatchKeys)
 	}
 	keys, values := make([][]byte, len(request.Keys)), make([][]byte, len(request.Keys))
@@ -47,7 +47,7 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 		total += len(value)
 	}
 	if total > int(s.cfg.BatchBytes) {
-		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the values have %d bytes, the most is %d; ask in several batches", total, int64(s.cfg.BatchBytes)).
+		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the values have %d bytes, the limit is %d; send several batches", total, int64(s.cfg.BatchBytes)).
 			With("limit", int64(s.cfg.BatchBytes))
 	}
 	body, err := encodeBatch(r.PathValue("name"), v, request.Keys, values, total)
@@ -55,16 +55,16 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	v.name(h)
+	v.set(h)
 	h["Content-Type"] = typeJSON
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // a client that has left needs no answer
+	_, _ = w.Write(body) // it fails only when the client has left
 	return nil
 }
 
-// encodeBatch returns the answer. Values stand in it byte for byte, as the JSON that they are; one that is none, which
-// pkg/publish does not make, stands there in base64.
+// encodeBatch returns the answer. A value that is JSON, as all values of pkg/publish are, is copied byte for byte; any other value
+// is in base64.
 func encodeBatch(name string, v view, keys []string, values [][]byte, total int) ([]byte, error) {
 	const perRecord = 48 // the members around a key and its value
 	body := make([]byte, 0, total+len(keys)*(perRecord+len(keys[0]))+100)

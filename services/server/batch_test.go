@@ -82,7 +82,7 @@ func TestBatchGetRefusals(t *testing.T) {
 	wantProblem(t, send(h, "GET", batch, ""), 405, "method-not-allowed")
 }
 
-// While versions are swapped, every answer is whole and from one version, and its header names that version.
+// While versions are swapped, every answer is complete and from one version, which its header names.
 func TestAnswersAreOfOneVersion(t *testing.T) {
 	s := newSource("cities")
 	version := func(v int) map[string]string {
@@ -122,7 +122,7 @@ func TestAnswersAreOfOneVersion(t *testing.T) {
 	readers.Wait()
 }
 
-// A refusal of a batch reaches a client that sends no more of it, and such a client does not hold up a stop.
+// A refusal of a batch reaches a client that has stopped sending, and such a client does not delay a stop.
 func TestRefusedBatchThatStalls(t *testing.T) {
 	requests := make(map[string]int)
 	for _, length := range []string{"Content-Length: 200000\r\n", "Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 1000\r\nConnection: close\r\n"} {

@@ -7,8 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// statusCollector turns the subscriber's status into metrics when they are asked for, so that they are never older than
-// the answer.
+// statusCollector makes metrics of the subscriber's status during each scrape, so that they are never older than the answer.
 type statusCollector struct{ source Source }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -16,22 +15,22 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descVersion = describe("dataset_version", "Version that is served, 0 for none.", "dataset")
+	descVersion = describe("dataset_version", "Version that is served; 0 for none.", "dataset")
 	descNewest  = describe("dataset_newest_version", "Newest version that the instance knows of, served or not; 0 for none.", "dataset")
 	descRecords = describe("dataset_records", "Records of the served version.", "dataset")
-	descBytes   = describe("dataset_resident_bytes", "Memory that the table of the served version takes.", "dataset")
+	descBytes   = describe("dataset_resident_bytes", "Memory of the served version's table.", "dataset")
 	descState   = describe("dataset_state", "1 for the state that the dataset is in, 0 for all others.", "dataset", "state")
-	descSince   = describe("dataset_state_since_timestamp_seconds", "When the dataset came into its state.", "dataset")
+	descSince   = describe("dataset_state_since_timestamp_seconds", "When the dataset entered its state.", "dataset")
 	descAge     = describe("dataset_age_seconds", "Time since the served version was committed.", "dataset")
-	descBehind  = describe("dataset_behind_seconds", "How long a newer version has been known and not served; 0 if none is.", "dataset")
-	descBeacon  = describe("beacon_age_seconds", "Time since a beacon, or the answer to a catch-up, last vouched for the dataset; since the start if none has.", "dataset")
-	descPanics  = describe("refresh_panics_total", "Attempts to refresh that failed because something panicked.", "dataset")
-	descHealed  = describe("healed_versions_total", "Versions of which no event came, and which the instance learned of by a beacon.", "dataset")
+	descBehind  = describe("dataset_behind_seconds", "Time since a newer version became known that is not served; 0 if there is none.", "dataset")
+	descBeacon  = describe("beacon_age_seconds", "Time since a beacon or a catch-up last confirmed the newest version of the dataset; since the start if none has.", "dataset")
+	descPanics  = describe("refresh_panics_total", "Attempts to refresh that failed with a panic.", "dataset")
+	descHealed  = describe("healed_versions_total", "Versions without an event, which the instance knows from a beacon.", "dataset")
 
-	descForeign      = describe("foreign_messages_total", "Events and beacons of other stores than the relays', which were ignored.")
-	descStoreChanges = describe("store_changes_total", "Times that all relays came to read another store.")
+	descForeign      = describe("foreign_messages_total", "Events and beacons of stores other than the relays', which were ignored.")
+	descStoreChanges = describe("store_changes_total", "Times that all relays moved to another store.")
 
-	descRelayFailures = describe("pull_relay_failures_total", "Times that a relay was down, silent or without a usable answer.", "relay")
+	descRelayFailures = describe("pull_relay_failures_total", "Requests for which a relay was down, silent or without a usable answer.", "relay")
 	descRelayRefusals = describe("pull_relay_refusals_total", "Times that a relay gave wrong bytes, which were discarded.", "relay")
 )
 
@@ -52,7 +51,7 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, descStoreChanges, float64(status.StoreChanges))
 	seen := make(map[string]bool, len(status.Relays))
 	for _, r := range status.Relays {
-		if seen[r.Relay] { // listed twice; two series of the same name would spoil all metrics
+		if seen[r.Relay] { // configured twice; a duplicate series would make the whole scrape fail
 			continue
 		}
 		seen[r.Relay] = true
@@ -70,7 +69,7 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// collectFreshness has a series for every state, so that a query finds each whether it ever was or not.
+// collectFreshness sends a series for every state, also for states that the dataset was never in.
 func collectFreshness(ch chan<- prometheus.Metric, s fleet.Status, d fleet.DatasetStatus, now time.Time) {
 	for _, state := range fleet.States {
 		is := 0.0
@@ -80,7 +79,7 @@ func collectFreshness(ch chan<- prometheus.Metric, s fleet.Status, d fleet.Datas
 		gauge(ch, descState, is, d.Dataset, string(state))
 	}
 	gauge(ch, descSince, seconds(d.Since), d.Dataset)
-	if d.Version > 0 { // what is not there has no age
+	if d.Version > 0 { // no version, no age
 		gauge(ch, descAge, d.AgeSeconds, d.Dataset)
 	}
 	gauge(ch, descBehind, behindFor(d, now).Seconds(), d.Dataset)

@@ -49,7 +49,7 @@ type Deps struct {
 	closers []func() error
 }
 
-// Open starts a subscriber as cfg has it. Everything that it talks to may be down, now and later.
+// Open starts a subscriber as cfg says. It waits for no server: NATS, Redis and the relays may be down, now and later.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
 	if cfg.CacheDir == "" {
@@ -68,13 +68,13 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
 	}
 	d.Source = FromSubscriber(s)
-	// Draining requests may outlast the process: from the signal to stop on, its end is no death of a version.
+	// The process may be killed while it drains requests. After the signal to stop, its end counts for no version.
 	unhook := context.AfterFunc(ctx, s.Stopping)
 	d.closers = append(d.closers, func() error { unhook(); return s.Close() })
 	return d, nil
 }
 
-// Close ends what Open started.
+// Close closes the subscriber that Open started.
 func (d Deps) Close() error {
 	var errs []error
 	for _, closer := range d.closers {

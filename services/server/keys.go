@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// keepKeys lets keys such as "a//b", "/" or ".." reach their route when a client does not escape them: http.ServeMux
-// takes them for parts of an unclean path and redirects to another key. It escapes what follows records/ into one
-// segment, which the route's {key...} undoes.
+// keepKeys passes unescaped keys such as "a//b", "/" or ".." to their route. Without it http.ServeMux cleans the path and
+// redirects to another key. keepKeys escapes the text after records/ into one segment, which the route's {key...} unescapes.
 func keepKeys(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
@@ -29,7 +28,7 @@ func keepKeys(next http.Handler) http.Handler {
 	})
 }
 
-// keyOffset returns where the key begins in a path /v1/datasets/{name}/records/{key}, 0 if it is no such path.
+// keyOffset returns the offset of the key in a path /v1/datasets/{name}/records/{key}, and 0 for other paths.
 func keyOffset(path string) int {
 	const before, after = "/v1/datasets/", "/records/"
 	rest, ok := strings.CutPrefix(path, before)
@@ -43,7 +42,7 @@ func keyOffset(path string) int {
 	return len(before) + name + len(after)
 }
 
-// unclean reports whether http.ServeMux would clean the path, which begins with a slash.
+// unclean reports whether http.ServeMux would clean the path. The path begins with a slash.
 func unclean(path string) bool {
 	return strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
 		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")

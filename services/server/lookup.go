@@ -15,34 +15,34 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// versionHeader names the version that an answer is from.
+// versionHeader is the header with the version of an answer.
 const versionHeader = "Freshet-Version"
 
-// idHeader holds the id of that version.
+// idHeader is the header with the id of that version.
 const idHeader = "Freshet-Version-Id"
 
-// lookups is one dataset as lookups see it.
+// lookups serves the lookups of one dataset.
 type lookups struct {
 	dataset Dataset
-	last    atomic.Pointer[names]
+	last    atomic.Pointer[versionHeaders]
 }
 
-// names has the headers that name a version, made once a version and not once a lookup. It does not keep the version's table:
-// without further lookups, an old table would stay in memory for as long as the process lives.
-type names struct {
+// versionHeaders are the headers that name a version. They are made once for each version, not for each lookup. The pointer to the
+// table is weak: a strong one would keep an old table in memory until the next lookup.
+type versionHeaders struct {
 	table   weak.Pointer[table.Table]
 	version []string
 	id      dataset.VersionID
 	idText  []string
 }
 
-// view is the table that one request reads, with its names.
+// view is the table that one request reads, with the headers that name its version.
 type view struct {
 	*table.Table
-	*names
+	*versionHeaders
 }
 
-// now returns the version being served; ok is false if there is none yet.
+// now returns the version that is served; ok is false before the first.
 func (l *lookups) now() (v view, ok bool) {
 	t, id := l.dataset.Table(), l.dataset.VersionID()
 	if t == nil {
@@ -51,10 +51,10 @@ func (l *lookups) now() (v view, ok bool) {
 	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
 		return view{t, n}, true
 	}
-	if l.dataset.Table() != t { // swapped since: the id may be of the next version
+	if l.dataset.Table() != t { // swapped in between: the id may be the next version's
 		t, id = l.dataset.Table(), dataset.VersionID{}
 	}
-	n := &names{table: weak.Make(t), version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
+	n := &versionHeaders{table: weak.Make(t), version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
 	if !id.IsZero() {
 		n.idText = []string{id.String()}
 	}
@@ -62,20 +62,20 @@ func (l *lookups) now() (v view, ok bool) {
 	return view{t, n}, true
 }
 
-// name sets the headers that name the version.
-func (n *names) name(h http.Header) {
+// set sets the headers in h.
+func (n *versionHeaders) set(h http.Header) {
 	h[versionHeader] = n.version
 	if n.idText != nil {
 		h[idHeader] = n.idText
 	}
 }
 
-// view returns what is served of the dataset that the request names, or the problem to answer with.
+// view returns the served version of the request's dataset. Its error is the problem to answer with.
 func (s *Server) view(r *http.Request) (view, error) {
 	name := r.PathValue("name")
 	l, ok := s.datasets[name]
 	if !ok {
-		return view{}, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS says which",
+		return view{}, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS lists its datasets",
 			name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
 	}
 	v, ok := l.now()
@@ -89,10 +89,10 @@ func (s *Server) view(r *http.Request) (view, error) {
 var (
 	typeJSON   = []string{"application/json"}
 	typeBytes  = []string{"application/octet-stream"}
-	revalidate = []string{"no-cache"} // caches may keep a value, and ask with its ETag whether it still holds
+	revalidate = []string{"no-cache"} // caches may store a value and must revalidate it with its ETag
 )
 
-// implicitLength is the length up to which net/http finds out by itself how long a response is.
+// implicitLength is the longest body for which net/http sets Content-Length without help.
 const implicitLength = 2048
 
 // record answers GET and HEAD of a record.
@@ -102,7 +102,7 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
-	v.name(h)
+	v.set(h)
 	value, ok := v.GetString(r.PathValue("key"))
 	if !ok {
 		return noRecord(v, r.PathValue("name"), r.PathValue("key"))
@@ -118,11 +118,11 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
 	if len(value) > implicitLength {
 		h["Content-Length"] = []string{strconv.Itoa(len(value))}
 	}
-	_, _ = w.Write(value) // a client that has left needs no answer
+	_, _ = w.Write(value) // it fails only when the client has left
 	return nil
 }
 
-// noRecord says that there is no such record, and whether there can be one.
+// noRecord returns the problem of a key without a record: a bad key or an unknown one.
 func noRecord(v view, name, key string) error {
 	if err := dataset.CheckKey([]byte(key)); err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-key", "%v", err).With("dataset", name)
@@ -131,8 +131,8 @@ func noRecord(v view, name, key string) error {
 		With("dataset", name).With("key", key).With("version", v.Version())
 }
 
-// etag returns a strong entity tag that follows the value alone, so that a copy stays good through the versions that do
-// not change it.
+// etag returns a strong entity tag of the value. It does not depend on the version, so a copy stays valid until a version changes
+// the value.
 func etag(value []byte) string {
 	var sum [16]byte
 	h := xxh3.Hash128(value)
@@ -144,7 +144,7 @@ func etag(value []byte) string {
 	return string(tag[:])
 }
 
-// contentType tells by the first byte: values that pkg/publish made are JSON objects.
+// contentType decides by the first byte, because values of pkg/publish are JSON objects.
 func contentType(value []byte) []string {
 	if len(value) > 0 && value[0] == '{' {
 		return typeJSON

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts what the subscriber does. Datasets are those of the configuration.
+// metrics counts the subscriber's events.
 type metrics struct {
 	refreshes *prometheus.CounterVec
 	failures  *prometheus.CounterVec
@@ -37,7 +37,7 @@ func kindOf(r subscribe.Refresh) string {
 	return kindDelta
 }
 
-// newMetrics returns metrics of the datasets, all of which are there from the start: what has not happened yet is 0.
+// newMetrics returns metrics of the datasets. All series exist from the start, with 0 for events that have not happened.
 func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_" + name, Help: help}, labels)
@@ -46,10 +46,10 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "freshet_" + name, Help: help}, []string{"dataset"})
 	}
 	m := &metrics{
-		refreshes: counter("refreshes_total", "Versions that came to be served, by where they came from and whether from a snapshot (full) or from the version before (delta).", "dataset", "from", "kind"),
+		refreshes: counter("refreshes_total", "Versions that became served, by their origin and whether made from a snapshot (full) or from the version before (delta).", "dataset", "from", "kind"),
 		failures:  counter("refresh_failures_total", "Attempts to refresh that failed.", "dataset"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "freshet_refresh_seconds", Help: "Time from the begin of a refresh to the swap.",
+			Name: "freshet_refresh_seconds", Help: "Time from the start of a refresh to the swap.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 12), // 100 microseconds, a delta, to 7 minutes
 		}, []string{"dataset", "kind"}),
 		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset", "kind"),
@@ -58,8 +58,8 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		swapped:  gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
 		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
 		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
-		catchUps: counter("catch_ups_total", "Times that the event log was asked for the newest versions.", "outcome"),
-		changes:  counter("dataset_state_changes_total", "Changes of state, by the state that the dataset came into.", "dataset", "state"),
+		catchUps: counter("catch_ups_total", "Queries of the event log for the newest versions.", "outcome"),
+		changes:  counter("dataset_state_changes_total", "Changes of state, by the state that the dataset entered.", "dataset", "state"),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
 	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// Refreshes are counted by kind, with what they pulled and applied; what has not happened is there as 0.
+// Refreshes are counted by kind, with the bytes pulled and the deltas applied. Series without events are 0.
 func TestRefreshMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	o := server.Observer(reg, "cities", "prices")
@@ -48,7 +48,7 @@ freshet_pulled_bytes_total{dataset="prices",kind="full"} 0
 # TYPE freshet_refresh_failures_total counter
 freshet_refresh_failures_total{dataset="cities"} 1
 freshet_refresh_failures_total{dataset="prices"} 0
-# HELP freshet_refreshes_total Versions that came to be served, by where they came from and whether from a snapshot (full) or from the version before (delta).
+# HELP freshet_refreshes_total Versions that became served, by their origin and whether made from a snapshot (full) or from the version before (delta).
 # TYPE freshet_refreshes_total counter
 freshet_refreshes_total{dataset="cities",from="cache",kind="full"} 1
 freshet_refreshes_total{dataset="cities",from="relay",kind="delta"} 2

@@ -9,8 +9,8 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// standing is what /readyz?verbose says of a dataset: what whoever looks after a load balancer wants to know.
-type standing struct {
+// readiness is what /readyz?verbose reports of a dataset, for the operator of a load balancer.
+type readiness struct {
 	State      fleet.State `json:"state"`
 	Since      time.Time   `json:"since"`
 	Version    uint64      `json:"version"`
@@ -21,17 +21,17 @@ type standing struct {
 	Error         string  `json:"error,omitempty"`
 }
 
-// ready says whether the instance is to get requests: every dataset has a version and, if a lag is configured, none has
-// been behind for longer.
+// ready returns an error unless the instance should get requests. It should if every dataset has a version and no dataset has been
+// behind for longer than the configured lag. The map is for the answer, with all datasets if verbose is set.
 func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) {
 	now := time.Now()
 	detail := make(map[string]any)
 	waiting, lagging := make(map[string]string), make(map[string]string)
-	all := make(map[string]standing, len(s.datasets))
+	all := make(map[string]readiness, len(s.datasets))
 	var without, late []string
 	for _, d := range s.deps.Source.Status().Datasets {
 		behind := behindFor(d, now)
-		all[d.Dataset] = standing{
+		all[d.Dataset] = readiness{
 			State: d.State, Since: d.Since, Version: d.Version, Newest: d.Newest, AgeSeconds: d.AgeSeconds,
 			BehindSeconds: behind.Seconds(), Error: d.Error,
 		}
@@ -46,7 +46,7 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 		case d.Version == 0:
 			without, waiting[d.Dataset] = append(without, d.Dataset), why
 		case s.cfg.ReadyMaxLag > 0 && behind > s.cfg.ReadyMaxLag:
-			late, lagging[d.Dataset] = append(late, d.Dataset), fmt.Sprintf("version %d is served, %d is known for %s; %s",
+			late, lagging[d.Dataset] = append(late, d.Dataset), fmt.Sprintf("version %d is served, %d has been known for %s; %s",
 				d.Version, d.Newest, behind.Round(time.Second), why)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"weak"
 )
 
-// A table that lookups have read is free to be collected once another one is served, although no lookup follows.
+// A table that lookups have read can be collected after another one is served, even if no lookup follows.
 func TestReplacedTableIsNotKept(t *testing.T) {
 	s := newSource("cities", "prices")
 	h := newServer(t, s).Handler()

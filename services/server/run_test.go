@@ -71,7 +71,7 @@ func (i *instance) get(path string) (status int, version, body string) {
 	return res.StatusCode, res.Header.Get("Freshet-Version"), string(b)
 }
 
-// until asks for the path until the answer has the status and contains the text.
+// until requests the path until the answer has the status and contains the text.
 func (i *instance) until(path string, status int, want string) {
 	i.t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
@@ -87,7 +87,7 @@ func (i *instance) until(path string, status int, want string) {
 	}
 }
 
-// relayOf serves a store's objects as a relay does; services do not import each other, so it is the test's own.
+// relayOf serves a store's objects as a relay does. Services do not import each other, so the test has its own.
 func relayOf(t *testing.T, s store.Store) *httptest.Server {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, r io.ReadCloser, err error) {
@@ -116,8 +116,8 @@ func relayOf(t *testing.T, s store.Store) *httptest.Server {
 	return srv
 }
 
-// A real NATS, a real subscriber: the first version arrives, then a second, and after a restart with everything down
-// the last one is served from the cache folder.
+// With a real NATS server and a real subscriber, two versions arrive. After a restart with all servers down, the second is served
+// from the cache folder.
 func TestRunWithRealNATS(t *testing.T) {
 	nats := servertest.NATS(t)
 	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
@@ -181,7 +181,7 @@ func TestRunWithRealNATS(t *testing.T) {
 	}
 }
 
-func TestOpenNamesTheTrouble(t *testing.T) {
+func TestOpenNamesTheField(t *testing.T) {
 	cfg := config()
 	cfg.Relays = []string{"ftp://h"}
 	if _, err := server.Open(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "elays") {

@@ -18,7 +18,7 @@ type Server struct {
 	server   *web.Server
 }
 
-// New returns a server. It starts nothing.
+// New returns a server that [Server.Run] starts.
 func New(cfg Config, deps Deps) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -36,23 +36,23 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	deps.Registry.MustRegister(statusCollector{deps.Source})
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
-	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors ask it every few seconds
+	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
 	return s, nil
 }
 
-// Handler returns what the server serves.
+// Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler { return keepKeys(s.mux) }
 
-// Ready is closed once the server listens; Addr then returns the address bound.
+// Ready returns a channel that is closed when the server listens. Addr then returns its address.
 func (s *Server) Ready() <-chan struct{} { return s.server.Ready() }
 
-// Addr returns the address bound, or "" before Ready.
+// Addr returns the address that the server listens on, or "" before Ready.
 func (s *Server) Addr() string { return s.server.Addr() }
 
-// Run serves until ctx ends, then stops gracefully. A stop is no error. It is called once.
+// Run serves until ctx ends, then drains requests and returns nil. It is called once.
 func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
 
 // status answers GET /v1/status.

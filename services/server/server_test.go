@@ -102,7 +102,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// awkward are keys that paths are not made for.
+// awkward are keys that are not clean paths.
 var awkward = []string{
 	"plain", "a b", "a/b", "a//b", "//", "/", "/a", "a/", ".", "..", "../a", "a/../b", "a/.", "./a", "a%2Fb", "%", "?x=1", "#", "a+b", "é", "\x01", ";a=b", ":batchGet",
 	"AD/02//Sant Julià", strings.Repeat("k/", 512),
@@ -209,7 +209,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_RELAYS is":              func(c *server.Config) { c.Relays = []string{"relay:8481"} },
 		"FRESHET_DATASETS is not set":    func(c *server.Config) { c.Datasets = nil },
 		"FRESHET_DATASETS: not a":        func(c *server.Config) { c.Datasets = []string{"Cities"} },
-		"FRESHET_DATASETS: cities stand": func(c *server.Config) { c.Datasets = []string{"cities", "cities"} },
+		"FRESHET_DATASETS: cities is na": func(c *server.Config) { c.Datasets = []string{"cities", "cities"} },
 		"FRESHET_REDIS_URL is":           func(c *server.Config) { c.RedisURL = "http://h" },
 		"FRESHET_READY_MAX_LAG":          func(c *server.Config) { c.ReadyMaxLag = -1 },
 		"FRESHET_CONFIRM_AFTER":          func(c *server.Config) { c.ConfirmAfter = 0 },

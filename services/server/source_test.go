@@ -15,11 +15,11 @@ import (
 	"freshet.dev/services/server"
 )
 
-// source holds the tables that a test gives it.
+// source serves the tables of a test.
 type source struct {
 	names  []string
 	tables map[string]*atomic.Pointer[table.Table]
-	// says is what is said of a dataset beside its table; nil if that is all.
+	// says changes the status of a dataset; nil for no change.
 	says map[string]func(*fleet.DatasetStatus)
 }
 
@@ -56,7 +56,7 @@ func (s *source) Dataset(name string) (server.Dataset, error) {
 // table returns what the test serves of the dataset; nil before the first version.
 func (s *source) table(name string) *table.Table { return s.tables[name].Load() }
 
-// started is when the test's instance did.
+// started is the start of the test's instance.
 var started = time.Now().Add(-time.Hour)
 
 func (s *source) Status() fleet.Status {
@@ -74,7 +74,7 @@ func (s *source) Status() fleet.Status {
 	return status
 }
 
-// serve makes the records the version of the dataset that is served.
+// serve makes a version of the records and serves it.
 func (s *source) serve(t testing.TB, name string, version uint64, records map[string]string) {
 	t.Helper()
 	const seed = 7

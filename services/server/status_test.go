@@ -41,8 +41,8 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// Invariant: without FRESHET_READY_MAX_LAG an instance with a version is ready in every state; with it, unless it has known
-// for longer of a newer version. Being blind makes none unready.
+// Invariant: without FRESHET_READY_MAX_LAG an instance with a version is ready in every state. With it, the instance is not
+// ready if it has known a newer version for longer. Being blind makes no instance unready.
 func TestReadinessByLag(t *testing.T) {
 	s := newSource("cities", "prices")
 	for _, name := range s.names {
@@ -72,14 +72,14 @@ func TestReadinessByLag(t *testing.T) {
 			}
 			doc := wantProblem(t, rec, 503, "not-ready")
 			if doc["detail"] != "behind for more than 1m0s (FRESHET_READY_MAX_LAG) with: prices" ||
-				fmt.Sprint(doc["lagging"]) != "map[prices:version 3 is served, 9 is known for 1m10s; "+string(state)+"]" {
+				fmt.Sprint(doc["lagging"]) != "map[prices:version 3 is served, 9 has been known for 1m10s; "+string(state)+"]" {
 				t.Errorf("%v", doc)
 			}
 		}
 	}
 }
 
-// /readyz?verbose tells of all datasets, whether ready or not.
+// /readyz?verbose reports all datasets, whether ready or not.
 func TestVerboseReadiness(t *testing.T) {
 	s := newSource("cities", "prices")
 	s.serve(t, "cities", 3, map[string]string{"a": "{}"})

@@ -1,7 +1,6 @@
-// Command freshet-server runs an instance whose lookups go over HTTP. Its settings come from the environment; --help lists
-// them.
+// Command freshet-server runs an instance with lookups over HTTP. Its settings come from the environment; --help lists them.
 //
-// Exit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
+// Exit codes: 0 stopped by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
 package main
 
 import (
@@ -17,7 +16,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop) // a second signal kills the process
 	var cfg server.Config
 	os.Exit(program.Program{
 		Name:    "freshet-server",
