@@ -39,7 +39,7 @@ func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRec
 }
 
 // Hear returns what a listener has to send after it received the beacons while nobody took anything.
-func (l *Listener) Hear(beacons ...Beacon) Heard {
+func (l *Listener) Hear(beacons ...Beacon) Beacons {
 	var messages [][]byte
 	for _, b := range beacons {
 		data, err := json.Marshal(b)
@@ -52,7 +52,7 @@ func (l *Listener) Hear(beacons ...Beacon) Heard {
 }
 
 // HearMessages is Hear for beacons as they are sent.
-func (l *Listener) HearMessages(messages [][]byte) Heard {
+func (l *Listener) HearMessages(messages [][]byte) Beacons {
 	s := &listening{Listener: l}
 	for _, data := range messages {
 		s.hear(&nats.Msg{Data: data})

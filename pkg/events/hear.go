@@ -18,8 +18,8 @@ const beaconBuffer = 1024
 // maxWords bounds how many publishers' words on a dataset wait.
 const maxWords = 32
 
-// Word is what beacons said of a dataset.
-type Word struct {
+// Report is what beacons said of a dataset.
+type Report struct {
 	// Version is the newest that is committed, 0 if none is.
 	Version uint64
 	// ID is the version's id, and Store that of the store; zero from a publisher of the releases before them.
@@ -34,16 +34,16 @@ type Word struct {
 	Sent time.Time
 }
 
-// Heard is what was heard of beacons since the last time that it was received.
-type Heard struct {
-	// Words has the datasets that beacons spoke for: of each publisher and dataset the last word, in the order of arrival.
-	Words map[string][]Word
+// Beacons is what was heard of beacons since the last time that it was received.
+type Beacons struct {
+	// Reports has the datasets that beacons spoke for: of each publisher and dataset the last word, in the order of arrival.
+	Reports map[string][]Report
 	// Denied is why no beacon can come: the server does not let this user subscribe to them.
 	Denied error
 }
 
 // Beacons returns the channel of what beacons say of the Listener's datasets.
-func (l *Listener) Beacons() <-chan Heard { return l.beacons }
+func (l *Listener) Beacons() <-chan Beacons { return l.beacons }
 
 // beaconDenied reports whether err says that the server refused the subscription to beacons.
 func (s subjects) beaconDenied(err error) bool {
@@ -83,16 +83,16 @@ func (s *listening) hear(m *nats.Msg) {
 		if !ok {
 			continue
 		}
-		if s.heard.Words == nil {
-			s.heard.Words = make(map[string][]Word, len(s.names))
+		if s.heard.Reports == nil {
+			s.heard.Reports = make(map[string][]Report, len(s.names))
 		}
-		words := slices.DeleteFunc(s.heard.Words[name], func(w Word) bool { return w.Publisher == b.Publisher && w.Store == b.Store })
+		words := slices.DeleteFunc(s.heard.Reports[name], func(w Report) bool { return w.Publisher == b.Publisher && w.Store == b.Store })
 		if len(words) < maxWords {
-			words = append(words, Word{
+			words = append(words, Report{
 				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher, Sent: b.Sent,
 			})
 		}
-		s.heard.Words[name] = words
+		s.heard.Reports[name] = words
 		s.heard.Denied = nil
 	}
 }
@@ -102,13 +102,13 @@ func (l *Listener) UnreadableBeacons() uint64 { return l.unreadable.Load() }
 
 // deaf notes that no beacon will come.
 func (s *listening) deaf(err error) {
-	s.heard = Heard{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", s.subjects.beacon, err)}
+	s.heard = Beacons{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", s.subjects.beacon, err)}
 }
 
 // offerHeard returns what a select offers of beacons: the channel is nil while there is nothing to send.
-func (s *listening) offerHeard() (chan<- Heard, Heard) {
-	if s.heard.Words == nil && s.heard.Denied == nil {
-		return nil, Heard{}
+func (s *listening) offerHeard() (chan<- Beacons, Beacons) {
+	if s.heard.Reports == nil && s.heard.Denied == nil {
+		return nil, Beacons{}
 	}
 	return s.beacons, s.heard
 }

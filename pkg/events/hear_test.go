@@ -22,8 +22,8 @@ func beacon(newest map[string]uint64) events.Beacon {
 }
 
 // word is what a listener makes of the version that a beacon names.
-func word(version uint64) events.Word {
-	return events.Word{Version: version, Every: time.Second, Publisher: "p1"}
+func word(version uint64) events.Report {
+	return events.Report{Version: version, Every: time.Second, Publisher: "p1"}
 }
 
 func TestListenerHearsBeacons(t *testing.T) {
@@ -37,11 +37,11 @@ func TestListenerHearsBeacons(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := receive(t, ctx, "a beacon", l.Beacons())
-	want := map[string][]events.Word{"cities": {word(4)}, "prices": {word(0)}}
-	if diff := cmp.Diff(want, got.Words, cmpopts.IgnoreFields(events.Word{}, "At", "Sent")); diff != "" || got.Denied != nil {
+	want := map[string][]events.Report{"cities": {word(4)}, "prices": {word(0)}}
+	if diff := cmp.Diff(want, got.Reports, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" || got.Denied != nil {
 		t.Error(diff, got.Denied)
 	}
-	if at := got.Words["cities"][0].At; at.Before(before) || at.After(time.Now()) {
+	if at := got.Reports["cities"][0].At; at.Before(before) || at.After(time.Now()) {
 		t.Errorf("it was heard at %s", at)
 	}
 	// Neither channel waits for the other.
@@ -68,7 +68,7 @@ func TestBeaconsOfManyParts(t *testing.T) {
 	}
 	heard := map[string]uint64{}
 	for len(heard) < len(names) {
-		for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Words {
+		for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
 			heard[name] = w[0].Version
 		}
 	}
@@ -85,8 +85,8 @@ func TestBeaconsCoalesce(t *testing.T) {
 	late := beacon(map[string]uint64{"cities": 2})
 	late.Publisher, late.Every, late.Unread = "p2", 2*time.Second, []string{"prices"}
 	heard := l.Hear(beacon(map[string]uint64{"cities": 3, "prices": 1}), late)
-	want := map[string][]events.Word{"cities": {word(3), {Version: 2, Every: 2 * time.Second, Publisher: "p2"}}, "prices": {word(1)}}
-	if diff := cmp.Diff(want, heard.Words, cmpopts.IgnoreFields(events.Word{}, "At", "Sent")); diff != "" {
+	want := map[string][]events.Report{"cities": {word(3), {Version: 2, Every: 2 * time.Second, Publisher: "p2"}}, "prices": {word(1)}}
+	if diff := cmp.Diff(want, heard.Reports, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -105,7 +105,7 @@ func TestUnreadableBeaconsAreCountedAndSaidOnce(t *testing.T) {
 	if err := events.SendBeacon(nc, "", beacon(map[string]uint64{"cities": 1})); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Words["cities"][0].Version != 1 {
+	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Reports["cities"][0].Version != 1 {
 		t.Errorf("heard %+v", got)
 	}
 	if n := l.UnreadableBeacons(); n != 7 {
@@ -132,7 +132,7 @@ func TestListenerWithoutPermissionForBeacons(t *testing.T) {
 	ctx := testContext(t)
 	l, _ := listen(t, ctx, connect(t, s.URL, nats.UserInfo("instance", "secret")), events.ListenerConfig{}, "cities")
 	got := receive(t, ctx, "the denial", l.Beacons())
-	if !errors.Is(got.Denied, nats.ErrPermissionViolation) || !strings.Contains(got.Denied.Error(), "freshet.v1.beacon") || got.Words != nil {
+	if !errors.Is(got.Denied, nats.ErrPermissionViolation) || !strings.Contains(got.Denied.Error(), "freshet.v1.beacon") || got.Reports != nil {
 		t.Errorf("heard %+v", got)
 	}
 	expectCatchUp(t, ctx, l, "start")

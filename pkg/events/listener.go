@@ -52,7 +52,7 @@ type Listener struct {
 
 	versions   chan dataset.VersionRecord
 	catchUps   chan string
-	beacons    chan Heard
+	beacons    chan Beacons
 	asyncErr   chan error
 	denied     chan error    // that of the subscription to beacons, which must not be lost beside others
 	unreadable atomic.Uint64 // beacons
@@ -76,7 +76,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 	}
 	l := &Listener{
 		nc: nc, subjects: subjects, names: make(map[string]bool, len(names)), buffer: cfg.Buffer, log: cfg.Log,
-		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), beacons: make(chan Heard),
+		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), beacons: make(chan Beacons),
 		asyncErr: make(chan error, 1), denied: make(chan error, 1),
 	}
 	for _, name := range names {
@@ -115,7 +115,7 @@ func (l *Listener) CatchUps() <-chan string { return l.catchUps }
 
 // Run subscribes and serves the channels until ctx ends, and then returns nil. It returns an error if it can do no more:
 // [ErrClosed], or a subscription to events that the server does not permit. Without the permission to hear beacons it goes
-// on, and says so in [Heard]. It may be run again afterwards, but not twice at a time. A connection that is down is no
+// on, and says so in [Beacons]. It may be run again afterwards, but not twice at a time. A connection that is down is no
 // error: it waits.
 func (l *Listener) Run(ctx context.Context) error {
 	for _, earlier := range []chan error{l.asyncErr, l.denied} { // of an earlier Run
@@ -156,7 +156,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		case err := <-l.denied:
 			s.deaf(err)
 		case beacons <- heard:
-			s.heard = Heard{}
+			s.heard = Beacons{}
 		case st := <-status:
 			if st == nats.CLOSED {
 				return ErrClosed
@@ -203,7 +203,7 @@ type listening struct {
 	// Beacons have a channel of their own, so that a flood of events drops none.
 	beaconSubscription *nats.Subscription
 	beaconMessages     chan *nats.Msg
-	heard              Heard // waits to be received
+	heard              Beacons // waits to be received
 	// pending has the versions that wait to be received, queue their keys in the order in which they came.
 	pending map[source]dataset.VersionRecord
 	queue   []source

@@ -37,7 +37,7 @@ func TestNamespacesAreApart(t *testing.T) {
 		if rec := receive(t, ctx, "a version", l.Versions()); rec.Version != version {
 			t.Errorf("namespace %q hears of version %d, want %d", namespace, rec.Version, version)
 		}
-		words := receive(t, ctx, "a beacon", l.Beacons()).Words["cities"]
+		words := receive(t, ctx, "a beacon", l.Beacons()).Reports["cities"]
 		if len(words) != 1 || words[0].Version != version || words[0].Publisher != "p"+namespace {
 			t.Errorf("namespace %q hears the beacons %+v, want one of version %d", namespace, words, version)
 		}

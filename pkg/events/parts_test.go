@@ -98,7 +98,7 @@ func TestBeaconsThroughASmallPayload(t *testing.T) {
 			}
 			heard := map[string]dataset.Ref{}
 			for len(heard) < 4 {
-				for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Words {
+				for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
 					heard[name] = dataset.Ref{Version: w[0].Version, ID: w[0].ID}
 				}
 			}

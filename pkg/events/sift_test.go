@@ -27,17 +27,17 @@ func checkSift(t *testing.T, l *events.Listener, data []byte) {
 			return // every release sends a bound once, and before the datasets
 		}
 	}
-	want := map[string]events.Word{}
+	want := map[string]events.Report{}
 	for _, name := range wanted {
 		if ref, ok := b.Version(name); ok {
-			want[name] = events.Word{Version: ref.Version, ID: ref.ID, Store: b.Store, Every: b.Every, Publisher: b.Publisher}
+			want[name] = events.Report{Version: ref.Version, ID: ref.ID, Store: b.Store, Every: b.Every, Publisher: b.Publisher}
 		}
 	}
-	got := map[string]events.Word{}
-	for name, words := range l.HearMessages([][]byte{data}).Words {
+	got := map[string]events.Report{}
+	for name, words := range l.HearMessages([][]byte{data}).Reports {
 		got[name] = words[len(words)-1]
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Word{}, "At", "Sent")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" {
 		t.Errorf("%s: %s", data, diff)
 	}
 }
@@ -92,7 +92,7 @@ func hearsThree(tb testing.TB) func() {
 		tb.Fatal(err)
 	}
 	return func() {
-		if heard := l.HearMessages(parts); len(heard.Words) != 3 {
+		if heard := l.HearMessages(parts); len(heard.Reports) != 3 {
 			tb.Fatalf("heard %+v", heard)
 		}
 	}

@@ -20,13 +20,13 @@ type beacons struct {
 func (s *datasetState[T, D]) missed() bool { return s.beacons.newest > s.known() }
 
 // onBeacons handles beacons from the Beacons channel.
-func (e *Engine[T, D]) onBeacons(received events.Heard) {
+func (e *Engine[T, D]) onBeacons(received events.Beacons) {
 	if received.Denied != nil {
 		for _, s := range e.datasets {
 			s.updateHealth(func(h *Health) { h.Denied = received.Denied })
 		}
 	}
-	for name, words := range received.Words {
+	for name, words := range received.Reports {
 		s := e.datasets[name]
 		if s == nil {
 			continue
@@ -45,7 +45,7 @@ func (e *Engine[T, D]) onBeacons(received events.Heard) {
 }
 
 // onBeacon handles what one beacon of the instance's store names as the newest version of the dataset.
-func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Word) {
+func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Report) {
 	longest := longestTrust * e.cfg.BeaconWithin / events.BlindAfter
 	period := w.Every
 	w.Every = min(w.Every, longest)
@@ -87,7 +87,7 @@ func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Word) {
 
 // recordBeacon records the newest version that w names, and returns how many consecutive beacons of its publisher named an older
 // version than was known.
-func (s *datasetState[T, D]) recordBeacon(w events.Word) (below int) {
+func (s *datasetState[T, D]) recordBeacon(w events.Report) (below int) {
 	b := &s.beacons
 	below = b.publishers.record(w, max(s.version(), b.newest))
 	switch {
@@ -103,7 +103,7 @@ func (s *datasetState[T, D]) recordBeacon(w events.Word) (below int) {
 }
 
 // doubt marks the dataset as blind because w contradicts the served version, and requests the relays' answer.
-func (e *Engine[T, D]) doubt(s *datasetState[T, D], w events.Word) {
+func (e *Engine[T, D]) doubt(s *datasetState[T, D], w events.Report) {
 	named := dataset.Ref{Version: w.Version, ID: w.ID}
 	s.updateHealth(func(h *Health) {
 		if h.Diverged == "" {
@@ -114,7 +114,7 @@ func (e *Engine[T, D]) doubt(s *datasetState[T, D], w events.Word) {
 }
 
 // confirm records that w, which contradicts nothing, reports the newest version.
-func (s *datasetState[T, D]) confirm(w events.Word) {
+func (s *datasetState[T, D]) confirm(w events.Report) {
 	if !w.Store.IsZero() {
 		if w.Version == s.version() {
 			s.endDivergence()
@@ -129,7 +129,7 @@ const clockTolerance = 2 * time.Second
 
 // compareClocks records how far the clock of the beacon's publisher is ahead. It cannot detect a clock that is behind, because a
 // beacon takes time to arrive.
-func (s *datasetState[T, D]) compareClocks(w events.Word) {
+func (s *datasetState[T, D]) compareClocks(w events.Report) {
 	ahead := w.Sent.Sub(w.At)
 	s.updateHealth(func(h *Health) {
 		switch {

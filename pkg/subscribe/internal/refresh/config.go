@@ -59,7 +59,7 @@ type Deps[T, D any] struct {
 	// CatchUps receives reasons for a catch-up.
 	CatchUps <-chan string
 	// Beacons receives beacons.
-	Beacons <-chan events.Heard
+	Beacons <-chan events.Beacons
 	Log     Log
 	Relays  Relays
 	Loader  Loader[T, D]

@@ -174,7 +174,7 @@ func TestPublishers(t *testing.T) {
 	var c publishers
 	// name records a beacon of the publisher that names version, while newest is known.
 	name := func(publisher string, version, newest uint64) (regressed bool) {
-		return c.record(events.Word{Version: version, At: now, Every: every, Publisher: publisher}, newest) >= events.BlindAfter
+		return c.record(events.Report{Version: version, At: now, Every: every, Publisher: publisher}, newest) >= events.BlindAfter
 	}
 	// A publisher is right even if events overtake it between its read of the store and its beacon.
 	for v := range uint64(10) {

@@ -20,7 +20,7 @@ type rig struct {
 	engine   *Engine[string, string]
 	versions chan dataset.VersionRecord
 	catchUps chan string
-	beacons  chan events.Heard
+	beacons  chan events.Beacons
 	stop     func()
 
 	// Set before start; nil functions do nothing or succeed.
@@ -59,7 +59,7 @@ var config = Config{
 
 // start runs the rig's engine until the test ends.
 func (r *rig) start(cfg Config) {
-	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Heard)
+	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Beacons)
 	r.engine = New(cfg, Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
 		Barred: func(string) []Barred { return r.barred }, StoredAgain: r.again,

@@ -14,7 +14,7 @@ const maxDisowned = 512
 
 // contradictedBy reports whether w, a beacon of the instance's store, contradicts the served version: it names a version that is
 // not above the served one, and is not the served one.
-func (s *datasetState[T, D]) contradictedBy(w events.Word) bool {
+func (s *datasetState[T, D]) contradictedBy(w events.Report) bool {
 	served := s.served.Load()
 	if served == nil || w.Store.IsZero() {
 		return false

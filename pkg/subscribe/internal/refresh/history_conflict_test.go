@@ -154,8 +154,8 @@ func TestPublisherOfALongPeriod(t *testing.T) {
 		old := history(storeA, "old", 4, 5)
 		i := identify(r, config, old[4], at(storeA, old[4]))
 		i.name("p1", storeA, old[4])
-		word := events.Word{Publisher: "p0", Store: storeA, Version: 5, ID: old[4].VersionID(), At: time.Now(), Every: time.Hour}
-		r.beacons <- events.Heard{Words: map[string][]events.Word{"prices": {word}}}
+		word := events.Report{Publisher: "p0", Store: storeA, Version: 5, ID: old[4].VersionID(), At: time.Now(), Every: time.Hour}
+		r.beacons <- events.Beacons{Reports: map[string][]events.Report{"prices": {word}}}
 		synctest.Wait()
 		i.set(at(storeA, old[2])) // restored
 		begin := time.Now()

@@ -61,11 +61,11 @@ func at(store dataset.StoreID, rec dataset.VersionRecord) Answer {
 }
 
 func (i *identified) name(publisher string, store dataset.StoreID, rec dataset.VersionRecord) {
-	w := events.Word{Version: rec.Version, Store: store, At: time.Now(), Every: time.Second, Publisher: publisher}
+	w := events.Report{Version: rec.Version, Store: store, At: time.Now(), Every: time.Second, Publisher: publisher}
 	if rec.Version > 0 {
 		w.ID = rec.VersionID()
 	}
-	i.beacons <- events.Heard{Words: map[string][]events.Word{"prices": {w}}}
+	i.beacons <- events.Beacons{Reports: map[string][]events.Report{"prices": {w}}}
 	synctest.Wait()
 }
 

@@ -39,7 +39,7 @@ const belowIsOther = 2
 
 // record stores the beacon w; newest is the newest version known. It returns how many consecutive beacons of the publisher
 // named an older version.
-func (p *publishers) record(w events.Word, newest uint64) (below int) {
+func (p *publishers) record(w events.Report, newest uint64) (below int) {
 	if *p == nil {
 		*p = make(publishers)
 	}

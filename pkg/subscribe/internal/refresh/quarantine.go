@@ -47,7 +47,7 @@ func (s *datasetState[T, D]) setTarget(rec dataset.VersionRecord) {
 
 // questionsQuarantine returns why the beacon w of the instance's store puts in doubt that a barred target is the newest version, for the
 // relays to settle; empty if it does not.
-func (s *datasetState[T, D]) questionsQuarantine(w events.Word) string {
+func (s *datasetState[T, D]) questionsQuarantine(w events.Report) string {
 	if !s.targetBarred || w.Store.IsZero() {
 		return ""
 	}

@@ -20,11 +20,11 @@ import (
 func (r *rig) beacon(newest map[string]uint64) { r.beaconOf("p1", time.Second, newest) }
 
 func (r *rig) beaconOf(publisher string, every time.Duration, newest map[string]uint64) {
-	words := map[string][]events.Word{}
+	words := map[string][]events.Report{}
 	for name, v := range newest {
-		words[name] = []events.Word{{Version: v, At: time.Now(), Every: every, Publisher: publisher}}
+		words[name] = []events.Report{{Version: v, At: time.Now(), Every: every, Publisher: publisher}}
 	}
-	r.beacons <- events.Heard{Words: words}
+	r.beacons <- events.Beacons{Reports: words}
 	synctest.Wait()
 }
 
@@ -227,7 +227,7 @@ func TestDeniedBeaconsAreReported(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.start(config)
-		r.beacons <- events.Heard{Denied: errors.New("no permission")}
+		r.beacons <- events.Beacons{Denied: errors.New("no permission")}
 		pass(time.Minute)
 		r.is("prices", fleet.Blind)
 		if c := r.changes[len(r.changes)-1]; !strings.Contains(c.Why, "no permission") {
