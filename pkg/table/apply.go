@@ -18,27 +18,26 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// Errors of [Apply] for a delta that is whole and undamaged. Loading the snapshot of the version helps in both cases.
+// Errors of [Apply] for an intact delta. In both cases the caller can load the snapshot of the version instead.
 var (
-	// ErrBase is wrapped when a delta starts from another version than the table's: their seeds or states differ.
+	// ErrBase is returned when the delta applies to another version than the table's: their seeds or states differ.
 	ErrBase = errors.New("the delta starts from another version")
-	// ErrState is wrapped when a delta does not lead to the state that it says it does.
+	// ErrState is returned when the delta does not lead to the state in its footer.
 	ErrState = errors.New("the delta leads to another state than it says")
 )
 
-// Apply builds the table of the version that the delta read by r leads to from the table base. It costs what the delta
-// holds: the new table shares with base all that did not change. Base stays what it is, and it may be used, and other
-// deltas be applied to it, at the same time. To apply several deltas, apply one to the result of the one before; the
-// tables in between need not be used.
+// Apply applies the delta that r reads to the table base, and returns the table of the resulting version. Time and memory
+// depend on the delta: the new table shares all unchanged parts with base. base does not change, and may be used
+// concurrently, also for other calls of Apply. To apply several deltas, apply each to the result of the one before.
 //
-// r is used on the caller's goroutine, and the rest is done there and on others, up to cfg.Workers, which are gone when
-// Apply returns. Nothing is built before r has come to its end and every checksum of it was right. Then Apply needs
-// memory for the decoded delta beside what the new table does not share.
+// Apply reads on the caller's goroutine, and works there and on others, up to cfg.Workers, which end before Apply returns.
+// It builds nothing before r has reached its end and every checksum has been verified. Then it needs memory for the
+// decoded delta, and for the parts that the new table does not share.
 //
-// It returns a table only if the records' number, sizes and state checksum are what the file says. Otherwise its error
-// wraps that of r, [snapshot.ErrCorrupt], [ErrKind], [ErrBase], [ErrState] or ctx's cause; a panic, also one in r's input, is
-// returned as an error. The removal of a record that base does not have, and an upsert of one as it is, change nothing
-// and are no error: the state checksum decides.
+// Apply returns a table only if the records' number, sizes and state checksum agree with the footer. Otherwise its error
+// wraps that of r, [snapshot.ErrCorrupt], [ErrKind], [ErrBase], [ErrState] or ctx's cause. Apply returns a panic, also one in
+// r's input, as an error. The removal of a record that base lacks, and an upsert of an unchanged record, have no effect
+// and are not errors: the state checksum decides.
 func Apply(ctx context.Context, base *Table, r *snapshot.Reader, cfg Config) (*Table, *Changes, error) {
 	a := newApplier(base, cfg)
 	var t *Table
@@ -56,16 +55,16 @@ type applier struct {
 	base    *Table
 	version uint64
 	workers int
-	huge    *hugePages // nil: do not ask for huge pages
-	hugeAll *hugePages // the same for all else that is made of a delta; nil if the table is not large
+	huge    *hugePages // of slabs; nil if Apply requests none
+	hugeAll *hugePages // of all other memory of a delta; nil if Apply requests none
 
 	blocks  []snapshot.Stored
 	raw     []byte  // all blocks, decoded
 	entries []entry // of all blocks, in order
 
-	// maxBits is the most bits that a partition may be split to.
+	// maxBits bounds the bits of the partitions that a split creates.
 	maxBits uint8
-	// budget is how many bytes of partitions may still be rebuilt that can wait.
+	// budget is the remaining number of bytes for rebuilding partitions that could also wait.
 	budget atomic.Int64
 
 	mu     sync.Mutex
@@ -79,18 +78,18 @@ type entry struct {
 	size int
 }
 
-// edited is what became of a part of the partitions.
+// edited is the result of editing a part of the partitions.
 type edited struct {
-	partitions []replaced
-	// state, payload and bytes are what they add to those of the table. The state is without what the delta adds.
+	replacements []replacement
+	// state, payload and bytes are differences to those of the base. state does not include the delta's upserts.
 	state          dataset.Checksum
 	payload, bytes int64
-	// unshared is how much of the memory of the partitions replaced those in their place do not share.
+	// unshared is the memory of replaced partitions that their replacements do not share.
 	unshared int64
 }
 
-// replaced is what stands in the place of the directory entries from first to before end: partitions of equal ranges.
-type replaced struct {
+// replacement replaces the directory entries [first, end) by partitions of equal ranges.
+type replacement struct {
 	first, end int
 	by         []*partition
 }
@@ -114,7 +113,7 @@ func newApplier(base *Table, cfg Config) *applier {
 
 func (a *applier) apply(ctx context.Context, r *snapshot.Reader) (*Table, error) {
 	if r.Header().Kind != snapshot.Delta {
-		return nil, fmt.Errorf("%w: it is a %v", ErrKind, r.Header().Kind)
+		return nil, fmt.Errorf("%w: want a delta, got a %v", ErrKind, r.Header().Kind)
 	}
 	if err := a.read(ctx, r); err != nil {
 		return nil, err
@@ -138,12 +137,12 @@ func (a *applier) apply(ctx context.Context, r *snapshot.Reader) (*Table, error)
 	state.Merge(sum.State)
 	state.Merge(a.edited.state)
 	if state != totals.State {
-		return nil, fmt.Errorf("%w: it says %v, and leads to %v", ErrState, totals.State, state)
+		return nil, fmt.Errorf("%w: the footer says %v, the entries lead to %v", ErrState, totals.State, state)
 	}
 	return a.assemble(state), nil
 }
 
-// working returns the bytes of memory that apply has used and nothing holds on to.
+// working returns the working memory of apply, which is garbage afterwards.
 func (a *applier) working() int64 {
 	return int64(len(a.raw)) + int64(len(a.entries))*int64(unsafe.Sizeof(entry{}))
 }
@@ -208,10 +207,10 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 // encoded returns the encoding of e.
 func (a *applier) encoded(e *entry) []byte { return a.raw[e.off : e.off+e.size : e.off+e.size] }
 
-// removal reports whether e is one; see package dataset.
+// removal reports whether e is a removal; see package dataset for the encoding.
 func (a *applier) removal(e *entry) bool { return a.raw[e.off]&1 == 1 }
 
-// edit makes new partitions for those that the delta has entries for.
+// edit edits the partitions that the delta has entries for.
 func (a *applier) edit(ctx context.Context) error {
 	parts := a.split()
 	return a.each(ctx, len(parts), func() func(int) error {
@@ -230,16 +229,16 @@ func (a *applier) edit(ctx context.Context) error {
 }
 
 func (d *edited) merge(o edited) {
-	d.partitions = append(d.partitions, o.partitions...)
+	d.replacements = append(d.replacements, o.replacements...)
 	d.state.Merge(o.state)
 	d.payload += o.payload
 	d.bytes += o.bytes
 	d.unshared += o.unshared
 }
 
-// split splits the entries into parts for the workers, so that those of one partition are in one part.
+// split splits the entries into parts for the workers. All entries of a partition are in one part.
 func (a *applier) split() (parts [][]entry) {
-	const least = 64 // fewer are not worth a goroutine
+	const least = 64 // fewer entries are not worth a goroutine
 	n := max(least, len(a.entries)/(a.workers*8))
 	for es := a.entries; len(es) > 0; {
 		k := min(n, len(es))
@@ -252,14 +251,14 @@ func (a *applier) split() (parts [][]entry) {
 	return parts
 }
 
-// assemble makes the table.
+// assemble returns the table with the edited partitions and the given state.
 func (a *applier) assemble(state dataset.Checksum) *Table {
 	t := *a.base
 	t.version, t.state, t.huge, t.patched = a.version, state, a.huge, true
 	t.payload += a.edited.payload
 	t.bytes += a.edited.bytes
 	dirBits := t.dirBits()
-	for _, d := range a.edited.partitions {
+	for _, d := range a.edited.replacements {
 		for _, p := range d.by {
 			if p.records > 0 {
 				dirBits = max(dirBits, p.bits)
@@ -277,7 +276,7 @@ func (a *applier) assemble(state dataset.Checksum) *Table {
 		t.shift -= more
 		t.bytes += int64(len(t.partitions)-len(a.base.partitions)) * int64(unsafe.Sizeof(t.partitions[0]))
 	}
-	for _, d := range a.edited.partitions {
+	for _, d := range a.edited.replacements {
 		part := t.partitions[d.first<<more : d.end<<more]
 		for i := range part {
 			part[i] = d.by[i*len(d.by)/len(part)]
@@ -286,8 +285,8 @@ func (a *applier) assemble(state dataset.Checksum) *Table {
 	return &t
 }
 
-// each calls a function that worker returned with every number below n, on up to a.workers goroutines, each of which
-// has its own. It returns the first error.
+// each calls a function for every number below n, on up to a.workers goroutines. Each goroutine gets its own function from
+// worker. each returns the first error.
 func (a *applier) each(ctx context.Context, n int, worker func() func(int) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -16,7 +16,7 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// benchDelta returns a delta file that gives changed random records of t the value of generation g.
+// benchDelta returns a delta file that changes random records of t to their values of generation g.
 func benchDelta(b *testing.B, t *Table, changed, g int) []byte {
 	b.Helper()
 	rng := rand.New(rand.NewPCG(uint64(changed), uint64(g)))

@@ -39,7 +39,7 @@ func sameImage(a, b [][]byte) bool {
 	return len(a) == len(b)
 }
 
-// smallDelta is a table with patches, its records, and a delta with changes of every kind.
+// smallDelta returns a table with patches, its records, and a delta with changes of every kind.
 func smallDelta(t *testing.T) (l *line, changes map[string][]byte, file []byte) {
 	l = newLine(t, numberedRecords(400, 30))
 	l.step(map[string][]byte{"key-9": []byte("patched"), "key-10": nil, "more": []byte("added")})
@@ -76,8 +76,8 @@ func TestEveryFlippedBitOfADeltaIsRefused(t *testing.T) {
 	l.check()
 }
 
-// TestWrongStateIsDropped applies deltas whose checksums are right but that do not lead where they say. What they have
-// claimed of the base's room must not be in the way of the right one.
+// TestWrongStateIsDropped applies deltas with valid checksums that do not lead to their state. The spare capacity that
+// they have used of the base's patches must not break the correct delta.
 func TestWrongStateIsDropped(t *testing.T) {
 	l, changes, _ := smallDelta(t)
 	before := image(l.tab)
@@ -133,7 +133,7 @@ func TestRandomDamageOfALargeDelta(t *testing.T) {
 	check(t, tab, testSeed, changedBy(m, changes))
 }
 
-// TestForgedDeltasAreRefused changes what only the entries themselves disprove, and makes all checksums right again.
+// TestForgedDeltasAreRefused changes fields that only the entries contradict, and corrects all checksums.
 func TestForgedDeltasAreRefused(t *testing.T) {
 	l, _, file := smallDelta(t)
 	for name, forged := range map[string][]byte{
@@ -184,7 +184,7 @@ func TestApplyReturnsItsInputsErrors(t *testing.T) {
 	l.check()
 }
 
-// TestWorkersPanicIsAnError modifies a value, which no one may: what finds that must not be a crash.
+// TestWorkersPanicIsAnError modifies a value, which callers must not do. Apply must return an error and not crash.
 func TestWorkersPanicIsAnError(t *testing.T) {
 	l, _, file := smallDelta(t)
 	for _, p := range l.tab.partitions {

@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// line is a line of versions: the newest table and what it should hold.
+// line is a series of versions: the newest table and the records that it should hold.
 type line struct {
 	t   *testing.T
 	tab *Table
@@ -21,7 +21,7 @@ func newLine(t *testing.T, m map[string][]byte) *line {
 	return &line{t: t, tab: tableOf(t, m), m: m}
 }
 
-// step applies changes, of which nil removes a record.
+// step applies changes; a nil value removes a record.
 func (l *line) step(changes map[string][]byte) {
 	l.t.Helper()
 	base := l.tab.State()
@@ -39,7 +39,7 @@ func (l *line) check() {
 	checkPartitions(l.t, l.tab)
 }
 
-// large returns the bytes of the tables's largest partition, and the number of distinct ones.
+// large returns the bytes of the table's largest partition, and the number of distinct partitions.
 func (l *line) large() (bytes, partitions int) {
 	for i := 0; i < len(l.tab.partitions); partitions++ {
 		bytes = max(bytes, l.tab.partitions[i].live())
@@ -48,7 +48,7 @@ func (l *line) large() (bytes, partitions int) {
 	return bytes, partitions
 }
 
-// TestGrowthFromEmpty fills an empty table by deltas, small and large, and empties it again.
+// TestGrowthFromEmpty fills an empty table with small and large deltas, and empties it again.
 func TestGrowthFromEmpty(t *testing.T) {
 	for _, step := range []int{7, 900, 30_000} {
 		l := newLine(t, map[string][]byte{})
@@ -62,7 +62,7 @@ func TestGrowthFromEmpty(t *testing.T) {
 		}
 		l.check()
 		if over := float64(l.tab.Bytes()-l.tab.PayloadBytes()) / float64(l.tab.Len()); over > 60 {
-			t.Errorf("in steps of %d: %.1f bytes a record beside the payload", step, over)
+			t.Errorf("in steps of %d: %.1f bytes a record in addition to the payload", step, over)
 		}
 		gone := make(map[string][]byte)
 		for key := range l.m {
@@ -71,18 +71,18 @@ func TestGrowthFromEmpty(t *testing.T) {
 		l.step(gone)
 		l.check()
 		if l.tab.Len() != 0 || l.tab.Bytes() > 2*empty+int64(8*len(l.tab.partitions)) {
-			t.Errorf("in steps of %d: an empty table of %d bytes, it was of %d", step, l.tab.Bytes(), empty)
+			t.Errorf("in steps of %d: the empty table has %d bytes, at first it had %d", step, l.tab.Bytes(), empty)
 		}
 		l.step(numberedRecords(10, 10))
 		l.check()
 	}
 }
 
-// TestLargePartitionsAreSplit lets a table grow to many times its size.
+// TestLargePartitionsAreSplit grows a table to many times its size.
 func TestLargePartitionsAreSplit(t *testing.T) {
 	l := newLine(t, numberedRecords(6000, 100)) // two partitions or more
 	value := bytes.Repeat([]byte{'v'}, 500)
-	for n := 0; n < 16_000; n += 200 { // few enough to be entered one by one
+	for n := 0; n < 16_000; n += 200 { // few enough that Apply does not rebuild partitions
 		changes := make(map[string][]byte)
 		for i := n; i < n+200; i++ {
 			changes[fmt.Sprintf("new-%d", i)] = value
@@ -104,7 +104,7 @@ func TestLargePartitionsAreSplit(t *testing.T) {
 	checkChanges(t, "diff", testSeed, Diff(fresh, l.tab), l.m, l.m)
 }
 
-// TestPartitionsOfLongerValuesAreSplit lets values grow, and the number of records stay.
+// TestPartitionsOfLongerValuesAreSplit replaces values by longer ones, for a constant number of records.
 func TestPartitionsOfLongerValuesAreSplit(t *testing.T) {
 	l := newLine(t, numberedRecords(3000, 20))
 	value := bytes.Repeat([]byte{'v'}, 1500)
@@ -121,8 +121,8 @@ func TestPartitionsOfLongerValuesAreSplit(t *testing.T) {
 	l.check()
 }
 
-// TestFewLargeRecordsAreNotSplit has values that are larger than a partition should be: that must not double the
-// directory again and again.
+// TestFewLargeRecordsAreNotSplit checks that values larger than a partition should be do not double the directory again
+// and again.
 func TestFewLargeRecordsAreNotSplit(t *testing.T) {
 	l := newLine(t, numberedRecords(100, 10))
 	for n := range 6 {
@@ -138,7 +138,7 @@ func TestFewLargeRecordsAreNotSplit(t *testing.T) {
 	}
 }
 
-// TestFewLargeRecordsAmongSmallOnes has partitions that stay large however often they are split.
+// TestFewLargeRecordsAmongSmallOnes has partitions that remain large after any number of splits.
 func TestFewLargeRecordsAmongSmallOnes(t *testing.T) {
 	l := newLine(t, numberedRecords(4000, 100))
 	for n := range 8 {
@@ -154,7 +154,7 @@ func TestFewLargeRecordsAmongSmallOnes(t *testing.T) {
 	}
 }
 
-// TestWornTableStaysGood changes, adds and removes records for long, in deltas of 1 and of 3 %.
+// TestWornTableStaysGood changes, adds and removes records over many deltas of 1 and of 3 %.
 func TestWornTableStaysGood(t *testing.T) {
 	const records = 10_000
 	for _, changed := range []int{records / 100, records * 3 / 100} {
@@ -163,7 +163,7 @@ func TestWornTableStaysGood(t *testing.T) {
 		for n := range 60 {
 			changes := make(map[string][]byte)
 			for len(changes) < changed {
-				key := fmt.Sprintf("key-%d", rng.IntN(2*records)) // half of them are there
+				key := fmt.Sprintf("key-%d", rng.IntN(2*records)) // half of them exist
 				if changes[key] = bytes.Repeat([]byte{byte(n)}, 50+rng.IntN(100)); rng.IntN(2) == 0 && l.m[key] != nil {
 					changes[key] = nil
 				}
@@ -177,10 +177,10 @@ func TestWornTableStaysGood(t *testing.T) {
 	}
 }
 
-// TestChangesThatChangeNothing has removals of records that are not there, and upserts of records as they are.
+// TestChangesThatChangeNothing removes records that do not exist, and upserts unchanged records.
 func TestChangesThatChangeNothing(t *testing.T) {
 	m := numberedRecords(5000, 20)
-	for _, many := range []bool{false, true} { // to be entered one by one, and merged
+	for _, many := range []bool{false, true} { // entries for the patch, and for a merge
 		changes := map[string][]byte{"none-1": nil, "none-2": nil, "key-1": m["key-1"], "key-2": []byte("new"), "key-3": nil}
 		if many {
 			for i := range 4000 {
@@ -208,12 +208,12 @@ func TestChangesThatChangeNothing(t *testing.T) {
 	l.check()
 	for i := range base.partitions {
 		if l.tab.partitions[i] != base.partitions[i] {
-			t.Errorf("partition %d was made anew for nothing", i)
+			t.Errorf("partition %d was rebuilt without a change", i)
 		}
 	}
 }
 
-// TestDeltasOfCollidingHashes adds and removes records whose hashes are the same, one by one.
+// TestDeltasOfCollidingHashes adds and removes records with equal hashes, one by one.
 func TestDeltasOfCollidingHashes(t *testing.T) {
 	l := newLine(t, numberedRecords(2000, 10))
 	var pairs [][2]string
@@ -241,7 +241,7 @@ func TestDeltasOfCollidingHashes(t *testing.T) {
 	}
 }
 
-// TestDeltasThatCrowdAPage adds records to the end of one page of an index until it has no room.
+// TestDeltasThatCrowdAPage adds records to the end of one page of an index until no slot is free.
 func TestDeltasThatCrowdAPage(t *testing.T) {
 	l := newLine(t, numberedRecords(3000, 10))
 	var key [8]byte
@@ -265,7 +265,7 @@ func TestDeltasThatCrowdAPage(t *testing.T) {
 	l.check()
 }
 
-// TestLongKeysAndValuesByDeltas replaces records of each size by ones of another.
+// TestLongKeysAndValuesByDeltas replaces records of each size by records of another size.
 func TestLongKeysAndValuesByDeltas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	random := func(n int) []byte {

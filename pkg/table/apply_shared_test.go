@@ -6,16 +6,17 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"weak"
 )
 
-// TestVersionsFromOneBase applies two lines of deltas to one table, turn by turn and at the same time: the versions
-// share slabs and the room at the end of patches, and none must write what another can read.
+// TestVersionsFromOneBase applies two series of deltas to one table, alternately and concurrently. The versions share slabs
+// and the spare capacity of patches. No version may write to memory that another can read.
 func TestVersionsFromOneBase(t *testing.T) {
 	m := numberedRecords(3000, 40)
 	root := newLine(t, m)
-	// A patch with room at its end, for both lines to want.
+	// A patch with spare capacity, which both series try to use.
 	root.step(map[string][]byte{"key-1": []byte("a"), "key-2": []byte("b"), "key-3": []byte("c")})
 	const steps = 12
 	type step struct{ file []byte }
@@ -73,9 +74,9 @@ func TestVersionsFromOneBase(t *testing.T) {
 	}
 }
 
-// TestRoomOfAPatchIsGivenOnce applies two deltas to one table whose patch has room for either: the first takes it,
-// the second must copy.
-func TestRoomOfAPatchIsGivenOnce(t *testing.T) {
+// TestSpareCapacityOfAPatchIsUsedOnce applies two deltas to one table whose patch has spare capacity for either. The first
+// appends; the second must copy.
+func TestSpareCapacityOfAPatchIsUsedOnce(t *testing.T) {
 	root := newLine(t, numberedRecords(500, 20))
 	first := make(map[string][]byte)
 	for i := range 40 {
@@ -84,14 +85,14 @@ func TestRoomOfAPatchIsGivenOnce(t *testing.T) {
 	root.step(first)
 	p := root.tab.partitions[0]
 	if p.patch == nil || p.patchCap-p.patchLen < 100 {
-		t.Fatalf("a patch of %d bytes in %d; the test wants room", p.patchLen, p.patchCap)
+		t.Fatalf("a patch of %d bytes in %d; the test needs spare capacity", p.patchLen, p.patchCap)
 	}
 	one := &line{t: t, tab: root.tab, m: root.m}
 	two := &line{t: t, tab: root.tab, m: root.m}
 	one.step(map[string][]byte{"key-1": []byte("one"), "key-100": []byte("one too")})
 	two.step(map[string][]byte{"key-2": []byte("two"), "key-100": []byte("two, longer")})
 	if one.tab.partitions[0].patch != p.patch {
-		t.Error("the first delta copied the patch although it had room")
+		t.Error("the first delta copied the patch although it had spare capacity")
 	}
 	if two.tab.partitions[0].patch == p.patch {
 		t.Error("the second delta appended to the patch that the first has appended to")
@@ -103,8 +104,7 @@ func TestRoomOfAPatchIsGivenOnce(t *testing.T) {
 	}
 }
 
-// TestReadersDuringApplies has readers go over tables of all ages while deltas are applied to the newest: no table
-// ever changes.
+// TestReadersDuringApplies checks that readers see no table change while deltas are applied to the newest.
 func TestReadersDuringApplies(t *testing.T) {
 	const records, deltas, readers = 4000, 60, 3
 	l := newLine(t, numberedRecords(records, 60))
@@ -123,7 +123,7 @@ func TestReadersDuringApplies(t *testing.T) {
 		m = changedBy(m, changes)
 		states = append(states, m)
 	}
-	var h Handle
+	var h atomic.Pointer[Table]
 	h.Swap(l.tab)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -177,7 +177,7 @@ func TestReadersDuringApplies(t *testing.T) {
 	}
 }
 
-// TestValuesHeldOverDeltas holds values of versions that are gone, in slabs and in patches.
+// TestValuesHeldOverDeltas holds values of collected versions, in slabs and in patches.
 func TestValuesHeldOverDeltas(t *testing.T) {
 	held, want := make(map[string][]byte), make(map[string][]byte)
 	var gone []weak.Pointer[Table]
@@ -216,12 +216,12 @@ func TestValuesHeldOverDeltas(t *testing.T) {
 	}
 	for name, value := range held {
 		if !bytes.Equal(value, want[name]) {
-			t.Fatalf("held value of %s became %.40q, want %.40q", name, value, want[name])
+			t.Fatalf("held value of %s changed to %.40q, want %.40q", name, value, want[name])
 		}
 	}
 }
 
-// TestMemoryReturns applies many deltas and compares what the heap holds then with what the last table says.
+// TestMemoryReturns applies many deltas, and compares the growth of the heap with the size of the last table.
 func TestMemoryReturns(t *testing.T) {
 	const records = 50_000
 	var before, after runtime.MemStats

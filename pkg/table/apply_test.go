@@ -25,7 +25,7 @@ func stateOf(seed uint64, m map[string][]byte) dataset.Checksum {
 	return state
 }
 
-// changed returns m after the changes, of which nil removes a record.
+// changed returns m after the changes; a nil value removes a record.
 func changedBy(m, changes map[string][]byte) map[string][]byte {
 	m = maps.Clone(m)
 	for key, value := range changes {
@@ -38,8 +38,8 @@ func changedBy(m, changes map[string][]byte) map[string][]byte {
 	return m
 }
 
-// writeDelta returns a delta file of the changes, of which nil removes a record. hint is the size to expect; 0 expects
-// it rightly.
+// writeDelta returns a delta file of the changes; a nil value removes a record. hint is the expected size; 0 means the
+// actual size.
 func writeDelta(t testing.TB, seed uint64, changes map[string][]byte, base, result dataset.Checksum, hint int64) []byte {
 	t.Helper()
 	rs := inOrder(seed, changes)
@@ -81,7 +81,7 @@ func stateAfter(seed uint64, base dataset.Checksum, m, changes map[string][]byte
 	return base
 }
 
-// deltaOf returns a delta file that leads from m to m with the changes.
+// deltaOf returns a delta file from m to m after the changes.
 func deltaOf(t testing.TB, seed uint64, m, changes map[string][]byte) []byte {
 	t.Helper()
 	base := stateOf(seed, m)
@@ -97,13 +97,13 @@ func apply(ctx context.Context, base *Table, file []byte, cfg Config) (*Table, *
 	return Apply(ctx, base, r, cfg)
 }
 
-// fatal is what the checks here need of a testing.TB or a rapid.T.
+// fatal is the common interface of testing.TB and rapid.T.
 type fatal interface {
 	Helper()
 	Fatalf(string, ...any)
 }
 
-// checkChanges compares changes, which must be in order, with what differs between two maps.
+// checkChanges compares changes, which must be in order, with the difference of two maps.
 func checkChanges(t fatal, what string, seed uint64, changes iter.Seq[snapshot.Change], old, new map[string][]byte) {
 	t.Helper()
 	want := make(map[string]snapshot.Op)
@@ -133,7 +133,7 @@ func checkChanges(t fatal, what string, seed uint64, changes iter.Seq[snapshot.C
 		}
 		hash := dataset.Hash(seed, c.Key)
 		if last != nil && (hash < lastHash || hash == lastHash && bytes.Compare(c.Key, last) <= 0) {
-			t.Fatalf("%s: %.40q comes after %.40q", what, key, last)
+			t.Fatalf("%s: %.40q follows %.40q", what, key, last)
 		}
 		last, lastHash = c.Key, hash
 	}
@@ -142,8 +142,8 @@ func checkChanges(t fatal, what string, seed uint64, changes iter.Seq[snapshot.C
 	}
 }
 
-// TestApplyWithHugePages applies deltas to a table that is said to be so large that all of a delta is offered for huge
-// pages, and checks that what was asked for goes from version to version, and ends with who asks for none.
+// TestApplyWithHugePages applies deltas to a table whose number of partitions makes Apply request huge pages for all
+// memory. It checks that successive versions share their hugePages, and that NoHugePages ends the requests.
 func TestApplyWithHugePages(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		m := numberedRecords(15_000, 20)
@@ -152,11 +152,11 @@ func TestApplyWithHugePages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if tab.dirBits() < hugeAllBits {
-			t.Fatalf("%d partition bits; the test wants %d", tab.dirBits(), hugeAllBits)
+			t.Fatalf("%d partition bits; the test needs %d", tab.dirBits(), hugeAllBits)
 		}
 		asked := tab.huge
 		if (asked == nil) != off {
-			t.Fatalf("with NoHugePages %v, huge pages were asked for: %v", off, asked != nil)
+			t.Fatalf("with NoHugePages %v, huge pages were requested: %v", off, asked != nil)
 		}
 		for i := range 4 {
 			changes := make(map[string][]byte)
@@ -169,7 +169,7 @@ func TestApplyWithHugePages(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tab.huge != asked {
-				t.Fatalf("delta %d: what was asked for did not go on to the next version", i)
+				t.Fatalf("delta %d: the next version does not share the hugePages", i)
 			}
 			if off {
 				break
@@ -181,7 +181,7 @@ func TestApplyWithHugePages(t *testing.T) {
 	}
 }
 
-// checkPartitions compares what tab's partitions say of themselves with what is in them.
+// checkPartitions checks the counters of tab's partitions against their content.
 func checkPartitions(t fatal, tab *Table) {
 	t.Helper()
 	total := 8*int64(len(tab.partitions)) + tableBytes
@@ -189,11 +189,11 @@ func checkPartitions(t fatal, tab *Table) {
 		p := tab.partitions[i]
 		first, end := tab.extent(i)
 		if first != i || end > len(tab.partitions) {
-			t.Fatalf("partition at %d is said to stand from %d to %d", i, first, end)
+			t.Fatalf("the partition at entry %d has the extent %d to %d", i, first, end)
 		}
 		for ; i < end; i++ {
 			if tab.partitions[i] != p {
-				t.Fatalf("entry %d is another partition than %d", i, first)
+				t.Fatalf("entry %d has another partition than %d", i, first)
 			}
 		}
 		total += p.bytes()
@@ -209,22 +209,22 @@ func checkPartitions(t fatal, tab *Table) {
 			live += len(encoded)
 		}
 		if records != int(p.records) || live != p.live() {
-			t.Fatalf("partition %d says %d records and %d live bytes, and has %d and %d", first, p.records, p.live(), records, live)
+			t.Fatalf("partition %d counts %d records and %d live bytes, and has %d and %d", first, p.records, p.live(), records, live)
 		}
 		if p.records == 0 && p.used() != 0 {
 			t.Fatalf("partition %d without records has %d bytes", first, p.used())
 		}
-		if p.records > 0 && cap(p.slab) > 0 && cap(p.slab)-len(p.slab) < slabRoom || p.patch != nil && p.patchCap-p.patchLen < slabRoom {
-			t.Fatalf("partition %d has no room after its records", first)
+		if p.records > 0 && cap(p.slab) > 0 && cap(p.slab)-len(p.slab) < slabSpare || p.patch != nil && p.patchCap-p.patchLen < slabSpare {
+			t.Fatalf("partition %d lacks spare capacity after its records", first)
 		}
 		for i := range indexPages {
 			if page := p.page(i); page[len(page)-1] != 0 {
-				t.Fatalf("page %d of partition %d has no end", i, first)
+				t.Fatalf("page %d of partition %d does not end with 0", i, first)
 			}
 		}
 	}
 	if total != tab.Bytes() {
-		t.Fatalf("the table says that it has %d bytes, its parts have %d", tab.Bytes(), total)
+		t.Fatalf("the table has %d bytes, its parts have %d", tab.Bytes(), total)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestDeltasOfAMap(t *testing.T) {
 		for range rapid.IntRange(0, keys).Draw(rt, "records") {
 			m[key()] = value()
 		}
-		// A wrong expectation of the size makes a table of many partitions of few records, or of one.
+		// A wrong expected size results in many partitions of few records, or in one partition.
 		hints := rapid.SampledFrom([]int64{0, 1, 4 << 20, 100 << 20})
 		first, err := load(t, snapshotOf(t, seed, m, hints.Draw(rt, "expected size")), Config{Version: 1, Workers: 1})
 		if err != nil {

@@ -16,12 +16,12 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// benchRecords are the sizes that benchmarks run at. 10 M records take about 6 GB and half a minute to prepare:
+// benchRecords is the list of table sizes of the benchmarks. 10 M records take about 6 GB and half a minute to prepare:
 //
 //	go test -bench . ./table -bench.records 10000000
 var benchRecords = flag.Int("bench.records", 1_000_000, "number of records in benchmarks")
 
-// benchKey writes the key of record i.
+// benchKey appends the key of record i.
 func benchKey(dst []byte, i int) []byte {
 	x := uint64(i) * 0x9e3779b97f4a7c15
 	x ^= x >> 29
@@ -29,7 +29,7 @@ func benchKey(dst []byte, i int) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(i))
 }
 
-// benchValue writes what generation g of record i has as its value: a row of 100 bytes.
+// benchValue appends the value of record i in generation g: a row of 100 bytes.
 func benchValue(dst []byte, i, g int) []byte {
 	rng := rand.New(rand.NewPCG(uint64(i), uint64(g)))
 	names := []string{"bolt", "nut", "washer", "screw", "gear", "plate", "frame", "spring"}
@@ -41,7 +41,7 @@ func benchValue(dst []byte, i, g int) []byte {
 	return dst[:100]
 }
 
-// benchSnapshot is a snapshot of n records of 16 and 100 bytes, generation 0, and its state.
+// benchSnapshot returns a snapshot of n records with keys of 16 and values of 100 bytes, generation 0, and its state.
 var benchSnapshot = sync.OnceValues(func() ([]byte, dataset.Checksum) {
 	n := *benchRecords
 	var key, value []byte

@@ -10,9 +10,9 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// Changes tells how two versions of a dataset differ that one or more deltas lead between. It is immutable. It holds on
-// to both tables and to the deltas as they came, compressed; what it costs follows the deltas and not the tables, which
-// share all that did not change.
+// Changes describes how two versions of a dataset differ, where one or more deltas lead from one to the other. It is
+// immutable. It references both tables and the compressed deltas. Its memory depends on the deltas and not on the size
+// of the tables, which share all unchanged parts.
 type Changes struct {
 	old, new *Table
 	deltas   [][]snapshot.Stored
@@ -25,24 +25,23 @@ func (c *Changes) Old() *Table { return c.old }
 // New returns the table after the changes.
 func (c *Changes) New() *Table { return c.new }
 
-// Replaced returns how many bytes can be freed once nobody uses the old table: those that the new one does not share, those
-// of tables in between, and what it took to make them. A [Reclaimer] wants to know.
+// Replaced returns the bytes that become free once the old table is unused, for [Reclaimer.Replaced]: its memory that the
+// new table does not share, that of the tables in between, and the working memory of Apply.
 func (c *Changes) Replaced() int64 { return c.replaced }
 
-// Then returns the changes of c and of next together. They lead from c's old table to the new table of next, whose old
-// one must be c's new one.
+// Then returns the changes from c's old table to next's new table. It panics unless next's old table is c's new table.
 func (c *Changes) Then(next *Changes) *Changes {
 	if c.new != next.old {
-		panic("table: Changes.Then: the changes do not follow on each other")
+		panic("table: Changes.Then: next's old table is not c's new table")
 	}
 	return &Changes{old: c.old, new: next.new, deltas: slices.Concat(c.deltas, next.deltas), replaced: c.replaced + next.replaced}
 }
 
 // All returns an iterator over the records that differ, each once and in the order of (hash, key). It decodes the
-// deltas and looks each key up in both tables, so it costs what they hold. It may be used more than once.
+// deltas and looks up each of their keys in both tables. The iterator may be used more than once.
 //
-// Keys and values alias the tables' memory, as those of [Table.Get] do: Old that of the old table, the others that of
-// the new one, or of the old one if the record was removed.
+// Keys and values alias the memory of the tables, as those of [Table.Get] do. Old aliases the old table. Key and New alias
+// the new table; the Key of a removed record aliases the old one.
 func (c *Changes) All() iter.Seq[snapshot.Change] {
 	if len(c.deltas) > 1 {
 		return c.merged()
@@ -56,8 +55,7 @@ func (c *Changes) All() iter.Seq[snapshot.Change] {
 	}
 }
 
-// keys returns an iterator over the keys in the deltas, one delta after the other. A key is valid until the next one is
-// asked for.
+// keys returns an iterator over the keys in the deltas, one delta after the other. A key is valid until the next iteration.
 func (c *Changes) keys() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		var raw []byte
@@ -79,7 +77,7 @@ func (c *Changes) keys() iter.Seq[[]byte] {
 	}
 }
 
-// merged is All for several deltas: a record that more than one of them changed is yielded once, if it differs at all.
+// merged implements All for several deltas. It yields a record that several deltas changed once, if it differs at all.
 func (c *Changes) merged() iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		type keyed struct {

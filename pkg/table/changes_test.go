@@ -19,7 +19,7 @@ func TestDiffOfOneTable(t *testing.T) {
 	checkChanges(t, "with an empty one before", testSeed, Diff(tableOf(t, nil), tab), nil, m)
 }
 
-// TestDiffPassesOverWhatIsShared makes what two tables share unreadable.
+// TestDiffPassesOverWhatIsShared makes the shared partitions of two tables unreadable.
 func TestDiffPassesOverWhatIsShared(t *testing.T) {
 	m := numberedRecords(20_000, 100)
 	l := newLine(t, m)
@@ -38,7 +38,7 @@ func TestDiffPassesOverWhatIsShared(t *testing.T) {
 	checkChanges(t, "diff", testSeed, Diff(old, l.tab), m, l.m)
 }
 
-// TestDiffOfTwoSeeds compares tables whose orders differ: of a dataset that was made anew.
+// TestDiffOfTwoSeeds compares tables with different orders, as after the deletion and re-creation of a dataset.
 func TestDiffOfTwoSeeds(t *testing.T) {
 	m := numberedRecords(3000, 10)
 	next := changedBy(m, map[string][]byte{"key-1": nil, "key-2": []byte("changed"), "new-1": []byte("added"), "new-2": {}})
@@ -60,7 +60,7 @@ func TestDiffOfTwoSeeds(t *testing.T) {
 	}
 }
 
-// TestChangesStop breaks off each kind of iteration.
+// TestChangesStop breaks out of each kind of iteration.
 func TestChangesStop(t *testing.T) {
 	m := numberedRecords(3000, 10)
 	l := newLine(t, m)
@@ -100,7 +100,7 @@ func TestChangesStop(t *testing.T) {
 	}
 	checkChanges(t, "two deltas after a break", testSeed, two.All(), m, l.m)
 	stopped := 0
-	for range Diff(tableOf(t, nil), other) { // only added ones
+	for range Diff(tableOf(t, nil), other) { // only added records
 		if stopped++; stopped == 2 {
 			break
 		}
@@ -110,7 +110,7 @@ func TestChangesStop(t *testing.T) {
 	}
 }
 
-// TestChangesThatDoNotFollow wants a mistake of the caller to be a panic and not wrong changes.
+// TestChangesThatDoNotFollow checks that Then panics for changes that do not follow c.
 func TestChangesThatDoNotFollow(t *testing.T) {
 	m := numberedRecords(100, 10)
 	tab := tableOf(t, m)
@@ -127,7 +127,7 @@ func TestChangesThatDoNotFollow(t *testing.T) {
 	one.Then(one)
 }
 
-// TestChangesLetGoOfTablesBetween joins the changes of several deltas: the tables between are not held.
+// TestChangesLetGoOfTablesBetween checks that joined changes of several deltas do not reference the tables in between.
 func TestChangesLetGoOfTablesBetween(t *testing.T) {
 	var between []weak.Pointer[Table]
 	var all *Changes
@@ -155,7 +155,7 @@ func TestChangesLetGoOfTablesBetween(t *testing.T) {
 	runtime.GC()
 	for i, w := range between {
 		if w.Value() != nil {
-			t.Errorf("the table after delta %d of 5 is held", i+1)
+			t.Errorf("the table after delta %d of 5 is still referenced", i+1)
 		}
 	}
 	checkChanges(t, "all", testSeed, all.All(), first, last)

@@ -2,14 +2,14 @@ package table
 
 import "freshet.dev/pkg/dataset"
 
-// cursor steps through a partition's records in the order of (hash, key), which is that of its index.
+// cursor iterates over a partition's records in the order of (hash, key), which is the order of its index.
 type cursor struct {
 	p    *partition
 	page int
-	rest []uint32 // of the page's slots
+	rest []uint32 // the page's remaining slots
 }
 
-// next returns the offset of the next record as a slot has it, without the tag; 0 after the last.
+// next returns the value of the next record's slot without its tag, or 0 after the last.
 func (c *cursor) next() uint32 {
 	for {
 		for i, slot := range c.rest {
@@ -26,15 +26,15 @@ func (c *cursor) next() uint32 {
 	}
 }
 
-// tableCursor steps through a table's records in the order of (hash, key).
+// tableCursor iterates over a table's records in the order of (hash, key).
 type tableCursor struct {
 	t      *Table
-	i, end int // directory entries still to come
+	i, end int // the remaining directory entries
 	cursor
-	record dataset.Record // the present record, which aliases the table's memory
+	record dataset.Record // the current record, which aliases the table's memory
 }
 
-// cursor returns a cursor for the partitions of the directory entries from first to before end.
+// cursor returns a cursor over the partitions of the directory entries [first, end).
 func (t *Table) cursor(first, end int) tableCursor {
 	return tableCursor{t: t, i: first, end: end, cursor: cursor{page: indexPages}}
 }
@@ -54,13 +54,13 @@ func (c *tableCursor) next() bool {
 	}
 }
 
-// hash returns the hash of the present record.
+// hash returns the hash of the current record.
 func (c *tableCursor) hash() uint64 { return dataset.Hash(c.t.seed, c.record.Key) }
 
-// decode returns the record at off, a slot without its tag, and its encoding.
+// decode returns the record at off, the value of a slot without its tag, and its encoding.
 func (p *partition) decode(off uint32) (dataset.Record, []byte) { return decode(p.encoded(off)) }
 
-// decode returns the record that b, memory of a partition, begins with, and its encoding.
+// decode returns the first record of b, memory of a partition, and its encoding.
 func decode(b []byte) (dataset.Record, []byte) {
 	r, n, err := dataset.DecodeRecord(b)
 	if err != nil {
@@ -69,7 +69,7 @@ func decode(b []byte) (dataset.Record, []byte) {
 	return r, b[:n:n]
 }
 
-// lookup returns the record with the given key, and whether there is one.
+// lookup returns the record with the given key, and reports whether there is one.
 func (t *Table) lookup(key []byte) (dataset.Record, bool) {
 	hash := dataset.Hash(t.seed, key)
 	p := t.partitions[hash>>(t.shift&63)]

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/zeebo/xxh3"
@@ -12,8 +13,8 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// refused loads a damaged file as an instance would, and fails t if that succeeds or touches the served table.
-func refused(t *testing.T, h *Handle, served *Table, file []byte, what string, at any) {
+// refused loads a damaged file as an instance would, and fails t if that succeeds or changes the served table.
+func refused(t *testing.T, h *atomic.Pointer[Table], served *Table, file []byte, what string, at any) {
 	t.Helper()
 	tab, err := load(t, file, Config{Version: served.Version() + 1})
 	if err == nil {
@@ -29,7 +30,7 @@ func refused(t *testing.T, h *Handle, served *Table, file []byte, what string, a
 func TestEveryFlippedBitIsRefused(t *testing.T) {
 	m := numberedRecords(40, 30)
 	file := snapshotOf(t, testSeed, m, 2<<20) // several blocks
-	var h Handle
+	var h atomic.Pointer[Table]
 	served := tableOf(t, m)
 	h.Swap(served)
 	for bit := range 8 * len(file) {
@@ -38,7 +39,7 @@ func TestEveryFlippedBitIsRefused(t *testing.T) {
 		file[bit/8] ^= 1 << (bit % 8)
 	}
 	if _, err := load(t, file, Config{}); err != nil {
-		t.Fatalf("the file as it was: %v", err)
+		t.Fatalf("the undamaged file: %v", err)
 	}
 	check(t, served, testSeed, m)
 }
@@ -47,7 +48,7 @@ func TestRandomFlippedBitsOfALargeFileAreRefused(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 10_000))
 	m := numberedRecords(600, 1000)
 	file := snapshotOf(t, testSeed, m, 0)
-	var h Handle
+	var h atomic.Pointer[Table]
 	served := tableOf(t, m)
 	h.Swap(served)
 	flips := 10_000
@@ -66,7 +67,7 @@ func TestRandomFlippedBitsOfALargeFileAreRefused(t *testing.T) {
 func TestEveryTruncationIsRefused(t *testing.T) {
 	m := numberedRecords(40, 30)
 	file := snapshotOf(t, testSeed, m, 2<<20)
-	var h Handle
+	var h atomic.Pointer[Table]
 	served := tableOf(t, m)
 	h.Swap(served)
 	for n := range len(file) {
@@ -75,7 +76,7 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 	refused(t, &h, served, append(bytes.Clone(file), 0), "one byte", "more")
 }
 
-// forgeHeader changes a header and makes its checksum right; see package snapshot for the layout.
+// forgeHeader changes a header and corrects its checksum; see package snapshot for the layout.
 func forgeHeader(file []byte, change func(header []byte)) []byte {
 	file = bytes.Clone(file)
 	change(file)
@@ -83,7 +84,7 @@ func forgeHeader(file []byte, change func(header []byte)) []byte {
 	return file
 }
 
-// forgeFooter changes a footer and makes its checksum right.
+// forgeFooter changes a footer and corrects its checksum.
 func forgeFooter(file []byte, change func(totals []byte)) []byte {
 	file = bytes.Clone(file)
 	trailer := file[len(file)-24:]
@@ -93,12 +94,12 @@ func forgeFooter(file []byte, change func(totals []byte)) []byte {
 	return file
 }
 
-// TestForgeriesAreRefused changes what only the records themselves disprove, and makes all checksums right again.
+// TestForgeriesAreRefused changes fields that only the records contradict, and corrects all checksums.
 func TestForgeriesAreRefused(t *testing.T) {
 	m := numberedRecords(4000, 100)
 	file := snapshotOf(t, testSeed, m, 0)
 	empty := snapshotOf(t, testSeed, nil, 0)
-	var h Handle
+	var h atomic.Pointer[Table]
 	served := tableOf(t, m)
 	h.Swap(served)
 	for name, forged := range map[string][]byte{
@@ -109,7 +110,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 		"more payload":             forgeFooter(file, func(b []byte) { b[24]++ }),
 	} {
 		if bytes.Equal(forged, file) {
-			t.Fatalf("%s: nothing was changed", name)
+			t.Fatalf("%s: the forgery changes nothing", name)
 		}
 		refused(t, &h, served, forged, "forged", name)
 	}
@@ -117,7 +118,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 		"header": forgeHeader(file, func([]byte) {}), "footer": forgeFooter(file, func([]byte) {}),
 	} {
 		if !bytes.Equal(same, file) {
-			t.Errorf("forging nothing changes the %s", name)
+			t.Errorf("a forgery without changes changes the %s", name)
 		}
 	}
 }

@@ -9,28 +9,25 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// Diff returns an iterator over the records that differ between two tables, in the order of (hash, key). It compares
-// them record by record, but passes over what they share: partitions that no delta between them has changed. It needs
-// no memory. Keys and values alias the tables' memory, as those of [Changes.All] do.
+// Diff returns an iterator over the records that differ between two tables, in the order of (hash, key). It compares the
+// tables record by record, but skips the partitions that they share because no delta has changed them. It does not
+// allocate. Keys and values alias the tables' memory, as those of [Changes.All] do.
 //
-// If the tables' seeds differ, so that their orders do, each record of one is looked up in the other, and those that
-// were added come last.
+// Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
+// records last.
 func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 	if old.seed != new.seed {
 		return diffUnordered(old, new)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		// Positions count directory entries of the table that has more of them.
-		oldMore, newMore := 0, int(new.dirBits())-int(old.dirBits())
-		if newMore > 0 {
-			oldMore, newMore = newMore, 0
-		}
-		newMore = -newMore
+		more := int(new.dirBits()) - int(old.dirBits())
+		oldMore, newMore := max(more, 0), max(-more, 0)
 		for at, end := 0, len(old.partitions)<<oldMore; at < end; {
 			i, j := at>>oldMore, at>>newMore
 			_, oldEnd := old.extent(i)
 			_, newEnd := new.extent(j)
-			// Of two ranges one holds the other, and they begin at the same place: compare the larger.
+			// One of the two ranges contains the other, and both begin at the same position: compare the larger.
 			next := max(oldEnd<<oldMore, newEnd<<newMore)
 			if old.partitions[i] != new.partitions[j] || oldEnd<<oldMore != newEnd<<newMore {
 				a, b := old.cursor(i, next>>oldMore), new.cursor(j, next>>newMore)
@@ -43,7 +40,7 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 	}
 }
 
-// diffOrdered yields how the records of b differ from those of a. It returns false when yield did.
+// diffOrdered yields the changes from the records of a to those of b. It returns false if yield does.
 func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
 	inA, inB := a.next(), b.next()
 	for inA || inB {
@@ -56,15 +53,14 @@ func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
 		default:
 			order = cmp.Or(cmp.Compare(a.hash(), b.hash()), bytes.Compare(a.record.Key, b.record.Key))
 		}
-		was, is := a.record, b.record
 		var change snapshot.Change
 		switch {
 		case order < 0:
-			change = removed(was)
+			change = removed(a.record)
 		case order > 0:
-			change = added(is)
-		case !bytes.Equal(was.Value, is.Value):
-			change = changed(was, is)
+			change = added(b.record)
+		case !bytes.Equal(a.record.Value, b.record.Value):
+			change = changed(a.record, b.record)
 		}
 		if change.Op != 0 && !yield(change) {
 			return false
@@ -94,29 +90,29 @@ func diffUnordered(old, new *Table) iter.Seq[snapshot.Change] {
 	}
 }
 
-// compare returns how the record with the given key differs between two tables, and whether it does.
+// compare returns the change of the record with the given key between two tables, and reports whether it differs.
 func compare(old, new *Table, key []byte) (snapshot.Change, bool) {
-	was, before := old.lookup(key)
-	is, after := new.lookup(key)
+	before, inOld := old.lookup(key)
+	after, inNew := new.lookup(key)
 	switch {
-	case before && after:
-		return changed(was, is), !bytes.Equal(was.Value, is.Value)
-	case after:
-		return added(is), true
-	case before:
-		return removed(was), true
+	case inOld && inNew:
+		return changed(before, after), !bytes.Equal(before.Value, after.Value)
+	case inNew:
+		return added(after), true
+	case inOld:
+		return removed(before), true
 	}
 	return snapshot.Change{}, false
 }
 
-func added(is dataset.Record) snapshot.Change {
-	return snapshot.Change{Op: snapshot.Added, Key: is.Key, New: is.Value}
+func added(after dataset.Record) snapshot.Change {
+	return snapshot.Change{Op: snapshot.Added, Key: after.Key, New: after.Value}
 }
 
-func removed(was dataset.Record) snapshot.Change {
-	return snapshot.Change{Op: snapshot.Removed, Key: was.Key, Old: was.Value}
+func removed(before dataset.Record) snapshot.Change {
+	return snapshot.Change{Op: snapshot.Removed, Key: before.Key, Old: before.Value}
 }
 
-func changed(was, is dataset.Record) snapshot.Change {
-	return snapshot.Change{Op: snapshot.Changed, Key: is.Key, Old: was.Value, New: is.Value}
+func changed(before, after dataset.Record) snapshot.Change {
+	return snapshot.Change{Op: snapshot.Changed, Key: after.Key, Old: before.Value, New: after.Value}
 }

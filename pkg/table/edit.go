@@ -9,13 +9,13 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// editor makes new partitions. It is used by one goroutine for one partition after the other.
+// editor edits partitions, one after the other. An editor is for one goroutine.
 type editor struct {
 	*applier
 	edited edited
 
-	// The partition being edited: draft is what it becomes, own has a bit for each page of its index that is not that of
-	// the one before, and added holds the records that are still to be given memory, whose offsets begin at start.
+	// The current edit. draft is the new partition. own has a bit for each page of its index that is a copy. added holds new
+	// records that slab and patch do not have yet; their offsets begin at start.
 	draft   partition
 	own     uint8
 	added   []byte
@@ -25,9 +25,9 @@ type editor struct {
 	refs []ref // of a merge
 }
 
-// edit makes new partitions for those that es, entries in order, belong to.
+// edit edits the partitions of es, entries in order.
 func (e *editor) edit(es []entry) error {
-	warm := 0 // how many of es the memory has been asked for
+	prefetched := 0 // the number of es whose records have been prefetched
 	for len(es) > 0 {
 		i := int(es[0].hash >> e.base.shift)
 		first, end := e.base.extent(i)
@@ -35,11 +35,11 @@ func (e *editor) edit(es []entry) error {
 		for n < len(es) && int(es[n].hash>>e.base.shift) < end {
 			n++
 		}
-		if warm < n {
-			warm = min(len(es), n+batch)
-			e.warm(es[:warm])
+		if prefetched < n {
+			prefetched = min(len(es), n+batch)
+			e.prefetchRecords(es[:prefetched])
 		}
-		warm -= n
+		prefetched -= n
 		p := e.base.partitions[i]
 		by, err := e.partition(p, es[:n])
 		if err != nil {
@@ -49,7 +49,7 @@ func (e *editor) edit(es []entry) error {
 		if len(by) == 1 && by[0] == p {
 			continue
 		}
-		e.edited.partitions = append(e.edited.partitions, replaced{first, end, by})
+		e.edited.replacements = append(e.edited.replacements, replacement{first, end, by})
 		e.edited.bytes -= p.bytes()
 		if len(by) == 1 {
 			e.edited.unshared += p.unshared(by[0])
@@ -63,8 +63,8 @@ func (e *editor) edit(es []entry) error {
 	return nil
 }
 
-// warm asks for the memory of the records that es have the keys of, as GetMany does.
-func (e *editor) warm(es []entry) {
+// prefetchRecords prefetches the base's records with the keys of es, as GetMany does.
+func (e *editor) prefetchRecords(es []entry) {
 	for i := range es {
 		s, _, _ := e.base.partitions[es[i].hash>>(e.base.shift&63)].find(es[i].hash)
 		prefetch(s.at)
@@ -80,18 +80,18 @@ func (e *editor) warm(es []entry) {
 	}
 }
 
-// partition returns what p becomes by its entries.
+// partition returns the partitions that replace p after its entries es.
 func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
-	upserted := 0
+	upserted := 0 // bytes
 	for i := range es {
 		if !e.removal(&es[i]) {
 			upserted += es[i].size
 		}
 	}
-	how := e.assess(p, len(es), upserted)
-	if how != merge {
+	choice := e.assess(p, len(es), upserted)
+	if choice != merge {
 		before := e.edited
-		if q := e.change(p, es, how == compact); q != nil {
+		if q := e.change(p, es, choice == compact); q != nil {
 			return []*partition{q}, nil
 		}
 		e.edited = before
@@ -99,8 +99,8 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 	return e.merge(p, es)
 }
 
-// change returns what p becomes by its entries, with their records in its patch or, if compact is true, with all its
-// records in a new slab. It returns nil if the index has no room for that.
+// change returns p with the entries es applied, with new records in its patch or, if compact is true, with all its records
+// in a new slab. It returns p itself if the entries change nothing, and nil if the index has no free slot.
 func (e *editor) change(p *partition, es []entry, compact bool) *partition {
 	e.draft, e.own, e.added, e.start, e.touched = *p, 0, e.added[:0], p.nextOffset(), false
 	if compact {
@@ -115,7 +115,7 @@ func (e *editor) change(p *partition, es []entry, compact bool) *partition {
 		}
 	}
 	for i := range es {
-		if !e.enter(&es[i]) {
+		if !e.applyEntry(&es[i]) {
 			return nil
 		}
 	}
@@ -133,13 +133,13 @@ func (e *editor) change(p *partition, es []entry, compact bool) *partition {
 	return &q
 }
 
-// enter makes the change of x to the draft. It returns false if the index has no room for that.
-func (e *editor) enter(x *entry) bool {
+// applyEntry applies the entry x to the draft. It returns false if the index has no free slot.
+func (e *editor) applyEntry(x *entry) bool {
 	q := &e.draft
 	encoded := e.encoded(x)
 	r, _ := decode(encoded)
 	at := q.place(x.hash)
-	slot, was, wasEncoded := e.search(at, r.Key)
+	slot, old, oldEncoded := e.search(at, r.Key)
 	if slot < 0 {
 		if r.Removed {
 			return true
@@ -152,10 +152,10 @@ func (e *editor) enter(x *entry) bool {
 		e.edited.payload += int64(len(r.Key) + len(r.Value))
 		return true
 	}
-	e.forget(was, wasEncoded)
+	e.subtract(old, oldEncoded)
 	if !r.Removed {
 		e.edited.payload += int64(len(r.Key) + len(r.Value))
-		if bytes.Equal(encoded, wasEncoded) {
+		if bytes.Equal(encoded, oldEncoded) {
 			return true
 		}
 		e.page(at.page)[slot] = at.tag | e.append(encoded)
@@ -163,18 +163,18 @@ func (e *editor) enter(x *entry) bool {
 		e.remove(at.page, slot)
 		q.records--
 	}
-	q.dead += uint32(len(wasEncoded))
+	q.dead += uint32(len(oldEncoded))
 	e.touched = true
 	return true
 }
 
-// forget takes the record was from the totals.
-func (e *editor) forget(was dataset.Record, encoded []byte) {
+// subtract subtracts a record of the base from the totals.
+func (e *editor) subtract(r dataset.Record, encoded []byte) {
 	e.edited.state.Remove(e.base.seed, encoded)
-	e.edited.payload -= int64(len(was.Key) + len(was.Value))
+	e.edited.payload -= int64(len(r.Key) + len(r.Value))
 }
 
-// append keeps a record for the draft and returns its offset plus 1.
+// append appends a record to added and returns its offset plus 1.
 func (e *editor) append(encoded []byte) uint32 {
 	e.added = append(e.added, encoded...)
 	return uint32(e.start + len(e.added) - len(encoded) + 1)
@@ -189,7 +189,8 @@ func (e *editor) recordAt(slot uint32) (dataset.Record, []byte) {
 	return e.draft.decode(off)
 }
 
-// search returns the slot in its page of the record with the given key, and the record; -1 if there is none.
+// search returns the slot, in its page, of the record with the given key, and the record. The slot is -1 if there is no
+// such record.
 func (e *editor) search(at place, key []byte) (int, dataset.Record, []byte) {
 	page := e.draft.page(at.page)
 	for i := at.home; page[i] != 0; i++ {
@@ -215,8 +216,7 @@ func (e *editor) page(i int) []uint32 {
 	return page
 }
 
-// ownAll makes all pages the draft's own: one allocation is faster than several, and better when all are used up at the
-// same time.
+// ownAll copies all pages at once: one allocation is faster than several, and better for pages that die together.
 func (e *editor) ownAll() {
 	n := e.draft.pageSlots()
 	slots := make([]uint32, 0, indexPages*n)
@@ -228,7 +228,7 @@ func (e *editor) ownAll() {
 	e.own = 1<<indexPages - 1
 }
 
-// insert puts a record, which is not there yet, into the index in its order. It returns false if there is no room.
+// insert inserts a new record into the index, in order. It returns false if the page has no free slot.
 func (e *editor) insert(at place, hash uint64, key []byte, offset uint32) bool {
 	page := e.page(at.page)
 	i := at.home
@@ -251,7 +251,7 @@ func (e *editor) insert(at place, hash uint64, key []byte, offset uint32) bool {
 	return true
 }
 
-// remove takes the slot out of its page: those after it that are not in their home move up.
+// remove closes the slot: the following slots that are not in their home move up.
 func (e *editor) remove(number, slot int) {
 	page := e.page(number)
 	for ; page[slot+1] != 0; slot++ {

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/table"
 )
 
-// prices is a snapshot with one record, as a publisher writes it.
+// prices returns a snapshot with one record, as a publisher writes it.
 func prices(price string) *bytes.Buffer {
 	var file bytes.Buffer
 	w, err := snapshot.NewWriter(&file, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: 1})
@@ -75,12 +76,12 @@ func ExampleTable_All() {
 	// Output: apple costs 1.20
 }
 
-// A Handle lets readers go on while the next version is put in place.
-func ExampleHandle() {
-	var h table.Handle
-	h.Swap(load(prices("1.20"), 1))
+// An atomic.Pointer holds the current table. Readers continue while the next version replaces it.
+func Example_swap() {
+	var h atomic.Pointer[table.Table]
+	h.Store(load(prices("1.20"), 1))
 
-	t := h.Load() // a reader takes the table once for lookups that belong together
+	t := h.Load() // one Load for lookups that belong together: they see one version
 	old := h.Swap(load(prices("1.30"), 2))
 
 	before, _ := t.GetString("apple")
@@ -89,10 +90,10 @@ func ExampleHandle() {
 	// Output: version 1: 1.20, version 2: 1.30
 }
 
-// A delta makes the next version of a table, and tells what changed.
+// Apply derives the next version of a table from a delta, and returns the changes.
 func ExampleApply() {
 	t := load(prices("1.20"), 1)
-	next := load(prices("1.30"), 2) // here only for its state checksum
+	next := load(prices("1.30"), 2) // only for its state checksum
 
 	// A delta from one to the other, as a publisher writes it.
 	var file bytes.Buffer

@@ -8,8 +8,8 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// FuzzLoad loads arbitrary bytes: what snapshot.Verify refuses is refused, and from the rest comes a table of exactly
-// the records in it.
+// FuzzLoad loads arbitrary bytes. Load must refuse the same files as snapshot.Verify, and return a table with exactly the
+// records of any other file.
 func FuzzLoad(f *testing.F) {
 	for _, m := range []map[string][]byte{nil, numberedRecords(1, 0), numberedRecords(40, 30)} {
 		f.Add(snapshotOf(f, testSeed, m, 1))

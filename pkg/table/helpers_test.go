@@ -29,7 +29,7 @@ func inOrder(seed uint64, m map[string][]byte) []dataset.Record {
 	return rs
 }
 
-// snapshotOf returns a snapshot file of m's records. With hint 0 its size is expected rightly.
+// snapshotOf returns a snapshot file of m's records. hint is the expected size; 0 means the actual size.
 func snapshotOf(t testing.TB, seed uint64, m map[string][]byte, hint int64) []byte {
 	t.Helper()
 	rs := inOrder(seed, m)
@@ -84,7 +84,7 @@ func numberedRecords(n, valueBytes int) map[string][]byte {
 	return m
 }
 
-// check compares everything that tab can be asked with m, the records that it should hold.
+// check compares every method of tab with m, the records that tab should hold.
 func check(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -106,7 +106,7 @@ func check(t interface {
 		state.Add(seed, dataset.AppendRecord(nil, r))
 		payload += int64(len(r.Key) + len(r.Value))
 		keys = append(keys, r.Key)
-		// Keys that are near misses: a byte more, a byte less, a byte changed, none at all.
+		// Near misses: keys with a byte more, a byte less, a byte changed, and the empty key.
 		changed := bytes.Clone(r.Key)
 		changed[len(changed)/2] ^= 1
 		for _, other := range [][]byte{append(bytes.Clone(r.Key), 'x'), r.Key[:len(r.Key)-1], changed, nil} {

@@ -4,7 +4,7 @@ package table
 
 import "unsafe"
 
-// hugePages does nothing here: only Linux lets a program ask for huge pages under memory that it has already.
+// hugePages does nothing on this system: only Linux lets a program request huge pages for memory that it already has.
 type hugePages struct{}
 
 func (*hugePages) advise(unsafe.Pointer, int) {}

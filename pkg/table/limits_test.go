@@ -18,8 +18,8 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// sameAsFresh fails unless tab holds the records of m, as a table does that is loaded from a snapshot of them. hint is
-// that of snapshotOf.
+// sameAsFresh fails unless tab holds the records of m, like a table loaded from a snapshot of m. hint is as for
+// snapshotOf.
 func sameAsFresh(t *testing.T, f fatal, tab *Table, m map[string][]byte, hint int64) {
 	f.Helper()
 	checkPartitions(f, tab)
@@ -40,14 +40,14 @@ func sameAsFresh(t *testing.T, f fatal, tab *Table, m map[string][]byte, hint in
 	}
 }
 
-// lean has the collector keep the memory of a test with large values small.
+// lean makes the collector keep the memory of a test with large values small.
 func lean(t *testing.T) {
 	before := debug.SetMemoryLimit(400 << 20)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 }
 
-// TestSmallTableTakesAManyTimesLargerDelta is the case that was found: 275 MiB of records for one small partition, in one
-// delta and in two.
+// TestSmallTableTakesAManyTimesLargerDelta reproduces a bug: 275 MiB of records for one small partition, in one delta and in
+// two.
 func TestSmallTableTakesAManyTimesLargerDelta(t *testing.T) {
 	lean(t)
 	const records = 1100
@@ -80,8 +80,8 @@ func keysOf(n int, bits uint8) (keys []string) {
 	return keys
 }
 
-// TestLongValuesOfSimilarHashes aims 300 MiB at one partition, at once and in parts, so that no average tells how far it
-// has to be split.
+// TestLongValuesOfSimilarHashes adds 300 MiB to one partition, at once and in parts, so that the average size does not
+// show how many bits are necessary.
 func TestLongValuesOfSimilarHashes(t *testing.T) {
 	lean(t)
 	const records, bits, wide = 300, 10, 384 << 10 << 14 // 14 bits
@@ -109,12 +109,12 @@ func TestLongValuesOfSimilarHashes(t *testing.T) {
 	}
 }
 
-// TestFit has records that can be split, that can be split only to a group, and that no table takes.
+// TestFit has records that fit after splits, that fit only as a group of their own, and that no table can hold.
 func TestFit(t *testing.T) {
 	record := make([]byte, 1<<20)
 	for name, c := range map[string]struct {
 		records int
-		bits    uint8 // how many bits of the hashes are the same
+		bits    uint8 // the number of bits that the hashes have in common
 		want    uint8
 	}{
 		"one block":         {64, 64, 3},
@@ -138,7 +138,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// TestAnyDeltasApply applies random deltas, from none to 1,000 times the records there are, with values up to the longest.
+// TestAnyDeltasApply applies random deltas, from empty ones to 1,000 times the table's records, with values up to the longest.
 func TestAnyDeltasApply(t *testing.T) {
 	longest := bytes.Repeat([]byte("0123456789abcdef"), dataset.MaxValueBytes/16)
 	near := keysOf(80, 12)

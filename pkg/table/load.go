@@ -17,33 +17,34 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// ErrKind is wrapped when [Load] is given a file that is no snapshot, or [Apply] one that is no delta.
-var ErrKind = errors.New("not the kind of file that is wanted here")
+// ErrKind is returned when the file of [Load] is not a snapshot, or the file of [Apply] is not a delta.
+var ErrKind = errors.New("wrong kind of file")
 
-// Config says how a table is made. Its zero value is what most want.
+// Config configures Load and Apply. The zero value is right for most callers.
 type Config struct {
-	// Version is what [Table.Version] will return.
+	// Version is the result of [Table.Version].
 	Version uint64
 	// Workers is the number of goroutines that decode, verify and index; 0 means GOMAXPROCS, at most 4.
 	Workers int
-	// NoHugePages turns off asking the kernel for huge pages, which on Linux a table of more than some 8 MiB does for
-	// its slabs, and one of more than some 100 MiB for what deltas add. They take up to a fifth off a lookup in a large
-	// table and a quarter off its load. Turn them off where memory that has been given back to the system counts more:
-	// the kernel may fill a partly freed huge page again.
+	// NoHugePages turns off huge pages. On Linux, a table of more than some 8 MiB requests them for its slabs, and a table
+	// of more than some 100 MiB for the memory that deltas add. They take up to a fifth off a lookup in a large table and a
+	// quarter off its load. Turn them off where memory returned to the system matters more: the kernel may refill a partly
+	// freed huge page.
 	NoHugePages bool
 }
 
-// maxWorkers is the default's limit: what reads and checks the file's digest cannot feed more.
+// maxWorkers bounds the default of Config.Workers: the goroutine that reads the file and computes its digest cannot keep
+// more workers busy.
 const maxWorkers = 4
 
-// Load builds a table from the snapshot that r reads, while it reads: r is used on the caller's goroutine, and blocks
-// are decoded, verified and indexed on others, which are gone when Load returns. Beside the table it needs memory for
-// two compressed blocks and a zstd decoder per worker.
+// Load builds a table from the snapshot that r reads. It reads on the caller's goroutine, and decodes, verifies and
+// indexes blocks on others, which end before Load returns. In addition to the table it needs memory for two compressed
+// blocks and a zstd decoder per worker.
 //
-// It returns a table only if r came to its end, which proves every byte of the file, and if the records' number, sizes
-// and state checksum are what the file says. Otherwise its error wraps that of r, [snapshot.ErrCorrupt], [ErrKind] or
-// ctx's cause; a panic, also one in r's input, is returned as an error. Load notices the end of ctx between two blocks; a
-// read that may block for long should heed ctx itself.
+// Load returns a table only if r has reached its end, which verifies every byte of the file, and if the records' number,
+// sizes and state checksum agree with the footer. Otherwise its error wraps that of r, [snapshot.ErrCorrupt], [ErrKind] or
+// ctx's cause. Load returns a panic, also one in r's input, as an error. It checks ctx between two blocks; a read that
+// may block for long should end with ctx itself.
 func Load(ctx context.Context, r *snapshot.Reader, cfg Config) (*Table, error) {
 	l := newLoader(r, cfg)
 	t, err := l.load(ctx)
@@ -65,26 +66,26 @@ type loader struct {
 	version uint64
 	workers int
 
-	// blocks carries what was read to the workers, buffers the memory of the stored bytes back. buffers is filled at
-	// first with all there are: that bounds the memory of blocks under way.
+	// blocks carries blocks to the workers; buffers carries the memory of their stored bytes back. buffers initially holds
+	// all buffers, which bounds the memory of blocks in flight.
 	blocks  chan snapshot.Stored
 	buffers chan []byte
-	huge    *hugePages // nil: do not ask for huge pages
+	huge    *hugePages // nil if the table requests no huge pages
 
 	mu    sync.Mutex
 	built []numbered     // guarded by mu
 	sum   snapshot.Tally // guarded by mu
 }
 
-// hugeBits is the number of partition bits from which on huge pages are asked for: 32 partitions, some 8 MiB. The
-// unused rest of the first and the last huge page is then a small part.
+// hugeBits is the least number of partition bits for huge pages: 32 partitions, some 8 MiB. The unused rest of the first
+// and the last huge page is then small in comparison.
 const hugeBits = 5
 
-// hugeAllBits is the number of partition bits from which on a delta asks for them also for indexes, patches and what it
-// is decoded into: 512 partitions, some 100 MiB. A slab that takes the place of such memory later would find it
-// touched page by page, and get no huge page. In a smaller table huge pages are worth less to a lookup, and one that
-// is begun for little is a larger part of what a refresh adds. In one that just has the bits, the first delta after
-// a load does without: it adds the most to the memory, as there is nothing yet that it could reuse.
+// hugeAllBits is the least number of partition bits for which a delta requests huge pages also for indexes, patches and
+// its own decoded entries: 512 partitions, some 100 MiB. Otherwise a slab that later reuses such memory finds it already
+// backed by small pages, and gets no huge page. In a smaller table a lookup gains less from huge pages, and a huge page
+// that is barely used is a larger part of the memory of a refresh. With exactly hugeAllBits, the first delta after a
+// load does not request them: it adds the most memory, because it has none to reuse yet.
 const hugeAllBits = 9
 
 func newLoader(r *snapshot.Reader, cfg Config) *loader {
@@ -107,7 +108,7 @@ func newLoader(r *snapshot.Reader, cfg Config) *loader {
 
 func (l *loader) load(ctx context.Context) (*Table, error) {
 	if l.header.Kind != snapshot.Snapshot {
-		return nil, fmt.Errorf("%w: it is a %v", ErrKind, l.header.Kind)
+		return nil, fmt.Errorf("%w: want a snapshot, got a %v", ErrKind, l.header.Kind)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -133,7 +134,7 @@ func (l *loader) load(ctx context.Context) (*Table, error) {
 	return t, nil
 }
 
-// read hands every block of the file to the workers. It calls startWorker when there is work for one more.
+// read sends every block of the file to the workers. It calls startWorker when there is work for one more.
 func (l *loader) read(ctx context.Context, startWorker func()) error {
 	for started := 0; ; started++ {
 		var buf []byte
@@ -162,7 +163,7 @@ func (l *loader) read(ctx context.Context, startWorker func()) error {
 	}
 }
 
-// work builds a partition of every block until there are no more, and calls fail at the first that is refused.
+// work builds a partition from each block, and calls fail with the first error.
 func (l *loader) work(fail func(error)) {
 	for block := range l.blocks {
 		if err := guard.Try(func() error { return l.build(block) }); err != nil {
@@ -179,7 +180,7 @@ func (l *loader) build(block snapshot.Stored) error {
 	if err != nil {
 		return err
 	}
-	l.buffers <- block.Bytes // never blocks: there is room for all buffers
+	l.buffers <- block.Bytes // never blocks: the channel has capacity for all buffers
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.built = append(l.built, numbered{block.Partition, p})
@@ -187,16 +188,16 @@ func (l *loader) build(block snapshot.Stored) error {
 	return nil
 }
 
-// newSlab returns an empty slice with room for n bytes, and for more if the allocator rounds up.
+// newSlab returns an empty slice with capacity for n bytes, or more if the allocator rounds up.
 func newSlab(n int) []byte {
-	const page, small = 8 << 10, 32 << 10 // the runtime's page size, and what it does not round up to pages
+	const page, small = 8 << 10, 32 << 10 // the runtime's page size, and its largest size class below whole pages
 	if n <= small {
 		return slices.Grow([]byte(nil), n)
 	}
-	return make([]byte, 0, (n+page-1)&^(page-1)) // not Grow, which touches (clears) what it returns
+	return make([]byte, 0, (n+page-1)&^(page-1)) // slices.Grow would clear the memory, and so touch it
 }
 
-// checkBits refuses a directory much larger than the file: 1<<Bits entries of 8 bytes, whatever the file holds. A
+// checkBits refuses a file whose directory, 1<<Bits entries of 8 bytes, would be much larger than the file itself. A
 // writer aims at some 256 KiB raw for each partition.
 func (l *loader) checkBits() error {
 	if bytes := int64(8) << l.header.Bits; l.header.Bits > dataset.GroupBits &&

@@ -13,12 +13,12 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// funcReader is a Read method.
+// funcReader implements io.Reader by a function.
 type funcReader func([]byte) (int, error)
 
 func (f funcReader) Read(b []byte) (int, error) { return f(b) }
 
-// after returns a reader of file that calls then once n bytes of it have been read.
+// after returns a reader of file that calls then after n bytes.
 func after(file []byte, n int, then func() (int, error)) io.Reader {
 	r := bytes.NewReader(file)
 	return funcReader(func(b []byte) (int, error) {
@@ -40,7 +40,7 @@ func loadFrom(ctx context.Context, t *testing.T, src io.Reader) (*Table, error) 
 	return Load(ctx, r, Config{Version: 3, Workers: 2})
 }
 
-// severalBlocks is a file of about 1 MiB in 4 blocks.
+// severalBlocks returns a file of about 1 MiB in 4 blocks.
 func severalBlocks(t *testing.T) []byte {
 	return snapshotOf(t, testSeed, numberedRecords(8000, 100), 0)
 }
@@ -63,7 +63,7 @@ func TestLoadWithHugePages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Header().Bits < hugeBits {
-			t.Fatalf("%d partition bits; the test wants a table that asks for huge pages", r.Header().Bits)
+			t.Fatalf("%d partition bits; the test needs a table with huge pages", r.Header().Bits)
 		}
 		tab, err := Load(t.Context(), r, Config{NoHugePages: off})
 		if err != nil {
@@ -93,7 +93,7 @@ func TestLoadReturnsAPanicAsError(t *testing.T) {
 	}
 }
 
-// TestWorkerReturnsAPanicAsError gives a worker a block that no Reader returns.
+// TestWorkerReturnsAPanicAsError passes a worker a block that no Reader returns.
 func TestWorkerReturnsAPanicAsError(t *testing.T) {
 	r, err := snapshot.NewReader(bytes.NewReader(severalBlocks(t)))
 	if err != nil {

@@ -2,16 +2,14 @@ package table
 
 import "freshet.dev/pkg/dataset"
 
-// batch is how many lookups GetMany has under way: about as many cache misses as a core can have outstanding.
+// batch is the number of lookups that GetMany has in flight: about as many cache misses as a core can have outstanding.
 const batch = 16
 
-// GetMany looks up keys[i] and stores its value in values[i], nil if there is no such record; an empty value is not
-// nil. It returns the number of records found. It panics if values is shorter than keys. What [Table.Get] says of
-// values holds here too.
+// GetMany looks up keys[i] and stores its value in values[i], or nil if there is no such record. It returns the number of
+// records found. It panics if values is shorter than keys. The values are as those of [Table.Get].
 //
-// It is the faster way to look up more than a few keys: it asks for the memory that all lookups of a batch need
-// before it waits for the first. In a large table that takes a third of the time of Get, and a sixth if the values are
-// then read.
+// GetMany is faster than Get for more than a few keys: it prefetches the memory of all lookups of a batch before it waits
+// for the first. In a large table it takes a third of the time of Get, and a sixth if the caller then reads the values.
 func (t *Table) GetMany(keys, values [][]byte) (found int) {
 	values = values[:len(keys)]
 	for len(keys) > batch {
@@ -51,7 +49,7 @@ func (t *Table) getBatch(keys, values [][]byte) (found int) {
 		if r.at == nil {
 			continue
 		}
-		// Nearly always this is the one. If the record only has the same tag, or the key is long, search again.
+		// The record nearly always has the key. If it only has the same tag, or the key is long, search again.
 		head, n := r.header()
 		ok := len(key) <= maxShortKey && r.keyLen() == len(key) && equal(r.bytes(head, len(key)), key)
 		if ok {

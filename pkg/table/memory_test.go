@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"weak"
 )
 
-// TestHeldValuesStay holds values of a table that is gone, and gives the collector and the allocator every chance to
-// reuse their memory.
+// TestHeldValuesStay holds values of a collected table, and gives the collector and the allocator every chance to reuse
+// their memory.
 func TestHeldValuesStay(t *testing.T) {
 	m := numberedRecords(20_000, 100)
 	tab := tableOf(t, m)
@@ -38,17 +39,17 @@ func TestHeldValuesStay(t *testing.T) {
 	}
 	for key, value := range held {
 		if !bytes.Equal(value, m[key]) {
-			t.Fatalf("held value of %s became %.40q", key, value)
+			t.Fatalf("held value of %s changed to %.40q", key, value)
 		}
 	}
 }
 
-// TestReplacedTableIsFreed checks that nothing but held values keeps memory of a table that was swapped out.
+// TestReplacedTableIsFreed checks that only held values keep memory of a replaced table.
 func TestReplacedTableIsFreed(t *testing.T) {
-	var h Handle
+	var h atomic.Pointer[Table]
 	var slabs []weak.Pointer[byte]
 	var held []byte
-	func() { // whose frame is gone when the collector runs
+	func() { // a function, so that its frame is gone when the collector runs
 		h.Swap(tableOf(t, numberedRecords(50_000, 100)))
 		for _, p := range h.Load().partitions {
 			slabs = append(slabs, weak.Make(&p.slab[0]))
@@ -57,7 +58,7 @@ func TestReplacedTableIsFreed(t *testing.T) {
 	}()
 	h.Swap(tableOf(t, numberedRecords(10, 10)))
 	runtime.GC()
-	runtime.GC() // a pooled decoder remembers what it wrote last until here
+	runtime.GC() // a pooled decoder references its last output until here
 	alive := 0
 	for _, s := range slabs {
 		if s.Value() != nil {
@@ -65,19 +66,19 @@ func TestReplacedTableIsFreed(t *testing.T) {
 		}
 	}
 	if alive != 1 {
-		t.Errorf("%d of %d slabs are alive, want the one that a held value lies in", alive, len(slabs))
+		t.Errorf("%d of %d slabs are alive, want only the slab of a held value", alive, len(slabs))
 	}
 	runtime.KeepAlive(held)
 }
 
-// TestBytes compares Bytes with what the heap grew by, and with what the package comment promises.
+// TestBytes compares Bytes with the growth of the heap, and with the package comment.
 func TestBytes(t *testing.T) {
 	const records, valueBytes = 100_000, 100
 	m := numberedRecords(records, valueBytes)
 	file := snapshotOf(t, testSeed, m, 0)
 	var before, after runtime.MemStats
 	runtime.GC()
-	runtime.GC() // the second one empties what pools kept over the first
+	runtime.GC() // pools keep their objects over the first collection
 	runtime.ReadMemStats(&before)
 	tab, err := load(t, file, Config{})
 	if err != nil {
@@ -96,13 +97,13 @@ func TestBytes(t *testing.T) {
 		t.Errorf("the heap grew by %d bytes, Bytes says %d", grown, tab.Bytes())
 	}
 	if over := float64(tab.Bytes()-tab.PayloadBytes()) / records; over > 16 {
-		t.Errorf("%.1f bytes a record beside the payload", over)
+		t.Errorf("%.1f bytes a record in addition to the payload", over)
 	}
 	runtime.KeepAlive(m)
 	runtime.KeepAlive(file)
 }
 
-// TestReadersDuringSwaps has readers look up records while versions are swapped: each sees one version at a time.
+// TestReadersDuringSwaps checks that readers see one version at a time while versions are swapped.
 func TestReadersDuringSwaps(t *testing.T) {
 	const records, versions, readers = 3000, 20, 4
 	files := make([][]byte, versions)
@@ -113,9 +114,9 @@ func TestReadersDuringSwaps(t *testing.T) {
 		}
 		files[v] = snapshotOf(t, testSeed, m, 4<<20)
 	}
-	var h Handle
+	var h atomic.Pointer[Table]
 	if h.Load() != nil {
-		t.Fatal("a new Handle holds a table")
+		t.Fatal("a new pointer holds a table")
 	}
 	swap := func(v int) {
 		tab, err := load(t, files[v], Config{Version: uint64(v)})

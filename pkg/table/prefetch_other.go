@@ -4,8 +4,8 @@ package table
 
 import "unsafe"
 
-// prefetch does nothing here. It is a hint.
+// prefetch does nothing on this architecture.
 func prefetch(unsafe.Pointer) {}
 
-// prefetchRecord does nothing here. It is a hint.
+// prefetchRecord does nothing on this architecture.
 func prefetchRecord(unsafe.Pointer) {}

@@ -12,50 +12,50 @@ import (
 )
 
 const (
-	// targetBytes is how large a partition of a fresh snapshot may be; see the package snapshot. One of more than twice
-	// that is split.
+	// targetBytes is the largest partition of a fresh snapshot; see package snapshot. Apply splits partitions of more than
+	// twice that.
 	targetBytes = 384 << 10
-	// leastBytes is how large the partitions that others are split to are on average at least: a bound for the directory.
+	// leastBytes is the least average size of the partitions after a split. It bounds the directory.
 	leastBytes = 64 << 10
-	// leastRecords is how many records the partitions that others are split to have at least, on average.
+	// leastRecords is the least average number of records of the partitions after a split.
 	leastRecords = 8
-	// maxPartition is a bound for offsets, which leaves some bits for tags. A partition that would pass it is split.
+	// maxPartition bounds offsets, so that slots have bits left for tags. Apply splits a partition that would exceed it.
 	maxPartition = 256 << 20
 )
 
-// A group of the largest size that a version may have fits in a partition; see [dataset.GroupBits].
+// A group of the largest allowed size fits in a partition; see [dataset.GroupBits].
 const _ = uint(maxPartition - snapshot.MaxBlockRaw)
 
-// rebuildShare is the part of the table's bytes that one delta rebuilds because it is time for it; leastBudget is allowed
-// always. What must be is rebuilt beside. It spreads the work that is due for all partitions at about the same
-// time, as after a load, and bounds what a refresh adds to the memory.
+// rebuildShare divides the table's bytes: one delta compacts and rebuilds at most a rebuildShare-th of them, or
+// leastBudget. Mandatory rebuilds do not count. The budget spreads the work when many partitions become due at about the
+// same time, as after a load, and bounds the memory that a refresh adds.
 //
-// More rebuilt is less in patches, where lookups take longer. After thirty deltas of 1 %, of a 32nd, a 26th and a 20th each,
-// the table is 19, 15 and 11 % larger than at first; with a 32nd and a 20th 15 and 9 % of the records are in patches. What
-// a refresh adds at its peak is the same, since smaller patches are copied when they grow; only with a 20th it passed 8 %
-// of the table once in twelve runs at 1 M records, when the partitions of a load first come due.
+// A larger budget leaves fewer records in patches, where lookups take longer. Measured after thirty deltas of 1 %: with a
+// 32nd, a 26th and a 20th the table has grown by 19, 15 and 11 %; with a 32nd and a 20th 15 and 9 % of the records are in
+// patches. The peak memory of a refresh is the same, because smaller patches are copied when they grow. Only with a 20th
+// it exceeded 8 % of the table once in twelve runs at 1 M records, when the partitions of a load first became due.
 const (
 	rebuildShare = 24
 	leastBudget  = 1 << 20
 )
 
-// plan sets what the edits of the partitions are bounded by.
+// plan sets the bounds of the edits.
 func (a *applier) plan(totals snapshot.Totals) {
 	a.budget.Store(max(leastBudget, a.base.bytes/rebuildShare))
 	live := uint64(a.base.payload) + totals.RawBytes
 	a.maxBits = min(max(a.base.dirBits(), uint8(bits.Len64(live/leastBytes))), snapshot.MaxBits)
 }
 
-// action is what an editor does with a partition.
+// action is the way in which an editor edits a partition.
 type action int
 
 const (
 	patch   action = iota // changes the index and appends to the patch
-	compact               // changes the index, with all records in a new slab
-	merge                 // makes new partitions, with new indexes
+	compact               // changes the index, and copies all records to a new slab
+	merge                 // builds new partitions, with new indexes
 )
 
-// assess decides what is done with p for a number of entries and the bytes of those that are upserts.
+// assess chooses the action for p, given the number of its entries and the bytes of its upserts.
 func (e *editor) assess(p *partition, entries, upserted int) action {
 	records, homes := int(p.records), int(p.homes)*indexPages
 	switch {
@@ -72,20 +72,20 @@ func (e *editor) assess(p *partition, entries, upserted int) action {
 			return merge
 		}
 	}
-	// Nearly every upsert leaves a dead record behind.
-	worn := int(p.dead) + int(p.patchLen) + 2*upserted
-	if worn > minPatch && (worn > p.used()/2 || worn > p.used()/4 && e.afford(p.live())) {
+	// Twice the upserts, because nearly every one also leaves a dead record.
+	wasted := int(p.dead) + int(p.patchLen) + 2*upserted
+	if wasted > minPatch && (wasted > p.used()/2 || wasted > p.used()/4 && e.afford(p.live())) {
 		return compact
 	}
 	return patch
 }
 
-// afford takes n from the budget if it has any left.
+// afford subtracts n from the budget if the budget is not used up, and reports whether it did.
 func (a *applier) afford(n int) bool {
 	return a.budget.Load() > 0 && a.budget.Add(-int64(n)) > -int64(n)
 }
 
-// bitsFor returns the bits of the partitions that p should become with so many records and bytes.
+// bitsFor returns the bits of the partitions that should replace p for the given number of records and bytes.
 func (a *applier) bitsFor(p *partition, records, size int) uint8 {
 	n := p.bits
 	if p.records == 0 {
@@ -99,13 +99,13 @@ func (a *applier) bitsFor(p *partition, records, size int) uint8 {
 
 // slab returns an empty slab for n bytes of records.
 func (a *applier) slab(n int) []byte {
-	slab := newSlab(n + slabRoom)
+	slab := newSlab(n + slabSpare)
 	a.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
 	return slab
 }
 
-// compact gives the draft, all of whose pages are its own, a new slab with all its records in order. No record is
-// hashed: each keeps its slot.
+// compact copies all records of the draft, in order, to a new slab. The draft must own all its pages. compact hashes no
+// record: each keeps its slot.
 func (e *editor) compact() {
 	q := &e.draft
 	n := q.live() + len(e.added)
@@ -118,7 +118,7 @@ func (e *editor) compact() {
 				continue
 			}
 			_, encoded := e.recordAt(slot)
-			// With fewer bits for tags, the highest remain.
+			// A larger shift leaves fewer bits for tags: keep the highest.
 			page[j] = slot&^(1<<shift-1) | uint32(len(slab)+1)
 			slab = append(slab, encoded...)
 		}
@@ -127,15 +127,15 @@ func (e *editor) compact() {
 	q.patch, q.patchLen, q.patchCap = nil, 0, 0
 }
 
-// ref is a record of a merge.
+// ref is a record in a merge.
 type ref struct {
 	hash    uint64
 	encoded []byte
 }
 
-// fit returns the least bits, from to on, of partitions that the records of e.refs fit in. A partition of many long values
-// with similar hashes is split further than its average asks for, up to the groups that a publisher bounds; see
-// [dataset.GroupBits].
+// fit returns the least number of bits, to or more, of partitions that can hold the records of e.refs. A partition with
+// many long values of similar hashes needs more bits than its average size suggests, up to the groups that a publisher
+// bounds; see [dataset.GroupBits].
 func (e *editor) fit(to uint8) (uint8, error) {
 	for ; ; to++ {
 		largest := e.largest(to)
@@ -152,7 +152,7 @@ func (e *editor) fit(to uint8) (uint8, error) {
 	}
 }
 
-// largest returns the bytes of the largest partition that the records of e.refs make with the given bits.
+// largest returns the bytes of the largest partition of the records of e.refs for the given bits.
 func (e *editor) largest(bits uint8) (largest int) {
 	size, number := 0, uint64(0)
 	for _, r := range e.refs {
@@ -165,8 +165,8 @@ func (e *editor) largest(bits uint8) (largest int) {
 	return largest
 }
 
-// merge returns what p becomes by its entries: partitions rebuilt of all records. It fails if a group has more than
-// maxPartition bytes of records; see fit.
+// merge builds partitions from all records of p and its entries es. It fails if a group has more than maxPartition bytes
+// of records; see fit.
 func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 	e.refs = e.refs[:0]
 	size := 0
@@ -195,7 +195,7 @@ func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 				break
 			}
 			if order == 0 {
-				e.forget(r, encoded)
+				e.subtract(r, encoded)
 			}
 			add(&es[0])
 			es = es[1:]
@@ -220,14 +220,14 @@ func (e *editor) merge(p *partition, es []entry) ([]*partition, error) {
 	return e.build(to, p), nil
 }
 
-// build returns partitions of the given bits, made of the records of e.refs, for the range of p.
+// build returns the partitions of the given bits for the range of p, with the records of e.refs.
 func (e *editor) build(to uint8, p *partition) []*partition {
 	from := p.bits
 	if p.records == 0 {
 		from = e.base.dirBits()
 	}
 	by := make([]*partition, 1<<(to-from))
-	refs, empty := e.refs, emptyPartition() // one stands for all: there may be a million
+	refs, empty := e.refs, emptyPartition() // shared: there may be a million empty partitions
 	for i := range by {
 		n, size := 0, 0
 		for n < len(refs) && int(refs[n].hash<<(from&63)>>(64-(to-from))) == i {
@@ -241,7 +241,7 @@ func (e *editor) build(to uint8, p *partition) []*partition {
 		q := &partition{bits: to}
 		slab := e.slab(size)
 		q.slab = slab[:size]
-		x := newSweep(q, n)
+		x := newIndexBuilder(q, n)
 		for _, r := range refs[:n] {
 			x.add(r.hash, uint32(len(slab)))
 			slab = append(slab, r.encoded...)

@@ -6,29 +6,29 @@ import (
 	"unsafe"
 )
 
-// Reclaimer tells when to run the collector to free what replaced tables leave behind, so that the refreshes after it use
-// that memory again. The collector by itself runs when the heap has doubled. It finds so little to do in tables that it
-// can run much sooner: a process of one table of 10 M records that is refreshed by deltas of 1 % otherwise grows to two
-// and a half times the table.
+// Reclaimer decides when to run the garbage collector to free the memory of replaced tables, so that later refreshes
+// reuse it. The collector runs automatically only when the heap has doubled. Tables cost it so little that it can run
+// much sooner: without a Reclaimer, a process with one table of 10 M records and deltas of 1 % grows to two and a half
+// times the table.
 //
-// Its zero value is ready for use, by any number of goroutines. One is enough for a process.
+// The zero value is ready for use, and safe for concurrent use. A process needs only one.
 type Reclaimer struct {
 	mu     sync.Mutex
 	bytes  int64  // replaced since the last collection
-	cycles uint64 // collections there were when bytes was counted
+	cycles uint64 // the number of collections at the last call of Replaced
 }
 
 const (
-	// reclaimShare is the part of the live heap that may be replaced before it is collected.
+	// reclaimShare divides the live heap: a collection is due when a reclaimShare-th of the heap has been replaced.
 	reclaimShare = 20
-	// reclaimLeast is replaced at least.
+	// reclaimLeast is the least number of replaced bytes for a collection.
 	reclaimLeast = 4 << 20
 )
 
-// Replaced says that a table was replaced, how many bytes can be freed with that ([Changes.Replaced] or, if the new one
-// was loaded, [Table.Bytes] of the old one), and how many all tables of the process have now. It reports whether a
-// runtime.GC is worth its time: it is not while what is not tables has the larger part of the heap, because a collection
-// takes as long as that is large.
+// Replaced records that a table was replaced. bytes is the memory that this makes free: [Changes.Replaced] or, if the new
+// table was loaded, [Table.Bytes] of the old one. tables is the memory of all tables of the process now. Replaced reports
+// whether the caller should run runtime.GC. It does not while other objects have the larger part of the heap, because
+// the time of a collection depends on them.
 func (r *Reclaimer) Replaced(bytes, tables int64) bool {
 	now := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
 	metrics.Read(now)
@@ -36,10 +36,10 @@ func (r *Reclaimer) Replaced(bytes, tables int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if cycles := now[1].Value.Uint64(); cycles != r.cycles {
-		r.bytes, r.cycles = 0, cycles // what was replaced before may be free by now
+		r.bytes, r.cycles = 0, cycles // a collection since the last call may have freed those bytes
 	}
 	r.bytes += bytes
-	// What was replaced is still among what lived at the last collection: after a load it is another table's worth.
+	// live still includes the replaced bytes: after a load they are the size of another table.
 	if tables+r.bytes < live/2 || r.bytes < max(reclaimLeast, live/reclaimShare) {
 		return false
 	}
@@ -47,7 +47,7 @@ func (r *Reclaimer) Replaced(bytes, tables int64) bool {
 	return true
 }
 
-// unshared returns the bytes of p that q, which was made of it, does not share.
+// unshared returns the bytes of p that q, which was derived from p, does not share.
 func (p *partition) unshared(q *partition) int64 {
 	if p.records == 0 {
 		return 0
@@ -67,7 +67,7 @@ func (p *partition) unshared(q *partition) int64 {
 				n += int64(p.pageBytes)
 			}
 		case p.pages[i] == q.pages[i]:
-			backing = false // one page in use keeps the memory of all
+			backing = false // one shared page keeps the memory of all pages alive
 		}
 	}
 	if backing {

@@ -9,8 +9,7 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// Table is one version of a dataset in memory. It is immutable: its methods may be called from any number of
-// goroutines.
+// Table is one version of a dataset in memory. It is immutable and safe for concurrent use.
 type Table struct {
 	seed uint64
 	// shift is 64 minus the number of leading bits of a hash that select a partition.
@@ -21,28 +20,27 @@ type Table struct {
 	state      dataset.Checksum
 	bytes      int64
 	payload    int64
-	// huge is what huge pages were asked for, by the versions before too; nil if none were.
+	// huge records the huge pages that this version and earlier ones have requested; nil if they have requested none.
 	huge *hugePages
-	// patched says that the table was made by a delta.
+	// patched is true for a table built by Apply.
 	patched bool
 }
 
-// tableBytes is the size of a table without what it points to.
+// tableBytes is the size of the struct Table alone.
 const tableBytes = int64(unsafe.Sizeof(Table{}))
 
-// Get returns the value of the record with the given key, and whether there is one.
+// Get returns the value of the record with the given key. ok reports whether there is such a record.
 //
-// The value aliases the table's memory. It must not be modified, has no spare capacity, and stays valid for as long
-// as it is held; it then keeps the slab or patch that it lies in (about 256 KiB) alive, also when the table is gone. The
-// value of a record with an empty value is not nil.
+// The value aliases the table's memory. It must not be modified, and has no spare capacity. It never changes, and keeps
+// its slab or patch (about 256 KiB) alive, also after the table has been replaced. An empty value is not nil.
 func (t *Table) Get(key []byte) (value []byte, ok bool) { return t.get(key) }
 
-// GetString is [Table.Get] for a key that is a string.
+// GetString is [Table.Get] for a string key.
 func (t *Table) GetString(key string) (value []byte, ok bool) {
 	return t.get(unsafe.Slice(unsafe.StringData(key), len(key)))
 }
 
-// get is Get. It has all of a lookup in one function but the hash; see probe.go for why.
+// get implements Get. The whole lookup except for the hash is one function; probe.go explains why.
 func (t *Table) get(key []byte) (value []byte, ok bool) {
 	hash := dataset.Hash(t.seed, key)
 	p := t.partitions[hash>>(t.shift&63)]
@@ -71,13 +69,13 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 // Len returns the number of records.
 func (t *Table) Len() int { return int(t.state.Records) }
 
-// Bytes returns the memory that the table occupies. What it shares with other versions counts for each.
+// Bytes returns the memory of the table. It includes memory that the table shares with other versions.
 func (t *Table) Bytes() int64 { return t.bytes }
 
 // PayloadBytes returns the sum of the lengths of all keys and values.
 func (t *Table) PayloadBytes() int64 { return t.payload }
 
-// Version returns the version that was given to [Load] or [Apply].
+// Version returns the version from the [Config] of Load or Apply.
 func (t *Table) Version() uint64 { return t.version }
 
 // State returns the state checksum of the records.
@@ -102,20 +100,20 @@ func (t *Table) All() iter.Seq2[[]byte, []byte] {
 // dirBits returns the number of leading bits of a hash that select an entry of the directory.
 func (t *Table) dirBits() uint8 { return 64 - t.shift }
 
-// extent returns the range of directory entries, from first to before end, that entry i shares its partition with.
+// extent returns the range [first, end) of the directory entries with the partition of entry i.
 func (t *Table) extent(i int) (first, end int) {
 	p := t.partitions[i]
 	if p.records == 0 {
-		return i, i + 1 // the empty partition also stands for ranges that are far apart
+		return i, i + 1 // ranges that are far apart share the empty partition
 	}
 	n := 1 << (t.dirBits() - p.bits)
 	first = i &^ (n - 1)
 	return first, first + n
 }
 
-// assemble makes a table of verified partitions, numbered as in the snapshot with header h.
+// assemble returns a table of verified partitions, with the numbers of the snapshot with header h.
 func assemble(h snapshot.Header, built []numbered, sum snapshot.Tally, version uint64) *Table {
-	// At least one bit, so that a lookup's shift is below 64, which is an instruction less.
+	// At least one bit, so that a lookup's shift is below 64, which saves an instruction.
 	dirBits := max(h.Bits, 1)
 	t := &Table{
 		seed: h.Seed, shift: 64 - dirBits, partitions: make([]*partition, 1<<dirBits),

@@ -14,7 +14,7 @@ import (
 
 func TestTableIsAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		// Few different bytes make keys that are prefixes and neighbours of each other.
+		// Few different bytes result in keys that are prefixes and neighbors of each other.
 		key := rapid.OneOf(
 			rapid.StringOfN(rapid.RuneFrom([]rune("ab\x00")), 1, 20, -1),
 			rapid.StringN(1, 100, dataset.MaxKeyBytes),
@@ -25,7 +25,7 @@ func TestTableIsAMap(t *testing.T) {
 		)
 		m := rapid.MapOfN(key, value, 0, 200).Draw(rt, "records")
 		seed := rapid.Uint64().Draw(rt, "seed")
-		// A wrong expectation of the size makes a table of many partitions of few records, or of one.
+		// A wrong expected size results in many partitions of few records, or in one partition.
 		hint := rapid.SampledFrom([]int64{0, 1, 4 << 20, 100 << 20}).Draw(rt, "expected size")
 		workers := rapid.IntRange(0, 3).Draw(rt, "workers")
 		tab, err := load(t, snapshotOf(t, seed, m, hint), Config{Version: 7, Workers: workers})
@@ -61,11 +61,11 @@ func TestKeysAndValuesOfEverySize(t *testing.T) {
 	for n := 1; n <= dataset.MaxKeyBytes; n++ {
 		m[string(random(n))] = random(n % 40)
 	}
-	// Around each length at which the header's form changes, with short and with long keys.
+	// Lengths around each one at which the header's form changes, with short and with long keys.
 	for _, n := range []int{0, 1, 126, 127, 128, 129, 1<<14 - 1, 1 << 14, 1<<14 + 1, 1 << 17, 1<<20 - 1, 1 << 20} {
 		for _, k := range []int{1, 2, 7, 8, 9, 16, 17, 62, 63, 64, 65, 1024} {
 			if n > 1<<15 && k%8 != 0 {
-				continue // enough of these
+				continue // a few of these are enough
 			}
 			m[string(random(k))] = random(n)
 		}
@@ -90,7 +90,7 @@ func TestTagsThatCollide(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p := tab.partitions[0]; p.shift < 26 {
-		t.Fatalf("a tag has %d bits; the test wants few", 32-p.shift)
+		t.Fatalf("a tag has %d bits; the test needs few", 32-p.shift)
 	}
 	check(t, tab, testSeed, m)
 }
@@ -112,12 +112,12 @@ func collision(seed, x uint64) (a, b []byte) {
 func TestHashesThatCollide(t *testing.T) {
 	for _, seed := range []uint64{0, testSeed, 1<<64 - 1} {
 		m := numberedRecords(1000, 10)
-		for i := uint64(1); i < 1000; i++ { // for 0 the two would be one
+		for i := uint64(1); i < 1000; i++ { // for 0 the two keys would be equal
 			a, b := collision(seed, i*0x9e3779b97f4a7c15)
 			if dataset.Hash(seed, a) != dataset.Hash(seed, b) {
 				t.Fatalf("hashes of %x and %x differ", a, b)
 			}
-			if m[string(a)] = fmt.Appendf(nil, "first %d", i); i%3 > 0 { // a third of them alone
+			if m[string(a)] = fmt.Appendf(nil, "first %d", i); i%3 > 0 { // a third has no second key
 				m[string(b)] = fmt.Appendf(nil, "second %d", i)
 			}
 		}
@@ -135,7 +135,7 @@ func TestHashesThatCollide(t *testing.T) {
 	}
 }
 
-// TestIndexThatOverflows crowds the last home of a partition, so that the spare slots do not do.
+// TestIndexThatOverflows crowds the last home of a partition, so that the spare slots do not suffice.
 func TestIndexThatOverflows(t *testing.T) {
 	m := make(map[string][]byte)
 	var key [8]byte
@@ -148,7 +148,7 @@ func TestIndexThatOverflows(t *testing.T) {
 	tab := tableOf(t, m)
 	p := tab.partitions[0]
 	if p.spare <= spareSlots {
-		t.Fatalf("%d slots after %d homes; the test wants more", p.spare, p.homes)
+		t.Fatalf("%d slots after %d homes; the test needs more", p.spare, p.homes)
 	}
 	check(t, tab, testSeed, m)
 }
@@ -194,8 +194,8 @@ func TestAllStops(t *testing.T) {
 	}
 }
 
-// TestEqual compares keys with ones that differ in single bits, of the one and of the other, and random keys of few
-// different bytes: a record whose tag is that of another must not be taken for it.
+// TestEqual compares keys that differ in single bits, and random keys of few different bytes: a lookup must not mistake a
+// record with the same tag for the right one.
 func TestEqual(t *testing.T) {
 	for n := range 70 {
 		a := bytes.Repeat([]byte{0x35}, n)
