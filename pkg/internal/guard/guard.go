@@ -1,4 +1,5 @@
-// Package guard turns panics into errors that say in one line what panicked and where, and keep the stack for the log.
+// Package guard turns panics into errors. The error's text is one line with the value and the place of the panic; the stack
+// is kept for the log.
 package guard
 
 import (
@@ -25,19 +26,19 @@ func Try(f func() error) error {
 	return err
 }
 
-// Recovered returns the error of the panic whose recover() returned value. It is for code that is too hot for Try;
-// call it in the deferred function itself.
+// Recovered returns the error of a panic, given the result of recover. It is for code for which Try is too slow. The deferred
+// function must call it directly.
 func Recovered(value any) error {
 	r := panics.NewRecovered(1, value)
 	return &Panic{&r}
 }
 
-// Error is one line: an error goes into reports and statuses, a stack does not fit there.
+// Error returns one line, without the stack: reports and statuses contain it.
 func (p *Panic) Error() string {
 	return fmt.Sprintf("panic: %v (at %s)", p.recovered.Value, p.where())
 }
 
-// Unwrap returns what was panicked with, if it is an error.
+// Unwrap returns the value of the panic if it is an error.
 func (p *Panic) Unwrap() error {
 	err, _ := p.recovered.Value.(error)
 	return err
@@ -46,7 +47,7 @@ func (p *Panic) Unwrap() error {
 // Stack returns the goroutine's stack at the panic, as debug.Stack prints it.
 func (p *Panic) Stack() string { return string(p.recovered.Stack) }
 
-// Stack returns the stack of the panic that err wraps; empty if it wraps none.
+// Stack returns the stack of the panic that err wraps, or "" if err wraps none.
 func Stack(err error) string {
 	if p := (*Panic)(nil); errors.As(err, &p) {
 		return p.Stack()
@@ -54,7 +55,8 @@ func Stack(err error) string {
 	return ""
 }
 
-// where returns the function and line that panicked: the frame that called into the runtime or was interrupted by it.
+// where returns the function and the line of the panic: the frame that called into the runtime, or that the runtime
+// interrupted.
 func (p *Panic) where() string {
 	frames := runtime.CallersFrames(p.recovered.Callers)
 	panicking := false
