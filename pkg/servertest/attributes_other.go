@@ -2,5 +2,5 @@
 
 package servertest
 
-// hasAttributes reports false where package syscall cannot ask.
+// hasAttributes returns false, because package syscall lacks the call on this system.
 func hasAttributes(string) bool { return false }

@@ -23,7 +23,7 @@ func (p *Process) Pause() {
 	p.frozen = true
 }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (p *Process) Resume() {
 	p.t.Helper()
 	if !p.frozen || !p.Running() {

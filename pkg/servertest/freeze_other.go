@@ -10,5 +10,5 @@ func (p *Process) Pause() {
 	p.t.Fatalf("pause %s: %s cannot freeze a process; run this test on Linux or macOS", p.cmd.name, runtime.GOOS)
 }
 
-// Resume does nothing: no server is ever paused.
+// Resume does nothing, because no server is ever paused.
 func (p *Process) Resume() {}

@@ -95,7 +95,7 @@ func TestServersDieWithThePanickingTest(t *testing.T) {
 	}
 }
 
-// alive is false also for a zombie that its new parent has not reaped yet.
+// alive reports whether the process runs. It is also false for a zombie that its new parent has not reaped yet.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

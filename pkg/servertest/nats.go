@@ -24,11 +24,11 @@ type NATSServer struct {
 	// config is the path of the configuration file, fixed the part of it that no option changes.
 	config string
 	fixed  []string
-	// login is how the test itself logs in; nil if nobody has to.
+	// login has the credentials of the readiness check; nil for none.
 	login nats.Option
 }
 
-// NATSOption changes how a nats-server is run.
+// NATSOption configures a nats-server.
 type NATSOption func(*natsOptions)
 
 type natsOptions struct {
@@ -41,13 +41,13 @@ func NATSConfig(lines ...string) NATSOption {
 	return func(o *natsOptions) { o.config = append(o.config, lines...) }
 }
 
-// NATSLogin says as whom to ask whether the server is ready, where its configuration asks for a user. The user must
-// be allowed the JetStream API.
+// NATSLogin sets the credentials of the readiness check, for a configuration that requires a user. The user needs permission
+// for the JetStream API.
 func NATSLogin(user, password string) NATSOption {
 	return func(o *natsOptions) { o.login = nats.UserInfo(user, password) }
 }
 
-// NATS starts a nats-server of its own.
+// NATS starts a single nats-server.
 func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
 	t.Helper()
 	path := program(t, "nats-server", installTools)
@@ -59,7 +59,7 @@ func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
 	return s
 }
 
-// NATSCluster is a number of nats-servers that replicate JetStream among them.
+// NATSCluster is a cluster of nats-servers with replicated JetStream.
 type NATSCluster struct {
 	Nodes []*NATSServer
 	// URL lists the URLs of all nodes, separated by commas.
@@ -84,7 +84,7 @@ func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 	}
 	c.URL = strings.Join(urls, ",")
 
-	// A node is ready when there is a meta leader, which takes a majority: start all before waiting for any.
+	// A node is ready when there is a meta leader, which needs a majority: start all nodes before waiting for one.
 	errs := make(chan error, nodes)
 	for _, s := range c.Nodes {
 		go func() { errs <- s.start() }()
@@ -104,12 +104,12 @@ func Cluster(t testing.TB, nodes int, opts ...NATSOption) *NATSCluster {
 	return c
 }
 
-// settled is for how long a cluster must have placed streams without a failure: as long as nodes wait before they dial
-// those again that did not listen yet, when connections between them are sorted out once more.
+// settled is the time for which a cluster must place streams without a failure. It is the pause after which nodes dial those
+// again that did not listen at first, and then rearrange their connections.
 const settled = time.Second
 
-// waitForPeers waits until the cluster places streams on all of its nodes, and goes on doing so. A node is ready before
-// that, and may seem to be offline to the others once more.
+// waitForPeers waits until the cluster has placed streams on all of its nodes for the time of settled. A node is ready
+// before that, but may appear offline to the others once more.
 func (c *NATSCluster) waitForPeers() error {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
@@ -189,7 +189,7 @@ func (s *NATSServer) configure(t testing.TB, path string, port int, extra []stri
 	s.Reconfigure(opts...)
 }
 
-// Reconfigure replaces what options set before. It holds from the next start on.
+// Reconfigure replaces all earlier options. It takes effect at the next start.
 func (s *NATSServer) Reconfigure(opts ...NATSOption) {
 	s.t.Helper()
 	var o natsOptions
@@ -201,11 +201,11 @@ func (s *NATSServer) Reconfigure(opts ...NATSOption) {
 		s.t.Fatalf("write the configuration of nats-server: %v", err)
 	}
 	s.login = o.login
-	s.cmd.ready = func(ctx context.Context) error { return askJetStream(ctx, s.URL, s.login) }
+	s.cmd.ready = func(ctx context.Context) error { return checkJetStream(ctx, s.URL, s.login) }
 }
 
-// askJetStream returns nil if the server takes clients and its JetStream answers. login may be nil.
-func askJetStream(ctx context.Context, url string, login nats.Option) error {
+// checkJetStream returns nil if the server accepts clients and its JetStream answers. login may be nil.
+func checkJetStream(ctx context.Context, url string, login nats.Option) error {
 	nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(time.Second), login)
 	if err != nil {
 		return err

@@ -21,26 +21,26 @@ import (
 )
 
 const (
-	// readyTimeout bounds a start, stopTimeout a stop by SIGTERM. Both are far above what a loaded machine takes.
+	// readyTimeout bounds a start, stopTimeout a stop by SIGTERM. Both are far above the times on a loaded machine.
 	readyTimeout = 30 * time.Second
 	stopTimeout  = 20 * time.Second
-	// logTail is how much of a server's log a failed test shows, in bytes.
+	// logTail is the number of bytes of a server's log that a failed test shows.
 	logTail = 16 << 10
-	// firstPort to lastPort lie below the range from which systems hand out ephemeral ports, so that no connection
-	// and no other test's listener takes the port of a server while it is down.
+	// firstPort and lastPort are below the range of ephemeral ports, so that no connection and no other test's listener uses
+	// the port of a server while it is down.
 	firstPort, lastPort = 12000, 32000
 )
 
-// command is how to run a server.
+// command describes how to run a server.
 type command struct {
 	name string // for messages
 	path string
 	args []string
-	env  []string // added to the test's own
-	dir  string   // for the log; exists
+	env  []string // added to the test's environment
+	dir  string   // for the log; must exist
 	// meter, if not nil, measures the process.
 	meter *footprint.Meter
-	// ready returns nil once the server answers. It is called again and again.
+	// ready returns nil once the server answers. It is called repeatedly.
 	ready func(ctx context.Context) error
 }
 
@@ -49,14 +49,14 @@ type Process struct {
 	t   testing.TB
 	cmd command
 	log string
-	// pid and exited are those of the present child; exited is nil while none runs.
+	// pid and exited are those of the current child; exited is nil before the first.
 	pid    int
 	exited chan struct{}
-	code   int // how the last child ended; valid once exited is closed
+	code   int // the exit code of the last child; valid once exited is closed
 	frozen bool
 }
 
-// newProcess returns a process that is not started, and has it killed when the test ends.
+// newProcess returns a process that has not been started. It is killed at the end of the test.
 func newProcess(t testing.TB, cmd command) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: cmd, log: filepath.Join(cmd.dir, cmd.name+".log")}
@@ -69,7 +69,7 @@ func newProcess(t testing.TB, cmd command) *Process {
 	return p
 }
 
-// Start starts the server on its port and data, and returns when it answers. A server that runs is left as it is.
+// Start starts the server on its port and data, and returns when it answers. It does nothing if the server runs.
 func (p *Process) Start() {
 	p.t.Helper()
 	if err := p.start(); err != nil {
@@ -77,7 +77,7 @@ func (p *Process) Start() {
 	}
 }
 
-// Stop ends the server with SIGTERM and waits until it is gone.
+// Stop ends the server with SIGTERM and waits for its end.
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.Resume()
@@ -87,7 +87,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// Kill ends the server with SIGKILL and waits until it is gone.
+// Kill ends the server with SIGKILL and waits for its end.
 func (p *Process) Kill() {
 	p.t.Helper()
 	p.end(syscall.SIGKILL)
@@ -100,7 +100,7 @@ func (p *Process) Restart() {
 	p.Start()
 }
 
-// Running reports whether the server's process is there.
+// Running reports whether the server's process exists.
 func (p *Process) Running() bool {
 	if p.exited == nil {
 		return false
@@ -121,7 +121,7 @@ func (p *Process) PID() int {
 	return p.pid
 }
 
-// ExitCode returns the exit code with which the server ended last; -1 while it runs, and after a signal ended it.
+// ExitCode returns the exit code of the server's last process. It is -1 while the server runs, and after a signal.
 func (p *Process) ExitCode() int {
 	if p.Running() {
 		return -1
@@ -129,7 +129,7 @@ func (p *Process) ExitCode() int {
 	return p.code
 }
 
-// Log returns the last 16 KiB of what the server wrote to its standard output and error.
+// Log returns the last 16 KiB of the server's standard output and error.
 func (p *Process) Log() string {
 	f, err := os.Open(p.log)
 	if err != nil {
@@ -146,7 +146,7 @@ func (p *Process) Log() string {
 	return string(bytes.TrimSpace(b))
 }
 
-// start starts the child and waits until it is ready or gone.
+// start starts the child and waits until it is ready or has ended.
 func (p *Process) start() error {
 	if p.Running() {
 		return nil
@@ -170,13 +170,13 @@ func (p *Process) start() error {
 	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(exited)
-		// Linux kills the child when the thread that started it ends, not when the process does: keep the thread.
+		// Linux kills the child at the end of the thread that started it, not of the process: keep the thread.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // what it says of the end is in the exit code
+			_ = cmd.Wait() // the exit code has the same information
 			p.code = cmd.ProcessState.ExitCode()
 		}
 	}()
@@ -210,7 +210,7 @@ func (p *Process) waitReady() error {
 	}
 }
 
-// end sends the signal and reports whether the child is gone; true when none runs.
+// end sends the signal and reports whether the child has ended. It returns true if no child runs.
 func (p *Process) end(sig syscall.Signal) bool {
 	if !p.Running() {
 		return true
@@ -230,10 +230,10 @@ func (p *Process) end(sig syscall.Signal) bool {
 	}
 }
 
-// installTools is how to get the servers that are Go programs, at the versions that scripts/tools/go.mod names.
+// installTools is the command that installs the servers written in Go, at the versions of scripts/tools/go.mod.
 const installTools = "GOWORK=off go -C scripts/tools install tool (scripts/test does it for its own run)"
 
-// program returns the path of an executable: from PATH, else from the folder where `go install` puts programs.
+// program returns the path of an executable, from PATH or from the folder of `go install`.
 func program(t testing.TB, name, install string) string {
 	t.Helper()
 	if path, err := exec.LookPath(name); err == nil {
@@ -271,8 +271,8 @@ func freePort(t testing.TB) int {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// startOnFreePort calls run with fresh ports until the server that it returns starts: another test may take a port
-// between the look and the start.
+// startOnFreePort calls run with free ports until the returned server starts: another test may use a port between the check
+// and the start.
 func startOnFreePort(t testing.TB, ports int, run func(ports []int) *Process) {
 	t.Helper()
 	const attempts = 5

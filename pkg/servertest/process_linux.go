@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dieWithParent has the kernel kill the child when its parent dies, also by a panic or SIGKILL.
+// dieWithParent makes the kernel kill the child when its parent dies, also by a panic or SIGKILL.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// waitStopped waits until every thread of the child has stopped. A signal to stop is only on its way when kill returns.
+// waitStopped waits until every thread of the child has stopped. When kill returns, the signal may still be in flight.
 func waitStopped(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)

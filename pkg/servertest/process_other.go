@@ -4,9 +4,9 @@ package servertest
 
 import "os/exec"
 
-// dieWithParent does nothing where the kernel offers no such thing: there a test binary that is killed leaves its
-// servers behind.
+// dieWithParent does nothing, because this kernel has no such feature: a test binary that is killed leaves its servers
+// running.
 func dieWithParent(*exec.Cmd) {}
 
-// waitStopped is only on Linux able to wait.
+// waitStopped does nothing: only Linux can wait for a stopped process.
 func waitStopped(int) error { return nil }

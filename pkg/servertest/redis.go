@@ -61,7 +61,7 @@ func (s *RedisServer) Wipe() {
 	}
 }
 
-// pingRedis speaks the protocol itself: the client's pool would log every refused connection of a start.
+// pingRedis returns a readiness check. It does not use the client, whose pool would log every refused connection of a start.
 func pingRedis(addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		d := net.Dialer{Timeout: time.Second}
@@ -78,7 +78,7 @@ func pingRedis(addr string) func(context.Context) error {
 		}
 		answer, err := bufio.NewReader(conn).ReadString('\n')
 		if err == nil && answer != "+PONG\r\n" {
-			err = fmt.Errorf("it answers PING with %q", answer) // while it loads its data
+			err = fmt.Errorf("redis-server answers PING with %q", answer) // while it loads its data
 		}
 		return err
 	}

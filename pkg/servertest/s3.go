@@ -31,8 +31,8 @@ const (
 	s3AccessKey, s3SecretKey = "freshet-test", "freshet-test-secret"
 )
 
-// S3 starts an S3 server with one bucket, and sets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to its credentials
-// for the test and the child processes it starts; so the test cannot be a parallel one.
+// S3 starts an S3 server with one bucket. It sets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the server's credentials for
+// the test and its child processes, so the test cannot be parallel.
 func S3(t testing.TB) *S3Server {
 	t.Helper()
 	path := program(t, "versitygw", installTools)
@@ -61,10 +61,10 @@ func S3(t testing.TB) *S3Server {
 	return s
 }
 
-// keepMetadata returns the options that say where the server keeps its metadata. Extended attributes come first: with
-// them a file appears whole with its metadata, as a bucket's object should. With a folder beside the bucket the
-// metadata is there first, so that for a moment a conditional write is refused for a file that no listing shows; that
-// is for temporary folders on file systems without extended attributes.
+// keepMetadata returns the options for the location of the server's metadata. It prefers extended attributes: with them a
+// file and its metadata appear at once, like an object of a bucket. On file systems without them it uses a separate folder.
+// There the metadata appears first, so that for a moment the server refuses a conditional write for a file that no listing
+// shows.
 func keepMetadata(t testing.TB, dir, root string) []string {
 	t.Helper()
 	if hasAttributes(root) {
@@ -90,7 +90,7 @@ func findBucket(t testing.TB, addr, bucket string) func(context.Context) error {
 	if err != nil {
 		t.Fatalf("set up a client of the S3 server: %v", err)
 	}
-	transport.DisableKeepAlives = true // leaves no goroutine behind
+	transport.DisableKeepAlives = true // leaks no goroutine
 	client, err := minio.New(addr, &minio.Options{
 		Creds:      credentials.NewStaticV4(s3AccessKey, s3SecretKey, ""),
 		Region:     S3Region,
@@ -103,8 +103,8 @@ func findBucket(t testing.TB, addr, bucket string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		there, err := client.BucketExists(ctx, bucket)
-		if err == nil && !there {
+		exists, err := client.BucketExists(ctx, bucket)
+		if err == nil && !exists {
 			return fmt.Errorf("the S3 server has no bucket %s", bucket)
 		}
 		return err

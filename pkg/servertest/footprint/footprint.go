@@ -1,13 +1,13 @@
-// Package footprint measures the most memory that a process of a test or benchmark has had, as the kernel counts it.
+// Package footprint measures the peak memory of a process of a test or benchmark, as the kernel counts it.
 //
-// Where it may, a [Meter] runs the process in a memory cgroup of its own. That counts what a container's limit counts: the
-// memory of the process, socket buffers, pages that the kernel was given to send, and the page cache of files that the process
-// is the first to read. Version 2 of cgroups has memory.peak. Version 1 has two peaks, memory.max_usage_in_bytes and
+// If it has the permission, a [Meter] runs the process in its own memory cgroup. The cgroup counts the same memory as the limit
+// of a container: the memory of the process, socket buffers, pages passed to the kernel to send, and the page cache of files that
+// the process is the first to read. Version 2 of cgroups has memory.peak. Version 1 has two peaks, memory.max_usage_in_bytes and
 // memory.kmem.tcp.max_usage_in_bytes; their sum is at least the true peak.
 //
-// Elsewhere, as in most containers and for users other than root, the meter adds VmHWM and the most bytes that it found in the
-// queues of the process's TCP sockets, of which it takes a sample every 50 ms. That misses peaks between samples, what an
-// skb takes beyond its bytes, and pages that the kernel was given. [Peak.How] names the way that was taken.
+// Otherwise, as in most containers and for users other than root, the meter adds VmHWM and the most bytes in the queues of the
+// process's TCP sockets, from a sample every 50 ms. This misses peaks between samples, the overhead of an skb, and pages passed
+// to the kernel. [Peak.How] names the method.
 package footprint
 
 import (
@@ -19,38 +19,34 @@ import (
 // Peak is the most memory that a process has had so far.
 type Peak struct {
 	Bytes int64
-	How   string // the files that it comes from
+	How   string // the source of Bytes
 }
 
 func (p Peak) String() string { return fmt.Sprintf("%d MiB (%s)", p.Bytes>>20, p.How) }
 
 // Meter measures one process.
 type Meter struct {
-	group group // of the process; zero where there is none
+	group group // of the process; zero if there is none
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	sampler  *sampler
 	stopping func()
 }
 
-// New returns a meter, to be closed after the process has ended.
+// New returns a meter. The caller closes it after the end of the process.
 func New() *Meter { return &Meter{group: newGroup()} }
 
-// NewWithoutGroup returns a meter that reads VmHWM and the queues of sockets, whatever the system has.
-func NewWithoutGroup() *Meter { return new(Meter) }
-
-// Wrap makes the process that cmd starts a member of the meter's cgroup from its first instruction on. It is called before
-// cmd.Start.
+// Wrap makes the process of cmd a member of the meter's cgroup from its first instruction on. Call it before cmd.Start.
 func (m *Meter) Wrap(cmd *exec.Cmd) {
 	if m.group.dir == "" {
 		return
 	}
-	// The shell becomes the program, with the same process id.
+	// exec replaces the shell by the program, with the same process id.
 	cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, m.group.members(), cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 }
 
-// Watch begins to measure the process, which has started.
+// Watch starts to measure the process. Call it after the process has started.
 func (m *Meter) Watch(pid int) {
 	if m.group.dir != "" {
 		return

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asChild makes the test binary the process that is measured.
+// asChild is the variable that makes the test binary the measured process.
 const asChild = "FOOTPRINT_CHILD"
 
 func TestMain(m *testing.M) {
@@ -34,10 +34,10 @@ func TestMain(m *testing.M) {
 
 const (
 	heapBytes = 64 << 20
-	sendBytes = 64 << 20 // more than sockets take
+	sendBytes = 64 << 20 // more than the buffers of sockets
 )
 
-// child has much memory, writes to a peer that does not read until the socket is full, says how much, and waits.
+// child allocates memory, writes to a peer that does not read until the socket is full, prints the queued bytes, and waits.
 func child(address string) error {
 	heap := make([]byte, heapBytes)
 	for i := range heap {
@@ -51,7 +51,7 @@ func child(address string) error {
 	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	_, err = conn.Write(heap[:sendBytes])
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("the socket took all of it: %v", err)
+		return fmt.Errorf("the socket accepted all bytes: %v", err)
 	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -66,7 +66,7 @@ func child(address string) error {
 	return err
 }
 
-// The peak holds the memory of the process and what its sockets have to send, with a cgroup and without.
+// Invariant: the peak includes the memory of the process and the send queues of its sockets, with and without a cgroup.
 func TestPeak(t *testing.T) {
 	for name, meter := range map[string]*footprint.Meter{"best": footprint.New(), "without a group": footprint.NewWithoutGroup()} {
 		t.Run(name, func(t *testing.T) {
@@ -108,8 +108,8 @@ func TestPeak(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%v, of which %d KiB were to be sent", peak, queued>>10)
-			// The child is this program, for whose heap the race detector keeps up to four times as much.
+			t.Logf("%v, %d KiB of it in send queues", peak, queued>>10)
+			// The child is this program. The race detector needs up to four times the memory of its heap.
 			if least := heapBytes + queued; peak.Bytes < least || peak.Bytes > 6*least {
 				t.Errorf("the peak is %d bytes, the process has %d", peak.Bytes, least)
 			}
@@ -127,7 +127,7 @@ func TestPeak(t *testing.T) {
 	}
 }
 
-// hasGroups reports whether this process may make a memory cgroup where version 1 is mounted as usual.
+// hasGroups reports whether this process may create a memory cgroup at the usual mount point of version 1.
 func hasGroups() bool {
 	const probe = "/sys/fs/cgroup/memory/freshet-probe"
 	return syscall.Mkdir(probe, 0o700) == nil && syscall.Rmdir(probe) == nil
@@ -140,7 +140,7 @@ func TestPeakOfNothing(t *testing.T) {
 	}
 	m.Watch(1 << 30) // no such process
 	if _, err := m.Peak(); err == nil {
-		t.Error("there is a peak of a process that is gone")
+		t.Error("there is a peak of a process that has ended")
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)

@@ -20,11 +20,11 @@ type group struct {
 	how   string
 }
 
-// versions are the ways in which a group says its peak, in order of preference.
+// versions describes the versions of cgroups, in order of preference.
 var versions = []struct {
 	how   string
 	peaks []string
-	// begin holds files and what is written to them: version 1 counts socket buffers only once their limit was set.
+	// begin has the content of files to write: version 1 counts socket buffers only after their limit has been set.
 	begin map[string]string
 }{
 	{"cgroup v2: memory.peak", []string{"memory.peak"}, nil},
@@ -35,8 +35,8 @@ var versions = []struct {
 	},
 }
 
-// newGroup makes a group below the group of this process or below one of those above it. It returns the zero group where that
-// is not possible.
+// newGroup creates a group below the group of this process or one of its ancestors. It returns the zero group if that is not
+// possible.
 func newGroup() group {
 	for i, parents := range [][]string{parents("cgroup2", ""), parents("cgroup", "memory")} {
 		for _, parent := range parents {
@@ -68,7 +68,7 @@ func makeGroup(parent string, version int) (group, bool) {
 	return g, true
 }
 
-// members is the file to which a process writes its id to become a member.
+// members returns the file to which a process writes its id to become a member.
 func (g group) members() string { return filepath.Join(g.dir, "cgroup.procs") }
 
 func (g group) peak() (Peak, error) {
@@ -87,7 +87,7 @@ func (g group) peak() (Peak, error) {
 	return p, nil
 }
 
-// removeWithin is how long a process may take to leave its group once it was waited for.
+// removeWithin bounds the time that a process needs to leave its group after its end.
 const removeWithin = 5 * time.Second
 
 func (g group) remove() error {
@@ -105,8 +105,8 @@ func (g group) remove() error {
 	}
 }
 
-// parents returns the folders of this process's group and of those above it, nearest first, in the hierarchy of the given
-// file system and controller.
+// parents returns the folders of this process's group and of its ancestors, nearest first, in the hierarchy of the given file
+// system and controller.
 func parents(fsType, controller string) []string {
 	mount, root := mounted(fsType, controller)
 	if mount == "" {
@@ -134,7 +134,7 @@ func parents(fsType, controller string) []string {
 	return folders
 }
 
-// mounted returns where the hierarchy is mounted, and which of its groups is mounted there.
+// mounted returns the mount point of the hierarchy, and the group that is its root.
 func mounted(fsType, controller string) (mount, root string) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -150,5 +150,5 @@ func mounted(fsType, controller string) (mount, root string) {
 	return "", ""
 }
 
-// hasOption reports whether the list, with commas, holds the option.
+// hasOption reports whether the comma-separated list has the option.
 func hasOption(list, option string) bool { return strings.Contains(","+list+",", ","+option+",") }

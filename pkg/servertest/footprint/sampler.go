@@ -13,19 +13,19 @@ import (
 
 const (
 	sampleEvery = 50 * time.Millisecond
-	howSampled  = "VmHWM + queues of TCP sockets, sampled: no memory cgroup could be made"
+	howSampled  = "VmHWM + queues of TCP sockets, sampled: no permission for a memory cgroup"
 )
 
-// sampler measures a process by what /proc says about it.
+// sampler measures a process from its files in /proc.
 type sampler struct {
 	pid int
 
-	mu       sync.Mutex // guards what follows
-	resident int64      // VmHWM at the last look
-	queues   int64      // the most that was found
+	mu       sync.Mutex // guards the fields below
+	resident int64      // VmHWM in the last sample
+	queues   int64      // the most in a sample
 }
 
-// sample looks at the process until stop is called or the process is gone.
+// sample takes samples of the process until the caller calls stop or the process has ended.
 func sample(pid int) (s *sampler, stop func()) {
 	s = &sampler{pid: pid}
 	end, done := make(chan struct{}), make(chan struct{})
@@ -33,7 +33,7 @@ func sample(pid int) (s *sampler, stop func()) {
 		defer close(done)
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
-		for s.look() == nil {
+		for s.take() == nil {
 			select {
 			case <-tick.C:
 			case <-end:
@@ -44,7 +44,7 @@ func sample(pid int) (s *sampler, stop func()) {
 	return s, func() { close(end); <-done }
 }
 
-func (s *sampler) look() error {
+func (s *sampler) take() error {
 	resident, err := highWater(s.pid)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *sampler) look() error {
 }
 
 func (s *sampler) peak() (Peak, error) {
-	err := s.look()
+	err := s.take()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.resident == 0 {
@@ -66,7 +66,7 @@ func (s *sampler) peak() (Peak, error) {
 	return Peak{Bytes: s.resident + s.queues, How: howSampled}, nil
 }
 
-// highWater returns the most resident memory that the process had.
+// highWater returns the peak resident memory of the process.
 func highWater(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -81,7 +81,7 @@ func highWater(pid int) (int64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no VmHWM", pid)
 }
 
-// socketQueues returns the bytes that wait in the TCP sockets of the process, to be sent or to be read.
+// socketQueues returns the bytes in the send and receive queues of the process's TCP sockets.
 func socketQueues(pid int) (n int64) {
 	own := sockets(pid)
 	for _, table := range []string{"tcp", "tcp6"} {
@@ -92,7 +92,7 @@ func socketQueues(pid int) (n int64) {
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line) // see proc_net(5)
 			if len(f) < 10 || !own[f[9]] || f[3] == "0A" {
-				continue // another process's, or one that listens
+				continue // a socket of another process, or one that listens
 			}
 			send, receive, _ := strings.Cut(f[4], ":")
 			for _, queue := range []string{send, receive} {
@@ -105,7 +105,7 @@ func socketQueues(pid int) (n int64) {
 	return n
 }
 
-// sockets returns the inodes of the sockets that the process has open.
+// sockets returns the inodes of the process's open sockets.
 func sockets(pid int) map[string]bool {
 	folder := fmt.Sprintf("/proc/%d/fd", pid)
 	files, err := os.ReadDir(folder)
