@@ -1,4 +1,4 @@
-// Package apidoc holds an OpenAPI description against the routes of the service that it describes. Only tests import it.
+// Package apidoc compares an OpenAPI description with the routes of the service that it describes. Only tests import it.
 package apidoc
 
 import (
@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document is what of an OpenAPI 3.1 document is looked at.
+// document has the parts of an OpenAPI 3.1 document that Check reads.
 type document struct {
 	OpenAPI string `yaml:"openapi"`
 	Info    struct {
@@ -27,8 +27,8 @@ type operation struct {
 // methods are the keys of a path item that are operations.
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-// Check fails the test unless text describes the routes, patterns of http.ServeMux, and no others, each with a summary
-// and its responses. HEAD of a GET route may be described or not.
+// Check fails the test unless text describes exactly the routes, which are patterns of http.ServeMux. Each description needs a
+// summary and responses. A description of HEAD for a GET route is optional.
 func Check(t testing.TB, text []byte, routes []string) {
 	t.Helper()
 	var doc document

@@ -1,4 +1,4 @@
-// Package program is what the services' commands have in common: settings, help, the log, stopping, exit codes.
+// Package program is the frame of the services' commands: settings, help, log, stop and exit codes.
 package program
 
 import (
@@ -8,22 +8,22 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 
 	"freshet.dev/pkg/catalog"
+	"freshet.dev/services/internal/build"
 	"freshet.dev/services/internal/settings"
 )
 
 // The exit codes of every service's command.
 const (
-	OK       = 0 // stopped because it was told to
-	Failed   = 1 // it could not start or go on; the log says why
+	OK       = 0 // stopped by the end of the context
+	Failed   = 1 // cannot start or continue; the log has the reason
 	BadUsage = 2 // a setting or an argument is wrong
 )
 
-// Config is a service's configuration: a pointer to a struct in envconfig's form.
+// Config is a service's configuration: a pointer to a struct with the tags of envconfig.
 type Config interface {
-	// Validate names the variable that is wrong.
+	// Validate returns an error that names each variable with a wrong value.
 	Validate() error
 }
 
@@ -32,14 +32,14 @@ type Program struct {
 	Name    string
 	Summary string
 	Config  Config
-	// Level returns the log level that Config asks for, once it is loaded.
+	// Level returns the log level in Config. Main calls it after loading Config.
 	Level func() slog.Level
-	// Run acquires what the service needs, runs it until ctx ends, and releases it.
+	// Run opens the service's dependencies, runs the service until ctx ends, and closes them.
 	Run func(ctx context.Context, log *slog.Logger) error
 }
 
-// Main runs the program and returns its exit code. It takes no signals: ctx ends when the program shall stop. The log goes to stderr
-// as JSON, help to stdout.
+// Main runs the program until ctx ends and returns its exit code. Main handles no signals. The log goes to stderr as JSON, help to
+// stdout.
 func (p Program) Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -50,12 +50,12 @@ func (p Program) Main(ctx context.Context, args []string, stdout, stderr io.Writ
 		p.help(stdout)
 		return OK
 	case err != nil:
-		return BadUsage // the flag package has said why
+		return BadUsage // package flag has printed the reason
 	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "%s takes no arguments, only settings in the environment; see %s --help\n", p.Name, p.Name)
+		fmt.Fprintf(stderr, "%s takes no arguments, only FRESHET_ variables; see %s --help\n", p.Name, p.Name)
 		return BadUsage
 	case *version:
-		fmt.Fprintf(stdout, "%s %s\n", p.Name, buildVersion())
+		fmt.Fprintf(stdout, "%s %s\n", p.Name, build.Read())
 		return OK
 	}
 	warnings, err := settings.Load(p.Config)
@@ -86,19 +86,8 @@ func (p Program) help(w io.Writer) {
 	if err := settings.Usage(w, p.Config); err != nil {
 		fmt.Fprintln(w, err)
 	}
-	fmt.Fprintln(w, "\nExit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.")
-}
-
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
+	if err := backendHelp(w, p.Config); err != nil {
+		fmt.Fprintln(w, err)
 	}
-	version := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			version += " " + s.Value
-		}
-	}
-	return version
+	fmt.Fprintln(w, "\nExit codes: 0 stopped by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.")
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
 
+	"freshet.dev/services/internal/build"
 	"freshet.dev/services/internal/program"
 	"freshet.dev/services/internal/settings"
 )
@@ -30,7 +32,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"stopped":         {nil, "", "", nil, program.OK, "", ""},
 		"help":            {[]string{"--help"}, "", "", nil, program.OK, "FRESHET_LISTEN     the address (default :1)", ""},
-		"version":         {[]string{"--version"}, "", "", nil, program.OK, "freshet-test ", ""},
+		"version":         {[]string{"--version"}, "", "", nil, program.OK, fmt.Sprintf("freshet-test %s\n", build.Read()), ""},
 		"argument":        {[]string{"x"}, "", "", nil, program.BadUsage, "", "takes no arguments"},
 		"flag":            {[]string{"--listen"}, "", "", nil, program.BadUsage, "", "flag provided but not defined"},
 		"bad setting":     {nil, "nowhere", "", nil, program.BadUsage, "", "FRESHET_LISTEN is \"nowhere\""},
@@ -59,5 +61,38 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("it ran: %v", ran)
 			}
 		})
+	}
+}
+
+// backends has the variables of a store and of NATS.
+type backends struct {
+	StoreURL settings.URL `split_words:"true"`
+	NatsURL  settings.URL `split_words:"true"`
+}
+
+func (*backends) Validate() error { return nil }
+
+// TestHelpNamesBackends shows what S3 and NATS require, to the programs that use them.
+func TestHelpNamesBackends(t *testing.T) {
+	help := func(cfg program.Config) string {
+		t.Helper()
+		var stdout strings.Builder
+		p := program.Program{Name: "freshet-test", Summary: "tests.", Config: cfg}
+		if code := p.Main(t.Context(), []string{"--help"}, &stdout, io.Discard); code != program.OK {
+			t.Fatalf("exit code %d", code)
+		}
+		return stdout.String()
+	}
+	text := help(new(backends))
+	for _, want := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_REGION", "endpoint", "path-style", "s3:GetObject", "must support conditional writes",
+		"JetStream", "nats://user:password@host:port", "FRESHET with", "FRESHET_STAGING", "10,000 events", "FRESHET_NATS_MAX_BYTES",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the help lacks %q:\n%s", want, text)
+		}
+	}
+	if text := help(new(config)); strings.Contains(text, "S3") || strings.Contains(text, "NATS") {
+		t.Errorf("a program without a backend shows\n%s", text)
 	}
 }

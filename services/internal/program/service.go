@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// Service returns a [Program.Run] that opens what cfg names, makes the service of it, runs that and closes what was
-// opened. It reads cfg when it runs, which is after Main has loaded it.
+// Service returns a [Program.Run] that opens the dependencies named by cfg, creates the service, runs it and closes the
+// dependencies. The returned function reads *cfg when it runs, after Main has loaded it.
 func Service[C any, D interface{ Close() error }, S interface {
 	Run(ctx context.Context) error
 }](
@@ -18,7 +18,7 @@ func Service[C any, D interface{ Close() error }, S interface {
 	return func(ctx context.Context, log *slog.Logger) (err error) {
 		deps, err := open(ctx, *cfg, log)
 		if err != nil {
-			return err // open has released what it had
+			return err // open has closed what it opened
 		}
 		defer func() { err = errors.Join(err, deps.Close()) }()
 		s, err := create(*cfg, deps)

@@ -10,7 +10,7 @@ import (
 	"freshet.dev/services/internal/program"
 )
 
-// steps notes what is done, and fails where it is told to.
+// steps records its calls, and fails the steps in fail.
 type steps struct {
 	done []string
 	fail map[string]error
@@ -51,7 +51,7 @@ func TestService(t *testing.T) {
 				}
 				return s, s.step("new")
 			})
-			cfg.Listen = ":7" // loaded after the program was put together
+			cfg.Listen = ":7" // Main loads the settings after Service returned
 			err := run(t.Context(), slog.New(slog.DiscardHandler))
 			if !slices.Equal(s.done, c.done) || (err == nil) != (c.errs == nil) {
 				t.Errorf("done: %q; error is %v", s.done, err)

@@ -1,6 +1,6 @@
 package settings
 
-// Known holds every variable of every program of freshet. A service's struct gives the meaning and the default of its own.
+// Known lists the variables of all programs of freshet. Each service's struct has the meaning and default of its variables.
 var Known = []string{
 	"FRESHET_BATCH_BYTES",
 	"FRESHET_BATCH_KEYS",

@@ -13,17 +13,17 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// Prefix is what the name of every variable begins with, before an underscore.
+// Prefix begins the name of every variable; an underscore follows it.
 const Prefix = "FRESHET"
 
-// ErrSettings is wrapped by every error about the environment's variables or their values.
+// ErrSettings is wrapped by every error about a variable of the environment or its value.
 var ErrSettings = errors.New("bad settings")
 
-// Load fills spec, a pointer to a struct in envconfig's form, from the environment. It returns what is odd but no error:
-// one text per variable that no service knows. While it runs it hides set-but-empty variables from envconfig, so nothing else may
-// change the environment meanwhile.
+// Load fills spec, a pointer to a struct with the tags of envconfig, from the environment. It returns one warning for each variable
+// that no program knows. Load unsets variables that are set but empty while it runs, so the caller must not change the environment
+// at the same time.
 func Load(spec any) (warnings []string, err error) {
-	own, err := variables(spec)
+	own, err := Names(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -38,10 +38,10 @@ func Load(spec any) (warnings []string, err error) {
 	if err := envconfig.Process(Prefix, spec); err != nil {
 		return nil, refusal(err)
 	}
-	return unknown(own, os.Environ())
+	return CheckNames(own, os.Environ())
 }
 
-// refusal names the variable and the reason, and leaves out the value: it may hold a secret.
+// refusal returns an error that names the variable and the reason. It leaves out the value, which may hold a secret.
 func refusal(err error) error {
 	var parse *envconfig.ParseError
 	if !errors.As(err, &parse) {
@@ -67,8 +67,8 @@ func typeName(goType string) string {
 	}
 }
 
-// variables returns the names of spec's variables, each of which must be in Known.
-func variables(spec any) ([]string, error) {
+// Names returns the names of spec's variables. It returns an error if one is not in [Known].
+func Names(spec any) ([]string, error) {
 	var b strings.Builder
 	if err := envconfig.Usagef(Prefix, spec, &b, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
 		return nil, fmt.Errorf("list the variables of %T: %w", spec, err)
@@ -82,12 +82,13 @@ func variables(spec any) ([]string, error) {
 	return own, nil
 }
 
-// orchestrated matches what Kubernetes adds for services whose names begin with freshet, such as FRESHET_RELAY_SERVICE_HOST
+// orchestrated matches the variables that Kubernetes adds for services whose names begin with freshet, such as FRESHET_RELAY_SERVICE_HOST
 // (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 var orchestrated = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// unknown looks for variables that no service has.
-func unknown(own, environ []string) (warnings []string, err error) {
+// CheckNames checks the names of the variables in environ, which has the form of [os.Environ]. It refuses a name that is not in
+// [Known] and is close to one of own, the program's variables. It returns a warning for each other name that is not in Known.
+func CheckNames(own, environ []string) (warnings []string, err error) {
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, Prefix+"_") || value == "" || slices.Contains(Known, name) || orchestrated.MatchString(name) {
@@ -96,7 +97,7 @@ func unknown(own, environ []string) (warnings []string, err error) {
 		if near, distance := nearest(name, own); distance <= 2 {
 			return nil, fmt.Errorf("%w: %s is not a setting; did you mean %s?", ErrSettings, name, near)
 		}
-		warnings = append(warnings, name+" is not a setting of any freshet service and is ignored")
+		warnings = append(warnings, name+" is not a setting of any freshet program and is ignored")
 	}
 	return warnings, nil
 }
@@ -111,7 +112,7 @@ func nearest(name string, known []string) (near string, distance int) {
 	return near, distance
 }
 
-// editDistance returns how many bytes must be put in, taken out or replaced to make b of a.
+// editDistance returns the Levenshtein distance of a and b in bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -131,7 +132,7 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// Usage writes a table of spec's variables, with meanings and defaults.
+// Usage writes a table of spec's variables with their meanings and defaults.
 func Usage(w io.Writer, spec any) error {
 	tabs := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	const row = "{{range .}}  {{usage_key .}}\t{{usage_description .}}{{with usage_default .}} (default {{.}}){{end}}\n{{end}}"

@@ -149,3 +149,14 @@ func TestUsageNamesEveryVariable(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckNames(t *testing.T) {
+	own := []string{"FRESHET_NATS_URL"}
+	warnings, err := settings.CheckNames(own, []string{"FRESHET_REDIS_URL=x", "FRESHET_QUITE_ANOTHER=x", "FRESHET_NATS_UL=", "PATH=x"})
+	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "FRESHET_QUITE_ANOTHER ") {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	if _, err := settings.CheckNames(own, []string{"FRESHET_NATS_UL=x"}); !errors.Is(err, settings.ErrSettings) || !strings.Contains(err.Error(), "did you mean FRESHET_NATS_URL?") {
+		t.Errorf("error is %v", err)
+	}
+}

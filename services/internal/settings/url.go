@@ -10,19 +10,19 @@ import (
 	"freshet.dev/pkg/redact"
 )
 
-// URL is the address of a backend. It may hold credentials: printed, logged or encoded in any way it hides them.
-// [URL.Reveal] returns it as it is.
+// URL is the address of a backend and may hold credentials. Printing, logging and encoding hide the credentials; [URL.Reveal]
+// returns them.
 type URL string
 
-// Reveal returns the URL with its credentials, for those that connect to it and for no one else.
+// Reveal returns the URL with its credentials, for connecting only.
 func (u URL) Reveal() string { return string(u) }
 
-// String returns the URL without credentials. Several URLs may stand in one, with commas between them, as NATS has it.
+// String returns the URL without credentials. A URL of NATS may be a list of URLs, separated by commas.
 func (u URL) String() string {
 	parts := strings.Split(string(u), ",")
 	if !natsScheme(parts[0]) {
-		// One URL, whose commas are its own. But what looks like several is hidden as several, for it is shown when it is
-		// refused.
+		// One URL, which may contain commas. A text that looks like several URLs is redacted as several: an error shows it when
+		// CheckURL refuses it.
 		for i := len(parts) - 1; i > 0; i-- {
 			if !strings.Contains(parts[i], "://") {
 				parts[i-1] += "," + parts[i]
@@ -36,7 +36,7 @@ func (u URL) String() string {
 	return strings.Join(parts, ",")
 }
 
-// natsSchemes are those of NATS, which alone takes several URLs with commas between them.
+// natsSchemes are the schemes of NATS URLs. Only NATS takes a list of URLs.
 var natsSchemes = []string{"nats", "tls", "ws", "wss"}
 
 func natsScheme(u string) bool {
@@ -50,7 +50,7 @@ func (u URL) GoString() string { return fmt.Sprintf("%q", u.String()) }
 // MarshalText is String, for JSON.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// UnmarshalText takes any text: CheckURL says what is wrong with it.
+// UnmarshalText accepts any text; [CheckURL] validates it.
 func (u *URL) UnmarshalText(text []byte) error {
 	*u = URL(strings.TrimSpace(string(text)))
 	return nil
@@ -59,9 +59,8 @@ func (u *URL) UnmarshalText(text []byte) error {
 // LogValue is String, for slog.
 func (u URL) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
-// CheckURL says what is wrong with the value u of the variable; nil means that it is a URL of one of the schemes, or
-// more with commas between them if it is NATS's, and that it names a host unless it names a file: dir or unix. The text
-// never holds credentials.
+// CheckURL returns an error unless u, the value of the variable, is a URL with one of the schemes. A NATS value may be a list,
+// separated by commas. The URL must name a host, except with the schemes dir and unix. The error's text has no credentials.
 func CheckURL(variable string, u URL, schemes ...string) error {
 	want := strings.Join(schemes, ":// or ") + "://"
 	if u == "" {

@@ -29,7 +29,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 // String returns the number with a unit.
 func (b Bytes) String() string { return humanize.IBytes(uint64(max(b, 0))) }
 
-// List is a list of texts, written with commas between them. Space around a text and empty texts are dropped.
+// List is a list of texts, separated by commas. Parsing drops space around a text, and empty texts.
 type List []string
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -43,7 +43,7 @@ func (l *List) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// CheckListen says what is wrong with the address to listen on; nil means that it is host:port.
+// CheckListen returns an error unless address, to listen on, is host:port.
 func CheckListen(address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("%w: FRESHET_LISTEN is %q: want host:port, such as 127.0.0.1:8480 or :8480", ErrSettings, address)
@@ -51,7 +51,7 @@ func CheckListen(address string) error {
 	return nil
 }
 
-// CheckNamespace says what is wrong with FRESHET_NAMESPACE; nil means that it is a namespace.
+// CheckNamespace returns an error unless namespace, the value of FRESHET_NAMESPACE, is valid.
 func CheckNamespace(namespace string) error {
 	if err := dataset.CheckNamespace(namespace); err != nil {
 		return fmt.Errorf("%w: FRESHET_NAMESPACE: %w", ErrSettings, err)
@@ -59,18 +59,18 @@ func CheckNamespace(namespace string) error {
 	return nil
 }
 
-// CheckBetween says that the value of the variable is below least or above most; nil means that it is not.
+// CheckBetween returns an error if the value of the variable is below least or above most.
 func CheckBetween[N ~int | ~int64](variable string, value, least, most N) error {
 	if value > most {
-		return fmt.Errorf("%w: %s is %v: the most is %v", ErrSettings, variable, value, most)
+		return fmt.Errorf("%w: %s is %v: want at most %v", ErrSettings, variable, value, most)
 	}
 	return CheckAtLeast(variable, value, least)
 }
 
-// CheckAtLeast says that the value of the variable is below least; nil means that it is not.
+// CheckAtLeast returns an error if the value of the variable is below least.
 func CheckAtLeast[N ~int | ~int64](variable string, value, least N) error {
 	if value < least {
-		return fmt.Errorf("%w: %s is %v: the least is %v", ErrSettings, variable, value, least)
+		return fmt.Errorf("%w: %s is %v: want at least %v", ErrSettings, variable, value, least)
 	}
 	return nil
 }

@@ -14,14 +14,14 @@ import (
 // smallBody is the length up to which the rest of a body costs less than a new connection.
 const smallBody = 256 << 10
 
-// requestBody is the body of a request. It remembers how reading ended.
+// requestBody is the body of a request. It records how reading ended.
 type requestBody struct {
 	control *http.ResponseController
 	length  int64 // as declared, -1 for unknown
 	read    atomic.Int64
 	how     atomic.Int32 // a bodyState
 
-	mu  sync.Mutex // held by a Read: a handler may leave one behind when it returns
+	mu  sync.Mutex // held during a Read, which may still run after the handler has returned
 	r   io.Reader
 	err error // of the last Read
 }
@@ -29,9 +29,9 @@ type requestBody struct {
 type bodyState int32
 
 const (
-	bodyOpen   bodyState = iota // there may be more
+	bodyOpen   bodyState = iota // more bytes may follow
 	bodyEnded                   // read to its end
-	bodyFailed                  // the client has left, is silent, or breaks the protocol
+	bodyFailed                  // the client disconnected, stalled or broke the protocol
 )
 
 func (b *requestBody) state() bodyState { return bodyState(b.how.Load()) }
@@ -66,7 +66,7 @@ func (b *requestBody) SetReadDeadline(t time.Time) error { return b.control.SetR
 var past = time.Unix(1, 0)
 
 // hijack takes the connection from net/http, which would wait for the rest of the body without a deadline. A Read in progress
-// ends, and later ones fail. hijack returns nil if there is no connection, or a broken one.
+// ends, and later reads fail. hijack returns nil if there is no connection or the connection is broken.
 func (b *requestBody) hijack() (net.Conn, *bufio.ReadWriter) {
 	if b.SetReadDeadline(past) != nil {
 		return nil, nil
@@ -81,7 +81,7 @@ func (b *requestBody) hijack() (net.Conn, *bufio.ReadWriter) {
 	return conn, wire
 }
 
-// short reports whether the rest of the body is small, as far as the client declared it, so that the connection is worth keeping.
+// short reports whether the rest of the body, by its declared length, is small enough to keep the connection.
 func (b *requestBody) short() bool {
 	switch b.state() {
 	case bodyEnded:

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// mostRefusals is how many connections may be refused at a time. Others wait to be accepted.
+	// mostRefusals is how many connections are refused at a time. Further connections wait to be accepted.
 	mostRefusals = 64
-	// refuseWithin is how long a client may take to receive its refusal, refuseBytes how much of its request is dropped.
+	// refuseWithin is how long a client may take to receive the refusal; refuseBytes is how much of its request is discarded.
 	refuseWithin = time.Second
 	refuseBytes  = 64 << 10
 	refuseRetry  = 2 // seconds
@@ -25,17 +25,18 @@ const (
 // Connections counts the connections of a server that bounds them.
 type Connections struct {
 	Open    int64 // now
-	Waiting int64 // of them, for a request or the rest of its header
-	Evicted int64 // closed while they waited for a request or its header, to make room for new ones
-	Refused int64 // answered 503, because all others were being answered
+	Waiting int64 // open connections that wait for a request or the rest of its header
+	Evicted int64 // closed for new connections while they waited for a request or its header
+	Refused int64 // answered 503, because requests were in flight on all connections
 }
 
-// bounded is a listener that bounds the connections that are open. Where there is no room for a new connection, it closes the
-// one that has waited longest for a request, or for the rest of its header. If all are being answered, it refuses the new one.
+// bounded is a listener that limits the number of open connections. At the limit, a new connection evicts the connection that
+// has waited longest for a request or the rest of its header. If requests are in flight on all connections, the new connection
+// is refused.
 type bounded struct {
 	net.Listener
 	most    int
-	lanes   chan struct{} // one for each refusal in progress
+	slots   chan struct{} // one for each refusal in progress
 	closing chan struct{}
 	once    sync.Once
 	all     sync.WaitGroup // refusals
@@ -49,12 +50,12 @@ type bounded struct {
 
 func bound(l net.Listener, most int) *bounded {
 	return &bounded{
-		Listener: l, most: most, lanes: make(chan struct{}, mostRefusals), closing: make(chan struct{}),
+		Listener: l, most: most, slots: make(chan struct{}, mostRefusals), closing: make(chan struct{}),
 		open: make(map[net.Conn]*list.Element), waiting: list.New(),
 	}
 }
 
-// stream has the methods of a TCP connection for which net/http and the drainer probe.
+// stream has the methods of a TCP connection that net/http and the drainer look for.
 type stream interface {
 	net.Conn
 	io.ReaderFrom
@@ -95,7 +96,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 		}
 		b.refused.Add(1)
 		select {
-		case b.lanes <- struct{}{}:
+		case b.slots <- struct{}{}:
 			b.all.Go(func() { b.refuse(conn) })
 		case <-b.closing:
 			_ = conn.Close()
@@ -103,7 +104,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// admit notes the connection if there is room. It returns the one that has to be closed for it.
+// admit records the connection if the limit allows. oldest, if not nil, is the evicted connection, which the caller closes.
 func (b *bounded) admit(conn net.Conn) (oldest net.Conn, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -133,10 +134,10 @@ func (b *bounded) changed(conn net.Conn, state http.ConnState) {
 	defer b.mu.Unlock()
 	e, known := b.open[conn]
 	if !known {
-		return // closed to make room
+		return // evicted
 	}
 	switch state {
-	case http.StateActive: // its header has come
+	case http.StateActive: // the header has arrived
 		if e != nil {
 			b.waiting.Remove(e)
 			b.open[conn] = nil
@@ -151,17 +152,17 @@ func (b *bounded) changed(conn net.Conn, state http.ConnState) {
 
 // refuse answers the connection with a problem document.
 func (b *bounded) refuse(conn *tracked) {
-	defer func() { <-b.lanes }()
-	defer conn.Close() //nolint:errcheck // nobody is there to hear of it
+	defer func() { <-b.slots }()
+	defer conn.Close() //nolint:errcheck // the client gets no further answer
 	_ = conn.SetDeadline(time.Now().Add(refuseWithin))
-	p := Unavailable("busy", refuseRetry, nil, "%d connections are being answered; try again after a moment", b.most)
+	p := Unavailable("busy", refuseRetry, nil, "requests are in flight on all %d connections; retry later", b.most)
 	body, _ := json.Marshal(p) // it has no members
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%s",
 		p.Status, http.StatusText(p.Status), ProblemType, len(body), p.RetryAfter, body)
 	if err != nil || conn.CloseWrite() != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, conn, refuseBytes) // a close with bytes unread would destroy the answer
+	_, _ = io.CopyN(io.Discard, conn, refuseBytes) // closing with unread bytes resets the connection, and the reset destroys the answer
 }
 
 // Close implements [net.Listener].

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// bounds limits how much of a body is read and dropped after the answer.
+// bounds limits how much of a body is discarded after the answer.
 type bounds struct {
 	bytes int64
-	// rate is the least average rate, in bytes a second, after the time grace.
+	// rate is the least average rate, in bytes a second. It applies after grace.
 	rate  int64
 	grace time.Duration
 	// stall is the longest pause, total the longest drain.
 	stall, total time.Duration
 }
 
-// deadline returns by when the next byte must arrive, after n bytes since start.
+// deadline returns when the next byte must have arrived, after n bytes since start.
 func (b bounds) deadline(start, now time.Time, n int64) time.Time {
 	end := start.Add(b.grace + time.Duration(n)*time.Second/time.Duration(b.rate))
 	for _, other := range []time.Time{now.Add(b.stall), start.Add(b.total)} {
@@ -29,16 +29,16 @@ func (b bounds) deadline(start, now time.Time, n int64) time.Time {
 	return end
 }
 
-// drainer answers requests that have a body, and then reads and drops what the handler left of it. A connection that is closed
-// with unread bytes is reset, and the reset destroys the answer on its way to a client that sends before it reads. net/http drops
-// at most 256 KiB, before it sends the answer, and without a deadline.
+// drainer discards the rest of a request's body after the answer. Closing a connection with unread bytes resets it, and the reset
+// destroys the answer on its way to a client that sends before it reads. net/http discards at most 256 KiB, before it sends the
+// answer, and without a deadline.
 type drainer struct {
-	// full bounds a drain that holds a slot, brief one without.
+	// full bounds a drain that holds a slot, brief a drain without a slot.
 	full, brief bounds
 	slots       chan struct{}
 	// write is how long a client may take to receive the answer.
 	write time.Duration
-	// linger is the time between the end of the answer, which FIN tells the client, and the close of the connection.
+	// linger is the time between the FIN after the answer and the close of the connection.
 	linger time.Duration
 }
 
@@ -53,10 +53,10 @@ func newDrainer() *drainer {
 	}
 }
 
-// serve lets next answer a request with a body.
+// serve calls next for a request with a body, and drains the body after the answer.
 func (d *drainer) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	body := &requestBody{control: http.NewResponseController(w), r: r.Body, length: r.ContentLength}
-	// Errors of the controller mean that w is no network connection, as in a test.
+	// The controller returns an error if w is no network connection, as in a test.
 	_ = body.control.EnableFullDuplex() // else net/http reads before it sends
 	rec := &recorder{ResponseWriter: w}
 	clone := *r // net/http needs its own body in r
@@ -76,11 +76,11 @@ func (d *drainer) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	}
 }
 
-// finish sends the answer and drops the rest of the body. The connection is kept only if the body has ended.
+// finish sends the answer and discards the rest of the body. It keeps the connection only if the body has ended.
 func (d *drainer) finish(rec *recorder, r *http.Request, body *requestBody) {
 	_ = body.control.SetWriteDeadline(time.Now().Add(d.write))
 	stop := stopping(r.Context())
-	// Without a length, net/http ends the answer after finish, and a drain must not hold the end up.
+	// Without a Content-Length, net/http sends the end of the answer after finish returns: a long drain would delay it.
 	open := rec.open(r.Method)
 	if open && d.drain(stop, body, d.brief) {
 		return
@@ -105,24 +105,24 @@ func (d *drainer) finish(rec *recorder, r *http.Request, body *requestBody) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	if body.state() == bodyFailed && d.drainInSlot(stop, conn) { // a client that was silent for too long may go on
+	if body.state() == bodyFailed && d.drainInSlot(stop, conn) { // a client that stalled may continue
 		return
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(d.linger))
-	for { // until the client closes its side, or the time is over
+	for { // until the client closes the connection or linger has passed
 		if _, err := wire.Discard(smallBody); err != nil {
 			return
 		}
 	}
 }
 
-// wire is what a drain reads from: a body, or a connection.
+// wire is the source of a drain: a body or a connection.
 type wire interface {
 	io.Reader
 	SetReadDeadline(time.Time) error
 }
 
-// drainInSlot drains within the full bounds if there is a slot, else within the brief ones.
+// drainInSlot drains within the full bounds if a slot is free, and within the brief bounds otherwise.
 func (d *drainer) drainInSlot(stop context.Context, from wire) (ended bool) {
 	select {
 	case d.slots <- struct{}{}:
@@ -135,7 +135,7 @@ func (d *drainer) drainInSlot(stop context.Context, from wire) (ended bool) {
 
 var drainBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
-// drain reads and drops what comes, within the bounds, and until stop ends. It reports whether it has come to the end.
+// drain reads and discards bytes within the bounds, until stop ends. It reports whether it reached the end.
 func (d *drainer) drain(stop context.Context, from wire, within bounds) (ended bool) {
 	fired := make(chan struct{})
 	cancel := context.AfterFunc(stop, func() {
@@ -146,7 +146,7 @@ func (d *drainer) drain(stop context.Context, from wire, within bounds) (ended b
 		if !cancel() {
 			<-fired
 		}
-		if ended { // net/http reads ahead now, and takes a deadline for the client's departure
+		if ended { // net/http reads ahead now, and would take the deadline for a disconnect
 			_ = from.SetReadDeadline(time.Time{})
 		}
 	}()
@@ -168,7 +168,7 @@ func (d *drainer) drain(stop context.Context, from wire, within bounds) (ended b
 
 type stopKey struct{}
 
-// withStop returns a context of requests to a server that stops when stop ends.
+// withStop returns a context for the requests of a server that stops when stop ends.
 func withStop(requests, stop context.Context) context.Context {
 	return context.WithValue(requests, stopKey{}, stop)
 }

@@ -2,8 +2,8 @@ package web
 
 import "strings"
 
-// MatchesETag reports whether the value of an If-None-Match header names the entity tag, by the weak comparison that RFC 9110
-// asks of it (section 13.1.2).
+// MatchesETag reports whether the value of an If-None-Match header contains the entity tag, by weak comparison (RFC 9110, section
+// 13.1.2).
 func MatchesETag(header, tag string) bool {
 	if header == "" {
 		return false

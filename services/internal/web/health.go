@@ -5,15 +5,14 @@ import (
 	"net/http"
 )
 
-// ReadyFunc says whether the service can do its work. A nil error means yes, and detail goes into the answer; an error says
-// what is missing and detail goes into the problem. verbose asks for all that is known, beside what is missing: the
-// request was /readyz?verbose.
+// ReadyFunc reports whether the service is ready. A nil error means ready; an error names what is missing. detail becomes members
+// of the answer or of the problem. verbose is true for /readyz?verbose, which asks for the full detail.
 type ReadyFunc func(ctx context.Context, verbose bool) (detail map[string]any, err error)
 
 // AlwaysReady is the ReadyFunc of a service that is ready once it listens.
 func AlwaysReady(context.Context, bool) (map[string]any, error) { return nil, nil }
 
-// healthy says that the process runs: a reason to restart it must not depend on what is around it.
+// healthy answers that the process runs. It checks no dependency: a restart would not repair one.
 func healthy(w http.ResponseWriter, _ *http.Request) error {
 	return WriteJSON(w, http.StatusOK, map[string]any{"status": "ok"})
 }

@@ -12,7 +12,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 )
 
-// WriteJSON sends v as the whole response, not to be cached.
+// WriteJSON sends v as the whole response, which caches must not store.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -25,23 +25,23 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 		h.Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that has left needs no answer
+	_, _ = w.Write(append(body, '\n')) // fails if the client has disconnected
 	return nil
 }
 
-// bodyTimeout is how long a body that ReadJSON reads may take to come.
+// bodyTimeout is how long a body that ReadJSON reads may take to arrive.
 const bodyTimeout = 30 * time.Second
 
-// ReadJSON reads the request's body, one JSON document of at most limit bytes, into v. It is as strict as a publish: it refuses
-// members that v does not have, or that stand there twice or in another case, and text that is not UTF-8 (RFC 7493). The error is
-// a *Problem.
+// ReadJSON reads the request's body, one JSON document of at most limit bytes, into v. It is as strict as a publish (RFC 7493): it
+// refuses members that v does not have, duplicate members, members in another case, and text that is not UTF-8. The error is a
+// *Problem.
 func ReadJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	return readJSON(w, r, limit, bodyTimeout, v)
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration, v any) error {
-	// An error means that w is no network connection, as in a test. The deadline is lifted again, because it would end
-	// the request that the server's own reading ahead waits beside.
+	// An error means that w is no network connection, as in a test. The deadline is removed at the end: net/http reads ahead while
+	// the handler runs, and would cancel the request at the deadline.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(timeout))
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
@@ -50,7 +50,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, timeout time.
 		return nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not come within %v", timeout)
+		return Refuse(http.StatusRequestTimeout, "body-stalled", "the body did not arrive within %v", timeout)
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -59,5 +59,5 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, timeout time.
 	if r.Context().Err() != nil {
 		return err
 	}
-	return Refuse(http.StatusBadRequest, "bad-json", "the body is not the JSON document wanted: %v", err)
+	return Refuse(http.StatusBadRequest, "bad-json", "the body is not the expected JSON document: %v", err)
 }

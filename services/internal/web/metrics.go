@@ -8,13 +8,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"freshet.dev/services/internal/build"
 )
 
-// NewRegistry returns a metrics registry with the collectors of the Go runtime and the process in it.
+// NewRegistry returns a metrics registry with the metrics of the build, the Go runtime and the process.
 func NewRegistry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 	return reg
+}
+
+// newBuildInfo returns the metric whose labels are the program's build.
+func newBuildInfo() prometheus.Collector {
+	b := build.Read()
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_build_info", Help: "Build of the program, as labels; the value is always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.GoVersion},
+	}, func() float64 { return 1 })
 }
 
 // metrics counts requests by route.
@@ -32,14 +43,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_http_request_seconds", Help: "Time from a request's header to the end of its response.",
-			// 50 microseconds, a lookup, to 205 seconds, a large publish.
+			// From 50 microseconds, for a lookup, to 205 seconds, for a large publish.
 			Buckets: prometheus.ExponentialBuckets(50e-6, 4, 12),
 		}, []string{"route"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "freshet_http_response_bytes_total", Help: "Bytes of response bodies sent, by route.",
 		}, []string{"route"}),
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "freshet_http_requests_active", Help: "Requests being answered now.",
+			Name: "freshet_http_requests_active", Help: "Requests in flight.",
 		}),
 	}
 	reg.MustRegister(m.requests, m.seconds, m.bytes, m.active)
@@ -52,7 +63,7 @@ func (m *metrics) observe(route string, status int, bytes int64, took time.Durat
 	m.bytes.WithLabelValues(route).Add(float64(bytes))
 }
 
-// statusTexts holds "100" to "599", so that counting a request makes no string.
+// statusTexts holds "100" to "599", so that counting a request allocates no string.
 var statusTexts = func() (t [500]string) {
 	for i := range t {
 		t[i] = strconv.Itoa(100 + i)

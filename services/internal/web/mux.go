@@ -13,11 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Handler answers a request, or returns why it cannot; see the package comment.
+// Handler answers a request or returns an error; see the package comment.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Mux routes requests to handlers by the patterns of [http.ServeMux], and answers what no route takes with a problem
-// of status 404 or 405. Routes are added before it serves.
+// Mux routes requests to handlers by the patterns of [http.ServeMux]. It answers a request without a route with a problem of
+// status 404 or 405. All routes must be added before the first request.
 type Mux struct {
 	mux     *http.ServeMux
 	log     *slog.Logger
@@ -26,12 +26,11 @@ type Mux struct {
 	routes  []string
 }
 
-// Option changes how a route is treated.
+// Option configures a route.
 type Option func(*route)
 
-// Quiet is for probes, and for lookups, which come by the ten thousand a second: the route's requests are logged only
-// at the debug level, except when the service is at fault, and the response writer its handler gets must not be used
-// once the handler has returned.
+// Quiet is for probes and for lookups, which arrive at ten thousand a second. The route's requests are logged at the debug level
+// only, except for faults of the service. The route's handler must not use its response writer after it has returned.
 func Quiet(r *route) { r.level = slog.LevelDebug }
 
 func (rt *route) quiet() bool { return rt.level == slog.LevelDebug }
@@ -43,8 +42,8 @@ type route struct {
 	handler Handler
 }
 
-// NewMux returns a Mux that logs requests to log, registers its metrics with reg and has the routes of health, of
-// which /readyz asks ready.
+// NewMux returns a Mux that logs requests to log and registers its metrics with reg. It has the routes /healthz, /metrics and
+// /readyz, which calls ready.
 func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg), drainer: newDrainer()}
 	m.mux.Handle("/", &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound})
@@ -54,7 +53,7 @@ func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 	return m
 }
 
-// Handle adds a route. The pattern names a method.
+// Handle adds a route. The pattern must name a method.
 func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
 	r := &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h}
 	for _, o := range opts {
@@ -67,8 +66,8 @@ func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
 // Routes returns the patterns of all routes, sorted.
 func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) }
 
-// ServeHTTP implements [http.Handler]. An answer reaches a client that is still sending its body: what the handler leaves of
-// the body is dropped after the answer, within bounds.
+// ServeHTTP implements [http.Handler]. It discards the rest of the body after the answer, within limits, so that the answer
+// reaches a client that is still sending.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		m.mux.ServeHTTP(w, r)
@@ -77,7 +76,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.drainer.serve(w, r, m.mux)
 }
 
-// notFound answers what no route takes: 405 if the path has a route by another method, else 404.
+// notFound answers a request without a route: 405 if the path has a route with another method, else 404.
 func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
 	var allowed []string
 	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
@@ -88,7 +87,7 @@ func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if len(allowed) == 0 {
-		return Refuse(http.StatusNotFound, "no-such-route", "there is nothing at %.200q", r.URL.EscapedPath())
+		return Refuse(http.StatusNotFound, "no-such-route", "there is no route %.200q", r.URL.EscapedPath())
 	}
 	p := Refuse(http.StatusMethodNotAllowed, "method-not-allowed", "%.200q takes %s, not %.20q",
 		r.URL.EscapedPath(), strings.Join(allowed, ", "), r.Method)
@@ -117,7 +116,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// call runs the handler; a panic becomes an error. aborted says that the handler gave the connection up.
+// call runs the handler. A panic becomes an error; aborted is true if the panic was [http.ErrAbortHandler].
 func (rt *route) call(w http.ResponseWriter, r *http.Request) (aborted bool, err error) {
 	defer func() {
 		switch v := recover(); {
@@ -138,7 +137,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.value) }
 
-// fail sends err as a problem. If the response has begun, the connection must be given up instead: true.
+// fail sends err as a problem. It returns true if the caller must abort the connection, because the response has begun.
 func (rt *route) fail(rec *recorder, r *http.Request, err error) (abort bool) {
 	if rec.status != 0 {
 		return true
@@ -146,12 +145,12 @@ func (rt *route) fail(rec *recorder, r *http.Request, err error) (abort bool) {
 	var p *Problem
 	if !errors.As(err, &p) {
 		if r.Context().Err() != nil {
-			return true // the client has left; the error tells of that
+			return true // the client has disconnected, which is the cause of err
 		}
 		p = Refuse(http.StatusInternalServerError, "internal", "the service failed; its log says why")
 	}
 	if body, ok := r.Body.(*requestBody); ok && !body.short() {
-		rec.Header().Set("Connection", "close") // so that the client stops sending
+		rec.Header().Set("Connection", "close") // so that the client stops sending the body
 	}
 	p.send(rec)
 	return false
@@ -163,7 +162,7 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 	if status == 0 && aborted {
 		status = 499 // as nginx logs a client that closed the request
 	} else if status == 0 {
-		status = http.StatusOK // net/http sends it when the handler wrote nothing
+		status = http.StatusOK // net/http sends 200 if the handler wrote nothing
 	}
 	rt.mux.metrics.observe(rt.pattern, status, rec.bytes, took)
 
@@ -172,7 +171,7 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 	switch {
 	case panicked != nil:
 		level = slog.LevelError
-	case status == http.StatusServiceUnavailable && rt.quiet(): // waits for a version, or is told to by its prober
+	case status == http.StatusServiceUnavailable && rt.quiet(): // no version yet, or not ready: no fault
 	case status >= 500, aborted && err != nil && r.Context().Err() == nil:
 		level = slog.LevelWarn
 	}
@@ -198,14 +197,14 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 
 func asPanic(err error) *panicError {
 	if err == nil {
-		return nil // without the cost of a target
+		return nil // errors.As would allocate
 	}
 	var p *panicError
 	errors.As(err, &p)
 	return p
 }
 
-// cut bounds what a client can put into the log.
+// cut limits the length of a text from a client in the log.
 func cut(s string, most int) string {
 	if len(s) > most {
 		return s[:most] + "..."

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Query returns the parameters of the request's URL. It refuses a parameter that is not among the names, one that comes twice, and
-// one that cannot be read. A name with a star at its end, such as "label*", may come several times. The error is a *Problem.
+// Query returns the parameters of the request's URL. It refuses unknown, duplicate and malformed parameters. A name that ends with a
+// star, such as "label*", may be repeated. The error is a *Problem.
 func Query(r *http.Request, names ...string) (url.Values, error) {
 	values := make(url.Values)
 	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
@@ -39,8 +39,8 @@ func Query(r *http.Request, names ...string) (url.Values, error) {
 	return values, nil
 }
 
-// OneHeader returns the value of a header that takes one, "" if there is none. It refuses a header that comes twice. The error is a
-// *Problem.
+// OneHeader returns the value of a header that takes one value, "" if the request does not have it. It refuses a repeated header. The
+// error is a *Problem.
 func OneHeader(r *http.Request, name string) (string, error) {
 	if len(r.Header.Values(name)) > 1 {
 		return "", Refuse(http.StatusBadRequest, "bad-header", "the header %s comes twice; it takes one value", name)
@@ -52,7 +52,7 @@ func badParameter(format string, args ...any) *Problem {
 	return Refuse(http.StatusBadRequest, "bad-parameter", format, args...)
 }
 
-// enumerate returns the names as in a sentence.
+// enumerate returns the names as a list in a sentence: "a, b and c".
 func enumerate(names []string) string {
 	text := strings.ReplaceAll(strings.Join(names, ", "), "*", "")
 	if last := strings.LastIndex(text, ", "); last >= 0 {

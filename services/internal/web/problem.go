@@ -11,30 +11,30 @@ import (
 // ProblemType is the media type of a problem document.
 const ProblemType = "application/problem+json"
 
-// Problem is a problem document as RFC 9457 defines it, and the error that a handler returns to have it sent.
+// Problem is a problem document (RFC 9457). A handler returns it as its error.
 type Problem struct {
 	Status int
-	// Kind is the last part of the document's "type": what a program tells problems apart by.
+	// Kind is the last part of the document's "type", by which programs distinguish problems.
 	Kind string
-	// Detail says what is wrong with this request and what to do.
+	// Detail says what is wrong with the request and what to do.
 	Detail string
 	// Members are the document's further members; type, title, status and detail are not among them.
 	Members map[string]any
 	// RetryAfter, if positive, is sent as Retry-After, in seconds.
 	RetryAfter int
-	// Header is added to the response's.
+	// Header is added to the response's header.
 	Header http.Header
-	// Cause is logged and never sent.
+	// Cause is logged and not sent.
 	Cause error
 }
 
-// Refuse returns a problem with a detail made as fmt.Sprintf does.
+// Refuse returns a problem with a detail formatted as by [fmt.Sprintf].
 func Refuse(status int, kind, format string, args ...any) *Problem {
 	return &Problem{Status: status, Kind: kind, Detail: fmt.Sprintf(format, args...)}
 }
 
-// Unavailable returns a problem of status 503 that asks for a retry after seconds, and up to half as long again, so
-// that clients refused together do not return together.
+// Unavailable returns a problem of status 503 that asks for a retry after 1 to 1.5 times the seconds. The jitter spreads the
+// retries of clients that were refused at the same time.
 func Unavailable(kind string, seconds int, cause error, format string, args ...any) *Problem {
 	p := Refuse(http.StatusServiceUnavailable, kind, format, args...)
 	p.Cause = cause
@@ -74,7 +74,7 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// send writes the document as the whole response, in place of what the handler had meant to send.
+// send writes the document as the whole response. It removes the headers that the handler set for its own response.
 func (p *Problem) send(w http.ResponseWriter) {
 	body, err := json.Marshal(p)
 	if err != nil { // a member that has no JSON form: send the rest
@@ -95,6 +95,6 @@ func (p *Problem) send(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
 	w.WriteHeader(p.Status)
-	// A client that has left needs no answer, and there is no one to tell.
+	// A write fails if the client has disconnected.
 	_, _ = w.Write(body)
 }

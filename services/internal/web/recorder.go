@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// recorder notes what became of a response. It comes from a pool, so that a route costs no allocation for it.
+// recorder records the status and size of a response. It comes from a pool, so that quiet routes do not allocate it.
 type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the header is written
@@ -42,7 +42,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom passes src on, so that the connection can take it in its own way.
+// ReadFrom copies src to the underlying writer, which may use sendfile or splice.
 func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
@@ -52,12 +52,12 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// open reports whether the response ends with something that net/http sends once the handler has returned: the last chunk, or
-// the end of the connection.
+// open reports whether net/http ends the response after the handler has returned, with the last chunk or by closing the
+// connection.
 func (r *recorder) open(method string) bool {
 	empty := method == http.MethodHead || r.status == http.StatusNoContent || r.status == http.StatusNotModified
 	return !empty && r.Header().Get("Content-Length") == ""
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the underlying writer, for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -14,38 +14,38 @@ import (
 
 // ServerConfig configures a [Server].
 type ServerConfig struct {
-	// Listen is the address to bind, host:port; port 0 takes any free one.
+	// Listen is the address to bind, host:port; port 0 selects a free port.
 	Listen string
-	// Grace is how long requests may take to finish once the server is told to stop. Zero: [DefaultGrace].
+	// Grace is how long requests in flight may take to finish when the server stops. Zero: [DefaultGrace].
 	Grace time.Duration
-	// WriteTimeout is how long a response may take from the end of the request's header. A handler that sends for
-	// longer moves its deadline as it makes progress. Zero: one minute.
+	// WriteTimeout is how long a response may take from the end of the request's header. A handler that needs longer extends the
+	// deadline as it makes progress. Zero: one minute.
 	WriteTimeout time.Duration
-	// Control, if not nil, prepares the socket that listens, as that of a [net.ListenConfig] does.
+	// Control, if not nil, is called for the listening socket, as by [net.ListenConfig].
 	Control func(network, address string, c syscall.RawConn) error
-	// Wrap, if not nil, makes the connection that is served out of one that was accepted. The result has the
-	// methods of the argument.
+	// Wrap, if not nil, returns the connection to serve for an accepted connection. The result must have the methods of the
+	// argument.
 	Wrap func(*net.TCPConn) net.Conn
-	// Connections, if not 0, is how many connections may be open. For a new one, the one is closed that has waited longest for
-	// a request or for the rest of its header; if all are being answered, the new one gets 503.
+	// Connections, if not 0, limits the open connections. At the limit, a new connection evicts the connection that has waited
+	// longest for a request or the rest of its header. If requests are in flight on all connections, the new one gets 503.
 	Connections int
-	// MaxHeaderBytes bounds the header of a request. Zero: 64 KiB.
+	// MaxHeaderBytes limits the header of a request. Zero: 64 KiB.
 	MaxHeaderBytes int
 	Log            *slog.Logger
 }
 
-// DefaultGrace fits into the 30 s that Kubernetes gives a container to stop.
+// DefaultGrace fits into the 30 s that Kubernetes waits for a container to stop.
 const DefaultGrace = 20 * time.Second
 
-// How long a client may take to send a header, and to hold an idle connection open. The header limit leaves room for
-// a key of 1 KiB with every byte percent-encoded and for proxies' headers.
+// headerTimeout is how long a client may take to send a header, idleTimeout how long a connection may be idle. maxHeaderBytes
+// allows a key of 1 KiB with every byte percent-encoded, and the headers of proxies.
 const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 )
 
-// stopWait is how long a handler whose connection is closed and whose context has ended may take to return.
+// stopWait is how long a handler may take to return after its connection was closed and its context cancelled.
 const stopWait = 5 * time.Second
 
 // Server serves one handler on one address.
@@ -57,11 +57,11 @@ type Server struct {
 
 	bounded atomic.Pointer[bounded] // nil before Run, and without a bound
 
-	active atomic.Int64  // handlers running
-	idle   chan struct{} // of size 1: filled whenever active falls to 0
+	active atomic.Int64  // running handlers
+	idle   chan struct{} // of size 1: receives a value when active drops to 0
 }
 
-// NewServer returns a server. It binds nothing before Run.
+// NewServer returns a server. [Server.Run] binds the address.
 func NewServer(cfg ServerConfig, h http.Handler) *Server {
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
@@ -75,10 +75,10 @@ func NewServer(cfg ServerConfig, h http.Handler) *Server {
 	return &Server{cfg: cfg, handler: h, ready: make(chan struct{}), idle: make(chan struct{}, 1)}
 }
 
-// Ready is closed once the server listens. It stays open if Run fails before.
+// Ready returns a channel that is closed when the server listens. It stays open if Run fails to listen.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Addr returns the address bound, or "" before Ready.
+// Addr returns the bound address, or "" before Ready is closed.
 func (s *Server) Addr() string {
 	select {
 	case <-s.ready:
@@ -88,7 +88,7 @@ func (s *Server) Addr() string {
 	}
 }
 
-// Connections returns the counts of connections; zero before Run, and where they are not bounded.
+// Connections returns the counts of connections. They are zero before Run, and without a limit.
 func (s *Server) Connections() Connections {
 	if b := s.bounded.Load(); b != nil {
 		return b.counts()
@@ -96,9 +96,9 @@ func (s *Server) Connections() Connections {
 	return Connections{}
 }
 
-// Run listens and serves until ctx ends, then takes no new requests and lets those begun finish within the grace
-// time; what is left after that is cut off, and its handlers have stopWait to return. A stop is no error. It is
-// called once.
+// Run listens and serves until ctx ends. It then accepts no new requests, and waits at most Grace for the requests in flight. It
+// closes the connections of the rest, whose handlers have stopWait to return. Run returns nil when ctx ended. It may be called
+// once.
 func (s *Server) Run(ctx context.Context) error {
 	ln, err := listen(ctx, s.cfg)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.bounded.Store(b)
 		ln, changed = b, b.changed
 	}
-	// Requests outlive ctx by the grace time: they have a context of their own.
+	// The context of requests outlives ctx by the grace period.
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	srv := &http.Server{
@@ -141,8 +141,8 @@ func (s *Server) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(requests, s.cfg.Grace)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
-		s.cfg.Log.WarnContext(ctx, "requests did not finish in time and were cut off", "grace", s.cfg.Grace.String())
-		_ = srv.Close() // first: a handler that sees its context end must not answer as if that were the end
+		s.cfg.Log.WarnContext(ctx, "requests did not finish within the grace period and were aborted", "grace", s.cfg.Grace.String())
+		_ = srv.Close() // before cut: a handler whose context ends must not complete its response
 		cut()
 	}
 	s.waitIdle()
@@ -153,7 +153,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// wrapper is a listener whose connections are wrapped.
+// wrapper is a listener that calls wrap for each connection.
 type wrapper struct {
 	net.Listener
 	wrap func(*net.TCPConn) net.Conn
@@ -180,8 +180,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// waitIdle waits until no handler runs, because what a handler uses is released after Run: http.Server.Close does not
-// wait for them, and Shutdown not for those whose connection the drainer has hijacked.
+// waitIdle waits until no handler runs, because the caller of Run closes what handlers use. http.Server.Close does not wait for
+// handlers, and Shutdown does not wait for handlers whose connection the drainer has hijacked.
 func (s *Server) waitIdle() {
 	timeout := time.NewTimer(stopWait)
 	defer timeout.Stop()
@@ -189,7 +189,7 @@ func (s *Server) waitIdle() {
 		select {
 		case <-s.idle:
 		case <-timeout.C:
-			s.cfg.Log.Warn("a request goes on although its connection is closed")
+			s.cfg.Log.Warn("a handler still runs although its connection is closed")
 			return
 		}
 	}
@@ -202,9 +202,9 @@ func listen(ctx context.Context, cfg ServerConfig) (net.Listener, error) {
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listen on %s: another program has this port; stop it, or set FRESHET_LISTEN to another address (port 0 takes any free one): %w", address, err)
+		return nil, fmt.Errorf("listen on %s: another program listens on this port; stop it or set FRESHET_LISTEN to another address (port 0 selects a free port): %w", address, err)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("listen on %s: this user may not bind the port; set FRESHET_LISTEN to one above 1023: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: this user may not bind the port; set FRESHET_LISTEN to a port above 1023: %w", address, err)
 	default:
 		return nil, fmt.Errorf("listen on %s: set FRESHET_LISTEN to host:port: %w", address, err)
 	}

@@ -84,7 +84,7 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/things/typed", 409, map[string]any{"type": "https://freshet.dev/problems/taken", "title": "Conflict", "status": 409.0, "detail": "it is taken", "line": 7.0}},
 		{"GET", "/v1/things/plain", 500, map[string]any{"type": "https://freshet.dev/problems/internal", "title": "Internal Server Error", "status": 500.0, "detail": "the service failed; its log says why"}},
 		{"GET", "/v1/things/panic", 500, map[string]any{"type": "https://freshet.dev/problems/internal", "title": "Internal Server Error", "status": 500.0, "detail": "the service failed; its log says why"}},
-		{"GET", "/v1/other", 404, map[string]any{"type": "https://freshet.dev/problems/no-such-route", "title": "Not Found", "status": 404.0, "detail": `there is nothing at "/v1/other"`}},
+		{"GET", "/v1/other", 404, map[string]any{"type": "https://freshet.dev/problems/no-such-route", "title": "Not Found", "status": 404.0, "detail": `there is no route "/v1/other"`}},
 		{"DELETE", "/v1/things/x", 405, map[string]any{"type": "https://freshet.dev/problems/method-not-allowed", "title": "Method Not Allowed", "status": 405.0, "detail": `"/v1/things/x" takes GET, HEAD, POST, not "DELETE"`}},
 	} {
 		res, doc := get(t, mux, c.method, c.path)
@@ -292,7 +292,7 @@ func TestBusyPort(t *testing.T) {
 	}
 	defer ln.Close()
 	for address, want := range map[string]string{
-		ln.Addr().String(): "another program has this port; stop it, or set FRESHET_LISTEN",
+		ln.Addr().String(): "another program listens on this port; stop it or set FRESHET_LISTEN",
 		"127.0.0.1:x":      "set FRESHET_LISTEN to host:port",
 	} {
 		err := web.NewServer(web.ServerConfig{Listen: address, Log: slog.New(slog.DiscardHandler)}, http.NotFoundHandler()).Run(t.Context())

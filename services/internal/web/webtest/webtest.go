@@ -1,4 +1,4 @@
-// Package webtest holds a service's handler against clients that send half a request. Only tests import it.
+// Package webtest tests a service's handler with clients that send incomplete requests. Only tests import it.
 package webtest
 
 import (
@@ -15,12 +15,11 @@ import (
 	"freshet.dev/services/internal/web"
 )
 
-// limit is the time in which all that must happen happens.
+// limit is how long each step of a test may take.
 const limit = time.Minute
 
-// Refused serves h, and sends each request, which lacks a part of its body. It fails the test unless each client gets a problem
-// document of the wanted status, and unless the server then stops, although the clients are silent, and ends each connection without
-// a reset.
+// Refused serves h and sends the requests, whose bodies are incomplete. Each client must get a problem document of the wanted
+// status. The server must then stop although the clients send nothing, and close each connection without a reset.
 func Refused(t *testing.T, h http.Handler, requests map[string]int) {
 	t.Helper()
 	srv := web.NewServer(web.ServerConfig{Listen: "127.0.0.1:0", Grace: time.Hour, Log: slog.New(slog.DiscardHandler)}, h)
