@@ -1,11 +1,11 @@
-// Command bench measures what the design promises. Each subcommand prints its tables:
+// Command bench measures the design's performance goals. Each subcommand prints its tables:
 //
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
-//	scripts/bench delta      what refreshes by deltas cost, and whether each bound of the design is kept
-//	scripts/bench relay      a relay under a storm of clients, beside nginx; 200 instances that start at once
+//	scripts/bench delta      the cost of refreshes by deltas, with the bounds of the design
+//	scripts/bench relay      a relay under a storm of clients, compared with nginx; 200 instances that start at once
 //
-// The numbers are medians of interleaved rounds; close other programs first. "-h" after a subcommand lists its flags.
+// The numbers are medians of interleaved rounds. Close other programs first. "-h" after a subcommand lists its flags.
 package main
 
 import (

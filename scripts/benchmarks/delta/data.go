@@ -21,8 +21,8 @@ import (
 type size struct {
 	label   string
 	changes func(records int) int
-	// variants is how many deltas of the size there are, all from the same version: so that a delta does not find in the
-	// processor's caches what it touched the last time.
+	// variants is the number of deltas of the size, all from the same version. With several variants a delta does not find its data in
+	// the processor's caches.
 	variants int
 }
 
@@ -39,37 +39,37 @@ var depths = []int{1, 10, 30}
 type file struct {
 	Path    string
 	Object  dataset.Object
-	State   dataset.Checksum // that it leads to
+	State   dataset.Checksum // after the file is applied
 	Payload uint64
 	Changes int
 }
 
-// data are the files of one number of records. They are described in a file, for child processes.
+// data describes the files for one number of records. Child processes read it from a file.
 type data struct {
 	Records int
 	Base    file
-	// Single are the deltas of each size, each from Base. Chain are deltas of 1 % that follow on each other, and Fresh
-	// is a snapshot after each of the depths.
+	// Single are the deltas of each size, each from Base. Chain are successive deltas of 1 %, and Fresh is a snapshot after each of
+	// the depths.
 	Single [][]file
 	Chain  []file
 	Fresh  []file
-	// Alone are, for the first delta of each size, the bytes of its records without anything else, compressed in one
-	// piece: as they are encoded, and as NDJSON.
+	// Alone are, for the first delta of each size, the sizes of only its records compressed in one piece: as encoded in a file, and as
+	// NDJSON.
 	Alone, AloneNDJSON []int64
 }
 
-// maker makes the files.
+// maker writes the files.
 type maker struct {
 	dir   string
 	order []int32
 	rng   *rand.Rand
-	// generations is by row; nil if all are 0.
+	// generations holds the generation of each row; nil if all are 0.
 	generations []uint8
 	state       dataset.Checksum
 }
 
-// makeData makes the files for count records in dir, those for lookups after deltas only if chain is true, and
-// returns the name of the description.
+// makeData writes the files for count records in dir and returns the name of their description. It writes the files for lookups after
+// deltas only if chain is true.
 func makeData(dir string, count int, chain bool) (string, error) {
 	m := &maker{dir: dir, order: rows.Order(count), rng: rand.New(rand.NewPCG(1, uint64(count)))}
 	d := data{Records: count}
@@ -128,7 +128,7 @@ func readData(path string) (d data, err error) {
 	return d, err
 }
 
-// snapshot writes the rows as they are now.
+// snapshot writes the current rows.
 func (m *maker) snapshot(version uint64) (file, error) {
 	f, err := m.write(version, "snapshot", func(w io.Writer) (snapshot.Totals, error) {
 		return rows.WriteGenerations(w, m.order, m.generation)
@@ -144,7 +144,7 @@ func (m *maker) generation(row int) int {
 	return int(m.generations[row])
 }
 
-// pick returns n positions in the order, themselves in order.
+// pick returns n random positions in the order, sorted.
 func (m *maker) pick(n int) []int {
 	taken := make(map[int]bool, n)
 	picked := make([]int, 0, n)
@@ -158,10 +158,10 @@ func (m *maker) pick(n int) []int {
 	return picked
 }
 
-// deltaScale is that of package publish: it makes the blocks of a delta small.
+// deltaScale is the value of package publish, which makes the blocks of a delta small.
 const deltaScale = 8
 
-// delta writes a delta that changes the rows at the picked positions once more, and changes them if keep is true.
+// delta writes a delta that changes the rows at the picked positions again. If keep is true it also changes the maker's rows.
 func (m *maker) delta(version uint64, picked []int, keep bool) (file, error) {
 	f, err := m.write(version, "delta", func(w io.Writer) (snapshot.Totals, error) {
 		out, err := snapshot.NewWriter(w, snapshot.WriterConfig{
@@ -215,8 +215,8 @@ func (m *maker) write(version uint64, kind string, write func(io.Writer) (snapsh
 	}, nil
 }
 
-// alone returns the sizes of the changed records at the picked positions, in the order of the delta, compressed in one
-// piece at the level of the files: encoded as in a file, and as lines of NDJSON, which hold each key once.
+// alone returns the sizes of the changed records at the picked positions, in the order of the delta, compressed in one piece at the
+// level of the files: encoded as in a file, and as NDJSON with each key once.
 func (m *maker) alone(picked []int) (encoded, lines int64) {
 	var key, value, records, text []byte
 	for _, at := range picked {

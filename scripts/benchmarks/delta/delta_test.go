@@ -18,7 +18,7 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// TestMain lets the child processes of a run be this program.
+// TestMain runs this program as the child processes of a run.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "delta" {
 		if err := Main(context.Background(), os.Args[2:], os.Stdout); err != nil {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestMainPrintsEveryTable runs all of it, small, with real servers and child processes. Bounds may be missed: they are for
-// large tables on a machine that does nothing else.
+// TestMainPrintsEveryTable runs all measurements with small sizes, real servers and child processes. Bounds may be missed, because they
+// hold for large tables on an idle machine.
 func TestMainPrintsEveryTable(t *testing.T) {
 	var out bytes.Buffer
 	err := Main(t.Context(), []string{
@@ -55,7 +55,7 @@ func TestMainPrintsEveryTable(t *testing.T) {
 	}
 }
 
-// TestCities publishes made-up cities and checks that the steps are about as large as they were made.
+// TestCities publishes made-up cities and checks that the steps have about the expected sizes.
 func TestCities(t *testing.T) {
 	const count = 3000
 	steps, err := publishEditions(t.Context(), t.TempDir(), madeUpCities(count))
@@ -72,7 +72,7 @@ func TestCities(t *testing.T) {
 	}
 }
 
-// small is a number of records that makes several partitions.
+// small is a number of records that fills several partitions.
 const small = 20_000
 
 func makeSmall(t *testing.T) data {
@@ -88,7 +88,7 @@ func makeSmall(t *testing.T) data {
 	return d
 }
 
-// TestMeasure runs the measurements of single processes once, small, in this process.
+// TestMeasure runs the measurements of single processes once with small sizes in this process.
 func TestMeasure(t *testing.T) {
 	d := makeSmall(t)
 	ctx := t.Context()
@@ -122,7 +122,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestProfile checks that the phases of a profile are found in it.
+// TestProfile checks that a profile contains the phases.
 func TestProfile(t *testing.T) {
 	d := makeSmall(t)
 	p, err := profile(t.Context(), d, time.Second)
@@ -135,12 +135,12 @@ func TestProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found < len(phases)/2 { // some are too short for a sample, in a table so small
+	if found < len(phases)/2 { // in a small table, some phases are too short for a sample
 		t.Errorf("%d phases of %d are found:\n%s", found, len(phases), out.Bytes())
 	}
 }
 
-// Invariant: the deltas made here are those that a publisher makes.
+// Invariant: the deltas are the same as those of a publisher.
 func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 	d := makeSmall(t)
 	ctx := t.Context()
@@ -158,7 +158,7 @@ func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 		if err := putBase(ctx, st, name, d); err != nil {
 			t.Fatal(err)
 		}
-		// The same picks as makeData's.
+		// The same picks as in makeData.
 		m := &maker{order: rows.Order(small), rng: rand.New(rand.NewPCG(1, small))}
 		var picked []int
 		for j, of := range sizes[:i+1] {
@@ -189,7 +189,7 @@ func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 	}
 }
 
-// Invariant: a bound that is missed is said in the table and is an error.
+// Invariant: a missed bound is marked in the table and returns an error.
 func TestReport(t *testing.T) {
 	var out bytes.Buffer
 	r := report{out: &out}

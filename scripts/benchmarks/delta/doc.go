@@ -1,8 +1,13 @@
-// Package delta measures what a refresh by deltas costs, against loading the whole snapshot: bytes, time, memory and what
-// lookups cost afterwards, on made rows; bytes on a real dataset; a burst of small versions; and patches from the request
-// to the instances that serve them, with real servers and freshet's own programs. Each measurement has a process of its
-// own. It prints each bound of the design with what was measured, and fails if one is missed.
+// Package delta measures the cost of a refresh by deltas, compared with loading the whole snapshot:
 //
-// The deltas are written here, because a publisher would take minutes for them; a test holds that they are byte for
-// byte those of a publisher.
+//   - bytes, time, memory and the cost of lookups afterwards, on generated rows
+//   - bytes on a real dataset
+//   - a burst of small versions
+//   - patches, from the request to the instances that serve them, with real servers and freshet's programs
+//
+// Each measurement runs in its own process. The package prints each bound of the design with the measured value, and fails if a bound
+// is missed.
+//
+// The package writes the deltas itself, because a publisher would take minutes. A test checks that they are byte for byte the deltas of
+// a publisher.
 package delta

@@ -12,8 +12,8 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// A round looks up turns times queries keys in each table, turn by turn: what disturbs the machine for longer than the
-// two milliseconds of a turn disturbs both. Its keys touch far more memory than the processor's caches hold.
+// A round looks up turns times queries keys in each table and alternates between the tables after each turn of two milliseconds. A
+// disturbance of the machine that lasts longer slows both tables. The keys touch far more memory than the processor's caches hold.
 const (
 	turns   = 16
 	queries = 1 << 14
@@ -22,14 +22,14 @@ const (
 // manyKeys is the number of keys in a GetMany.
 const manyKeys = 16
 
-// lookups are the rounds of a table after deltas and of one just loaded with the same content.
+// lookups are the rounds of a table after deltas, and of a freshly loaded table with the same content.
 type lookups struct {
 	Get, GetMany rounds
-	// WornBytes and FreshBytes are what the tables say they occupy beside the payload, for a record.
+	// WornBytes and FreshBytes are the bytes a record that the tables report in addition to the payload.
 	WornBytes, FreshBytes float64
 }
 
-// rounds are what each round took in both tables, in nanoseconds a key.
+// rounds are the times of each round in both tables, in nanoseconds a key.
 type rounds struct{ Worn, Fresh []float64 }
 
 // add appends the rounds of another process.
@@ -40,7 +40,7 @@ func (l *lookups) add(o lookups) {
 	l.WornBytes, l.FreshBytes = o.WornBytes, o.FreshBytes
 }
 
-// ratios returns how many times longer the rounds of the worn table took, from the least to the most.
+// ratios returns the ratios of the worn table's rounds to the fresh table's, ascending.
 func (r rounds) ratios() []float64 {
 	all := make([]float64, len(r.Worn))
 	for i, worn := range r.Worn {
@@ -50,10 +50,9 @@ func (r rounds) ratios() []float64 {
 	return all
 }
 
-// measureLookups times lookups in the table that deltas lead to from base, and in the one that is loaded from fresh. A heap
-// that has been used makes a table slower: memory that was touched page by page gets no huge pages. So whoever calls it
-// does so once in each order. What is free does not go back to the system in between: that breaks up the huge pages that
-// it lies in, those of the worn table above all.
+// measureLookups times lookups in the table that deltas build from base, and in the table that is loaded from fresh. A used heap makes
+// a table slower, because memory that was touched page by page gets no huge pages. So the caller measures once in each order. Free
+// memory does not go back to the system in between: that would break up the huge pages around it, above all those of the worn table.
 func measureLookups(ctx context.Context, base, fresh file, deltas []file, freshFirst bool, count int) (lookups, error) {
 	var worn, loaded *table.Table
 	make := []func() error{
@@ -104,7 +103,7 @@ func timeRound(ctx context.Context, rng *rand.Rand, both [2]*table.Table, look f
 			return took, context.Cause(ctx)
 		}
 		for _, i := range rng.Perm(len(both)) {
-			// Keys that were just made are in the processor's caches, for either table.
+			// The keys that were just generated are in the processor's caches for either table.
 			keys := rows.Keys(rng, queries, 0, both[i].Len())
 			start := time.Now()
 			found := look(both[i], keys)
@@ -134,7 +133,7 @@ func getMany(t *table.Table, keys [][]byte) (found int) {
 	return found
 }
 
-// overhead returns the bytes that t occupies beside its payload, for a record.
+// overhead returns the bytes a record that t occupies in addition to its payload.
 func overhead(t *table.Table) float64 {
 	return float64(t.Bytes()-t.PayloadBytes()) / float64(t.Len())
 }

@@ -20,12 +20,12 @@ type bench struct {
 	folder   string
 	counts   []int
 	rounds   int
-	versions int            // of a burst
-	data     map[int]string // names of the descriptions of files, by number of records
+	versions int            // versions of a burst
+	data     map[int]string // names of the files' descriptions, by number of records
 	report
 }
 
-// shows are the parts of a run, in their order.
+// shows are the parts of a run in order.
 var shows = []struct {
 	name string
 	show func(*bench, context.Context) error
@@ -38,8 +38,8 @@ var shows = []struct {
 	{"patch", (*bench).showPatch},
 }
 
-// Main runs the measurement with the given command line and prints its tables to out. Its error says that a bound was
-// missed, or what went wrong.
+// Main runs the measurement with the given command line and prints its tables to out. It returns an error if a bound is missed or the
+// measurement fails.
 func Main(ctx context.Context, args []string, out io.Writer) error {
 	var names []string
 	for _, s := range shows {
@@ -101,7 +101,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	return b.err()
 }
 
-// make makes the files that are needed.
+// make writes the files that the parts need.
 func (b *bench) make(wanted []string) error {
 	for _, count := range b.counts {
 		chain := slices.Contains(wanted, "lookups") || slices.Contains(wanted, "refresh")
@@ -114,10 +114,10 @@ func (b *bench) make(wanted []string) error {
 	return nil
 }
 
-// warmBytes is about the most memory that a part needs for a record.
+// warmBytes is about the most memory a record that a part needs.
 const warmBytes = 400
 
-// measure runs a part for count records in a process of its own.
+// measure runs a part for count records in its own process.
 func (b *bench) measure(ctx context.Context, into any, count int, part string) error {
 	if err := proc.Warm(int64(count) * warmBytes); err != nil {
 		return err
@@ -125,13 +125,13 @@ func (b *bench) measure(ctx context.Context, into any, count int, part string) e
 	return proc.Child(ctx, into, "delta", "-part", part, "-data", b.data[count], "-rounds", strconv.Itoa(b.rounds))
 }
 
-// where says what a child process works with.
+// where names the files of a child process.
 type where struct{ path, nats, relay string }
 
 // child measures one part in this process.
 func child(ctx context.Context, part string, at where, rounds, versions int) (any, error) {
 	kind, detail, _ := strings.Cut(part, ":")
-	number, _ := strconv.Atoi(detail) // where a part has one
+	number, _ := strconv.Atoi(detail) // 0 for a part without a number
 	if kind == "burst" {
 		return measureBurst(ctx, at.nats, at.relay, at.path, lastVersion(versions))
 	}

@@ -13,22 +13,22 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
-// memory is what refreshes cost in a process of their own, in bytes of resident memory.
+// memory is the cost of refreshes in their own process, in bytes of resident memory.
 type memory struct {
-	Before int64 // with the table and the delta's bytes, without garbage
-	Table  int64 // what the table says that it occupies
-	// Growth is the peak during a refresh beyond what was resident right before it; of several, the most.
+	Before int64 // with the table and the delta's bytes, after a collection
+	Table  int64 // the size that the table reports
+	// Growth is the peak of resident memory during a refresh minus the value before the refresh; the maximum of several refreshes.
 	Growth int64
-	// Peak is the most that there was at any time, After what remained without garbage.
+	// Peak is the maximum of resident memory, After its value after a collection at the end.
 	Peak, After int64
-	// Replaced is what the new table does not share with the old one; of several refreshes, the most.
+	// Replaced is the memory that the new table does not share with the old one; the maximum of several refreshes.
 	Replaced int64
-	// TableAfter and Payload are what the last table says, Median and Slowest nanoseconds of a refresh.
+	// TableAfter and Payload are the sizes that the last table reports, Median and Slowest nanoseconds of a refresh.
 	TableAfter, Payload, Median, Slowest int64
 }
 
-// measureMemory applies deltas one after the other, as an instance does that is up to date all the time: with a
-// [table.Reclaimer], and otherwise with the collector as it is.
+// measureMemory applies deltas one after the other, as an instance that is always up to date does: with a [table.Reclaimer] and the
+// default settings of the collector.
 func measureMemory(ctx context.Context, base file, deltas []file) (memory, error) {
 	var served atomic.Pointer[table.Table]
 	t, err := base.loadFile(ctx)
@@ -84,7 +84,7 @@ func measureMemory(ctx context.Context, base file, deltas []file) (memory, error
 	return m, nil
 }
 
-// measureOne returns by how much f made resident memory grow at its peak, and how long it took.
+// measureOne returns the peak growth of resident memory during f, and the duration of f.
 func measureOne(f func() error) (growth, nanoseconds int64, err error) {
 	if err := proc.ResetPeak(); err != nil {
 		return 0, 0, err

@@ -21,10 +21,10 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// patched is what the way of one patch takes, in nanoseconds.
+// patched are the times of one patch, in nanoseconds.
 type patched struct {
-	// Answered is until the publisher has answered, Served until the last instance serves, both from the begin of the
-	// request; Refresh is the longest of the instances' refreshes, from its begin to the swap.
+	// Answered is the time from the start of the request to the publisher's answer, Served to the last instance that serves the
+	// version. Refresh is the longest refresh of an instance, from its start to the swap.
 	Answered, Served, Refresh int64
 }
 
@@ -36,7 +36,7 @@ type patcher struct {
 	rng       *rand.Rand
 }
 
-// newPatcher returns a patcher of the dataset called name; close ends it.
+// newPatcher returns a patcher of the dataset with the name. The caller calls close.
 func newPatcher(ctx context.Context, natsURL, publisher, name string) (p *patcher, close func(), err error) {
 	nc, err := events.Connect(natsURL, "bench", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -53,18 +53,18 @@ func newPatcher(ctx context.Context, natsURL, publisher, name string) (p *patche
 	return p, func() { p.reports.Close(); nc.Close() }, nil
 }
 
-// connected waits until nc is.
+// connected waits until nc is connected.
 func connected(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return nc.FlushWithContext(ctx)
 }
 
-// patience is how long to wait for what must come.
+// patience is the timeout of the waits.
 const patience = time.Minute
 
-// served waits until as many instances as given serve the version, and returns when the last of them did and how long
-// the longest refresh took.
+// served waits until the given number of instances serve the version. It returns when the last instance began to serve it, and the
+// duration of the longest refresh.
 func (p *patcher) served(ctx context.Context, version uint64, instances int) (last time.Time, longest time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -89,8 +89,7 @@ func (p *patcher) served(ctx context.Context, version uint64, instances int) (la
 	return last, longest, nil
 }
 
-// send patches n random rows of count in the dataset called name, and returns the version that this made and one of the
-// rows, as it is now.
+// send patches n random rows of count in the dataset with the name. It returns the new version and one of the changed rows.
 func (p *patcher) send(ctx context.Context, name string, count, n, generation int) (rec dataset.VersionRecord, key, value []byte, start time.Time, err error) {
 	picked := make(map[int]bool)
 	var body []byte
@@ -136,7 +135,7 @@ func do(req *http.Request) (int, []byte, error) {
 	return resp.StatusCode, b, err
 }
 
-// one sends a patch of n rows and waits until all instances serve it, which it then asks.
+// one sends a patch of n rows, waits until all instances serve it, and checks a row in each instance.
 func (p *patcher) one(ctx context.Context, name string, count, n, generation int) (patched, error) {
 	rec, key, value, start, err := p.send(ctx, name, count, n, generation)
 	if err != nil {

@@ -24,10 +24,10 @@ type profiled struct {
 	Refreshes, Nanoseconds int64
 }
 
-// profileFor is how long refreshes are profiled: a sample is taken each 10 ms of processor time.
+// profileFor is how long refreshes are profiled. The profiler takes a sample each 10 ms of processor time.
 const profileFor = 6 * time.Second
 
-// profile applies the deltas of 1 % to the table just loaded, again and again, under a profile.
+// profile applies the deltas of 1 % to a freshly loaded table repeatedly, with the profiler running.
 func profile(ctx context.Context, d data, long time.Duration) (p profiled, err error) {
 	base, err := d.Base.loadFile(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func profile(ctx context.Context, d data, long time.Duration) (p profiled, err e
 	return p, nil
 }
 
-// phases are the parts of a refresh, by the function that does them, with all that it calls.
+// phases are the parts of a refresh by function. The time of a function includes the functions that it calls.
 var phases = []struct{ label, function string }{
 	{"read the file, its digest and checksums", `table\.\(\*applier\)\.read$`},
 	{"decompress its blocks", `snapshot\.Stored\.Decode$`},
@@ -78,13 +78,13 @@ var phases = []struct{ label, function string }{
 	{"  of that, find a record and take it out of the checksum", `table\.\(\*editor\)\.enter$`},
 	{"  of that, copy pages of indexes", `table\.\(\*editor\)\.(page|ownAll)$`},
 	{"  of that, keep the new records", `table\.\(\*partition\)\.appendPatch$`},
-	{"make partitions anew", `table\.\(\*editor\)\.merge$`},
+	{"rebuild partitions", `table\.\(\*editor\)\.merge$`},
 	{"make the directory", `table\.\(\*applier\)\.assemble$`},
-	{"collect garbage, beside", `runtime\.gcBgMarkWorker$`},
+	{"collect garbage, concurrently", `runtime\.gcBgMarkWorker$`},
 }
 
-// printProfile prints the phases of a refresh and the functions that take most of its time. It returns the number of
-// phases that the profile has.
+// printProfile prints the phases of a refresh and the functions that take most of its time. It returns the number of phases in the
+// profile.
 func (b *bench) printProfile(ctx context.Context, count int, p profiled) (found int, err error) {
 	top := func(args ...string) ([]byte, error) {
 		cmd := exec.CommandContext(ctx, "go", append(append([]string{"tool", "pprof", "-top"}, args...), p.Path)...)
@@ -122,8 +122,8 @@ func (b *bench) printProfile(ctx context.Context, count int, p profiled) (found 
 	return found, err
 }
 
-// cumulative returns the percentages of functions with all that they call from what pprof -top prints: lines of flat,
-// flat%, sum%, cum, cum% and the name.
+// cumulative returns the cumulative percentages of functions in the output of pprof -top, whose lines have flat, flat%, sum%, cum, cum%
+// and the name.
 func cumulative(top []byte) map[string]float64 {
 	shares := make(map[string]float64)
 	for lines := bufio.NewScanner(bytes.NewReader(top)); lines.Scan(); {

@@ -18,7 +18,7 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// load makes the table of the snapshot f from its bytes.
+// load builds the table of the snapshot f from its bytes.
 func (f file) load(ctx context.Context, src io.Reader) (*table.Table, error) {
 	r, err := snapshot.NewReader(src, snapshot.Expect(f.Object))
 	if err != nil {
@@ -27,7 +27,7 @@ func (f file) load(ctx context.Context, src io.Reader) (*table.Table, error) {
 	return table.Load(ctx, r, table.Config{Version: f.Object.Version})
 }
 
-// apply makes the table that the delta f leads to from base, from its bytes.
+// apply builds the table from base and the bytes of the delta f.
 func (f file) apply(ctx context.Context, base *table.Table, src io.Reader) (*table.Table, *table.Changes, error) {
 	r, err := snapshot.NewReader(src, snapshot.Expect(f.Object))
 	if err != nil {
@@ -36,7 +36,7 @@ func (f file) apply(ctx context.Context, base *table.Table, src io.Reader) (*tab
 	return table.Apply(ctx, base, r, table.Config{Version: f.Object.Version})
 }
 
-// loadFile is load from the file.
+// loadFile is load with the bytes in the file.
 func (f file) loadFile(ctx context.Context) (*table.Table, error) {
 	src, err := os.Open(f.Path)
 	if err != nil {
@@ -46,7 +46,7 @@ func (f file) loadFile(ctx context.Context) (*table.Table, error) {
 	return f.load(ctx, src)
 }
 
-// applyAll applies deltas, which are files, one after the other.
+// applyAll applies the deltas in files one after the other.
 func applyAll(ctx context.Context, t *table.Table, deltas []file) (*table.Table, error) {
 	for _, f := range deltas {
 		b, err := os.ReadFile(f.Path)
@@ -60,14 +60,14 @@ func applyAll(ctx context.Context, t *table.Table, deltas []file) (*table.Table,
 	return t, nil
 }
 
-// times are nanoseconds from bytes in hand to a table swapped in.
+// times are nanoseconds from the bytes in memory to the swapped-in table.
 type times struct {
-	FastestLoad, Load int64   // the fastest and the median of the snapshot's
-	Refresh           []int64 // the median of each size
+	FastestLoad, Load int64   // the fastest and the median load of the snapshot
+	Refresh           []int64 // the median of each delta size
 	Slowest           []int64
 }
 
-// measureTimes loads the snapshot and applies every single delta to it, round by round.
+// measureTimes loads the snapshot and applies each single delta to it, in rounds.
 func measureTimes(ctx context.Context, d data, rounds int) (times, error) {
 	whole, err := os.ReadFile(d.Base.Path)
 	if err != nil {
@@ -103,7 +103,7 @@ func measureTimes(ctx context.Context, d data, rounds int) (times, error) {
 	var loads []int64
 	refreshes := make([][]int64, len(sizes))
 	for range rounds {
-		runtime.GC() // what was before leaves nothing to sweep
+		runtime.GC() // so that no earlier garbage remains to be swept
 		took, err := timed(func() (*table.Table, error) { return d.Base.load(ctx, bytes.NewReader(whole)) })
 		if err != nil {
 			return times{}, err
@@ -130,8 +130,8 @@ func measureTimes(ctx context.Context, d data, rounds int) (times, error) {
 	return t, nil
 }
 
-// measureMap times what a service would do with a Go map of the same rows, in nanoseconds: to decode all rows anew, with
-// the structs of package rows and with their keys only, or to clone the map and change 1 % of it.
+// measureMap times updates of a Go map of the same rows, in nanoseconds: decoding all rows again, as structs of package rows and with
+// their keys only, and cloning the map and changing 1 % of it.
 func measureMap(count int, part string) (int64, error) {
 	data := rows.JSON(count)
 	var m any

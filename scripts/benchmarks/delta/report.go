@@ -7,16 +7,16 @@ import (
 	"text/tabwriter"
 )
 
-// errMissed is wrapped when a bound was missed.
+// errMissed is wrapped by the error for a missed bound.
 var errMissed = errors.New("bounds of the design are missed")
 
-// report prints tables and counts the bounds that were missed.
+// report prints tables and records the missed bounds.
 type report struct {
 	out    io.Writer
 	missed []string
 }
 
-// table prints a table that fill writes, cells separated and lines ended by tabs, under a title.
+// table prints a table under a title. fill writes the table with tabs between cells and at the end of lines.
 func (r *report) table(title string, fill func(line func(cells ...any))) error {
 	fmt.Fprintf(r.out, "\n%s\n", title)
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -29,12 +29,12 @@ func (r *report) table(title string, fill func(line func(cells ...any))) error {
 	return w.Flush()
 }
 
-// most returns whether got keeps the bound, the most that it may be, for a table. What is the bound's name.
+// most returns the cell for got with the upper bound. what is the bound's name.
 func (r *report) most(what string, got, bound float64) string {
 	return r.verdict(what, got <= bound, got, "at most", bound)
 }
 
-// least is most for a bound that is the least.
+// least is most for a lower bound.
 func (r *report) least(what string, got, bound float64) string {
 	return r.verdict(what, got >= bound, got, "at least", bound)
 }
@@ -47,7 +47,7 @@ func (r *report) verdict(what string, ok bool, got float64, word string, bound f
 	return fmt.Sprintf("%s %.4g: MISSED", word, bound)
 }
 
-// err names the bounds that were missed.
+// err returns an error that names the missed bounds.
 func (r *report) err() error {
 	if len(r.missed) == 0 {
 		return nil
@@ -59,8 +59,8 @@ func (r *report) err() error {
 	return fmt.Errorf("%d %w", len(r.missed), errMissed)
 }
 
-// ms is nanoseconds as milliseconds.
+// ms formats nanoseconds as milliseconds.
 func ms(ns int64) string { return fmt.Sprintf("%.3g", float64(ns)/1e6) }
 
-// percent is a part of a whole.
+// percent formats part as a percentage of whole.
 func percent(part, whole int64) float64 { return 100 * float64(part) / float64(whole) }

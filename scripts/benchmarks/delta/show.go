@@ -9,8 +9,8 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
-// bounds of the design that a refresh keeps: how many times faster than the fastest load it is at least, by size, at 1 M
-// records and from 10 M on. There is none for 100 changes.
+// Lower bounds of the design for the speed of a refresh, as multiples of the fastest load, by size: at 1 M records, and from 10 M
+// records on. There is no bound for 100 changes.
 var (
 	faster      = []float64{12, 40, 0}
 	fasterLarge = []float64{8, 30, 0}
@@ -18,15 +18,15 @@ var (
 
 const (
 	large       = 10_000_000
-	mostBytes   = 1.3 // of the compressed records alone
+	mostBytes   = 1.3 // relative to the compressed records alone
 	mostGrowth  = 8   // percent of the table
-	mostLookup  = 1.1 // of a table just loaded
-	mostBetween = 2   // times between 100 changes of the smallest and the largest table
+	mostLookup  = 1.1 // relative to a freshly loaded table
+	mostBetween = 2   // ratio of 100 changes in the largest and the smallest table
 )
 
-// showRefresh prints what single deltas cost.
+// showRefresh prints the costs of single deltas.
 func (b *bench) showRefresh(ctx context.Context) error {
-	smallest := make(map[int]int64) // times of the last size, by number of records
+	smallest := make(map[int]int64) // times of the smallest delta, by number of records
 	for _, count := range b.counts {
 		d, err := readData(b.data[count])
 		if err != nil {
@@ -114,8 +114,8 @@ func (b *bench) printTimes(count int, t times, maps map[string]int64) error {
 		}
 		line("load of the snapshot, the fastest", ms(t.FastestLoad), "", "1 x", "")
 		line("load of the snapshot, the median", ms(t.Load), "", times(t.Load), "")
-		line("Go map of structs, JSON decoded anew", ms(maps["structs"]), "", times(maps["structs"]), "")
-		line("Go map of bytes, keys decoded anew", ms(maps["keys"]), "", times(maps["keys"]), "")
+		line("Go map of structs, JSON decoded again", ms(maps["structs"]), "", times(maps["structs"]), "")
+		line("Go map of bytes, keys decoded again", ms(maps["keys"]), "", times(maps["keys"]), "")
 		line("Go map of bytes, cloned, 1 % changed", ms(maps["clone"]), "", times(maps["clone"]), "")
 	})
 }
@@ -138,7 +138,7 @@ func (b *bench) printMemory(count int, single []memory, chain memory) error {
 	})
 }
 
-// showLookups prints what lookups cost after deltas.
+// showLookups prints the costs of lookups after deltas.
 func (b *bench) showLookups(ctx context.Context) error {
 	for _, count := range b.counts {
 		var all []lookups
@@ -154,7 +154,7 @@ func (b *bench) showLookups(ctx context.Context) error {
 			all = append(all, l)
 		}
 		err := b.table(fmt.Sprintf("Lookups after deltas of %s, %d records, ns a key, medians of %d rounds, and the range of four fifths of the ratios", sizes[0].label, count, 2*b.rounds), func(line func(...any)) {
-			line("", "hit", "loaded fresh", "ratio", "range", "bound", "of a GetMany", "loaded fresh", "ratio", "range", "bound", "B/record beside the payload", "loaded fresh")
+			line("", "hit", "loaded fresh", "ratio", "range", "bound", "of a GetMany", "loaded fresh", "ratio", "range", "bound", "overhead B/record", "loaded fresh")
 			for i, l := range all {
 				label := fmt.Sprintf("%d deltas", depths[i])
 				cells := []any{label}
@@ -178,7 +178,7 @@ func (b *bench) showLookups(ctx context.Context) error {
 	return nil
 }
 
-// showProfile prints where a delta of 1 % of the largest table spends its time.
+// showProfile prints how a delta of 1 % of the largest table spends its time.
 func (b *bench) showProfile(ctx context.Context) error {
 	count := slices.Max(b.counts)
 	var p profiled

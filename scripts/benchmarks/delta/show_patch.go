@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// patchSmall is the number of records of the small dataset, patchChanges that of changes in a patch.
+	// patchSmall is the number of records of the small dataset, patchChanges the number of changes in a patch.
 	patchSmall   = 10_000
 	patchChanges = 100
-	// mostPatch is how many times as long a patch of the largest dataset may take: what "the same order of time" means.
+	// mostPatch bounds the time of a patch of the largest dataset relative to the small one: "the same order of time" in the design.
 	mostPatch = 10
-	// warmPatches come before those that are timed: they open connections, and the first reads the snapshot's index.
+	// warmPatches is the number of patches before the timed ones. They open connections, and the first reads the snapshot's index.
 	warmPatches = 2
-	// patchRounds stay below the number of deltas after which the publisher writes a new snapshot.
+	// patchRounds is below the number of deltas after which the publisher writes a new snapshot.
 	patchRounds = 25
 )
 
@@ -84,7 +84,7 @@ func (b *bench) showPatch(ctx context.Context) error {
 	})
 }
 
-// putAll puts datasets of the given numbers of records into the store at url.
+// putAll writes datasets with the given numbers of records to the store at url.
 func (b *bench) putAll(ctx context.Context, url string, names []string, counts []int) error {
 	st, err := storeurl.Open(ctx, url)
 	if err != nil {

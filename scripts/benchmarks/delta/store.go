@@ -10,7 +10,7 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// putBase makes the snapshot of d version 1 of the dataset called name.
+// putBase commits the snapshot of d as version 1 of the dataset with the name.
 func putBase(ctx context.Context, st store.Store, name string, d data) error {
 	f, err := os.Open(d.Base.Path)
 	if err != nil {

@@ -16,16 +16,15 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
-// cost is what a step costs a process of its own.
+// cost is the cost of a step in its own process.
 type cost struct {
 	Nanoseconds int64
-	// Peak is the most resident memory that the process had; Resident what it had in the end, without garbage, and
-	// Before what it had at its start.
+	// Peak is the peak of resident memory, Resident its value at the end after a collection, and Before its value at the start.
 	Peak, Resident, Before int64
-	// Bytes is the size of the object that was written or read.
+	// Bytes is the size of the written or read object.
 	Bytes int64
-	// Records and Payload are those of the version, Changed those that it changed. TableBytes is what the table says
-	// it occupies.
+	// Records and Payload are those of the version, Changed is the number of changed records. TableBytes is the size that the table
+	// reports.
 	Records, Payload, Changed, TableBytes int64
 }
 

@@ -1,3 +1,3 @@
-// Package publish measures what publishing a large NDJSON file and loading it costs in memory and time: each step
-// runs in a process of its own, whose peak of resident memory the kernel tells.
+// Package publish measures memory and time of publishing and loading a large NDJSON file. Each step runs in its own process, whose peak
+// of resident memory comes from the kernel.
 package publish

@@ -7,7 +7,7 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// writeInput writes count rows as NDJSON. A version above 0 changes every hundredth of them.
+// writeInput writes count rows as NDJSON. A version above 0 changes every hundredth row.
 func writeInput(path string, count, version int) (err error) {
 	f, err := os.Create(path)
 	if err != nil {

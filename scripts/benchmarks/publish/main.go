@@ -14,10 +14,10 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// name is the dataset's.
+// name is the name of the dataset.
 const name = "bench"
 
-// updateEvery is how many rows there are to one that the second version changes.
+// updateEvery is the number of rows for each row that the second version changes.
 const updateEvery = 100
 
 // Main runs the measurement with the given command line and prints its table to out.
@@ -69,6 +69,6 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	return r.print(out)
 }
 
-// inputIn and storeIn name what children find in the folder.
+// inputIn and storeIn return the paths of the input and the store in the folder.
 func inputIn(folder string) string { return filepath.Join(folder, "input.ndjson") }
 func storeIn(folder string) string { return "dir://" + filepath.Join(folder, "store") }

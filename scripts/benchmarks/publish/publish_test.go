@@ -2,7 +2,7 @@ package publish
 
 import "testing"
 
-// TestSteps runs each step once, small, in this process.
+// TestSteps runs each step once with a small size in this process.
 func TestSteps(t *testing.T) {
 	const count = 5000
 	folder := t.TempDir()

@@ -8,13 +8,13 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// result is all that was measured.
+// result holds all measurements.
 type result struct {
 	count               int
 	first, second, load cost
 }
 
-// budgetBytes is what a table may take for a record beside its payload.
+// budgetBytes bounds the bytes a record that a table uses in addition to the payload.
 const budgetBytes = 30
 
 // print writes the table.

@@ -17,19 +17,19 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// alternative is a structure that holds the rows. Each has its own loop around its lookup, so that none pays for a
-// call that its users would not make.
+// alternative is a structure that holds the rows. Each has its own loop around its lookup, so that the measurement adds no call that
+// users would not make.
 type alternative interface {
-	// get looks up all keys and returns how many there are.
+	// get looks up all keys and returns how many exist.
 	get(keys [][]byte) (found int)
-	// read also reads all bytes of every value, and returns a sum of them.
+	// read also reads all bytes of each value and returns their sum.
 	read(keys [][]byte) (found int, sum uint64)
 }
 
 // names are the alternatives, freshet's table first and the Go map second.
 var names = []string{"freshet", "map", "swiss", "cdb"}
 
-// build makes the alternative called name of the rows in files.
+// build builds the alternative with the name from the rows in files.
 func build(ctx context.Context, name string, f files) (alternative, error) {
 	switch name {
 	case "freshet":
@@ -68,7 +68,7 @@ func loadTable(ctx context.Context, path string, cfg table.Config) (*table.Table
 	return table.Load(ctx, r, cfg)
 }
 
-// text returns key as a string without copying it: for the alternatives whose keys are strings.
+// text returns key as a string without copying it, for alternatives with string keys.
 func text(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
 // sumOf reads every byte of value.
@@ -170,7 +170,7 @@ func (s swissMap) read(keys [][]byte) (found int, sum uint64) {
 	return found, sum
 }
 
-// cdbFile is a cdb in memory: its reader makes no system calls here, which is the best case for it.
+// cdbFile is a cdb in memory. Its reader makes no system calls, which is its best case.
 type cdbFile struct{ c *cdb.CDB }
 
 func (c cdbFile) get(keys [][]byte) (found int) {
@@ -192,13 +192,13 @@ func (c cdbFile) read(keys [][]byte) (found int, sum uint64) {
 	return found, sum
 }
 
-// files are the rows in the forms that alternatives are built of.
+// files are the rows in the formats from which alternatives are built.
 type files struct {
 	count         int
 	snapshot, cdb string
 }
 
-// filesIn returns the names of files that makeFiles makes.
+// filesIn returns the names of the files that make writes.
 func filesIn(dir string, count int) files {
 	return files{
 		count:    count,

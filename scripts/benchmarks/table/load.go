@@ -11,11 +11,11 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// load is what one load in a fresh process costs.
+// load is the cost of one load in a new process.
 type load struct {
 	Nanoseconds int64
-	// FileBytes is the size of what was loaded; PeakResident the growth of the process's resident memory at its
-	// peak, and TableBytes what the table says it occupies.
+	// FileBytes is the size of the loaded file, PeakResident the peak growth of resident memory, and TableBytes the size that the table
+	// reports.
 	FileBytes, PeakResident, TableBytes int64
 }
 
@@ -39,8 +39,8 @@ func measureLoad(ctx context.Context, f files, cfg table.Config) (load, error) {
 	return load{int64(took), info.Size(), peak - before, t.Bytes()}, err
 }
 
-// measureJSON decodes the rows, which are in memory already, into a map with json.Unmarshal: into structs, or with
-// keysOnly just the key of each, for a map of the rows as they are, which is what a table holds.
+// measureJSON decodes the rows, which are in memory, into a map with json.Unmarshal: into structs, or, with keysOnly, only the key of
+// each row, which maps to the row's bytes as in a table.
 func measureJSON(f files, keysOnly bool) (load, error) {
 	data := rows.JSON(f.count)
 	before, err := proc.Resident()

@@ -20,7 +20,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("table", flag.ContinueOnError)
 	records := flags.String("records", "1000000,10000000", "numbers of records, separated by commas")
 	rounds := flags.Int("rounds", 15, "rounds of lookups; the median is printed")
-	loads := flags.Int("loads", 5, "loads, each in a process of its own; the median is printed")
+	loads := flags.Int("loads", 5, "loads, each in its own process; the median is printed")
 	part := flags.String("part", "", "used by the program itself: what a child process measures")
 	dir := flags.String("dir", "", "used by the program itself: the folder of the files")
 	if err := flags.Parse(args); err != nil {
@@ -52,8 +52,8 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// warmBytes is about the most memory that a part needs for a record, but for the lookups, which are not timed while they
-// touch new memory.
+// warmBytes is about the most memory a record that a part needs. It does not apply to lookups, which are not timed while they touch new
+// memory.
 const warmBytes = 400
 
 // measure runs every part for count records.

@@ -9,15 +9,15 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
-// memory is what an alternative costs in a process of its own.
+// memory is the cost of an alternative in its own process.
 type memory struct {
-	// Resident and Heap are bytes beyond what the process had before the alternative was built.
+	// Resident and Heap are the bytes added by building the alternative.
 	Resident, Heap int64
 	// Collection is the median time of runtime.GC(), in nanoseconds.
 	Collection int64
 }
 
-// measureMemory builds the alternative called name; "" builds none and gives a bare process's collection.
+// measureMemory builds the alternative with the name. With "" it builds none and measures the collection of an empty process.
 func measureMemory(ctx context.Context, name string, f files) (memory, error) {
 	resident, heap, err := settled()
 	if err != nil {
@@ -43,7 +43,7 @@ func measureMemory(ctx context.Context, name string, f files) (memory, error) {
 	return memory{residentAfter - resident, heapAfter - heap, proc.Median(collections)}, nil
 }
 
-// settled returns resident and heap bytes without garbage.
+// settled returns resident and heap bytes after a collection.
 func settled() (resident, heap int64, err error) {
 	runtime.GC()
 	debug.FreeOSMemory()

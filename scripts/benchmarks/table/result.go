@@ -10,10 +10,10 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// result is all that was measured for one number of records.
+// result holds all measurements for one number of records.
 type result struct {
 	count, rounds int
-	memory        map[string]memory // by alternative; "" is a process without any
+	memory        map[string]memory // by alternative; "" is a process without an alternative
 	lookups       lookupTimes
 	loads         []load
 	smallPages    []load
@@ -21,7 +21,7 @@ type result struct {
 	jsonKeys      load
 }
 
-// print writes the tables. Ratios are to the Go map; below 1 is better than it.
+// print writes the tables. Ratios are relative to the Go map; below 1 is better.
 func (r *result) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	per := func(n int64) float64 { return float64(n) / float64(r.count) }

@@ -14,7 +14,7 @@ import (
 // sizes are the numbers of records that benchmarks run with.
 var sizes = []int{1_000_000, 10_000_000}
 
-// forEach runs run for each size and alternative, which is the only one in memory then.
+// forEach calls run for each size and alternative, with only this alternative in memory.
 func forEach(b *testing.B, run func(b *testing.B, f files, name string, a alternative)) {
 	for _, count := range sizes {
 		b.Run(fmt.Sprintf("records=%d", count), func(b *testing.B) {
@@ -86,7 +86,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// TestAlternatives checks that what is measured finds what it should, at a small size.
+// TestAlternatives checks the lookups of all alternatives with a small size.
 func TestAlternatives(t *testing.T) {
 	const count = 50_000
 	f := filesIn(t.TempDir(), count)
@@ -115,7 +115,7 @@ func TestAlternatives(t *testing.T) {
 	}
 }
 
-// TestMeasure runs the whole measurement's parts once, small, in this process.
+// TestMeasure runs all parts of the measurement once with a small size in this process.
 func TestMeasure(t *testing.T) {
 	f := filesIn(t.TempDir(), 20_000)
 	if err := f.make(); err != nil {

@@ -1,5 +1,5 @@
-// Package proc runs measurements in child processes and reads what the kernel knows about a process's memory, so
-// that what one measurement leaves behind does not count for the next.
+// Package proc runs measurements in child processes and reads a process's memory from the kernel. With separate processes, a
+// measurement does not affect the next one.
 package proc
 
 import (
@@ -14,7 +14,7 @@ import (
 	"strconv"
 )
 
-// Child runs this program again with args and decodes the JSON that it prints into result.
+// Child runs this program again with args and decodes its JSON output into result.
 func Child(ctx context.Context, result any, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -35,26 +35,26 @@ func Child(ctx context.Context, result any, args ...string) error {
 // Resident returns the resident memory of this process in bytes.
 func Resident() (int64, error) { return status("self", "VmRSS:") }
 
-// PeakResident returns the most resident memory that this process has had, in bytes.
+// PeakResident returns the peak of this process's resident memory in bytes.
 func PeakResident() (int64, error) { return status("self", "VmHWM:") }
 
-// ResetPeak makes what the process has now its peak.
+// ResetPeak resets the peak to the current resident memory.
 func ResetPeak() error {
 	// proc(5): writing 5 resets the peak of resident memory.
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// Settle collects garbage and gives what is free back to the system. It returns the resident memory that is left.
+// Settle collects garbage and returns free memory to the system. It returns the remaining resident memory.
 func Settle() (int64, error) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	return Resident()
 }
 
-// PeakResidentOf returns the most resident memory that another process has had, in bytes.
+// PeakResidentOf returns the peak of another process's resident memory in bytes.
 func PeakResidentOf(pid int) (int64, error) { return status(strconv.Itoa(pid), "VmHWM:") }
 
-// status reads a field of a process's status, which gives sizes in KiB. Only Linux has it.
+// status reads a field of /proc/PID/status, a size in KiB. Only Linux has the file.
 func status(process, field string) (int64, error) {
 	file := "/proc/" + process + "/status"
 	b, err := os.ReadFile(file)

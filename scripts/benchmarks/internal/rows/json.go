@@ -11,7 +11,7 @@ func JSON(count int) []byte {
 	return data
 }
 
-// Decode decodes what [JSON] returns into a map by key, with json.Unmarshal of each row.
+// Decode decodes the output of [JSON] into a map by key, with json.Unmarshal of each row.
 func Decode(data []byte) (map[string]Row, error) {
 	m := make(map[string]Row)
 	for ; len(data) > 0; data = data[ValueBytes:] {
@@ -24,7 +24,7 @@ func Decode(data []byte) (map[string]Row, error) {
 	return m, nil
 }
 
-// DecodeKeys decodes just the key of each, for a map of the rows as they are, which is what a table holds.
+// DecodeKeys decodes only the key of each row and maps it to the row's bytes, as a table does.
 func DecodeKeys(data []byte) (map[string][]byte, error) {
 	m := make(map[string][]byte)
 	for ; len(data) > 0; data = data[ValueBytes:] {

@@ -1,5 +1,5 @@
-// Package rows makes the records that benchmarks use: 16-byte keys and 100-byte values that compress like rows of a
-// real dataset (about 4 to 1). Row i is a function of i, so that no benchmark has to hold what it asks for.
+// Package rows generates the records of benchmarks: 16-byte keys and 100-byte values that compress like rows of a real dataset (about
+// 4 to 1). Row i is a function of i, so that a benchmark need not hold the expected values.
 package rows
 
 import (
@@ -20,10 +20,10 @@ const (
 	PayloadBytes = KeyBytes + ValueBytes
 )
 
-// Seed is the hash seed of snapshots made here.
+// Seed is the hash seed of the snapshots.
 const Seed = 0x5eed
 
-// AppendKey appends the key of row i: 16 hex digits that differ for all i and show no order.
+// AppendKey appends the key of row i: 16 hex digits, distinct for all i and in no order.
 func AppendKey(dst []byte, i int) []byte {
 	const digits = "0123456789abcdef"
 	x := mix(uint64(i))
@@ -39,15 +39,15 @@ var words = []string{"bolt", "nut", "washer", "screw", "gear", "plate", "frame",
 // AppendValue appends the value of row i: a JSON object with the members of [Row].
 func AppendValue(dst []byte, i int) []byte { return AppendGeneration(dst, i, 0) }
 
-// AppendUpdate appends the value that row i has in a later version that changed it.
+// AppendUpdate appends the value of row i in a later version that changed the row.
 func AppendUpdate(dst []byte, i int) []byte { return AppendGeneration(dst, i, 1) }
 
-// AppendGeneration appends the value that row i has after it was changed g times.
+// AppendGeneration appends the value of row i after g changes.
 func AppendGeneration(dst []byte, i, g int) []byte {
 	return appendValue(dst, i, mix(uint64(i)+uint64(g+1)<<40))
 }
 
-// appendValue takes what differs between rows, but for the key and the number, from x.
+// appendValue derives the parts that differ between rows, other than the key and the number, from x.
 func appendValue(dst []byte, i int, x uint64) []byte {
 	start := len(dst)
 	dst = append(dst, `{"key":"`...)
@@ -70,7 +70,7 @@ func appendValue(dst []byte, i int, x uint64) []byte {
 	return append(dst, `"}`...)
 }
 
-// Row is what the value of a row says, for whoever decodes it.
+// Row is the decoded value of a row.
 type Row struct {
 	Key   string  `json:"key"`
 	SKU   int     `json:"sku"`
@@ -87,7 +87,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Order returns the numbers of rows 0 to count-1 in the order in which a snapshot has them.
+// Order returns the numbers of rows 0 to count-1 in the order of a snapshot.
 func Order(count int) []int32 {
 	type position struct {
 		hash uint64
@@ -117,7 +117,7 @@ func WriteSnapshot(w io.Writer, count int) (snapshot.Totals, error) {
 	return WriteGenerations(w, Order(count), func(int) int { return 0 })
 }
 
-// WriteGenerations writes the snapshot of the rows in order, each of the generation that it has.
+// WriteGenerations writes the snapshot of the rows in order, each with its generation.
 func WriteGenerations(w io.Writer, order []int32, generation func(row int) int) (snapshot.Totals, error) {
 	out, err := snapshot.NewWriter(w, snapshot.WriterConfig{
 		Kind: snapshot.Snapshot, Seed: Seed, RawBytes: int64(EncodedBytes()) * int64(len(order)),
@@ -137,8 +137,8 @@ func WriteGenerations(w io.Writer, order []int32, generation func(row int) int) 
 	return out.Close()
 }
 
-// Keys returns the keys of n rows drawn at random from first to first+count-1. They lie one after the other in
-// memory, so that reading them costs a benchmark little.
+// Keys returns the keys of n random rows from first to first+count-1. The keys are contiguous in memory, so that reading them costs
+// little.
 func Keys(rng *rand.Rand, n, first, count int) [][]byte {
 	all := make([]byte, 0, n*KeyBytes)
 	keys := make([][]byte, n)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// host is the part of a testing.TB that package servertest uses, outside of a test: what fails a test ends Run here.
+// host implements the part of testing.TB that package servertest uses, outside a test. A failure ends Run.
 type host struct {
 	testing.TB // nil: other methods are not called
 	ctx        context.Context
@@ -17,7 +17,7 @@ type host struct {
 	failed     bool
 }
 
-// fatal is the panic by which what is to end a test ends Run.
+// fatal is the value of the panic that ends Run.
 type fatal struct{ error }
 
 func (h *host) Helper()                  {}
@@ -45,7 +45,7 @@ func (h *host) TempDir() string {
 	return dir
 }
 
-// run calls f and returns its error, or what ended it.
+// run calls f and returns its error, or the error of a fatal.
 func (h *host) run(f func() error) (err error) {
 	defer func() {
 		switch end := recover().(type) {

@@ -1,5 +1,5 @@
-// Package system runs freshet whole for a benchmark: a real redis-server and nats-server, and freshet's own programs,
-// built from this checkout, each in a process of its own.
+// Package system runs all of freshet for a benchmark: a real redis-server and nats-server, and freshet's programs built from this
+// checkout, each in its own process.
 package system
 
 import (
@@ -15,10 +15,10 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// programs are ours.
+// programs are freshet's programs.
 var programs = []string{"publisher", "relay", "server"}
 
-// System is freshet, running.
+// System is a running freshet.
 type System struct {
 	// NATS, Publisher and Relay are URLs.
 	NATS, Publisher, Relay string
@@ -27,8 +27,8 @@ type System struct {
 	bin  string
 }
 
-// Run starts servers, a publisher and a relay on the store at the given URL, with their files in dir, calls f, and ends
-// them all.
+// Run starts the servers, a publisher and a relay with the store at the URL and their files in dir. It calls f and then stops all
+// processes.
 func Run(ctx context.Context, dir, store string, f func(*System) error) error {
 	h := &host{ctx: ctx, dir: dir}
 	return h.run(func() error {
@@ -45,13 +45,13 @@ func Run(ctx context.Context, dir, store string, f func(*System) error) error {
 	})
 }
 
-// Instance starts an instance of the datasets and returns its URL. It may not serve them yet.
+// Instance starts an instance of the datasets and returns its URL. The instance may not serve the datasets yet.
 func (s *System) Instance(name string, datasets ...string) string {
 	return s.start("server", "NATS_URL="+s.NATS, "RELAYS="+s.Relay, "DATASETS="+strings.Join(datasets, ","), "INSTANCE="+name,
 		"CACHE_DIR="+s.host.TempDir())
 }
 
-// build builds our programs.
+// build builds freshet's programs.
 func (s *System) build(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
 	if err != nil {
@@ -70,11 +70,10 @@ func (s *System) build(ctx context.Context) error {
 	return nil
 }
 
-// start starts one of our programs with the given settings ("NAME=value" without the prefix FRESHET_) and returns its
-// URL.
+// start starts a program with the settings ("NAME=value" without the prefix FRESHET_) and returns its URL.
 func (s *System) start(name string, settings ...string) string {
 	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(s.host))
-	// The benchmarks look for instances in the default namespace, whatever the shell has.
+	// The benchmarks query instances in the default namespace, so the shell's namespace must not apply.
 	env := []string{"FRESHET_LISTEN=" + addr, "FRESHET_LOG_LEVEL=warn", "FRESHET_NAMESPACE="}
 	for _, set := range settings {
 		env = append(env, "FRESHET_"+set)
