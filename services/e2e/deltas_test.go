@@ -18,7 +18,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// fleetStatus is what `freshet status --output json` prints of a dataset.
+// fleetStatus is a dataset in the output of `freshet status --output json`.
 type fleetStatus struct {
 	Latest    dataset.VersionRecord
 	Instances []struct {
@@ -27,7 +27,7 @@ type fleetStatus struct {
 	}
 }
 
-// freshet runs the command line and returns what it prints.
+// freshet runs the command line and returns its output.
 func (s *system) freshet(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "freshet"), args...)
 	cmd.Env = append(cmd.Environ(), "FRESHET_PUBLISHER_URL="+s.Publisher.URL, "FRESHET_NATS_URL="+s.NATS.URL, "FRESHET_SERVER_URL="+s.Instances[0].URL,
@@ -41,8 +41,7 @@ func (s *system) freshet(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// status returns what the fleet says of the one dataset, once all instances have answered in time: on a machine that is
-// busy one may not.
+// status returns the status of the dataset when all instances have answered in time. On a busy machine an instance may miss a survey.
 func (s *system) status(t *testing.T, name string) fleetStatus {
 	t.Helper()
 	var all []fleetStatus
@@ -122,11 +121,11 @@ func TestInstancesPullDeltasAlone(t *testing.T) {
 		row   string
 		times int
 	}{
-		"status":   {fmt.Sprintf(" %d B 1 delta relay", cost), len(s.Instances)},
-		"versions": {fmt.Sprintf(" 1 1 1 %d B - %d ", cost, len(pulled)-1), 1},
+		"status --wide": {fmt.Sprintf(" %d B 1 delta relay", cost), len(s.Instances)},
+		"versions":      {fmt.Sprintf(" 1 1 1 %d B - %d ", cost, len(pulled)-1), 1},
 	} {
 		eventually(t, func(ctx context.Context) error {
-			text, err := s.freshet(ctx, command, name)
+			text, err := s.freshet(ctx, append(strings.Fields(command), name)...)
 			if err == nil && strings.Count(words(text), want.row) != want.times {
 				err = fmt.Errorf("%s does not show %q %d times:\n%s", command, want.row, want.times, text)
 			}
@@ -142,8 +141,8 @@ func TestInstancesPullDeltasAlone(t *testing.T) {
 // words returns text with one space between its words, as tables have any number.
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// patchOf returns a patch that adds, changes and removes one record each, sends one as it is and removes one that is not
-// there; and makes the same changes to records.
+// patchOf returns a patch that adds, changes and removes one record each, sends one unchanged record and removes a missing one. It makes
+// the same changes to records.
 func patchOf(records map[string]string) string {
 	keys := slices.Sorted(maps.Keys(records))
 	changed, removed, same := keys[0], keys[len(keys)/2], keys[len(keys)-1]
@@ -157,8 +156,8 @@ func patchOf(records map[string]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// expectRefresh waits until every instance serves the version, and returns what each pulled for it: the snapshot if it is
-// the first version, else its delta and nothing else.
+// expectRefresh waits until every instance serves the version, and returns the bytes that each pulled: the snapshot for the first
+// version, else only its delta.
 func (s *system) expectRefresh(t *testing.T, name string, rec dataset.VersionRecord) int64 {
 	t.Helper()
 	for _, instance := range s.Instances {
@@ -205,7 +204,7 @@ func (s *system) checkChanged(t *testing.T, name string, version uint64, before,
 	}
 }
 
-// checkMetrics looks for what the versions from 1 on cost in the metrics of an instance that served each.
+// checkMetrics compares the metrics of an instance with the costs of all versions from 1 on.
 func (s *system) checkMetrics(t *testing.T, instance *program, name string, pulled []int64) {
 	t.Helper()
 	_, _, body, err := do(t.Context(), http.MethodGet, instance.URL+"/metrics", "", nil)

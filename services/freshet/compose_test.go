@@ -20,7 +20,7 @@ import (
 	"freshet.dev/services/server"
 )
 
-// composeFile is what of compose.yaml is looked at.
+// composeFile has the parts of compose.yaml that the tests read.
 type composeFile struct {
 	Services map[string]composeService `yaml:"services"`
 	Volumes  map[string]any            `yaml:"volumes"`
@@ -52,10 +52,10 @@ func compose(t *testing.T) composeFile {
 	return file
 }
 
-// variable stands for what Docker puts in for ${NAME:-default}: the default.
+// variable matches ${NAME:-default}, which Docker replaces by the default.
 var variable = regexp.MustCompile(`\$\{\w+:-([^}]*)\}`)
 
-// TestComposeIsWhole has what the issue names: Redis, NATS, a publisher, a relay and two servers, in touch.
+// TestComposeIsWhole checks that compose.yaml has Redis, NATS, a publisher, a relay and two servers that can reach each other.
 func TestComposeIsWhole(t *testing.T) {
 	file := compose(t)
 	targets := map[string]int{}
@@ -96,7 +96,7 @@ func TestComposeIsWhole(t *testing.T) {
 	}
 }
 
-// TestComposeSettings loads each service's settings as its program does, and takes no variable that it does not have.
+// TestComposeSettings loads each service's settings as its program does, and refuses variables that the program does not have.
 func TestComposeSettings(t *testing.T) {
 	for name, s := range compose(t).Services {
 		if s.Build.Target == "" {
@@ -149,7 +149,7 @@ func TestComposeSettings(t *testing.T) {
 	}
 }
 
-// TestDockerfile has a target for each program of compose.yaml, whose port is its default, and copies what exists.
+// TestDockerfile checks that each program of compose.yaml has a target with its default port, and that the copied files exist.
 func TestDockerfile(t *testing.T) {
 	for _, s := range compose(t).Services {
 		if s.Build.Target == "" {

@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/publish"
 )
 
-// limitsTable is the table of what a version may hold.
+// limitsTable returns the table of the limits of a version.
 func limitsTable() string {
 	var b strings.Builder
 	b.WriteString("| what | limit |\n|---|---|\n")
@@ -33,7 +33,7 @@ func limitsTable() string {
 	return b.String()
 }
 
-// size returns a number of bytes as the README writes it.
+// size formats a number of bytes for the README.
 func size(bytes int) string {
 	switch {
 	case bytes%(1<<20) == 0:

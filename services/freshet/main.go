@@ -1,5 +1,5 @@
-// Command freshet is the command line: it publishes, looks up and shows, and runs everything in one process. See
-// `freshet --help`, which also lists the exit codes.
+// Command freshet is the command line of freshet. It publishes datasets, looks up records, shows versions and instances, and runs all
+// services in one process. `freshet --help` lists the commands and exit codes.
 package main
 
 import (
@@ -16,15 +16,15 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)                 // a second signal ends the process at once
-	catalog.LogTo(slog.New(slog.DiscardHandler)) // what is to be known of Redis is in the command's own message
+	catalog.LogTo(slog.New(slog.DiscardHandler)) // a command's own message has the error of Redis
 	code := cli.Run(ctx, cli.Process{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Command: command(),
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Environ: os.Environ(), Command: command(),
 	}, os.Args[1:])
 	os.Exit(int(code))
 }
 
-// command returns how this program is started from the current folder, for commands that are printed to be pasted.
-// What `go run` starts lies in a folder that is gone afterwards, so in the repository's root it is `go run` again.
+// command returns how to start this program from the current folder, for the commands that it prints. In the repository's root that
+// is `go run`, which deletes its binary afterwards.
 func command() string {
 	if _, err := os.Stat("services/freshet/main.go"); err == nil {
 		return "go run ./services/freshet"

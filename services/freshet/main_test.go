@@ -127,7 +127,7 @@ func TestExitCodes(t *testing.T) {
 	checkEmpty(t, dir)
 }
 
-// answering listens for one connection, which gets the answer, whatever it asks.
+// answering listens for one connection and sends the answer to any request.
 func answering(t *testing.T, answer string) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -163,7 +163,7 @@ func TestDemoExits(t *testing.T) {
 	checkEmpty(t, dir)
 }
 
-// TestDemoInterrupted sends the signals of Ctrl-C and of a container's stop, half-way and when everything is shown.
+// TestDemoInterrupted sends SIGINT and SIGTERM to the demo, half-way and after its output.
 func TestDemoInterrupted(t *testing.T) {
 	for name, c := range map[string]struct {
 		after  string
@@ -193,7 +193,7 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
-// TestUpIsInterrupted ends `freshet up` as it is ended every day.
+// TestUpIsInterrupted stops `freshet up` with SIGINT.
 func TestUpIsInterrupted(t *testing.T) {
 	p := begin(t, "up", "prices", "--dir", t.TempDir(),
 		"--nats-port", "0", "--redis-port", "0", "--publisher-port", "0", "--relay-port", "0", "--server-port", "0")

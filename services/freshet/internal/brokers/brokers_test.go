@@ -99,7 +99,7 @@ func TestBusyPorts(t *testing.T) {
 	}
 }
 
-// TestNATSBelowAFile gives a folder that cannot be made, also by root.
+// TestNATSBelowAFile uses a folder that cannot be created, even by root.
 func TestNATSBelowAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -1,7 +1,7 @@
-// Package brokers runs the two servers that freshet needs, NATS with JetStream on disk and Redis, inside this
-// process: for `freshet up` and `freshet demo`, where nothing else is to be installed.
+// Package brokers runs NATS, with JetStream on disk, and Redis in this process. `freshet up` and `freshet demo` use it, so that they
+// need no installed servers.
 //
-// The Redis here keeps its data in memory. That loses nothing: the catalog is an index of what the store holds.
+// This Redis keeps its data in memory. A restart loses nothing, because the catalog is an index of the store.
 package brokers
 
 import (
@@ -18,17 +18,17 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// ErrPortBusy is wrapped by the error of a server whose port another process listens on.
-var ErrPortBusy = errors.New("the port is taken")
+// ErrPortBusy is wrapped by the error for a port on which another process listens.
+var ErrPortBusy = errors.New("the port is in use")
 
-// NATSConfig says how to run the embedded NATS server.
+// NATSConfig configures the embedded NATS server.
 type NATSConfig struct {
-	// Host is the address to listen on, Port the port; 0 takes a free one.
+	// Host is the address to listen on, Port the port; 0 selects a free port.
 	Host string
 	Port int
-	// Dir is the folder for JetStream's files. It is made if it is missing.
+	// Dir is the folder for JetStream's files. It is created if it does not exist.
 	Dir string
-	// Log takes the server's warnings and errors; nil drops them.
+	// Log receives the server's warnings and errors; nil discards them.
 	Log *slog.Logger
 }
 
@@ -38,9 +38,9 @@ type NATS struct {
 	close  sync.Once
 }
 
-// OpenNATS starts a NATS server and returns when it takes connections. It wraps [ErrPortBusy] if the port is taken.
+// OpenNATS starts a NATS server and returns when the server accepts connections. The error wraps [ErrPortBusy] if the port is in use.
 func OpenNATS(ctx context.Context, cfg NATSConfig) (*NATS, error) {
-	// Asked for first, because the server itself reports a busy port only as a line of text.
+	// Checked here because the server reports a busy port only as a line of its log.
 	if err := checkFree(cfg.Host, cfg.Port); err != nil {
 		return nil, fmt.Errorf("start the NATS server: %w", err)
 	}
@@ -85,16 +85,16 @@ func OpenNATS(ctx context.Context, cfg NATSConfig) (*NATS, error) {
 // URL returns the address to connect to.
 func (n *NATS) URL() string { return n.server.ClientURL() }
 
-// goodbyeTimeout is how long Close waits for clients, which should have been closed before it is called, and for what
-// they asked for.
+// goodbyeTimeout is how long Close waits for clients to disconnect and for their requests to finish. The caller should have closed
+// the clients before.
 const goodbyeTimeout = time.Second
 
 // Close stops the server and returns when it has stopped.
 func (n *NATS) Close() {
 	n.close.Do(func() {
-		// The server works a request off even if its client has gone. Shut down while it creates a stream, nats-server
-		// 2.15 forgets the new stream, whose goroutine then writes to Dir for ever.
-		for gone := time.Now().Add(goodbyeTimeout); !n.idle() && time.Now().Before(gone); {
+		// The server processes a request even if its client has disconnected. If nats-server 2.15 shuts down while it creates a
+		// stream, it forgets the stream, whose goroutine then writes to Dir forever.
+		for deadline := time.Now().Add(goodbyeTimeout); !n.idle() && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 		n.server.Shutdown()
@@ -102,8 +102,8 @@ func (n *NATS) Close() {
 	})
 }
 
-// idle reports whether there is neither a client nor a request to JetStream that has not been worked off. A client's
-// requests are counted before it is gone.
+// idle reports whether the server has no client and no JetStream request in flight. The server counts a client's requests before it
+// counts the client as disconnected.
 func (n *NATS) idle() bool {
 	if n.server.NumClients() > 0 {
 		return false
@@ -112,7 +112,7 @@ func (n *NATS) idle() bool {
 	return err != nil || info.API.Inflight == 0
 }
 
-// checkFree returns ErrPortBusy if something listens on the port; port 0 is always free.
+// checkFree returns ErrPortBusy if a process listens on the port. Port 0 is always free.
 func checkFree(host string, port int) error {
 	if port == 0 {
 		return nil
@@ -131,8 +131,8 @@ func listenError(err error) error {
 	return err
 }
 
-// natsLog passes on what matters of the server's log. It keeps the first fatal message, after which the server
-// without a logger would end the process and with one just goes on half started.
+// natsLog forwards the warnings and errors of the server's log. It keeps the first fatal message. After a fatal message a server
+// with a logger continues half started; without a logger it would end the process.
 type natsLog struct {
 	log   *slog.Logger
 	fatal chan string

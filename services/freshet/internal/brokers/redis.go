@@ -9,14 +9,14 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// Redis is a Redis server in this process, its data in memory.
+// Redis is a Redis server in this process with its data in memory.
 type Redis struct {
 	server *miniredis.Miniredis
 	close  sync.Once
 }
 
-// OpenRedis starts a Redis server on host and port; port 0 takes a free one. It wraps [ErrPortBusy] if the port is
-// taken.
+// OpenRedis starts a Redis server on host and port; port 0 selects a free port. The error wraps [ErrPortBusy] if the port is in
+// use.
 func OpenRedis(host string, port int) (*Redis, error) {
 	server := miniredis.NewMiniRedis()
 	if err := server.StartAddr(net.JoinHostPort(host, strconv.Itoa(port))); err != nil {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// result is what a command did.
+// result is the outcome of a command.
 type result struct {
 	code     exit.Code
 	out, err string
@@ -33,8 +33,8 @@ func run(ctx context.Context, env map[string]string, in string, args ...string) 
 	return result{code, out.String(), errs.String()}
 }
 
-// want fails the test unless the command ended with the code and printed each text; after a "!" one that it must not
-// have printed. Behind "stdout:" or "stderr:" a text is looked for there, else in both.
+// want fails the test unless the command exited with the code and printed each text. A text that begins with "!" must not be printed.
+// The prefix "stdout:" or "stderr:" restricts the search to one output.
 func (r result) want(t *testing.T, code exit.Code, texts ...string) {
 	t.Helper()
 	if r.code != code {
@@ -55,7 +55,7 @@ func (r result) want(t *testing.T, code exit.Code, texts ...string) {
 	}
 }
 
-// freshet is a stack that commands are run against.
+// freshet is a stack for commands.
 type freshet struct {
 	at  stack.Addresses
 	env map[string]string
@@ -64,7 +64,7 @@ type freshet struct {
 // start runs a stack for the test, with two instances, up-1 and up-2.
 func start(t *testing.T, datasets ...string) freshet {
 	t.Helper()
-	// Asked for before the cleanup below is: what is asked for later is removed earlier, while the stack still writes there.
+	// Before the cleanup below, because cleanups run in reverse order: the stack writes to the folder until it has stopped.
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan stack.Addresses, 1), make(chan error, 1)

@@ -10,24 +10,24 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// endpoint is a flag for where a service is found, with the environment variable that gives its default.
+// endpoint is a flag for the address of a service. An environment variable gives its default.
 type endpoint struct {
 	flag, env, value, usage string
 }
 
-// The addresses at which the services listen unless told otherwise, and at which `freshet up` runs them.
+// The defaults are the default addresses of the services and of `freshet up`.
 var (
 	publisherURL = endpoint{"publisher", "FRESHET_PUBLISHER_URL", "http://127.0.0.1:8480", "URL of the publisher"}
-	serverURL    = endpoint{"server", "FRESHET_SERVER_URL", "http://127.0.0.1:8482", "URL of the server (an instance) to ask"}
-	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer"}
-	redisURL     = endpoint{"redis", "FRESHET_REDIS_URL", "", "URL of Redis, in which instances keep records; without it nobody misses those that do not answer"}
+	serverURL    = endpoint{"server", "FRESHET_SERVER_URL", "http://127.0.0.1:8482", "URL of the server (an instance) to query"}
+	natsURL      = endpoint{"nats", "FRESHET_NATS_URL", "nats://127.0.0.1:4222", "URL of NATS, over which instances answer: nats://user:password@host:port"}
+	redisURL     = endpoint{"redis", "FRESHET_REDIS_URL", "", "URL of Redis, where instances keep records; without it, instances that do not answer go unnoticed"}
 	namespace    = endpoint{"namespace", "FRESHET_NAMESPACE", "", "keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"}
 )
 
 // Variable is an environment variable of the command line.
 type Variable struct{ Name, Default, Meaning string }
 
-// Variables returns the environment variables of the command line. Each gives the default of a flag.
+// Variables returns the environment variables of the command line. Each is the default of a flag.
 func Variables() []Variable {
 	var all []Variable
 	for _, e := range []endpoint{publisherURL, serverURL, natsURL, redisURL, namespace} {
@@ -44,13 +44,13 @@ func (e endpoint) add(cmd *cobra.Command, p Process, value *string) {
 	}
 	cmd.Flags().StringVar(value, e.flag, def, e.usage+" [$"+e.env+"]")
 	if e != namespace {
-		cmd.Flags().Lookup(e.flag).DefValue = settings.URL(def).String() // for the help, without credentials
+		cmd.Flags().Lookup(e.flag).DefValue = settings.URL(def).String() // the help must not show credentials
 	}
 }
 
-// hint says how to name another address: what to do when nothing answers at this one.
+// hint returns what to do when no service answers at the address.
 func (e endpoint) hint() string {
-	return "is it running there? --" + e.flag + " or " + e.env + " names another address, `freshet up` starts everything"
+	return "is it running there? --" + e.flag + " or " + e.env + " names another address; `freshet up` starts everything"
 }
 
 // output is the flag --output.
@@ -63,7 +63,8 @@ const (
 
 func (o *output) add(cmd *cobra.Command) {
 	*o = textOutput
-	cmd.Flags().VarP(o, "output", "o", "what to print: text or json")
+	cmd.Flags().VarP(o, "output", "o", "output format: text or json")
+	complete(cmd, "output", string(textOutput), string(jsonOutput))
 }
 
 // Set implements pflag.Value.

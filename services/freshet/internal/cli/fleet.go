@@ -12,21 +12,24 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// natsSchemes are those of the URL of a NATS server.
+// natsSchemes are the schemes of NATS URLs.
 var natsSchemes = []string{"nats", "tls", "ws", "wss"}
+
+// redisSchemes are the schemes of Redis URLs.
+var redisSchemes = []string{"redis", "rediss", "unix"}
 
 // natsTimeout is how long NATS may take to answer a dial.
 const natsTimeout = 5 * time.Second
 
-// dialFleet connects to NATS, over which instances answer. Unlike a service, a command does not wait for a server that
-// is down: who typed it wants to know. The caller closes the connection.
+// dialFleet connects to NATS, over which instances answer. A command does not wait for a server that is down, as a service does:
+// its user needs the error. The caller closes the connection.
 func dialFleet(ctx context.Context, address string) (*nats.Conn, error) {
-	shown := settings.URL(address) // prints itself without credentials
+	shown := settings.URL(address) // prints without credentials
 	if err := settings.CheckURL("--nats", shown, natsSchemes...); err != nil {
 		return nil, exit.With(exit.Usage, err)
 	}
 	conn, err := nats.Connect(address, nats.Name("freshet"), nats.Timeout(natsTimeout), nats.MaxReconnects(-1),
-		nats.SetCustomDialer(dialer{ctx}), nats.SkipHostLookup()) // the dialer looks the host up, and ends with ctx
+		nats.SetCustomDialer(dialer{ctx}), nats.SkipHostLookup()) // the dialer resolves the host, within ctx
 	if ctx.Err() != nil {
 		if err == nil {
 			conn.Close()
@@ -39,8 +42,8 @@ func dialFleet(ctx context.Context, address string) (*nats.Conn, error) {
 	return conn, nil
 }
 
-// dialer makes connections that end with ctx, for nats.Connect takes none: Ctrl-C shall end a command at once whatever
-// the server leaves unanswered.
+// dialer opens connections that end with ctx, because nats.Connect takes no context. Ctrl-C then ends a command even if the server
+// does not answer.
 type dialer struct{ ctx context.Context }
 
 // Dial implements [nats.CustomDialer].
@@ -49,6 +52,6 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(d.ctx, func() { _ = conn.Close() }) // fails only when it is closed already
+	context.AfterFunc(d.ctx, func() { _ = conn.Close() }) // fails only if it is closed already
 	return conn, nil
 }

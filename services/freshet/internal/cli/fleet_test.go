@@ -14,7 +14,7 @@ import (
 	"freshet.dev/services/freshet/internal/exit"
 )
 
-// answerStatus adds an instance to the stack that answers with what is given.
+// answerStatus adds an instance to the stack that answers surveys with the bytes.
 func (f freshet) answerStatus(t *testing.T, answer []byte) {
 	t.Helper()
 	conn, err := nats.Connect(f.at.NATS)
@@ -30,7 +30,7 @@ func (f freshet) answerStatus(t *testing.T, answer []byte) {
 	}
 }
 
-// TestAnUnreadableStatus has an instance that answers what is no status beside two that are well.
+// TestAnUnreadableStatus has two healthy instances and one whose answer is not a status.
 func TestAnUnreadableStatus(t *testing.T) {
 	f := start(t, "prices")
 	f.answerStatus(t, []byte("{"))
@@ -38,12 +38,12 @@ func TestAnUnreadableStatus(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
 		want(t, exit.OK, "stderr:warning: cannot wait for an instance: "+fleet.ErrUnreadable.Error(),
 			"stdout:every live instance whose status is readable (2) serves version 1")
-	// Of a dataset that no other instance has, it is not known whether that one has it.
+	// No other instance has the dataset, and it is not known whether this one has it.
 	f.run(t, "publish", "rules", file(t, "r.ndjson", oldPrices), "--key", "sku", "--wait").
 		want(t, exit.TimedOut, "stderr:the status of 1 live instances cannot be read")
 }
 
-// TestStatusShowsWarnings has an instance that serves, and wants looking after.
+// TestStatusShowsWarnings has an instance that serves the dataset with a warning.
 func TestStatusShowsWarnings(t *testing.T) {
 	f := start(t, "prices")
 	answer, err := json.Marshal(fleet.Status{Instance: "full", Datasets: []fleet.DatasetStatus{
@@ -53,10 +53,11 @@ func TestStatusShowsWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.answerStatus(t, answer)
-	f.run(t, "status").want(t, exit.OK, "stdout:trouble", "stdout:the cache folder is full")
+	f.run(t, "status", "--wide").want(t, exit.OK, "stdout:trouble", "stdout:the cache folder is full")
+	f.run(t, "status").want(t, exit.OK, "stdout:\n  the cache folder is full\n")
 }
 
-// TestInterruptedDial interrupts a command while a server that took the connection says nothing.
+// TestInterruptedDial interrupts a command while a server has accepted its connection and sends nothing.
 func TestInterruptedDial(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

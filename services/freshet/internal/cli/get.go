@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -14,10 +15,10 @@ func newGet(p Process) *cobra.Command {
 	var server string
 	cmd := &cobra.Command{
 		Use:   "get DATASET KEY",
-		Short: "Look a record up in an instance and print its value, the bytes as they are",
-		Long: fmt.Sprintf(`Look a record up in an instance and print its value: the bytes as they are, nothing added.
+		Short: "Look up a record in an instance and print its value",
+		Long: fmt.Sprintf(`Look up a record in an instance and print its value, unchanged and without a line end.
 
-Exits with %d if there is no such record, or the instance does not have the dataset.`, exit.NotFound),
+The exit code is %d if the dataset has no such record, or the instance does not have the dataset.`, exit.NotFound),
 		Example: `  freshet get browser-compat webassembly.memory64 | jq .support`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,5 +43,6 @@ Exits with %d if there is no such record, or the instance does not have the data
 		},
 	}
 	serverURL.add(cmd, p, &server)
+	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return servedNames(ctx, server) })
 	return cmd
 }

@@ -6,23 +6,21 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"freshet.dev/services/freshet/internal/exit"
 )
 
-// inputFile is what publish reads.
+// inputFile is the input of publish.
 type inputFile struct {
 	io.Reader
-	name  string // as the user named it
-	bytes int64  // -1 if it cannot be known
+	name  string // as given on the command line
+	bytes int64  // -1 if unknown
 	close func() error
 }
 
-// openInput opens the file called name, or takes in for "-". The caller calls close.
+// openInput opens the file with the name, or returns in for "-". The caller calls close.
 func openInput(name string, in io.Reader) (inputFile, error) {
 	if name == "-" {
 		return inputFile{Reader: in, name: "standard input", bytes: -1, close: func() error { return nil }}, nil
@@ -37,7 +35,7 @@ func openInput(name string, in io.Reader) (inputFile, error) {
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		err = fmt.Errorf("look at %s: %w", name, err)
+		err = fmt.Errorf("stat %s: %w", name, err)
 	case info.IsDir():
 		err = exit.Errorf(exit.Usage, "%s is a folder; name one file, or - for standard input", name)
 	}
@@ -51,26 +49,7 @@ func openInput(name string, in io.Reader) (inputFile, error) {
 	return inputFile{Reader: file, name: name, bytes: size, close: file.Close}, nil
 }
 
-// progress returns a reader that shows on w, if that is a terminal, how much of in has been read, and a function that
-// takes the bar away.
-func (in inputFile) progress(w io.Writer) (io.Reader, func()) {
-	if !isTerminal(w) {
-		return in.Reader, func() {}
-	}
-	bar := progressbar.NewOptions64(in.bytes,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("publishing "+in.name),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionUseIECUnits(true),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine of its own
-		progressbar.OptionClearOnFinish(),
-	)
-	reader := progressbar.NewReader(in.Reader, bar)
-	return &reader, func() { _ = bar.Exit(); _ = bar.Clear() } // a bar that cannot be drawn harms nothing
-}
-
+// isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

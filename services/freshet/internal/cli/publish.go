@@ -22,7 +22,8 @@ import (
 
 // publishFlags are the flags of publish.
 type publishFlags struct {
-	publisher, nats     string
+	publisher           string
+	nats, redis         string
 	namespace           string
 	format, key, source string
 	labels              []string
@@ -31,7 +32,7 @@ type publishFlags struct {
 	remove              string
 	requestID           string
 	expectEvery         time.Duration
-	promises            bool // that expectEvery was given
+	expectEverySet      bool // whether the user gave expectEvery
 	wait                bool
 	waitTimeout         time.Duration
 	out                 output
@@ -44,25 +45,30 @@ func newPublish(p Process) *cobra.Command {
 		Short: "Publish a file of records as the next version of a dataset",
 		Long: `Publish a file of records as the next version of a dataset, through the publisher. - reads standard input.
 
-The file holds all of the dataset's records, one JSON object a line (NDJSON), one JSON array of objects, or CSV with
-a header line; gzipped or compressed with zstd if you like. A record's value is its object, the bytes as they are.
-If one record cannot be taken, nothing is published and the line is named. If the newest version has the same
-records already, no version is created.
+The file holds all records of the dataset: one JSON object a line (NDJSON), one JSON array of objects, or CSV with a
+header line. It may be compressed with gzip or zstd. The value of a record is its JSON object, byte for byte. If one
+record is refused, nothing is published and the error names its line. If the newest version has the same records, no
+version is created.
 
-With --patch the file holds changes instead: records to add or change, and removals, which are objects with the
-member "$remove" set to true ({"id":"x","$remove":true}) or CSV rows with true or 1 in the column $remove. A record
-takes the place of the one with its key as a whole. All other records stay as they are. A patch costs what it changes,
-however large the dataset is; one that changes nothing creates no version. --base N@ID refuses the patch unless the newest
-version has the number N and the id ID, of which "freshet versions" shows the first digits. With --base N only the number is
-compared: after the store was restored from an older copy, another version N passes.
+With --patch the file holds changes: records to add or change, and removals. A removal is an object with the member
+"$remove" set to true ({"id":"x","$remove":true}) or a CSV row with true or 1 in the column $remove. A record replaces
+the whole record with its key. All other records stay unchanged. The cost of a patch depends on the number of changes,
+not on the size of the dataset. A patch without changes creates no version.
 
---expect-every 24h promises a new version at least that often. When there is none by then, every instance says that the
-dataset is overdue. The promise stays until another is made. Records that are the same as before create a version after
-all when the promise changes, and when a third of its time has passed: that they are still right is news then.
+--base N@ID refuses the patch unless the newest version has the number N and the id ID; "freshet versions" shows the
+first digits of the id. --base N compares only the number, which is not enough after the store was restored from an
+older copy: another version may have the number N.
 
-If the answer is lost, it is not known whether the version was published. The command then repeats a file with the same request id,
-which makes no second version, and looks for the version of what came from standard input. If the publisher does not answer, the
-error says how to find out, and with which --request-id to run the command again.`,
+--expect-every 24h promises a new version at least every 24 hours. If no version appears in that time, every instance
+reports the dataset as overdue. The promise holds until it is changed. Unchanged records create a version when the
+promise changes and when a third of its time has passed, to confirm that they are still right.
+
+If the publisher's answer is lost, the outcome is unknown. The command then retries a file with the same request id,
+which creates no second version. For standard input it searches the versions for the request id. If that fails too, the
+error says how to find out and with which --request-id to run the command again.
+
+--wait ends when every live instance that has the dataset serves the version. With --redis it also waits for instances
+that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41@0123456789ab`,
@@ -79,26 +85,34 @@ error says how to find out, and with which --request-id to run the command again
 			if err := dataset.CheckRequestID(f.requestID); err != nil {
 				return exit.Errorf(exit.Usage, "--request-id: %w", err)
 			}
-			f.promises = cmd.Flags().Changed("expect-every")
+			f.expectEverySet = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
 	natsURL.add(cmd, p, &f.nats)
+	redisURL.add(cmd, p, &f.redis)
 	namespace.add(cmd, p, &f.namespace)
 	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
-	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else its first character")
-	flags.StringVar(&f.source, "source", "", "who publishes, kept with the version (default: what the publisher is set to)")
-	flags.StringArrayVar(&f.labels, "label", nil, "name=value, kept with the version; may be repeated")
+	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else by its first character")
+	flags.StringVar(&f.source, "source", "", "name of the publishing pipeline, stored with the version (default: the publisher's FRESHET_SOURCE)")
+	flags.StringArrayVar(&f.labels, "label", nil, "name=value, stored with the version; may be repeated")
 	flags.BoolVar(&f.patch, "patch", false, "the file holds changes to the newest version, not all records")
-	flags.StringVar(&f.base, "base", "", "with --patch: the version that the changes are for, as N or N@ID; refused if the newest is another")
-	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that tells removals")
-	flags.DurationVar(&f.expectEvery, "expect-every", 0, "how often there will be a new version, such as 24h; 0 ends the promise (default: as promised before)")
-	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, kept with the version: a publish whose id one of the last versions has makes no other (default: drawn)")
+	flags.StringVar(&f.base, "base", "", "with --patch: the version that the changes are for, as N or N@ID; the patch is refused if another version is the newest")
+	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that marks removals")
+	flags.DurationVar(&f.expectEvery, "expect-every", 0, "promise a new version at least this often, such as 24h; 0 ends the promise (default: the promise stays)")
+	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, stored with the version: a retry with the same id creates no second version (default: random)")
 	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
-	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "how long --wait waits before it fails")
+	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "timeout of --wait")
+	complete(cmd, "format", "auto", "ndjson", "json", "csv")
 	f.out.add(cmd)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return nil, cobra.ShellCompDirectiveDefault // a file
+		}
+		return completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })(cmd, args, typed)
+	}
 	return cmd
 }
 
@@ -130,8 +144,8 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	defer c.Close()
 	var w *wait
 	if f.wait {
-		// Before anything is published: a wait that cannot be is better known now.
-		if w, err = openWait(ctx, f.nats, f.namespace, f.waitTimeout); err != nil {
+		// Before the publish, so that a wait that is not possible fails before it.
+		if w, err = f.openWait(ctx); err != nil {
 			return err
 		}
 		defer w.Close()
@@ -148,7 +162,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	}
 	if f.wait {
 		err = w.run(ctx, &report, f.out == textOutput, p)
-		if result.Disputed && (err == nil || exit.Of(err) == exit.Nobody) {
+		if result.Disputed && (err == nil || exit.Of(err) == exit.NoInstance) {
 			err = exit.Errorf(exit.TimedOut, "version %s is published and was not announced, because the event log holds a version of another history; "+
 				"the warning names both versions and their stores, and says what to do", result.Record.Ref())
 		}
@@ -159,7 +173,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 	return err
 }
 
-// request returns what the flags say of the publication.
+// request returns the request that the flags describe, without its body.
 func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 	format, err := publish.ParseFormat(f.format)
 	if err != nil {
@@ -175,7 +189,7 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 			return client.PublishRequest{}, exit.Errorf(exit.Usage, "--label %q: want name=value", l)
 		}
 		if _, twice := labels[k]; twice {
-			return client.PublishRequest{}, exit.Errorf(exit.Usage, "--label %s stands twice", k)
+			return client.PublishRequest{}, exit.Errorf(exit.Usage, "--label %s comes twice", k)
 		}
 		labels[k] = v
 	}
@@ -183,27 +197,27 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
 	}
 	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch, RequestID: f.requestID}
-	if f.promises {
+	if f.expectEverySet {
 		req.ExpectEvery = &f.expectEvery
 	}
 	switch {
 	case f.patch:
 		req.Base, req.Remove = f.base, f.remove
 	case f.base != "" || f.remove != publish.DefaultRemove:
-		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--base and --remove are of a patch: add --patch, or leave them out")
+		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--base and --remove require a patch: add --patch or leave them out")
 	}
 	return req, nil
 }
 
-// publication is what publish prints as JSON: the publisher's answer and, with --wait, what came of it.
+// publication is the JSON output of publish: the publisher's answer and, with --wait, the reports of the instances.
 type publication struct {
 	publisher.Publication
-	// Served holds one report for each instance that serves the version, with --wait.
+	// Served holds, with --wait, one report for each instance that serves the version.
 	Served []fleet.Report `json:"served,omitempty"`
 }
 
-// toPull returns what an instance on the version before has to pull: the delta, or the snapshot with the deltas after it
-// if there is no delta or that is smaller.
+// toPull returns the bytes that an instance on the previous version has to pull: the delta, or the snapshot with its deltas if
+// there is no delta or they are smaller.
 func toPull(rec dataset.VersionRecord) int64 {
 	whole := rec.Snapshot.Bytes
 	for _, d := range rec.Deltas {
@@ -220,7 +234,7 @@ func toPull(rec dataset.VersionRecord) int64 {
 func (r publication) print(p Process) {
 	rec := r.Record
 	switch {
-	case r.Created && rec.Changes.Total() == 0 && len(rec.Deltas) > 0: // without a delta they are not counted
+	case r.Created && rec.Changes.Total() == 0 && len(rec.Deltas) > 0: // changes are counted only with a delta
 		fmt.Fprintf(p.Out, "%s version %d: the same %s as in version %d, confirmed, %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), rec.Version-1, show.Bytes(toPull(rec)))
 	case r.Created:

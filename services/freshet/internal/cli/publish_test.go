@@ -27,10 +27,10 @@ const (
 	newPrices = `{"sku":"A1","price":6}` + "\n" + `{"sku":"B2","price":7}` + "\n" + `{"sku":"C/3","price":1}` + "\n"
 )
 
-// TestPublishAndLookUp goes the way of a pipeline and of who uses what it published.
+// TestPublishAndLookUp publishes as a pipeline does and looks up records as its users do.
 func TestPublishAndLookUp(t *testing.T) {
 	f := start(t, "prices")
-	// An instance is blind until the publisher service has said that there is no version yet.
+	// An instance is blind until a beacon of the publisher has reported that there is no version yet.
 	f.until(t, exit.OK, []string{"prices", "up-1", "up-2", "waiting"}, "status")
 	f.run(t, "versions", "prices").want(t, exit.NotFound, "stderr:prices")
 	f.run(t, "get", "prices", "A1").want(t, exit.Failure, "stderr:prices")
@@ -58,7 +58,7 @@ func TestPublishAndLookUp(t *testing.T) {
 		t.Errorf("versions prints\n%s", versions.out)
 	}
 	f.run(t, "versions", "prices", "--limit", "1").want(t, exit.OK, "!run=1", "run=2")
-	f.run(t, "status").want(t, exit.OK, "fresh", "relay")
+	f.run(t, "status", "--wide").want(t, exit.OK, "fresh", "relay")
 	f.run(t, "status", "cities").want(t, exit.NotFound, "stdout:cities", "(none)", "!prices", "stderr:there is no dataset cities")
 	f.run(t, "status", "prices", "cities", "rules").want(t, exit.NotFound, "stdout:prices", "stderr:there is no dataset cities, rules")
 }
@@ -123,7 +123,7 @@ func TestPatch(t *testing.T) {
 	f.run(t, "publish", "prices", patch, "--key", "sku", "--patch", "--remove", "sku").want(t, exit.Usage, "stderr:named for both")
 }
 
-// Records that are confirmed make a version that every instance serves, at the cost of an empty delta.
+// Confirmed records create a version with an empty delta, which every instance serves.
 func TestExpectEvery(t *testing.T) {
 	f := start(t, "prices")
 	args := []string{"publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait"}
@@ -157,7 +157,7 @@ func TestPublishRefused(t *testing.T) {
 		"no key":             {oldPrices + `{"price":1}`, "line 3"},
 		"broken line":        {oldPrices + `{"sku":`, "line 3"},
 		"empty":              {"", "no record"},
-		// Far more than what is on the way when the publisher answers.
+		// Far more bytes than are in flight when the publisher answers.
 		"early in a long input": {"{\n" + strings.Repeat(`{"sku":"A1","price":5}`+"\n", 2_000_000), "line 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,8 +201,8 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 }
 
-// TestWaitTellsWhoRefuses has an instance that cannot take the version, which its status does not tell and its report
-// does: who waits hears of it, and why, long before the wait times out.
+// TestWaitTellsWhoRefuses has an instance that cannot load the version. Its report has the error, its status does not. The wait prints
+// a warning long before it times out.
 func TestWaitTellsWhoRefuses(t *testing.T) {
 	f := start(t, "prices")
 	conn, err := nats.Connect(f.at.NATS)
@@ -218,7 +218,7 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 		if err := m.Respond(answer); err != nil {
 			t.Error(err)
 		}
-		// A change of state says nothing of a version, and is no line.
+		// A report of a state is not about a version, and prints no line.
 		for _, r := range []fleet.Report{
 			{Kind: fleet.OfState, Instance: "stubborn", Dataset: "prices", Version: 1, State: fleet.Failing},
 			{Kind: fleet.OfFailure, Instance: "stubborn", Dataset: "prices", Version: 1, Error: "no room for it"},
@@ -238,13 +238,13 @@ func TestWaitTellsWhoRefuses(t *testing.T) {
 			"stderr:stubborn (refreshing, serves 0, last error: no room for it)", "stdout:!stubborn")
 }
 
-func TestWaitForNobody(t *testing.T) {
+func TestWaitWithoutInstances(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "cities", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
-		want(t, exit.Nobody, "stdout:cities version 1", "stderr:no live instance has the dataset cities", "stderr:FRESHET_DATASETS")
+		want(t, exit.NoInstance, "stdout:cities version 1", "stderr:no live instance has the dataset cities", "stderr:FRESHET_DATASETS")
 }
 
-// TestInputThatCannotBeRead has the input fail half-way.
+// TestInputThatCannotBeRead has an input that fails half-way.
 func TestInputThatCannotBeRead(t *testing.T) {
 	f := start(t, "prices")
 	in := io.MultiReader(strings.NewReader(oldPrices), iotest.ErrReader(errors.New("disk on fire")))
@@ -256,7 +256,7 @@ func TestInputThatCannotBeRead(t *testing.T) {
 	f.run(t, "versions", "prices").want(t, exit.NotFound)
 }
 
-// TestAnswersOfThePublisher gives the answers that are hard to have from a real one, through the real services' frame.
+// TestAnswersOfThePublisher has a fake publisher with answers that a real publisher seldom gives.
 func TestAnswersOfThePublisher(t *testing.T) {
 	prices := file(t, "p.ndjson", oldPrices)
 	for name, c := range map[string]struct {
@@ -288,7 +288,7 @@ func TestAnswersOfThePublisher(t *testing.T) {
 	})
 }
 
-// TestNothingListens asks services that are not there, at addresses that were free a moment ago.
+// TestNothingListens uses addresses on which nothing listens.
 func TestNothingListens(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
@@ -307,7 +307,7 @@ func TestNothingListens(t *testing.T) {
 	}
 }
 
-// TestStatusWithoutThePublisher shows what the instances say all the same.
+// TestStatusWithoutThePublisher shows the instances when the publisher does not answer.
 func TestStatusWithoutThePublisher(t *testing.T) {
 	f := start(t, "prices")
 	server := httptest.NewServer(nil)
@@ -315,7 +315,7 @@ func TestStatusWithoutThePublisher(t *testing.T) {
 	f.run(t, "status", "--publisher", server.URL).want(t, exit.Failure, "stdout:up-1", "stderr:cannot reach the publisher")
 }
 
-// endless yields records without an end, and calls begun at the first.
+// endless yields records without an end. It calls begun at each read.
 type endless struct{ begun func() }
 
 func (e endless) Read(p []byte) (int, error) {

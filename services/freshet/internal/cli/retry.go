@@ -12,18 +12,18 @@ import (
 	"freshet.dev/services/publisher"
 )
 
-// repeatAfter are the pauses before a request is repeated whose outcome is not known.
+// repeatAfter are the pauses before the retries of a request whose outcome is unknown.
 var repeatAfter = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 
-// requestVersions is how many of the newest versions are searched for a request's id; a publisher searches as many.
+// requestVersions is how many of the newest versions send searches for a request id. A publisher searches the same number.
 const requestVersions = 1000
 
-// send publishes what in holds. Once the outcome of an attempt is not known, send repeats the request with the same id, until the
-// publisher answers with the version or with 422. Every other failure after that says nothing about the earlier attempt, and becomes
-// an error that says so. Standard input cannot be read again: send then looks for the version that has the id.
+// send publishes the input. If the outcome of an attempt is unknown, send retries with the same request id until the publisher
+// answers with the version or with 422. Any other failure of a retry leaves the outcome of the earlier attempt unknown, and the
+// error says so. Standard input cannot be read again: send then searches the versions for the request id.
 func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, name string, req client.PublishRequest, in inputFile) (publisher.Publication, error) {
 	once := func() (publisher.Publication, error) {
-		body, hide := in.progress(p.Err)
+		body, hide := in.progress(p.Err, commitTick)
 		defer hide()
 		req.Body = body
 		return c.Publish(ctx, name, req)
@@ -33,7 +33,7 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 		return result, err
 	}
 	for _, pause := range repeatAfter {
-		fmt.Fprintf(p.Err, "freshet: warning: %v; trying again\n", err)
+		fmt.Fprintf(p.Err, "freshet: warning: %v; retrying\n", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -41,8 +41,8 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 		}
 		again, ok := in.again()
 		if !ok {
-			if made, found := find(ctx, c, name, req.RequestID); found {
-				return made, nil
+			if published, ok := find(ctx, c, name, req.RequestID); ok {
+				return published, nil
 			}
 			continue
 		}
@@ -58,21 +58,21 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 	return result, f.unknown(name, req, err)
 }
 
-// unknown returns err, of the last attempt, with how to find out what became of the request.
+// unknown returns err, of the last attempt, with instructions to find out whether the request was published.
 func (f *publishFlags) unknown(name string, req client.PublishRequest, err error) error {
-	code := exit.Failure // a code such as that of a conflict would say that nothing was published
+	code := exit.Failure // the code of a conflict, for example, would mean that nothing was published
 	if exit.Of(err) == exit.Interrupted {
 		code = exit.Interrupted
 	}
 	earlier := ""
 	if !errors.Is(err, client.ErrUnknown) {
-		earlier = "that ended the last attempt; of an earlier one "
+		earlier = "that is the error of the last attempt; of an earlier one "
 	}
 	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was published: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
-		"with --request-id %[4]s the same command publishes it once, within an hour and %[5]d versions", err, earlier, name, req.RequestID, requestVersions))
+		"within an hour and %[5]d versions, the same command with --request-id %[4]s publishes it at most once", err, earlier, name, req.RequestID, requestVersions))
 }
 
-// again returns the input from its beginning; ok is false if it cannot be read twice.
+// again returns a reader of the input from its beginning. ok is false if the input cannot be read again.
 func (in inputFile) again() (r io.Reader, ok bool) {
 	file, ok := in.Reader.(io.Seeker)
 	if !ok || in.bytes < 0 {
@@ -82,7 +82,7 @@ func (in inputFile) again() (r io.Reader, ok bool) {
 	return in.Reader, err == nil
 }
 
-// find returns the version that the request with the id made.
+// find returns the version that the request with the id created.
 func find(ctx context.Context, c *client.Client, name, id string) (publisher.Publication, bool) {
 	versions, _, err := c.Versions(ctx, name, requestVersions)
 	if err != nil {
@@ -92,7 +92,7 @@ func find(ctx context.Context, c *client.Client, name, id string) (publisher.Pub
 		if rec.RequestID == id {
 			return publisher.Publication{
 				Created: true, Repeated: true, Record: rec,
-				Warnings: []string{"the publisher's answer was lost, and with it whether the version was announced; the publisher service completes it"},
+				Warnings: []string{"the publisher's answer was lost: it is not known whether the version was announced; the publisher service announces it if not"},
 			}, true
 		}
 	}

@@ -75,7 +75,7 @@ func TestLostAnswers(t *testing.T) {
 	f, l := loses(t)
 	l.lose.Store(2)
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku").
-		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added", "stderr:trying again")
+		want(t, exit.OK, "stdout:prices version 1: 2 records (2 added", "stderr:; retrying")
 	if got := l.asked.Load(); got != 3 {
 		t.Errorf("%d requests were sent", got)
 	}
@@ -145,7 +145,7 @@ func TestOutcomeThatIsUnknownStaysSo(t *testing.T) {
 			}
 			prices := file(t, "p.ndjson", oldPrices)
 			got := f.run(t, "publish", "prices", prices, "--key", "sku")
-			got.want(t, exit.Failure, "stderr:"+tc.text, "stderr:that ended the last attempt; of an earlier one it is not known whether it was published",
+			got.want(t, exit.Failure, "stderr:"+tc.text, "stderr:that is the error of the last attempt; of an earlier one it is not known whether it was published",
 				"stderr:--request-id")
 			if asked := l.asked.Load(); asked != tc.asked {
 				t.Errorf("%d requests were sent", asked)

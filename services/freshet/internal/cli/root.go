@@ -1,5 +1,5 @@
-// Package cli is freshet's command line: flags in, one call of a library or service, and print. It takes its input,
-// output and settings from [Process], so that tests run it inside their own process.
+// Package cli is freshet's command line. A command parses its flags, calls a library or a service, and prints the result. Input,
+// output and environment come from [Process], so that tests run commands in their own process.
 package cli
 
 import (
@@ -13,32 +13,38 @@ import (
 	"github.com/spf13/pflag"
 
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/internal/build"
+	"freshet.dev/services/internal/settings"
 )
 
-// Process is what a command has of the process it runs in.
+// Process is the part of the process that commands use.
 type Process struct {
 	In       io.Reader
 	Out, Err io.Writer
 	// LookupEnv returns an environment variable and whether it is set, as [os.LookupEnv] does.
 	LookupEnv func(name string) (string, bool)
-	// Command is how the user started this program: what stands before the arguments in the commands that are
-	// printed to try next.
+	// Environ holds the environment as [os.Environ] returns it. Commands refuse misspelt variables in it.
+	Environ []string
+	// Command is how the user started this program. It begins the commands that are printed for the user to run next.
 	Command string
 }
 
-// Run runs the command that args name and returns the exit code. An error is written to p.Err as one message. When
-// ctx is cancelled the command stops, leaves nothing behind, and Run returns [exit.Interrupted] if it was not done.
+// Run runs the command that args name and returns the exit code. It writes an error to p.Err as one message. When ctx is
+// cancelled the command stops and cleans up; Run returns [exit.Interrupted] if the command was not done.
 func Run(ctx context.Context, p Process, args []string) exit.Code {
 	root, started := newRoot(p)
-	root.SetArgs(append([]string{}, args...)) // never nil: cobra would read os.Args
+	if len(args) == 0 || !strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) { // a completion parses its flags twice
+		refuseRepeated(root)
+	}
+	root.SetArgs(append([]string{}, args...)) // not nil: cobra would read os.Args
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return exit.OK
-	case !*started: // refused by cobra, before any code of ours ran
+	case !*started: // cobra refused the arguments
 		err = exit.Errorf(exit.Usage, "%w; `%s --help` shows how to use it", err, cmd.CommandPath())
 	case ctx.Err() != nil && exit.Of(err) == exit.Failure:
-		// What was cut short reports failed calls of many kinds; the reason is one.
+		// The failed calls report errors of many kinds, all caused by the end of ctx.
 		err = exit.Errorf(exit.Interrupted, "%s: interrupted", cmd.Name())
 	}
 	code := exit.Of(err)
@@ -49,7 +55,7 @@ func Run(ctx context.Context, p Process, args []string) exit.Code {
 	return code
 }
 
-// newRoot returns the command tree, and a flag that is set once a command's own code runs.
+// newRoot returns the command tree. *started becomes true when a command's own code runs.
 func newRoot(p Process) (root *cobra.Command, started *bool) {
 	root = &cobra.Command{
 		Use:   "freshet",
@@ -60,12 +66,16 @@ that needs them, and pushes each new version to all of them.
 See it work, with nothing else installed:  ` + p.Command + ` demo
 
 Exit codes:
-` + exit.Text(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+` + exit.Text() + "`go run` replaces every exit code but 0 with 1: build the program for use in scripts.",
+		Version:                    build.Read().String(),
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		Args:                       suggestCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("freshet {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version and exit")
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
@@ -73,38 +83,67 @@ Exit codes:
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		// pflag's own text repeats the value, which may be a URL with a password.
+		// The text of pflag repeats the value, which may be a URL with a password.
 		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok && errors.Is(err, errTwice) {
 			return fmt.Errorf("the flag --%s %w", invalid.GetFlag().Name, errTwice)
 		}
 		return err
 	})
 	started = new(bool)
-	markStart(root, started)
-	refuseRepeated(root)
+	markStart(root, p, started)
 	return root, started
 }
 
-// markStart makes every command below c note that its own code has begun.
-func markStart(c *cobra.Command, started *bool) {
+// suggestCommand refuses arguments of the root command, which are misspelt commands.
+func suggestCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return fmt.Errorf("unknown command %.40q", args[0])
+	}
+	return fmt.Errorf("unknown command %.40q; did you mean %s?", args[0], strings.Join(near, " or "))
+}
+
+// markStart wraps every command at and below c: the command sets *started, and the commands below the root check the environment.
+func markStart(c *cobra.Command, p Process, started *bool) {
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			*started = true
+			if cmd.HasParent() {
+				if err := checkEnvironment(p); err != nil {
+					return err
+				}
+			}
 			return run(cmd, args)
 		}
 	}
 	for _, sub := range c.Commands() {
-		markStart(sub, started)
+		markStart(sub, p, started)
 	}
 }
 
-// refuseRepeated makes every command below c refuse a flag that takes one value and comes twice.
+// checkEnvironment refuses a FRESHET_ variable that is a misspelt variable of the command line, and warns about unknown others.
+func checkEnvironment(p Process) error {
+	var own []string
+	for _, v := range Variables() {
+		own = append(own, v.Name)
+	}
+	warnings, err := settings.CheckNames(own, p.Environ)
+	for _, w := range warnings {
+		fmt.Fprintf(p.Err, "freshet: warning: %s\n", w)
+	}
+	return exit.With(exit.Usage, err)
+}
+
+// refuseRepeated makes every command at and below c refuse a repeated flag, unless the flag takes several values.
 func refuseRepeated(c *cobra.Command) {
 	wrap := func(f *pflag.Flag) {
 		if _, many := f.Value.(pflag.SliceValue); !many {
 			f.Value = &once{Value: f.Value}
 			if f.DefValue == "0s" {
-				f.DefValue = "" // pflag leaves a zero default out of the help for its own types only
+				f.DefValue = "" // pflag omits a zero default from the help only for its own types
 			}
 		}
 	}
@@ -115,7 +154,7 @@ func refuseRepeated(c *cobra.Command) {
 	}
 }
 
-// once is a flag's value that can be set once.
+// once is a flag value that can be set only once.
 type once struct {
 	pflag.Value
 	set bool

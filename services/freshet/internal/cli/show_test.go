@@ -90,7 +90,7 @@ func TestStatusTable(t *testing.T) {
 		{Dataset: "rules", Instances: []overview.Instance{instance("api-1", fleet.DatasetStatus{State: fleet.Waiting})}},
 	}
 	var out strings.Builder
-	if err := printStatus(&out, overview.Overview{At: now, Datasets: all}); err != nil {
+	if err := printStatus(&out, overview.Overview{At: now, Datasets: all}, true); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `
@@ -103,17 +103,69 @@ dataset  instance  serves  state    since   age  behind  records   memory   pull
 cities   (none)
 prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf
 prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  29830562c2cf
-prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  29830562c2cf  deltas given up for the snapshot: another state
+prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  29830562c2cf  pulled the snapshot instead of deltas: another state
 prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  67dd8b0cb461  no relay answers
 prices   api-5          -  waiting   4m0s                                                                -
-prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  blind: nothing has said for 1m0s whether version 4 is the newest
+prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  blind: no beacon has confirmed for 1m0s that version 4 is the newest
 prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  67dd8b0cb461  does not answer; was fresh when it wrote its record
 prices   api-8          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  messages of store 1f are ignored
 rules    api-1          -  waiting                                                                       -
 `)
+	out.Reset()
+	if err := printStatus(&out, overview.Overview{At: now, Datasets: all}, false); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, out.String(), `
+dataset  newest   age  records   added  changed  removed
+cities        1  4m0s   20,000  20,000        0        0
+prices        4  1m0s   30,000       0        1        0
+rules         -
+
+dataset  instance  serves  state    since  behind   memory
+cities   (none)
+prices   api-1          4  fresh      59s          4.0 MiB
+prices   api-2          4  fresh      59s          4.0 MiB
+prices   api-3          4  fresh      59s          4.0 MiB
+  pulled the snapshot instead of deltas: another state
+prices   api-4          3  failing    59s    1m0s  4.0 MiB
+  no relay answers
+prices   api-5          -  waiting   4m0s
+prices   api-6          4  blind      59s          4.0 MiB
+  blind: no beacon has confirmed for 1m0s that version 4 is the newest
+prices   api-7          3  silent     12s          4.0 MiB
+  does not answer; was fresh when it wrote its record
+prices   api-8          4  fresh      59s          4.0 MiB
+  messages of store 1f are ignored
+rules    api-1          -  waiting
+`)
 }
 
-// TestStatusShowsWhatWasPulled has two instances follow a dataset through a snapshot and a delta.
+// TestStatusFitsTheTerminal has names, numbers and times of the usual lengths.
+func TestStatusFitsTheTerminal(t *testing.T) {
+	rec := history()[0]
+	rec.Dataset, rec.Version, rec.Created = "browser-compat", 123_456, began.Add(-47*time.Hour)
+	rec.State.Records, rec.Changes = 100_000_000, dataset.Changes{Added: 100_000_000, Changed: 1_000_000, Removed: 1_000_000}
+	i := overview.Instance{Instance: "europe-west-12", DatasetStatus: fleet.DatasetStatus{
+		Version: 123_456, ID: rec.VersionID(), Records: 100_000_000, Bytes: 1023 << 20, State: fleet.Quarantined, From: fleet.Relay,
+		Since: began.Add(-47 * time.Hour), Created: rec.Created, BehindSince: began.Add(-47*time.Hour - 59*time.Minute),
+		Warning: "version 123457 is quarantined",
+	}}
+	var out strings.Builder
+	o := overview.Overview{At: began, Datasets: []overview.Dataset{{Dataset: rec.Dataset, Latest: &rec, Instances: []overview.Instance{i}}}}
+	if err := printStatus(&out, o, false); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if !strings.Contains(out.String(), "\n  quarantined for 47h0m0s: version 123457 is quarantined\n") {
+		t.Errorf("the trouble is not on its own line:\n%s", out.String())
+	}
+}
+
+// TestStatusShowsWhatWasPulled has two instances that pull a snapshot and then a delta.
 func TestStatusShowsWhatWasPulled(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").
@@ -121,12 +173,12 @@ func TestStatusShowsWhatWasPulled(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "c.ndjson", `{"sku":"A1","price":6}`), "--key", "sku", "--patch", "--wait").
 		want(t, exit.OK, "stdout:up-2 serves version 2, ", "stdout:pulled (1 delta)")
 	rows := map[string][]string{}
-	for rows["up-1"] == nil || rows["up-2"] == nil { // a busy one may miss a survey
+	for rows["up-1"] == nil || rows["up-2"] == nil { // a busy instance may miss a survey
 		if t.Context().Err() != nil {
 			t.Fatal(t.Context().Err())
 		}
 		clear(rows)
-		for line := range strings.Lines(f.run(t, "status").out) {
+		for line := range strings.Lines(f.run(t, "status", "--wide").out) {
 			if cells := strings.Fields(line); len(cells) > 1 {
 				rows[cells[1]] = cells
 			}
@@ -144,7 +196,7 @@ func TestStatusShowsWhatWasPulled(t *testing.T) {
 	}
 }
 
-// compare fails the test unless the tables are equal; a line end stands before what is wanted.
+// compare fails the test unless the tables are equal. want begins with a line end.
 func compare(t *testing.T, got, want string) {
 	t.Helper()
 	if got = "\n" + got; got != want {

@@ -14,11 +14,10 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// askTimeout is how long a part may take to answer what a status asks: a check that hangs tells nobody anything.
+// askTimeout is how long the publisher, NATS or Redis may take to answer. A check must not hang.
 const askTimeout = 10 * time.Second
 
-// sources returns what a status asks. Every look connects anew, so that one that is kept up by --watch shows what a new
-// one would.
+// sources returns the sources of a status. Each look opens new connections, so that --watch shows the same as a new command.
 func (f *statusFlags) sources(c *client.Client) overview.Sources {
 	s := overview.Sources{
 		Namespace: f.namespace,
@@ -44,17 +43,17 @@ func (f *statusFlags) sources(c *client.Client) overview.Sources {
 
 // records returns the records of the namespace's instances in the Redis at address.
 func records(ctx context.Context, address, namespace string) ([]overview.Record, error) {
-	shown := settings.URL(address) // prints itself without credentials
+	shown := settings.URL(address) // prints without credentials
 	rdb, err := catalog.Connect(address)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no URL of a Redis: want redis://[user:password@]host:port/db", shown)
+		return nil, fmt.Errorf("%s is not a URL of Redis: want redis://[user:password@]host:port/db", shown)
 	}
 	defer rdb.Close() //nolint:errcheck // only read
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	all, err := catalog.New(rdb, namespace).Instances(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask Redis at %s for the instances' records: %w", shown, err)
+		return nil, fmt.Errorf("cannot read the instances' records in Redis at %s: %w", shown, err)
 	}
 	var readable []overview.Record
 	for _, i := range all {

@@ -25,7 +25,9 @@ type statusFlags struct {
 	out                    output
 	watch                  bool
 	interval               time.Duration
+	wide                   bool
 	failIfStale            bool
+	instances              int
 	maxLag                 time.Duration
 }
 
@@ -36,53 +38,72 @@ func newStatus(p Process) *cobra.Command {
 		Short: "Show which instance serves which version of which dataset, and how fresh it is",
 		Long: fmt.Sprintf(`Show which instance serves which version of which dataset, and how fresh it is. Without arguments it shows all datasets.
 
-First comes the newest committed version of each dataset, from the publisher: how many records it added, changed and
-removed, and the size of the delta that holds just these (- if there is none) and of the snapshot that it goes back to.
+The first table shows the newest committed version of each dataset, from the publisher, with the number of records that
+the version added, changed and removed.
 
-Then comes what each instance says over NATS: which version it serves, in which state and since when, how old the
-version is and how long a newer one has been known, the memory that the records take, and what its last refresh pulled
-over the network: a snapshot, deltas, or both. from is the relay, or the instance's own cache folder, from which nothing
-is pulled. The states, the first that applies:
+The second table shows the instances, which answer over NATS:
 
-  failing     the last attempt to refresh failed; it is tried again
-  quarantined processes died of the newest version, which is not loaded any more; the version before is served
-  diverged    what is served is not in the store's history; the instance moves to the store's version
-  blind       nothing has said for three beacons whether there is a newer version
-  refreshing  a newer version is being brought up
-  lagging     a newer version is known, and not being brought up
+  serves  the version that the instance serves
+  state   the state of the dataset in the instance, since when, and the trouble on a line below the row
+  behind  how long the instance has known of a newer version
+  memory  the memory of the records
+
+--wide shows more columns: the sizes of the delta (- if there is none) and of the snapshot, the ids, the age of the
+version, and what the last refresh pulled over the network: a snapshot, deltas, or both. from is the relay, or the
+instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
+
+  failing     the last refresh failed; the instance retries
+  quarantined processes died of the newest version; the instance does not load it and serves the version before
+  diverged    the served version is not in the store's history; the instance moves to the store's version
+  blind       for three beacons, nothing has confirmed that the served version is the newest
+  refreshing  a newer version is being loaded
+  lagging     a newer version is known and is not being loaded
   overdue     the promised cadence has passed without a newer version
-  waiting     there is no version yet
+  waiting     the dataset has no version yet
   fresh       the newest version is served
 
-With --redis, instances that have a record there and do not answer are shown as silent; when NATS cannot be reached,
-their records alone are shown. What one part does not say keeps none of the others from being shown, but the exit
-code is %d then.
+With --redis, an instance that has a record in Redis and does not answer over NATS is shown as silent. If NATS cannot be
+reached, the records are shown instead of the answers. If one source fails the others are shown, and the exit code is %d.
 
---fail-if-stale is a check for cron and CI. It exits with %d if, for any dataset asked for, an instance is failing,
-quarantined, diverged, blind, overdue or silent, has known of a newer version for longer than --max-lag and does not
-serve it, or knows nothing of a newer version that was committed longer ago; if no instance has a dataset that is named;
-and if there is no instance at all. Each reason is one line on stderr. If the publisher, NATS or the Redis cannot be asked the exit code is %d:
-nobody knows.
+--fail-if-stale is a check for cron and CI. It writes each reason as one line to stderr and exits with %d if, for a
+requested dataset,
 
---watch goes on until Ctrl-C, which ends it well (exit code 0).`, exit.Failure, exit.Stale, exit.Failure),
+  - an instance is failing, quarantined, diverged, blind, overdue or silent,
+  - an instance has known of a newer version for longer than --max-lag and does not serve it,
+  - an instance does not know of a newer version that was committed longer ago than --max-lag, or
+  - a dataset that is named has no instance; or if there is no instance at all.
+
+--instances N adds: or if fewer than N instances answer (of each dataset that is named). Without it, an instance that was
+killed counts only while its record is in Redis, for 30 seconds. If the publisher, NATS or Redis cannot be queried the
+freshness is unknown, and the exit code is %d.
+
+--watch repeats the status until Ctrl-C (exit code 0).`, exit.Failure, exit.Stale, exit.Failure),
 		Example: `  freshet status --watch
-  freshet status prices --fail-if-stale --max-lag 30s || page-somebody`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args) },
+  freshet status prices --fail-if-stale --max-lag 30s --instances 3 || send-alert`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("instances") && f.instances < 1 {
+				return exit.Errorf(exit.Usage, "--instances %d: want 1 or more", f.instances)
+			}
+			return f.run(cmd.Context(), p, args)
+		},
+		ValidArgsFunction: completeArgs(true, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) }),
 	}
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
 	natsURL.add(cmd, p, &f.nats)
 	redisURL.add(cmd, p, &f.redis)
 	namespace.add(cmd, p, &f.namespace)
-	flags.BoolVarP(&f.watch, "watch", "w", false, "show it again and again")
-	flags.DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: how long to pause in between")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "repeat the status until Ctrl-C")
+	flags.DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: pause between two looks")
+	flags.BoolVar(&f.wide, "wide", false, "show all columns")
 	flags.BoolVar(&f.failIfStale, "fail-if-stale", false, fmt.Sprintf("exit with %d if anything is stale", exit.Stale))
-	flags.DurationVar(&f.maxLag, "max-lag", 10*time.Second, "with --fail-if-stale: how long instances may take for a new version")
+	flags.DurationVar(&f.maxLag, "max-lag", 10*time.Second, "with --fail-if-stale: how long an instance may take to serve a new version")
+	flags.IntVar(&f.instances, "instances", 0, "with --fail-if-stale: how many instances must answer, for each dataset that is named (default: any number)")
 	f.out.add(cmd)
 	return cmd
 }
 
-// check refuses what no look can be taken with.
+// check validates the names and flags.
 func (f *statusFlags) check(names []string) error {
 	for _, name := range names {
 		if err := dataset.CheckName(name); err != nil {
@@ -96,13 +117,17 @@ func (f *statusFlags) check(names []string) error {
 		return exit.With(exit.Usage, err)
 	}
 	if f.redis != "" {
-		if err := settings.CheckURL("--redis", settings.URL(f.redis), "redis", "rediss", "unix"); err != nil {
+		if err := settings.CheckURL("--redis", settings.URL(f.redis), redisSchemes...); err != nil {
 			return exit.With(exit.Usage, err)
 		}
 	}
 	switch {
 	case f.watch && f.failIfStale:
-		return exit.Errorf(exit.Usage, "--fail-if-stale looks once and --watch goes on: leave one of them out")
+		return exit.Errorf(exit.Usage, "--fail-if-stale checks once and --watch repeats: leave one of them out")
+	case f.instances > 0 && !f.failIfStale:
+		return exit.Errorf(exit.Usage, "--instances requires --fail-if-stale")
+	case f.wide && f.out == jsonOutput:
+		return exit.Errorf(exit.Usage, "--wide is for text output: JSON has all fields")
 	case f.interval < 100*time.Millisecond:
 		return exit.Errorf(exit.Usage, "--interval %s: want 100ms or more", f.interval)
 	case f.maxLag < 0:
@@ -131,15 +156,15 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 	if f.out == jsonOutput {
 		err = writeJSON(p.Out, o.Datasets)
 	} else {
-		err = printStatus(p.Out, o)
+		err = printStatus(p.Out, o, f.wide)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Omitted)) {
-		fmt.Fprintf(p.Err, "freshet: warning: %s has %d datasets more than fit into its answer, in no graver states than those shown\n", name, o.Omitted[name])
+		fmt.Fprintf(p.Err, "freshet: warning: the answer of %s is too large for %d more datasets, in no graver states than those shown\n", name, o.Omitted[name])
 	}
 	if f.failIfStale {
 		return errors.Join(err, f.verdict(ctx, p, c, o))
 	}
-	// Shown first: what the instances say is worth having when the publisher, or another instance, says nothing.
+	// After the output: the instances are shown even if the publisher, or another instance, does not answer.
 	err = errors.Join(err, o.Err())
 	if unknown := o.Unknown(); err == nil && len(unknown) > 0 {
 		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no instance subscribes to it", strings.Join(unknown, ", "))
@@ -147,16 +172,16 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 	return err
 }
 
-// verdict names all that is stale, one line each, and returns the error that says so.
+// verdict writes one line for each reason why a dataset is stale, and returns the error with the exit code.
 func (f *statusFlags) verdict(ctx context.Context, p Process, c *client.Client, o overview.Overview) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	reasons := o.Stale(asking, f.maxLag, c.Version)
+	reasons := append(o.TooFew(f.instances), o.Stale(asking, f.maxLag, c.Version)...)
 	for _, r := range reasons {
 		fmt.Fprintf(p.Err, "stale: %s\n", r)
 	}
 	if err := o.Unasked(); err != nil {
-		return fmt.Errorf("nobody knows whether all is fresh: %w", err)
+		return fmt.Errorf("the freshness is unknown: %w", err)
 	}
 	switch len(reasons) {
 	case 0:

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,8 +43,14 @@ var instanceColumns = []show.Column{
 	{Title: "trouble"},
 }
 
-// printStatus writes the two tables. It writes nothing if nothing could be asked.
-func printStatus(w io.Writer, o overview.Overview) error {
+// The titles of the columns that are shown without --wide. They fit into 80 characters with names of up to 14 characters.
+var (
+	narrowNewest    = []string{"dataset", "newest", "age", "records", "added", "changed", "removed"}
+	narrowInstances = []string{"dataset", "instance", "serves", "state", "since", "behind", "memory"}
+)
+
+// printStatus writes the two tables. It writes nothing if there is nothing to show because of an error.
+func printStatus(w io.Writer, o overview.Overview, wide bool) error {
 	if len(o.Datasets) == 0 {
 		if o.Err() != nil {
 			return nil
@@ -54,23 +62,53 @@ func printStatus(w io.Writer, o overview.Overview) error {
 	for _, d := range o.Datasets {
 		newest = append(newest, newestRow(d, o.At))
 		if len(d.Instances) == 0 {
-			nobody := "(none)"
-			if len(o.Omitted) > 0 { // an instance that left it out may have it
-				nobody = "(not in the answers)"
+			none := "(none)"
+			if len(o.Omitted) > 0 { // an instance that left out datasets may have this one
+				none = "(not in the answers)"
 			}
-			instances = append(instances, []string{d.Dataset, nobody})
+			instances = append(instances, []string{d.Dataset, none})
 		}
 		for _, i := range d.Instances {
 			instances = append(instances, instanceRow(d.Dataset, i, o.At))
 		}
 	}
-	if err := show.Table(w, newestColumns, newest); err != nil {
+	if wide {
+		return errors.Join(show.Table(w, newestColumns, newest), endLine(w), show.Table(w, instanceColumns, instances))
+	}
+	troubles := make([]string, len(instances))
+	for i, row := range instances {
+		if len(row) == len(instanceColumns) {
+			troubles[i] = row[len(row)-1]
+		}
+	}
+	columns, newest := selectColumns(newestColumns, newest, narrowNewest)
+	if err := errors.Join(show.Table(w, columns, newest), endLine(w)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	columns, instances = selectColumns(instanceColumns, instances, narrowInstances)
+	return show.TableWithNotes(w, columns, instances, troubles)
+}
+
+func endLine(w io.Writer) error {
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// selectColumns returns the columns with the titles, and the rows with the cells of these columns.
+func selectColumns(columns []show.Column, rows [][]string, titles []string) (selected []show.Column, cells [][]string) {
+	cells = make([][]string, len(rows))
+	for i, c := range columns {
+		if !slices.Contains(titles, c.Title) {
+			continue
+		}
+		selected = append(selected, c)
+		for r, row := range rows {
+			if i < len(row) {
+				cells[r] = append(cells[r], row[i])
+			}
+		}
 	}
-	return show.Table(w, instanceColumns, instances)
+	return selected, cells
 }
 
 func newestRow(d overview.Dataset, now time.Time) []string {
@@ -106,9 +144,9 @@ func instanceRow(name string, i overview.Instance, now time.Time) []string {
 	}
 }
 
-// trouble returns what is most in need of looking after.
+// trouble returns the most urgent trouble of the dataset in the instance; empty if there is none.
 func trouble(i overview.Instance, now time.Time) string {
-	var silent, record, gaveUp string
+	var silent, record, full string
 	switch {
 	case i.Silent:
 		silent = fmt.Sprintf("does not answer; was %s when it wrote its record", i.State)
@@ -116,7 +154,7 @@ func trouble(i overview.Instance, now time.Time) string {
 		record = fmt.Sprintf("from its record, %s old", show.Seconds(*i.RecordAge))
 	}
 	if i.LastPull.GaveUp != "" {
-		gaveUp = "deltas given up for the snapshot: " + i.LastPull.GaveUp
+		full = "pulled the snapshot instead of deltas: " + i.LastPull.GaveUp
 	}
-	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, i.StoreWarning, record, gaveUp)
+	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, i.StoreWarning, record, full)
 }

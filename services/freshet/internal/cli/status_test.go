@@ -16,7 +16,7 @@ import (
 	"freshet.dev/services/freshet/internal/overview"
 )
 
-// until runs a command until it ends with the code and prints all the texts: what instances say follows what happens.
+// until runs a command until it exits with the code and prints all the texts: the reports of instances lag behind events.
 func (f freshet) until(t *testing.T, code exit.Code, texts []string, args ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
@@ -34,7 +34,7 @@ func (f freshet) until(t *testing.T, code exit.Code, texts []string, args ...str
 	}
 }
 
-// without returns the stack with a variable set to where nothing listens.
+// without returns the stack with a variable set to an address on which nothing listens.
 func (f freshet) without(variable, scheme string) freshet {
 	server := httptest.NewServer(nil)
 	server.Close()
@@ -46,7 +46,7 @@ func (f freshet) without(variable, scheme string) freshet {
 	return freshet{f.at, env}
 }
 
-// answers adds an instance to the stack that says what is given.
+// answers adds an instance to the stack that answers with the status.
 func (f freshet) answers(t *testing.T, s fleet.Status) {
 	t.Helper()
 	answer, err := json.Marshal(s)
@@ -81,7 +81,7 @@ func of(name, dataset string, version uint64, state fleet.State) fleet.Status {
 	return fleet.Status{Instance: name, Datasets: []fleet.DatasetStatus{d}}
 }
 
-// TestFailIfStale checks a fleet that is well, and then one that is less and less so.
+// TestFailIfStale checks a healthy fleet, and then adds one failure after the other.
 func TestFailIfStale(t *testing.T) {
 	f := start(t, "prices")
 	check := []string{"status", "--fail-if-stale"}
@@ -95,34 +95,48 @@ func TestFailIfStale(t *testing.T) {
 	f.until(t, exit.Stale, []string{"stale: prices: gone: silent: it does not answer", "wrecked", "stale, for 2 reasons"}, append(check, "--output", "json")...)
 	f.run(t, append(check, "--redis", "")...).want(t, exit.Stale, "!gone")
 
-	// What cannot be asked is another thing than what is stale.
+	// A source that cannot be queried is not the same as a stale dataset.
 	f.without("FRESHET_PUBLISHER_URL", "http").run(t, check...).
-		want(t, exit.Failure, "stderr:stale: prices: wrecked: failing", "stderr:nobody knows whether all is fresh", "stderr:cannot reach the publisher", "!hunter2")
-	f.without("FRESHET_NATS_URL", "nats").run(t, check...).want(t, exit.Failure, "stderr:nobody knows", "stderr:cannot reach NATS", "!hunter2")
-	f.without("FRESHET_REDIS_URL", "redis").run(t, check...).want(t, exit.Failure, "stderr:nobody knows", "stderr:cannot ask Redis", "!hunter2")
+		want(t, exit.Failure, "stderr:stale: prices: wrecked: failing", "stderr:the freshness is unknown", "stderr:cannot reach the publisher", "!hunter2")
+	f.without("FRESHET_NATS_URL", "nats").run(t, check...).want(t, exit.Failure, "stderr:the freshness is unknown", "stderr:cannot reach NATS", "!hunter2")
+	f.without("FRESHET_REDIS_URL", "redis").run(t, check...).want(t, exit.Failure, "stderr:the freshness is unknown", "stderr:cannot read the instances' records in Redis", "!hunter2")
 }
 
-// TestAClaimOfFreshness has an instance say that it is fresh on a version that is not the newest.
+// TestTooFewInstances has a stack of two instances.
+func TestTooFewInstances(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
+	check := []string{"status", "prices", "--fail-if-stale", "--instances"}
+	f.until(t, exit.OK, nil, append(check, "2")...)
+	f.until(t, exit.Stale, []string{"stale: prices: 2 instances answer, want 3\n", "stale, for 1 reason"}, append(check, "3")...)
+	// An instance that hangs has a record, and does not answer.
+	f.records(t, of("hung", "prices", 1, fleet.Fresh))
+	f.until(t, exit.Stale, []string{"stale: prices: 2 instances answer, want 3\n", "hung: silent", "stale, for 2 reasons"}, append(check, "3")...)
+	// Without Redis only the number shows that it is missing.
+	f.until(t, exit.Stale, []string{"stale: 2 instances answer, want 3\n"}, "status", "--fail-if-stale", "--instances", "3", "--redis", "")
+}
+
+// TestAClaimOfFreshness has an instance that reports to be fresh on a version that is not the newest.
 func TestAClaimOfFreshness(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
 	f.answers(t, of("liar", "prices", 1, fleet.Fresh))
 	f.until(t, exit.OK, []string{"liar"}, "status", "--fail-if-stale", "--max-lag", "0s")
 	f.run(t, "publish", "prices", file(t, "p.ndjson", newPrices), "--key", "sku").want(t, exit.OK, "version 2")
-	f.until(t, exit.Stale, []string{"prices: liar: it says that it is fresh on version 1, but version 2 was committed "}, "status", "--fail-if-stale", "--max-lag", "0s")
+	f.until(t, exit.Stale, []string{"prices: liar: it reports to be fresh on version 1, but version 2 was committed "}, "status", "--fail-if-stale", "--max-lag", "0s")
 	f.until(t, exit.OK, []string{"liar"}, "status", "--fail-if-stale", "--max-lag", "1h")
 }
 
-// TestStatusWithWhatThereIs shows what the others say when one of NATS, Redis and the publisher is down.
+// TestStatusWithWhatThereIs shows the other sources when NATS or Redis is down.
 func TestStatusWithWhatThereIs(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
 	f.records(t, of("gone", "prices", 1, fleet.Fresh))
 	f.until(t, exit.OK, []string{"up-1", "up-2", "silent", "does not answer; was fresh when it wrote its record"}, "status")
-	// The records of the two that live follow what they do by a second.
+	// The records of the live instances are up to a second old.
 	f.without("FRESHET_NATS_URL", "nats").until(t, exit.Failure, []string{"up-1", "up-2", "gone", "from its record, ", "cannot reach NATS"}, "status")
 	f.without("FRESHET_NATS_URL", "nats").run(t, "status").want(t, exit.Failure, "!silent", "!hunter2")
-	f.without("FRESHET_REDIS_URL", "redis").run(t, "status").want(t, exit.Failure, "stdout:up-1", "!gone", "stderr:cannot ask Redis")
+	f.without("FRESHET_REDIS_URL", "redis").run(t, "status").want(t, exit.Failure, "stdout:up-1", "!gone", "stderr:cannot read the instances' records in Redis")
 
 	var all []overview.Dataset
 	r := f.run(t, "status", "-o", "json")
@@ -136,7 +150,7 @@ func TestStatusWithWhatThereIs(t *testing.T) {
 	}
 }
 
-// looks is an output that calls each with the number of writes so far.
+// looks is an output that calls each with the number of writes.
 type looks struct {
 	mu    sync.Mutex // guards what follows
 	text  bytes.Buffer
@@ -154,7 +168,7 @@ func (l *looks) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestWatch watches what is published meanwhile, as text and as JSON, and ends with Ctrl-C.
+// TestWatch watches a fleet as text and as JSON, and ends with Ctrl-C.
 func TestWatch(t *testing.T) {
 	f := start(t, "prices")
 	for _, format := range []string{"text", "json"} {
@@ -176,7 +190,7 @@ func TestWatch(t *testing.T) {
 			}
 			text := out.text.String()
 			if strings.Contains(text, "\x1b") {
-				t.Errorf("what is no terminal is told %q", text)
+				t.Errorf("an output that is no terminal gets %q", text)
 			}
 			if format == "text" {
 				if n := strings.Count(text, "up-1"); n != 3 {

@@ -9,15 +9,15 @@ import (
 	"freshet.dev/services/freshet/internal/overview"
 )
 
-// What a terminal is told: to write from its first line on, and to forget what is left of a line or below.
+// Control sequences of a terminal: move the cursor to the first line, erase the rest of the line, and erase everything below.
 const (
 	home     = "\x1b[H"
 	restLine = "\x1b[K"
 	rest     = "\x1b[J"
 )
 
-// keepLooking shows the status until ctx ends, which is how it ends well: on a terminal always in the same place, else
-// one block or line after the other.
+// keepLooking shows the status repeatedly and returns nil when ctx ends. On a terminal each look replaces the one before; other
+// outputs get one block or line after the other.
 func (f *statusFlags) keepLooking(ctx context.Context, p Process, sources overview.Sources, names []string) error {
 	tick := time.NewTicker(f.interval)
 	defer tick.Stop()
@@ -43,7 +43,7 @@ func (f *statusFlags) keepLooking(ctx context.Context, p Process, sources overvi
 	}
 }
 
-// show writes one look with a single write, so that a terminal does not flicker.
+// show writes one look in a single write, so that a terminal does not flicker.
 func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error {
 	if f.out == jsonOutput {
 		if err := o.Err(); err != nil {
@@ -53,7 +53,7 @@ func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error 
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\n", o.At.Format(time.DateTime))
-	if err := printStatus(&b, o); err != nil {
+	if err := printStatus(&b, o, f.wide); err != nil {
 		return err
 	}
 	if err := o.Err(); err != nil {

@@ -28,8 +28,8 @@ func newUp(p Process) *cobra.Command {
 		Use:   "up DATASET...",
 		Short: "Run everything in this process: NATS, Redis, publisher, relay and instances of the datasets",
 		Long: `Run everything in this process: NATS, Redis, a publisher, a relay, and instances that subscribe to the datasets.
-It is for one machine and for trying things out. What is published is kept in --dir and served again by the next
-` + "`freshet up`" + ` on it. It runs until Ctrl-C, which ends it well (exit code 0).
+It is for one machine and for trials. Published data stays in --dir; the next ` + "`freshet up`" + ` with the same folder serves
+it again. The command runs until Ctrl-C (exit code 0).
 
 The services read their other settings from the environment, as their own programs do.`,
 		Example: `  freshet up prices cities --instances 2`,
@@ -52,37 +52,37 @@ The services read their other settings from the environment, as their own progra
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&dir, "dir", "freshet-data", "folder for everything that is kept; made if it is missing")
-	flags.StringVar(&host, "host", "127.0.0.1", "address to listen on; nothing asks for a password, so think before opening it")
-	flags.IntVar(&instances, "instances", 1, "how many instances to run")
-	flags.TextVar(&level, "log-level", level, "least level that is logged to stderr: debug, info, warn or error")
+	flags.StringVar(&dir, "dir", "freshet-data", "folder for the store, the event log and the caches; created if it does not exist")
+	flags.StringVar(&host, "host", "127.0.0.1", "address to listen on; no service requires a password, so do not expose it to an untrusted network")
+	flags.IntVar(&instances, "instances", 1, "number of instances")
+	flags.TextVar(&level, "log-level", level, "least level of log lines on stderr: debug, info, warn or error")
 	namespace.add(cmd, p, &inNamespace)
 	addPorts(cmd, &ports, stack.Ports{NATS: 4222, Redis: 6379, Publisher: 8480, Relay: 8481, Server: 8482})
 	return cmd
 }
 
-// addPorts adds the flags for the ports of a stack. Each is called after the part it is for: stackError counts on it.
+// addPorts adds the flags for the ports of a stack. A flag's name begins with the name of its part, as stackError expects.
 func addPorts(cmd *cobra.Command, ports *stack.Ports, def stack.Ports) {
 	add := func(port *int, part string, def int, more string) {
-		cmd.Flags().IntVar(port, part+"-port", def, "port of the "+part+"; 0 takes a free one"+more)
+		cmd.Flags().IntVar(port, part+"-port", def, "port of the "+part+"; 0 selects a free port"+more)
 	}
 	add(&ports.NATS, "nats", def.NATS, "")
 	add(&ports.Redis, "redis", def.Redis, "")
 	add(&ports.Publisher, "publisher", def.Publisher, "")
 	add(&ports.Relay, "relay", def.Relay, "")
-	add(&ports.Server, "server", def.Server, "; further instances take the next ones")
+	add(&ports.Server, "server", def.Server, "; further instances use the next ports")
 }
 
-// stackError adds what to do to what stopped a stack.
+// stackError adds what to do to the error of a stack.
 func stackError(err error) error {
 	if busy, ok := errors.AsType[*stack.PortError](err); ok {
-		return fmt.Errorf("%w; end that one, or choose another with --%s-port (0 takes a free one)", busy, busy.Part)
+		return fmt.Errorf("%w; stop that program or choose another port with --%s-port (0 selects a free port)", busy, busy.Part)
 	}
 	switch {
 	case errors.Is(err, stack.ErrDir):
-		return fmt.Errorf("%w; name another with --dir", err)
+		return fmt.Errorf("%w; choose another folder with --dir", err)
 	case errors.Is(err, stack.ErrInUse):
-		return fmt.Errorf("%w; end that one, or choose another with --dir", err)
+		return fmt.Errorf("%w; stop it or choose another folder with --dir", err)
 	case errors.Is(err, settings.ErrSettings), errors.Is(err, stack.ErrConfig):
 		return exit.With(exit.Usage, err)
 	}
@@ -106,7 +106,7 @@ func printAddresses(p Process, at stack.Addresses, name, dir, namespace string) 
 		where += " --namespace " + namespace
 	}
 	_, err := fmt.Fprintf(p.Out, "\nPublish a file:  %s publish %s FILE --wait %s\nChange records:  %s publish %s FILE --patch --wait %s\n"+
-		"Watch it all:    %s status --watch %s --redis %s\nCtrl-C ends it all.\n",
+		"Watch:           %s status --watch %s --redis %s\nCtrl-C stops everything.\n",
 		p.Command, name, where, p.Command, name, where, p.Command, where, at.Redis)
 	return err
 }

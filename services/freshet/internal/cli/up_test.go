@@ -83,7 +83,7 @@ func tryUp(t *testing.T, env, other map[string]string) {
 	}
 	run(t.Context(), other, "", append(at, "--fail-if-stale")...).want(t, exit.Stale, "stderr:stale: there is no instance"+where+"\n")
 	again := []string{"publish", "prices", file(t, "p.ndjson", `{"sku":"A1","price":5}`), "--key", "sku", "--wait"}
-	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.Nobody, "no live instance"+where+" has the dataset prices")
+	run(t.Context(), other, "", append(again, at[1:5]...)...).want(t, exit.NoInstance, "no live instance"+where+" has the dataset prices")
 	cancel()
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		t.Error(err)

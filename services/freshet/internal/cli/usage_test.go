@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/internal/build"
 )
 
 func TestUsage(t *testing.T) {
@@ -14,7 +15,9 @@ func TestUsage(t *testing.T) {
 		want string // in the one message on stderr
 		args []string
 	}{
-		{"unknown command", []string{"publsh"}},
+		{"unknown command \"publsh\"; did you mean publish?", []string{"publsh"}},
+		{"did you mean status?", []string{"stat"}},
+		{"unknown command \"nothing-like-it\"; `freshet --help` shows", []string{"nothing-like-it"}},
 		{"accepts 2 arg(s)", []string{"publish", "prices"}},
 		{"unknown flag: --nope", []string{"status", "--nope"}},
 		{"not a dataset name", []string{"publish", "Prices", records}},
@@ -26,13 +29,13 @@ func TestUsage(t *testing.T) {
 		{"is a folder", []string{"publish", "prices", t.TempDir()}},
 		{"there is no format", []string{"publish", "prices", records, "--format", "xml"}},
 		{`--label "a": want name=value`, []string{"publish", "prices", records, "--label", "a"}},
-		{"--label a stands twice", []string{"publish", "prices", records, "--label", "a=1", "--label", "a=2"}},
+		{"--label a comes twice", []string{"publish", "prices", records, "--label", "a=1", "--label", "a=2"}},
 		{"no member is named", []string{"publish", "prices", records, "--key", ""}},
 		{"--wait-timeout", []string{"publish", "prices", records, "--wait", "--wait-timeout", "0s"}},
 		{"the flag --key comes twice", []string{"publish", "prices", records, "--key", "sku", "--key", "id"}},
 		{"the flag --limit comes twice", []string{"versions", "prices", "--limit", "1", "--limit", "2"}},
-		{"no URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
-		{"no URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
+		{"not a URL of a publisher", []string{"publish", "prices", records, "--publisher", "127.0.0.1:8480"}},
+		{"not a URL of a server", []string{"get", "prices", "A1", "--server", "nats://h"}},
 		{"--nats", []string{"status", "--nats", "http://h"}},
 		{"--redis", []string{"status", "--redis", "http://h"}},
 		{"FRESHET_NAMESPACE: not a namespace", []string{"status", "--namespace", "Prod"}},
@@ -41,6 +44,11 @@ func TestUsage(t *testing.T) {
 		{"FRESHET_NAMESPACE: not a namespace", []string{"demo", "--namespace", "a b"}},
 		{"--interval", []string{"status", "--interval", "1ms"}},
 		{"--max-lag", []string{"status", "--max-lag", "-1s"}},
+		{"--instances -1: want 1 or more", []string{"status", "--fail-if-stale", "--instances", "-1"}},
+		{"--instances 0: want 1 or more", []string{"status", "--fail-if-stale", "--instances", "0"}},
+		{"--instances requires --fail-if-stale", []string{"status", "--instances", "2"}},
+		{"--wide is for text output", []string{"status", "--wide", "--output", "json"}},
+		{"--redis", []string{"publish", "prices", records, "--wait", "--redis", "http://h"}},
 		{"leave one of them out", []string{"status", "--watch", "--fail-if-stale"}},
 		{"the key is empty", []string{"get", "prices", ""}},
 		{"--limit", []string{"versions", "prices", "--limit", "0"}},
@@ -84,7 +92,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestDefaultsFromTheEnvironment names addresses by variable, over which a flag wins; an empty one counts as not set.
+// TestDefaultsFromTheEnvironment sets addresses by variables. A flag overrides a variable, and an empty variable counts as not set.
 func TestDefaultsFromTheEnvironment(t *testing.T) {
 	env := map[string]string{"FRESHET_PUBLISHER_URL": "http://from-the-environment.invalid"}
 	run(t.Context(), env, "", "versions", "--help").want(t, exit.OK, "stdout:from-the-environment", "stdout:$FRESHET_PUBLISHER_URL")
@@ -93,4 +101,26 @@ func TestDefaultsFromTheEnvironment(t *testing.T) {
 	run(t.Context(), map[string]string{"FRESHET_NAMESPACE": "prod"}, "", "status", "--help").want(t, exit.OK, `stdout:(default "prod")`)
 	run(t.Context(), map[string]string{"FRESHET_NAMESPACE": "Prod"}, "", "status").want(t, exit.Usage, `stderr:"Prod"`)
 	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": ""}, "", "versions", "--help").want(t, exit.OK, "stdout:http://127.0.0.1:8480")
+}
+
+// TestMisspeltVariables has variables in the environment that no program knows.
+func TestMisspeltVariables(t *testing.T) {
+	with := func(variable string, args ...string) result {
+		t.Helper()
+		var out, errs strings.Builder
+		code := Run(t.Context(), Process{
+			In: strings.NewReader(""), Out: &out, Err: &errs, Command: "freshet", Environ: []string{variable + "=redis://h", "HOME=/"},
+			LookupEnv: func(string) (string, bool) { return "", false },
+		}, args)
+		return result{code, out.String(), errs.String()}
+	}
+	get := []string{"get", "prices", ""} // refused before it connects to a service
+	with("FRESHET_REDIS_UL", get...).want(t, exit.Usage, "stderr:FRESHET_REDIS_UL is not a setting; did you mean FRESHET_REDIS_URL?\n", "!the key is empty")
+	with("FRESHET_REDIS_UL").want(t, exit.OK, "stdout:Usage:")
+	with("FRESHET_QUITE_ANOTHER", get...).want(t, exit.Usage, "stderr:warning: FRESHET_QUITE_ANOTHER is not a setting", "stderr:the key is empty")
+	with("FRESHET_STORE_URL", get...).want(t, exit.Usage, "!warning", "stderr:the key is empty")
+}
+
+func TestVersion(t *testing.T) {
+	run(t.Context(), nil, "", "--version").want(t, exit.OK, "stdout:freshet "+build.Read().String()+"\n", "stdout:revision ")
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -29,16 +30,18 @@ func newVersions(p Process) *cobra.Command {
 		Short: "List the versions of a dataset, newest first",
 		Long: `List the versions of a dataset, newest first.
 
-id is the first 12 digits of the version id; publish --base takes them.
+  id        the first 12 digits of the version id, for publish --base
+  added, changed, removed
+            the records by which the version differs from the version before
+  delta     the size of the file with these changes, which an instance on the version before pulls
+  snapshot  the size of the file with all records; - if the version has no snapshot and is built from an older snapshot
+  chain     how many deltas follow that snapshot; an instance without an older version pulls the snapshot and the deltas
+  promise   when the next version is promised (publish --expect-every)
 
-added, changed and removed count the records by which a version differs from the one before. delta is the file of just
-these: what an instance pulls that serves the version before. snapshot is the file of all records; most versions have
-none of their own (-) and are made from an older one and the deltas since, which chain counts: an instance that begins
-with nothing pulls that snapshot and those deltas. What is written in the background after patches is shown from the
-next version on. promise is how soon the version promises the next one (publish --expect-every).
+A snapshot that the publisher writes in the background after patches appears once the next version is published.
 
-A version whose record is damaged in the store is listed as damaged, in JSON as an object with the members dataset, version
-and damaged. stderr says what is wrong, names the record's file or key, and says what to do; the exit code is ` + strconv.Itoa(int(exit.Failure)) + `.`,
+A version whose record in the store is damaged is listed as damaged; in JSON, as an object with the members dataset,
+version and damaged. stderr names the damage, the record's file or key and what to do. The exit code is then ` + strconv.Itoa(int(exit.Failure)) + `.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
@@ -66,12 +69,13 @@ and damaged. stderr says what is wrong, names the record's file or key, and says
 		},
 	}
 	publisherURL.add(cmd, p, &publisher)
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many versions to list at most")
+	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, publisher) })
+	cmd.Flags().IntVar(&limit, "limit", 20, "list at most this many versions")
 	out.add(cmd)
 	return cmd
 }
 
-// damagedText stands in the place of when a version was committed.
+// damagedText is the commit time of a damaged version in the table.
 const damagedText = "damaged"
 
 var versionColumns = []show.Column{
@@ -90,7 +94,7 @@ var versionColumns = []show.Column{
 	{Title: "labels"},
 }
 
-// verdictOn returns the error about the damaged versions; nil if there are none.
+// verdictOn returns an error that describes the damaged versions; nil if there are none.
 func verdictOn(damaged []publisher.DamagedVersion) error {
 	var all []error
 	for _, d := range damaged {
@@ -99,7 +103,7 @@ func verdictOn(damaged []publisher.DamagedVersion) error {
 	return exit.With(exit.Failure, errors.Join(all...))
 }
 
-// versionList returns the versions in one list, newest first: records, and those of which only the damage is known.
+// versionList merges records and damaged versions into one list, newest first.
 func versionList(records []dataset.VersionRecord, damaged []publisher.DamagedVersion) []any {
 	all := make([]any, 0, len(records)+len(damaged))
 	for _, r := range records {
@@ -114,9 +118,9 @@ func versionList(records []dataset.VersionRecord, damaged []publisher.DamagedVer
 	return all
 }
 
-// versionRows returns the rows of the newest versions, which have no gap with those that are damaged, with times in the zone.
+// versionRows returns the rows of the newest versions, with times in the zone. records and damaged together have no gaps.
 func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVersion, zone *time.Location) [][]string {
-	// By version. A snapshot that was written after its version is named by newer ones only.
+	// By version. Only newer versions name a snapshot that was written after its version.
 	snapshots := map[uint64]string{}
 	for _, r := range records {
 		snapshots[r.Snapshot.Version] = show.Bytes(r.Snapshot.Bytes)
@@ -147,7 +151,7 @@ func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVer
 	return rows
 }
 
-// labelText returns labels as "a=1 b=2", by name.
+// labelText returns labels as "a=1 b=2", sorted by name.
 func labelText(labels map[string]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {

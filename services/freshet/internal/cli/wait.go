@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,79 +13,212 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/internal/settings"
 )
 
-// wait is what --wait does: it waits until every live instance serves a version.
+// recordsInterval is how long a wait pauses before it reads the instances' records in Redis again.
+const recordsInterval = time.Second
+
+// wait is a --wait: it ends when every live instance serves a version.
 type wait struct {
 	conn      *nats.Conn
 	namespace string
 	timeout   time.Duration
 	// record returns the record of a version in the publisher's store.
 	record func(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
+	// records returns the instances' records in Redis; nil without Redis.
+	records func(ctx context.Context) ([]overview.Record, error)
 }
 
 // openWait connects to the instances of the namespace.
-func openWait(ctx context.Context, address, namespace string, timeout time.Duration) (*wait, error) {
-	conn, err := dialFleet(ctx, address)
-	if err != nil {
-		return nil, err
+func (f *publishFlags) openWait(ctx context.Context) (*wait, error) {
+	w := &wait{namespace: f.namespace, timeout: f.waitTimeout}
+	if f.redis != "" {
+		if err := settings.CheckURL("--redis", settings.URL(f.redis), redisSchemes...); err != nil {
+			return nil, exit.With(exit.Usage, err)
+		}
+		w.records = func(ctx context.Context) ([]overview.Record, error) { return records(ctx, f.redis, f.namespace) }
 	}
-	return &wait{conn: conn, namespace: namespace, timeout: timeout}, nil
+	conn, err := dialFleet(ctx, f.nats)
+	w.conn = conn
+	return w, err
 }
 
 // Close closes the connection.
 func (w *wait) Close() { w.conn.Close() }
 
-// run waits, with a line as each instance gets there if lines are wanted.
+// waiting is the state of a wait.
+type waiting struct {
+	wait   *wait
+	report *publication
+	lines  bool // whether to print a line for each instance that serves the version
+	p      Process
+
+	unreadable int             // instances whose status is not readable, in the last round
+	warned     map[string]bool // instances that do not answer and of which the wait has warned
+	noRecords  bool            // whether Redis could not be read
+}
+
+// run waits. If lines is true it prints a line when an instance serves the version.
 func (w *wait) run(ctx context.Context, report *publication, lines bool, p Process) error {
-	rec := report.Record
-	waiting, cancel := context.WithTimeout(ctx, w.timeout)
+	until, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	every, unreadable := "every live instance", 0
-	wanted := fleet.Wait{
-		Namespace: w.namespace, Dataset: rec.Dataset, Version: rec.Ref(), Store: rec.StoreID, Created: rec.Created,
-		Newer: func(r fleet.Report) bool { return w.committed(waiting, r) },
-	}
-	wanted.OnLine = func(r fleet.Report) {
-		if r.Instance == "" && r.Error != "" {
-			fmt.Fprintf(p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
-			every = "every live instance whose status is readable"
-			unreadable++
-			return
-		}
-		if r.Error != "" { // it tries again, and may still get there
-			fmt.Fprintf(p.Err, "freshet: warning: %s does not serve version %d yet: %s\n", r.Instance, r.Version, r.Error)
-			return
-		}
-		report.Served = append(report.Served, r)
-		if lines {
-			printServed(p.Out, r, report.Created)
-		}
-	}
-	err := fleet.WaitServed(waiting, w.conn, wanted)
+	s := &waiting{wait: w, report: report, lines: lines, p: p, warned: map[string]bool{}}
+	err := s.all(until)
+	rec := report.Record
 	switch {
-	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
+	case err != nil && ctx.Err() == nil && until.Err() != nil:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but after %s: %w", rec.Version, w.timeout, err)
 	case err != nil:
-	case len(report.Served) == 0 && unreadable > 0:
-		return exit.Errorf(exit.TimedOut, "version %d is published, but no instance is known to serve it: the status of %d live instances cannot be read; look at their logs",
-			rec.Version, unreadable)
+	case len(report.Served) == 0 && s.unreadable > 0:
+		return exit.Errorf(exit.TimedOut, "version %d is published, but no instance is known to serve it: the status of %d live instances cannot be read; see their logs",
+			rec.Version, s.unreadable)
 	case len(report.Served) == 0:
 		where := ""
 		if w.namespace != "" {
 			where = " in namespace " + w.namespace
 		}
-		return exit.Errorf(exit.Nobody, "version %d is published, but no live instance%s has the dataset %s; add it to FRESHET_DATASETS of the instances that are to serve it",
+		return exit.Errorf(exit.NoInstance, "version %d is published, but no live instance%s has the dataset %s; add it to FRESHET_DATASETS of the instances that should serve it",
 			rec.Version, where, rec.Dataset)
 	case lines:
-		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", every, len(report.Served), rec.Version)
+		fmt.Fprintf(p.Out, "%s (%d) serves version %d\n", s.every(), len(report.Served), rec.Version)
 	}
 	return err
 }
 
+// every returns the name for the instances that serve the version at the end of the wait.
+func (s *waiting) every() string {
+	switch {
+	case s.unreadable > 0:
+		return "every live instance whose status is readable"
+	case s.noRecords:
+		return "every live instance that answers"
+	}
+	return "every live instance"
+}
+
+// all waits until every instance serves the version: those that answer over NATS, and those with a record in Redis.
+func (s *waiting) all(ctx context.Context) error {
+	for {
+		if err := s.answering(ctx); err != nil {
+			return err
+		}
+		silent, err := s.silent(ctx)
+		if err != nil {
+			return err
+		}
+		if len(silent) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(recordsInterval):
+		case <-ctx.Done():
+			return fmt.Errorf("instances with a record in Redis do not answer over NATS: %s: %w", strings.Join(silent, ", "), context.Cause(ctx))
+		}
+	}
+}
+
+// answering waits until every instance that answers over NATS serves the version.
+func (s *waiting) answering(ctx context.Context) error {
+	rec := s.report.Record
+	s.unreadable = 0
+	return fleet.WaitServed(ctx, s.wait.conn, fleet.Wait{
+		Namespace: s.wait.namespace, Dataset: rec.Dataset, Version: rec.Ref(), Store: rec.StoreID, Created: rec.Created,
+		Newer:  func(r fleet.Report) bool { return s.wait.committed(ctx, r) },
+		OnLine: s.line,
+	})
+}
+
+// line handles one report of [fleet.WaitServed].
+func (s *waiting) line(r fleet.Report) {
+	if r.Instance == "" && r.Error != "" {
+		fmt.Fprintf(s.p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
+		s.unreadable++
+		return
+	}
+	if r.Error != "" { // the instance retries, and may still serve the version
+		fmt.Fprintf(s.p.Err, "freshet: warning: %s does not serve version %d yet: %s\n", r.Instance, r.Version, r.Error)
+		return
+	}
+	s.serves(r)
+}
+
+// serves records that an instance serves the version, once for each process.
+func (s *waiting) serves(r fleet.Report) {
+	if slices.ContainsFunc(s.report.Served, func(o fleet.Report) bool { return processOf(o) == processOf(r) }) {
+		return
+	}
+	s.report.Served = append(s.report.Served, r)
+	if s.lines {
+		printServed(s.p.Out, r, s.report.Created)
+	}
+}
+
+// processID identifies the process of an instance.
+type processID struct {
+	name, host string
+	pid        int
+}
+
+func processOf(r fleet.Report) processID { return processID{r.Instance, r.Host, r.PID} }
+
+// silent returns the instances that have a record in Redis, do not answer over NATS, and do not serve the version by their record. It
+// warns once of each.
+func (s *waiting) silent(ctx context.Context) ([]string, error) {
+	if s.wait.records == nil {
+		return nil, nil
+	}
+	all, err := s.wait.records(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		s.noRecords = true // the version is published: the publish must not fail because Redis is down
+		fmt.Fprintf(s.p.Err, "freshet: warning: %v; waiting only for instances that answer over NATS\n", err)
+		return nil, nil
+	}
+	all = slices.DeleteFunc(all, func(r overview.Record) bool { return !s.lacks(ctx, r) })
+	if len(all) == 0 {
+		return nil, nil
+	}
+	answers, err := fleet.Survey(ctx, s.wait.conn, fleet.SurveyOptions{Namespace: s.wait.namespace, Dataset: s.report.Record.Dataset})
+	if err != nil && !overview.Surveyed(err) {
+		return nil, err
+	}
+	var names []string
+	for _, r := range overview.Missing(answers, all) {
+		names = append(names, r.Instance)
+		if !s.warned[r.Instance] {
+			s.warned[r.Instance] = true
+			fmt.Fprintf(s.p.Err, "freshet: warning: %s has a record in Redis and does not answer over NATS; waiting for it\n", r.Instance)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// lacks reports whether the instance of r has the dataset and is not known to serve the version. A record that names the version proves
+// that the instance serves it.
+func (s *waiting) lacks(ctx context.Context, r overview.Record) bool {
+	rec := s.report.Record
+	d, ok := r.Dataset(rec.Dataset)
+	if !ok {
+		return false
+	}
+	report := fleet.Report{
+		Instance: r.Instance, Host: r.Host, PID: r.PID, Dataset: rec.Dataset, Version: d.Version, ID: d.ID, Created: d.Created, Served: d.Served,
+		PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas,
+	}
+	if d.State != fleet.Diverged && d.Version >= rec.Version && s.wait.committed(ctx, report) {
+		s.serves(report)
+	}
+	return !slices.ContainsFunc(s.report.Served, func(o fleet.Report) bool { return processOf(o) == processOf(report) })
+}
+
 // committed reports whether the version of r is in the publisher's store. An instance of a release that reports no ids serves
-// a version of the store if the store has one of that number and, where the instance reports it, of that commit time.
+// a version of the store if the store has a version with that number and, where the instance reports it, with that commit time.
 func (w *wait) committed(ctx context.Context, r fleet.Report) bool {
 	rec, err := w.record(ctx, r.Dataset, r.Version)
 	switch {
@@ -95,7 +230,7 @@ func (w *wait) committed(ctx context.Context, r fleet.Report) bool {
 	return r.Created.IsZero() || r.Created.Equal(rec.Created)
 }
 
-// printServed writes the line of one instance. What it took is of interest only for a version that is new.
+// printServed writes the line of one instance. isNew adds what the version cost, which is of interest for a new version only.
 func printServed(w io.Writer, r fleet.Report, isNew bool) {
 	line := fmt.Sprintf("  %s serves version %d", r.Instance, r.Version)
 	if isNew && !r.Served.IsZero() && !r.Created.IsZero() {

@@ -14,7 +14,7 @@ import (
 	"freshet.dev/services/freshet/internal/exit"
 )
 
-// answering starts an instance, named straggler, that answers surveys with the status; stop ends it.
+// answering starts an instance, named straggler, that answers surveys with the status. stop ends it.
 func (f freshet) answering(t *testing.T, status fleet.Status) (stop func()) {
 	t.Helper()
 	conn, err := nats.Connect(f.at.NATS)
@@ -78,7 +78,7 @@ func TestWaitComparesIDs(t *testing.T) {
 	}
 }
 
-// A version that follows in the store counts, from an instance of a release that reports no ids too.
+// A later version of the store counts, also from an instance of a release that reports no ids.
 func TestWaitCountsLaterVersionsOfTheStore(t *testing.T) {
 	rec := dataset.VersionRecord{Dataset: "prices", Version: 1, StoreID: dataset.StoreID{1}, Created: time.Now()}
 	w := wait{record: func(_ context.Context, _ string, version uint64) (dataset.VersionRecord, error) {
@@ -102,4 +102,22 @@ func TestWaitCountsLaterVersionsOfTheStore(t *testing.T) {
 			t.Errorf("version %d, id %s, created %s: %v", c.report.Version, c.report.ID, c.report.Created, got)
 		}
 	}
+}
+
+// An instance with a record in Redis that does not answer over NATS is waited for.
+func TestWaitForSilentInstances(t *testing.T) {
+	f := start(t, "prices")
+	publish := []string{"publish", "prices", file(t, "p.ndjson", oldPrices), "--key", "sku", "--wait", "--wait-timeout", "1500ms"}
+	f.records(t, of("hung", "prices", 0, fleet.Waiting))
+	f.records(t, of("other", "rules", 0, fleet.Waiting)) // does not have the dataset
+	f.run(t, publish...).want(t, exit.TimedOut, "stdout:prices version 1", "stdout:up-1 serves", "stdout:up-2 serves",
+		"stderr:warning: hung has a record in Redis and does not answer over NATS; waiting for it\n",
+		"stderr:version 1 is published, but after 1.5s: instances with a record in Redis do not answer over NATS: hung:", "!other", "stdout:!every live")
+	f.run(t, append(publish, "--redis", "")...).want(t, exit.OK, "stdout:every live instance (2) serves version 1", "!hung")
+	f.without("FRESHET_REDIS_URL", "redis").run(t, publish...).want(t, exit.OK, "stderr:warning: cannot read the instances' records in Redis",
+		"stderr:waiting only for instances that answer over NATS\n", "stdout:every live instance that answers (2) serves version 1", "!hunter2")
+
+	// The record of an instance proves that the instance serves the version.
+	f.records(t, of("hung", "prices", 1, fleet.Fresh))
+	f.run(t, publish...).want(t, exit.OK, "stdout:hung serves version 1", "stdout:every live instance (3) serves version 1")
 }

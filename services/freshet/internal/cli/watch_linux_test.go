@@ -9,10 +9,10 @@ import (
 	"freshet.dev/services/freshet/internal/exit"
 )
 
-// TestWatchOnATerminal redraws from the first line on, and leaves nothing of the look before.
+// TestWatchOnATerminal redraws from the first line and erases the look before.
 func TestWatchOnATerminal(t *testing.T) {
 	f := start(t, "prices")
-	side, tty := terminal(t)
+	main, tty := terminal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	shown := make(chan string, 1)
@@ -20,7 +20,7 @@ func TestWatchOnATerminal(t *testing.T) {
 		var all strings.Builder
 		buffer := make([]byte, 4096)
 		for {
-			n, err := side.Read(buffer)
+			n, err := main.Read(buffer)
 			all.Write(buffer[:n])
 			if strings.Count(all.String(), "up-2") == 2 {
 				cancel()

@@ -1,5 +1,5 @@
-// Package client speaks HTTP to the publisher and to a server on behalf of the command line. Its errors carry exit
-// codes and say which flag to change.
+// Package client is the command line's HTTP client of the publisher and of servers. Its errors carry exit codes and name the flag
+// to change.
 package client
 
 import (
@@ -20,34 +20,34 @@ import (
 	"freshet.dev/services/freshet/internal/exit"
 )
 
-// How long a service may take to answer a dial. Answers themselves have no limit: a publication takes as long as its
+// dialTimeout is how long a service may take to accept a connection. Answers have no timeout: a publish takes as long as its
 // input, and Ctrl-C ends it.
 const dialTimeout = 5 * time.Second
 
-// maxProblemBytes bounds how much of a refusal is read: a document of the services is far below it.
+// maxProblemBytes limits how much of a refusal is read. The services' problem documents are far smaller.
 const maxProblemBytes = 64 << 10
 
 // Client talks to one service.
 type Client struct {
 	base *url.URL
-	what string // what the service is, for messages
-	hint string // what to do when it does not answer
+	what string // the kind of the service, for messages
+	hint string // what to do when the service does not answer
 	http *http.Client
 }
 
-// New returns a client for the service at base, an absolute HTTP URL. what names the service in messages and hint
-// says what to do when it cannot be reached. Close it to release its connections.
+// New returns a client of the service at base, an absolute HTTP URL. what names the service in messages. hint says what to do if
+// the service cannot be reached. The caller closes the client.
 func New(base, what, hint string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		if strings.Contains(base, "@") {
 			base = redact.Text(base)
 		}
-		return nil, exit.Errorf(exit.Usage, "%q is no URL of a %s: want http://host:port", base, what)
+		return nil, exit.Errorf(exit.Usage, "%q is not a URL of a %s: want http://host:port", base, what)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
-	// Records already compressed travel as they are; a value asked for is wanted as it is.
+	// The input may be compressed already, and values are returned unchanged.
 	transport.DisableCompression = true
 	return &Client{base: u, what: what, hint: hint, http: &http.Client{Transport: transport}}, nil
 }
@@ -60,42 +60,42 @@ type request struct {
 	method string
 	path   []string // unescaped
 	query  url.Values
-	// contentType and body are of a request with a body. Its length is not announced: a file may still grow.
+	// contentType and body are for a request with a body. The request has no Content-Length, because a file may still grow.
 	contentType string
 	body        io.Reader
-	// id is the request's id; empty for none.
+	// id is the request id; empty for none.
 	id string
 }
 
-// ErrUnknown is returned when a request was sent and it is not known what became of it: the connection broke before there was an answer,
-// or the publisher answers that it does not know. Repeat the request with the same id.
+// ErrUnknown is returned when the outcome of a request is unknown: the connection broke before the answer, or the publisher does
+// not know the outcome itself. Retry with the same request id.
 var ErrUnknown = errors.New("the outcome is unknown")
 
-// ErrUnavailable is returned when the service cannot be reached, or when it or a proxy answers 502, 503 or 504. A later attempt may
-// succeed.
+// ErrUnavailable is returned when the service cannot be reached, or when the service or a proxy answers 502, 503 or 504. A retry
+// may succeed.
 var ErrUnavailable = errors.New("the service is not available")
 
-// ErrReused is returned when the publisher answers 422: the id of the request belongs to a version that another request made.
+// ErrReused is returned when the publisher answers 422: another request with the same id created a version.
 var ErrReused = errors.New("the request id was used before")
 
-// kindError is err with the text of err, which wraps kind too.
+// kindError has the text of err and wraps err and kind.
 type kindError struct{ err, kind error }
 
 func (e kindError) Error() string   { return e.err.Error() }
 func (e kindError) Unwrap() []error { return []error{e.kind, e.err} }
 
-// unknownError is an ErrUnknown with the text of its cause.
+// unknownError has the text of its cause, which it wraps together with ErrUnknown.
 type unknownError struct{ error }
 
 func (e unknownError) Unwrap() []error { return []error{ErrUnknown, e.error} }
 
 func unknown(err error) error { return unknownError{err} }
 
-// call sends a request and returns the answer if its status is 2xx; any other becomes an error.
+// call sends a request and returns the answer if its status is 2xx. Any other status becomes an error.
 func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r.path, r.query), r.body)
 	if err != nil {
-		return nil, fmt.Errorf("ask the %s: %w", c.what, err)
+		return nil, fmt.Errorf("send a request to the %s: %w", c.what, err)
 	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", r.contentType)
@@ -119,7 +119,7 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
 		kind, err := c.refusal(resp)
-		// The second and third are a proxy's: the publisher did not answer it.
+		// Statuses 502 and 504 without a problem document come from a proxy that had no answer of the publisher.
 		if r.id != "" && (kind == "commit-unknown" || kind == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout)) {
 			err = unknown(err)
 		}
@@ -134,7 +134,7 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
-// url returns the URL of a path below the base. Neither JoinPath nor a server may clean a key such as ".." away.
+// url returns the URL of a path below the base. It escapes a key such as "..", which JoinPath and servers would remove.
 func (c *Client) url(path []string, query url.Values) string {
 	u := *c.base
 	escaped := strings.TrimSuffix(c.base.EscapedPath(), "/")
@@ -157,12 +157,12 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err // the URL is said already
+		err = outer.Err // the message below has the URL
 	}
 	return fmt.Errorf("cannot reach the %s at %s: %w; %s", c.what, redact.URL(c.base), err, c.hint)
 }
 
-// Problem is what a service answered instead of doing what was asked: a problem document of RFC 9457.
+// Problem is a problem document (RFC 9457), a service's refusal of a request.
 type Problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -170,12 +170,13 @@ type Problem struct {
 	Detail string `json:"detail"`
 }
 
-// refusal makes an error of an answer that is no success, and returns the kind of the problem, empty if a service of ours did not send it.
+// refusal returns the error for an answer with another status than 2xx, and the problem's kind. kind is empty if the answer is not
+// from a freshet service.
 func (c *Client) refusal(resp *http.Response) (kind string, _ error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
 	p := Problem{}
 	if err != nil || json.Unmarshal(body, &p) != nil || p.Detail == "" {
-		// Not ours: a proxy's answer, or another program at this address.
+		// The answer is from a proxy, or from another program at this address.
 		return "", fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
 			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
 	}

@@ -18,24 +18,24 @@ import (
 	"freshet.dev/services/publisher"
 )
 
-// PublishRequest is what one call of Publish sends.
+// PublishRequest is the input of Publish.
 type PublishRequest struct {
 	Body   io.Reader
 	Format publish.Format
 	Key    string
 	Source string
 	Labels map[string]string
-	// ExpectEvery is how often there will be a new version; 0 ends that, nil leaves it as it is.
+	// ExpectEvery is the promised cadence of new versions; 0 ends the promise, nil keeps it.
 	ExpectEvery *time.Duration
-	// Patch makes it a patch: Body holds changes, not all records. Base and Remove are of a patch alone.
+	// Patch makes the request a patch: Body holds changes, not all records. Only a patch has Base and Remove.
 	Patch bool
-	Base  string // the version that the patch is for, as number or number@id; empty: any
-	// RequestID is the id of the request: one that is sent again with the same id makes no second version.
+	Base  string // the version that the patch is for, as number or number@id; empty for any
+	// RequestID identifies the request: a retry with the same id creates no second version.
 	RequestID string
-	Remove    string // the member or column that tells removals; empty: the publisher's default
+	Remove    string // the member or column that marks removals; empty for the publisher's default
 }
 
-// contentTypes holds the media type of each format. The publisher looks into what has no type of its own.
+// contentTypes holds the media type of each format. The publisher detects the format of application/octet-stream.
 var contentTypes = map[publish.Format]string{
 	publish.FormatAuto:   "application/octet-stream",
 	publish.FormatNDJSON: "application/x-ndjson",
@@ -43,7 +43,8 @@ var contentTypes = map[publish.Format]string{
 	publish.FormatCSV:    "text/csv",
 }
 
-// Publish streams records to the publisher and returns its answer. The error is an [ErrUnknown] if the version may have been published.
+// Publish streams records to the publisher and returns its answer. The error wraps [ErrUnknown] if the version may have been
+// published.
 func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (publisher.Publication, error) {
 	query := url.Values{"key": {in.Key}}
 	if in.Source != "" {
@@ -86,8 +87,8 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	return answer, nil
 }
 
-// input is a body that remembers why it could not be read: the transport reports that as a failure of its own. Reads
-// come from a goroutine of the transport's.
+// input is a request body that records its read error, because the transport returns another error. A goroutine of the transport
+// reads it.
 type input struct {
 	r  io.Reader
 	mu sync.Mutex // guards err
@@ -111,10 +112,10 @@ func (i *input) failure() error {
 	return i.err
 }
 
-// maxPage is the most versions that the publisher lists at a time.
+// maxPage is the most versions that the publisher lists in one answer.
 const maxPage = 1000
 
-// Versions returns the newest versions of the dataset, newest first, at most limit. Those whose records are damaged come as damaged.
+// Versions returns at most limit versions of the dataset, newest first. damaged are the versions whose records are damaged.
 func (c *Client) Versions(ctx context.Context, name string, limit int) (all []dataset.VersionRecord, damaged []publisher.DamagedVersion, err error) {
 	for before := uint64(0); ; {
 		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all)-len(damaged), maxPage))}}
@@ -136,9 +137,8 @@ func (c *Client) Versions(ctx context.Context, name string, limit int) (all []da
 	}
 }
 
-// Latest returns the newest version of every dataset, by name. For those of which the publisher does not know it, the
-// error says so, beside the others.
-func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, error) {
+// datasets returns the datasets of the publisher.
+func (c *Client) datasets(ctx context.Context) ([]publisher.Dataset, error) {
 	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets"}})
 	if err != nil {
 		return nil, err
@@ -146,12 +146,30 @@ func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, 
 	var answer struct {
 		Datasets []publisher.Dataset `json:"datasets"`
 	}
-	if err := c.decode(resp, &answer); err != nil {
+	err = c.decode(resp, &answer)
+	return answer.Datasets, err
+}
+
+// Published returns the names of the publisher's datasets.
+func (c *Client) Published(ctx context.Context) ([]string, error) {
+	all, err := c.datasets(ctx)
+	var names []string
+	for _, d := range all {
+		names = append(names, d.Dataset)
+	}
+	return names, err
+}
+
+// Latest returns the newest version of every dataset, by name. The error names the datasets whose newest version the publisher does
+// not know; the others are returned with it.
+func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, error) {
+	all, err := c.datasets(ctx)
+	if err != nil {
 		return nil, err
 	}
-	latest := make(map[string]dataset.VersionRecord, len(answer.Datasets))
+	latest := make(map[string]dataset.VersionRecord, len(all))
 	var unknown []error
-	for _, d := range answer.Datasets {
+	for _, d := range all {
 		if d.Latest == nil {
 			unknown = append(unknown, fmt.Errorf("dataset %s: %s", d.Dataset, cmp.Or(d.Error, "the publisher names no newest version")))
 			continue
@@ -174,7 +192,7 @@ func (c *Client) Version(ctx context.Context, name string, version uint64) (data
 	return rec, err
 }
 
-// codeOf returns the exit code for a refusal by one of our services.
+// codeOf returns the exit code for the status of a refusal.
 func codeOf(status int) exit.Code {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:

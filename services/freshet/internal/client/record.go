@@ -7,17 +7,18 @@ import (
 	"net/http"
 	"strconv"
 
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/redact"
 )
 
-// Record is a record as an instance serves it.
+// Record is a record in an instance.
 type Record struct {
-	// Version is the version of the dataset that the value is from.
+	// Version is the version of the dataset that has the value.
 	Version uint64
 	Value   []byte
 }
 
-// Record looks a record up in an instance.
+// Record looks up a record in an instance.
 func (c *Client) Record(ctx context.Context, name, key string) (Record, error) {
 	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "records", key}})
 	if err != nil {
@@ -30,7 +31,22 @@ func (c *Client) Record(ctx context.Context, name, key string) (Record, error) {
 	}
 	version, err := strconv.ParseUint(resp.Header.Get("Freshet-Version"), 10, 64)
 	if err != nil {
-		return Record{}, fmt.Errorf("%s does not say which version it answers from: is it a freshet %s?", redact.URL(c.base), c.what)
+		return Record{}, fmt.Errorf("the answer of %s does not name its version: is it a freshet %s?", redact.URL(c.base), c.what)
 	}
 	return Record{Version: version, Value: value}, nil
+}
+
+// Served returns the names of the datasets that an instance subscribes to.
+func (c *Client) Served(ctx context.Context) ([]string, error) {
+	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "status"}})
+	if err != nil {
+		return nil, err
+	}
+	var status fleet.Status
+	err = c.decode(resp, &status)
+	var names []string
+	for _, d := range status.Datasets {
+		names = append(names, d.Dataset)
+	}
+	return names, err
 }

@@ -1,6 +1,5 @@
-// Package demo shows freshet at work on real data in one process: it runs the whole stack on loopback, publishes
-// successive releases of a dataset over HTTP as a pipeline would, and prints what the instances report. It uses
-// nothing that a user's own programs could not.
+// Package demo shows freshet on real data in one process. It runs the whole stack on loopback, publishes successive releases of a
+// dataset over HTTP, as a pipeline does, and prints the reports of the instances. It uses only public interfaces.
 package demo
 
 import (
@@ -18,29 +17,29 @@ import (
 // Dataset is the name under which the demo's data is published.
 const Dataset = "browser-compat"
 
-// Config says how to run the demo.
+// Config configures the demo.
 type Config struct {
-	// Dir is the folder to make the demo's own folder in; empty means [os.TempDir].
+	// Dir is the folder in which the demo creates its temporary folder; empty means [os.TempDir].
 	Dir string
 	// Ports are the ports to listen on.
 	Ports stack.Ports
-	// Namespace is that of all services; empty is the default one.
+	// Namespace is the namespace of all services; empty is the default namespace.
 	Namespace string
-	// Exit ends the demo when everything is shown; otherwise it runs until the context ends.
+	// Exit ends the demo after its output; otherwise the demo runs until the context ends.
 	Exit bool
-	// Command is how this program is started: what the printed commands begin with.
+	// Command is how to start this program. It begins the printed commands.
 	Command string
 }
 
 // instances are the names of the demo's instances.
 var instances = []string{"demo-1", "demo-2", "demo-3"}
 
-// Run runs the demo and prints to out. All it made is gone when it returns. If ctx ends once everything is shown,
-// that is how a demo ends, and no error.
+// Run runs the demo and prints to out. It removes its files before it returns. It returns nil if ctx ends after the whole output,
+// and an error if ctx ends before.
 func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp(cfg.Dir, "freshet-demo-")
 	if err != nil {
-		return fmt.Errorf("make a folder for the demo: %w; --dir names a folder that can be written", err)
+		return fmt.Errorf("create a folder for the demo: %w; choose a writable folder with --dir", err)
 	}
 	defer func() {
 		if left := os.RemoveAll(dir); left != nil {
@@ -49,9 +48,9 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	}()
 	logFile, err := os.Create(filepath.Join(dir, "log.ndjson"))
 	if err != nil {
-		return fmt.Errorf("make the demo's log: %w", err)
+		return fmt.Errorf("create the demo's log: %w", err)
 	}
-	defer logFile.Close() //nolint:errcheck // it is removed next
+	defer logFile.Close() //nolint:errcheck // the file is removed next
 	all, err := releases()
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// records reads a release on a way of its own: key to value.
+// records reads the records of a release without the demo's code, as values by key.
 func records(t *testing.T, r release) map[string]string {
 	t.Helper()
 	packed, err := r.open()
@@ -48,7 +48,7 @@ func records(t *testing.T, r release) map[string]string {
 	return all
 }
 
-// expectedRow returns the cells up to the changes, as they follow from the data.
+// expectedRow computes the cells up to the changes from the data.
 func expectedRow(version int, r release, before, after map[string]string) []string {
 	var added, changed, removed uint64
 	for key, value := range after {
@@ -68,7 +68,7 @@ func expectedRow(version int, r release, before, after map[string]string) []stri
 	}
 }
 
-// size returns the bytes that a number and its unit name.
+// size parses a number of bytes with a unit.
 func size(t *testing.T, cells []string) uint64 {
 	t.Helper()
 	n, err := humanize.ParseBytes(strings.Join(cells, " "))
@@ -134,8 +134,8 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 		if got, want := strings.Join(rows[i][:6], " "), strings.Join(expectedRow(i+1, r, before, after), " "); got != want {
 			t.Errorf("row %q, want %q", got, want)
 		}
-		// Then the bytes of the delta, which these releases make much smaller than the snapshot, what each pulled, which is
-		// the same, and a time for each instance.
+		// Then the bytes of the delta, which is much smaller than the snapshot for these releases, the same bytes pulled by each
+		// instance, and a time for each instance.
 		cells := rows[i][6:]
 		if i == 0 {
 			if cells[0] != "-" {
@@ -187,7 +187,7 @@ func shownDifference(t *testing.T, all []release) []difference {
 	return found
 }
 
-// cancelOn is a writer that cancels once text was written.
+// cancelOn is a writer that calls cancel after text was written.
 type cancelOn struct {
 	text   string
 	cancel context.CancelFunc
@@ -202,7 +202,7 @@ func (w *cancelOn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestInterrupted ends the demo at several moments before it has shown everything.
+// TestInterrupted ends the demo at several moments before the end of its output.
 func TestInterrupted(t *testing.T) {
 	for _, at := range []string{"freshet demo:", "8.1.1", "8.1.5"} {
 		t.Run(at, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestBusyPort(t *testing.T) {
 	checkEmpty(t, dir)
 }
 
-// TestOutputThatCannotBeWritten has the reader of the output go away.
+// TestOutputThatCannotBeWritten closes the reader of the output.
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	r, w := io.Pipe()
 	r.Close()
@@ -258,8 +258,8 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	checkEmpty(t, dir)
 }
 
-// TestSuggestedCommandsWork pastes every command that the running demo suggests into a shell, in order, from the
-// repository's root. In a namespace each command must name it.
+// TestSuggestedCommandsWork runs the commands that the demo suggests in a shell, in order, in the repository's root. In a namespace
+// each command must name the namespace.
 func TestSuggestedCommandsWork(t *testing.T) {
 	root, err := filepath.Abs("../../../..")
 	if err != nil {
@@ -289,7 +289,7 @@ func TestSuggestedCommandsWork(t *testing.T) {
 	if len(commands) != 6 {
 		t.Fatalf("%d commands are suggested: %q", len(commands), commands)
 	}
-	// What each prints, in part.
+	// A part of the output of each command.
 	for i, want := range [][]string{
 		{"HTTP/1.1 200 OK", "Freshet-Version: 8", `"key":"` + shownKey + `"`},
 		{"version 9: ", "demo-1 serves version 9", "demo-3 serves version 9", "every live instance (3) serves version 9"},

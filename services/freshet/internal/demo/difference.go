@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// absent stands for a member that only one of two values has.
+// absent is the value of a member that only the other object has.
 const absent = "(absent)"
 
-// A difference is one member in which two JSON values differ.
+// difference is one member in which two JSON objects differ.
 type difference struct {
 	path          string
 	before, after string
 }
 
-// differences returns the members in which two JSON objects differ, by path.
+// differences returns the members in which two JSON objects differ, sorted by path.
 func differences(before, after []byte) ([]difference, error) {
 	a, err := leaves(before)
 	if err != nil {
@@ -26,36 +26,36 @@ func differences(before, after []byte) ([]difference, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the value after: %w", err)
 	}
-	var found []difference
+	var all []difference
 	for path, was := range a {
 		if is, ok := b[path]; !ok {
-			found = append(found, difference{path, was, absent})
+			all = append(all, difference{path, was, absent})
 		} else if is != was {
-			found = append(found, difference{path, was, is})
+			all = append(all, difference{path, was, is})
 		}
 	}
 	for path, is := range b {
 		if _, ok := a[path]; !ok {
-			found = append(found, difference{path, absent, is})
+			all = append(all, difference{path, absent, is})
 		}
 	}
-	slices.SortFunc(found, func(a, b difference) int { return strings.Compare(a.path, b.path) })
-	return found, nil
+	slices.SortFunc(all, func(a, b difference) int { return strings.Compare(a.path, b.path) })
+	return all, nil
 }
 
-// leaves returns every member of a JSON value that is no object, as JSON by its path: "support.safari" for example.
+// leaves returns the members of a JSON value that are not objects, as JSON by path, such as "support.safari".
 func leaves(value []byte) (map[string]string, error) {
 	var root any
 	if err := json.Unmarshal(value, &root); err != nil {
 		return nil, err
 	}
-	found := map[string]string{}
+	byPath := map[string]string{}
 	var walk func(path string, v any) error
 	walk = func(path string, v any) error {
 		object, ok := v.(map[string]any)
 		if !ok {
 			b, err := json.Marshal(v)
-			found[path] = string(b)
+			byPath[path] = string(b)
 			return err
 		}
 		for name, member := range object {
@@ -68,5 +68,5 @@ func leaves(value []byte) (map[string]string, error) {
 		}
 		return nil
 	}
-	return found, walk("", root)
+	return byPath, walk("", root)
 }

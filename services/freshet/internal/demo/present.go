@@ -19,23 +19,23 @@ import (
 	"freshet.dev/services/freshet/internal/stack"
 )
 
-// shownKey is the record that is looked up before and after the last release, in which its value changes.
+// shownKey is the key of the record that the demo looks up before and after the last release, which changes its value.
 const shownKey = "webassembly.memory64"
 
-// Generous for a machine that is busy with other things; all of it takes milliseconds.
+// The timeouts allow for a busy machine; on an idle one both waits take milliseconds.
 const (
 	readyTimeout  = 30 * time.Second
 	servedTimeout = 30 * time.Second
 )
 
-// presenter shows the demo. It is used from one goroutine.
+// presenter prints the demo. It is not safe for concurrent use.
 type presenter struct {
 	cfg     Config
 	dir     string
 	at      stack.Addresses
 	reports *fleet.Reports
 	out     io.Writer
-	err     error // of the first write that failed
+	err     error // the first error of a write
 }
 
 func (p *presenter) printf(format string, args ...any) {
@@ -50,7 +50,7 @@ func (p *presenter) row(cells ...string) {
 	}
 }
 
-// columns of the table of versions; the instances' follow.
+// columns are the columns of the table of versions, followed by one column for each instance.
 var columns = func() []show.Column {
 	all := []show.Column{
 		{Title: "version", Align: show.Right},
@@ -68,7 +68,7 @@ var columns = func() []show.Column {
 	return all
 }()
 
-// present publishes all releases and shows what became of each.
+// present publishes all releases and prints a row for each.
 func (p *presenter) present(ctx context.Context, all []release) error {
 	conn, err := nats.Connect(p.at.NATS, nats.Name("freshet demo"), nats.MaxReconnects(-1))
 	if err != nil {
@@ -84,11 +84,11 @@ func (p *presenter) present(ctx context.Context, all []release) error {
 	}
 	p.printf(`freshet demo: which browser supports what, %d real releases of MDN's data (CC0-1.0), one after the other.
 
-NATS, Redis, a publisher, a relay and %d instances run in this process and talk over loopback. Each release is
-published whole, over HTTP; NATS tells the instances; each pulls what it lacks from the relay and swaps it in.
+NATS, Redis, a publisher, a relay and %d instances run in this process and communicate over loopback. Each release is
+published over HTTP with all its records. NATS notifies the instances; each pulls the changes from the relay and swaps them in.
 
-  delta        the file of the records that were added, changed and removed; the first version has a snapshot alone
-  pulled each  bytes that each instance pulled; one number if all pulled the same, else one for each, in their order
+  delta        the file of the added, changed and removed records; the first version has only a snapshot
+  pulled each  bytes that each instance pulled; one number if all pulled the same, else one for each instance in order
   %s..     milliseconds from the publisher's commit until that instance served the version
 
 `, len(all), len(instances), instances[0])
@@ -97,7 +97,7 @@ published whole, over HTTP; NATS tells the instances; each pulls what it lacks f
 	}
 	var shown [2]client.Record // before and after the last release
 	var first dataset.VersionRecord
-	since := make([]int64, len(instances)) // what each pulled after the first version
+	since := make([]int64, len(instances)) // bytes that each instance pulled after the first version
 	for i, r := range all {
 		rec, pulled, err := p.publish(ctx, r)
 		if err != nil {
@@ -114,14 +114,14 @@ published whole, over HTTP; NATS tells the instances; each pulls what it lacks f
 			}
 		}
 	}
-	p.printf("\nSince version 1, whose snapshot has %s, each instance pulled %s in all.\n", show.Bytes(first.Snapshot.Bytes), each(since))
+	p.printf("\nSince version 1, whose snapshot has %s, each instance pulled %s in total.\n", show.Bytes(first.Snapshot.Bytes), each(since))
 	if err := p.compare(shown[0], shown[1]); err != nil {
 		return err
 	}
 	return p.states(ctx, conn)
 }
 
-// states shows what the instances say of themselves.
+// states prints the states that the instances report.
 func (p *presenter) states(ctx context.Context, conn *nats.Conn) error {
 	all, err := fleet.Survey(ctx, conn, fleet.SurveyOptions{Namespace: p.cfg.Namespace})
 	if err != nil {
@@ -133,12 +133,12 @@ func (p *presenter) states(ctx context.Context, conn *nats.Conn) error {
 			states = append(states, fmt.Sprintf("%s is %s on version %d", s.Instance, d.State, d.Version))
 		}
 	}
-	p.printf("\nEach instance says of itself how fresh it is: %s.\n", strings.Join(states, ", "))
+	p.printf("\nEach instance reports how fresh it is: %s.\n", strings.Join(states, ", "))
 	return p.err
 }
 
-// awaitInstances waits until every instance answers: from then on they hear of versions as they come, and the times
-// shown are of refreshes and not of starts.
+// awaitInstances waits until every instance answers. From then on the instances receive events, so that the printed times do not
+// include their start.
 func awaitInstances(ctx context.Context, conn *nats.Conn, namespace string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the instances did not answer within %s", readyTimeout))
 	defer cancel()
@@ -157,7 +157,7 @@ func awaitInstances(ctx context.Context, conn *nats.Conn, namespace string) erro
 	}
 }
 
-// publish publishes a release and shows its row once every instance serves it. It returns what each of them pulled.
+// publish publishes a release and prints its row when every instance serves it. pulled are the bytes that each instance pulled.
 func (p *presenter) publish(ctx context.Context, r release) (rec dataset.VersionRecord, pulled []int64, err error) {
 	body, err := r.open()
 	if err != nil {
@@ -205,7 +205,7 @@ func (p *presenter) served(ctx context.Context, rec dataset.VersionRecord) (map[
 		case err != nil:
 			return nil, err
 		case report.Kind == fleet.OfFailure:
-			return nil, fmt.Errorf("%s could not take version %d: %s", report.Instance, report.Version, report.Error)
+			return nil, fmt.Errorf("%s cannot load version %d: %s", report.Instance, report.Version, report.Error)
 		case report.Kind == fleet.OfSwap && report.Version == rec.Version:
 			served[report.Instance] = report
 		}
@@ -213,7 +213,7 @@ func (p *presenter) served(ctx context.Context, rec dataset.VersionRecord) (map[
 	return served, nil
 }
 
-// each says what the instances pulled: one number if it is the same for all, else one for each.
+// each formats the bytes that the instances pulled: one number if it is the same for all, else one for each instance.
 func each(pulled []int64) string {
 	if len(slices.Compact(slices.Clone(pulled))) == 1 {
 		return show.Bytes(pulled[0])
@@ -231,7 +231,7 @@ func add(sums, more []int64) {
 	}
 }
 
-// lookUp asks the first instance for the shown record, over HTTP.
+// lookUp gets the shown record from the first instance over HTTP.
 func (p *presenter) lookUp(ctx context.Context) (client.Record, error) {
 	c, err := client.New(p.at.Instances[0].URL, "server", "it runs in this process")
 	if err != nil {
@@ -241,7 +241,7 @@ func (p *presenter) lookUp(ctx context.Context) (client.Record, error) {
 	return c.Record(ctx, Dataset, shownKey)
 }
 
-// compare shows how the record's value changed.
+// compare prints how the record's value changed.
 func (p *presenter) compare(before, after client.Record) error {
 	changed, err := differences(before.Value, after.Value)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	dataSuffix = ".ndjson.gz"
 )
 
-// A release is one release of the demo's data, named as its source names it.
+// release is the name of a release of the demo's data, as in its source.
 type release string
 
 // releases returns all releases, oldest first.
@@ -39,11 +39,11 @@ func releases() ([]release, error) {
 	return all, nil
 }
 
-// numbers returns the parts of a release's name, so that 8.1.10 comes after 8.1.9.
+// numbers returns the numbers in a release's name, which sort 8.1.10 after 8.1.9.
 func (r release) numbers() []int {
 	var n []int
 	for part := range strings.SplitSeq(string(r), ".") {
-		v, _ := strconv.Atoi(part) // a part that is no number sorts first
+		v, _ := strconv.Atoi(part) // a part that is not a number sorts first
 		n = append(n, v)
 	}
 	return n
@@ -51,7 +51,7 @@ func (r release) numbers() []int {
 
 func (r release) fileName() string { return string(r) + dataSuffix }
 
-// open returns the release's records, as shipped: gzipped NDJSON.
+// open returns the release's records as gzipped NDJSON.
 func (r release) open() (io.Reader, error) {
 	b, err := data.ReadFile(dataDir + "/" + r.fileName())
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// patchedKey is the record that a suggested patch adds.
+// patchedKey is the key of the record that a suggested patch adds.
 const patchedKey = "example.patched"
 
-// suggest prints what to try while the stack runs. Every command is whole: it works when it is pasted.
+// suggest prints commands to try while the stack runs. Each command is complete and works when pasted.
 func (p *presenter) suggest(all []release) error {
 	older := all[len(all)/2]
 	file := filepath.Join(p.dir, older.fileName())
@@ -23,19 +23,19 @@ func (p *presenter) suggest(all []release) error {
 	if p.cfg.Namespace != "" {
 		fleet += " --namespace " + p.cfg.Namespace
 	}
-	p.printf("\nEverything runs on until Ctrl-C. In another terminal, try:\n")
-	p.try("look a record up in an instance",
+	p.printf("\nEverything runs until Ctrl-C. In another terminal, try:\n")
+	p.try("look up a record in an instance",
 		"curl -si "+instance.URL+"/v1/datasets/"+Dataset+"/records/"+shownKey)
 	p.try("publish an older release as the next version, and watch every instance serve it",
 		p.cfg.Command+" publish "+Dataset+" "+quoted(file)+" --wait"+fleet)
-	p.try("change one record alone: a patch costs what it changes",
+	p.try("change one record: the cost of a patch depends on the number of changes",
 		`echo '{"key":"`+patchedKey+`","support":{"chrome":"1"}}' | `+
 			p.cfg.Command+" publish "+Dataset+" - --patch --wait"+fleet)
-	p.try("see who serves what, how fresh it is, and what each pulled for it (--watch goes on, --fail-if-stale is a check)",
-		p.cfg.Command+" status"+fleet+" --redis "+p.at.Redis)
+	p.try("see which instance serves which version, how fresh it is and what it pulled (--watch repeats, --fail-if-stale is a check)",
+		p.cfg.Command+" status --wide"+fleet+" --redis "+p.at.Redis)
 	p.try("list the versions",
 		p.cfg.Command+" versions "+Dataset+" --publisher "+p.at.Publisher)
-	p.try("look the record up again",
+	p.try("look up the record again",
 		p.cfg.Command+" get "+Dataset+" "+shownKey+" --server "+instance.URL)
 
 	p.printf("\nListening: publisher %s, relay %s, NATS %s, Redis %s\n", p.at.Publisher, p.at.Relay, p.at.NATS, p.at.Redis)
@@ -48,7 +48,7 @@ func (p *presenter) suggest(all []release) error {
 
 func (p *presenter) try(what, command string) { p.printf("\n  # %s\n  %s\n", what, command) }
 
-// save writes the release to a file, as shipped.
+// save writes the release to a file as gzipped NDJSON.
 func (r release) save(file string) error {
 	body, err := r.open()
 	if err != nil {
@@ -59,7 +59,7 @@ func (r release) save(file string) error {
 		err = os.WriteFile(file, b, 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("put a release into the demo's folder: %w", err)
+		return fmt.Errorf("write a release to the demo's folder: %w", err)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package exit is the one place that decides what the freshet command's exit codes mean. Help, README and tests
-// read [Codes]; commands return errors made with [With], and main asks [Of].
+// Package exit defines the exit codes of the freshet command. Help, README and tests read [Codes]. Commands return errors with a
+// code from [With]; main calls [Of].
 package exit
 
 import (
@@ -12,7 +12,7 @@ import (
 // Code is the exit code of a process.
 type Code int
 
-// The exit codes. Scripts rely on them: a code is never given another meaning.
+// The exit codes. Scripts rely on them: the meaning of a code must not change.
 const (
 	OK          Code = 0
 	Failure     Code = 1
@@ -22,7 +22,7 @@ const (
 	NotFound    Code = 5
 	TimedOut    Code = 6
 	Stale       Code = 7
-	Nobody      Code = 8
+	NoInstance  Code = 8
 	Interrupted Code = 130
 )
 
@@ -38,11 +38,11 @@ var Codes = [...]Meaning{
 	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written, a version record is damaged"},
 	{Usage, "wrong arguments, flags or settings"},
 	{Refused, "the publisher refused the input; nothing was published"},
-	{Conflict, "nothing was published: other publishers committed versions meanwhile, or the newest version is not --base"},
+	{Conflict, "nothing was published: other publishers committed versions at the same time, or the newest version is not --base"},
 	{NotFound, "no such dataset, version or key"},
 	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
-	{Nobody, "published, but no live instance has the dataset (publish --wait)"},
+	{NoInstance, "published, but no live instance has the dataset (publish --wait)"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }
 
@@ -55,7 +55,7 @@ func Text() string {
 	return b.String()
 }
 
-// Error is an error that decides the exit code.
+// Error is an error with an exit code.
 type Error struct {
 	Code Code
 	Err  error
@@ -80,8 +80,8 @@ func Errorf(code Code, format string, args ...any) error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// Of returns the exit code for err: that of the outermost [Error] in it, else Interrupted for a cancelled context,
-// else Failure. It returns OK for nil.
+// Of returns the exit code for err: the code of the outermost [Error] in err, else Interrupted for a cancelled context, else
+// Failure. It returns OK for nil.
 func Of(err error) Code {
 	if err == nil {
 		return OK

@@ -9,27 +9,27 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// Sources are those that are asked.
+// Sources are the sources of an overview.
 type Sources struct {
 	// Namespace is that of the instances; empty is the default one.
 	Namespace string
-	// Latest returns the newest version of every dataset, from the publisher. Beside an error it may return some.
+	// Latest returns the newest version of every dataset, from the publisher. With an error it may return some of them.
 	Latest func(ctx context.Context) (map[string]dataset.VersionRecord, error)
-	// Survey asks all instances over NATS, waiting for stall after an answer for another one.
+	// Survey queries all instances over NATS. It ends when no answer arrives within stall after the last one.
 	Survey func(ctx context.Context, stall time.Duration) ([]fleet.Status, error)
-	// Records returns the instances' records in Redis; nil if there is no Redis to ask.
+	// Records returns the instances' records in Redis; nil without Redis.
 	Records func(ctx context.Context) ([]Record, error)
 }
 
 const (
-	// stall is enough for instances that have nothing else to do, patientStall for those that are busy.
+	// stall suffices for idle instances, patientStall for busy ones.
 	stall        = 300 * time.Millisecond
 	patientStall = time.Second
-	// clockSlack is how far the clocks of two machines may be apart.
+	// clockSlack is the tolerated difference between the clocks of two machines.
 	clockSlack = time.Second
 )
 
-// process tells instances apart, of which two may have one name.
+// process identifies the process of an instance. Two processes may have the same instance name.
 type process struct {
 	name, host string
 	pid        int
@@ -37,26 +37,30 @@ type process struct {
 
 func of(s fleet.Status) process { return process{s.Instance, s.Host, s.PID} }
 
-// Look asks all sources about the datasets; about all if only is empty. The publisher is asked before the instances, so
-// that what it names is no news to them.
+// Look queries all sources about the named datasets, or about all if only is empty. It queries the publisher before the instances,
+// so that the instances have had time to learn of the versions that the publisher reports.
 func Look(ctx context.Context, from Sources, only []string) Overview {
-	o := Overview{Namespace: from.Namespace, Only: only, Omitted: map[string]int{}}
+	o := Overview{Namespace: from.Namespace, Only: only, Omitted: map[string]int{}, omitting: map[string]bool{}}
 	latest, err := from.Latest(ctx)
 	o.Publisher = err
 	all := o.instances(ctx, from)
-	for _, h := range all {
-		if h.Omitted > 0 {
-			o.Omitted[h.Instance] = h.Omitted
+	o.Known = len(all)
+	for _, r := range all {
+		if r.Omitted > 0 {
+			o.Omitted[r.Instance] = r.Omitted
+		}
+		if r.age == nil {
+			o.Answering++
+			o.omitting[r.Instance] = r.Omitted > 0
 		}
 	}
-	o.Answers = len(all)
 	o.Datasets = gather(all, latest, only)
 	o.At = time.Now()
 	return o
 }
 
-// instances returns what is heard of the instances: the answers over NATS, and the records of those that do not answer.
-func (o *Overview) instances(ctx context.Context, from Sources) []heard {
+// instances returns the answers over NATS, and the records of the instances that do not answer.
+func (o *Overview) instances(ctx context.Context, from Sources) []report {
 	answers, err := from.Survey(ctx, stall)
 	o.Instances = err
 	if from.Records == nil {
@@ -64,16 +68,17 @@ func (o *Overview) instances(ctx context.Context, from Sources) []heard {
 	}
 	records, err := from.Records(ctx)
 	o.Records = err
-	if err != nil || !surveyed(o.Instances) {
+	if err != nil || !Surveyed(o.Instances) {
 		return merge(answers, records, false)
 	}
-	if len(missing(answers, records)) == 0 {
+	if len(Missing(answers, records)) == 0 {
 		return merge(answers, nil, true)
 	}
-	// One may have been busy for a moment, or have ended or begun between the two questions: only who misses both is silent.
+	// An instance may have been busy, or have started or stopped between the survey and the read of the records. Only an instance
+	// that misses a second survey too is silent.
 	more, err := from.Survey(ctx, patientStall)
 	answers, o.Instances = union(more, answers), err
-	if !surveyed(err) {
+	if !Surveyed(err) {
 		return merge(answers, records, false)
 	}
 	if errors.Is(err, fleet.ErrNoAnswer) && len(answers) > 0 {
@@ -86,51 +91,51 @@ func (o *Overview) instances(ctx context.Context, from Sources) []heard {
 	return merge(answers, records, true)
 }
 
-// surveyed reports whether a survey with that error has reached the instances, so that who did not answer does not.
-func surveyed(err error) bool {
+// Surveyed reports whether a survey that returned err reached the instances, so that an instance without an answer is silent.
+func Surveyed(err error) bool {
 	return err == nil || errors.Is(err, fleet.ErrUnreadable) || errors.Is(err, fleet.ErrNoAnswer)
 }
 
-// merge returns the answers and the records of those that did not answer; these are silent if they were asked.
-func merge(answers []fleet.Status, records []Record, asked bool) []heard {
-	var all []heard
+// merge returns the answers and the records of the instances that did not answer. These are silent if a survey reached them.
+func merge(answers []fleet.Status, records []Record, surveyed bool) []report {
+	var all []report
 	for _, s := range answers {
-		all = append(all, heard{Status: s})
+		all = append(all, report{Status: s})
 	}
-	for _, r := range missing(answers, records) {
+	for _, r := range Missing(answers, records) {
 		age := r.Age.Seconds()
-		all = append(all, heard{Status: r.Status, silent: asked, age: &age})
+		all = append(all, report{Status: r.Status, silent: surveyed, age: &age})
 	}
 	return all
 }
 
-// missing returns the records of those that are not among the answers. An instance of the same name that was started
-// after the record was written has taken the place of the one that wrote it, whatever became of that.
-func missing(answers []fleet.Status, records []Record) []Record {
-	there, started := map[process]bool{}, map[string]time.Time{}
+// Missing returns the records of the instances that are not among the answers. It omits the record of an instance that another
+// process has replaced: one that answers with the same name and was started after the record was written.
+func Missing(answers []fleet.Status, records []Record) []Record {
+	answered, started := map[process]bool{}, map[string]time.Time{}
 	for _, s := range answers {
-		there[of(s)] = true
+		answered[of(s)] = true
 		if s.Started.After(started[s.Instance]) {
 			started[s.Instance] = s.Started
 		}
 	}
 	var all []Record
 	for _, r := range records {
-		if !there[of(r.Status)] && !started[r.Instance].Add(clockSlack).After(time.Now().Add(-r.Age)) {
+		if !answered[of(r.Status)] && !started[r.Instance].Add(clockSlack).After(time.Now().Add(-r.Age)) {
 			all = append(all, r)
 		}
 	}
 	return all
 }
 
-// union returns the first statuses, and those of the second whose instances are not among them.
+// union returns the statuses in first, and those in second whose instances are not in first.
 func union(first, second []fleet.Status) []fleet.Status {
-	there := map[process]bool{}
+	seen := map[process]bool{}
 	for _, s := range first {
-		there[of(s)] = true
+		seen[of(s)] = true
 	}
 	for _, s := range second {
-		if !there[of(s)] {
+		if !seen[of(s)] {
 			first = append(first, s)
 		}
 	}

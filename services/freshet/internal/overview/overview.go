@@ -1,5 +1,4 @@
-// Package overview puts together what the publisher, the instances and their records in Redis say, and tells what of it is
-// stale.
+// Package overview combines the reports of the publisher, the instances and their records in Redis, and finds what is stale.
 package overview
 
 import (
@@ -13,28 +12,31 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// Overview is what was known at one moment.
+// Overview is the state of the datasets and instances at one moment.
 type Overview struct {
 	// Namespace is that of the instances; empty is the default one.
 	Namespace string
 	At        time.Time
 	Datasets  []Dataset
-	// Only are the names of the datasets that were asked for; empty: all.
+	// Only are the names of the requested datasets; empty for all.
 	Only []string
-	// Answers are how many instances are known, whatever their datasets.
-	Answers int
-	// Publisher, Instances and Records say why one of the three did not say what it should have, or not all of it. What the
-	// others said is there all the same.
+	// Known is the number of instances, by their answers or their records, whatever their datasets. Answering is the number of
+	// instances that answer over NATS.
+	Known, Answering int
+	// Publisher, Instances and Records are the errors of the three sources. The overview has what the sources returned with an
+	// error, and everything of the other sources.
 	Publisher, Instances, Records error
-	// Omitted names the instances that left datasets out of their answers, because these became too large, with how many.
+	// Omitted holds, by instance, how many datasets the instance left out because its answer would have been too large.
 	Omitted map[string]int
+
+	omitting map[string]bool // by answering instance, whether it left datasets out
 }
 
-// Err returns what kept the overview from being whole; nil if it is whole.
+// Err returns why the overview is incomplete; nil if it is complete.
 func (o Overview) Err() error { return errors.Join(o.Instances, o.Publisher, o.Records) }
 
-// Unknown returns the datasets asked for of which neither the publisher nor an instance knows. It is of use only if the overview is
-// whole.
+// Unknown returns the requested datasets that neither the publisher nor an instance has. The result is valid only if the overview
+// is complete.
 func (o Overview) Unknown() []string {
 	var names []string
 	for _, d := range o.Datasets {
@@ -45,36 +47,36 @@ func (o Overview) Unknown() []string {
 	return names
 }
 
-// Unasked returns why a part could not be asked at all; nil if all could. Instances that do not answer as they should
-// were asked.
+// Unasked returns why a source could not be queried; nil if all could. A survey that reached the instances counts as queried, even
+// if no instance answered or an answer is not readable.
 func (o Overview) Unasked() error {
 	instances := o.Instances
-	if surveyed(instances) {
+	if Surveyed(instances) {
 		instances = nil
 	}
 	return errors.Join(instances, o.Publisher, o.Records)
 }
 
-// Dataset is a dataset as the publisher and the instances see it.
+// Dataset is a dataset in the publisher and in the instances.
 type Dataset struct {
 	Dataset string `json:"dataset"`
-	// Latest is the newest version that is committed; nil if there is none, or the publisher did not say.
+	// Latest is the newest committed version; nil if there is none or the publisher did not report it.
 	Latest *dataset.VersionRecord `json:"latest"`
-	// Instances are those that subscribe to the dataset.
+	// Instances are the instances that subscribe to the dataset.
 	Instances []Instance `json:"instances"`
 }
 
-// Instance is what an instance says of a dataset.
+// Instance is the status of a dataset in an instance.
 type Instance struct {
 	Instance string `json:"instance"`
 	Host     string `json:"host,omitempty"`
 	PID      int    `json:"pid,omitempty"`
-	// Silent is true if the instance does not answer over NATS. What is here is from its record in Redis then, its last word.
+	// Silent is true if the instance does not answer over NATS. The status is then from the instance's record in Redis.
 	Silent bool `json:"silent,omitempty"`
-	// RecordAge is how old that record is, in seconds; nil if the instance answered. When NATS cannot be reached at all every
-	// instance is here by its record, and none is called silent.
+	// RecordAge is the age of that record in seconds; nil if the instance answered. If NATS cannot be reached, the status of every
+	// instance is from its record and Silent is false.
 	RecordAge *float64 `json:"record_age_seconds,omitempty"`
-	// Store is the store that the instance follows, and StoreWarning says that it ignores messages of others.
+	// Store is the store that the instance follows. StoreWarning is set if the instance ignores messages of other stores.
 	Store        dataset.StoreID `json:"store,omitzero"`
 	StoreWarning string          `json:"store_warning,omitempty"`
 	fleet.DatasetStatus
@@ -86,15 +88,15 @@ type Record struct {
 	Age time.Duration
 }
 
-// heard is what an instance said, by NATS or in its record.
-type heard struct {
+// report is the status of an instance, from its answer over NATS or from its record in Redis.
+type report struct {
 	fleet.Status
 	silent bool
 	age    *float64
 }
 
-// gather puts together what was heard and the newest versions, by dataset.
-func gather(all []heard, latest map[string]dataset.VersionRecord, only []string) []Dataset {
+// gather combines the reports and the newest versions by dataset.
+func gather(all []report, latest map[string]dataset.VersionRecord, only []string) []Dataset {
 	byName := map[string]*Dataset{}
 	add := func(name string) *Dataset {
 		if byName[name] == nil {
@@ -111,13 +113,13 @@ func gather(all []heard, latest map[string]dataset.VersionRecord, only []string)
 			add(name).Latest = &rec
 		}
 	}
-	for _, h := range all {
-		for _, d := range h.Datasets {
+	for _, r := range all {
+		for _, d := range r.Datasets {
 			if wanted(d.Dataset) {
 				s := add(d.Dataset)
 				s.Instances = append(s.Instances, Instance{
-					Instance: h.Instance, Host: h.Host, PID: h.PID, Silent: h.silent, RecordAge: h.age,
-					Store: h.Store, StoreWarning: h.StoreWarning, DatasetStatus: d,
+					Instance: r.Instance, Host: r.Host, PID: r.PID, Silent: r.silent, RecordAge: r.age,
+					Store: r.Store, StoreWarning: r.StoreWarning, DatasetStatus: d,
 				})
 			}
 		}

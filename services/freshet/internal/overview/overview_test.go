@@ -14,19 +14,19 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// now is when the tests look, of which the instances' times are so long ago.
+// now is the time of the tests' overviews; ago is relative to it.
 var now = time.Now()
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-// status is that of an instance, started an hour ago, of one dataset.
+// status returns the status of an instance with one dataset that was started an hour ago.
 func status(name string, version uint64) fleet.Status {
 	return fleet.Status{Instance: name, Host: "h", PID: 1, Started: ago(time.Hour), Datasets: []fleet.DatasetStatus{
 		{Dataset: "prices", Version: version, Newest: version, State: fleet.Fresh},
 	}}
 }
 
-// script is what the sources answer, one after the other; the last again and again.
+// script holds the answers of the sources in order. The last answer repeats.
 type script struct {
 	surveys    [][]fleet.Status
 	surveyErrs []error
@@ -36,7 +36,7 @@ type script struct {
 	asked      []time.Duration
 }
 
-// next takes the first of what is left, unless it is the last.
+// next returns the first of all and removes it, unless it is the last.
 func next[T any](all *[]T) (first T) {
 	if len(*all) == 0 {
 		return first
@@ -62,9 +62,8 @@ func (s *script) sources() Sources {
 	return from
 }
 
-// told returns the instances of prices as "name/pid", with ! behind those that are silent and ~ behind those that are
-// there by their record.
-func told(o Overview) string {
+// shown returns the instances of prices as "name/pid", with ! after a silent one and ~ after one that is known only by its record.
+func shown(o Overview) string {
 	var all []string
 	for _, d := range o.Datasets {
 		for _, i := range d.Instances {
@@ -98,18 +97,18 @@ func TestSilentInstances(t *testing.T) {
 		"one is silent":                {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1!", 2},
 		"one was busy":                 {script{surveys: [][]fleet.Status{{a}, {a, b}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1", 2},
 		"the other was busy then":      {script{surveys: [][]fleet.Status{{a}, {b}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1", 2},
-		"one ended meanwhile":          {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}, {record(a)}}}, "a/1", 2},
+		"one ended between":            {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}, {record(a)}}}, "a/1", 2},
 		"one was started again":        {script{surveys: [][]fleet.Status{{a, again}}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/2", 1},
-		"nobody answers":               {script{surveyErrs: []error{fleet.ErrNoAnswer}, records: [][]Record{{record(a)}}}, "a/1!", 2},
-		"nobody answers the second":    {script{surveys: [][]fleet.Status{{a}, nil}, surveyErrs: []error{nil, fleet.ErrNoAnswer}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1!", 2},
+		"no answer":                    {script{surveyErrs: []error{fleet.ErrNoAnswer}, records: [][]Record{{record(a)}}}, "a/1!", 2},
+		"no answer to the second":      {script{surveys: [][]fleet.Status{{a}, nil}, surveyErrs: []error{nil, fleet.ErrNoAnswer}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1!", 2},
 		"NATS is down":                 {script{surveyErrs: []error{down}, records: [][]Record{{record(a), record(b)}}}, "a/1~ b/1~", 1},
 		"NATS is down the second time": {script{surveys: [][]fleet.Status{{a}, nil}, surveyErrs: []error{nil, down}, records: [][]Record{{record(a), record(b)}}}, "a/1 b/1~", 2},
 		"Redis is down":                {script{surveys: [][]fleet.Status{{a}}, recordErr: down}, "a/1", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failed := tc.script.recordErr != nil || strings.HasPrefix(name, "NATS is down") || name == "nobody answers"
+			failed := tc.script.recordErr != nil || strings.HasPrefix(name, "NATS is down") || name == "no answer"
 			o := Look(t.Context(), tc.script.sources(), nil)
-			if got := told(o); got != tc.want || len(tc.script.asked) != tc.asked {
+			if got := shown(o); got != tc.want || len(tc.script.asked) != tc.asked {
 				t.Errorf("%s after %d surveys, want %s after %d", got, len(tc.script.asked), tc.want, tc.asked)
 			}
 			if (o.Err() != nil) != failed {
@@ -119,7 +118,7 @@ func TestSilentInstances(t *testing.T) {
 	}
 }
 
-// committedAt has version v committed so long ago.
+// committedAt returns the record of version v, committed d ago.
 func committedAt(v uint64, d time.Duration) dataset.VersionRecord {
 	return dataset.VersionRecord{Dataset: "prices", Version: v, Created: ago(d)}
 }
@@ -144,8 +143,8 @@ func TestStale(t *testing.T) {
 		"fresh":                               {d(7, fleet.Fresh, nil), committedAt(7, time.Hour), ""},
 		"failing":                             {d(6, fleet.Failing, func(s *fleet.DatasetStatus) { s.Error = "no relay answers" }), committedAt(7, time.Second), "failing for 1m0s on version 6, newest known 7: no relay answers"},
 		"quarantined":                         {d(6, fleet.Quarantined, func(s *fleet.DatasetStatus) { s.Warning = "version 7 (abc) is quarantined" }), committedAt(7, time.Second), "quarantined for 1m0s: version 7 (abc) is quarantined"},
-		"blind":                               {d(7, fleet.Blind, nil), committedAt(7, time.Hour), "blind: nothing has said for 1m0s whether version 7 is the newest"},
-		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Vouched = time.Time{} }), committedAt(7, time.Hour), "blind: nothing has said yet whether version 7"},
+		"blind":                               {d(7, fleet.Blind, nil), committedAt(7, time.Hour), "blind: no beacon has confirmed for 1m0s that version 7 is the newest"},
+		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Vouched = time.Time{} }), committedAt(7, time.Hour), "blind: no beacon has confirmed yet that version 7"},
 		"overdue":                             {d(7, fleet.Overdue, nil), committedAt(7, 26*time.Hour), "overdue: version 7 is 26h0m0s old, and a newer one is promised every 24h0m0s"},
 		"refreshing":                          {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(5 * time.Second) }), committedAt(7, 5*time.Second), ""},
 		"refreshing for long":                 {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(15 * time.Second) }), committedAt(7, 15*time.Second), "refreshing for 15s: version 6 is served, 7 is known"},
@@ -153,15 +152,15 @@ func TestStale(t *testing.T) {
 		"lagging":                             {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince = ago(5 * time.Second) }), committedAt(7, 5*time.Second), ""},
 		"lagging for long":                    {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince = ago(time.Minute) }), committedAt(7, time.Minute), "lagging for 1m0s"},
 		"waiting, nothing there":              {d(0, fleet.Waiting, nil), dataset.VersionRecord{}, ""},
-		"waiting, a version there":            {d(0, fleet.Waiting, nil), committedAt(1, time.Minute), "it says that there is no version, but version 1 was committed 1m0s ago"},
+		"waiting, a version there":            {d(0, fleet.Waiting, nil), committedAt(1, time.Minute), "it reports that there is no version, but version 1 was committed 1m0s ago"},
 		"waiting, just committed":             {d(0, fleet.Waiting, nil), committedAt(1, time.Second), ""},
-		"fresh on an older version":           {d(6, fleet.Fresh, nil), committedAt(7, time.Minute), "it says that it is fresh on version 6, but version 7 was committed 1m0s ago, and the newest is 7"},
+		"fresh on an older version":           {d(6, fleet.Fresh, nil), committedAt(7, time.Minute), "it reports to be fresh on version 6, but version 7 was committed 1m0s ago, and the newest is 7"},
 		"just committed":                      {d(6, fleet.Fresh, nil), committedAt(7, time.Second), ""},
 		"many, the newest just committed":     {d(4, fleet.Fresh, nil), committedAt(7, time.Second), "but version 5 was committed 2m0s ago, and the newest is 7"},
 		"the publisher forgot":                {d(7, fleet.Fresh, nil), dataset.VersionRecord{}, ""},
 		"behind by a clock of its own":        {d(6, fleet.Lagging, func(s *fleet.DatasetStatus) { s.BehindSince, s.BehindSeconds = ago(-time.Hour), 60 }), committedAt(7, time.Minute), "lagging for 1m0s"},
 		"a view that follows":                 {d(7, fleet.Fresh, func(s *fleet.DatasetStatus) { s.FollowersBehindSeconds = 5 }), committedAt(7, time.Hour), ""},
-		"a view that is left behind":          {d(7, fleet.Fresh, func(s *fleet.DatasetStatus) { s.FollowersBehindSeconds, s.Warning = 60, "it panics" }), committedAt(7, time.Hour), "a function or a view of the service has not come to version 7 for 1m0s: it panics"},
+		"a view that is left behind":          {d(7, fleet.Fresh, func(s *fleet.DatasetStatus) { s.FollowersBehindSeconds, s.Warning = 60, "it panics" }), committedAt(7, time.Hour), "a function or a view of the service has been behind version 7 for 1m0s: it panics"},
 		"a state of the future":               {d(7, "wilted", nil), committedAt(7, time.Second), "it is wilted, a state that this freshet does not know"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +189,7 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// What is stale for the lack of somebody to say that it is not.
+// An overview without instances, or without their answers, is stale.
 func TestStaleWithoutInstances(t *testing.T) {
 	a := status("a", 7)
 	none := func(context.Context, string, uint64) (dataset.VersionRecord, error) {
@@ -201,10 +200,10 @@ func TestStaleWithoutInstances(t *testing.T) {
 		only   []string
 		want   []string
 	}{
-		"nobody":                   {script{}, nil, []string{"there is no instance"}},
-		"nobody has it":            {script{surveys: [][]fleet.Status{{a}}}, []string{"prices", "rules"}, []string{"rules: no instance has it"}},
-		"nobody at all has it":     {script{}, []string{"rules"}, []string{"rules: no instance has it"}},
-		"nobody answers":           {script{surveyErrs: []error{fleet.ErrNoAnswer}}, nil, []string{fleet.ErrNoAnswer.Error()}},
+		"none":                     {script{}, nil, []string{"there is no instance"}},
+		"none has it":              {script{surveys: [][]fleet.Status{{a}}}, []string{"prices", "rules"}, []string{"rules: no instance has it"}},
+		"none at all":              {script{}, []string{"rules"}, []string{"rules: no instance has it"}},
+		"no answer":                {script{surveyErrs: []error{fleet.ErrNoAnswer}}, nil, []string{fleet.ErrNoAnswer.Error()}},
 		"one is not readable":      {script{surveys: [][]fleet.Status{{a}}, surveyErrs: []error{fleet.ErrUnreadable}}, nil, []string{fleet.ErrUnreadable.Error()}},
 		"one is silent":            {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{{status("b", 7), 12 * time.Second}}}}, nil, []string{"prices: b: silent: it does not answer, and its record in Redis is 12s old"}},
 		"NATS is down":             {script{surveyErrs: []error{errors.New("refused")}}, []string{"prices"}, nil},
@@ -221,6 +220,37 @@ func TestStaleWithoutInstances(t *testing.T) {
 			}
 			if down := name == "NATS is down"; (o.Unasked() != nil) != down {
 				t.Errorf("unasked is %v", o.Unasked())
+			}
+		})
+	}
+}
+
+func TestTooFew(t *testing.T) {
+	a, b := status("a", 7), status("b", 7)
+	c := fleet.Status{Instance: "c", Host: "h", PID: 1, Omitted: 3}
+	record := func(s fleet.Status) Record { return Record{s, 12 * time.Second} }
+	for name, tc := range map[string]struct {
+		script script
+		only   []string
+		least  int
+		want   []string
+	}{
+		"enough":                        {script{surveys: [][]fleet.Status{{a, b}}}, nil, 2, nil},
+		"too few":                       {script{surveys: [][]fleet.Status{{a, b}}}, nil, 3, []string{"2 instances answer, want 3"}},
+		"a silent instance is missing":  {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}}}, nil, 2, []string{"1 instance answers, want 2"}},
+		"of a dataset":                  {script{surveys: [][]fleet.Status{{a, b}}}, []string{"prices", "rules"}, 2, []string{"rules: 0 instances answer, want 2"}},
+		"of a dataset, one silent":      {script{surveys: [][]fleet.Status{{a}}, records: [][]Record{{record(a), record(b)}}}, []string{"prices"}, 2, []string{"prices: 1 instance answers, want 2"}},
+		"an answer leaves datasets out": {script{surveys: [][]fleet.Status{{a, c}}}, []string{"prices"}, 2, nil},
+		"no answer":                     {script{surveyErrs: []error{fleet.ErrNoAnswer}}, nil, 1, []string{"0 instances answer, want 1"}},
+		"NATS is down":                  {script{surveyErrs: []error{errors.New("refused")}}, nil, 1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, r := range Look(t.Context(), tc.script.sources(), tc.only).TooFew(tc.least) {
+				got = append(got, r.String())
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

@@ -11,10 +11,10 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// Reason says why a dataset is stale, or may be and nobody knows.
+// Reason is why a dataset is stale or may be stale.
 type Reason struct {
-	Dataset  string // empty if it is about all of them
-	Instance string // empty if it is about none
+	Dataset  string // empty for a reason about all datasets
+	Instance string // empty for a reason about no single instance
 	Why      string
 }
 
@@ -29,21 +29,21 @@ func (r Reason) String() string {
 	return text
 }
 
-// Committed returns the record of a version, or an error if it cannot be had.
+// Committed returns the record of a version, or an error if the version cannot be read.
 type Committed func(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
 
-// Stale returns all that is stale. maxLag is how long a newer version may be there before an instance must serve it:
-// committed is asked when it was. What could not be asked is no reason but an error of the overview.
+// Stale returns the reasons why datasets are stale. maxLag is how long an instance may take to serve a version after its commit,
+// whose time committed returns. A source that could not be queried gives no reason; [Overview.Unasked] reports it.
 func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Committed) []Reason {
 	var all []Reason
-	if o.Answers == 0 && len(o.Only) == 0 && o.Instances == nil {
+	if o.Known == 0 && len(o.Only) == 0 && o.Instances == nil {
 		all = append(all, Reason{Why: "there is no instance" + o.where()})
 	}
 	if errors.Is(o.Instances, fleet.ErrNoAnswer) || errors.Is(o.Instances, fleet.ErrUnreadable) {
 		all = append(all, Reason{Why: o.Instances.Error()})
 	}
 	for _, d := range o.Datasets {
-		if len(d.Instances) == 0 && slices.Contains(o.Only, d.Dataset) && surveyed(o.Instances) {
+		if len(d.Instances) == 0 && slices.Contains(o.Only, d.Dataset) && Surveyed(o.Instances) {
 			all = append(all, Reason{Dataset: d.Dataset, Why: "no instance" + o.where() + " has it"})
 		}
 		for _, i := range d.Instances {
@@ -55,7 +55,47 @@ func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Com
 	return all
 }
 
-// where names the namespace, unless it is the default one: an instance that is missing may have another.
+// TooFew returns the reasons why fewer instances answer than least: one reason for each requested dataset, or one for all instances if
+// the overview is about all datasets. An instance that left datasets out of its answer counts for every dataset. TooFew returns
+// nothing if no survey reached the instances; [Overview.Unasked] reports that.
+func (o Overview) TooFew(least int) []Reason {
+	if !Surveyed(o.Instances) {
+		return nil
+	}
+	if len(o.Only) == 0 {
+		if o.Answering >= least {
+			return nil
+		}
+		return []Reason{{Why: fmt.Sprintf("%s%s, want %d", answer(o.Answering), o.where(), least)}}
+	}
+	var all []Reason
+	for _, d := range o.Datasets {
+		n := 0
+		for _, omits := range o.omitting {
+			if omits {
+				n++
+			}
+		}
+		for _, i := range d.Instances {
+			if i.RecordAge == nil && !o.omitting[i.Instance] {
+				n++
+			}
+		}
+		if n < least {
+			all = append(all, Reason{Dataset: d.Dataset, Why: fmt.Sprintf("%s%s, want %d", answer(n), o.where(), least)})
+		}
+	}
+	return all
+}
+
+func answer(n int) string {
+	if n == 1 {
+		return "1 instance answers"
+	}
+	return fmt.Sprintf("%d instances answer", n)
+}
+
+// where names the namespace unless it is the default one: a missing instance may be in another namespace.
 func (o Overview) where() string {
 	if o.Namespace == "" {
 		return ""
@@ -63,7 +103,7 @@ func (o Overview) where() string {
 	return " in namespace " + o.Namespace
 }
 
-// why says why the dataset is stale on the instance; empty if it is not.
+// why returns why the dataset is stale on the instance; empty if it is not stale.
 func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
 	switch {
 	case i.Silent:
@@ -74,31 +114,30 @@ func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Du
 		if behind(i, o.At) > maxLag {
 			return Explain(i, o.At)
 		}
-		return left(i, maxLag)
+		return followersBehind(i, maxLag)
 	case i.State == fleet.Fresh, i.State == fleet.Waiting:
 		if why := o.outdated(ctx, d, i, maxLag, committed); why != "" {
 			return why
 		}
-		return left(i, maxLag)
+		return followersBehind(i, maxLag)
 	}
-	return fmt.Sprintf("it is %s, a state that this freshet does not know; use one that is as new as the instance", i.State)
+	return fmt.Sprintf("it is %s, a state that this freshet does not know; use the release of the instance", i.State)
 }
 
-// left says if a function or view of the service has been left behind for longer than maxLag: it answers from an older
-// version than the instance serves.
-func left(i Instance, maxLag time.Duration) string {
+// followersBehind reports a function or view of the instance that has been behind the served version for longer than maxLag.
+func followersBehind(i Instance, maxLag time.Duration) string {
 	since := seconds(i.FollowersBehindSeconds)
 	if since <= maxLag {
 		return ""
 	}
-	why := fmt.Sprintf("a function or a view of the service has not come to version %d for %s", i.Version, round(since))
+	why := fmt.Sprintf("a function or a view of the service has been behind version %d for %s", i.Version, round(since))
 	if i.Warning != "" {
 		why += ": " + i.Warning
 	}
 	return why
 }
 
-// behind returns how long the instance has known of a newer version than it serves, by its own clock if it says so.
+// behind returns how long the instance has known of a newer version than it serves, by the instance's clock if it reports that.
 func behind(i Instance, now time.Time) time.Duration {
 	switch {
 	case i.BehindSince.IsZero():
@@ -111,33 +150,33 @@ func behind(i Instance, now time.Time) time.Duration {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// outdated says if the instance knows of nothing newer, although there has been a newer version for longer than maxLag.
+// outdated reports an instance that does not know of a newer version which was committed longer than maxLag ago.
 func (o Overview) outdated(ctx context.Context, d Dataset, i Instance, maxLag time.Duration, committed Committed) string {
 	if d.Latest == nil {
 		return ""
 	}
 	if d.Latest.Version <= i.Version {
-		return o.foreign(ctx, d, i, committed)
+		return o.otherHistory(ctx, d, i, committed)
 	}
-	// Since when is there a newer one: the newest of all may be the last of many.
+	// The first version after the served one tells since when a newer version exists.
 	next := *d.Latest
 	if first := i.Version + 1; first < next.Version {
 		if rec, err := committed(ctx, d.Dataset, first); err == nil {
 			next = rec
-		} // else at least since the newest
+		} // else the newest version gives a lower bound
 	}
 	if o.At.Sub(next.Created) <= maxLag {
 		return ""
 	}
-	claim := fmt.Sprintf("it says that it is %s on version %d", i.State, i.Version)
+	reported := fmt.Sprintf("it reports to be %s on version %d", i.State, i.Version)
 	if i.Version == 0 {
-		claim = "it says that there is no version"
+		reported = "it reports that there is no version"
 	}
-	return fmt.Sprintf("%s, but version %d was committed %s ago, and the newest is %d", claim, next.Version, round(o.At.Sub(next.Created)), d.Latest.Version)
+	return fmt.Sprintf("%s, but version %d was committed %s ago, and the newest is %d", reported, next.Version, round(o.At.Sub(next.Created)), d.Latest.Version)
 }
 
-// foreign says if the instance serves a version that is not the store's version of that number.
-func (o Overview) foreign(ctx context.Context, d Dataset, i Instance, committed Committed) string {
+// otherHistory reports an instance that serves a version that is not the store's version with that number.
+func (o Overview) otherHistory(ctx context.Context, d Dataset, i Instance, committed Committed) string {
 	if i.ID.IsZero() {
 		return "" // an instance of an earlier release
 	}
@@ -145,16 +184,16 @@ func (o Overview) foreign(ctx context.Context, d Dataset, i Instance, committed 
 	if rec.Version != i.Version {
 		var err error
 		if rec, err = committed(ctx, d.Dataset, i.Version); err != nil {
-			return fmt.Sprintf("it says that it is %s on version %d, and the store's newest version is %d", i.State, i.Version, d.Latest.Version)
+			return fmt.Sprintf("it reports to be %s on version %d, and the store's newest version is %d", i.State, i.Version, d.Latest.Version)
 		}
 	}
 	if id := rec.VersionID(); id != i.ID {
-		return fmt.Sprintf("it says that it is %s on version %s, and version %d of the store has the id %s", i.State, dataset.Ref{Version: i.Version, ID: i.ID}, i.Version, id.Short())
+		return fmt.Sprintf("it reports to be %s on version %s, and version %d of the store has the id %s", i.State, dataset.Ref{Version: i.Version, ID: i.ID}, i.Version, id.Short())
 	}
 	return ""
 }
 
-// Explain says what the state of a dataset on an instance means there. It is empty for those that need no words.
+// Explain describes the state of a dataset on an instance. It returns an empty text for a state that needs no description.
 func Explain(i Instance, now time.Time) string {
 	since := func(t time.Time) string { return round(max(0, now.Sub(t))).String() }
 	switch i.State {
@@ -164,9 +203,9 @@ func Explain(i Instance, now time.Time) string {
 		return fmt.Sprintf("%s for %s: %s", i.State, since(i.Since), i.Warning)
 	case fleet.Blind:
 		if i.Vouched.IsZero() {
-			return fmt.Sprintf("blind: nothing has said yet whether version %d is the newest", i.Version)
+			return fmt.Sprintf("blind: no beacon has confirmed yet that version %d is the newest", i.Version)
 		}
-		return fmt.Sprintf("blind: nothing has said for %s whether version %d is the newest", since(i.Vouched), i.Version)
+		return fmt.Sprintf("blind: no beacon has confirmed for %s that version %d is the newest", since(i.Vouched), i.Version)
 	case fleet.Refreshing, fleet.Lagging:
 		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, round(max(0, behind(i, now))), i.Version, i.Newest)
 	case fleet.Overdue:

@@ -1,4 +1,4 @@
-// Package show writes what the freshet command prints: aligned tables, and quantities in the units people read.
+// Package show formats the output of the freshet command: aligned tables, and quantities in readable units.
 package show
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Align says on which side of a column its cells stand.
+// Align is the alignment of the cells of a column.
 type Align bool
 
-// The two alignments: words stand left, numbers right.
+// The two alignments: Left for words, Right for numbers.
 const (
 	Left  Align = false
 	Right Align = true
@@ -25,11 +25,11 @@ const (
 type Column struct {
 	Title string
 	Align Align
-	// Width is the least width, in characters: a table whose rows are printed one by one cannot look ahead.
+	// Width is the least width in characters, for a table whose rows are printed one by one.
 	Width int
 }
 
-// Row writes one row of cells, two spaces between columns, nothing after the last character.
+// Row writes one row of cells with two spaces between columns and no trailing spaces.
 func Row(w io.Writer, columns []Column, cells ...string) error {
 	var b strings.Builder
 	for i, c := range columns {
@@ -60,9 +60,14 @@ func Titles(w io.Writer, columns []Column) error {
 	return Row(w, columns, titles...)
 }
 
-// Table writes the titles and all rows, each column as wide as its widest cell. A line end or another control character in a cell,
-// such as that of an error, becomes a blank.
+// Table writes the titles and all rows. Each column is as wide as its widest cell. A control character in a cell, such as a line
+// end in the text of an error, becomes a space.
 func Table(w io.Writer, columns []Column, rows [][]string) error {
+	return TableWithNotes(w, columns, rows, nil)
+}
+
+// TableWithNotes is Table with a note for each row. A note that is not empty is on a line below its row, indented.
+func TableWithNotes(w io.Writer, columns []Column, rows [][]string, notes []string) error {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = strings.Map(oneLine, cell)
@@ -77,8 +82,14 @@ func Table(w io.Writer, columns []Column, rows [][]string) error {
 	if err := Titles(w, wide); err != nil {
 		return err
 	}
-	for _, row := range rows {
+	for i, row := range rows {
 		if err := Row(w, wide, row...); err != nil {
+			return err
+		}
+		if i >= len(notes) || notes[i] == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "  %s\n", strings.Map(oneLine, notes[i])); err != nil {
 			return err
 		}
 	}
@@ -119,15 +130,25 @@ func Bytes(n int64) string {
 // Millis returns d in milliseconds with one digit after the point and no unit.
 func Millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
-// Seconds returns a number of seconds as a duration, to the second.
+// Seconds returns a number of seconds as a duration, rounded to the second.
 func Seconds(n float64) string {
 	return time.Duration(n * float64(time.Second)).Round(time.Second).String()
 }
 
-// Ago returns how long before now t was, to the second.
+// Ago returns the time from t to now with at most two units: 59s, 4m0s, 26h5m, 3d2h, 400d. It returns "" if t is zero.
 func Ago(now, t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return max(0, now.Sub(t)).Round(time.Second).String()
+	d := max(0, now.Sub(t)).Round(time.Second)
+	hours := int(d.Hours())
+	switch {
+	case d < time.Hour:
+		return d.String()
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", hours, int(d.Minutes())%60)
+	case d < 100*24*time.Hour:
+		return fmt.Sprintf("%dd%dh", hours/24, hours%24)
+	}
+	return fmt.Sprintf("%dd", hours/24)
 }

@@ -7,10 +7,10 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// None stands in a table for what there is not, where an empty cell could be taken for something unknown.
+// None is the cell for a value that does not exist. An empty cell means that the value is unknown.
 const None = "-"
 
-// Delta returns the size of the delta that leads to the version from the one before, or None if there is no delta.
+// Delta returns the size of the delta from the previous version to the version, or None if there is no delta.
 func Delta(rec dataset.VersionRecord) string {
 	if n := len(rec.Deltas); n > 0 {
 		return Bytes(rec.Deltas[n-1].Bytes)
@@ -18,8 +18,8 @@ func Delta(rec dataset.VersionRecord) string {
 	return None
 }
 
-// Chain returns how many deltas lead on from the version's snapshot to the version: who begins with nothing pulls the
-// snapshot and these.
+// Chain returns the number of deltas from the version's snapshot to the version. An instance without an older version pulls the
+// snapshot and these deltas.
 func Chain(rec dataset.VersionRecord) uint64 { return rec.Version - rec.Snapshot.Version }
 
 // Promise returns the cadence that the version promises, as 24h or 1h30m, or None if it promises none.
@@ -44,8 +44,8 @@ func Deltas(n int) string {
 	return fmt.Sprintf("%d deltas", n)
 }
 
-// MadeFrom says what a refresh made a version from: "snapshot" if from that alone, "snapshot + 2 deltas", or "2 deltas"
-// if from the version that was served before.
+// MadeFrom describes the files from which a refresh built a version: "snapshot", "snapshot + 2 deltas", or "2 deltas" if it started
+// from the version served before.
 func MadeFrom(full bool, deltas int) string {
 	switch {
 	case !full:

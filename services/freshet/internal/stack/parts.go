@@ -15,7 +15,7 @@ import (
 	"freshet.dev/services/server"
 )
 
-// startAll starts all parts, in the order in which they need each other.
+// startAll starts all parts. Each part comes after the parts that it depends on.
 func startAll(s *supervisor, cfg Config) (at Addresses, err error) {
 	if at.NATS, err = startNATS(s, cfg); err != nil {
 		return at, err
@@ -130,8 +130,8 @@ func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string
 	return s.run("server", c.Listen, svc)
 }
 
-// load fills a service's configuration from the environment, as its own program does: what is neither an address nor
-// a folder may be set there.
+// load fills a service's configuration from the environment, as the service's own program does. The caller then overrides addresses
+// and folders.
 func load(cfg any) error {
 	_, err := settings.Load(cfg)
 	return err
@@ -144,7 +144,7 @@ func (c *Config) storeURL() settings.URL {
 	return settings.URL(u.String())
 }
 
-// portError names the part whose port is taken.
+// portError returns a PortError for the part if err means that its port is in use, and err otherwise.
 func portError(err error, part, address string) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return &PortError{Part: part, Address: address}

@@ -1,6 +1,5 @@
-// Package stack runs all of freshet in this process: NATS and Redis, a publisher, a relay and instances, which speak
-// to each other over loopback as they would between machines. Nothing is passed by, and nothing is special but the
-// addresses and the folders.
+// Package stack runs all parts of freshet in this process: NATS, Redis, a publisher, a relay and instances. They communicate over
+// loopback as they would between machines. Only the addresses and the folders are special.
 package stack
 
 import (
@@ -17,45 +16,45 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// Config says what to run.
+// Config configures a stack.
 type Config struct {
-	// Dir is the folder for everything that is kept: the store, the event log, the instances' caches. It is made if it
-	// is missing, and belongs to one process at a time.
+	// Dir is the folder for the store, the event log and the instances' caches. It is created if it does not exist. One process at a
+	// time may use it.
 	Dir string
 	// Host is the address to listen on.
 	Host  string
 	Ports Ports
-	// Namespace is that of all services; empty is the default one.
+	// Namespace is the namespace of all services; empty is the default namespace.
 	Namespace string
-	// Instances are the names of the instances; there is at least one.
+	// Instances are the names of the instances, at least one.
 	Instances []string
-	// Datasets are what every instance subscribes to; there is at least one.
+	// Datasets are the datasets that every instance subscribes to, at least one.
 	Datasets []string
 	Log      *slog.Logger
 }
 
-// Ports are the ports to listen on; 0 takes a free one.
+// Ports are the ports to listen on; 0 selects a free port.
 type Ports struct {
 	NATS, Redis, Publisher, Relay int
-	// Server is the port of the first instance; if it is not 0, each further one takes the next.
+	// Server is the port of the first instance. Unless it is 0, further instances use the next ports.
 	Server int
 }
 
-// MaxInstances bounds the instances of one process: each holds every dataset in memory for itself.
+// MaxInstances limits the instances of one process. Each instance holds every dataset in memory.
 const MaxInstances = 64
 
-// ErrConfig is wrapped by every error of Run that refuses its Config.
+// ErrConfig is wrapped by the errors of Run about its Config.
 var ErrConfig = errors.New("wrong configuration")
 
-// validate says what is wrong with c.
+// validate returns an error for the first wrong field of c.
 func (c *Config) validate() error {
 	switch {
 	case c.Dir == "":
-		return errors.New("no folder is named to keep the data in")
+		return errors.New("no folder is set for the data")
 	case len(c.Instances) < 1 || len(c.Instances) > MaxInstances:
 		return fmt.Errorf("%d instances: want 1 to %d", len(c.Instances), MaxInstances)
 	case len(c.Datasets) == 0:
-		return errors.New("no dataset is named for the instances to subscribe to")
+		return errors.New("no dataset is set for the instances")
 	}
 	if err := settings.CheckNamespace(c.Namespace); err != nil {
 		return err
@@ -80,7 +79,7 @@ func (p Ports) server(i int) int {
 	return p.Server + i
 }
 
-// Addresses are the URLs at which everything listens.
+// Addresses are the URLs of the parts.
 type Addresses struct {
 	NATS, Redis, Publisher, Relay string
 	Instances                     []Instance
@@ -89,17 +88,17 @@ type Addresses struct {
 // Instance is one instance of the stack.
 type Instance struct{ Name, URL string }
 
-// PortError says that a part's port is taken.
+// PortError is returned when another program listens on the port of a part.
 type PortError struct {
 	Part    string // nats, redis, publisher, relay or server
 	Address string
 }
 
 func (e *PortError) Error() string {
-	return fmt.Sprintf("cannot start %s on %s: another program has this port", title(e.Part), e.Address)
+	return fmt.Sprintf("cannot start %s on %s: another program listens on this port", title(e.Part), e.Address)
 }
 
-// title returns what a part is called in a sentence.
+// title returns the name of a part in a sentence.
 func title(part string) string {
 	switch part {
 	case "nats":
@@ -111,15 +110,14 @@ func title(part string) string {
 }
 
 var (
-	// ErrDir is wrapped when the data folder cannot be made or written.
+	// ErrDir is wrapped by the error for a data folder that cannot be created or written.
 	ErrDir = errors.New("cannot use the data folder")
-	// ErrInUse is wrapped when another process runs on the same folder.
-	ErrInUse = errors.New("another freshet runs on this folder")
+	// ErrInUse is wrapped by the error for a data folder that another process uses.
+	ErrInUse = errors.New("another freshet process uses this folder")
 )
 
-// Run starts every part in turn, calls use once all of them listen, and stops them in reverse order when use returns.
-// The context of use ends when ctx does, or when a part fails, which becomes Run's error. Nothing that Run started
-// outlives it.
+// Run starts the parts one after the other, calls use when all of them listen, and stops them in reverse order when use returns. The
+// context of use ends with ctx, or when a part fails; Run then returns the part's error. All parts have stopped when Run returns.
 func Run(ctx context.Context, cfg Config, use func(ctx context.Context, at Addresses) error) (err error) {
 	if err := cfg.validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -142,7 +140,7 @@ func Run(ctx context.Context, cfg Config, use func(ctx context.Context, at Addre
 	return use(s.ctx, at)
 }
 
-// lock makes the folder and takes it for this process.
+// lock creates the folder and locks it for this process.
 func lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDir, err)

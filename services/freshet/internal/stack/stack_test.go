@@ -68,7 +68,7 @@ func awaitRecord(t *testing.T, url, want string) {
 	}
 }
 
-// TestKeepsWhatWasPublished publishes to one stack and looks it up there and in the next one on the same folder.
+// TestKeepsWhatWasPublished publishes to a stack and looks up the record there and in the next stack with the same folder.
 func TestKeepsWhatWasPublished(t *testing.T) {
 	cfg := config(t.TempDir())
 	const record = `{"sku":"A1","price":5}`
@@ -163,7 +163,7 @@ func TestUseEnds(t *testing.T) {
 	}
 }
 
-// failing is a service whose Run ends as told.
+// failing is a service whose Run calls end.
 type failing struct {
 	ready chan struct{}
 	run   func(ctx context.Context) error
@@ -173,12 +173,12 @@ func (f failing) Run(ctx context.Context) error { return f.run(ctx) }
 func (f failing) Ready() <-chan struct{}        { return f.ready }
 func (f failing) Addr() string                  { return "127.0.0.1:1" }
 
-// TestAPartFails lets a service end in each way it should not, after the use has begun, between two good ones.
+// TestAPartFails has a service that fails in each possible way, between two good services, after use was called.
 func TestAPartFails(t *testing.T) {
 	for want, run := range map[string]func() error{
 		"the middle failed: disk on fire":  func() error { return errors.New("disk on fire") },
 		"the middle failed: panic: kaputt": func() error { panic("kaputt") },
-		"the middle ended by itself":       func() error { return nil },
+		"the middle stopped unexpectedly":  func() error { return nil },
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := newSupervisor(t.Context())
@@ -237,7 +237,7 @@ func TestRefusesItsConfig(t *testing.T) {
 	}
 }
 
-// TestSettingsOfTheServices takes from the environment what is neither an address nor a folder, and nothing else.
+// TestSettingsOfTheServices takes settings from the environment, except for addresses and folders.
 func TestSettingsOfTheServices(t *testing.T) {
 	t.Setenv("FRESHET_SOURCE", "the environment")
 	t.Setenv("FRESHET_LISTEN", "nowhere")

@@ -10,9 +10,9 @@ import (
 	"github.com/sourcegraph/conc/panics"
 )
 
-// supervisor starts parts one after the other and stops them in reverse order. It is used from one goroutine.
+// supervisor starts parts one after the other and stops them in reverse order. It is not safe for concurrent use.
 type supervisor struct {
-	// ctx ends when the stack shall stop: because its user's ended, or with the failure of a part as the cause.
+	// ctx ends when the stack must stop: with the caller's context, or when a part fails, whose error is then the cause.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	stops  []func() error
@@ -23,21 +23,21 @@ func newSupervisor(ctx context.Context) *supervisor {
 	return &supervisor{ctx: ctx, cancel: cancel}
 }
 
-// onStop has f called when the stack stops, before all that were given to onStop earlier.
+// onStop registers f to be called when the stack stops, before the functions registered earlier.
 func (s *supervisor) onStop(f func() error) { s.stops = append(s.stops, f) }
 
 // service is a program of freshet.
 type service interface {
 	// Run serves until ctx ends.
 	Run(ctx context.Context) error
-	// Ready is closed once Addr is known.
+	// Ready returns a channel that is closed when Addr is known.
 	Ready() <-chan struct{}
 	Addr() string
 }
 
-// run starts a service that listens on address, and returns its URL once it does.
+// run starts a service and returns its URL when the service listens on address.
 func (s *supervisor) run(part, address string, svc service) (url string, err error) {
-	// Not ended by s.ctx: parts stop one by one, each while what it needs still runs.
+	// Without the end of s.ctx: each part must stop before the parts that it depends on.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
 	ended := make(chan struct{})
 	var failure error // written before ended is closed
@@ -62,8 +62,8 @@ func (s *supervisor) run(part, address string, svc service) (url string, err err
 	}
 }
 
-// guarded runs a service and says what was wrong with its end. A panic of one part is an error: the others are to be
-// stopped in order.
+// guarded runs a service until ctx ends and returns an error for any other end. A panic becomes an error, so that the other parts
+// stop in order.
 func guarded(ctx context.Context, part, address string, svc service) (err error) {
 	var catcher panics.Catcher
 	catcher.Try(func() { err = svc.Run(ctx) })
@@ -76,12 +76,12 @@ func guarded(ctx context.Context, part, address string, svc service) (err error)
 	case err != nil:
 		return fmt.Errorf("%s failed: %w", title(part), err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("%s ended by itself", title(part))
+		return fmt.Errorf("%s stopped unexpectedly", title(part))
 	}
 	return nil
 }
 
-// stop stops all parts. It returns what failed in them, with err unless that is but a consequence.
+// stop stops all parts. It returns their errors, joined with err unless the failure of a part caused err.
 func (s *supervisor) stop(err error) error {
 	cause := context.Cause(s.ctx)
 	var failures error
@@ -90,7 +90,7 @@ func (s *supervisor) stop(err error) error {
 	}
 	s.cancel(nil)
 	if cause != nil && errors.Is(failures, cause) {
-		return failures // a part's failure ended the use, and err is a consequence
+		return failures // the failure of a part ended the context of use and so caused err
 	}
 	return errors.Join(err, failures)
 }
