@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// edition is one version of a dataset as a pipeline would have it: NDJSON, gzipped.
+// edition is one version of a dataset as the input of a pipeline: gzipped NDJSON.
 type edition struct {
 	name string
 	gzip []byte
@@ -55,9 +55,8 @@ func shipped(t *testing.T) []edition {
 	return editions(t, "../freshet/internal/demo/data")
 }
 
-// cities returns the four versions of the GeoNames cities that lie beside the checkout where freshet is developed, and
-// elsewhere four made-up versions of the same shape, size and rate of change: the licence of the real ones (CC-BY-4.0)
-// keeps them out of this repository.
+// cities returns the four versions of the GeoNames cities next to the checkout where freshet is developed. Elsewhere it returns four
+// generated versions of the same shape, size and rate of change: the licence (CC-BY-4.0) keeps the real ones out of this repository.
 func cities(t *testing.T) []edition {
 	t.Helper()
 	dir, err := filepath.Abs(".")
@@ -92,8 +91,8 @@ func editions(t *testing.T, dir string) []edition {
 	return all
 }
 
-// madeUpCities returns four versions of about 170,000 records of about 148 bytes, of which each step adds, changes
-// and removes about 1 %.
+// madeUpCities returns four versions of about 170,000 records of about 148 bytes. Each version adds, changes and removes about 1 % of the
+// records.
 func madeUpCities(t *testing.T) []edition {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -17,7 +17,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// ledger is a dataset as maps, one for each version, beside the programs that it is published to.
+// ledger holds the expected records of each version of a dataset, as maps.
 type ledger struct {
 	t       *testing.T
 	r       *rand.Rand // of whoever patches
@@ -55,8 +55,8 @@ func (l *ledger) line(key string) string {
 
 func (l *ledger) newest() uint64 { return uint64(len(l.history)) }
 
-// change draws n changes of the newest version: the body of the patch, and what it leads to. The last is always a new value, so that
-// there is a version.
+// change returns n random changes of the newest version: the body of the patch and the resulting records. The last change is always a
+// new value, so that the patch creates a version.
 func (l *ledger) change(n int) (text string, next map[string]string) {
 	next = maps.Clone(l.history[len(l.history)-1])
 	changes := map[string]string{}
@@ -78,7 +78,7 @@ func (l *ledger) send(ctx context.Context, method, path, text string) (rec datas
 	return l.sendWith(ctx, method, path, "", text)
 }
 
-// sendWith is send with further parameters, each with an & before it.
+// sendWith is send with further parameters, each preceded by an &.
 func (l *ledger) sendWith(ctx context.Context, method, path, parameters, text string) (rec dataset.VersionRecord, err error) {
 	url := l.s.Publisher.URL + "/v1/datasets/" + l.name + path + "?key=key" + parameters
 	status, _, body, err := do(ctx, method, url, "application/x-ndjson", []byte(text))
@@ -94,7 +94,7 @@ func (l *ledger) sendWith(ctx context.Context, method, path, parameters, text st
 	return answer.Record, nil
 }
 
-// patch makes n changes the next version, which nothing stands in the way of.
+// patch publishes n changes as the next version. The patch must succeed.
 func (l *ledger) patch(n int) dataset.VersionRecord {
 	l.t.Helper()
 	text, next := l.change(n)
@@ -106,8 +106,8 @@ func (l *ledger) patch(n int) dataset.VersionRecord {
 	return rec
 }
 
-// versions makes version after version, by patches of up to n changes and now and then by a full publish, until stop ends or until
-// one fails: then it returns what that would have led to.
+// versions publishes versions, by patches of up to n changes and sometimes by a full publish, until stop ends or a publish fails. It
+// returns the records that the failed publish would have created.
 func (l *ledger) versions(stop context.Context, n int) (failed map[string]string) {
 	for stop.Err() == nil {
 		method, path := http.MethodPatch, ""
@@ -133,7 +133,7 @@ func (l *ledger) stored() []dataset.VersionRecord {
 	return l.storedBefore(0)
 }
 
-// storedBefore returns those before the version; 0: all.
+// storedBefore returns the version records before the version; all of them for 0.
 func (l *ledger) storedBefore(version uint64) []dataset.VersionRecord {
 	l.t.Helper()
 	url := fmt.Sprintf("%s/v1/datasets/%s/versions?limit=1000&before=%d", l.s.Publisher.URL, l.name, version)
@@ -148,7 +148,7 @@ func (l *ledger) storedBefore(version uint64) []dataset.VersionRecord {
 	return list.Versions
 }
 
-// check holds every record of the instance, which serves the version, against the map; also the keys that the map does not have.
+// check compares every record of the instance, which serves the version, with the ledger, including keys that the version lacks.
 func (l *ledger) check(instance *program, version uint64) {
 	l.t.Helper()
 	all := map[string]string{}
@@ -158,7 +158,7 @@ func (l *ledger) check(instance *program, version uint64) {
 	checkAll(l.t, instance, l.name, version, l.history[version-1], all)
 }
 
-// killRounds is how often the tests kill a program: so many rounds, or KILL_ROUNDS.
+// killRounds returns how often a test kills a program: rounds, or the value of KILL_ROUNDS.
 func killRounds(t *testing.T, rounds int) int {
 	t.Helper()
 	if testing.Short() {
@@ -167,7 +167,7 @@ func killRounds(t *testing.T, rounds int) int {
 	return soaked(t, "KILL_ROUNDS", rounds)
 }
 
-// soaked returns n, or the number in the environment variable, by which scripts/test --long runs a test for longer.
+// soaked returns n, or the number in the environment variable, with which scripts/test --long runs a test longer.
 func soaked(t *testing.T, variable string, n int) int {
 	t.Helper()
 	text := os.Getenv(variable)
@@ -181,7 +181,7 @@ func soaked(t *testing.T, variable string, n int) int {
 	return n
 }
 
-// moment waits until now says so, or at most for ticks of a fifth of a millisecond, and then for some ticks more.
+// moment waits until now returns true, at most for ticks of a fifth of a millisecond, and then for more ticks.
 func moment(t *testing.T, ticks, more int, now func() bool) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Microsecond)

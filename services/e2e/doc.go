@@ -1,16 +1,16 @@
-// Package e2e holds tests only: they run freshet's own programs against real redis-server, nats-server and S3
-// processes, and look at them from outside, over HTTP, as users do.
+// Package e2e holds only tests. They run freshet's programs with real redis-server, nats-server and S3 processes, and observe them
+// over HTTP, as users do.
 //
 // # Trials
 //
-// The tests whose names begin with TestFault are trials: each takes something away, or makes it wrong, while every instance is
-// read and asked for its status the whole time, and says in its comment what holds all the same. What holds in all of them is
-// written at the type trial. Those that need the programs to stand still or to fail at one exact place run builds with
-// failpoints, and two need a disk that can be filled: they mount a small tmpfs, as root or in namespaces of their own.
+// Tests whose names begin with TestFault are trials. A trial injects a fault while clients read every instance and query its status.
+// The comment of each test has the invariants of its fault; the comment of type trial has the invariants of all trials. Trials that
+// stop a program at an exact place, or make it fail there, run builds with failpoints. Two trials fill a disk: they mount a small
+// tmpfs, as root or in namespaces.
 //
-// When any trial has run, a table of all follows the tests' output: the fault, the time to heal, and the states that instances
-// said meanwhile. FAULTS_REPORT names a file to write it to as well, for go test shows no output of a package that passes unless
-// it is told -v:
+// After the trials, a table of all faults follows the tests' output: the fault, the time to recover, and the states that instances
+// reported. FAULTS_REPORT names a file that also receives the table, because go test hides the output of a package that passes unless
+// it runs with -v:
 //
 //	FAULTS_REPORT=faults.txt go test -run TestFault ./services/e2e
 package e2e

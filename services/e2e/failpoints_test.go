@@ -23,12 +23,12 @@ import (
 	"go.etcd.io/gofail/code"
 )
 
-// failpointMark begins the comments that become failpoints in the programs that buildFailpoints builds, and nowhere else.
+// failpointMark begins the comments that become failpoints in the programs of buildFailpoints only.
 const failpointMark = "// gofail:"
 
-// buildFailpoints builds the publisher and the server with their failpoints, once, into a folder of their own, and returns that. The
-// product's files stay as they are: what is compiled instead of them lies in a temporary folder, by go build's -overlay. The runtime
-// of the failpoints is a requirement of this module alone, which the workspace lends to the others.
+// buildFailpoints builds the publisher and the server with their failpoints once and returns the folder. The product's files stay
+// unchanged: go build's -overlay replaces them by files in a temporary folder. Only this module requires the runtime of the failpoints;
+// the workspace provides it to the other modules.
 var buildFailpoints = sync.OnceValues(func() (string, error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -56,8 +56,8 @@ var buildFailpoints = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// overlayFailpoints writes every file of the product that has failpoints to dir, as they are when they work, and what declares them
-// beside it. It returns what stands in for which path.
+// overlayFailpoints writes every file of the product that has failpoints to dir, with the failpoints enabled, and their declarations
+// next to it. It returns the replacements by path.
 func overlayFailpoints(root, dir string) (map[string]string, error) {
 	overlay := map[string]string{}
 	write := func(path string, text []byte) error {
@@ -104,7 +104,7 @@ func overlayFailpoints(root, dir string) (map[string]string, error) {
 	return overlay, nil
 }
 
-// failpoints are those of one program, which it lets be set over HTTP.
+// failpoints are the failpoints of one program, which are set over HTTP.
 type failpoints struct{ url string }
 
 // prepareFailing is prepare for a program with failpoints.
@@ -118,7 +118,7 @@ func prepareFailing(t *testing.T, name string, settings ...string) (*program, fa
 	return prepareIn(t, dir, name, []string{"GOFAIL_HTTP=" + addr}, settings...), failpoints{url: "http://" + addr}
 }
 
-// arm makes the failpoint do what the term says (see go.etcd.io/gofail), as long as the process lives.
+// arm sets the failpoint to the term (see go.etcd.io/gofail) for the life of the process.
 func (f failpoints) arm(t *testing.T, name, term string) {
 	t.Helper()
 	status, _, body, err := do(t.Context(), http.MethodPut, f.url+"/"+name, "", []byte(term))
@@ -127,7 +127,7 @@ func (f failpoints) arm(t *testing.T, name, term string) {
 	}
 }
 
-// disarm ends what arm began. Who stands at the failpoint goes on standing there.
+// disarm undoes arm. A goroutine that is blocked at the failpoint stays blocked.
 func (f failpoints) disarm(t *testing.T, name string) {
 	t.Helper()
 	status, _, body, err := do(t.Context(), http.MethodDelete, f.url+"/"+name, "", nil)
@@ -136,10 +136,10 @@ func (f failpoints) disarm(t *testing.T, name string) {
 	}
 }
 
-// stand is the term for a failpoint that nobody gets past.
+// stand is the term of a failpoint that blocks.
 const stand = "sleep(600000)"
 
-// stands waits until the program stands at the failpoint.
+// stands waits until the program is blocked at the failpoint.
 func (f failpoints) stands(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) error {
@@ -151,7 +151,7 @@ func (f failpoints) stands(t *testing.T, name string) {
 	})
 }
 
-// hits returns how often the program came to the failpoint since it was armed.
+// hits returns how often the program reached the failpoint since it was armed.
 func (f failpoints) hits(ctx context.Context, name string) (int, error) {
 	status, _, body, err := do(ctx, http.MethodGet, f.url+"/"+name+"/count", "", nil)
 	if err != nil {

@@ -58,7 +58,7 @@ func TestFaultDiskIsFullAtTheCache(t *testing.T) {
 	})
 }
 
-// warned is the condition that there is something to look after.
+// warned is the condition that the status has a warning.
 func warned(d fleet.DatasetStatus) error {
 	if d.Warning == "" {
 		return errors.New("it does not warn")

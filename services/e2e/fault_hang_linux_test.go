@@ -17,11 +17,11 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// eventBound is within what time after its commit a version of a healthy dataset is served while something else hangs. The median of
-// several events keeps to it, because a busy machine delays some of them without any fault.
+// eventBound bounds the time from the commit of a version of a healthy dataset until it is served while something else hangs. The bound
+// is for the median of several events, because a busy machine delays some events without a fault.
 const eventBound = time.Second
 
-// events publishes several versions, and fails the test unless they are served within eventBound. The table's row says what was measured.
+// events publishes several versions and fails the test unless they are served within eventBound. It adds the times to the table's row.
 func (tr *trial) events() {
 	tr.t.Helper()
 	var took []time.Duration
@@ -44,7 +44,7 @@ func (tr *trial) events() {
 	}
 }
 
-// pipes puts named pipes in the place of the files. Whoever opens one hangs until release, which puts the files back.
+// pipes replaces the files with named pipes. An open of a pipe blocks until release, which restores the files.
 func pipes(t *testing.T, files ...string) (release func()) {
 	t.Helper()
 	for _, file := range files {
@@ -213,7 +213,7 @@ func (tr *trial) put(name string, version int) (rec dataset.VersionRecord) {
 	return rec
 }
 
-// awaitOf waits until the instances say of the datasets what is wanted.
+// awaitOf waits until the datasets in all instances fulfil the condition.
 func (tr *trial) awaitOf(names []string, want condition) {
 	tr.t.Helper()
 	for _, i := range tr.instances {

@@ -39,7 +39,7 @@ func TestFaultInstanceIsKilledInMidRefresh(t *testing.T) {
 	tr.healed()
 }
 
-// cached waits until the cache folders have the version.
+// cached waits until the cache folders contain the version.
 func (tr *trial) cached(v uint64) {
 	tr.t.Helper()
 	for _, i := range tr.instances {

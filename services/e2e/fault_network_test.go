@@ -44,7 +44,7 @@ func TestFaultNATSIsPartitioned(t *testing.T) {
 	tr.healed()
 }
 
-// wait lets time pass, in which something has to stay as it is.
+// wait lets time pass during which a condition must hold.
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
 	timer := time.NewTimer(d)

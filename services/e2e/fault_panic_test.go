@@ -62,7 +62,7 @@ func TestFaultDecoderPanics(t *testing.T) {
 	}
 }
 
-// fragile is a service that uses the library in this process, and panics on some of what it is given.
+// fragile is a service that uses the library in this process and panics on some values.
 type fragile struct {
 	sub               *subscribe.Subscriber
 	prices            *subscribe.Dataset
@@ -115,14 +115,14 @@ func newFragile(t *testing.T, tr *trial) *fragile {
 	return f
 }
 
-// cursed are 1 % of all values: the decoder panics on them, whenever it meets them.
+// cursed matches 1 % of all values, on which the decoder always panics.
 func cursed(value []byte) bool {
 	h := fnv.New32a()
 	_, _ = h.Write(value)
 	return h.Sum32()%100 == 0
 }
 
-// follows waits until the service has come to the newest version.
+// follows waits until the service has processed the newest version.
 func (f *fragile) follows(t *testing.T, tr *trial) {
 	t.Helper()
 	newest := tr.newest()
@@ -136,7 +136,7 @@ func (f *fragile) follows(t *testing.T, tr *trial) {
 	f.check(t, tr)
 }
 
-// check holds what the views have against the ledger.
+// check compares the views with the ledger.
 func (f *fragile) check(t *testing.T, tr *trial) {
 	t.Helper()
 	want := tr.history[len(tr.history)-1]
@@ -169,8 +169,8 @@ func (f *fragile) settled(t *testing.T, tr *trial) {
 	})
 }
 
-// usage returns the goroutines of the service, which are those of the test's process that the library or its connection started, and
-// its files, those of the whole process.
+// usage returns the goroutines that the library or its connection started in the test's process, and the open files of the whole
+// process.
 func (f *fragile) usage(t *testing.T) (goroutines, files int) {
 	t.Helper()
 	text := make([]byte, 4<<20)

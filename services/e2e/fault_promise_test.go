@@ -32,7 +32,7 @@ func TestFaultPipelineIsLate(t *testing.T) {
 	tr.healed()
 }
 
-// promise publishes a version and promises that another follows within the time; "0": nothing is promised any more.
+// promise publishes a version with the promise that another follows within the time; "0" ends the promise.
 func (tr *trial) promise(every string) {
 	tr.t.Helper()
 	text, next := tr.change(8)

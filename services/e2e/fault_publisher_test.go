@@ -41,8 +41,8 @@ func TestFaultPublisherIsKilledBetweenSteps(t *testing.T) {
 	}
 }
 
-// killAt has the publisher publish or patch until it stands at the failpoint, kills it there, sees how instances take that, and starts
-// it again. It reports whether the version exists.
+// killAt runs a publish or patch until the publisher is blocked at the failpoint, kills the publisher there, checks the instances and
+// restarts the publisher. It reports whether the version exists.
 func (tr *trial) killAt(act, point string) (committed bool) {
 	tr.t.Helper()
 	tr.points.arm(tr.t, point, stand)
@@ -72,7 +72,7 @@ func (tr *trial) killAt(act, point string) (committed bool) {
 	}
 }
 
-// pending is a publish whose answer has not come.
+// pending is a publish without an answer yet.
 type pending struct {
 	tr       *trial
 	answered chan error
@@ -89,8 +89,8 @@ func (tr *trial) uncertain(method, path, text string, next map[string]string) *p
 	return p
 }
 
-// standsOrAnswers waits until the publisher stands at the failpoint, or has answered: then it did not come by it, and the version is
-// one like others.
+// standsOrAnswers waits until the publisher is blocked at the failpoint or has answered. In the second case it did not reach the
+// failpoint.
 func (tr *trial) standsOrAnswers(point string, p *pending) (stands bool) {
 	tr.t.Helper()
 	eventually(tr.t, func(ctx context.Context) error {
@@ -114,7 +114,7 @@ func (tr *trial) standsOrAnswers(point string, p *pending) (stands bool) {
 	return stands
 }
 
-// settle finds out in the store, after the publisher was killed and started again, whether the version exists.
+// settle checks in the store, after a restart of the killed publisher, whether the version exists.
 func (p *pending) settle() (committed bool) {
 	p.tr.t.Helper()
 	if err := <-p.answered; err == nil {

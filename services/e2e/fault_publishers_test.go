@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// edit is what one of several publishers did, which became the version.
+// edit is the change of one of several publishers that became the version.
 type edit struct {
 	version uint64
 	patch   map[string]string // values by key; "" removes
@@ -71,7 +71,7 @@ func TestFaultTwoPublishersAtOnce(t *testing.T) {
 	tr.healed()
 }
 
-// drawEdit draws one: mostly a patch, now and then all records. It always changes something.
+// drawEdit returns a random edit: mostly a patch, sometimes all records. It always changes a record.
 func drawEdit(r *rand.Rand, keys int) edit {
 	key := func() string { return fmt.Sprintf("key-%d", r.IntN(keys)) }
 	line := func(key string) string { return fmt.Sprintf(`{"key":%q,"a":"%x%x"}`, key, r.Uint64(), r.Uint64()) }
@@ -96,7 +96,7 @@ func drawEdit(r *rand.Rand, keys int) edit {
 	return edit{patch: patch}
 }
 
-// publish returns the version that the edit became, 0 if the publisher asked to come again.
+// publish publishes the edit and returns its version, 0 if the publisher asked for a retry.
 func (e edit) publish(ctx context.Context, publisher *program, name string) (uint64, error) {
 	method, path, text := http.MethodPost, "/versions", lines(e.all)
 	if e.patch != nil {
@@ -122,7 +122,7 @@ func (e edit) publish(ctx context.Context, publisher *program, name string) (uin
 	return version, nil
 }
 
-// apply returns what the edit makes of the records.
+// apply returns the records after the edit.
 func (e edit) apply(records map[string]string) map[string]string {
 	if e.all != nil {
 		return e.all

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// streamName is that of the event log.
+// streamName is the name of the event log's stream.
 const streamName = "FRESHET"
 
 // Invariant: while NATS is gone, instances serve what they have and say that they are blind, whatever is committed meanwhile; when
@@ -47,7 +47,7 @@ func TestFaultClusterLosesItsLeader(t *testing.T) {
 	tr.healed()
 }
 
-// leaderOf returns the name of the node that leads the event log.
+// leaderOf returns the name of the node that is the leader of the event log.
 func leaderOf(t *testing.T, url string) (name string) {
 	t.Helper()
 	js := jetStream(t, url)

@@ -36,8 +36,8 @@ const (
 	transparentPolicy = "/sys/kernel/mm/transparent_hugepage/enabled"
 )
 
-// withoutForcedHugePages keeps a kernel that backs all memory with huge pages from doing so for the programs that the test starts:
-// a huge page that holds a byte would count as 2 MiB that are resident, however much of it is free. Programs inherit the setting.
+// withoutForcedHugePages disables huge pages for the programs that the test starts, on a kernel that backs all memory with them. A huge
+// page with one used byte would count as 2 MiB of resident memory. Programs inherit the setting.
 func withoutForcedHugePages(t *testing.T) {
 	t.Helper()
 	policy, err := os.ReadFile(transparentPolicy)

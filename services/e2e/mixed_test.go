@@ -15,7 +15,7 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// mixed is freshet whole, each program of which is one of a release or of today.
+// mixed is a complete freshet whose programs are those of a release or the current ones.
 type mixed struct {
 	*system
 	*ledger
@@ -47,7 +47,7 @@ func newMixed(t *testing.T, name string) *mixed {
 	return m
 }
 
-// swap ends the program that was, if there was one, and starts one out of the folder on the same port.
+// swap stops the current program, if any, and starts the one in the folder on the same port.
 func (m *mixed) swap(was *program, folder, key, name string, settings ...string) *program {
 	m.t.Helper()
 	if was != nil {
@@ -79,7 +79,7 @@ func (m *mixed) instance(n int, folder string) {
 		"RELAYS=http://"+m.addrs["relay"], "DATASETS="+"prices", "CACHE_DIR="+m.caches[n], "INSTANCE="+name)
 }
 
-// full publishes all records of a next version.
+// full publishes all records of the next version.
 func (m *mixed) full() {
 	m.t.Helper()
 	_, next := m.change(8)
@@ -90,7 +90,7 @@ func (m *mixed) full() {
 	m.history = append(m.history, next)
 }
 
-// served waits until every instance says that it is fresh on the newest version, and checks all of its records.
+// served waits until every instance reports to be fresh on the newest version, and checks all of its records.
 func (m *mixed) served(phase string) {
 	m.t.Helper()
 	for _, instance := range m.Instances {

@@ -83,7 +83,7 @@ func TestNamespacesKeepEnvironmentsApart(t *testing.T) {
 	}
 }
 
-// whole returns all that the instance says of itself.
+// whole returns the full status of the instance.
 func (i *follower) whole(t *testing.T) (s fleet.Status) {
 	t.Helper()
 	code, _, body, err := do(t.Context(), http.MethodGet, i.URL+"/v1/status", "", nil)

@@ -43,17 +43,16 @@ func run(m *testing.M) int {
 	return exit
 }
 
-// client is the tests' own: what a program's user would have.
+// client is the tests' HTTP client, configured as a user's program would.
 var client = &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
-// program is one of our programs, with its own port.
+// program is one of freshet's programs with its own port.
 type program struct {
 	*servertest.Process
 	URL string
 }
 
-// start starts one of our programs with the given settings ("NAME=value" without the prefix FRESHET_) and waits until
-// it is healthy.
+// start starts a program with the settings ("NAME=value" without the prefix FRESHET_) and waits until it is healthy.
 func start(t *testing.T, name string, settings ...string) *program {
 	t.Helper()
 	p := prepare(t, name, settings...)
@@ -66,7 +65,7 @@ func prepare(t *testing.T, name string, settings ...string) *program {
 	return prepareIn(t, bin, name, nil, settings...)
 }
 
-// prepareIn is prepare for a program in the folder, with more in its environment.
+// prepareIn is prepare for a program in the folder, with additional environment variables.
 func prepareIn(t *testing.T, folder, name string, env []string, settings ...string) *program {
 	t.Helper()
 	return prepareAt(t, "127.0.0.1:"+strconv.Itoa(servertest.FreePort(t)), folder, name, env, settings...)
@@ -103,7 +102,7 @@ func healthy(ctx context.Context, url string) error {
 	return nil
 }
 
-// system is freshet whole: real servers, our programs.
+// system is a complete freshet: real servers and freshet's programs.
 type system struct {
 	Redis     *servertest.RedisServer
 	NATS      *servertest.NATSServer
@@ -116,8 +115,7 @@ type system struct {
 	namespace string
 }
 
-// newSystem starts everything, with the given number of instances of the datasets. store is a store URL; empty means
-// a folder of the test's.
+// newSystem starts a system with the given number of instances of the datasets. store is a store URL; empty means a temporary folder.
 func newSystem(t *testing.T, store string, instances int, datasets ...string) *system {
 	t.Helper()
 	if store == "" {
@@ -139,13 +137,13 @@ func (s *system) newInstance(t *testing.T, n int, datasets ...string) *program {
 		"CACHE_DIR="+t.TempDir(), "INSTANCE=instance-"+strconv.Itoa(n), "LOG_LEVEL=debug")
 }
 
-// eventually waits until f returns nil, and fails the test with f's last error if it never does.
+// eventually waits until f returns nil. After a minute it fails the test with f's last error.
 func eventually(t *testing.T, f func(ctx context.Context) error) {
 	t.Helper()
 	eventuallyIn(t, time.Minute, f)
 }
 
-// eventuallyIn is eventually with another limit than a minute.
+// eventuallyIn is eventually with the timeout limit.
 func eventuallyIn(t *testing.T, limit time.Duration, f func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

@@ -59,7 +59,7 @@ func TestRedisHoldsMetadataOnly(t *testing.T) {
 	}
 }
 
-// content returns all that the key holds, as text.
+// content returns the value of the key as text.
 func content(ctx context.Context, t *testing.T, rdb *redis.Client, key string) string {
 	t.Helper()
 	kind, err := rdb.Type(ctx, key).Result()
@@ -87,7 +87,7 @@ func content(ctx context.Context, t *testing.T, rdb *redis.Client, key string) s
 	return fmt.Sprint(all)
 }
 
-// marked returns the edition with one record more.
+// marked returns the edition with one additional record.
 func marked(t *testing.T, e edition, n int) edition {
 	t.Helper()
 	rows := e.records(t)

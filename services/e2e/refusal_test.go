@@ -18,10 +18,10 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// refused is how often each way of sending is refused: all of them have to reach the client.
+// refused is how often each way of sending is refused. Every refusal must reach the client.
 const refused = 10
 
-// answer is what curl prints of one answer.
+// answer is the output of curl for one answer.
 type answer struct {
 	status int
 	kind   string // of the problem document
@@ -29,7 +29,7 @@ type answer struct {
 	err    error
 }
 
-// curl sends a request with a body and returns what curl makes of the answer.
+// curl sends a request with a body and returns the output of curl.
 func curl(ctx context.Context, args ...string) (a answer) {
 	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "-w", "\n%{http_code} %{content_type}"}, args...)...)
 	var out, errs bytes.Buffer
@@ -54,7 +54,7 @@ func curl(ctx context.Context, args ...string) (a answer) {
 	return a
 }
 
-// wrongCSV makes a CSV file of the given bytes with an error on line 2.
+// wrongCSV writes a CSV file of the given size with an error on line 2.
 func wrongCSV(t *testing.T, bytes int) string {
 	t.Helper()
 	row := "000000000,the quick brown fox jumps over the lazy dog,1234567\n"
@@ -106,7 +106,7 @@ func TestRefusalsReachCurl(t *testing.T) {
 	}
 }
 
-// wantAnswers runs curl several times at a time, and wants the same answer to all.
+// wantAnswers runs several curls at a time, each of which must get the same answer.
 func wantAnswers(t *testing.T, what string, want answer, args []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -173,7 +173,7 @@ func TestEarlyRefusalsReachCurl(t *testing.T) {
 	<-holding
 }
 
-// throttled is a file at so many bytes a second.
+// throttled is a file whose reads are limited to a number of bytes a second.
 type throttled struct {
 	file io.Reader
 	tick *time.Ticker
@@ -208,7 +208,7 @@ func TestRefusalsReachTheCommand(t *testing.T) {
 	}
 }
 
-// refusedCommand returns how the command ends, unless as it should.
+// refusedCommand runs the command and returns an error unless it is refused as expected.
 func refusedCommand(ctx context.Context, p *program, csv string, slow bool, rate int, patch string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()

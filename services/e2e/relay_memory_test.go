@@ -17,14 +17,14 @@ import (
 	"freshet.dev/pkg/servertest/footprint"
 )
 
-// What the README says about a relay's memory: its cache, relayOverhead, and sendBuffer for each response.
+// The README's bound of a relay's memory: its cache, relayOverhead, and sendBuffer for each response.
 const (
 	relayOverhead = 64 << 20
 	sendBuffer    = 256 << 10
 	responses     = 1024 // by default
 )
 
-// measured starts a relay over the storm's store whose memory is measured.
+// measured starts a relay of the storm's store and measures its memory.
 func (s *storm) measured(settings ...string) (*program, *footprint.Meter) {
 	s.t.Helper()
 	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(s.t))
@@ -41,7 +41,7 @@ func (s *storm) measured(settings ...string) (*program, *footprint.Meter) {
 	return p, meter
 }
 
-// checkPeak fails the test if the relay had more memory than allowed.
+// checkPeak fails the test if the relay's peak memory is above the bound.
 func checkPeak(t *testing.T, meter *footprint.Meter, allowed int64) {
 	t.Helper()
 	peak, err := meter.Peak()
@@ -54,7 +54,7 @@ func checkPeak(t *testing.T, meter *footprint.Meter, allowed int64) {
 	}
 }
 
-// sockets returns how many clients of so many this process may have, with room for the other files that a test opens.
+// sockets returns how many of the clients this process can open, minus the other files of a test.
 func sockets(t *testing.T, want int) int {
 	t.Helper()
 	limit, err := fileLimit()
@@ -69,7 +69,7 @@ func sockets(t *testing.T, want int) int {
 	return most
 }
 
-// dialAll opens so many connections at once and calls use with each. They stay open until the test ends.
+// dialAll opens the given number of connections at once and calls use for each. They stay open until the test ends.
 func dialAll(t *testing.T, address string, n int, use func(i int, conn net.Conn) error) {
 	t.Helper()
 	lanes := make(chan struct{}, 256)

@@ -15,11 +15,11 @@ import (
 	"testing"
 )
 
-// programsOf are what TestMain and releases build, as packages of the module services.
+// programsOf are the packages of the module services that TestMain and releases build.
 var programsOf = []string{"./freshet", "./publisher/cmd/freshet-publisher", "./relay/cmd/freshet-relay", "./server/cmd/freshet-server"}
 
-// release returns a folder with the programs of a release that scripts/releases names. It builds them from the repository's own
-// history, once: they stay in dist/releases/<commit>.
+// release returns a folder with the programs of a release in scripts/releases. It builds them once from the repository's history and
+// keeps them in dist/releases/<commit>.
 func release(t *testing.T, name string) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -51,7 +51,7 @@ func release(t *testing.T, name string) string {
 	return built
 }
 
-// keep copies the folder to its place in one step, so that no process finds half of it. It is no error if another was faster.
+// keep copies the folder to its place atomically, so that no process sees a part of it. It is no error if another process did so first.
 func keep(folder, place string) error {
 	if err := os.MkdirAll(filepath.Dir(place), 0o777); err != nil {
 		return err
@@ -75,7 +75,7 @@ func keep(folder, place string) error {
 	return nil
 }
 
-// ofEachRelease runs the test for every release that scripts/releases names.
+// ofEachRelease runs the test for each release in scripts/releases.
 func ofEachRelease(t *testing.T, test func(t *testing.T, name string)) {
 	t.Helper()
 	all, err := releases(filepath.Join("..", ".."))
@@ -87,7 +87,7 @@ func ofEachRelease(t *testing.T, test func(t *testing.T, name string)) {
 	}
 }
 
-// releases returns the commits that scripts/releases has, by name.
+// releases returns the commits in scripts/releases by name.
 func releases(root string) (map[string]string, error) {
 	file := filepath.Join(root, "scripts", "releases")
 	text, err := os.ReadFile(file)
@@ -108,7 +108,7 @@ func releases(root string) (map[string]string, error) {
 	return all, nil
 }
 
-// releaseCommit returns the commit that scripts/releases has for the release.
+// releaseCommit returns the commit of the release in scripts/releases.
 func releaseCommit(root, name string) (string, error) {
 	all, err := releases(root)
 	if err == nil && all[name] == "" {
@@ -141,7 +141,7 @@ func checkOut(root, name, commit, folder string) error {
 	}
 }
 
-// extract writes one file, or folder, of an archive. Other entries are left out.
+// extract writes a file or folder of an archive and skips other entries.
 func extract(from io.Reader, h *tar.Header, folder string) error {
 	name := filepath.Join(folder, filepath.FromSlash(h.Name))
 	switch h.Typeflag {

@@ -7,15 +7,15 @@ import (
 
 // These are the invariants of all claims that instances made from the begin of a test to its end.
 
-// settles is how long after the programs over a store were ready every instance has heard of that store, or is blind.
+// settles is the time after the programs of a store are ready in which every instance receives a beacon of that store or becomes blind.
 const settles = 3*shortBeacon + late
 
 // checkClaims holds the claims of all instances against each other:
 //
 //   - one version id names one content, on whichever instance and in whatever state;
-//   - two instances that both say fresh at a time serve the same, except that one may be behind in number for as long as three periods
-//     of the beacon, which is how long an instance may rest on what it heard last;
-//   - from the time settled on, two instances that both say fresh on the same number serve the same, with no exception;
+//   - two instances that report to be fresh at the same time serve the same, except that one may be behind in number for three periods
+//     of the beacon, which is how long an instance may trust the last beacon;
+//   - after the time settled, two instances that report to be fresh on the same number serve the same, without exception;
 //   - no instance returns to a version id that it has left since the time exchanged.
 func (w *restoration) checkClaims(exchanged, settled time.Time) {
 	w.t.Helper()
@@ -42,7 +42,7 @@ func (w *restoration) checkClaims(exchanged, settled time.Time) {
 	}
 }
 
-// checkPair compares two instances wherever their claims overlap in time.
+// checkPair compares two instances where their reports overlap in time.
 func (w *restoration) checkPair(nameA, nameB string, as, bs []claim, settled time.Time) {
 	w.t.Helper()
 	var since time.Time // since when they differ, and both say fresh
@@ -72,7 +72,7 @@ func (w *restoration) checkPair(nameA, nameB string, as, bs []claim, settled tim
 	}
 }
 
-// checkFlaps fails the test if the instance came back to a version id that it had left.
+// checkFlaps fails the test if the instance returned to a version id that it had left.
 func checkFlaps(t *testing.T, name string, claims []claim, exchanged time.Time) {
 	t.Helper()
 	left := map[string]bool{}

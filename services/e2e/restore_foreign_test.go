@@ -70,7 +70,7 @@ func (w *restoration) failures() map[string]uint64 {
 	return all
 }
 
-// farEvent returns the event of a version that names an object that no store has.
+// farEvent returns the event of a version whose object does not exist in any store.
 func farEvent(t *testing.T, name string, version uint64) []byte {
 	t.Helper()
 	rec := dataset.VersionRecord{
@@ -84,7 +84,7 @@ func farEvent(t *testing.T, name string, version uint64) []byte {
 	return event
 }
 
-// announce publishes the event to the event log, and waits until that has it.
+// announce publishes the event to the event log and waits until the log contains it.
 func (w *restoration) announce(event []byte) {
 	w.t.Helper()
 	if _, err := jetStream(w.t, w.NATS.URL).PublishMsg(w.t.Context(), &nats.Msg{Subject: dataset.Subject(w.name), Data: event}); err != nil {
@@ -92,7 +92,7 @@ func (w *restoration) announce(event []byte) {
 	}
 }
 
-// publishWaiting makes some changes the next version by `freshet publish --wait`, which ends when every instance serves it.
+// publishWaiting publishes changes with `freshet publish --wait`, which ends when every instance serves the version.
 func (w *restoration) publishWaiting() {
 	w.t.Helper()
 	text, next := w.change(8)
@@ -141,7 +141,7 @@ func TestPublisherOfAnotherStore(t *testing.T) {
 	w.checkClaims(began, began)
 }
 
-// otherStore starts a publisher over an empty store of its own, and publishes versions of the same dataset to it.
+// otherStore starts a publisher with its own empty store, and publishes versions of the same dataset to it.
 func (w *restoration) otherStore(versions uint64) *ledger {
 	w.t.Helper()
 	folder := w.t.TempDir()
@@ -154,7 +154,7 @@ func (w *restoration) otherStore(versions uint64) *ledger {
 	return l
 }
 
-// stays checks for some beacons that every instance that was fresh is so all the time, on the same version.
+// stays checks for several beacons that every fresh instance stays fresh on the same version.
 func (w *restoration) stays(phase string) {
 	w.t.Helper()
 	want := w.record()

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pollEvery is how often an instance is asked for its status and all of its records.
+// pollEvery is the interval at which an instance's status and records are read.
 const pollEvery = 40 * time.Millisecond
 
 // follower is an instance that is polled from its first start to the end of the test.
@@ -30,7 +30,7 @@ type follower struct {
 	stops func()
 }
 
-// said is what an instance says that it serves.
+// said is the version that an instance reports to serve.
 type said struct {
 	Store, ID, State, Error string
 	Version                 uint64
@@ -40,14 +40,14 @@ func (s said) String() string {
 	return fmt.Sprintf("it says %s on version %d with id %q of store %q (%s)", s.State, s.Version, s.ID, s.Store, s.Error)
 }
 
-// claim is what an instance said, both before and after it answered all records, with the digest of these.
+// claim is an instance's report, the same before and after it answered all records, with the digest of the records.
 type claim struct {
 	said
 	from, to time.Time
 	content  digest
 }
 
-// says asks for what the instance says of the dataset.
+// says queries the dataset's status in the instance.
 func (i *follower) says(ctx context.Context) (said, error) {
 	code, _, body, err := do(ctx, http.MethodGet, i.URL+"/v1/status", "", nil)
 	if err != nil {
@@ -82,7 +82,7 @@ func (i *follower) stop() {
 	i.Stop()
 }
 
-// polled has the instance polled until unpolled is called, or the test ends.
+// polled starts polling the instance until unpolled is called or the test ends.
 func (i *follower) polled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -115,7 +115,7 @@ func (i *follower) polled(t *testing.T) {
 
 func (i *follower) unpolled() { i.stops() }
 
-// poll returns what the instance claims; ok is false if that changed while it was asked, or if it serves nothing.
+// poll returns the instance's claim. ok is false if the status changed during the poll, or if the instance serves no version.
 func (i *follower) poll(ctx context.Context) (c claim, ok bool, err error) {
 	c.from = time.Now()
 	if c.said, err = i.says(ctx); err != nil || c.Version == 0 {
@@ -134,7 +134,7 @@ func (i *follower) poll(ctx context.Context) (c claim, ok bool, err error) {
 	return c, before == after && b.Version == c.Version, errors.Join(err, failed)
 }
 
-// claims returns what was polled so far.
+// claims returns the claims polled so far.
 func (i *follower) claims() []claim {
 	i.mu.Lock()
 	defer i.mu.Unlock()

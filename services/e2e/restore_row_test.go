@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// cost adds a row to the table of faults: how long after mended every instance followed the store in the phase that ended last, and
-// the states that instances said since began, with the longest that one was in each.
+// cost adds a row to the table of faults: the time after mended until every instance followed the store in the last phase, and the
+// states that instances reported since began, with the longest duration of each.
 func (w *restoration) cost(fault string, began, mended time.Time) {
 	var order []string
 	longest := map[string]time.Duration{}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// exchanged is how a store is exchanged under a fleet.
+// exchanged is a way to exchange the store of a running fleet.
 type exchanged string
 
 const (
@@ -18,7 +18,7 @@ const (
 	diverged exchanged = "a copy that went on elsewhere"
 )
 
-// kind is what becomes of an instance while the store is exchanged.
+// kind is the treatment of an instance during the exchange of the store.
 type kind string
 
 const (
@@ -155,8 +155,8 @@ func (i *follower) wipe(t *testing.T) {
 	}
 }
 
-// named checks that the store's records form a chain from the newest to the first, and that the store's own file has the id that they
-// name.
+// named checks that the store's records form a chain from the newest to the first, and that they have the id in the store's identity
+// file.
 func (w *restoration) named() {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(w.folder, "store.json"))

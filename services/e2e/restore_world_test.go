@@ -27,7 +27,7 @@ const (
 	followsWithin = 20 * time.Second
 )
 
-// restoration is freshet whole, over a store in a folder that the test exchanges while every instance is polled.
+// restoration is a complete freshet whose store is a folder that the test exchanges while it polls every instance.
 type restoration struct {
 	*system
 	*ledger
@@ -42,7 +42,7 @@ type restoration struct {
 	followed time.Time
 }
 
-// newRestoration starts everything over an empty store, with the given number of relays and without an instance.
+// newRestoration starts a restoration with an empty store, the given number of relays and no instance.
 func newRestoration(t *testing.T, relays int) *restoration {
 	t.Helper()
 	w := newEnvironment(t, &system{Redis: servertest.Redis(t), NATS: servertest.NATS(t)}, filepath.Join(t.TempDir(), "store"), relays)
@@ -50,8 +50,8 @@ func newRestoration(t *testing.T, relays int) *restoration {
 	return w
 }
 
-// newEnvironment starts a publisher and relays over the store in the folder, with the servers and in the namespace of s. The ledger
-// is the caller's to set.
+// newEnvironment starts a publisher and relays with the store in the folder, with the servers and in the namespace of s. The caller
+// sets the ledger.
 func newEnvironment(t *testing.T, s *system, folder string, relays int) *restoration {
 	t.Helper()
 	w := &restoration{system: s, t: t, folder: folder}
@@ -73,7 +73,7 @@ func (w *restoration) publisher(settings []string) *program {
 	return start(w.t, "publisher", append(slices.Clone(settings), "TEMP_DIR="+w.t.TempDir(), "BEACON_EVERY="+shortBeacon.String())...)
 }
 
-// follow starts an instance, and has it polled until the test ends.
+// follow starts an instance and polls it until the test ends.
 func (w *restoration) follow(name string, cached bool) *follower {
 	w.t.Helper()
 	var urls []string
@@ -132,7 +132,7 @@ func (w *restoration) copied() string {
 	}
 }
 
-// exchange puts the folder in place of the store; empty means a folder with nothing in it. history is what the folder holds.
+// exchange replaces the store by the folder; empty means an empty folder. history is the content of the folder.
 func (w *restoration) exchange(folder string, history []map[string]string) {
 	w.t.Helper()
 	err := os.RemoveAll(w.folder)
@@ -149,8 +149,8 @@ func (w *restoration) exchange(folder string, history []map[string]string) {
 	w.history = history
 }
 
-// diverge publishes versions to the store in the folder that no event, beacon or catalog tells of, and returns the history that the
-// folder then holds.
+// diverge publishes versions to the store in the folder without events, beacons and catalog, and returns the resulting history of the
+// folder.
 func (w *restoration) diverge(folder string, history []map[string]string, versions int) []map[string]string {
 	w.t.Helper()
 	objects, err := storeurl.Open(w.t.Context(), "dir://"+folder)
@@ -189,14 +189,14 @@ func (w *restoration) first() {
 	w.history = append(w.history, all)
 }
 
-// record returns what the store has of its newest version, as far as it identifies it.
+// record returns the identity of the store's newest version.
 func (w *restoration) record() (r identity) {
 	w.t.Helper()
 	return identityIn(w.t, w.folder, w.name, w.newest())
 }
 
-// follows waits until every instance that runs says that it is fresh on the store's newest version, named with the store's id for it,
-// and holds every record of each against what was published. Then `freshet status --fail-if-stale` must end with 0.
+// follows waits until every running instance reports to be fresh on the store's newest version and id, and compares all records with the
+// published ones. `freshet status --fail-if-stale` must then exit with 0.
 func (w *restoration) follows(phase string) {
 	w.t.Helper()
 	w.t.Logf("%s: the store has version %d", phase, w.newest())
@@ -226,7 +226,7 @@ func (w *restoration) follows(phase string) {
 	})
 }
 
-// lost waits until no instance says that it is fresh on a version of a store that is gone.
+// lost waits until no instance reports to be fresh on a version of a removed store.
 func (w *restoration) lost(phase string) {
 	w.t.Helper()
 	for _, i := range w.fleet {
@@ -254,21 +254,21 @@ func (w *restoration) forgetLog() {
 	}
 }
 
-// identity is what identifies a version in its record in the store.
+// identity has the fields of a version's record in the store that identify the version.
 type identity struct {
 	ID       string `json:"id"`
 	Store    string `json:"store_id"`
 	Previous string `json:"previous"`
 }
 
-// identityIn reads it from the record in the store's folder.
+// identityIn reads an identity from the record in the store's folder.
 func identityIn(t *testing.T, folder, name string, version uint64) (r identity) {
 	t.Helper()
 	readJSON(t, filepath.Join(folder, "versions", name, fmt.Sprintf("%020d.json", version)), &r)
 	return r
 }
 
-// check says what the identity lacks.
+// check returns an error for a missing field of the identity.
 func (r identity) check() error {
 	switch {
 	case len(r.ID) != 40 || strings.Trim(r.ID, "0123456789abcdef") != "":

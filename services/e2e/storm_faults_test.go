@@ -15,7 +15,7 @@ import (
 // large is the number of records of an object of about 6 MiB, which is 24 segments.
 const large = 6 << 10
 
-// relayStatus returns what sub says of the relay.
+// relayStatus returns the relay's status in sub.
 func relayStatus(t *testing.T, sub *subscribe.Subscriber, url string) fleet.RelayStatus {
 	t.Helper()
 	for _, r := range sub.Status().Relays {
@@ -78,7 +78,7 @@ func TestStormOriginFailsHalfWay(t *testing.T) {
 	within(t, "sent to the instance", line.sent.Load(), rec.Snapshot.Bytes, 1)
 }
 
-// passed says when the proxy has handed on n bytes.
+// passed returns a channel that is closed when the proxy has forwarded n bytes.
 func passed(p *proxy, n int64) func(context.Context) error {
 	return func(context.Context) error {
 		if got := p.sent.Load(); got < n {

@@ -76,7 +76,7 @@ func TestStormObjectsAreHeldOnce(t *testing.T) {
 	}
 }
 
-// requests returns how many requests for segments the relays got.
+// requests returns the number of segment requests to the relays.
 func requests(t *testing.T, relays []*program) (n int64) {
 	t.Helper()
 	for _, r := range relays {

@@ -13,8 +13,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// proxy stands between a client and a server, and injects faults into what the server sends. Faults are added before
-// the first connection: toxiproxy can deadlock when it changes a connection that the client is just giving up.
+// proxy is between a client and a server and injects faults into the server's answers. Faults must be added before the first
+// connection: toxiproxy can deadlock when it changes a connection that the client closes at the same time.
 type proxy struct {
 	*toxiproxy.Proxy
 	*tap
@@ -39,7 +39,7 @@ func newProxy(t *testing.T, upstream string) *proxy {
 	return p
 }
 
-// add injects the fault of the type into all that the server sends.
+// add injects the fault of the type into the server's answers.
 func (p *proxy) add(kind string, attributes map[string]any) {
 	p.t.Helper()
 	p.inject("downstream", kind, attributes)
@@ -56,7 +56,7 @@ func (p *proxy) inject(stream, kind string, attributes map[string]any) {
 	}
 }
 
-// tap is what a test can see and change while connections are open.
+// tap lets a test observe and change open connections.
 type tap struct {
 	sent atomic.Int64 // bytes from the server to its clients, headers and all
 	flip atomic.Int64 // one bit is flipped in every so many bytes of a connection; 0: none
@@ -64,27 +64,27 @@ type tap struct {
 	parted atomic.Pointer[chan struct{}]
 }
 
-// part cuts the line in both directions, as a network does that loses every packet: nothing arrives, and nothing breaks.
+// part starts a partition in both directions, like a network that loses every packet: nothing arrives and no connection breaks.
 func (t *tap) part() {
 	over := make(chan struct{})
 	t.parted.CompareAndSwap(nil, &over)
 }
 
-// heal ends the partition. What was sent meanwhile arrives, as what is sent again does.
+// heal ends the partition. Data sent during the partition arrives, like retransmitted packets.
 func (t *tap) heal() {
 	if over := t.parted.Swap(nil); over != nil {
 		close(*over)
 	}
 }
 
-// pass returns when the line is not cut.
+// pass waits until there is no partition.
 func (t *tap) pass() {
 	if over := t.parted.Load(); over != nil {
 		<-*over
 	}
 }
 
-// taps are found by name: a toxic has nothing but its attributes.
+// taps holds the taps by name, because a toxic has only its attributes.
 var taps = &tapsByName{all: map[string]*tap{}}
 
 type tapsByName struct {
@@ -105,10 +105,10 @@ func (c *tapsByName) get(name string) *tap {
 	return c.all[name]
 }
 
-// tapToxic does in a proxy what its tap says.
+// tapToxic applies a tap in a proxy.
 type tapToxic struct{ Name string }
 
-// NewState returns how many bytes of a connection have passed.
+// NewState returns the counter of a connection's bytes.
 func (*tapToxic) NewState() any { return new(int64) }
 
 func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
@@ -135,7 +135,7 @@ func (x *tapToxic) Pipe(stub *toxics.ToxicStub) {
 	}
 }
 
-// gateToxic does in the other direction what its tap says of partitions.
+// gateToxic applies the partitions of a tap in the other direction.
 type gateToxic struct{ Name string }
 
 func (x *gateToxic) Pipe(stub *toxics.ToxicStub) {

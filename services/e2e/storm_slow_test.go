@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// slowFor is for how long a slow client is slow. By then the relay has cut it, though the client does not see it before it
-// has read what the two kernels hold.
+// slowFor is how long a slow client reads slowly. The relay has then closed the connection, which the client notices after it has read
+// the buffers of both kernels.
 const slowFor = 10
 
-// slowClient asks the relay for the object and reads 1 KiB a second for a time, and then what is left. It returns the
-// beginning of the answer and the length of all of it.
+// slowClient requests the object from the relay, reads 1 KiB a second for a time and then the rest. It returns the beginning and the
+// length of the answer.
 func slowClient(ctx context.Context, address, path string) (begin string, length int64, err error) {
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -59,7 +59,7 @@ func slowClient(ctx context.Context, address, path string) (begin string, length
 	return begin, length + n, ctx.Err()
 }
 
-// peak returns the most memory that the process had resident so far, resident what it has now.
+// peak returns the peak of the process's resident memory, resident its current value.
 func peak(t *testing.T, pid int) int64     { return memory(t, pid, "VmHWM:") }
 func resident(t *testing.T, pid int) int64 { return memory(t, pid, "VmRSS:") }
 

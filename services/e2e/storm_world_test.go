@@ -23,10 +23,10 @@ import (
 	records "freshet.dev/pkg/table"
 )
 
-// segmentBytes is the relay's unit: what may be read or sent twice for each fault.
+// segmentBytes is the relay's unit. Each fault may cause one segment to be read or sent twice.
 const segmentBytes = 256 << 10
 
-// storm is a store and an event log, before which a test puts relays, instances and proxies as it likes.
+// storm is a store and an event log. A test adds relays, instances and proxies.
 type storm struct {
 	t         *testing.T
 	nats      *servertest.NATSServer
@@ -34,7 +34,7 @@ type storm struct {
 	publisher *publish.Publisher
 }
 
-// newStorm starts it over the store at the URL; empty means a folder of the test's.
+// newStorm returns a storm with the store at the URL; empty means a temporary folder.
 func newStorm(t *testing.T, storeURL string) *storm {
 	t.Helper()
 	if storeURL == "" {
@@ -82,7 +82,7 @@ func (s *storm) publish(name string, seed byte, records int) dataset.VersionReco
 	return result.Record
 }
 
-// relay starts a relay over the origin; empty means the store.
+// relay starts a relay of the origin; empty means the store.
 func (s *storm) relay(origin string, settings ...string) *program {
 	s.t.Helper()
 	if origin == "" {
@@ -91,7 +91,7 @@ func (s *storm) relay(origin string, settings ...string) *program {
 	return start(s.t, "relay", append([]string{"STORE_URL=" + origin}, settings...)...)
 }
 
-// instance opens an instance of the datasets. It stalls after 5 s.
+// instance opens an instance of the datasets with a stall timeout of 5 s.
 func (s *storm) instance(datasets []string, relays ...string) *subscribe.Subscriber {
 	s.t.Helper()
 	sub, err := subscribe.Open(s.t.Context(), subscribe.Config{
@@ -149,7 +149,7 @@ func checkServed(t *testing.T, sub *subscribe.Subscriber, rec dataset.VersionRec
 	}
 }
 
-// counter returns the value of one of a program's metrics, as soon as the program has room for the connection.
+// counter returns the value of a program's metric. It retries while the program refuses the connection.
 func counter(t *testing.T, p *program, name string) int64 {
 	t.Helper()
 	var body []byte
@@ -178,8 +178,8 @@ func originBytes(t *testing.T, p *program) int64 {
 	return counter(t, p, "freshet_relay_origin_bytes_total")
 }
 
-// within fails the test if got is less than want, or more by what the given number of faults may cost: for each a
-// segment and what was on its way.
+// within fails the test if got is less than want, or exceeds want by more than the faults may cost: for each fault a segment and the
+// bytes in flight.
 func within(t *testing.T, what string, got, want int64, faults int) {
 	t.Helper()
 	const onTheWay = 1 << 20

@@ -11,9 +11,8 @@ import (
 	"testing"
 )
 
-// onSmallDisk calls test with a folder that is a file system of its own, in memory, with room for the given number of bytes. That takes
-// a mount: root may make one. Who is not root runs the test again, as a process that is root in namespaces of its own; if the system
-// does not let it, the test fails.
+// onSmallDisk calls test with a folder on its own file system, in memory and with the given size. Only root may mount it. Without root,
+// onSmallDisk runs the test again in a process that is root in its own namespaces, and fails the test if the system does not allow that.
 func onSmallDisk(t *testing.T, bytes int, test func(t *testing.T, folder string)) {
 	t.Helper()
 	folder := t.TempDir()
@@ -50,7 +49,7 @@ func onSmallDisk(t *testing.T, bytes int, test func(t *testing.T, folder string)
 	}
 }
 
-// fill writes a file to the folder until its disk is full, and returns what makes room again.
+// fill writes a file to the folder until its disk is full. free removes the file.
 func fill(t *testing.T, folder string) (free func()) {
 	t.Helper()
 	path := filepath.Join(folder, "filler")

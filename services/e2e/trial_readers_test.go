@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// question is what a reader asked and what version the answer was of.
+// question is a reader's request and the version of the answer.
 type question struct {
 	version uint64
 	of      string
 }
 
-// digest stands for an answer: there are many, and long ones.
+// digest is the hash of an answer, kept because the answers are many and long.
 type digest [sha256.Size]byte
 
-// ask is one thing to ask an instance again and again: of names it, keys are the records it asks for, and they are all the answer
-// tells of.
+// ask is a request that a reader repeats. of is its name, and keys are the records in the request and the answer.
 type ask struct {
 	of   string
 	keys []string
 	send func(ctx context.Context, i *subject) (version uint64, answer string, err error)
 }
 
-// none stands in an answer for a record that is not there. The ledger has no such record.
+// none is the answer for a missing record. No record of the ledger has this value.
 const none = "none"
 
 // batches are requests for many records at a time: all of them, and some.
@@ -97,10 +96,10 @@ func single(ctx context.Context, i *subject, key string) (uint64, string, error)
 	return version, string(body), err
 }
 
-// answerWithin is how long a look-up may take: it never waits for anything but the machine.
+// answerWithin is how long a look-up may take. It waits for nothing but the processor.
 const answerWithin = 10 * time.Second
 
-// read asks one thing after the other until ctx ends, and keeps what was answered.
+// read sends the requests in turn until ctx ends, and records the answers.
 func (i *subject) read(ctx context.Context, tr *trial, asks []ask) {
 	var newest uint64
 	life, answered, n := -1, false, 0
@@ -132,14 +131,14 @@ func (i *subject) read(ctx context.Context, tr *trial, asks []ask) {
 	})
 }
 
-// lowest returns the version below which the instance may not be.
+// lowest returns the lowest version that the instance may serve.
 func (i *subject) lowest() uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.floor
 }
 
-// answered keeps the answer, which must be the same each time.
+// answered records the answer, which must be the same each time.
 func (i *subject) answered(tr *trial, q question, d digest) {
 	i.mu.Lock()
 	was, again := i.answers[q]
@@ -152,8 +151,8 @@ func (i *subject) answered(tr *trial, q question, d digest) {
 	}
 }
 
-// checkAnswers holds all that was answered against the ledger. It can do so only now: an instance may serve a version before its
-// publisher has said that it is committed, or has died.
+// checkAnswers compares all answers with the ledger. It runs at the end, because an instance may serve a version before the publisher
+// reports the commit, or dies.
 func (i *subject) checkAnswers(tr *trial) {
 	tr.t.Helper()
 	keys := map[string][]string{}

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// hear keeps what the instances report of their states, as far as NATS lets it through: what lasts for a moment is not seen by asking.
+// hear records the states that the instances report over NATS, because polling misses short states.
 func (tr *trial) hear(url string) {
 	tr.t.Helper()
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
@@ -46,8 +46,8 @@ func (tr *trial) hear(url string) {
 	tr.t.Cleanup(func() { cancel(); running.Wait() })
 }
 
-// seen lists the states that the instances said since the fault began, in the order in which they came, with the longest that an instance
-// was in each as far as asking tells.
+// seen lists the states that the instances reported since the fault began, in order, with the longest duration of each that polling
+// saw.
 func (tr *trial) seen() string {
 	first, longest := map[fleet.State]time.Time{}, map[fleet.State]time.Duration{}
 	note := func(state fleet.State, at time.Time) {

@@ -16,7 +16,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// statusEvery is how often an instance under trial is asked for its status, and readEvery how often each of its readers asks.
+// statusEvery is the interval of status queries of an instance under trial, and readEvery the interval of each of its readers.
 const (
 	statusEvery = 20 * time.Millisecond
 	readEvery   = 10 * time.Millisecond
@@ -43,13 +43,13 @@ type subject struct {
 	stop func()
 }
 
-// sample is what an instance said of the dataset, when it was asked. One that did not answer has no State.
+// sample is the status of the dataset at one query. It has no State if the instance did not answer.
 type sample struct {
 	asked time.Time
 	fleet.DatasetStatus
 }
 
-// watched has the instance read and watched until unwatched is called.
+// watched starts readers and status queries of the instance until unwatched is called.
 func (i *subject) watched(tr *trial) {
 	ctx, cancel := context.WithCancel(tr.t.Context())
 	var running sync.WaitGroup
@@ -67,7 +67,7 @@ func (i *subject) watched(tr *trial) {
 
 func (i *subject) unwatched() { i.stop() }
 
-// status asks for what the instance says of the dataset.
+// status queries the dataset's status in the instance.
 func (i *subject) status(ctx context.Context) (fleet.DatasetStatus, error) {
 	code, _, body, err := do(ctx, http.MethodGet, i.URL+"/v1/status", "", nil)
 	if err != nil {
@@ -84,7 +84,7 @@ func (i *subject) status(ctx context.Context) (fleet.DatasetStatus, error) {
 	return d, nil
 }
 
-// watch asks for the status again and again.
+// watch queries the status repeatedly.
 func (i *subject) watch(ctx context.Context, t *testing.T) {
 	i.again(ctx, statusEvery, func() {
 		asked := time.Now()
@@ -101,14 +101,14 @@ func (i *subject) watch(ctx context.Context, t *testing.T) {
 	})
 }
 
-// says keeps what the instance said.
+// says records a sample.
 func (i *subject) says(s sample) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.seen = append(i.seen, s)
 }
 
-// consistent says where a status contradicts itself.
+// consistent returns an error if the status contradicts itself.
 func consistent(d fleet.DatasetStatus) error {
 	bad := ""
 	switch {
@@ -137,7 +137,7 @@ func consistent(d fleet.DatasetStatus) error {
 	return nil
 }
 
-// again calls f again and again until ctx ends.
+// again calls f at the interval until ctx ends.
 func (i *subject) again(ctx context.Context, every time.Duration, f func()) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -153,7 +153,7 @@ func (i *subject) again(ctx context.Context, every time.Duration, f func()) {
 	}
 }
 
-// ask calls f, and returns its error unless the instance was down at the time, or the test is over.
+// ask calls f and returns its error, unless the instance was down during the call or the test has ended.
 func (i *subject) ask(ctx context.Context, f func() error) error {
 	down, life := i.life()
 	err := f()
@@ -166,14 +166,14 @@ func (i *subject) ask(ctx context.Context, f func() error) error {
 	return err
 }
 
-// life returns whether the instance is down, and how often it was.
+// life returns whether the instance is down, and how often it has been down.
 func (i *subject) life() (down bool, lives int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.down, i.lives
 }
 
-// kill ends the instance with SIGKILL. What its cache folder has then is what it has to come back with.
+// kill ends the instance with SIGKILL. The instance must restart with the version in its cache folder.
 func (i *subject) kill() { i.ends(i.Kill) }
 
 // terminate ends the instance with SIGTERM, as kill does with SIGKILL.
@@ -190,15 +190,15 @@ func (i *subject) ends(how func()) {
 	i.floor = inCache(i.cache, i.name)
 }
 
-// comesBackWith says that the instance, which is down, may come back with the version or none at first; the test has taken away
-// what it had.
+// comesBackWith allows the instance, which is down, to restart with the version or none, because the test has changed its cache
+// folder.
 func (i *subject) comesBackWith(version uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.floor = version
 }
 
-// start starts the instance again.
+// start restarts the instance.
 func (i *subject) start() {
 	i.Start()
 	i.mu.Lock()
@@ -206,14 +206,14 @@ func (i *subject) start() {
 	i.down = false
 }
 
-// samples returns what the instance has said so far.
+// samples returns the samples so far.
 func (i *subject) samples() []sample {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Clone(i.seen)
 }
 
-// healedAt returns when the instance was first seen after the time to serve the version and to say that it is fresh, and to stay so.
+// healedAt returns when, after the time, the instance was first seen to serve the version, report to be fresh and stay so.
 func (i *subject) healedAt(version uint64, after time.Time) time.Time {
 	at := time.Now()
 	for _, s := range slices.Backward(i.samples()) {
@@ -225,7 +225,7 @@ func (i *subject) healedAt(version uint64, after time.Time) time.Time {
 	return at
 }
 
-// servedAt returns when the instance was first seen to serve the version, or a later one; zero if it was not.
+// servedAt returns when the instance was first seen to serve the version or a later one; zero if never.
 func (i *subject) servedAt(version uint64) time.Time {
 	for _, s := range i.samples() {
 		if s.Version >= version {
@@ -235,7 +235,7 @@ func (i *subject) servedAt(version uint64) time.Time {
 	return time.Time{}
 }
 
-// check holds what the instance answered and said against what was committed.
+// check compares the instance's answers and statuses with the committed versions.
 func (i *subject) check(tr *trial) {
 	tr.t.Helper()
 	i.checkAnswers(tr)
@@ -256,7 +256,7 @@ func (i *subject) check(tr *trial) {
 	}
 }
 
-// inCache returns the version that the cache folder has of the dataset, 0 for none.
+// inCache returns the version of the dataset in the cache folder, 0 for none.
 func inCache(folder, name string) uint64 {
 	var rec dataset.VersionRecord
 	path := filepath.Join(folder, name, "version.json")

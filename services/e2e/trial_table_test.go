@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// row is what a fault was seen to cost.
+// row has the measured costs of a fault.
 type row struct {
 	Fault string
 	Heal  time.Duration // from the end of the fault until every instance serves the newest version and says fresh
 	Seen  string        // the states
 }
 
-// faultTable has a row for each fault that was tried.
+// faultTable has a row for each injected fault.
 type faultTable struct {
 	mu   sync.Mutex
 	rows []row // guarded by mu
@@ -31,10 +31,10 @@ func (f *faultTable) add(r row) {
 	f.rows = append(f.rows, r)
 }
 
-// namespaceMark is set in the environment of a test that runs again in namespaces of its own, to where it leaves its rows.
+// namespaceMark is the environment variable with the path for the table's rows of a test that runs again in its own namespaces.
 const namespaceMark = "FRESHET_TEST_NAMESPACE"
 
-// read adds the rows that such a test left.
+// read adds the rows that such a test wrote.
 func (f *faultTable) read(path string) error {
 	var rows []row
 	text, err := os.ReadFile(path)
@@ -50,7 +50,7 @@ func (f *faultTable) read(path string) error {
 	return nil
 }
 
-// print writes the table to standard output, and to the file that FAULTS_REPORT names, if any fault was tried.
+// print writes the table to standard output and to the file in FAULTS_REPORT, if it has rows.
 func (f *faultTable) print() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -27,13 +27,12 @@ const (
 // trial is one fault and what it is tried on: freshet whole, of which every instance is read and watched the whole time. Three
 // things hold in all trials, whatever the fault, and are checked when it ends:
 //
-//   - every answer is exactly what a committed version has, whole, and no instance goes back to an older version, unless it was
-//     started again: then to no older one than its cache folder had;
-//   - no instance says for longer than three periods of the beacon that it is fresh while a newer version is committed than it serves;
-//     that long it may rest on what it heard last, or on what the event log answered when it came back to it;
-//   - once the fault is over, every instance comes to the newest committed version and says fresh, without help, what is published
-//     next takes the number after the last, and every instance has as many goroutines and file descriptors as before, as have
-//     publisher and relay.
+//   - Every answer is exactly the content of one committed version. No instance returns to an older version, unless it was restarted:
+//     then to no older version than its cache folder had.
+//   - No instance reports to be fresh for longer than three periods of the beacon while a newer version is committed than it serves. For
+//     that time it may trust the last beacon, or the event log's answer after a reconnect.
+//   - After the fault, every instance serves the newest committed version and reports to be fresh, without help. The next version has
+//     the next number. Instances, publisher and relay have as many goroutines and file descriptors as before.
 type trial struct {
 	*system
 	*ledger
@@ -58,13 +57,13 @@ type trial struct {
 	room usage
 }
 
-// commit is a version that is known to be committed since.
+// commit is a version and the time since which it is known to be committed.
 type commit struct {
 	version uint64
 	at      time.Time
 }
 
-// setting says what a trial is set up like. The zero setting is freshet whole with two instances.
+// setting configures a trial. The zero setting is a complete freshet with two instances.
 type setting struct {
 	instances int // 0: two
 	// publisher and instance are further settings, as for start.
@@ -87,7 +86,7 @@ type setting struct {
 	keys int
 }
 
-// newTrial starts everything and publishes some versions, until all is well.
+// newTrial starts a trial, publishes some versions and waits until every instance is fresh.
 func newTrial(t *testing.T, fault string, set setting) *trial {
 	t.Helper()
 	const name = "prices"
@@ -148,7 +147,7 @@ func newTrial(t *testing.T, fault string, set setting) *trial {
 	return tr
 }
 
-// addInstance starts an instance and has nothing look at it yet.
+// addInstance starts an instance without readers and status queries.
 func (tr *trial) addInstance(n int, name string, set setting) {
 	tr.t.Helper()
 	i := &subject{n: n, name: name}
@@ -175,10 +174,10 @@ func (tr *trial) addInstance(n int, name string, set setting) {
 	tr.Instances = append(tr.Instances, i.program)
 }
 
-// known notes that all versions of the ledger are committed by now.
+// known records that all versions of the ledger are committed.
 func (tr *trial) known() { tr.exists(tr.newest()) }
 
-// exists notes that the version is committed by now, and so all before it.
+// exists records that the version and all before it are committed.
 func (tr *trial) exists(version uint64) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -187,7 +186,7 @@ func (tr *trial) exists(version uint64) {
 	}
 }
 
-// publish makes some changes the next version. It returns when that is committed, and announced and indexed as far as possible.
+// publish publishes changes as the next version. It returns when the version is committed, and announced and indexed if possible.
 func (tr *trial) publish() dataset.VersionRecord {
 	tr.t.Helper()
 	rec := tr.patch(8)
@@ -195,10 +194,10 @@ func (tr *trial) publish() dataset.VersionRecord {
 	return rec
 }
 
-// condition is what an instance is to say of the dataset; nil if it does.
+// condition returns nil if the dataset's status in an instance is as wanted.
 type condition func(fleet.DatasetStatus) error
 
-// fresh is the condition that the version is served, is the newest and is said to be.
+// fresh is the condition that the version is served, is the newest and is reported as fresh.
 func fresh(version uint64) condition {
 	return func(d fleet.DatasetStatus) error {
 		if d.Version != version || d.State != fleet.Fresh {
@@ -208,7 +207,7 @@ func fresh(version uint64) condition {
 	}
 }
 
-// saying is the condition that the version is served, in the state.
+// saying is the condition that the version is served in the state.
 func saying(state fleet.State, version uint64) condition {
 	return func(d fleet.DatasetStatus) error {
 		if d.Version != version || d.State != state {
@@ -228,7 +227,7 @@ func serving(version uint64) condition {
 	}
 }
 
-// await waits until the instances, all if none is named, fulfil the condition.
+// await waits until the instances, or all if none is given, fulfil the condition.
 func (tr *trial) await(phase string, want condition, instances ...*subject) {
 	tr.t.Helper()
 	if len(instances) == 0 {
@@ -252,19 +251,19 @@ func (tr *trial) await(phase string, want condition, instances ...*subject) {
 	}
 }
 
-// begin says that the fault begins now.
+// begin marks the start of the fault.
 func (tr *trial) begin() {
 	tr.began = time.Now()
 	tr.t.Logf("the fault begins: %s", tr.fault)
 }
 
-// end says that the fault is over: from now on the trial heals.
+// end marks the end of the fault, from which the trial recovers.
 func (tr *trial) end() {
 	tr.mended = time.Now()
 	tr.t.Logf("the fault is over after %v", tr.mended.Sub(tr.began).Round(time.Millisecond))
 }
 
-// never fails the test if one of the instances has said one of the states at any time from since on.
+// never fails the test if an instance reported one of the states at any time from since on.
 func (tr *trial) never(since time.Time, states ...fleet.State) {
 	tr.t.Helper()
 	tr.neverSaid(tr.instances, since, states...)
@@ -283,7 +282,7 @@ func (tr *trial) neverSaid(instances []*subject, since time.Time, states ...flee
 	}
 }
 
-// healed waits until all is well again, and checks what holds in all trials.
+// healed waits until every instance is fresh again, and checks the invariants of all trials.
 func (tr *trial) healed() {
 	tr.t.Helper()
 	if tr.mended.IsZero() {
@@ -310,7 +309,7 @@ func (tr *trial) healed() {
 	tr.t.Logf("healed in %v; seen: %s", took.Round(time.Millisecond), seen)
 }
 
-// following publishes one more version, which takes the number after the last, and waits until all serve it.
+// following publishes another version, which must have the next number, and waits until every instance serves it.
 func (tr *trial) following() {
 	tr.t.Helper()
 	last := tr.newest()
@@ -320,7 +319,7 @@ func (tr *trial) following() {
 	tr.await("a version follows", fresh(last+1))
 }
 
-// sound fails the test if a version number is lost or was given twice: the store has what the ledger has, and nothing else.
+// sound fails the test unless the store has exactly the versions of the ledger, with no number lost or assigned twice.
 func (tr *trial) sound() {
 	tr.t.Helper()
 	want := tr.newest()
@@ -338,7 +337,7 @@ func (tr *trial) sound() {
 	tr.t.Fatalf("version %d and those before it are not there", want)
 }
 
-// committedAfter returns the version after v, if it is known to be committed, and since when.
+// committedAfter returns the version after v and the time of its commit, if it is known to be committed.
 func (tr *trial) committedAfter(v uint64) (c commit, ok bool) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()

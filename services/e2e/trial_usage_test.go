@@ -12,19 +12,18 @@ import (
 	"time"
 )
 
-// usage is what a leak would make grow.
+// usage is the resources that a leak would increase.
 type usage struct{ goroutines, files int }
 
 func (u usage) String() string {
 	return fmt.Sprintf("%d goroutines and %d files", u.goroutines, u.files)
 }
 
-// spare is how much more than before a program may have after it healed: three connections that it keeps for reuse, which another
-// moment would find closed; each is a file and at most two goroutines. Nothing in it grows with what happened in between: what leaves
-// one goroutine behind each time is found by TestFaultsComeAgainAndAgain and TestFaultDecoderPanics.
+// spare is how much usage may grow after recovery: three connections kept for reuse, each a file and at most two goroutines. It does not
+// grow with the number of faults. TestFaultsComeAgainAndAgain and TestFaultDecoderPanics find a leak of one goroutine for each fault.
 var spare = usage{goroutines: 6, files: 3}
 
-// programs returns those of the trial that may not leak, by name.
+// programs returns the programs of the trial that must not leak, by name.
 func (tr *trial) programs() map[string]*program {
 	all := map[string]*program{"publisher": tr.Publisher, "relay": tr.Relay}
 	for _, i := range tr.instances {
@@ -33,8 +32,7 @@ func (tr *trial) programs() map[string]*program {
 	return all
 }
 
-// quiet has nobody ask the instances anything until the function that it returns is called, and leaves no connection of the test's
-// to any program.
+// quiet stops the readers and status queries until end is called, and closes the test's connections to the programs.
 func (tr *trial) quiet() (end func()) {
 	for _, i := range tr.instances {
 		i.asking.Lock()
@@ -47,8 +45,8 @@ func (tr *trial) quiet() (end func()) {
 	}
 }
 
-// measure keeps what the programs use before the fault: the least in some moments, so that what a connection of the test's took, which
-// a program has not noticed yet to be closed, is not in it.
+// measure records the usage of the programs before the fault: the minimum of several samples, because a program may not have noticed yet
+// that a connection of the test is closed.
 func (tr *trial) measure() {
 	tr.t.Helper()
 	defer tr.quiet()()
@@ -87,10 +85,10 @@ func (tr *trial) compare() {
 	}
 }
 
-// lonely keeps no connection.
+// lonely is a client without keep-alive.
 var lonely = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// using returns what the program uses now.
+// using returns the current usage of the program.
 func using(ctx context.Context, p *program) (u usage, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/metrics", nil)
 	if err != nil {
@@ -113,7 +111,7 @@ func using(ctx context.Context, p *program) (u usage, err error) {
 	return usage{int(n), files}, err
 }
 
-// openFiles returns how many files the process has open, as far as the system tells: Linux does.
+// openFiles returns the number of the process's open files on Linux.
 func openFiles(pid string) (int, error) {
 	if runtime.GOOS != "linux" {
 		return 0, nil

@@ -63,7 +63,7 @@ func changes(old, new map[string]string) (c counts) {
 	return c
 }
 
-// checkAll compares every record of the instance's version with want, and looks for those of before that are gone.
+// checkAll compares every record of the instance's version with want, and checks that removed records of before do not exist.
 func checkAll(t *testing.T, instance *program, name string, version uint64, want, before map[string]string) {
 	t.Helper()
 	keys := slices.Sorted(maps.Keys(want))
@@ -89,7 +89,7 @@ func checkAll(t *testing.T, instance *program, name string, version uint64, want
 	}
 }
 
-// checkEach looks every record up by a request of its own.
+// checkEach looks up every record with its own request.
 func checkEach(t *testing.T, instance *program, name string, version uint64, want map[string]string) {
 	t.Helper()
 	p := pool.New().WithMaxGoroutines(4).WithContext(t.Context()).WithCancelOnError().WithFirstError()
