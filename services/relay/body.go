@@ -7,13 +7,13 @@ import (
 	"freshet.dev/services/relay/internal/segments"
 )
 
-// body is the part of an object that a response sends: a [wire.Source]. It holds one segment at most, and none while it
-// waits for the next.
+// body is the part of an object that a response sends: a [wire.Source]. It holds at most one segment, and none while it waits
+// for the next one.
 type body struct {
 	ctx    context.Context
 	reader *segments.Reader
 	unit   int64 // bytes of a segment
-	left   span  // what is to be sent
+	left   span  // the bytes that are not sent yet
 
 	held *segments.Segment
 	err  error // why there are no more bytes
@@ -42,7 +42,7 @@ func (b *body) Drop(n int) {
 	}
 }
 
-// Read implements [io.Reader], for connections that do not know a source.
+// Read implements [io.Reader], for connections that are not of package wire.
 func (b *body) Read(p []byte) (int, error) {
 	part, err := b.Hold()
 	if err != nil {

@@ -22,9 +22,9 @@ type Config struct {
 	RedisURL  settings.URL `split_words:"true" desc:"the catalog's Redis, redis://host:port; it saves reads of the store while many instances ask for the newest version"`
 	Namespace string       `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
-	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients"`
+	RelayCacheBytes    settings.Bytes `split_words:"true" default:"256MiB" desc:"memory for objects, whatever the number of clients; make it a quarter larger than the largest snapshot, or the relay reads that one from the store several times and logs it"`
 	RelayCacheTTL      time.Duration  `split_words:"true" default:"15m" desc:"how long a segment stays in memory after its last use"`
-	RelayResponses     int            `split_words:"true" default:"1024" desc:"how many responses may be in progress; more are told to come again"`
+	RelayResponses     int            `split_words:"true" default:"1024" desc:"how many responses may be in progress; more get 503 with a Retry-After"`
 	RelayOriginReads   int            `split_words:"true" default:"16" desc:"how many reads of the store may be in progress"`
 	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long the store may take for one segment (256 KiB)"`
 	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; never more than an eighth of the cache; 0 reads nothing ahead"`
@@ -37,7 +37,7 @@ type Config struct {
 // minCacheBytes holds four times the default number of origin reads in segments.
 const minCacheBytes = settings.Bytes(16 << 20)
 
-// Validate says everything that is wrong with c, by variable.
+// Validate returns an error for each variable that is wrong.
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),
@@ -61,7 +61,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// maxSendBytes is more than any line needs.
+// maxSendBytes is more than any network needs.
 const maxSendBytes = settings.Bytes(1 << 30)
 
 // moreConnections is how many connections may be idle while FRESHET_RELAY_RESPONSES are in progress.
@@ -75,7 +75,7 @@ func (c *Config) connections() int {
 	return c.RelayConnections
 }
 
-// checkCongestion says what is wrong with FRESHET_RELAY_CONGESTION.
+// checkCongestion checks FRESHET_RELAY_CONGESTION.
 func (c *Config) checkCongestion() error {
 	if c.RelayCongestion == "" {
 		return nil
@@ -86,17 +86,17 @@ func (c *Config) checkCongestion() error {
 	return nil
 }
 
-// checkStore says what is wrong with FRESHET_STORE_URL.
+// checkStore checks FRESHET_STORE_URL.
 func (c *Config) checkStore() error {
 	const variable = "FRESHET_STORE_URL"
-	// A folder's name may hold commas; but where a URL follows one, several are meant.
+	// A folder's name may hold commas. A URL after a comma makes the value a list.
 	var several, stores bool
 	for i, part := range strings.Split(c.StoreURL.Reveal(), ",") {
 		several = several || i > 0 && strings.Contains(part, "://")
 		stores = stores || strings.Contains(part, "://") && !isRelay(part)
 	}
 	if several && stores {
-		return fmt.Errorf("%w: %s is %s: only relays may be several; want one store, dir:// or s3://, or none but relays, http:// or https://, with commas between them",
+		return fmt.Errorf("%w: %s is %s: a list may hold relays only; want one store, dir:// or s3://, or relays, http:// or https://, with commas between them",
 			settings.ErrSettings, variable, c.StoreURL)
 	}
 	upstreams := c.upstreams()
@@ -110,13 +110,13 @@ func (c *Config) checkStore() error {
 	return errors.Join(errs...)
 }
 
-// upstreams returns the relays that FRESHET_STORE_URL names; none if it names a store.
+// upstreams returns the relays that FRESHET_STORE_URL names, or nil if it names a store.
 func (c *Config) upstreams() []string {
 	if !isRelay(c.StoreURL.Reveal()) {
 		return nil
 	}
 	var urls settings.List
-	_ = urls.UnmarshalText([]byte(c.StoreURL.Reveal())) // it takes any text
+	_ = urls.UnmarshalText([]byte(c.StoreURL.Reveal())) // it accepts any text
 	return urls
 }
 

@@ -17,37 +17,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Store is what a relay reads: a store, see [FromStore], or other relays.
+// Store is what a relay reads from: a store, see [FromStore], or other relays.
 type Store interface {
 	segments.Origin
 	// Newest returns the record of the dataset's newest version, or store.ErrNotFound, and in both cases the id of the store
-	// that says so. The id is zero if the store has none, or if the answer is no proof of what the store has.
+	// that it read. The id is zero if the store has none, or if the answer does not prove what the store has.
 	Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error)
-	// Recheck makes what is read next come from the store itself, and not from what relays keep. It returns an error that wraps
-	// store.ErrDamaged if the store holds other bytes than those of the object; any other error says nothing about them.
+	// Recheck removes the object from the caches of relays, so that the next read is of the store. It returns an error that wraps
+	// store.ErrDamaged if the store holds wrong bytes; after any other error it is unknown whether they are right.
 	Recheck(ctx context.Context, digest dataset.Digest) error
 	// ID returns the id of the store, or store.ErrNotFound if it has none.
 	ID(ctx context.Context) (dataset.StoreID, error)
 }
 
-// Catalog is the faster place to ask for the newest version: a [catalog.Catalog] is one.
+// Catalog answers faster than the store which version is the newest. A [catalog.Catalog] is one.
 type Catalog interface {
-	// Latest fails with any error when it cannot tell.
+	// Latest returns an error if the catalog does not have the answer.
 	Latest(ctx context.Context, name string) (dataset.VersionRecord, error)
 }
 
-// Deps is what a relay works with. It closes none of it.
+// Deps are the dependencies of a relay, which does not close them.
 type Deps struct {
 	Store    Store   // required
-	Catalog  Catalog // nil: the store alone is asked
+	Catalog  Catalog // nil: the relay reads the store
 	Log      *slog.Logger
 	Registry *prometheus.Registry
 
 	closers []func() error
 }
 
-// Open acquires what cfg names. The catalog may be down, now and later, and so may relays upstream; a store may
-// not be missing now.
+// Open opens the store and the catalog that cfg names. The catalog and relays upstream may be down; a store must exist.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
 	origin, err := open(ctx, cfg, log)
@@ -78,7 +77,7 @@ type origin interface {
 
 func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 	if relays := cfg.upstreams(); len(relays) > 0 {
-		// Sizes are asked for and newest versions looked up beside the reads.
+		// Reads of sizes and of newest versions have connections of their own.
 		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
 	st, err := storeurl.OpenExisting(ctx, cfg.StoreURL.Reveal())
@@ -88,10 +87,10 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 	return FromStore(st), nil
 }
 
-// lookups is how many connections to each relay upstream there may be beside those that read objects.
+// lookups is how many connections to each relay upstream there may be in addition to those that read objects.
 const lookups = 4
 
-// Close releases what Open acquired.
+// Close closes what Open opened.
 func (d Deps) Close() error {
 	var errs []error
 	for i := len(d.closers) - 1; i >= 0; i-- {

@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	// catalogWait is how long the catalog may take before the store is asked: some hundred times what Redis needs.
+	// catalogWait bounds the catalog's answer: some hundred times what Redis needs.
 	catalogWait = 250 * time.Millisecond
-	// catalogPause is how long the catalog is left alone after a failure, so that an outage delays one request in
-	// a second and not each.
+	// catalogPause is how long the relay does not query the catalog after a failure, so that an outage delays one request a
+	// second and not each.
 	catalogPause = time.Second
-	// confirmedFor is how long the catalog may answer for a version that the store was seen to have: a scale-out then costs one
-	// read of the store a second. The catalog's answer has to have the same id.
+	// confirmedFor is how long the catalog may answer for a version after the store had it: a scale-out then costs one read of
+	// the store a second. The catalog's answer must have the same id.
 	confirmedFor = time.Second
-	// maxConfirmed bounds for how many datasets that is remembered.
+	// maxConfirmed bounds the number of datasets with a remembered version.
 	maxConfirmed = 4096
 	// storeWait bounds the store's answer.
 	storeWait = 10 * time.Second
 )
 
-// fromHeader says which backend the answer is from: catalog or store.
+// fromHeader names the backend of the answer: catalog or store.
 const fromHeader = "Freshet-From"
 
 // newest answers for the newest version of a dataset.
@@ -39,33 +39,33 @@ func (r *Relay) newest(w http.ResponseWriter, req *http.Request) error {
 	if err := dataset.CheckName(name); err != nil {
 		return web.Refuse(http.StatusBadRequest, "bad-dataset-name", "%v", err)
 	}
-	found, err := r.latest.flights.Do(req.Context(), name)
-	nameStore(w, found.store)
+	v, err := r.latest.flights.Do(req.Context(), name)
+	nameStore(w, v.store)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
 	case errors.Is(err, context.Canceled):
 		return err
 	case err != nil:
-		return web.Unavailable("store-unavailable", 2, err, "the store did not answer for dataset %s; the relay's log says why", name).With("dataset", name)
+		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not answer for dataset %s; the relay's log says why", name).With("dataset", name)
 	}
-	w.Header().Set(fromHeader, found.from)
-	return web.WriteJSON(w, http.StatusOK, found.record)
+	w.Header().Set(fromHeader, v.from)
+	return web.WriteJSON(w, http.StatusOK, v.record)
 }
 
 // latest reads the newest version from the store, or from the catalog while that agrees with the store. Concurrent requests for
-// a dataset share one look-up: after an event every instance asks.
+// a dataset share one read: after an event every instance sends one.
 type latest struct {
 	deps    Deps
-	flights *flight.Group[string, found]
-	paused  atomic.Int64 // Unix nanoseconds until which the catalog is left alone
+	flights *flight.Group[string, version]
+	paused  atomic.Int64 // Unix nanoseconds until which the catalog is not queried
 
 	mu        sync.Mutex
 	confirmed map[string]confirmation // by dataset, guarded by mu
 }
 
-// found is a newest version record and which backend it is from.
-type found struct {
+// version is a newest version record and its backend.
+type version struct {
 	record dataset.VersionRecord
 	from   string
 	store  dataset.StoreID // zero if the store did not answer, or has no id; see [Store]
@@ -80,19 +80,20 @@ type confirmation struct {
 
 func newLatest(deps Deps) *latest {
 	l := &latest{deps: deps, confirmed: map[string]confirmation{}}
-	l.flights = flight.New(l.find)
+	l.flights = flight.New(l.read)
 	return l
 }
 
 func (l *latest) close() { l.flights.Close() }
 
-func (l *latest) find(ctx context.Context, name string) (found, error) {
+// read returns the newest version of the dataset.
+func (l *latest) read(ctx context.Context, name string) (version, error) {
 	l.mu.Lock()
 	last := l.confirmed[name]
 	l.mu.Unlock()
 	if time.Since(last.at) < confirmedFor {
 		if rec, ok := l.fromCatalog(ctx, name); ok && rec.VersionID() == last.id {
-			return found{rec, "catalog", last.store}, nil
+			return version{rec, "catalog", last.store}, nil
 		}
 	}
 	wait, cancel := context.WithTimeout(ctx, storeWait)
@@ -109,33 +110,30 @@ func (l *latest) find(ctx context.Context, name string) (found, error) {
 	case !errors.Is(err, store.ErrNotFound):
 		// Without the store the catalog is a hint: the answer names no store, so that it proves nothing.
 		if rec, ok := l.fromCatalog(ctx, name); ok {
-			return found{rec, "catalog", dataset.StoreID{}}, nil
+			return version{rec, "catalog", dataset.StoreID{}}, nil
 		}
 	}
-	return found{rec, "store", id}, err
+	return version{rec, "store", id}, err
 }
 
-// fromCatalog returns the catalog's newest version; ok is false if it cannot tell.
+// fromCatalog returns the catalog's newest version. ok is false if the catalog has none, or does not answer; after a failure it
+// is not queried for a while.
 func (l *latest) fromCatalog(ctx context.Context, name string) (rec dataset.VersionRecord, ok bool) {
 	if l.deps.Catalog == nil || time.Now().UnixNano() < l.paused.Load() {
 		return rec, false
 	}
-	rec, err := l.indexed(ctx, name)
-	return rec, err == nil
-}
-
-// indexed asks the catalog, and pauses it unless it answered.
-func (l *latest) indexed(ctx context.Context, name string) (dataset.VersionRecord, error) {
 	wait, cancel := context.WithTimeout(ctx, catalogWait)
 	defer cancel()
 	rec, err := l.deps.Catalog.Latest(wait, name)
 	switch {
-	case err == nil, errors.Is(err, catalog.ErrNotFound), errors.Is(err, catalog.ErrTrimmed), ctx.Err() != nil:
-	case errors.Is(err, catalog.ErrCorrupt): // of this dataset; the catalog is as good as before for the others
-		l.deps.Log.WarnContext(ctx, "the catalog's entry of a dataset is of no use; the store is asked instead", "dataset", name, "error", err.Error())
+	case err == nil:
+		return rec, true
+	case errors.Is(err, catalog.ErrNotFound), errors.Is(err, catalog.ErrTrimmed), ctx.Err() != nil:
+	case errors.Is(err, catalog.ErrCorrupt): // of this dataset; the entries of other datasets are not affected
+		l.deps.Log.WarnContext(ctx, "the catalog's entry of a dataset is corrupt; the relay reads the store instead", "dataset", name, "error", err.Error())
 	default:
 		l.paused.Store(time.Now().Add(catalogPause).UnixNano())
-		l.deps.Log.WarnContext(ctx, "the catalog does not answer; the store is asked instead", "dataset", name, "error", err.Error())
+		l.deps.Log.WarnContext(ctx, "the catalog does not answer; the relay reads the store instead", "dataset", name, "error", err.Error())
 	}
-	return rec, err
+	return rec, false
 }

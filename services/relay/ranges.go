@@ -17,8 +17,8 @@ const (
 	unsatisfiable                // send 416
 )
 
-// wantsRange reports whether the Range header of req counts (RFC 9110, sections 13.1.5 and 14.2): only of a GET, and
-// only if If-Range, where it is, names these very bytes.
+// wantsRange reports whether the Range header of req applies (RFC 9110, sections 13.1.5 and 14.2): only to a GET, and
+// only if there is no If-Range or it names the object's ETag.
 func wantsRange(req *http.Request, etag string) bool {
 	if req.Method != http.MethodGet || req.Header.Get("Range") == "" {
 		return false
@@ -27,8 +27,8 @@ func wantsRange(req *http.Request, etag string) bool {
 	return condition == "" || condition == etag
 }
 
-// parseRange reads a Range header for an object of size bytes. More than one range, another unit, or what is no range
-// is passed over, as RFC 9110, section 14.2, allows: the answer is the whole then.
+// parseRange parses a Range header for an object of size bytes. It ignores more than one range, another unit, and an invalid
+// range, as RFC 9110, section 14.2, allows: the answer is the whole object then.
 func parseRange(header string, size int64) (span, outcome) {
 	ranges, ok := strings.CutPrefix(header, "bytes=")
 	if !ok || strings.Contains(ranges, ",") {
@@ -66,7 +66,7 @@ func parseRange(header string, size int64) (span, outcome) {
 	return span{from, to}, satisfiable
 }
 
-// digits reads a number without a sign. One over 18 digits is as good as the largest.
+// digits parses a number without a sign. More than 18 digits count as a number beyond any size.
 func digits(s string) (int64, bool) {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

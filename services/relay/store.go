@@ -15,32 +15,32 @@ import (
 	"freshet.dev/services/relay/internal/flight"
 )
 
-// Direct is a store that the relay reads itself.
+// Direct is a [Store] that reads a store and no relay.
 type Direct struct {
 	store.Store
 	ids *storeIDs
 }
 
-// storeIDs are the store's ids that version records were compared with.
+// storeIDs are the store's ids that version records confirmed and contradicted last.
 type storeIDs struct {
 	confirmed, refuted atomic.Pointer[dataset.StoreID]
 }
 
-// FromStore returns the store as a relay reads it.
+// FromStore returns st as a [Store].
 func FromStore(st store.Store) Direct { return Direct{st, &storeIDs{}} }
 
-// Newest implements [Store]. It fails with [store.ErrDamaged] if the record names another store than the store's id: an answer would
-// make instances follow to a store that does not exist. If the store has no id, the record proves nothing.
+// Newest implements [Store]. It fails with [store.ErrDamaged] if the record names another store than the store's id: the answer
+// would move instances to a store that does not exist. If the store has no id, the record proves nothing.
 func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	rec, id, err := d.newest(ctx, name)
 	differs := func() bool { return err == nil && !rec.StoreID.IsZero() && !id.IsZero() && rec.StoreID != id }
 	if differs() {
-		rec, id, err = d.newest(ctx, name) // the store may have been exchanged between the two reads
+		rec, id, err = d.newest(ctx, name) // the store may have been replaced between the two reads
 	}
 	switch {
 	case differs():
 		d.ids.refuted.Store(&id)
-		return dataset.VersionRecord{}, dataset.StoreID{}, fmt.Errorf("%w: %s says %s, and the record of version %s at %s says %s; a publish to the dataset says what to do",
+		return dataset.VersionRecord{}, dataset.StoreID{}, fmt.Errorf("%w: %s has the id %s, and the record of version %s at %s names %s; a publish to the dataset reports what to do",
 			store.ErrDamaged, d.IDPlace(), id, rec.ID(), d.RecordPlace(name, rec.Version), rec.StoreID)
 	case err == nil && !id.IsZero() && rec.StoreID == id:
 		d.ids.confirmed.Store(&id)
@@ -51,7 +51,7 @@ func (d Direct) Newest(ctx context.Context, name string) (dataset.VersionRecord,
 	return rec, id, err
 }
 
-// ID implements [Store]. An id that a version record contradicts, and none confirms, is not the store's.
+// ID implements [Store]. It returns a zero id if a version record contradicts the store's id and none confirms it.
 func (d Direct) ID(ctx context.Context) (dataset.StoreID, error) {
 	id, err := d.Store.ID(ctx)
 	if err == nil && d.ids.wrong(id) {
@@ -60,7 +60,7 @@ func (d Direct) ID(ctx context.Context) (dataset.StoreID, error) {
 	return id, err
 }
 
-// wrong reports whether a record that was read contradicts the id, and none confirms it.
+// wrong reports whether a version record contradicts the id and none confirms it.
 func (i *storeIDs) wrong(id dataset.StoreID) bool {
 	refuted, confirmed := i.refuted.Load(), i.confirmed.Load()
 	return refuted != nil && *refuted == id && (confirmed == nil || *confirmed != id)
@@ -79,7 +79,8 @@ func (d Direct) newest(ctx context.Context, name string) (dataset.VersionRecord,
 	return rec, id, err
 }
 
-// Recheck implements [Store]: it reads the whole object, and again if that is wrong: the bytes may have been damaged on the way.
+// Recheck implements [Store]. It reads the whole object, and a second time if its bytes are wrong: they may have been damaged
+// on the way.
 func (d Direct) Recheck(ctx context.Context, digest dataset.Digest) error {
 	size, err := d.StatObject(ctx, digest)
 	if err != nil {
@@ -91,10 +92,10 @@ func (d Direct) Recheck(ctx context.Context, digest dataset.Digest) error {
 	return err
 }
 
-// storeIDTTL is for how long a store id that was read is named with objects. Answers for a newest version read it each time.
+// storeIDTTL is how long answers for objects name a store id after it was read. Answers for a newest version read it each time.
 const storeIDTTL = time.Second
 
-// storeID reads the id of the store, once for all requests that wait for it.
+// storeID reads the id of the store, once for all concurrent requests.
 type storeID struct {
 	flights *flight.Group[struct{}, dataset.StoreID]
 	last    atomic.Pointer[readID]
@@ -112,7 +113,7 @@ func newStoreID(s Store) *storeID {
 		defer cancel()
 		id, err := s.ID(ctx)
 		if errors.Is(err, store.ErrNotFound) {
-			id, err = dataset.StoreID{}, nil // no publisher of this release has been there yet
+			id, err = dataset.StoreID{}, nil // no publisher has written one yet
 		}
 		if err == nil {
 			r.last.Store(&readID{id, time.Now()})
@@ -129,7 +130,8 @@ func (r *storeID) now(ctx context.Context) (dataset.StoreID, error) {
 	return r.flights.Do(ctx, struct{}{})
 }
 
-// recent returns an id that was read not long ago. It is zero if the store cannot be read: objects in the cache are served on.
+// recent returns an id that is at most storeIDTTL old. It is zero if the store does not answer: objects in the cache are still
+// served.
 func (r *storeID) recent(ctx context.Context) dataset.StoreID {
 	if last := r.last.Load(); last != nil && time.Since(last.at) < storeIDTTL {
 		return last.id
@@ -141,14 +143,14 @@ func (r *storeID) recent(ctx context.Context) dataset.StoreID {
 	return id
 }
 
-// nameStore names the store in the answer's header.
+// nameStore sets the header that names the store.
 func nameStore(w http.ResponseWriter, id dataset.StoreID) {
 	if !id.IsZero() {
 		w.Header().Set(pull.StoreHeader, id.String())
 	}
 }
 
-// store answers for the store that the relay reads.
+// store answers for the id of the store.
 func (r *Relay) store(w http.ResponseWriter, req *http.Request) error {
 	id, err := r.storeID.now(req.Context())
 	switch {

@@ -1,6 +1,6 @@
 // Command freshet-relay runs a relay. Its settings come from the environment; --help lists them.
 //
-// Exit codes: 0 stopped as told by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
+// Exit codes: 0 stopped by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument is wrong.
 package main
 
 import (
@@ -15,8 +15,8 @@ import (
 	"freshet.dev/services/relay"
 )
 
-// gcPercent lets the Go heap grow by half and not to twice what is in use. Objects lie outside of it; what is in it, some
-// 60 KiB for each response, is small and cheap to collect, and has to fit beside them.
+// gcPercent lets the Go heap grow by half, and not to twice what is in use. Objects lie outside of the heap. The heap has
+// some 60 KiB for each response, is cheap to collect, and must fit into the memory that the cache leaves.
 const gcPercent = 50
 
 func main() {
@@ -28,7 +28,7 @@ func main() {
 	var cfg relay.Config
 	os.Exit(program.Program{
 		Name:    "freshet-relay",
-		Summary: "answers for objects and newest versions, between instances and the store.",
+		Summary: "serves objects and newest versions, between instances and the store.",
 		Config:  &cfg,
 		Level:   func() slog.Level { return cfg.LogLevel },
 		Run:     program.Service(&cfg, relay.Open, relay.New),
