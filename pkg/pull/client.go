@@ -44,7 +44,8 @@ func New(cfg Config) (*Client, error) {
 			MaxIdleConnsPerHost:    c.cfg.MaxConnections,
 			MaxResponseHeaderBytes: 64 << 10,
 			ReadBufferSize:         64 << 10,
-			ForceAttemptHTTP2:      true,
+			// HTTP/2 would send all reads of a relay over one connection to each relay.
+			ForceAttemptHTTP2: c.cfg.TotalTimeout == 0,
 			// Objects are compressed inside, and their length is checked as sent.
 			DisableCompression: true,
 		}

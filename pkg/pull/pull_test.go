@@ -65,6 +65,7 @@ func refusing(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
+// client returns a client without hedges: a loaded machine would make them by chance.
 func client(t *testing.T, cfg pull.Config) *pull.Client {
 	t.Helper()
 	c, err := pull.New(cfg)
@@ -72,6 +73,7 @@ func client(t *testing.T, cfg pull.Config) *pull.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	pull.DisableHedges(c)
 	return c
 }
 

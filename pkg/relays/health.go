@@ -9,7 +9,7 @@ import (
 // seconds, and because every object that another relay loads in its place is loaded twice.
 const cooldown = 30 * time.Second
 
-// Standing is what the callers of a relay recently experienced with it.
+// Standing sums up a relay's recent answers. It decides the relay's rank.
 type Standing string
 
 // The standings of a relay.
@@ -74,7 +74,7 @@ func (s *Set) EndDistrust(r *Relay, err error) {
 	r.health.Err = err
 }
 
-// Served records that r sent everything that was requested. Those bytes may still prove wrong. It reports whether r had
+// Served records that r sent everything that was requested. The bytes may still prove wrong. It reports whether r had
 // failed before.
 func (s *Set) Served(r *Relay) (recovered bool) {
 	r.mu.Lock()

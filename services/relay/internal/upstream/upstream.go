@@ -56,7 +56,7 @@ type Config struct {
 	Timeout time.Duration
 	// Log receives a message when a relay fails for the first time since it last served, and when it serves again.
 	Log *slog.Logger
-	// Transport sends the requests. Nil means a transport with connections of its own.
+	// Transport sends the requests. Nil means a transport with its own connections.
 	Transport http.RoundTripper
 }
 
@@ -69,10 +69,6 @@ type Origin struct {
 	store dataset.StoreID            // of the answers; zero until a relay names one; guarded by mu
 	other map[string]dataset.StoreID // the stores of relays that read another store, by relay; guarded by mu
 }
-
-// busyTime is the time after which a relay may be queried again that is busy and names no time. Its value is irrelevant:
-// the next call queries every relay again.
-const busyTime = time.Second
 
 // New returns the origin that cfg describes. It opens no connection.
 func New(cfg Config) (*Origin, error) {
@@ -87,8 +83,8 @@ func New(cfg Config) (*Origin, error) {
 	}
 	o := &Origin{log: cfg.Log, other: make(map[string]dataset.StoreID)}
 	o.client, err = pull.New(pull.Config{
-		Relays: cfg.Relays, TotalTimeout: cfg.Timeout, MaxConnections: cfg.Connections, RetryAfter: busyTime,
-		UserAgent: "freshet-relay", Transport: cfg.Transport, Changed: o.changed,
+		Relays: cfg.Relays, TotalTimeout: cfg.Timeout, MaxConnections: cfg.Connections, UserAgent: "freshet-relay", Transport: cfg.Transport, Changed: o.changed,
+		RetryAfter: time.Second, // any: a range read queries busy relays again
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
