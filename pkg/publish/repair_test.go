@@ -298,7 +298,7 @@ func TestRepairAfterAnUnreadableEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.Publish(t.Context(), dataset.Subject("prices"), []byte("what?")); err != nil {
+	if _, err := js.Publish(t.Context(), "freshet.v1.versions.prices", []byte("what?")); err != nil {
 		t.Fatal(err)
 	}
 	repairs, err := w.alive.Repair(t.Context())

@@ -266,7 +266,7 @@ func TestEventThatIsNotReadableMeansTheRelaysAreAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.Publish(w.context(), dataset.Subject("prices"), []byte("{}")); err != nil {
+	if _, err := js.Publish(w.context(), "freshet.v1.versions.prices", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, w.config("prices"))
@@ -344,11 +344,11 @@ func TestLateEventIsANoOp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if err := w.nc.Publish(dataset.Subject("prices"), event); err != nil {
+		if err := w.nc.Publish("freshet.v1.versions.prices", event); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.nc.Publish(dataset.Subject("prices"), bytes.Repeat([]byte("x"), 100)); err != nil { // and one that is none
+	if err := w.nc.Publish("freshet.v1.versions.prices", bytes.Repeat([]byte("x"), 100)); err != nil { // and one that is none
 		t.Fatal(err)
 	}
 	w.publish("prices", 3)

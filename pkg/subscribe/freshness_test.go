@@ -49,7 +49,7 @@ func TestLostEventIsHealedByABeacon(t *testing.T) {
 	book := &logbook{}
 	cfg := w.config("prices")
 	var losing atomic.Bool
-	cfg.NATS = lossy(t, w.nats.URL, func(subject string) bool { return losing.Load() && strings.HasPrefix(subject, dataset.SubjectPrefix) })
+	cfg.NATS = lossy(t, w.nats.URL, func(subject string) bool { return losing.Load() && strings.HasPrefix(subject, "freshet.v1.versions.") })
 	cfg.Log = book.logger()
 	healed := make(chan uint64, 10)
 	cfg.Observer.Healed = func(h subscribe.Healing) { healed <- h.Record.Version }

@@ -85,7 +85,7 @@ func (tr *trial) announced() {
 		if err != nil {
 			return err
 		}
-		last, err := stream.GetLastMsgForSubject(ctx, dataset.Subject(tr.name))
+		last, err := stream.GetLastMsgForSubject(ctx, dataset.SubjectRoot("")+"versions."+tr.name)
 		if err != nil {
 			return err
 		}

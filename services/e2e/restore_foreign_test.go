@@ -87,7 +87,7 @@ func farEvent(t *testing.T, name string, version uint64) []byte {
 // announce publishes the event to the event log and waits until the log contains it.
 func (w *restoration) announce(event []byte) {
 	w.t.Helper()
-	if _, err := jetStream(w.t, w.NATS.URL).PublishMsg(w.t.Context(), &nats.Msg{Subject: dataset.Subject(w.name), Data: event}); err != nil {
+	if _, err := jetStream(w.t, w.NATS.URL).PublishMsg(w.t.Context(), &nats.Msg{Subject: dataset.SubjectRoot("") + "versions." + w.name, Data: event}); err != nil {
 		w.t.Fatal(err)
 	}
 }
