@@ -7,34 +7,35 @@ import (
 	"strings"
 )
 
-// maxText is how many bytes are left of each error and warning in a status for which there is no room otherwise. The
-// instance's own log has them whole.
+// maxText is the length, in bytes, to which Encode truncates errors and warnings of a status that is too long. The log of
+// the instance has the whole texts.
 const maxText = 200
 
-// Encode returns s as JSON of at most most bytes. What does not fit goes: the ends of long errors and warnings, then the
-// relays, then datasets, first those in the least grave states. The error says that not even the instance's name fits.
-func (s Status) Encode(most int) ([]byte, error) {
+// Encode returns s as JSON of at most limit bytes. It drops parts of a longer status, in this order: the ends of long errors
+// and warnings, the relays, datasets, those in the least severe states first. It returns an error if not even the instance's
+// name fits.
+func (s Status) Encode(limit int) ([]byte, error) {
 	data, err := json.Marshal(s)
-	if err != nil || len(data) <= most {
+	if err != nil || len(data) <= limit {
 		return data, err
 	}
 	s.Datasets, s.Relays = slices.Clone(s.Datasets), slices.Clone(s.Relays)
 	for i := range s.Datasets {
 		d := &s.Datasets[i]
 		for _, text := range []*string{&d.Error, &d.Warning, &d.LastError, &d.LastPull.GaveUp} {
-			*text = cut(*text)
+			*text = truncate(*text)
 		}
 	}
 	for i := range s.Relays {
-		s.Relays[i].Error = cut(s.Relays[i].Error)
+		s.Relays[i].Error = truncate(s.Relays[i].Error)
 	}
-	if data, err = json.Marshal(s); err != nil || len(data) <= most {
+	if data, err = json.Marshal(s); err != nil || len(data) <= limit {
 		return data, err
 	}
 	s.Relays = nil
-	slices.SortStableFunc(s.Datasets, func(a, b DatasetStatus) int { return a.State.gravity() - b.State.gravity() })
+	slices.SortStableFunc(s.Datasets, func(a, b DatasetStatus) int { return a.State.severity() - b.State.severity() })
 	all := s.Datasets
-	// The most datasets that fit lie between fits and fails.
+	// Invariant: fits datasets fit, fails datasets do not.
 	fits, fails := -1, len(all)+1
 	var best []byte
 	for fits+1 < fails {
@@ -43,24 +44,24 @@ func (s Status) Encode(most int) ([]byte, error) {
 		if data, err = json.Marshal(s); err != nil {
 			return nil, err
 		}
-		if len(data) <= most {
+		if len(data) <= limit {
 			fits, best = n, data
 		} else {
 			fails = n
 		}
 	}
 	if best == nil {
-		return nil, fmt.Errorf("the status of instance %.60q does not fit into %d bytes", s.Instance, most)
+		return nil, fmt.Errorf("the status of instance %.60q does not fit into %d bytes", s.Instance, limit)
 	}
 	return best, nil
 }
 
-// gravity orders states, the gravest first. One that is not known here, because the instance is of a later release, may
-// be anything.
-func (s State) gravity() int { return slices.Index(States[:], s) }
+// severity returns the rank of s, 0 for the most severe state. It is -1 for an unknown state of a later release, which may be
+// severe.
+func (s State) severity() int { return slices.Index(States[:], s) }
 
-// cut returns the begin of a long text.
-func cut(text string) string {
+// truncate truncates a text to maxText bytes.
+func truncate(text string) string {
 	if len(text) <= maxText {
 		return text
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Invariant: whatever the room, what is encoded fits into it, and what is left out is less grave than what is not.
+// Invariant: for every limit the encoded status fits, and omitted datasets are not in a more severe state than the others.
 func TestEncodeWithinBounds(t *testing.T) {
 	whole := fleet.Status{Instance: "a", Host: "h", PID: 7, Relays: []fleet.RelayStatus{{Relay: "http://r", Standing: fleet.Failed, Error: strings.Repeat("ö", 1000)}}}
 	for i := range 500 {

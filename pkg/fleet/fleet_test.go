@@ -50,16 +50,16 @@ func eventually(t testing.TB, ctx context.Context, what string, condition func()
 	}
 }
 
-// instance is an instance that serves what the test says.
+// instance is a fake instance with a status that the test sets.
 type instance struct {
 	t      testing.TB
 	nc     *nats.Conn
 	status atomic.Pointer[fleet.Status]
-	asked  atomic.Int64 // how often its status was asked for
+	asked  atomic.Int64 // the number of requests for its status
 	stop   func()
 }
 
-// run starts an instance on a connection of its own; it ends with the test or by stop.
+// run starts an instance on its own connection; it ends with the test or by stop.
 func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *instance {
 	t.Helper()
 	i := &instance{t: t, nc: connect(t, url)}
@@ -87,14 +87,14 @@ func run(t testing.TB, url, name string, datasets ...fleet.DatasetStatus) *insta
 	return i
 }
 
-// process gives the instance another process number.
+// process sets the instance's process id.
 func (i *instance) process(pid int) {
 	s := *i.status.Load()
 	s.PID = pid
 	i.status.Store(&s)
 }
 
-// serve swaps in the version without a word.
+// serve swaps in the version without a report.
 func (i *instance) serve(name string, version uint64) {
 	s := *i.status.Load()
 	s.Datasets = []fleet.DatasetStatus{serving(name, version)}

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// respond answers in a namespace until the test ends.
+// respond runs a responder in a namespace until the test ends.
 func respond(t *testing.T, ctx context.Context, nc *nats.Conn, namespace string, s fleet.Status) {
 	t.Helper()
 	running, stop := context.WithCancel(context.Background())
@@ -29,7 +29,7 @@ func respond(t *testing.T, ctx context.Context, nc *nats.Conn, namespace string,
 	}
 }
 
-// TestNamespacesAreApart has an instance of the same dataset in each of three environments on one server.
+// TestNamespacesAreApart runs an instance with the same dataset in each of three environments on one server.
 func TestNamespacesAreApart(t *testing.T) {
 	ctx, s, nc := start(t)
 	services := map[string]string{"": "freshet-instance", "a": "freshet-instance-a", "b": "freshet-instance-b"}
@@ -54,18 +54,18 @@ func TestNamespacesAreApart(t *testing.T) {
 		if err != nil || len(all) != 1 || all[0].Instance != "i"+namespace {
 			t.Errorf("the survey of namespace %q gives %v, %v", namespace, all, err)
 		}
-		// An instance of another namespace is below or above the version: the wait would not end, or name it.
+		// Instances of other namespaces have a lower or a higher version: the wait would not end, or would report them.
 		served := 0
 		err = fleet.WaitServed(ctx, nc, fleet.Wait{Namespace: namespace, Dataset: "cities", Version: dataset.Ref{Version: version}, OnLine: func(r fleet.Report) {
 			served++
 			if r.Instance != "i"+namespace || r.Version != version {
-				t.Errorf("the wait in namespace %q is told of %+v", namespace, r)
+				t.Errorf("the wait in namespace %q reports %+v", namespace, r)
 			}
 		}})
 		if err != nil || served != 1 {
 			t.Errorf("the wait in namespace %q ends with %v after %d reports", namespace, err, served)
 		}
-		for _, v := range []uint64{version, version + 1} { // the second shows that no other report was between
+		for _, v := range []uint64{version, version + 1} { // the second shows that no other report arrives in between
 			if err := fleet.SendReport(nc, namespace, fleet.Report{Instance: "i" + namespace, Dataset: "cities", Version: v}); err != nil {
 				t.Fatal(err)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// SendReport sends r in the namespace, once. While the connection is down, reports wait in the client's buffer (8 MB by default) and
-// are sent when it is back; what does not fit is an error.
+// SendReport sends r in the namespace, once. While the connection is down, the client buffers reports (8 MB by default) and sends
+// them after the reconnect. SendReport returns an error if the buffer is full.
 func SendReport(nc *nats.Conn, namespace string, r Report) error {
 	if err := errors.Join(dataset.CheckNamespace(namespace), dataset.CheckName(r.Dataset)); err != nil {
 		return fmt.Errorf("send a report: %w", err)
@@ -26,14 +26,14 @@ func SendReport(nc *nats.Conn, namespace string, r Report) error {
 	return nil
 }
 
-// Reports is a subscription to the reports of instances, for one goroutine at a time.
+// Reports is a subscription to the reports of instances. It is not safe for concurrent use.
 type Reports struct {
 	sub    *nats.Subscription
 	prefix string // of the subjects
 }
 
-// WatchReports subscribes to the reports in the namespace on the dataset, on all datasets if it is empty. When it returns,
-// the server has the subscription. The caller closes it.
+// WatchReports subscribes to the reports in the namespace on the dataset, or on all datasets if name is empty. When it
+// returns, the server has the subscription. The caller closes the subscription.
 func WatchReports(ctx context.Context, nc *nats.Conn, namespace, name string) (*Reports, error) {
 	if err := dataset.CheckNamespace(namespace); err != nil {
 		return nil, fmt.Errorf("watch reports: %w", err)
@@ -62,8 +62,8 @@ func WatchReports(ctx context.Context, nc *nats.Conn, namespace, name string) (*
 	return &Reports{sub: sub, prefix: prefix}, nil
 }
 
-// Next returns the next report. Its error is ctx's, or [ErrClosed]. Reports that come much faster than they are
-// received are dropped, and one that is not readable is left out: a report is only a hint.
+// Next returns the next report. Its error is ctx's, or [ErrClosed]. The client drops reports that arrive much faster than the
+// caller receives them, and Next skips unreadable ones: a report is only a hint.
 func (w *Reports) Next(ctx context.Context) (Report, error) {
 	for {
 		m, err := w.sub.NextMsgWithContext(ctx)
@@ -83,4 +83,4 @@ func (w *Reports) Next(ctx context.Context) (Report, error) {
 }
 
 // Close ends the subscription.
-func (w *Reports) Close() { _ = w.sub.Unsubscribe() } // fails only when it is gone already
+func (w *Reports) Close() { _ = w.sub.Unsubscribe() } // fails only if the subscription has already ended

@@ -31,7 +31,7 @@ func TestReports(t *testing.T) {
 	}
 	sender := connect(t, s.URL)
 	for _, r := range sent {
-		// What is no report, or is one on another subject, is left out.
+		// Next skips messages that are not reports, and reports on another subject.
 		for _, data := range []string{"", "[]", `{"dataset":"rules"}`} {
 			if err := sender.Publish("freshet.v1.reports."+r.Dataset, []byte(data)); err != nil {
 				t.Fatal(err)
@@ -56,7 +56,7 @@ func TestReports(t *testing.T) {
 	ended, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	if _, err := cities.Next(ended); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("nothing to receive: %v", err)
+		t.Errorf("without a report: %v", err)
 	}
 	cities.Close()
 	if _, err := cities.Next(ctx); !errors.Is(err, fleet.ErrClosed) {

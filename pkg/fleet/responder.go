@@ -16,43 +16,43 @@ import (
 )
 
 const (
-	// ServiceName is what an instance is registered as with NATS, in a namespace with a hyphen and the namespace behind it:
-	// `nats micro info freshet-instance`.
+	// ServiceName is the name of an instance as a NATS service: `nats micro info freshet-instance`. In a namespace a hyphen and
+	// the namespace follow.
 	ServiceName = "freshet-instance"
-	// serviceVersion is that of what instances say, not of the program.
+	// serviceVersion is the version of the protocol, not of the program.
 	serviceVersion = "1.0.0"
 )
 
-// ErrClosed is returned when the connection was closed for good.
+// ErrClosed is returned when the connection has been closed.
 var ErrClosed = errors.New("the connection to NATS is closed")
 
 const (
-	// pendingRequests and pendingBytes are how many requests may wait while one is answered. One that finds no place is
-	// lost; who asks again gets an answer.
+	// pendingRequests and pendingBytes bound the requests that are queued while one is answered. Further requests are dropped;
+	// their senders have to retry.
 	pendingRequests = 256
 	pendingBytes    = 1 << 20
-	// maxNames is how many bytes of the names of datasets are told with the registration, which every ping is answered with.
+	// maxNames bounds the names of datasets in the registration, in bytes: every answer to a ping contains it.
 	maxNames = 1 << 10
-	// usualPayload is the most that a NATS server takes in a message unless it is told otherwise.
+	// usualPayload is the default limit of a NATS server for a message.
 	usualPayload = 1 << 20
 )
 
-// Responder registers one instance as a service with NATS and answers for it. Create it with NewResponder.
+// Responder registers one instance as a NATS service and answers requests for it. Create it with NewResponder.
 type Responder struct {
 	nc        *nats.Conn
 	namespace string
 	status    func() Status
 }
 
-// NewResponder returns a responder that answers in the namespace on nc with what status returns. It starts nothing.
+// NewResponder returns a Responder that answers in the namespace on nc with the result of status. It starts nothing.
 //
-// While it runs, NATS's library for services has put itself before the handlers of nc for errors and for the end, and puts
-// back afterwards those that it found. So whoever sets such a handler does so before Run, as events.NewListener does.
+// While the Responder runs, NATS's library for services wraps the handlers of nc for errors and for the end of the
+// connection, and restores them afterwards. So other packages must set such handlers before Run, as events.NewListener does.
 func NewResponder(nc *nats.Conn, namespace string, status func() Status) *Responder {
 	return &Responder{nc: nc, namespace: namespace, status: status}
 }
 
-// Summary is what an instance says of a dataset in its statistics as a service, which `nats micro info` shows.
+// Summary is the status of a dataset in the statistics of the NATS service, which `nats micro info` shows.
 type Summary struct {
 	Dataset    string  `json:"dataset"`
 	Version    uint64  `json:"version"`
@@ -61,18 +61,19 @@ type Summary struct {
 	AgeSeconds float64 `json:"age_seconds"`
 }
 
-// registration is the state of one Run. Requests come on goroutines of the NATS client.
+// registration is the state of one Run. Goroutines of the NATS client handle the requests.
 type registration struct {
 	*Responder
-	ended  chan struct{} // closed when the service has stopped, for whatever reason
-	failed chan error    // has room for one: a panic while a request was answered
-	mu     sync.RWMutex  // held to answer
+	ended  chan struct{} // closed when the service has stopped, for any reason
+	failed chan error    // of capacity 1, for a panic in a handler
+	mu     sync.RWMutex  // read-locked while a request is handled
 	over   bool          // guarded by mu
 }
 
-// Run registers the instance and answers until ctx ends, and then returns nil; or [ErrClosed]. A connection that is down
-// is no error: the registration is there again when the connection is. Any other error ends the registration, too, and
-// Run may be called again. When it returns, status is not called any more.
+// Run registers the instance and answers requests until ctx ends, and then returns nil. It returns [ErrClosed] when the
+// connection is closed. A connection that is down is not an error: the client registers the instance again after the
+// reconnect. Any other error also ends the registration, and the caller may call Run again. After Run has returned, status
+// is not called any more.
 func (r *Responder) Run(ctx context.Context) error {
 	closed := r.nc.StatusChanged(nats.CLOSED)
 	defer r.nc.RemoveStatusListener(closed)
@@ -102,7 +103,7 @@ func (r *Responder) Run(ctx context.Context) error {
 	}
 }
 
-// register makes the instance known. A service is returned if there is one to be stopped.
+// register registers the instance. It returns the service, also together with an error, if the caller has to stop it.
 func (g *registration) register() (micro.Service, error) {
 	if err := dataset.CheckNamespace(g.namespace); err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func (g *registration) register() (micro.Service, error) {
 		Metadata: map[string]string{
 			"instance": s.Instance, "host": s.Host, "pid": strconv.Itoa(s.PID), "datasets": names(s),
 		},
-		QueueGroupDisabled: true, // every instance is to answer
+		QueueGroupDisabled: true, // every instance answers
 		StatsHandler: func(*micro.Endpoint) (summaries any) {
 			g.answer(func() { summaries = summarize(g.status()) })
 			return summaries
@@ -126,30 +127,30 @@ func (g *registration) register() (micro.Service, error) {
 		return nil, err
 	}
 	return service, service.AddEndpoint("status", micro.HandlerFunc(func(req micro.Request) {
-		g.answer(func() { g.tell(req) })
+		g.answer(func() { g.respond(req) })
 	}), micro.WithEndpointSubject(statusSubject(g.namespace)), micro.WithEndpointPendingLimits(pendingRequests, pendingBytes))
 }
 
-// tell answers a request for the status. Who gets no answer takes the instance for gone; the statistics count those.
-func (g *registration) tell(req micro.Request) {
-	most := int(g.nc.MaxPayload())
-	if most <= 0 {
-		most = usualPayload
+// respond answers a request for the status. It ignores the error of a failed answer: the service's statistics count it, and
+// the sender of the request considers the instance gone.
+func (g *registration) respond(req micro.Request) {
+	limit := int(g.nc.MaxPayload())
+	if limit <= 0 {
+		limit = usualPayload
 	}
 	status := g.status()
-	if name := asked(req.Data()); name != "" {
+	if name := decodeQuery(req.Data()); name != "" {
 		status = status.only(name)
 	}
-	data, err := status.Encode(most)
+	data, err := status.Encode(limit)
 	if err != nil {
-		// That this fails too is counted as well.
 		_ = req.Error("500", err.Error(), nil)
 		return
 	}
 	_ = req.Respond(data)
 }
 
-// answer calls f, unless the registration is over. A panic there would end the process: it ends the registration.
+// answer calls f, unless the registration is over. A panic in f ends the registration and not the process.
 func (g *registration) answer(f func()) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -159,12 +160,12 @@ func (g *registration) answer(f func()) {
 	if err := guard.Try(func() error { f(); return nil }); err != nil {
 		select {
 		case g.failed <- err:
-		default: // one is enough to end it
+		default: // one error ends the registration
 		}
 	}
 }
 
-// end stops the service and waits for answers that are being given. Requests that have come already find it over.
+// end stops the service and waits for handlers in flight. Handlers of requests that are still queued do nothing.
 func (g *registration) end(service micro.Service) {
 	_ = service.Stop() // fails only when the connection is gone, and the service with it
 	g.mu.Lock()
@@ -172,7 +173,7 @@ func (g *registration) end(service micro.Service) {
 	g.over = true
 }
 
-// names returns the names of the datasets with commas between them, as many as there is room for.
+// names returns the names of the datasets, separated by commas, and truncated after maxNames bytes.
 func names(s Status) string {
 	var b strings.Builder
 	for i, d := range s.Datasets {

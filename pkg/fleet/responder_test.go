@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// subscriptions are those of a responder: its own and the nine of the protocol of services.
+// subscriptions is the number of subscriptions of a responder: its own and the nine of the protocol of services.
 const subscriptions = 10
 
 // ask sends a request of the protocol of services and decodes the first answer.
@@ -31,7 +31,7 @@ func ask[T any](t *testing.T, ctx context.Context, nc *nats.Conn, subject string
 	return answer
 }
 
-// What the stock NATS CLI asks is answered: `nats micro ls`, `info` and `stats`.
+// A responder answers the requests of the NATS command line: `nats micro ls`, `info` and `stats`.
 func TestInstancesAreServicesOfNATS(t *testing.T) {
 	ctx, s, nc := start(t)
 	d := serving("prices", 9)
@@ -40,7 +40,7 @@ func TestInstancesAreServicesOfNATS(t *testing.T) {
 
 	ping := ask[micro.Ping](t, ctx, nc, "$SRV.PING")
 	if ping.Name != "freshet-instance" || ping.Version == "" {
-		t.Errorf("the ping is answered %+v", ping)
+		t.Errorf("the answer to the ping is %+v", ping)
 	}
 	want := map[string]string{"instance": "a", "host": "host", "pid": "1", "datasets": "cities,prices"}
 	if diff := cmp.Diff(want, ping.Metadata); diff != "" {
@@ -70,7 +70,7 @@ func TestInstancesAreServicesOfNATS(t *testing.T) {
 	}
 }
 
-// Every instance answers, whether asked for its status or as a service.
+// Every instance answers requests for its status, and requests to the service.
 func TestEveryInstanceAnswers(t *testing.T) {
 	ctx, s, nc := start(t)
 	for _, name := range []string{"a", "b", "c"} {
@@ -110,7 +110,7 @@ func TestResponderAnswersAgainAfterARestart(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	s.Kill()
-	i.stop() // ends although there is no server
+	i.stop() // stop returns, although there is no server
 	eventually(t, ctx, "nothing is left of it", func() bool { return i.nc.NumSubscriptions() == 0 || !i.nc.IsConnected() })
 }
 
@@ -130,9 +130,8 @@ func TestResponderOfAClosedConnection(t *testing.T) {
 	}
 }
 
-// Invariant: a panic of the status is an error of Run, with its stack, and ends nothing else; Run again registers again.
-// Handlers of the connection that were there before are called while a responder runs, between two and after, once each
-// time.
+// Invariant: Run returns a panic of the status as an error with its stack, and the panic has no other effect; the next Run
+// registers again. The connection's earlier handlers are called once for each event: during a Run, between two, and after.
 func TestResponderIsRegisteredAgain(t *testing.T) {
 	ctx, s, nc := start(t)
 	var handled atomic.Int32

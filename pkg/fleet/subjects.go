@@ -2,15 +2,15 @@ package fleet
 
 import "freshet.dev/pkg/dataset"
 
-// statusSubject returns where the instances of the namespace are asked.
+// statusSubject returns the subject of requests for the status of the namespace's instances.
 func statusSubject(namespace string) string {
 	return dataset.SubjectRoot(namespace) + "instances.status"
 }
 
-// reportPrefix returns the beginning of the subject of every report in the namespace; the dataset's name follows.
+// reportPrefix returns the prefix of the subject of every report in the namespace; the dataset's name follows.
 func reportPrefix(namespace string) string { return dataset.SubjectRoot(namespace) + "reports." }
 
-// serviceName returns what an instance of the namespace is registered as with NATS.
+// serviceName returns the name of the NATS service of the namespace's instances.
 func serviceName(namespace string) string {
 	if namespace == "" {
 		return ServiceName

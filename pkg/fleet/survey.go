@@ -15,25 +15,25 @@ import (
 )
 
 var (
-	// ErrDisconnected is returned by what asks the fleet while there is no connection: an empty answer would say that
-	// there is no instance.
+	// ErrDisconnected is returned by Survey and WatchReports when there is no connection, because an empty result would mean
+	// that there is no instance.
 	ErrDisconnected = errors.New("not connected to NATS")
-	// ErrNoAnswer is returned by Survey when instances are there, but none answered in time.
+	// ErrNoAnswer is returned by Survey when there are instances but none answers in time.
 	ErrNoAnswer = errors.New("no instance answers")
-	// ErrUnreadable is returned by Survey, beside the answers of the others, when an instance's answer is not a Status.
+	// ErrUnreadable is returned by Survey, together with the other answers, when an instance's answer is not a Status.
 	ErrUnreadable = errors.New("an instance's status is not readable")
 )
 
-// SurveyOptions says which instances to ask, and how long to wait for answers. Its zero value is good.
+// SurveyOptions selects the instances to query, and the time to wait for answers. The zero value is valid.
 type SurveyOptions struct {
-	// Namespace is that of the instances.
+	// Namespace is the namespace of the instances.
 	Namespace string
-	// Dataset, if not empty, is the only dataset that the answers are to be about: they have room for it however many an
-	// instance has. Instances of releases up to v0.2 answer about all, and leave out what does not fit.
+	// Dataset, if not empty, restricts the answers to one dataset, so that they fit into a message for any number of datasets.
+	// Instances of releases up to v0.2 answer for all datasets, and omit some if the message would be too long.
 	Dataset string
-	// Stall is how long to wait after an answer for another one; 300 ms if 0.
+	// Stall is the time to wait for the next answer after one; 0 means 300 ms.
 	Stall time.Duration
-	// Wait is how long to wait in all; 2 s if 0.
+	// Wait bounds the whole time; 0 means 2 s.
 	Wait time.Duration
 }
 
@@ -42,8 +42,8 @@ const (
 	defaultWait  = 2 * time.Second
 )
 
-// Survey asks all instances of the namespace for their status and returns the answers sorted by instance, host and process. There
-// being no instance is no error. An answer that is not readable is [ErrUnreadable], beside which the others are returned.
+// Survey queries the status of all instances of the namespace, and returns the answers sorted by instance, host and process. No
+// instance at all is not an error. For an unreadable answer Survey returns [ErrUnreadable] together with the other answers.
 func Survey(ctx context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status, error) {
 	all, err := survey(ctx, nc, opts)
 	if err != nil {
@@ -62,11 +62,11 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 	}
 	ctx, cancel := context.WithTimeout(parent, opts.Wait)
 	defer cancel()
-	question, err := ask(opts.Dataset)
+	request, err := encodeQuery(opts.Dataset)
 	if err != nil {
 		return nil, err
 	}
-	answers, err := natsext.RequestMany(ctx, nc, statusSubject(opts.Namespace), question, natsext.RequestManyStall(opts.Stall))
+	answers, err := natsext.RequestMany(ctx, nc, statusSubject(opts.Namespace), request, natsext.RequestManyStall(opts.Stall))
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 		return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Host, b.Host), cmp.Compare(a.PID, b.PID))
 	})
 	switch {
-	case parent.Err() != nil: // the answers end without a word when the context does
+	case parent.Err() != nil: // the answers end without an error when the context does
 		return all, context.Cause(parent)
 	case len(all) == 0 && len(unreadable) == 0 && !nc.IsConnected():
 		return nil, ErrDisconnected
@@ -100,21 +100,22 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 	return all, errors.Join(unreadable...)
 }
 
-// query is the payload of a request for the status. A request without one is about all datasets.
+// query is the payload of a request for the status. A request without a payload is for all datasets.
 type query struct {
 	Dataset string `json:"dataset,omitempty"`
 }
 
-// ask returns the payload of a request about the dataset; about all if name is empty.
-func ask(name string) ([]byte, error) {
+// encodeQuery returns the payload of a request for the dataset, or for all datasets if name is empty.
+func encodeQuery(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
 	}
 	return json.Marshal(query{Dataset: name})
 }
 
-// asked returns the dataset that a request is about; empty if it is about all, or if the payload is not readable.
-func asked(payload []byte) string {
+// decodeQuery returns the dataset of a request. It is empty if the request is for all datasets, or if the payload is
+// unreadable.
+func decodeQuery(payload []byte) string {
 	var q query
 	if len(payload) == 0 || json.Unmarshal(payload, &q) != nil {
 		return ""

@@ -36,11 +36,11 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("prices: %v, %v", d, ok)
 	}
 	if _, ok := all[0].Dataset("rules"); ok {
-		t.Error("an instance has what it does not have")
+		t.Error("an instance has a dataset that it should not have")
 	}
 }
 
-// silent is an instance that hangs: it is there, and does not answer.
+// silent is an instance that hangs: it receives requests and does not answer.
 func silent(t *testing.T, url string) {
 	t.Helper()
 	nc := connect(t, url)
@@ -62,11 +62,11 @@ func TestSurveyOfAHangingInstance(t *testing.T) {
 	run(t, s.URL, "a")
 	all, err := fleet.Survey(ctx, nc, quick)
 	if err != nil || len(all) != 1 {
-		t.Errorf("of one that hangs beside one that does not: %v, %v", all, err)
+		t.Errorf("of one that hangs and one that does not: %v, %v", all, err)
 	}
 }
 
-// unreadable is an instance whose answer is cut short.
+// unreadable is an instance with a truncated answer.
 func unreadable(t *testing.T, url string) {
 	t.Helper()
 	nc := connect(t, url)
@@ -92,7 +92,7 @@ func TestSurveyReturnsTheReadableBesideTheUnreadable(t *testing.T) {
 	}
 }
 
-// No connection must not look like no instance.
+// Survey must distinguish a missing connection from a fleet without instances.
 func TestSurveyWithoutAConnection(t *testing.T) {
 	ctx, s, nc := start(t)
 	silent(t, s.URL)

@@ -16,64 +16,69 @@ import (
 type BehindError struct {
 	Dataset string
 	Version dataset.Ref
-	// Behind are the instances that do not serve the version, sorted, each with its state and the version that it serves:
+	// Behind lists the instances that do not serve the version, sorted, each with its state and the version that it serves:
 	// "api-1 (refreshing, serves 6 (0123456789ab))". It is empty if no survey succeeded.
 	Behind []string
-	Err    error // ctx's, and the last error of a survey if that failed
+	Err    error // ctx's error, and that of the last survey if it failed
 }
 
-// maxNamed is how many instances the message of a BehindError names.
+// maxNamed bounds the number of instances in the message of a BehindError.
 const maxNamed = 10
 
 func (e *BehindError) Error() string {
-	who := "no instance could be asked"
+	instances := "no instance could be queried"
 	if len(e.Behind) > 0 {
-		who = strings.Join(e.Behind[:min(len(e.Behind), maxNamed)], ", ")
+		instances = strings.Join(e.Behind[:min(len(e.Behind), maxNamed)], ", ")
 		if more := len(e.Behind) - maxNamed; more > 0 {
-			who += fmt.Sprintf(" and %d more", more)
+			instances += fmt.Sprintf(" and %d more", more)
 		}
 	}
-	return fmt.Sprintf("version %s of %s is not served by: %s: %v", e.Version, e.Dataset, who, e.Err)
+	return fmt.Sprintf("version %s of %s is not served by: %s: %v", e.Version, e.Dataset, instances, e.Err)
 }
 
 func (e *BehindError) Unwrap() error { return e.Err }
 
-// surveyInterval is how often the wait asks again while someone is behind: for instances that came or went, and for
-// lost reports.
+// surveyInterval is the period of surveys while an instance is behind. They detect instances that started or stopped, and
+// make up for lost reports.
 const surveyInterval = time.Second
 
-// goneAfter is how many surveys in a row an instance must miss to be taken for gone. One may be missed for a moment's
-// load.
+// goneAfter is the number of surveys in a row that an instance must miss to count as gone. It may miss one because of a short
+// overload.
 const goneAfter = 2
 
-// Wait says which version WaitServed waits for.
+// Wait configures WaitServed.
 type Wait struct {
 	Namespace string
 	Dataset   string
-	// Version is the version. Without an id every version of that number counts.
+	// Version is the version to wait for. Without an id every version with that number counts.
 	Version dataset.Ref
-	// Store and Created are those of the version's record; zero if they are not known. Created identifies the version that an
-	// instance serves whose release reports no ids.
+	// Store and Created are those of the version's record; zero if unknown. Created identifies the version on an instance whose
+	// release reports no ids.
 	Store   dataset.StoreID
 	Created time.Time
 	// Newer reports whether the version of r, which has a higher number, follows Version in the store's history. r has no ID
 	// if the instance's release reports none. If Newer is nil, every higher number counts.
 	Newer func(r Report) bool
-	// OnLine, if not nil, takes one report for each instance as it comes to serve the version. It takes a report with an Error
-	// for each refresh that failed, for each instance that is gone, and for each that reads another store. A report with an Error
-	// and no Instance is about instances whose status is not readable. WaitServed calls it on its caller's goroutine.
+	// OnLine, if not nil, is called on the goroutine of WaitServed's caller:
+	//
+	//   - once for each instance, when it serves the version,
+	//   - with an Error for each failed refresh, for each instance that is gone, and for each that reads another store,
+	//   - with an Error and without an Instance if the status of an instance is unreadable.
 	OnLine func(r Report)
 }
 
-// WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. The same
-// number with another id is another version. An instance of a release that reports no ids serves the version if it reports
-// its number and, where both are known, its commit time. A version that an instance serves in the state [Diverged] does not count.
+// WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. No
+// instance at all is not an error. If ctx ends first, the error is a [*BehindError], which names the instances that do not serve
+// the version.
 //
-// An instance that restarts is waited for again, also if it has the same name, host and process number as before. An instance of
-// a release up to v0.2 whose answer leaves datasets out, and not this one for certain, is waited for until it reports the
-// version. An instance that comes up during the wait is waited for too; no instance at all is no error. An instance that reads another
-// store is waited for: it does not serve the version. If ctx ends first the error is a [*BehindError], which names the
-// instances that do not serve the version.
+//   - The same number with another id is another version. An instance whose release reports no ids serves the version if it
+//     reports the version's number and, where both are known, its commit time.
+//   - A version in the state [Diverged] does not count.
+//   - WaitServed also waits for instances that start or restart during the wait, also if a restarted one has the same name, host
+//     and process id as before.
+//   - It waits for an instance of a release up to v0.2 whose answer omits datasets, possibly this one, until the instance reports
+//     the version.
+//   - It waits for an instance that reads another store, and so does not serve the version.
 func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	fail := func(err error) error {
 		return fmt.Errorf("wait for version %s of %s to be served: %w", wait.Version, wait.Dataset, err)
@@ -85,7 +90,7 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 		wait.OnLine = func(Report) {}
 	}
 	w := waiting{want: wait, instances: map[process]*progress{}}
-	// Before the first survey, so that an instance is seen by the one or the other.
+	// Before the first survey, so that the wait misses no change after it.
 	reports, err := WatchReports(ctx, nc, wait.Namespace, wait.Dataset)
 	if err != nil {
 		return fail(err)
@@ -99,7 +104,7 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 		if errors.Is(err, ErrUnreadable) {
 			w.unreadable(err)
 		}
-		if ctx.Err() == nil { // what failed for the end of ctx says nothing
+		if ctx.Err() == nil { // an error due to the end of ctx would hide the last one
 			w.surveyErr = err
 		}
 		if answered(err) && w.done() {
@@ -114,19 +119,18 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	}
 }
 
-// answered says whether a survey that ended with err has the status of every instance that has a readable one.
+// answered reports whether a survey with the error err has the status of every instance with a readable one.
 func answered(err error) bool { return err == nil || errors.Is(err, ErrUnreadable) }
 
 // waiting is the state of one WaitServed.
 type waiting struct {
-	want           Wait
-	instances      map[process]*progress
-	surveyErr      error
-	saidUnreadable bool // that an instance's status is not readable
+	want               Wait
+	instances          map[process]*progress
+	surveyErr          error
+	unreadableReported bool
 }
 
-// surveyed takes in the answers of all instances. Each is later than every report that was taken in before: what an instance
-// says that it serves replaces what was known.
+// surveyed handles the answers of all instances. An answer is later than every report handled before, and replaces it.
 func (w *waiting) surveyed(all []Status) {
 	for _, p := range w.instances {
 		p.missed++
@@ -143,35 +147,35 @@ func (w *waiting) surveyed(all []Status) {
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}
-		why := d.Error
-		if why == "" && d.State == Quarantined {
-			why = d.Warning // that version, or another one, is not loaded
+		reason := d.Error
+		if reason == "" && d.State == Quarantined {
+			reason = d.Warning // the instance does not load that version, or another one
 		}
 		if ok {
 			p.version = r
 			p.served = d.State != Diverged && w.isServed(r)
-			w.tell(p, r)
-		} else if p.omitted = s.Omitted; !p.served { // its reports alone say what it serves
-			why = p.leftOut()
+			w.reportServed(p, r)
+		} else if p.omitted = s.Omitted; !p.served { // only its reports can show what it serves
+			reason = p.omission()
 		}
 		r.Version, r.ID = w.want.Version.Version, w.want.Version.ID
-		if r.Error = why; why != "" {
+		if r.Error = reason; reason != "" {
 			w.failed(p, r)
 		}
-		w.foreign(p, r)
+		w.reportStore(p, r)
 	}
-	w.leave()
+	w.removeGone()
 }
 
-// unreadable notes that there are instances of which nothing is known. It is said once.
+// unreadable reports, once, that there are instances with an unreadable status.
 func (w *waiting) unreadable(err error) {
-	if !w.saidUnreadable {
-		w.saidUnreadable = true
+	if !w.unreadableReported {
+		w.unreadableReported = true
 		w.want.OnLine(Report{Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: err.Error()})
 	}
 }
 
-// follow takes in reports until the next survey is due, or until all that are known serve the version, or ctx ends.
+// follow handles reports until the next survey is due, all known instances serve the version, or ctx ends.
 func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 	until, cancel := context.WithTimeout(ctx, surveyInterval)
 	defer cancel()
@@ -184,30 +188,30 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 			return err
 		}
 		if r.Kind == OfState {
-			continue // its version is the one that is served in that state, and its own reports tell of that
+			continue // other reports have the version that the instance serves in that state
 		}
 		p := w.reporter(r)
 		p.missed = 0
 		if r.Error == "" {
 			if !r.Served.IsZero() && r.Served.Before(p.version.Served) {
-				continue // the survey's answer is later, and may be of a later run
+				continue // the answer to the survey is later, and may be of a later run
 			}
 			p.version = r
 			p.served = p.served || w.isServed(r)
-			w.tell(p, r)
+			w.reportServed(p, r)
 		} else if r.Version >= w.want.Version.Version {
 			w.failed(p, r)
 		}
 		if answered(w.surveyErr) && w.done() {
-			return nil // and one more survey, for those who came meanwhile
+			return nil // the caller surveys once more, for instances that have started in the meantime
 		}
 	}
 }
 
-// tell calls OnLine once for an instance that serves the version, with the report of the version that it serves.
-func (w *waiting) tell(p *progress, r Report) {
-	if p.served && !p.told {
-		p.told = true
+// reportServed calls OnLine once for an instance that serves the version, with the report of the version that it serves.
+func (w *waiting) reportServed(p *progress, r Report) {
+	if p.served && !p.servedReported {
+		p.servedReported = true
 		w.want.OnLine(r)
 	}
 }
@@ -222,16 +226,16 @@ func (w *waiting) isServed(r Report) bool {
 	case !r.ID.IsZero() && !want.ID.IsZero():
 		return r.ID == want.ID
 	}
-	// The instance's release reports no ids. Its commit time tells versions of one number apart.
+	// The instance's release reports no ids. The commit time distinguishes versions with the same number.
 	return r.Created.IsZero() || w.want.Created.IsZero() || r.Created.Equal(w.want.Created)
 }
 
-// isForeign reports whether the instance reads another store than that of the version.
-func (w *waiting) isForeign(p *progress) bool {
+// readsOtherStore reports whether the instance reads another store than that of the version.
+func (w *waiting) readsOtherStore(p *progress) bool {
 	return !p.store.IsZero() && !w.want.Store.IsZero() && p.store != w.want.Store
 }
 
-// failed notes why the instance does not serve the version. The same reason twice is one line.
+// failed records and reports why the instance does not serve the version. It reports the same reason only once.
 func (w *waiting) failed(p *progress, r Report) {
 	if !p.served && p.err != r.Error {
 		p.err = r.Error
@@ -239,10 +243,10 @@ func (w *waiting) failed(p *progress, r Report) {
 	}
 }
 
-// foreign warns once of an instance that reads another store.
-func (w *waiting) foreign(p *progress, r Report) {
-	if !p.served && !p.saidForeign && w.isForeign(p) {
-		p.saidForeign = true
+// reportStore calls OnLine once for an instance that reads another store.
+func (w *waiting) reportStore(p *progress, r Report) {
+	if !p.served && !p.storeReported && w.readsOtherStore(p) {
+		p.storeReported = true
 		r.Error = fmt.Sprintf("it reads another store (%s)", p.store)
 		w.want.OnLine(r)
 	}
@@ -259,19 +263,19 @@ func (w *waiting) done() bool {
 
 func (w *waiting) behind(ctx context.Context) error {
 	e := &BehindError{Dataset: w.want.Dataset, Version: w.want.Version, Err: context.Cause(ctx)}
-	named := map[string]int{} // how many have the name
-	for who := range w.instances {
-		named[who.instance]++
+	named := map[string]int{} // the number of instances with a name
+	for id := range w.instances {
+		named[id.instance]++
 	}
-	for who, p := range w.instances {
+	for id, p := range w.instances {
 		if p.served {
 			continue
 		}
 		text := w.describe(p)
-		if named[who.instance] > 1 {
-			text = fmt.Sprintf("process %d on %s, %s", who.pid, who.host, text)
+		if named[id.instance] > 1 {
+			text = fmt.Sprintf("process %d on %s, %s", id.pid, id.host, text)
 		}
-		e.Behind = append(e.Behind, fmt.Sprintf("%s (%s)", who.instance, text))
+		e.Behind = append(e.Behind, fmt.Sprintf("%s (%s)", id.instance, text))
 	}
 	slices.Sort(e.Behind)
 	if w.surveyErr != nil {
@@ -280,20 +284,20 @@ func (w *waiting) behind(ctx context.Context) error {
 	return e
 }
 
-// describe says how far an instance is that does not serve the version.
+// describe describes the progress of an instance that does not serve the version.
 func (w *waiting) describe(p *progress) string {
 	var all []string
 	if p.state != "" {
 		all = append(all, string(p.state))
 	}
 	if p.omitted > 0 && p.version.Version == 0 {
-		return p.leftOut()
+		return p.omission()
 	}
 	all = append(all, "serves "+dataset.Ref{Version: p.version.Version, ID: p.version.ID}.String())
 	if p.version.ID.IsZero() && p.version.Version >= w.want.Version.Version && p.version.Version > 0 {
 		all = append(all, "reports no id, and nothing proves that this is a version of the store")
 	}
-	if w.isForeign(p) {
+	if w.readsOtherStore(p) {
 		all = append(all, fmt.Sprintf("reads another store (%s)", p.store))
 	}
 	if p.err != "" {

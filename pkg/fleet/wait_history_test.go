@@ -27,13 +27,13 @@ func statusOf(store dataset.StoreID, ref dataset.Ref, state fleet.State, created
 	return fleet.Status{Host: "host", PID: 1, Store: store, Datasets: []fleet.DatasetStatus{d}}
 }
 
-// The wait is for version 7 of store A, with id A. The store's newest version is 8, with id A as well.
+// The test waits for version 7 of store A, with id A. The store's newest version is 8, with id A as well.
 func TestWaitServedComparesIDs(t *testing.T) {
 	other := timeA.Add(time.Second)
 	for name, tc := range map[string]struct {
 		status fleet.Status
-		behind string // what names the instance at the end; empty if it serves the version
-		warned string // the error in a report about it
+		behind string // the instance's entry in BehindError; empty if it serves the version
+		warned string // the error in a report about the instance
 	}{
 		"the version":                     {status: statusOf(storeA, dataset.Ref{Version: 7, ID: idA}, fleet.Fresh, timeA)},
 		"a later one":                     {status: statusOf(storeA, dataset.Ref{Version: 8, ID: idA}, fleet.Fresh, other)},
@@ -104,7 +104,7 @@ func TestWaitServedComparesIDs(t *testing.T) {
 	}
 }
 
-// A thousand instances that are behind are no message of a thousand names.
+// The message about a thousand instances that are behind does not have a thousand names.
 func TestBehindErrorNamesTen(t *testing.T) {
 	behind := make([]string, 12)
 	for i := range behind {

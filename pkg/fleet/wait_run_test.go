@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// restart gives the instance another run, which serves the version of cities.
+// restart starts another run of the instance, which serves the version of cities.
 func (i *instance) restart(run string, started time.Time, version uint64) {
 	s := *i.status.Load()
 	s.Run, s.Started, s.Datasets = run, started, []fleet.DatasetStatus{serving("cities", version)}
@@ -23,7 +23,7 @@ func (i *instance) restart(run string, started time.Time, version uint64) {
 	i.status.Store(&s)
 }
 
-// later calls f, on a goroutine that ends with the test, once the instance was asked for its status twice more.
+// later calls f after two more requests for the instance's status, on a goroutine that ends with the test.
 func (i *instance) later(t *testing.T, f func()) {
 	asked, ended := i.asked.Load(), make(chan bool)
 	go func() {
@@ -42,8 +42,8 @@ func (i *instance) later(t *testing.T, f func()) {
 	t.Cleanup(func() { <-ended })
 }
 
-// An instance that serves the version, restarts with the same name, host and process number and serves the version before is
-// waited for again.
+// WaitServed waits again for an instance that serves the version, restarts with the same name, host and process id, and then
+// serves the version before.
 func TestWaitServedTellsARestart(t *testing.T) {
 	began := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for name, runs := range map[string][2]string{"by the run": {"a", "b"}, "by the start, as up to v0.2": {}} {
@@ -56,7 +56,7 @@ func TestWaitServedTellsARestart(t *testing.T) {
 			var l lines
 			l.during = func() { // once the first has reported the version
 				first.restart(runs[1], began.Add(time.Minute), 6)
-				// Of the run before, and on its way for long.
+				// A delayed report of the run before.
 				if runs[0] == "" {
 					first.report(fleet.Report{Dataset: "cities", Version: 7, Served: began.Add(time.Second)})
 				}
@@ -80,7 +80,7 @@ func TestWaitServedTellsARestart(t *testing.T) {
 	}
 }
 
-// An instance that restarts before it serves the version is not said to be gone.
+// An instance that restarts before it serves the version is not reported as gone.
 func TestWaitServedSaysThatAnInstanceWasStartedAgain(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "good", serving("cities", 7))
@@ -102,7 +102,7 @@ func TestWaitServedSaysThatAnInstanceWasStartedAgain(t *testing.T) {
 	}
 }
 
-// many is the status of an instance with more datasets than fit into an answer. That of cities is among those left out.
+// many returns the status of an instance with more datasets than fit into an answer. The answer omits cities.
 func many(version uint64) fleet.Status {
 	s := fleet.Status{Instance: "large", Host: "host", PID: 1}
 	for i := range 3000 {
@@ -114,7 +114,7 @@ func many(version uint64) fleet.Status {
 	return s
 }
 
-// behind returns what the error of a wait for version 7 of cities says of the instances behind.
+// behind returns the instances in the BehindError of a wait for version 7 of cities.
 func behind(t *testing.T, ctx context.Context, nc *nats.Conn, within time.Duration) []string {
 	t.Helper()
 	brief, cancel := context.WithTimeout(ctx, within)
@@ -127,7 +127,7 @@ func behind(t *testing.T, ctx context.Context, nc *nats.Conn, within time.Durati
 	return e.Behind
 }
 
-// An instance answers for the dataset that is waited for, however many it has.
+// An instance with any number of datasets answers for the one that WaitServed waits for.
 func TestWaitServedByAnInstanceWithManyDatasets(t *testing.T) {
 	ctx, s, nc := start(t)
 	status := many(6)
@@ -149,20 +149,19 @@ func TestWaitServedByAnInstanceWithManyDatasets(t *testing.T) {
 	status.Datasets = status.Datasets[:3000]
 	large.status.Store(&status)
 	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}}); err != nil {
-		t.Errorf("an instance without the dataset is waited for: %v", err)
+		t.Errorf("WaitServed waits for an instance without the dataset: %v", err)
 	}
 }
 
-// An instance of a release up to v0.2 answers with the datasets that fit. WaitServed does not take the others for datasets that the
-// instance lacks.
+// An instance of a release up to v0.2 answers with the datasets that fit. WaitServed must not conclude that it lacks the others.
 func TestWaitServedByAnInstanceThatLeavesDatasetsOut(t *testing.T) {
 	ctx, s, nc := start(t)
 	data, err := many(6).Encode(1 << 20)
 	if err != nil || bytes.Contains(data, []byte("cities")) {
-		t.Fatalf("the status of many datasets is not cut: %v", err)
+		t.Fatalf("the status of many datasets omits none: %v", err)
 	}
 	old := connect(t, s.URL)
-	sub, err := old.Subscribe("freshet.v1.instances.status", func(m *nats.Msg) { _ = m.Respond(data) }) // fails once the test is over
+	sub, err := old.Subscribe("freshet.v1.instances.status", func(m *nats.Msg) { _ = m.Respond(data) }) // fails after the end of the test
 	if err == nil {
 		err = old.Flush()
 	}

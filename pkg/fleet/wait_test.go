@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// lines collects what WaitServed says, as "instance version error", and calls during once, at the first line.
+// lines collects the reports of WaitServed, as "instance version error", and calls during once, at the first line.
 type lines struct {
 	got    []string
 	during func()
@@ -27,10 +27,10 @@ func (l *lines) line(r fleet.Report) {
 	}
 }
 
-// What happens at the first line, which in each case is that of an instance that serves version 7 from the start.
+// Each case describes an event at the first line, which is that of an instance that serves version 7 from the start.
 func TestWaitServed(t *testing.T) {
 	for name, tc := range map[string]struct {
-		// behind are the versions that further instances serve at first.
+		// behind has the initial versions of further instances.
 		behind []uint64
 		during func(t *testing.T, url string, behind []*instance)
 		want   []string
@@ -40,7 +40,7 @@ func TestWaitServed(t *testing.T) {
 		"reports arrive": {behind: []uint64{6, 0}, during: func(_ *testing.T, _ string, behind []*instance) {
 			for _, i := range behind {
 				i.serve("cities", 7)
-				i.report(fleet.Report{Dataset: "cities", Version: 6}) // an old one: no line
+				i.report(fleet.Report{Dataset: "cities", Version: 6}) // an old version: no line
 				i.report(fleet.Report{Dataset: "cities", Version: 7})
 				i.report(fleet.Report{Dataset: "cities", Version: 7})
 			}
@@ -55,7 +55,7 @@ func TestWaitServed(t *testing.T) {
 			behind[0].report(fleet.Report{Dataset: "cities", Version: 7})
 		}, want: []string{"first 7", "other-0 7", "other-0 7 no space"}},
 		"states change": {behind: []uint64{6}, during: func(_ *testing.T, _ string, behind []*instance) {
-			// That a state is that of version 7 says nothing of the version being served from now on, or refused.
+			// A report of a state with version 7 does not mean that the instance has swapped it in, or failed to load it.
 			behind[0].report(fleet.Report{Kind: fleet.OfState, Dataset: "cities", Version: 7, State: fleet.Refreshing, Was: fleet.Fresh})
 			behind[0].report(fleet.Report{Kind: fleet.OfState, Dataset: "cities", Version: 7, State: fleet.Blind, Was: fleet.Fresh, Error: "x"})
 			behind[0].report(fleet.Report{Kind: fleet.OfFailure, Dataset: "cities", Version: 7, Error: "no space", Stack: "goroutine 1"})
@@ -95,7 +95,7 @@ func TestWaitServed(t *testing.T) {
 	}
 }
 
-// An instance that serves the version already has its line from its status: with what its refresh cost.
+// The line of an instance that already serves the version comes from its status, with the cost of its refresh.
 func TestWaitServedTellsTheCost(t *testing.T) {
 	ctx, s, nc := start(t)
 	d := serving("cities", 7)
@@ -110,7 +110,7 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 	}
 	r := got[0]
 	if cost := (fleet.Pull{Bytes: r.PulledBytes, Full: r.Full, Deltas: r.Deltas, GaveUp: r.GaveUp, Duration: r.Duration}); cost != d.LastPull {
-		t.Errorf("the refresh is said to cost %+v, want %+v", cost, d.LastPull)
+		t.Errorf("the cost of the refresh is %+v, want %+v", cost, d.LastPull)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestWaitServedThroughARestart(t *testing.T) {
 	}
 }
 
-// Of two instances with one name the slower is waited for as well.
+// WaitServed waits for the slower one of two instances with the same name, too.
 func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "twin", serving("cities", 7))
@@ -216,7 +216,7 @@ func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 	}
 }
 
-// An instance whose status is not readable is said, and holds up nobody: the others are waited for.
+// WaitServed reports an instance with an unreadable status, and waits only for the others.
 func TestWaitServedBesideAnUnreadableStatus(t *testing.T) {
 	ctx, s, nc := start(t)
 	unreadable(t, s.URL)
