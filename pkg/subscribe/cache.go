@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/load"
 )
 
-// openCache opens and cleans the cache folder. It stops waiting when the folder hangs or ctx ends. Its failures are only logged,
+// openCache opens and cleans the cache folder, and stops waiting if the folder hangs or ctx ends. Failures are only logged,
 // because a subscriber works without the folder. readable gets a signal whenever the folder has stopped hanging.
 func (s *Subscriber) openCache(ctx context.Context, readable chan<- struct{}) {
 	if s.cfg.CacheDir == "" {

@@ -47,7 +47,7 @@ func (c *callback) trouble(patience time.Duration) error {
 }
 
 // OnSwap registers f to be called after each swap of the dataset, and at once if a version is served already. stop ends the
-// registration. It does not wait for a call in progress, so f may call it; no other call begins after stop has returned.
+// registration without waiting for a call in progress, so f may call stop. No other call begins after stop has returned.
 //
 // Each f has its own goroutine and may take long: neither refreshes nor other callbacks wait for it. Its calls come one at a
 // time in the order of versions, each with the New of the call before as Old. Of the versions that arrive while f runs only

@@ -44,8 +44,8 @@ type Config struct {
 	// leaves the datasets stale. The caller may use it for other things, but for one Subscriber at a time: Open adds to its
 	// handler of asynchronous errors, and Close restores the handler that Open found.
 	NATSConn *nats.Conn
-	// Namespace separates environments that share NATS and Redis. It is the same for the publisher, the relays and the instances
-	// of an environment. Empty is the default namespace. The programs read it from FRESHET_NAMESPACE; a service that reads its
+	// Namespace separates environments that share NATS and Redis. The publisher, the relays and the instances of an environment
+	// have the same. Empty is the default namespace. The programs read it from FRESHET_NAMESPACE; a service that reads its
 	// settings from the environment should too.
 	Namespace string
 	// Stream is the name of the JetStream stream; empty means the default of pkg/events.
@@ -58,8 +58,8 @@ type Config struct {
 	// object they then try the same relay first, and the others when that one fails.
 	Relays []string
 	// Transport sends the requests to the relays. Nil means a transport of the subscriber's own, whose connections Close closes.
-	// A given transport stays the caller's: the subscriber closes none of its connections. It must not retry requests or
-	// limit their duration, because a pull of a large object may take long; StallTimeout finds those that hang.
+	// A given transport stays the caller's: the subscriber closes none of its connections. The transport must not retry
+	// requests or limit their duration, because a pull of a large object may take long; StallTimeout finds those that hang.
 	Transport http.RoundTripper
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string
@@ -69,13 +69,13 @@ type Config struct {
 	// nothing until a relay answers, and a version that kills the process kills it at every restart.
 	CacheDir string
 	// ConfirmAfter is how long a process must live with a version before the version is confirmed. A version that two processes
-	// died of before that is quarantined (see Boot guard). Zero means DefaultConfirmAfter. It has no effect without CacheDir.
+	// died of before that is quarantined (see Boot guard). Zero means DefaultConfirmAfter. Without CacheDir the field has no effect.
 	ConfirmAfter time.Duration
 	// Instance is the name of this instance in the fleet; empty means "<host>-<pid>".
 	Instance string
 
 	// Lanes is the number of datasets that are refreshed at a time, and of eager views that decode at a time. Zero means
-	// DefaultLanes. It is at most the number of datasets.
+	// DefaultLanes. More lanes than datasets are not used.
 	Lanes int
 	// Workers is the number of goroutines that decode and index in each refresh; zero means GOMAXPROCS, at most 4.
 	Workers int
@@ -132,7 +132,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Check returns an [ErrConfig] if c cannot work. It contacts no server and opens no folder.
+// Check returns an [ErrConfig] if c cannot work. Check contacts no server and opens no folder.
 func (c Config) Check() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)

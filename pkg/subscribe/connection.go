@@ -20,7 +20,7 @@ type connection struct {
 	release func()
 }
 
-// connect returns the connection of cfg. It waits for no server.
+// connect returns the connection of cfg without waiting for a server.
 func connect(cfg Config) (connection, error) {
 	if cfg.NATSConn != nil {
 		return given(cfg.NATSConn, cfg.Log), nil

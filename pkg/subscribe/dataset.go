@@ -75,11 +75,11 @@ func (d *Dataset) Name() string { return d.name }
 //   - err is an [ErrNoVersion]: no version is served yet, so nothing is known about the key. There is no such error after
 //     [Dataset.Wait] or [Subscriber.Wait] has returned nil, and there are no other errors.
 //
-// Get never waits. It costs one atomic load more than a lookup in the table, and allocates nothing. Two calls may read two
+// Get never waits, costs one atomic load more than a lookup in the table, and allocates nothing. Two calls may read two
 // versions: for lookups that belong together call [Dataset.Table] once. [table.Table.GetMany] is the fast way to look up many
 // keys.
 //
-// The value must not be modified. It may be kept, also after newer versions are served. A kept value may keep up to about
+// The value must not be modified. The caller may keep the value, also after newer versions are served. A kept value may keep up to about
 // 256 KiB of its version in memory; [Dataset.Append] copies the value instead.
 func (d *Dataset) Get(key string) (value []byte, ok bool, err error) {
 	v := d.current.Load()
@@ -97,8 +97,9 @@ func (d *Dataset) Append(dst []byte, key string) (extended []byte, ok bool, err 
 	return append(dst, value...), ok, err
 }
 
-// Table returns the version that is served now, or nil before the first. It never waits, and costs one atomic load. A table
-// never changes: call Table once for lookups that belong together. It is not nil any more once [Dataset.Wait] has returned nil.
+// Table returns the version that is served now. The result is nil before the first version, and never again after [Dataset.Wait]
+// has returned nil. Table never waits and costs one atomic load. A table never changes: call Table once for lookups that belong
+// together.
 func (d *Dataset) Table() *table.Table {
 	if v := d.current.Load(); v != nil {
 		return v.Value

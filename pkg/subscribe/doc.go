@@ -7,7 +7,7 @@
 // # Refreshing
 //
 // The event log (NATS) announces new versions, and relays (HTTP) send their bytes. One supervised goroutine decides and swaps; a
-// fixed number of lanes load versions. At most one refresh of a dataset runs at a time. It loads the newest version that is
+// fixed number of lanes load versions. At most one refresh of a dataset runs at a time, and loads the newest version that is
 // announced when it begins. Versions are ordered by their numbers and identified by their ids. An event never leads to a lower
 // version.
 //
@@ -15,7 +15,7 @@
 //
 //   - Messages of other stores are ignored and counted.
 //   - If all relays that are up read another store than before, the instance follows them.
-//   - An instance whose version is not in the store's history is diverged. It moves to the store's newest version (up, down, or to
+//   - An instance whose version is not in the store's history is diverged. The instance moves to the store's newest version (up, down, or to
 //     another version of the same number) once a beacon and a relay of its store both name that version.
 //   - If publishers on copies of one store contradict each other, the instance keeps its version.
 //   - A version that only an event names, that cannot be loaded and that the store lacks costs one failed attempt.
@@ -127,6 +127,6 @@
 //
 // During a refresh the old and the new table are both in memory. When refreshes have replaced memory of a twentieth of the live
 // heap, and of at least 4 MiB, a goroutine of the subscriber calls runtime.GC, so that the next refreshes reuse the memory before
-// the heap doubles. It runs concurrently with readers and refreshes, only while tables are more than half of the live heap, and at
+// the heap doubles. The collection runs concurrently with readers and refreshes, only while tables are more than half of the live heap, and at
 // most a twentieth of the time. See [table.Reclaimer].
 package subscribe

@@ -27,7 +27,7 @@ func checkRedis(text string) error {
 	return rdb.Close()
 }
 
-// openRecord makes the keeper of this instance's record in Redis if one is configured. It waits for no server.
+// openRecord makes the keeper of this instance's record if Redis is configured, without waiting for a server.
 func (s *Subscriber) openRecord() error {
 	if s.cfg.Redis == "" {
 		return nil
@@ -49,7 +49,7 @@ func (s *Subscriber) recordChanged() {
 	}
 }
 
-// closeRecord closes the connection to Redis. It is called after the keeper has ended.
+// closeRecord closes the connection to Redis, after the keeper has ended.
 func (s *Subscriber) closeRecord() {
 	if s.redis != nil {
 		_ = s.redis.Close() // nothing is left to write

@@ -74,7 +74,7 @@ func (s *Subscriber) reportFailure(name string, version uint64, err error) {
 	s.report(fleet.Report{Kind: fleet.OfFailure, Dataset: name, Version: version, Error: err.Error(), Stack: guard.Stack(err)})
 }
 
-// sendReports sends the queued reports. It needs its own goroutine because the NATS client blocks on its socket.
+// sendReports sends the queued reports, on its own goroutine because the NATS client blocks on its socket.
 func (s *Subscriber) sendReports(ctx context.Context) error {
 	for {
 		select {

@@ -55,8 +55,8 @@ type Subscriber struct {
 	running sync.WaitGroup // Add only while closing is false
 }
 
-// Open starts a subscriber, which the caller closes. It waits for no server, and at most until ctx ends for a slow cache folder;
-// ctx does not limit the life of the subscriber. The error is an [ErrConfig] if cfg cannot work, or the cause of ctx.
+// Open starts a subscriber, which the caller closes. Open waits for no server, and for a slow cache folder until ctx ends; ctx
+// does not limit the life of the subscriber. The error is an [ErrConfig] if cfg cannot work, or the cause of ctx.
 func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err

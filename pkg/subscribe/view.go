@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
-// View reads a dataset as values of a Go type. It may be used from any number of goroutines if its decode function may.
+// View reads a dataset as values of a Go type. Any number of goroutines may use a view if its decode function allows that.
 //
 // A lazy view, the default, decodes a record in each lookup and keeps nothing. An eager view ([Eager]) keeps a decoded value
 // for each record.
@@ -37,8 +37,8 @@ type viewOptions struct{ eager bool }
 // warning in [Dataset.Status] stays for as long as the view has such a record.
 func Eager() ViewOption { return func(o *viewOptions) { o.eager = true } }
 
-// NewView returns a view of the dataset through decode. decode must not modify its arguments. It may keep them, at the cost that
-// [Dataset.Get] describes.
+// NewView returns a view of the dataset through decode. decode must not modify its arguments. Keeping them
+// costs memory as [Dataset.Get] describes.
 //
 // For an eager view the error is an [ErrClosed] after [Subscriber.Close]; the caller may end the view with [View.Close] before
 // that. For a lazy view there is no error and nothing to close.
@@ -60,7 +60,7 @@ func NewView[V any](d *Dataset, decode func(key, value []byte) (V, error), optio
 	return v, nil
 }
 
-// Close ends the goroutine of an eager view. It does not wait for decode. The view stays readable at its last version.
+// Close ends the goroutine of an eager view without waiting for decode. The view stays readable at its last version.
 func (v *View[V]) Close() {
 	if v.stop != nil {
 		v.stop()

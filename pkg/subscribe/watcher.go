@@ -14,7 +14,7 @@ import (
 // served is a version that is served.
 type served = refresh.Served[*table.Table]
 
-// watcher turns the calls of the engine and of its loader into events. It never waits.
+// watcher turns the calls of the engine and of its loader into events, and never waits.
 type watcher struct{ s *Subscriber }
 
 func (w watcher) Swapped(_, now *served, changes *table.Changes) {

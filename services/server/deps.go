@@ -49,7 +49,7 @@ type Deps struct {
 	closers []func() error
 }
 
-// Open starts a subscriber as cfg says. It waits for no server: NATS, Redis and the relays may be down, now and later.
+// Open starts a subscriber as cfg says. Open waits for no server: NATS, Redis and the relays may be down, now and later.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	d := Deps{Log: log, Registry: web.NewRegistry()}
 	if cfg.CacheDir == "" {

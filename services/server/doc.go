@@ -5,7 +5,7 @@
 //	GET       /v1/status                               the served versions, their freshness, and the state of refreshing
 //	GET       /healthz, /readyz, /metrics
 //
-// A lookup reads the table that is served when the request arrives. It never waits for a refresh and never mixes two versions.
+// A lookup reads the table that is served when the request arrives, never waits for a refresh, and never mixes two versions.
 // The header Freshet-Version names the version.
 //
 // # Readiness

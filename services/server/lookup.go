@@ -131,8 +131,8 @@ func noRecord(v view, name, key string) error {
 		With("dataset", name).With("key", key).With("version", v.Version())
 }
 
-// etag returns a strong entity tag of the value. It does not depend on the version, so a copy stays valid until a version changes
-// the value.
+// etag returns a strong entity tag of the value, without the version. A copy therefore stays valid until a version changes the
+// value.
 func etag(value []byte) string {
 	var sum [16]byte
 	h := xxh3.Hash128(value)

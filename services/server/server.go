@@ -52,7 +52,7 @@ func (s *Server) Ready() <-chan struct{} { return s.server.Ready() }
 // Addr returns the address that the server listens on, or "" before Ready.
 func (s *Server) Addr() string { return s.server.Addr() }
 
-// Run serves until ctx ends, then drains requests and returns nil. It is called once.
+// Run serves until ctx ends, then drains requests and returns nil. Call Run once.
 func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
 
 // status answers GET /v1/status.
