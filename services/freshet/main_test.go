@@ -112,7 +112,7 @@ func TestExitCodes(t *testing.T) {
 		{0, "", []string{"--help"}},
 		{2, "unknown command", []string{"nonsense"}},
 		{1, "is it a freshet server?", []string{"get", "prices", "A1", "--server", "http://" + answering(t, "HTTP/1.0 404 Not Found\r\n\r\n")}},
-		{1, "name", []string{"demo", "--exit", "--dir", filepath.Join(notAFolder, "below")}},
+		{1, "--dir", []string{"demo", "--exit", "--dir", filepath.Join(notAFolder, "below")}},
 		{1, "--publisher-port", []string{"demo", "--exit", "--dir", dir, "--publisher-port", port}},
 		{1, "--nats-port", []string{"demo", "--exit", "--dir", dir, "--nats-port", port}},
 	} {
