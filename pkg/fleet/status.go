@@ -240,3 +240,11 @@ type Report struct {
 	// At is the time of the report's event, by the instance's clock.
 	At time.Time `json:"at,omitzero"`
 }
+
+// Behind returns how long before now the instance learned of a version newer than the served one; 0 if there is none.
+func (d DatasetStatus) Behind(now time.Time) time.Duration {
+	if d.BehindSince.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(d.BehindSince))
+}

@@ -15,6 +15,8 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe"
+	"freshet.dev/pkg/subscribe/prom"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // These examples run without servers: natsURL is a port on which nothing listens, so the instance asks the relay
@@ -53,10 +55,12 @@ func ExampleOpen() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	registry := prometheus.NewRegistry()
 	sub, err := subscribe.Open(ctx, subscribe.Config{
 		NATS:     natsURL,
 		Relays:   []string{relay.URL},
 		Datasets: []string{"prices"},
+		Observer: prom.Observer(registry, "prices"), // metrics of refreshes
 		// CacheDir: "/var/cache/my-service", // to serve at once after a restart
 	})
 	if err != nil {
@@ -64,6 +68,7 @@ func ExampleOpen() {
 		return
 	}
 	defer sub.Close()
+	prom.Register(registry, sub) // metrics of what is served, and how fresh it is
 	prices, err := sub.Dataset("prices")
 	if err != nil {
 		fmt.Println(err) // no such dataset in Datasets

@@ -9,6 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/subscribe"
+	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/pkg/table"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
@@ -59,7 +60,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		ConfirmAfter: cfg.ConfirmAfter,
-		Observer:     newMetrics(d.Registry, cfg.Datasets).observer(),
+		Observer:     prom.Observer(d.Registry, cfg.Datasets...),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)

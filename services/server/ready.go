@@ -30,7 +30,7 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 	all := make(map[string]readiness, len(s.datasets))
 	var without, late []string
 	for _, d := range s.deps.Source.Status().Datasets {
-		behind := behindFor(d, now)
+		behind := d.Behind(now)
 		all[d.Dataset] = readiness{
 			State: d.State, Since: d.Since, Version: d.Version, Newest: d.Newest, AgeSeconds: d.AgeSeconds,
 			BehindSeconds: behind.Seconds(), Error: d.Error,
@@ -68,12 +68,4 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 		return detail, fmt.Errorf("%s", strings.Join(reasons, "; "))
 	}
 	return detail, nil
-}
-
-// behindFor returns how long a newer version has been known and not served; 0 if none is.
-func behindFor(d fleet.DatasetStatus, now time.Time) time.Duration {
-	if d.BehindSince.IsZero() {
-		return 0
-	}
-	return max(0, now.Sub(d.BehindSince))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/web"
 )
 
@@ -34,7 +35,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		}
 		s.datasets[name] = &lookups{dataset: d}
 	}
-	deps.Registry.MustRegister(statusCollector{deps.Source})
+	prom.Register(deps.Registry, deps.Source)
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/services/server"
+	"freshet.dev/pkg/subscribe/prom"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -138,7 +138,7 @@ func TestStatusMetrics(t *testing.T) {
 		d.Refreshes = fleet.Refreshes{Failed: 4, Panicked: 3, Healed: 2}
 	}
 	srv := newServer(t, s)
-	server.Observer(srv.Registry())
+	prom.Observer(srv.Registry())
 	metrics := send(srv.Handler(), "GET", "/metrics", "").Body.String()
 	for _, want := range []string{
 		`freshet_dataset_version{dataset="cities"} 3`, `freshet_dataset_records{dataset="cities"} 2`, `freshet_dataset_version{dataset="prices"} 0`,

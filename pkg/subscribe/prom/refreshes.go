@@ -1,4 +1,4 @@
-package server
+package prom
 
 import (
 	"time"
@@ -37,7 +37,7 @@ func kindOf(r subscribe.Refresh) string {
 	return kindDelta
 }
 
-// newMetrics returns metrics of the datasets. All series exist from the start, with 0 for events that have not happened.
+// newMetrics registers metrics of the datasets. All series exist from the start, with 0 for events that have not happened.
 func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_" + name, Help: help}, labels)
@@ -76,6 +76,12 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		}
 	}
 	return m
+}
+
+// Observer registers metrics of refreshes of the datasets, and returns the Observer that counts into them, for
+// [subscribe.Config]. It panics if reg already has them. A program that has an Observer of its own combines both with [subscribe.TeeObserver].
+func Observer(reg prometheus.Registerer, datasets ...string) subscribe.Observer {
+	return newMetrics(reg, datasets).observer()
 }
 
 func (m *metrics) observer() subscribe.Observer {

@@ -1,4 +1,4 @@
-package server
+package prom
 
 import (
 	"time"
@@ -9,6 +9,15 @@ import (
 
 // statusCollector makes metrics of the subscriber's status during each scrape, so that they are never older than the answer.
 type statusCollector struct{ source Source }
+
+// Source reports the status of a subscriber. [subscribe.Subscriber] is one.
+type Source interface {
+	// Status returns the served versions and the state of their refreshes.
+	Status() fleet.Status
+}
+
+// Register registers metrics of the status of source. It panics if reg already has them.
+func Register(reg prometheus.Registerer, source Source) { reg.MustRegister(statusCollector{source}) }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("freshet_"+name, help, labels, nil)
@@ -82,7 +91,7 @@ func collectFreshness(ch chan<- prometheus.Metric, s fleet.Status, d fleet.Datas
 	if d.Version > 0 { // no version, no age
 		gauge(ch, descAge, d.AgeSeconds, d.Dataset)
 	}
-	gauge(ch, descBehind, behindFor(d, now).Seconds(), d.Dataset)
+	gauge(ch, descBehind, d.Behind(now).Seconds(), d.Dataset)
 	vouched := d.Vouched
 	if vouched.IsZero() {
 		vouched = s.Started

@@ -1,4 +1,4 @@
-package server_test
+package prom_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/subscribe"
-	"freshet.dev/services/server"
+	"freshet.dev/pkg/subscribe/prom"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -17,7 +17,7 @@ import (
 // Refreshes are counted by kind, with the bytes pulled and the deltas applied. Series without events are 0.
 func TestRefreshMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	o := server.Observer(reg, "cities", "prices")
+	o := prom.Observer(reg, "cities", "prices")
 	swapped := func(version uint64, from fleet.Origin, pulled int64, full bool, deltas int, gaveUp error) {
 		o.Swapped(subscribe.Refresh{
 			Record: dataset.VersionRecord{Dataset: "cities", Version: version, Created: time.Unix(1767323045, 0)},
@@ -59,5 +59,16 @@ freshet_refreshes_total{dataset="prices",from="relay",kind="full"} 0
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "freshet_deltas_applied_total", "freshet_deltas_given_up_total",
 		"freshet_pulled_bytes_total", "freshet_refresh_failures_total", "freshet_refreshes_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+// The build is one series with the version of the library, and collides with nothing of the subscriber's metrics.
+func TestBuild(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	prom.RegisterBuild(reg)
+	prom.Observer(reg, "prices")
+	n, err := testutil.GatherAndCount(reg, "freshet_build_info")
+	if err != nil || n != 1 {
+		t.Errorf("%d series, %v", n, err)
 	}
 }
