@@ -78,8 +78,8 @@ func equal(t *testing.T, what string, want, got any) {
 	}
 }
 
-// What is committed while the event log and the catalog are down is announced and indexed, in order, by the next
-// publish, also by one that creates no version.
+// The next publish, even one that creates no version, announces and indexes in order the versions that were committed while the event
+// log and the catalog were down.
 func TestAnnouncesWhatWasMissed(t *testing.T) {
 	s := newServers(t)
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
@@ -131,19 +131,63 @@ func TestAnnouncesWhatWasMissed(t *testing.T) {
 	equal(t, "indexed", []uint64{4, 3, 2, 1}, s.indexed(t, "prices"))
 }
 
-// deaf is an event log that takes nothing, and does not give up by itself.
-type deaf struct{}
+// emptyLog is an event log that reports no events.
+type emptyLog struct{}
+
+func (emptyLog) Supersede(context.Context, dataset.VersionRecord, dataset.VersionRecord) error {
+	return nil
+}
+
+func (emptyLog) Last(context.Context, string) (dataset.VersionRecord, error) {
+	return dataset.VersionRecord{}, nil
+}
+
+func (emptyLog) Latest(context.Context, []string) (map[string]dataset.VersionRecord, error) {
+	return nil, nil
+}
+
+func (emptyLog) Ensure(context.Context) error { return nil }
+
+// emptyCatalog is a catalog that reports no versions.
+type emptyCatalog struct{}
+
+func (emptyCatalog) Replace(context.Context, dataset.VersionRecord, dataset.Ref) (bool, error) {
+	return true, nil
+}
+
+func (emptyCatalog) Newest(context.Context, []string) (map[string]dataset.Ref, error) {
+	return nil, nil
+}
+
+func (emptyCatalog) Latest(context.Context, string) (dataset.VersionRecord, error) {
+	return dataset.VersionRecord{}, catalog.ErrNotFound
+}
+
+// deaf is an event log that blocks until the context ends.
+type deaf struct{ emptyLog }
 
 func (deaf) Announce(ctx context.Context, _ dataset.VersionRecord) error {
 	<-ctx.Done()
 	return context.Cause(ctx)
 }
 
-// plain is an event log and a catalog that can only be told.
+// plain records announced or indexed versions.
 type plain struct {
 	err  error
 	told []uint64
 }
+
+// plainLog and plainCatalog report no versions.
+type (
+	plainLog struct {
+		emptyLog
+		*plain
+	}
+	plainCatalog struct {
+		emptyCatalog
+		*plain
+	}
+)
 
 func (p *plain) Announce(_ context.Context, rec dataset.VersionRecord) error {
 	p.told = append(p.told, rec.Version)
@@ -158,7 +202,7 @@ func TestAnnouncingIsBoundedInTime(t *testing.T) {
 	index := &plain{}
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
 		c.AnnounceTimeout = 10 * time.Millisecond
-		d.Events, d.Catalog = deaf{}, index
+		d.Events, d.Catalog = deaf{}, plainCatalog{plain: index}
 	})
 	result := r.text(t, "prices", `{"id":"a"}`)
 	if !result.Created || result.Announced || !result.Indexed || len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "deadline exceeded") {
@@ -170,7 +214,9 @@ func TestAnnouncingIsBoundedInTime(t *testing.T) {
 // Equal content is announced again: the publisher that committed it may have died before it could.
 func TestEqualContentIsAnnounced(t *testing.T) {
 	log, index := &plain{err: errors.New("no")}, &plain{}
-	r := newRig(t, func(_ *publish.Config, d *publish.Deps) { d.Events, d.Catalog = log, index })
+	r := newRig(t, func(_ *publish.Config, d *publish.Deps) {
+		d.Events, d.Catalog = plainLog{plain: log}, plainCatalog{plain: index}
+	})
 	if result := r.text(t, "prices", `{"id":"a"}`); !result.Created || result.Announced {
 		t.Errorf("%+v", result)
 	}
@@ -182,7 +228,7 @@ func TestEqualContentIsAnnounced(t *testing.T) {
 	equal(t, "indexed", []uint64{1, 1}, index.told)
 }
 
-// forgetful is an event log that is told, and does not say what it was told.
+// forgetful is an event log that fails to report its events while why is set.
 type forgetful struct {
 	plain
 	why  error
@@ -193,6 +239,8 @@ func (f *forgetful) Announce(ctx context.Context, rec dataset.VersionRecord) err
 	f.last = rec
 	return f.plain.Announce(ctx, rec)
 }
+
+func (*forgetful) Ensure(context.Context) error { return nil }
 
 func (f *forgetful) Supersede(ctx context.Context, rec, _ dataset.VersionRecord) error {
 	return f.Announce(ctx, rec)
@@ -209,8 +257,8 @@ func (f *forgetful) Last(context.Context, string) (dataset.VersionRecord, error)
 	return f.last, nil
 }
 
-// While it is not known which versions the event log missed, none is announced after them: nobody would look for those
-// again. What cannot be known, because the last event is not readable, holds nothing up.
+// While it is not known which versions the event log lacks, no later version is announced: nothing would announce them afterwards. A
+// last event that cannot be read blocks nothing.
 func TestAnnouncesNothingAfterAGap(t *testing.T) {
 	log := &forgetful{}
 	r := newRig(t, func(_ *publish.Config, d *publish.Deps) { d.Events = log })

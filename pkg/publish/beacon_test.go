@@ -17,11 +17,12 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/publish/internal/beacon"
 	"freshet.dev/pkg/store"
 	"github.com/google/go-cmp/cmp"
 )
 
-// seen is a store of which only Newest is asked.
+// seen is a store with Newest and EnsureID alone.
 type seen struct {
 	store.Store
 	newest func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error)
@@ -36,7 +37,7 @@ func (s seen) EnsureID(context.Context) (dataset.StoreID, error) { return storeI
 // storeID is that of the stores in tests without files.
 var storeID = dataset.StoreID{1}
 
-// lines is a log that tests look into.
+// lines is a log that tests read.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -57,7 +58,7 @@ func (l *lines) take() string {
 
 // sender runs a beacon in a bubble of synctest.
 type sender struct {
-	*publish.Beacon
+	*beacon.Beacon
 	log lines
 
 	sync.Mutex // guards what follows
@@ -69,15 +70,14 @@ type sender struct {
 func newSender(t *testing.T, every time.Duration, newest func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error)) *sender {
 	t.Helper()
 	s := &sender{}
-	p, err := publish.New(publish.Config{TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&s.log, nil))}, publish.Deps{Store: seen{newest: newest}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Beacon, err = publish.NewBeacon(publish.BeaconConfig{Every: every, Name: "here", Done: func(r publish.BeaconRound) {
-		s.Lock()
-		defer s.Unlock()
-		s.done = append(s.done, r)
-	}}, publish.BeaconDeps{Publisher: p, Send: func(b events.Beacon) error {
+	p, err := publish.New(publish.Config{
+		TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&s.log, nil)), BeaconEvery: every, BeaconName: "here",
+		OnBeacon: func(r publish.BeaconRound) {
+			s.Lock()
+			defer s.Unlock()
+			s.done = append(s.done, r)
+		},
+	}, publish.Deps{Store: seen{newest: newest}, SendBeacon: func(b events.Beacon) error {
 		s.Lock()
 		defer s.Unlock()
 		if s.err == nil {
@@ -88,6 +88,7 @@ func newSender(t *testing.T, every time.Duration, newest func(ctx context.Contex
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Beacon = p.Beacon()
 	return s
 }
 
@@ -106,8 +107,8 @@ func (s *sender) start(t *testing.T) (stop func()) {
 	}
 }
 
-// heard returns the beacons that were sent, rounds what came of them all.
-func (s *sender) heard() []events.Beacon {
+// beacons returns the beacons that were sent, rounds the results of all rounds.
+func (s *sender) beacons() []events.Beacon {
 	s.Lock()
 	defer s.Unlock()
 	return slices.Clone(s.sent)
@@ -135,10 +136,10 @@ func TestBeaconKeepsItsRate(t *testing.T) {
 		time.Sleep(101 * time.Second)
 		stop()
 		// One at once, and one each period from somewhere in the first one on. The first may take the place of the second.
-		if n := len(s.heard()); n < 20 || n > 22 {
+		if n := len(s.beacons()); n < 20 || n > 22 {
 			t.Fatalf("%d beacons in 101 s", n)
 		}
-		if first := s.heard()[0].Sent.Sub(start); first != took {
+		if first := s.beacons()[0].Sent.Sub(start); first != took {
 			t.Errorf("the first is sent after %v", first)
 		}
 		for i := 4; i < len(s.sent); i++ { // the first three may be late, by what the first takes of the period
@@ -146,13 +147,13 @@ func TestBeaconKeepsItsRate(t *testing.T) {
 				t.Errorf("beacon %d comes after %v", i, d)
 			}
 		}
-		if diff := cmp.Diff(events.Beacon{Publisher: "here", Sent: s.heard()[0].Sent, Every: 5 * time.Second, Store: storeID, Newest: map[string]uint64{"prices": 7}, IDs: map[string]dataset.VersionID{"prices": {7}}}, s.heard()[0]); diff != "" {
+		if diff := cmp.Diff(events.Beacon{Publisher: "here", Sent: s.beacons()[0].Sent, Every: 5 * time.Second, Store: storeID, Newest: map[string]uint64{"prices": 7}, IDs: map[string]dataset.VersionID{"prices": {7}}}, s.beacons()[0]); diff != "" {
 			t.Error(diff)
 		}
 	})
 }
 
-// A store that hangs is not waited for, nor does it keep the beacon from its next try.
+// A store that hangs delays neither the round nor the next one.
 func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hang atomic.Bool
@@ -167,8 +168,8 @@ func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 		stop := s.start(t)
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
-		if len(s.heard()) > 0 || len(s.rounds()) < 9 || len(s.rounds()) > 11 {
-			t.Errorf("%d beacons, %d rounds", len(s.heard()), len(s.rounds()))
+		if len(s.beacons()) > 0 || len(s.rounds()) < 9 || len(s.rounds()) > 11 {
+			t.Errorf("%d beacons, %d rounds", len(s.beacons()), len(s.rounds()))
 		}
 		if text := s.log.take(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "no beacon was sent") || !strings.Contains(text, "list the datasets for a beacon: context deadline exceeded") {
 			t.Errorf("the log says %s", text)
@@ -176,7 +177,7 @@ func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 		hang.Store(false)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if len(s.heard()) < 1 {
+		if len(s.beacons()) < 1 {
 			t.Error("no beacon once the store answers")
 		}
 		if text := s.log.take(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "beacons are sent again") {
@@ -186,7 +187,7 @@ func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 	})
 }
 
-func TestBeaconSaysWhatItCannotRead(t *testing.T) {
+func TestBeaconReportsUnreadDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Pointer[map[string]error]
 		broken.Store(&map[string]error{"prices": errors.New("input/output error")})
@@ -196,7 +197,7 @@ func TestBeaconSaysWhatItCannotRead(t *testing.T) {
 		stop := s.start(t)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		b := s.heard()[len(s.heard())-1]
+		b := s.beacons()[len(s.beacons())-1]
 		if v, ok := b.Version("cities"); !ok || v.Version != 3 {
 			t.Errorf("cities: %d, %v", v, ok)
 		}
@@ -235,10 +236,10 @@ func TestBeaconThatCannotBeSent(t *testing.T) {
 		s.Lock()
 		s.err = nil
 		s.Unlock()
-		s.Soon()
+		s.Wake()
 		synctest.Wait()
-		if len(s.heard()) != 1 {
-			t.Errorf("%d beacons", len(s.heard()))
+		if len(s.beacons()) != 1 {
+			t.Errorf("%d beacons", len(s.beacons()))
 		}
 		stop()
 	})
@@ -256,46 +257,55 @@ func TestBeaconSurvivesAPanic(t *testing.T) {
 		stop := s.start(t)
 		time.Sleep(5 * time.Second)
 		stop()
-		if len(s.heard()) < 2 || s.rounds()[0].Err == nil || !strings.Contains(s.rounds()[0].Err.Error(), "nil map") {
-			t.Errorf("%d beacons, %+v", len(s.heard()), s.rounds()[0])
+		if len(s.beacons()) < 2 || s.rounds()[0].Err == nil || !strings.Contains(s.rounds()[0].Err.Error(), "nil map") {
+			t.Errorf("%d beacons, %+v", len(s.beacons()), s.rounds()[0])
 		}
 	})
 }
 
 func TestBeaconConfig(t *testing.T) {
 	r := newRig(t, nil)
-	if _, err := publish.NewBeacon(publish.BeaconConfig{Every: time.Millisecond}, publish.BeaconDeps{Publisher: r.Publisher}); err == nil {
-		t.Error("a period of a millisecond is taken")
-	}
-	if _, err := publish.NewBeacon(publish.BeaconConfig{}, publish.BeaconDeps{}); err == nil {
-		t.Error("no Publisher is taken")
+	for _, every := range []time.Duration{-1, time.Millisecond, events.MaxBeaconEvery + 1} {
+		if _, err := publish.New(publish.Config{TempDir: r.temp, BeaconEvery: every}, publish.Deps{Store: r.store}); err == nil {
+			t.Errorf("a period of %v is accepted", every)
+		}
 	}
 }
 
-// slowLog takes its time to announce.
-type slowLog struct{ announce func(ctx context.Context) }
+// slowLog is slow to announce, and its last events cannot be read.
+type slowLog struct {
+	emptyLog
+	announce func(ctx context.Context)
+}
 
 func (l slowLog) Announce(ctx context.Context, _ dataset.VersionRecord) error {
 	l.announce(ctx)
 	return nil
 }
 
+func (slowLog) Last(_ context.Context, name string) (dataset.VersionRecord, error) {
+	return dataset.VersionRecord{}, &events.EventError{Dataset: name, Err: dataset.ErrEvent}
+}
+
+// Latest fails, so that no repair announces.
+func (slowLog) Latest(context.Context, []string) (map[string]dataset.VersionRecord, error) {
+	return nil, errors.New("not yet")
+}
+
 // A beacon does not overtake the event of a version that is being announced, unless that takes too long.
 func TestBeaconDoesNotOvertakeAnEvent(t *testing.T) {
 	begun, finish := make(chan bool), make(chan bool)
-	r := newRig(t, func(_ *publish.Config, d *publish.Deps) {
-		d.Events = slowLog{func(context.Context) { begun <- true; <-finish }}
-	})
 	rounds := make(chan publish.BeaconRound, 100)
 	beacons := make(chan events.Beacon, 100)
-	b, err := publish.NewBeacon(publish.BeaconConfig{Every: time.Minute, Done: func(r publish.BeaconRound) { rounds <- r }},
-		publish.BeaconDeps{Publisher: r.Publisher, Send: func(b events.Beacon) error { beacons <- b; return nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
+		c.BeaconEvery = time.Minute
+		c.OnBeacon = func(r publish.BeaconRound) { rounds <- r }
+		d.Events = slowLog{announce: func(context.Context) { begun <- true; <-finish }}
+		d.SendBeacon = func(b events.Beacon) error { beacons <- b; return nil }
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
+	go func() { ended <- r.Run(ctx) }()
 	<-rounds
 	if b := <-beacons; len(b.Newest) > 0 {
 		t.Errorf("%+v", b)
@@ -307,7 +317,7 @@ func TestBeaconDoesNotOvertakeAnEvent(t *testing.T) {
 	}
 	go publishOne("a")
 	<-begun
-	b.Soon()
+	r.Wake()
 	finish <- true
 	if b := <-beacons; b.Newest["prices"] != 1 {
 		t.Errorf("%+v", b)
@@ -318,12 +328,12 @@ func TestBeaconDoesNotOvertakeAnEvent(t *testing.T) {
 	go publishOne("b")
 	<-begun
 	start := time.Now()
-	b.Soon()
+	r.Wake()
 	if b := <-beacons; b.Newest["prices"] != 2 { // though it is not announced
 		t.Errorf("%+v", b)
 	}
 	if took := time.Since(start); took < 500*time.Millisecond || took > 10*time.Second {
-		t.Errorf("an event that does not come is waited for %v", took)
+		t.Errorf("the beacon waits %v for an event that does not come", took)
 	}
 	finish <- true
 	if err := <-published; err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/publish/internal/compact"
 )
 
 // unlisted is a store that cannot list its datasets at first.
@@ -23,9 +24,8 @@ func (u *unlisted) Datasets(ctx context.Context) ([]string, error) {
 	return u.faulty.Datasets(ctx)
 }
 
-// A Compactor compacts what was there before it, and what it is asked to look at; what fails it tells, and tries again by
-// itself.
-func TestCompactor(t *testing.T) {
+// The compaction loop compacts existing datasets and those that it is woken for. It reports failures and retries.
+func TestCompactLoop(t *testing.T) {
 	f := &faulty{}
 	r := newRig(t, func(_ *publish.Config, d *publish.Deps) {
 		f.Store = d.Store
@@ -33,26 +33,23 @@ func TestCompactor(t *testing.T) {
 	})
 	m := numbered(2000)
 	patched(t, r, m, 33)
-	type told struct {
+	type report struct {
 		name    string
 		version uint64
 		failed  bool
 	}
-	done := make(chan told, 10)
-	c, err := publish.NewCompactor(r.Publisher, publish.CompactorConfig{
+	done := make(chan report, 10)
+	c := r.CompactLoop(compact.LoopConfig{
 		Every: time.Hour, Retry: time.Millisecond,
-		Done: func(name string, c publish.Compaction, _ time.Duration, err error) {
-			done <- told{name, c.Record.Object.Version, err != nil}
+		Done: func(name string, c compact.Compaction, _ time.Duration, err error) {
+			done <- report{name, c.Record.Object.Version, err != nil}
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
-	want := func(all ...told) {
+	want := func(all ...report) {
 		t.Helper()
 		for _, want := range all {
 			if got := <-done; got != want {
@@ -60,7 +57,7 @@ func TestCompactor(t *testing.T) {
 			}
 		}
 	}
-	want(told{"", 0, true}, told{"", 0, true}, told{"prices", 34, false})
+	want(report{"", 0, true}, report{"", 0, true}, report{"prices", 34, false})
 	for i := range 33 {
 		m.set(100+i, -i)
 		if _, err := r.Patch(t.Context(), "prices", patch(m[fmt.Sprint(100+i)])); err != nil {
@@ -77,9 +74,9 @@ func TestCompactor(t *testing.T) {
 		}
 		return nil
 	}
-	c.Look("none")
-	c.Look("prices")
-	want(told{"prices", 0, true}, told{"prices", 0, true}, told{"prices", 67, false})
+	c.Wake("none")
+	c.Wake("prices")
+	want(report{"prices", 0, true}, report{"prices", 0, true}, report{"prices", 67, false})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -87,11 +84,9 @@ func TestCompactor(t *testing.T) {
 	noTemp(t, r.temp)
 }
 
-func TestCompactorConfig(t *testing.T) {
+func TestCompactConfig(t *testing.T) {
 	r := newRig(t, nil)
-	for _, cfg := range []publish.CompactorConfig{{Every: -1}, {Retry: -1}} {
-		if _, err := publish.NewCompactor(r.Publisher, cfg); err == nil {
-			t.Errorf("%+v is taken", cfg)
-		}
+	if _, err := publish.New(publish.Config{TempDir: r.temp, CompactEvery: -1}, publish.Deps{Store: r.store}); err == nil {
+		t.Error("a negative CompactEvery is accepted")
 	}
 }

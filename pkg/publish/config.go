@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/store"
@@ -28,6 +29,15 @@ const (
 	// MaxMaxDeltas is the largest Config.MaxDeltas. It leaves a compaction the time of as many patches again before patches
 	// have to wait for it.
 	MaxMaxDeltas = history.HardMaxDeltas / 2
+)
+
+const (
+	// MinBeaconEvery is the shortest Config.BeaconEvery.
+	MinBeaconEvery = 100 * time.Millisecond
+	// DefaultCompactEvery is the default of Config.CompactEvery.
+	DefaultCompactEvery = 5 * time.Minute
+	// compactRetry is the pause for a dataset after its first failure to compact.
+	compactRetry = time.Second
 )
 
 // Config configures a Publisher. The zero Config is usable.
@@ -56,6 +66,21 @@ type Config struct {
 	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
+	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the
+	// most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and the
+	// next one begins with them.
+	BeaconEvery time.Duration
+	// BeaconName names the sender of the beacons, for people to read.
+	BeaconName string
+	// CompactEvery is how often Run checks all datasets for snapshots that are due, because other processes patch them too; 0 means
+	// DefaultCompactEvery.
+	CompactEvery time.Duration
+	// OnBeacon, if not nil, is called by Run after each round of the beacon; OnRepair for each repair and each failure of one;
+	// OnCompact after each compaction that wrote a snapshot or failed, and with an empty name when the datasets could not be listed.
+	// They should return soon.
+	OnBeacon  func(BeaconRound)
+	OnRepair  func(Repair)
+	OnCompact func(name string, c Compaction, took time.Duration, err error)
 	// Log gets messages that no caller receives as a result; nil means no logging.
 	Log *slog.Logger
 }
@@ -82,9 +107,28 @@ func (c *Config) setDefaults() error {
 	if c.MaxDeltaPercent == 0 {
 		c.MaxDeltaPercent = DefaultMaxDeltaPercent
 	}
+	if c.BeaconEvery == 0 {
+		c.BeaconEvery = events.DefaultBeaconEvery
+	}
+	if c.CompactEvery == 0 {
+		c.CompactEvery = DefaultCompactEvery
+	}
+	if c.OnBeacon == nil {
+		c.OnBeacon = func(BeaconRound) {}
+	}
+	if c.OnRepair == nil {
+		c.OnRepair = func(Repair) {}
+	}
+	if c.OnCompact == nil {
+		c.OnCompact = func(string, Compaction, time.Duration, error) {}
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	return c.check()
+}
+
+func (c *Config) check() error {
 	switch {
 	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
 		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, int64(spill.MaxMemoryBytes))
@@ -98,6 +142,10 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, MaxMaxDeltas)
 	case c.MaxDeltaPercent < 1 || c.MaxDeltaPercent > 100:
 		return fmt.Errorf("publish: MaxDeltaPercent is %d; it must be between 1 and 100", c.MaxDeltaPercent)
+	case c.BeaconEvery < MinBeaconEvery || c.BeaconEvery > events.MaxBeaconEvery:
+		return fmt.Errorf("publish: BeaconEvery is %v; it must be between %v and %v", c.BeaconEvery, MinBeaconEvery, events.MaxBeaconEvery)
+	case c.CompactEvery < 0:
+		return fmt.Errorf("publish: CompactEvery is %v; it cannot be negative", c.CompactEvery)
 	case len(c.Source) > dataset.MaxSourceBytes:
 		return fmt.Errorf("publish: Source has %d bytes, the most is %d", len(c.Source), dataset.MaxSourceBytes)
 	}
@@ -109,7 +157,10 @@ type Deps struct {
 	// Store takes objects and version records. It is required.
 	Store store.Store
 	// Events announces versions; nil if there is no event log.
-	Events Announcer
+	Events EventLog
 	// Catalog indexes versions; nil if there is no catalog.
-	Catalog Indexer
+	Catalog Catalog
+	// SendBeacon sends the beacons of Run: [events.SendBeacon], with a connection. If it is nil, no beacon is sent, and instances soon
+	// report that they are blind.
+	SendBeacon func(events.Beacon) error
 }

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Format is how an input writes records down.
+// Format is the format of an input.
 type Format uint8
 
-// The formats. Whether the input is compressed is told by its first bytes, whatever its format.
+// The formats. Compression is detected by the first bytes, for any format.
 const (
-	// FormatAuto is NDJSON or JSON, told by the first character.
+	// FormatAuto is NDJSON or JSON, detected by the first character.
 	FormatAuto Format = iota
 	// FormatNDJSON is one JSON object a line.
 	FormatNDJSON
@@ -53,8 +53,8 @@ func ParseFormat(name string) (Format, error) {
 	return 0, fmt.Errorf("%w: there is no format %.40q; use one of %s", ErrInput, name, formatNames)
 }
 
-// FormatOf returns the format that the file's name tells, below a last .gz or .zst; FormatAuto if it tells none. A
-// file called .json is FormatAuto, because both an array and lines of objects go by that name.
+// FormatOf returns the format that the extension of the file's name stands for, without a last .gz or .zst; FormatAuto if it stands for
+// none. A file called .json is FormatAuto, because the name is common for both an array and lines of objects.
 func FormatOf(filename string) Format {
 	name := strings.ToLower(filename)
 	for _, packed := range []string{".gz", ".zst", ".zstd"} {

@@ -94,9 +94,8 @@ func ParseBase(text string) (version uint64, id string, err error) {
 // changes, not on the size of the dataset: it looks up the present records in the blocks that they may be in, and writes a delta. It
 // returns the errors of Publish, [ErrNoVersion] if the dataset has no version, and [ErrLost].
 //
-// Patch writes no snapshot; run a [Compactor], or Compact now and then. Only once 256 deltas have followed the last snapshot does Patch
-// compact the dataset, or wait for the Compactor that does, before its own version; the time for that depends on the size of the
-// dataset.
+// Patch writes no snapshot; Run does, or Compact. Only once 256 deltas have followed the last snapshot does Patch compact the dataset, or
+// wait for a compaction in progress, before its own version; the time for that depends on the size of the dataset.
 func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (PatchResult, error) {
 	p.fill(&in.Input)
 	in.removals = in.removeName()
@@ -130,6 +129,7 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	counts := job.Counts()
 	result := PatchResult{Result: newResult(made), Changes: counts.Changes, Unchanged: counts.Unchanged, Missing: counts.Missing}
 	meter.Report(build.Announcing, job.Entries())
-	p.tell(context.WithoutCancel(ctx), &result.Result)
+	p.announce(context.WithoutCancel(ctx), &result.Result)
+	p.background.compaction.Wake(name)
 	return result, nil
 }

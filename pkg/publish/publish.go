@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/compact"
+	"freshet.dev/pkg/publish/internal/follow"
 	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/inflight"
 	"freshet.dev/pkg/publish/internal/scratch"
@@ -26,11 +27,13 @@ type Publisher struct {
 	committer *commit.Committer
 	compactor *compact.Compactor
 	inflight  *inflight.Versions
-	replaced  replaced
+	followers *follow.Followers
+
+	background background
 }
 
 // New returns a Publisher. It creates the folder for temporary files if that is missing, and removes files of publishers that died from
-// it. It starts nothing.
+// it. It starts nothing; see Run.
 func New(cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Store == nil {
 		return nil, errors.New("publish: Deps has no Store")
@@ -44,12 +47,15 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	limits := history.Limits{Deltas: cfg.MaxDeltas, Percent: cfg.MaxDeltaPercent}
 	h := history.New(deps.Store, cfg.Workers, cfg.Log)
 	versions := &inflight.Versions{}
-	return &Publisher{
+	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: versions,
 		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, TextBytes: cfg.TextBytes, Workers: cfg.Workers, Limits: limits}, h),
 		committer: commit.New(deps.Store, h.Records, versions, cfg.Log),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
-	}, nil
+		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
+	}
+	p.background = p.newBackground()
+	return p, nil
 }
 
 func cleanTempDir(cfg Config) error {
@@ -100,7 +106,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	}
 	result := newResult(made)
 	meter.Report(build.Announcing, result.Record.State.Records)
-	p.tell(context.WithoutCancel(ctx), &result)
+	p.announce(context.WithoutCancel(ctx), &result)
 	return result, nil
 }
 

@@ -166,7 +166,7 @@ func TestNewRefuses(t *testing.T) {
 		cfg  publish.Config
 		deps publish.Deps
 	}{
-		"there is no Store":                  {},
+		"Deps has no Store":                  {},
 		"MemoryBytes is 1000":                {publish.Config{MemoryBytes: 1000}, publish.Deps{Store: st}},
 		"Workers is -1":                      {publish.Config{Workers: -1}, publish.Deps{Store: st}},
 		"MaxDeltas is 129":                   {publish.Config{MaxDeltas: publish.MaxMaxDeltas + 1}, publish.Deps{Store: st}},

@@ -47,21 +47,21 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// Whatever becomes of the servers, a publisher service heals it within some periods of its beacon, without being told.
+// Run heals the event log and the catalog within some periods of its beacon, whatever happens to the servers.
 func TestRepairerHeals(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "prices", 3)
-	repairer := publish.NewRepairer(w.alive, nil)
-	var newest atomic.Uint64 // that a beacon said
-	beacon, err := publish.NewBeacon(publish.BeaconConfig{Every: 100 * time.Millisecond}, publish.BeaconDeps{
-		Publisher: w.alive, Repairer: repairer,
-		Send: func(b events.Beacon) error { newest.Store(b.Newest["prices"]); return nil },
+	var newest atomic.Uint64 // of the last beacon
+	p, err := publish.New(publish.Config{
+		TempDir: t.TempDir(), AnnounceTimeout: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.lines, nil)), BeaconEvery: 100 * time.Millisecond,
+	}, publish.Deps{
+		Store: w.dead.store, Events: w.log, Catalog: w.index,
+		SendBeacon: func(b events.Beacon) error { newest.Store(b.Newest["prices"]); return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	runUntilDone(t, repairer.Run)
-	runUntilDone(t, beacon.Run)
+	runUntilDone(t, p.Run)
 	healed := func(version uint64) {
 		t.Helper()
 		await(t, "heals", func() bool {
@@ -92,14 +92,14 @@ func TestRepairerHeals(t *testing.T) {
 	w.commit(t, "prices", 1)
 	w.redis.Start()
 	w.nats.Start()
-	repairer.Soon()
+	p.Wake()
 	healed(7)
 	if text := w.lines.take(); !strings.Contains(text, `msg="completed what was missing" what=announce dataset=prices from=1 to=3`) {
 		t.Errorf("the log says %s", text)
 	}
 }
 
-// faultyServers are an event log and a catalog that say they have nothing, and do as a test says.
+// faultyServers is an event log that reports no events, and whose calls fail as a test decides.
 type faultyServers struct {
 	sync.Mutex
 	announce func(rec dataset.VersionRecord) error
@@ -118,6 +118,8 @@ func (f *faultyServers) Last(context.Context, string) (dataset.VersionRecord, er
 	defer f.Unlock()
 	return dataset.VersionRecord{}, f.latest
 }
+
+func (*faultyServers) Ensure(context.Context) error { return nil }
 
 func (f *faultyServers) Supersede(ctx context.Context, rec, _ dataset.VersionRecord) error {
 	return f.Announce(ctx, rec)
@@ -155,7 +157,7 @@ func (s one) Versions(_ context.Context, name string, _ uint64, _ int) ([]datase
 	return []dataset.VersionRecord{{Dataset: name, Version: 1}}, nil
 }
 
-// What fails is tried again, told once, and keeps nothing else from being repaired.
+// A failure is retried, logged once, and does not stop other repairs.
 func TestRepairerGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text lines
@@ -169,19 +171,21 @@ func TestRepairerGoesOn(t *testing.T) {
 			}
 			return nil
 		}}
-		p, err := publish.New(publish.Config{TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&text, nil))},
-			publish.Deps{Store: one{names: []string{"cities", "prices", "rules"}, panic: &panics}, Events: servers})
+		var failures, repairs atomic.Int32
+		p, err := publish.New(publish.Config{
+			TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&text, nil)),
+			OnRepair: func(r publish.Repair) {
+				if r.Err != nil {
+					failures.Add(1)
+				} else {
+					repairs.Add(1)
+				}
+			},
+		}, publish.Deps{Store: one{names: []string{"cities", "prices", "rules"}, panic: &panics}, Events: servers})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var failures, repairs atomic.Int32
-		repairer := publish.NewRepairer(p, func(r publish.Repair) {
-			if r.Err != nil {
-				failures.Add(1)
-			} else {
-				repairs.Add(1)
-			}
-		})
+		repairer := p.Repairer()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- repairer.Run(ctx) }()
@@ -211,7 +215,7 @@ func TestRepairerGoesOn(t *testing.T) {
 		// The store panics, then the log does not answer: one failure each.
 		panics.Store(true)
 		repairer.Look(nil)
-		repairer.Soon()
+		repairer.Wake()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if said := text.take(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "nil map") {

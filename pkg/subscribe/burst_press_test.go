@@ -232,13 +232,9 @@ func pressChild() (err error) {
 	if p.last, err = st.Latest(ctx, p.name); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	compactor, err := publish.NewCompactor(p.publisher, publish.CompactorConfig{})
-	if err != nil {
-		return err
-	}
 	ended := make(chan error, 1)
 	if how.Compact {
-		go func() { ended <- compactor.Run(ctx) }()
+		go func() { ended <- p.publisher.Run(ctx) }()
 	} else {
 		ended <- nil
 	}
@@ -254,7 +250,6 @@ func pressChild() (err error) {
 		if err := next(ctx); err != nil {
 			return err
 		}
-		compactor.Look(p.name)
 	}
 	return nil
 }

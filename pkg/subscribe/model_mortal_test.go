@@ -176,7 +176,21 @@ func (l mortalLog) Latest(ctx context.Context, names []string) (all map[string]d
 	return all, err
 }
 
+func (l mortalLog) Ensure(ctx context.Context) error {
+	return l.m.call(true, func() error { return l.m.log.Ensure(ctx) }, nil)
+}
+
 type mortalCatalog struct{ m *mortal }
+
+func (c mortalCatalog) Replace(ctx context.Context, rec dataset.VersionRecord, over dataset.Ref) (moved bool, err error) {
+	err = c.m.call(true, func() error { moved, err = c.m.catalog.Replace(ctx, rec, over); return err }, nil)
+	return moved, err
+}
+
+func (c mortalCatalog) Newest(ctx context.Context, names []string) (newest map[string]dataset.Ref, err error) {
+	err = c.m.call(false, func() error { newest, err = c.m.catalog.Newest(ctx, names); return err }, nil)
+	return newest, err
+}
 
 func (c mortalCatalog) Advance(ctx context.Context, rec dataset.VersionRecord) (moved bool, err error) {
 	err = c.m.call(true, func() error { moved, err = c.m.catalog.Advance(ctx, rec); return err }, nil)

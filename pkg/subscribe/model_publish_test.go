@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 )
 
@@ -21,9 +22,13 @@ func (m *model) newest() dataset.VersionRecord {
 	return rec
 }
 
-func (m *model) publisher(deps publish.Deps) *publish.Publisher {
+// publisher returns a publisher with deps, whose beacons have the name.
+func (m *model) publisher(name string, deps publish.Deps) *publish.Publisher {
 	m.t.Helper()
-	p, err := publish.New(m.publishing, deps)
+	cfg := m.publishing
+	cfg.BeaconEvery, cfg.BeaconName = publish.MinBeaconEvery, name
+	deps.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) }
+	p, err := publish.New(cfg, deps)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -195,7 +200,7 @@ func (m *model) crash() {
 	ctx, cancel := context.WithCancel(m.t.Context())
 	defer cancel()
 	dying := newMortal(m.r, m.world, m.catalog, cancel)
-	p := m.publisher(dying.deps())
+	p := m.publisher("dying", dying.deps())
 	var next records
 	var err error
 	var got publish.Result
@@ -248,7 +253,7 @@ func (m *model) compact() {
 		defer cancel()
 		dying := newMortal(m.r, m.world, m.catalog, cancel)
 		m.did("compact; it %s", dying)
-		done, err := m.publisher(dying.deps()).Compact(ctx, m.name)
+		done, err := m.publisher("dying", dying.deps()).Compact(ctx, m.name)
 		m.note("  it wrote snapshot %d: %v", done.Record.Object.Version, err)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/store/storeurl"
@@ -176,20 +175,12 @@ func (m *model) agree() {
 	m.settle(true)
 }
 
-// beacons has p send beacons and repair the event log and the catalog, until stop is called.
-func (m *model) beacons(p *publish.Publisher, name string) (stop func()) {
+// beacons runs p, which sends beacons and repairs the event log and the catalog, until stop is called.
+func (m *model) beacons(p *publish.Publisher) (stop func()) {
 	m.t.Helper()
-	repairer := publish.NewRepairer(p, nil)
-	b, err := publish.NewBeacon(publish.BeaconConfig{Every: publish.MinBeaconEvery, Name: name}, publish.BeaconDeps{
-		Publisher: p, Repairer: repairer, Send: func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) },
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = b.Run(ctx) })
-	running.Go(func() { _ = repairer.Run(ctx) })
+	running.Go(func() { _ = p.Run(ctx) })
 	end := sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
@@ -202,7 +193,7 @@ func (m *model) beacons(p *publish.Publisher, name string) (stop func()) {
 func (m *model) vouch() {
 	m.t.Helper()
 	if m.silence == nil {
-		m.silence = m.beacons(m.someone(), "original")
+		m.silence = m.beacons(m.someone())
 	}
 }
 
@@ -243,8 +234,8 @@ func (m *model) copyInUse() {
 	m.vouch()
 	b := m.copyStore()
 	other := m.openStore(b.folder)
-	p := m.publisher(publish.Deps{Store: other, Events: m.world.log, Catalog: m.catalog})
-	stopOther := m.beacons(p, "copy")
+	p := m.publisher("copy", publish.Deps{Store: other, Events: m.world.log, Catalog: m.catalog})
+	stopOther := m.beacons(p)
 	m.tolerant = true
 	m.other(p, maps.Clone(m.all))
 	m.exchanges++ // an instance that took the copy's version goes back once
@@ -291,8 +282,8 @@ func (m *model) foreignStore() {
 	m.did("a foreign store publishes to the same servers")
 	m.vouch()
 	foreign := m.openStore(m.newFolder())
-	p := m.publisher(publish.Deps{Store: foreign, Events: m.world.log, Catalog: m.catalog})
-	stopForeign := m.beacons(p, "foreign")
+	p := m.publisher("foreign", publish.Deps{Store: foreign, Events: m.world.log, Catalog: m.catalog})
+	stopForeign := m.beacons(p)
 	for range 1 + m.r.IntN(3) {
 		m.other(p, records{"k0": ""})
 	}

@@ -150,7 +150,7 @@ func newModel(t *testing.T, n uint64) *model {
 func (m *model) startPublishers() {
 	m.publishers = nil
 	for range 2 {
-		m.publishers = append(m.publishers, m.publisher(publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
+		m.publishers = append(m.publishers, m.publisher("original", publish.Deps{Store: m.store, Events: m.world.log, Catalog: m.catalog}))
 	}
 }
 

@@ -10,29 +10,28 @@ import (
 	"time"
 )
 
-// bodyLimits is what a client may take for a body.
+// bodyLimits bounds the size and the time of a body.
 type bodyLimits struct {
 	bytes int64
 	stall time.Duration // between two reads, and over which rate is measured
 	rate  int64         // least bytes a second
-	time  time.Duration // from the begin to the end
+	time  time.Duration // from the first byte to the last
 }
 
-// slowError says that a client has kept the publisher waiting for longer than its limits allow.
+// slowError is returned when a client is slower than its limits allow.
 type slowError struct{ detail string }
 
 func (e *slowError) Error() string { return e.detail }
 
-// body is a request's body with limits for its size and time. It remembers why reading
-// failed, because what reads it reports only what it made of that. A Read may still be under way when the request is answered.
+// body is a request's body with limits for its size and time. It records why reading failed, because its reader may return a different
+// error. A Read may still be in progress when the request is answered.
 type body struct {
 	r       io.Reader
 	control *http.ResponseController
 	limits  bodyLimits
 	began   time.Time // of the first Read; zero before
 
-	// Of the client's pace, for one Read at a time: how long the publisher has waited for bytes since it was last measured, and how
-	// many came.
+	// For the client's rate, used by one Read at a time: how long Read has waited for bytes since the last check, and how many came.
 	waited time.Duration
 	came   int64
 
@@ -56,13 +55,13 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	start := time.Now()
 	if b.began.IsZero() {
-		b.began = start // the wait for a turn and for the store is not the client's
+		b.began = start // the client is not responsible for the wait for a slot and the store
 	}
 	deadline, end := start.Add(b.limits.stall), b.began.Add(b.limits.time)
 	if deadline.After(end) {
 		deadline = end
 	}
-	// An error means that the response writer is no network connection, as in a test; so below.
+	// An error means that the response writer is no network connection, as in a test. The same holds below.
 	_ = b.control.SetReadDeadline(deadline)
 	b.mu.Unlock()
 
@@ -78,7 +77,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.bytes += int64(n)
 	if err != nil && b.err == nil && !b.finished {
 		b.err = err
-		// From here on the server itself reads ahead, to see whether the client hangs up; a deadline would look like that.
+		// From here on the server reads ahead to detect a client that disconnects. A deadline would look like one.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -106,14 +105,14 @@ func (b *body) pace(now, start time.Time, n int) error {
 	return nil
 }
 
-// finish lets no further Read begin.
+// finish makes later Reads fail.
 func (b *body) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.finished = true
 }
 
-// failure returns why the body could not be read, or nil if that was not the trouble.
+// failure returns the error of reading the body, nil if there was none.
 func (b *body) failure() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

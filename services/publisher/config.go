@@ -20,32 +20,32 @@ type Config struct {
 
 	StoreURL     settings.URL   `split_words:"true" desc:"the store: dir:///path or s3://bucket/prefix; required"`
 	NatsURL      settings.URL   `split_words:"true" desc:"NATS with JetStream, for the event log: nats://host:port, several with commas between them; required"`
-	NatsReplicas int            `split_words:"true" default:"0" desc:"on how many NATS servers the event log lies; 0: 1 for a new one, as it is for an existing one"`
+	NatsReplicas int            `split_words:"true" default:"0" desc:"number of NATS servers that store the event log; 0: 1 for a new log, unchanged for an existing one"`
 	NatsMaxBytes settings.Bytes `split_words:"true" default:"0" desc:"most bytes that the event log takes on each NATS server; full, it keeps fewer events of each dataset. 0: no bound, or that of an existing one, at first up to 256 MiB, where the JetStream account requires max_bytes"`
 	RedisURL     settings.URL   `split_words:"true" desc:"the catalog's Redis, redis://host:port; without it there is no catalog"`
 	Namespace    string         `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
-	TempDir     string         `split_words:"true" desc:"folder for temporary files, with room for the uncompressed input of every publish; the system's if not set"`
+	TempDir     string         `split_words:"true" desc:"folder for temporary files, with space for the uncompressed input of every publish; the system's if not set"`
 	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish, with the zstd window of its body, before records go to temporary files; also the most that the windows of all bodies take together, a quarter for patches and the rest for publishes, each at least 8MiB; one window has at most half of it, that of a patch a quarter, but 8MiB always"`
 	Workers     int            `split_words:"true" default:"0" desc:"goroutines of one publish that parse and compress; 0: one for each processor, at most 4"`
-	Source      string         `split_words:"true" desc:"who publishes, kept with versions that do not say it themselves"`
+	Source      string         `split_words:"true" desc:"name of the publisher, kept with versions whose request has no source"`
 
 	MaxDeltas       int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due"`
 	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
-	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are looked at for a snapshot that is due because of patches; those patched here are looked at at once"`
+	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are checked for a snapshot that is due because of patches; datasets patched by this publisher are checked immediately"`
 
-	BeaconEvery time.Duration `split_words:"true" default:"5s" desc:"how often all instances are told the newest version of every dataset, by a beacon, and what the event log and the catalog lack is completed; with no beacon for three periods an instance is blind"`
+	BeaconEvery time.Duration `split_words:"true" default:"5s" desc:"period of the beacon, which tells all instances the newest version of every dataset, and of the repair of the event log and the catalog; an instance that receives no beacon for three periods is blind"`
 
-	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are told to come again"`
-	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, beside publishes; more are told to come again"`
+	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are refused as busy"`
+	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, in addition to publishes; more are refused as busy"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
 	TextBytes settings.Bytes `split_words:"true" default:"256GiB" desc:"largest compressed body of a publish once it is decompressed; above 1GiB it may not have more than 1000 times its compressed size either"`
-	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before it is given up"`
+	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before the request fails"`
 	BodyRate  settings.Bytes `split_words:"true" default:"1KiB" desc:"least bytes a second that a body sends, on average over each FRESHET_BODY_STALL of waiting for it"`
-	BodyTime  time.Duration  `split_words:"true" default:"6h" desc:"how long a body may take from its begin to its end"`
+	BodyTime  time.Duration  `split_words:"true" default:"6h" desc:"how long a body may take from its first byte to its last"`
 }
 
-// Validate says everything that is wrong with c, by variable.
+// Validate returns all errors in c, by variable.
 func (c *Config) Validate() error {
 	errs := []error{
 		settings.CheckListen(c.Listen),

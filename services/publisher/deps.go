@@ -17,12 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Deps is what a publisher works with. It closes none of it.
+// Deps is what a publisher works with. The publisher closes none of it.
 type Deps struct {
-	Store    store.Store       // required
-	Events   publish.Announcer // nil: versions are not announced
-	Catalog  publish.Indexer   // nil: versions are not indexed
-	NATS     *nats.Conn        // nil: no beacon is sent
+	Store    store.Store      // required
+	Events   publish.EventLog // nil: versions are not announced
+	Catalog  publish.Catalog  // nil: versions are not indexed
+	NATS     *nats.Conn       // nil: no beacon is sent
 	Log      *slog.Logger
 	Registry *prometheus.Registry
 

@@ -7,15 +7,14 @@
 //	GET  /v1/datasets                            the datasets, with their newest versions
 //	GET  /healthz, /readyz, /metrics
 //
-// A body is never held in memory: it streams through pkg/publish into a temporary folder and from there into the store.
-// What is refused is refused whole; see pkg/publish for what a version's being committed means.
+// A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is
+// accepted or refused as a whole. Package publish defines when a version is committed.
 //
-// A patch costs what it changes. The snapshots that become due by patches are written in the background, one at a time,
-// from the store to the store.
+// The cost of a patch depends on the number of its changes. The publisher writes the snapshots that patches make due in the background, one
+// at a time, from the store to the store.
 //
-// It tells all instances, every FRESHET_BEACON_EVERY, the newest version of every dataset: the beacon. At
-// the start, whenever NATS is back, and whenever a beacon's round finds the event log or the catalog behind the store, it
-// completes them: the repair.
+// Every FRESHET_BEACON_EVERY the publisher sends a beacon, the newest version of every dataset, to all instances. It repairs the event log
+// and the catalog at the start, when NATS is back, and when a round of the beacon finds them behind the store.
 //
-// openapi.yaml beside this file describes the interface.
+// openapi.yaml in this folder describes the interface.
 package publisher

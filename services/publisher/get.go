@@ -17,7 +17,7 @@ import (
 const (
 	defaultLimit = 20
 	maxLimit     = 1000
-	// latestReads is how many newest versions are looked up at a time for the list of datasets.
+	// latestReads is how many newest versions are read at a time for the list of datasets.
 	latestReads = 8
 )
 
@@ -35,7 +35,7 @@ type VersionList struct {
 type DamagedVersion struct {
 	Dataset string `json:"dataset"`
 	Version uint64 `json:"version"`
-	// Damaged says what is wrong, names the record's file or key, and says what to do.
+	// Damaged says what is wrong, with the record's file or key, and what to do.
 	Damaged string `json:"damaged"`
 }
 
@@ -117,7 +117,7 @@ func (p *Publisher) version(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, rec)
 }
 
-// Dataset is a dataset in the list of all: with its newest version, or with why that is not known.
+// Dataset is a dataset in the list of all, with its newest version or the error of reading it.
 type Dataset struct {
 	Dataset string                 `json:"dataset"`
 	Latest  *dataset.VersionRecord `json:"latest,omitempty"`
@@ -136,7 +136,7 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 		reads.Go(func(ctx context.Context) error {
 			rec, err := p.deps.Store.Latest(ctx, name)
 			switch {
-			case errors.Is(err, store.ErrDamaged): // of this dataset; the others are as good as before
+			case errors.Is(err, store.ErrDamaged): // an error of this dataset alone
 				p.deps.Log.ErrorContext(ctx, "the newest version of a dataset cannot be read", "dataset", name, "error", err.Error())
 				list[i] = Dataset{Dataset: name, Error: "its newest version record is damaged in the store; the publisher's log names the place"}
 			case err != nil:
@@ -161,7 +161,7 @@ func datasetName(r *http.Request) (string, error) {
 	return name, nil
 }
 
-// number returns the query's parameter, or what is given if it is absent.
+// number returns the query's parameter, or absent if the query lacks it.
 func number(query url.Values, parameter string, absent uint64) (uint64, error) {
 	text := query.Get(parameter)
 	if text == "" {
@@ -181,7 +181,7 @@ func storeProblem(name string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, store.ErrDamaged):
-		// The error names the file or the key. Trying again does not help.
+		// The error names the file or the key. A retry does not help.
 		problem := web.Refuse(http.StatusInternalServerError, "damaged-store", "%v", err).With("dataset", name)
 		problem.Cause = err
 		return problem

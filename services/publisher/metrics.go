@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts publishes. Only datasets that exist become labels, so that clients cannot make any number of them.
+// metrics counts publishes. Only existing datasets become labels, so that clients cannot create any number of labels.
 type metrics struct {
 	publishes *prometheus.CounterVec
 	failures  *prometheus.CounterVec
@@ -59,19 +59,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.beacons = counter("beacons_total", "Rounds of the beacon, by result: sent or failed.", "result")
 	m.unread = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "freshet_publisher_beacon_unread_datasets", Help: "Datasets for which the last beacon did not speak, because their newest version could not be read.",
+		Name: "freshet_publisher_beacon_unread_datasets", Help: "Datasets that the last beacon did not name, because their newest version could not be read.",
 	})
 	m.lastBeacon.Store(time.Now().UnixNano())
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "freshet_publisher_beacon_age_seconds", Help: "Time since the last beacon was sent, or since the start if none was.",
 	}, func() float64 { return time.Since(time.Unix(0, m.lastBeacon.Load())).Seconds() })
 	for _, result := range []string{resultSent, resultFailed} {
-		m.beacons.WithLabelValues(result) // there before the first
+		m.beacons.WithLabelValues(result) // exists before the first
 	}
 	m.repairs = counter("repairs_total", "Datasets that the event log (announce) or the catalog (index) was behind for, by what became of it.", "what", "result")
 	for _, what := range []string{publish.RepairAnnounce, publish.RepairIndex} {
 		for _, result := range []string{resultRepaired, resultFailed} {
-			m.repairs.WithLabelValues(what, result) // there before the first
+			m.repairs.WithLabelValues(what, result) // exists before the first
 		}
 	}
 	reg.MustRegister(m.beacons, m.unread, age, m.repairs)
@@ -100,7 +100,7 @@ func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
 	m.records.WithLabelValues(name).Set(float64(r.Record.State.Records))
 	m.created.WithLabelValues(name).Set(float64(r.Record.Created.UnixMilli()) / 1000)
 	for _, result := range []string{resultWritten, resultFailed} {
-		m.compacts.WithLabelValues(name, result) // there before the first
+		m.compacts.WithLabelValues(name, result) // exists before the first
 	}
 	if len(r.Warnings) > 0 {
 		m.pending.WithLabelValues(name).Inc()
@@ -115,7 +115,7 @@ const (
 	resultFailed   = "failed"
 )
 
-// repaired counts a repair. One of neither the event log nor the catalog is one of both: the store could not be read.
+// repaired counts a repair. A repair without What counts for both: the store could not be read.
 func (m *metrics) repaired(r publish.Repair) {
 	result := resultRepaired
 	if r.Err != nil {
@@ -128,7 +128,7 @@ func (m *metrics) repaired(r publish.Repair) {
 	}
 }
 
-// beaconRound counts a round of the beacon. One that had nobody to send to is none.
+// beaconRound counts a round of the beacon, unless there is no NATS to send to.
 func (m *metrics) beaconRound(r publish.BeaconRound) {
 	switch {
 	case r.Err != nil:

@@ -7,46 +7,45 @@ import (
 	"freshet.dev/services/internal/web"
 )
 
-// Patch says what a patch did to the dataset.
+// Patch is what a patch did to the dataset.
 type Patch struct {
 	Added   uint64 `json:"added"`
 	Changed uint64 `json:"changed"`
 	Removed uint64 `json:"removed"`
-	// Unchanged counts records that the dataset had as they are, Missing removals of keys that it did not have.
+	// Unchanged counts records that the dataset already had, Missing removals of keys that it did not have.
 	Unchanged uint64 `json:"unchanged"`
 	Missing   uint64 `json:"missing"`
 }
 
 // patch answers PATCH /v1/datasets/{name}.
 func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
-	return p.answer(w, r, func(body *body) (taken, error) {
+	return p.answer(w, r, func(body *body) (outcome, error) {
 		in, err := patchInput(r)
 		if err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
 		in.Body = body
 		name := r.PathValue("name")
 		if err := publish.CheckPatch(name, in); err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
-		done, err := p.turn(r, p.patches)
+		done, err := p.acquire(r, p.patches)
 		if err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
 		defer done()
 		got, err := p.publisher.Patch(r.Context(), name, in)
 		if err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
-		p.compactor.Look(name)
-		return taken{Result: got.Result, patch: &Patch{
+		return outcome{Result: got.Result, patch: &Patch{
 			Added: got.Changes.Added, Changed: got.Changes.Changed, Removed: got.Changes.Removed,
 			Unchanged: got.Unchanged, Missing: got.Missing,
 		}}, nil
 	})
 }
 
-// patchInput returns what the request says of its body.
+// patchInput returns the description of the body in the request.
 func patchInput(r *http.Request) (in publish.PatchInput, err error) {
 	if in.Input, err = input(r, "key", "label*", "source", "expect-every", "remove", "base"); err != nil {
 		return in, err

@@ -18,66 +18,66 @@ import (
 )
 
 const (
-	// turnWait is how long a publish waits for one of those in progress to end before it is told to come again.
-	turnWait = time.Second
-	// answerWait is how long a client may take to receive the answer, whenever that is: a publish may take hours.
+	// slotWait is how long a request waits for a slot before it is refused as busy.
+	slotWait = time.Second
+	// answerWait is how long a client may take to receive the answer. It counts from the answer, because a publish may take hours.
 	answerWait = 30 * time.Second
 )
 
 // Publication is the answer to a publish.
 type Publication struct {
-	// Created is false if the newest version had the body's content already and needed not be renewed; then there is no new one.
+	// Created is false if the newest version had the body's content already and needed no renewal; then there is no new version.
 	Created bool `json:"created"`
 	// Repeated is as in publish.Result.
 	Repeated bool `json:"repeated,omitempty"`
 	// Record is the version with the body's content.
 	Record dataset.VersionRecord `json:"version_record"`
-	// Announced and Indexed say whether the event log and the catalog have the version.
+	// Announced and Indexed report whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
 	// Disputed is as in publish.Result.
 	Disputed bool `json:"disputed,omitempty"`
-	// Warnings say what went wrong after the commit.
+	// Warnings say what failed after the commit.
 	Warnings []string `json:"warnings,omitempty"`
-	// Patch says what a patch did; absent for a publish of all records.
+	// Patch is what a patch did; absent for a publish of all records.
 	Patch *Patch `json:"patch,omitempty"`
 }
 
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
-	return p.answer(w, r, func(body *body) (taken, error) {
+	return p.answer(w, r, func(body *body) (outcome, error) {
 		in, err := input(r, "key", "label*", "source", "expect-every")
 		if err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
 		in.Body = body
 		name := r.PathValue("name")
 		if err := publish.CheckInput(name, in); err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
-		done, err := p.turn(r, p.publishes)
+		done, err := p.acquire(r, p.publishes)
 		if err != nil {
-			return taken{}, err
+			return outcome{}, err
 		}
 		defer done()
 		result, err := p.publisher.Publish(r.Context(), name, in)
-		return taken{Result: result}, err
+		return outcome{Result: result}, err
 	})
 }
 
-// taken is what came of a body.
-type taken struct {
+// outcome is the result of publishing a body.
+type outcome struct {
 	publish.Result
 	patch *Patch
 }
 
-// answer has take publish the request's body, and answers with what came of it.
-func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*body) (taken, error)) error {
+// answer calls do to publish the request's body, and answers with the result.
+func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*body) (outcome, error)) error {
 	name := r.PathValue("name")
 	start := time.Now()
 	body := newBody(w, r, bodyLimits{bytes: int64(p.cfg.BodyBytes), stall: p.cfg.BodyStall, rate: int64(p.cfg.BodyRate), time: p.cfg.BodyTime})
-	result, err := take(body)
-	body.finish() // the Mux drops what is left of it
+	result, err := do(body)
+	body.finish() // the Mux drops the rest
 	settle(body.read())
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
@@ -99,30 +99,30 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, take func(*bo
 	})
 }
 
-// turns are how many requests of a kind may be in progress. Patches have their own: they take milliseconds, and must not
-// wait for a publish that takes minutes.
-type turns struct {
-	slots    chan struct{}
+// slots is a semaphore of requests of a kind. Patches have their own: they take milliseconds, and must not wait for a publish that
+// takes minutes.
+type slots struct {
+	taken    chan struct{}
 	what     string // in the plural
 	variable string
 }
 
-func newTurns(n int, what, variable string) turns {
-	return turns{make(chan struct{}, n), what, variable}
+func newSlots(n int, what, variable string) slots {
+	return slots{make(chan struct{}, n), what, variable}
 }
 
-// turn waits for one of the turns, once all that can be said without the body is right. The turn ends with done.
-func (p *Publisher) turn(r *http.Request, of turns) (done func(), err error) {
+// acquire waits for a slot. Call it when everything but the body has been checked.
+func (p *Publisher) acquire(r *http.Request, of slots) (release func(), err error) {
 	if r.ContentLength > int64(p.cfg.BodyBytes) {
 		return nil, &http.MaxBytesError{Limit: int64(p.cfg.BodyBytes)}
 	}
-	wait, cancel := context.WithTimeout(r.Context(), turnWait)
+	wait, cancel := context.WithTimeout(r.Context(), slotWait)
 	defer cancel()
 	select {
-	case of.slots <- struct{}{}:
-		return func() { <-of.slots }, nil
+	case of.taken <- struct{}{}:
+		return func() { <-of.taken }, nil
 	case <-wait.Done():
-		return nil, web.Unavailable("busy", 5, nil, "%d %s are in progress, as many as %s allows; try again", cap(of.slots), of.what, of.variable)
+		return nil, web.Unavailable("busy", 5, nil, "%d %s are in progress, as many as %s allows; try again", cap(of.taken), of.what, of.variable)
 	}
 }
 
@@ -133,7 +133,7 @@ const (
 )
 
 // requestIDHeader is the header of https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/. Its value is a string
-// in double quotes; the id alone is taken, too.
+// in double quotes; an id without quotes is accepted too.
 const requestIDHeader = "Idempotency-Key"
 
 // requestID returns the id of the request, empty if it has none.
@@ -156,7 +156,7 @@ func requestID(r *http.Request) (string, error) {
 	return id, nil
 }
 
-// input returns what the request says of its body, in which no other than the given parameters are allowed.
+// input returns the description of the body in the request. It refuses parameters other than the given ones.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
 	query, err := web.Query(r, parameters...)
 	if err != nil {
@@ -203,25 +203,25 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 	if err != nil {
 		return in, err
 	}
-	// Compression is told by the content itself; the header must not promise what that cannot be.
+	// The content shows its compression; the header must not name one that is not supported.
 	switch encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding {
 	case "", "identity", "gzip", "x-gzip", "zstd":
 		return in, nil
 	default:
-		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", "a body in Content-Encoding %.40q is not taken; use gzip, zstd or none", encoding)
+		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", "a body in Content-Encoding %.40q is not accepted; use gzip, zstd or none", encoding)
 		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
 		return in, p
 	}
 }
 
-// acceptPost is what the header of that name says (https://www.w3.org/TR/ldp/#header-accept-post).
+// acceptPost is the value of the header of that name (https://www.w3.org/TR/ldp/#header-accept-post).
 const acceptPost = "application/x-ndjson, application/json, text/csv"
 
 // format returns the format that a Content-Type names.
 func format(contentType string) (publish.Format, error) {
 	refuse := func(what string) error {
 		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-type",
-			"a body of %s is not taken; set Content-Type to application/x-ndjson for one JSON object a line, application/json for an array of objects, or text/csv with a header line", what)
+			"a body of %s is not accepted; set Content-Type to application/x-ndjson for one JSON object a line, application/json for an array of objects, or text/csv with a header line", what)
 		p.Header = http.Header{"Accept-Post": {acceptPost}}
 		return p
 	}
@@ -248,8 +248,8 @@ func format(contentType string) (publish.Format, error) {
 	return 0, refuse("type " + strconv.Quote(kind[:min(len(kind), 80)]))
 }
 
-// problem turns the failure of a publish into what the client is told. What came of reading the body goes first: any
-// other error may follow from it.
+// problem returns the problem that answers a publish that failed with err. An error of the body takes precedence, because err may
+// follow from it.
 func (p *Publisher) problem(r *http.Request, name string, body *body, err error) error {
 	if unknown, ok := errors.AsType[*publish.UnknownError](err); ok {
 		return unknownProblem(unknown)
@@ -271,7 +271,7 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	case errors.As(err, &slow):
 		return web.Refuse(http.StatusRequestTimeout, "body-stalled", "%v; nothing was published; write the records into a file first, and publish that", err).With("dataset", name)
 	case r.Context().Err() != nil:
-		return err // the client has left, or the publisher stops
+		return err // the client is gone, or the publisher stops
 	case body.failure() != nil:
 		return web.Refuse(http.StatusBadRequest, "body-cut-short", "the body could not be read to its end: %v; nothing was published", err).With("dataset", name)
 	case errors.As(err, &refused):
@@ -290,12 +290,12 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		problem.Cause = err
 		return problem
 	case errors.Is(err, publish.ErrStoreID), errors.Is(err, store.ErrDamaged):
-		// The error names the file or the key. Trying again does not help.
+		// The error names the file or the key. A retry does not help.
 		problem = web.Refuse(http.StatusInternalServerError, "damaged-store", "%v; nothing was published", err).With("dataset", name)
 		problem.Cause = err
 		return problem
 	case errors.Is(err, store.ErrUnusable):
-		return err // trying again does not help: 500
+		return err // a retry does not help: 500
 	case errors.Is(err, syscall.ENOSPC):
 		problem = web.Refuse(http.StatusInsufficientStorage, "no-space", "there is no space left for temporary files or in the store; nothing was published").With("dataset", name)
 		problem.Cause = err
@@ -339,7 +339,7 @@ func inputProblem(e *publish.InputError) *web.Problem {
 	return p
 }
 
-// log tells operators of the version; the client is told by the answer.
+// log logs the version for operators.
 func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Duration) {
 	rec := result.Record
 	attrs := []any{

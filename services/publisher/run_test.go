@@ -75,7 +75,7 @@ func runWithRealServers(t *testing.T, namespace, beaconSubject string) {
 	}
 	broker.Restart()
 	redis.Restart()
-	// Nobody has to publish again: the publisher completes it by itself.
+	// The publisher completes it automatically.
 	awaitMetrics(t, p, `freshet_publisher_repairs_total{result="repaired",what="announce"} 1`, `freshet_publisher_repairs_total{result="repaired",what="index"} 1`)
 	if got := post(`{"id":"a"}`); got.Created || !got.Announced || !got.Indexed || got.Record.Version != 2 {
 		t.Errorf("with both back: %+v", got)

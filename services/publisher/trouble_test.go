@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// broken is a store that fails as told.
+// broken is a store whose calls fail as a test decides.
 type broken struct {
 	store.Store
 	mu  sync.Mutex
@@ -120,15 +120,29 @@ func TestADamagedDatasetDoesNotHideTheOthers(t *testing.T) {
 	}
 }
 
-// announcer is an event log that is down.
-type announcer struct{}
+// downLog is an event log that reports no events and announces none.
+type downLog struct{}
 
-func (announcer) Announce(context.Context, dataset.VersionRecord) error {
+func (downLog) Announce(context.Context, dataset.VersionRecord) error {
 	return errors.New("the event log is down")
 }
 
+func (l downLog) Supersede(ctx context.Context, rec, _ dataset.VersionRecord) error {
+	return l.Announce(ctx, rec)
+}
+
+func (downLog) Last(context.Context, string) (dataset.VersionRecord, error) {
+	return dataset.VersionRecord{}, nil
+}
+
+func (downLog) Latest(context.Context, []string) (map[string]dataset.VersionRecord, error) {
+	return nil, nil
+}
+
+func (downLog) Ensure(context.Context) error { return nil }
+
 func TestAnAnnouncementThatFailsIsAWarning(t *testing.T) {
-	h := newPublisher(t, openStore(t), func(_ *publisher.Config, d *publisher.Deps) { d.Events = announcer{} }).Handler()
+	h := newPublisher(t, openStore(t), func(_ *publisher.Config, d *publisher.Deps) { d.Events = downLog{} }).Handler()
 	rec := send(h, "POST", versions+"?key=id", ndjson)
 	got := decode[publisher.Publication](t, rec)
 	if rec.Code != 201 || got.Announced || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "the event log is down") {

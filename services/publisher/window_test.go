@@ -91,7 +91,7 @@ func TestLargeWindows(t *testing.T) {
 	}
 }
 
-// A body whose window does not fit beside those of the bodies in progress is told to come again.
+// A body whose window does not fit next to those of the bodies in progress is refused as busy.
 func TestWindowsTakeTurns(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler() // memory for one window
 	body := windowed(t, ndjson, 8<<20)

@@ -90,7 +90,7 @@ func TestAClientThatHangsUp(t *testing.T) {
 	}
 }
 
-// While as many publishes as allowed are in progress, another is told to come again; and the connection of a publish that ended well goes on.
+// While as many publishes as allowed are in progress, another is refused as busy; and the connection of a publish that ended well goes on.
 func TestTooManyPublishes(t *testing.T) {
 	h := newPublisher(t, openStore(t), func(c *publisher.Config, _ *publisher.Deps) { c.Publishes = 1 }).Handler()
 	conn, answer := dial(t, h)

@@ -64,7 +64,7 @@ func (f *Full) lost(ctx context.Context, rec dataset.VersionRecord) ([]lostObjec
 	return lost, nil
 }
 
-// verifyAll verifies objects, and returns for each that is lost why. Those that this publish has verified are not read again.
+// verifyAll verifies objects, and returns the error of each lost one. It does not read objects again that this publish has verified.
 func (f *Full) verifyAll(ctx context.Context, objects []dataset.Object) (wrong []error, err error) {
 	wrong = make([]error, len(objects))
 	verifiers := pool.New().WithMaxGoroutines(maxVerifiers).WithContext(ctx).WithCancelOnError().WithFirstError()

@@ -134,7 +134,7 @@ func (c *Chains) NewerSnapshot(ctx context.Context, rec dataset.VersionRecord, a
 		return dataset.Object{}, err
 	}
 	wrong := func(why string, args ...any) (dataset.Object, error) {
-		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s at %s: %s; the next compaction replaces it",
+		return dataset.Object{}, fmt.Errorf("%w: the snapshot record %s at %s: %s; the next compaction puts another in its place",
 			store.ErrDamaged, newest.ID(), c.store.SnapshotPlace(newest.Dataset, newest.Object.Version), fmt.Sprintf(why, args...))
 	}
 	of := rec

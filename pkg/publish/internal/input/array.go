@@ -7,15 +7,15 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// array cuts a JSON array into its elements. It follows brackets and strings just enough to find where an element ends;
-// whether the element is JSON is the decoder's to say, so text that this takes for an element is refused there if it is
-// none. A JSON library's streaming reader is no use for it: it holds an element of any size, and hides the line ends.
+// array cuts a JSON array into its elements. It follows brackets and strings just enough to find where an element ends; the decoder checks
+// whether the element is JSON. The streaming reader of a JSON library does not do: it holds an element of any size, and hides the line
+// ends.
 type array struct {
 	window
 	key   string
 	opts  options
 	line  int // line of the next byte to scan
-	count int // elements that were begun
+	count int // elements so far
 
 	spacing spacing
 
@@ -30,7 +30,7 @@ type array struct {
 type arrayState uint8
 
 const (
-	wantArray   arrayState = iota // nothing was read
+	wantArray   arrayState = iota // at the start
 	wantFirst                     // after [
 	wantComma                     // after an element
 	wantElement                   // after a comma
@@ -53,7 +53,7 @@ func (s *array) Next(b *Batch) error {
 			err = s.spacing.check(s.line)
 		}
 		if err != nil && b.Len() > 0 {
-			// The texts before it come first; the reading ends here.
+			// The texts before the error are returned first.
 			s.rest, s.err = s.rest[:0], err
 			return nil
 		}
@@ -74,8 +74,8 @@ func (s *array) Next(b *Batch) error {
 	}
 }
 
-// cut makes a text of each element that ends in b, whose first scanned bytes belong to an element in progress and have
-// been scanned. It returns where the element that is then in progress begins.
+// cut makes a text of each element that ends in b. The first scanned bytes of b belong to the element in progress. It returns where the
+// last, unfinished element begins.
 func (s *array) cut(b *Batch, scanned int) (start int, err error) {
 	for i := scanned; i < len(b.data); i++ {
 		if s.depth > 0 {
@@ -107,7 +107,7 @@ func (s *array) cut(b *Batch, scanned int) (start int, err error) {
 	return start, nil
 }
 
-// scan goes on within an element at data[i:] and returns the index of the byte that ends it, len(data) if none does.
+// scan continues within an element at data[i:] and returns the index of the byte that ends it, len(data) if none does.
 func (s *array) scan(data []byte, i int) int {
 	for ; i < len(data); i++ {
 		c := data[i]
@@ -140,7 +140,7 @@ func (s *array) scan(data []byte, i int) int {
 	return i
 }
 
-// step takes a byte between elements that is no blank.
+// step handles a byte between elements that is no blank.
 func (s *array) step(c byte) error {
 	switch {
 	case s.state == wantArray && c == '[':
@@ -180,7 +180,7 @@ func (s *array) unexpected(c byte) *Refusal {
 	return r
 }
 
-// cutShort says where an input ends that ends too early. Nothing but blanks is no record, rather than a broken array.
+// cutShort returns the error for an input that ends too early. An input of blanks alone has no record, and is no broken array.
 func (s *array) cutShort() error {
 	if s.state == wantArray {
 		return io.EOF

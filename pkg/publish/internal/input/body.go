@@ -8,15 +8,15 @@ import (
 	"github.com/sourcegraph/conc/panics"
 )
 
-// Body reads another reader ahead, on a goroutine of its own, so that reading overlaps with parsing and so that Read
-// returns as soon as its context ends, even while the reader below is stuck. The goroutine ends with the context or
-// with the reader's next return, whichever is later; it is not waited for, because nothing can end a Read from outside.
+// Body reads another reader ahead, on a separate goroutine, so that reading overlaps with parsing and so that Read returns as soon as its
+// context ends, even while the other reader blocks. The goroutine ends with the context or with the reader's next return, whichever is
+// later. Nothing waits for it, because a Read cannot be interrupted.
 type Body struct {
 	ctx    context.Context
 	filled chan filled
 	free   chan []byte
 	cur    filled
-	rest   []byte // what is unread of cur
+	rest   []byte // the unread part of cur
 	read   int64
 }
 
@@ -28,7 +28,7 @@ type filled struct {
 // readAhead buffers of batchBytes are in flight: one being filled, one waiting, one being read.
 const readAhead = 3
 
-// NewBody returns a Body that reads r until ctx ends, which it must at some time.
+// NewBody returns a Body that reads r until ctx ends. The caller must end ctx.
 func NewBody(ctx context.Context, r io.Reader) *Body {
 	b := &Body{ctx: ctx, filled: make(chan filled, readAhead), free: make(chan []byte, readAhead)}
 	for range readAhead {
@@ -50,12 +50,12 @@ func (b *Body) pump(r io.Reader) {
 			buf = make([]byte, batchBytes)
 		}
 		var f filled
-		// A panic of the caller's reader is the caller's: it gets it back as an error instead of a dead process.
+		// A panic of the caller's reader becomes an error: it must not end the process.
 		if p := panics.Try(func() { f = fill(r, buf) }); p != nil {
 			f = filled{err: p.AsError()}
 		}
 		if f.err != nil && f.err != io.EOF {
-			// Wrapped, so that no reader above takes it for an end of its own: a cut HTTP body is io.ErrUnexpectedEOF.
+			// Wrapped, because a reader of this Body may return a bare io.ErrUnexpectedEOF, which a cut HTTP body causes, for other reasons.
 			f.err = fmt.Errorf("read: %w", f.err)
 		}
 		select {
@@ -69,8 +69,7 @@ func (b *Body) pump(r io.Reader) {
 	}
 }
 
-// fill reads until buf is full or r fails or ends. Unlike [io.ReadFull] it returns r's error as it is, beside what was
-// read.
+// fill reads until buf is full or r fails or ends. Unlike [io.ReadFull] it returns r's error unchanged, with the bytes read.
 func fill(r io.Reader, buf []byte) filled {
 	n := 0
 	for idle := 0; n < len(buf); {
@@ -91,7 +90,7 @@ func fill(r io.Reader, buf []byte) filled {
 	return filled{data: buf[:n]}
 }
 
-// Read implements [io.Reader]. Errors other than io.EOF say that the input could not be read.
+// Read implements [io.Reader]. It returns errors other than io.EOF if the input could not be read.
 func (b *Body) Read(p []byte) (int, error) {
 	for len(b.rest) == 0 {
 		if b.cur.err != nil {
@@ -117,7 +116,7 @@ func (b *Body) Read(p []byte) (int, error) {
 // BytesRead returns how many bytes Read has returned.
 func (b *Body) BytesRead() int64 { return b.read }
 
-// failure returns the error that reading ended with, nil if it has not or the reader came to its end.
+// failure returns the error of reading, nil if there was none.
 func (b *Body) failure() error {
 	if b.cur.err == io.EOF {
 		return nil

@@ -5,15 +5,15 @@ import (
 	"io"
 )
 
-// quotedCRLF doubles the CR of each CR LF within quotes, so that encoding/csv, which takes one CR from the end of each line, leaves
-// the CR LF of the field. RFC 4180 quotes fields that hold line ends, and says nothing of changing them.
+// quotedCRLF doubles the CR of each CR LF within quotes, so that encoding/csv, which removes one CR from the end of each line, leaves the
+// CR LF of the field. RFC 4180 quotes fields that hold line ends, and does not allow to change them.
 type quotedCRLF struct {
 	r        io.Reader
 	space    [csvBuffer]byte
-	buf      []byte // of space: read and not passed on yet
+	buf      []byte // of space: read and not returned yet
 	err      error  // that follows buf
 	inQuotes bool   // before buf
-	doubled  bool   // the first byte of buf is a CR that was passed on once
+	doubled  bool   // the first byte of buf is a CR that was returned once
 }
 
 func (q *quotedCRLF) Read(p []byte) (int, error) {
@@ -55,7 +55,7 @@ func (q *quotedCRLF) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads more behind what is in buf, which is one byte at most.
+// fill appends to buf, which holds one byte at most.
 func (q *quotedCRLF) fill() {
 	kept := copy(q.space[:], q.buf)
 	n, err := q.r.Read(q.space[kept:])

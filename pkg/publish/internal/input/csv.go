@@ -15,27 +15,26 @@ import (
 )
 
 const (
-	// maxRowBytes is the length of a row beyond which its end is not looked for. A row can be longer than the value made
-	// of it, because each quote in it is written twice.
+	// maxRowBytes is the length at which a row is refused. A row can be longer than its value, because each quote in it is doubled.
 	maxRowBytes = 2*dataset.MaxValueBytes + 64<<10
 	csvBuffer   = 64 << 10
 )
 
-// rows reads CSV. encoding/csv finds rows and fields; this adds a bound for their size and messages that say what to do.
+// rows reads CSV. encoding/csv finds rows and fields; rows adds a bound for their size, and better messages.
 type rows struct {
 	guard  guard
 	csv    *csv.Reader
 	header []string
 	key    int // column of the key
-	remove int // column that makes a removal of a row; -1 if there is none
+	remove int // column that marks removals; -1 if there is none
 	line   int // line on which the last row ended
 	err    error
 
 	spacing spacing
 }
 
-// NewCSV returns the source of an input in CSV, whose header it reads, with the key in the column called key. An input
-// without a header line is refused, one without a row is io.EOF of the first Next.
+// NewCSV returns the source of an input in CSV with the key in the column called key. It reads the header, and refuses an input without
+// one. For an input without a row the first Next returns io.EOF.
 func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	s := &rows{guard: guard{r: r}, remove: -1}
 	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &s.guard}, csvBuffer))
@@ -138,9 +137,9 @@ func (s *rows) Next(b *Batch) error {
 	return s.err
 }
 
-// read returns the next row. Every error but io.EOF is of the row's own line.
+// read returns the next row. Every error but io.EOF has the line of the row.
 func (s *rows) read() ([]string, error) {
-	s.guard.most = s.guard.read + maxRowBytes // what is read ahead of the row is less than two buffers
+	s.guard.most = s.guard.read + maxRowBytes // the reader is less than two buffers ahead of the row
 	row, err := s.csv.Read()
 	switch {
 	case err == nil:
@@ -192,13 +191,13 @@ func (s *rows) miscounted(row []string) *Refusal {
 	return r
 }
 
-// marked says that files were joined, and joinedHint what to do about it.
+// marked is the problem of joined files, and joinedHint the remedy.
 const (
 	marked     = "a byte order mark stands at the begin of a line within the file"
 	joinedHint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
 )
 
-// joined refuses a row that shows that files were joined, each with a header of its own: it would become a record.
+// joined refuses a row that shows that files with a header each were joined: the header would become a record.
 func (s *rows) joined(row []string) error {
 	line, _ := s.csv.FieldPos(0)
 	unended := len(row) == 1 && strings.HasSuffix(row[0], byteOrderMark+s.header[0]) // the file before had no line end
@@ -216,7 +215,7 @@ const byteOrderMark = "\ufeff"
 
 var errRow = errors.New("row too long")
 
-// guard fails once it has passed on most bytes: encoding/csv holds a row of any length.
+// guard fails after most bytes: encoding/csv holds a row of any length.
 type guard struct {
 	r          io.Reader
 	read, most int64

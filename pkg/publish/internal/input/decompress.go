@@ -12,16 +12,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Limits is what the decompression of an input may take.
+// Limits bounds the decompression of an input.
 type Limits struct {
 	// Windows admits the windows of zstd data.
 	Windows *Windows
-	// Reserve, if not nil, is called with the memory that the input's window takes, whenever it changes.
+	// Reserve, if not nil, is called with the memory of the input's window, whenever it changes.
 	Reserve func(bytes int64)
 	// TextBytes is the most bytes that compressed data may have once it is decompressed; 0 is no limit.
 	TextBytes int64
-	// Ratio is how many times its own size compressed data may have once it is decompressed; 0 is no limit. Up to RatioFrom bytes of
-	// text it may be any.
+	// Ratio is how many times its own size compressed data may have once it is decompressed; 0 is no limit. It does not bound data of up to
+	// RatioFrom bytes of text.
 	Ratio, RatioFrom int64
 }
 
@@ -49,7 +49,7 @@ func (s *Stream) admit(ctx context.Context, window uint64) error {
 		return err
 	}
 	if window <= s.window {
-		return nil // a decoder goes on with the largest that it had
+		return nil // a decoder keeps the largest window that it had
 	}
 	if err := s.limits.Windows.take(ctx, window-s.window); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *Stream) setWindow(window uint64) {
 	}
 }
 
-// NewStream looks at how body begins and undoes what it finds.
+// NewStream detects the compression of body by its first bytes, and decompresses it.
 func NewStream(body *Body, limits Limits) (*Stream, error) {
 	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), limits: limits}
 	opened := false
@@ -146,7 +146,7 @@ func (s *Stream) skipByteOrderMark() error {
 	return nil
 }
 
-// First returns the first byte that is no blank, if one comes early; ok is false if the input has none.
+// First returns the first byte that is no blank, if it is near the start; ok is false if the input has none.
 func (s *Stream) First() (c byte, ok bool, err error) {
 	head, err := s.Peek(4 << 10)
 	if err != nil && err != io.EOF {
@@ -158,8 +158,8 @@ func (s *Stream) First() (c byte, ok bool, err error) {
 	return head[0], true, nil
 }
 
-// unpacked is what a decompressor makes of a body, within limits. It tells the two ways apart in which a decompressor's Read fails:
-// the body could not be read, or what was read does not decompress.
+// unpacked is a decompressed body, within limits. It distinguishes the two failures of a decompressor's Read: the body could not be read,
+// or its bytes do not decompress.
 type unpacked struct {
 	name   string
 	r      io.Reader
@@ -169,7 +169,7 @@ type unpacked struct {
 }
 
 func (u *unpacked) Read(p []byte) (int, error) {
-	// The body is not read for as long as a few bytes of it make gigabytes.
+	// A few bytes of the body can make gigabytes, during which the body is not read.
 	if u.body.ctx.Err() != nil {
 		return 0, context.Cause(u.body.ctx)
 	}

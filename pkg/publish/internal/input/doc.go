@@ -1,28 +1,26 @@
 // Package input reads records out of a pipeline's bytes: decompression, the three formats, and strict checking.
 //
-// The work is cut so that the part that must be serial is small. A [Source] finds where each record's text begins and
-// ends and puts the texts into a [Batch], with their line numbers; a [Decoder] turns one text into key and value,
-// checked. Many decoders may work on batches at a time.
+// The serial part of the work is small. A [Source] finds where each record's text begins and ends, and puts the texts into a [Batch] with
+// their line numbers. A [Decoder] turns one text into a checked key and value. Many decoders may work on batches at a time.
 //
-// Whatever the input is, memory is bounded: a record's text is given up as too large as soon as it cannot fit any more.
+// Memory is bounded for any input: a record's text is refused as too large as soon as it exceeds the limits.
 package input
 
 import "freshet.dev/pkg/dataset"
 
 const (
-	// batchBytes is how much a Source puts into a Batch: a millisecond or two of parsing, far more than handing it over
+	// batchBytes is how much a Source puts into a Batch: a millisecond or two of parsing, far more than passing it to another goroutine
 	// costs.
 	batchBytes = 256 << 10
-	// maxTextBytes is the length of a text (an NDJSON line, an element of an array) beyond which its end is not looked
-	// for. It leaves room for blanks around the largest value.
+	// maxTextBytes is the length at which a text (an NDJSON line, an element of an array) is refused. It leaves space for blanks around
+	// the largest value.
 	maxTextBytes = dataset.MaxValueBytes + 4<<10
 )
 
 // Source cuts an input into the texts of its records.
 type Source interface {
-	// Next replaces the content of b with the next texts, at least one. At the end of the input it returns io.EOF. A
-	// *Refusal says what is wrong with the input, any other error that it could not be read. Texts that come before
-	// what is wrong have all been returned by the calls before.
+	// Next replaces the content of b with the next texts, at least one. At the end of the input it returns io.EOF. It returns a *Refusal
+	// if the input is wrong, any other error if it could not be read. Earlier calls have returned all texts before the error.
 	Next(b *Batch) error
 	// NewDecoder returns a decoder for the texts of this source. It may be called from any goroutine once Next has
 	// returned nil.
@@ -32,8 +30,7 @@ type Source interface {
 // Decoder turns texts into records. It is for one goroutine.
 type Decoder interface {
 	// Decode returns the key and the value of text i of b, within the limits of a record. They are valid until the next
-	// call, or until b changes. The value is nil, and only then, if the record is to be removed; see Removals. The error
-	// is a *Refusal.
+	// call, or until b changes. The value is nil only for a removal; see Removals. The error is a *Refusal.
 	Decode(b *Batch, i int) (key, value []byte, err error)
 }
 
@@ -46,15 +43,15 @@ type options struct {
 	refused  bool
 }
 
-// Removals makes removals of records whose member called name is true, or of rows whose column called name is true or
-// 1. In a row that column is then no part of the value. The name must not be that of the key. A header that lacks a column
-// which is required is refused; else nothing is removed.
+// Removals makes records removals if their member called name is true, and rows if their column called name is true or 1. In a row that
+// column is no part of the value. The name must not be that of the key. If the column is required, a header without it is refused; else
+// such an input has no removals.
 func Removals(name string, required bool) Option {
 	return func(o *options) { o.remove, o.required = name, required }
 }
 
-// NoRemovals refuses what Removals would make removals of, and a column called name whatever is in it: it is a patch that
-// was taken for all records.
+// NoRemovals refuses records that Removals would make removals, and a column called name whatever its content: the input is a patch, and
+// not all records.
 func NoRemovals(name string) Option {
 	return func(o *options) { o.remove, o.refused = name, true }
 }
@@ -70,8 +67,8 @@ func apply(opts []Option) (o options) {
 type Batch struct {
 	data  []byte
 	spans []span
-	// fields holds where each field of each row ends in data. Only CSV has it, where a text is a row of as many fields
-	// as the header has, without separators or quotes.
+	// fields holds where each field of each row ends in data. Only CSV uses it: its texts are rows of as many fields as the header has,
+	// without separators or quotes.
 	fields []int
 }
 

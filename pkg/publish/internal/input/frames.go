@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// frames passes zstd frames on to a decoder, and has admit take the window of each frame before the decoder sees its header: a
-// decoder allocates the window whole. It follows the lengths of headers and blocks (RFC 8878, section 3.1) and decodes nothing.
+// frames passes zstd frames on to a decoder. It calls admit with the window of each frame before the decoder reads the header, because a
+// decoder allocates the whole window. It follows the lengths of headers and blocks (RFC 8878, section 3.1) and decodes nothing.
 type frames struct {
 	r       *bufio.Reader
 	admit   func(window uint64) error
@@ -31,7 +31,7 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next looks at the header of a frame or block, and sets left to where the one after it begins.
+// next reads the header of a frame or block, and sets left to the distance of the next header.
 func (f *frames) next() error {
 	if f.inFrame {
 		return f.block()
@@ -42,7 +42,7 @@ func (f *frames) next() error {
 	}
 	var h zstd.Header
 	if err := h.Decode(head); err != nil {
-		return fmt.Errorf("header of a frame: %w", err) // wrapped: the decoder takes the bare errors of package io for an end
+		return fmt.Errorf("header of a frame: %w", err) // wrapped: the decoder treats the bare errors of package io as the end
 	}
 	if h.Skippable {
 		f.left = int64(h.HeaderSize) + int64(h.SkippableSize)

@@ -7,12 +7,12 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// ndjson cuts an input into lines. Lines of blanks alone are passed over, but counted.
+// ndjson cuts an input into lines. It skips lines of blanks, but counts them.
 type ndjson struct {
 	window
 	key  string
 	opts options
-	line int // number of line ends before what is to be cut
+	line int // number of line ends before the rest
 
 	spacing spacing
 }
@@ -34,7 +34,7 @@ func (s *ndjson) Next(b *Batch) error {
 		s.cut(b, whole)
 		s.keep(b, whole)
 		if err := s.spacing.check(s.line + 1); err != nil {
-			s.rest, s.err = s.rest[:0], err // after the texts before
+			s.rest, s.err = s.rest[:0], err // returned after the texts before it
 		}
 		switch {
 		case b.Len() > 0:

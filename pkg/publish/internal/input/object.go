@@ -15,10 +15,10 @@ import (
 type objects struct {
 	member string
 	quoted []byte // member as a JSON string in its shortest form
-	// remove is the member that makes a removal of a record, quoted likewise; empty where there are no removals.
+	// remove is the member that marks removals, quoted likewise; empty if there are no removals.
 	remove  string
 	removal []byte
-	refused bool // removals are
+	refused bool // removals are refused
 	buf     bytes.Buffer
 	dec     *jsontext.Decoder
 	// Reused: the key, its JSON, and a member's name that has escapes in it.
@@ -26,7 +26,7 @@ type objects struct {
 }
 
 func newObjects(member string, opts options) *objects {
-	// An error would mean that member is not UTF-8; then no name in any text is equal to it.
+	// An error means that member is not UTF-8; then no name in any text equals it.
 	quoted, _ := jsontext.AppendQuote(nil, member)
 	removal, _ := jsontext.AppendQuote(nil, opts.remove)
 	d := &objects{member: member, quoted: quoted, remove: opts.remove, removal: removal, refused: opts.refused}
@@ -63,8 +63,7 @@ var (
 	errRemoval  = errors.New("a removal")
 )
 
-// walk reads the whole text and returns the JSON value of the key member, nil if there is none, and whether the record
-// is to be removed.
+// walk reads the whole text and returns the JSON value of the key member, nil if there is none, and whether the record is a removal.
 func (d *objects) walk() (raw jsontext.Value, removed bool, err error) {
 	if kind := d.dec.PeekKind(); kind != jsontext.KindBeginObject && kind != jsontext.KindInvalid {
 		return nil, false, errNoObject
@@ -127,7 +126,7 @@ func (d *objects) unquote(raw jsontext.Value, line int) ([]byte, error) {
 	case jsontext.KindString:
 		var err error
 		d.key, err = jsontext.AppendUnquote(d.key[:0], raw)
-		if err != nil { // the decoder has checked it: not reached
+		if err != nil { // not reached: the decoder has checked it
 			return nil, &Refusal{Line: line, Problem: "the key is no JSON string", Err: err}
 		}
 		return d.key, nil
@@ -148,7 +147,7 @@ func describe(v jsontext.Value) string {
 	return v.Kind().String()
 }
 
-// refuse says what is wrong with text, on the line where it is wrong.
+// refuse returns the error of text, with the line of the error.
 func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 	r := &Refusal{Line: line, Err: err}
 	syntax, _ := errors.AsType[*jsontext.SyntacticError](err)
@@ -166,10 +165,10 @@ func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 		r.Hint = "publish it as a patch, or leave the record out"
 	case err == errTrailing:
 		r.Problem = "something follows the JSON object"
-		r.Hint = "put each record on a line of its own"
+		r.Hint = "put each record on a separate line"
 	case errors.Is(err, jsontext.ErrDuplicateName) && syntax != nil:
 		r.Problem = fmt.Sprintf("the member %.64q stands twice in one object", syntax.JSONPointer.LastToken())
-		r.Hint = "which of the two counts is anybody's guess; remove one"
+		r.Hint = "it is not defined which of the two counts; remove one"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		r.Line += bytes.Count(text, []byte{'\n'})
 		r.Problem = "the record ends within its JSON object"
@@ -187,7 +186,7 @@ func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 	return r
 }
 
-// missing refuses a record without the key member, and says which members it has.
+// missing refuses a record without the key member, and lists its members.
 func (d *objects) missing(text []byte, line int) *Refusal {
 	const most = 8
 	var names []string
@@ -215,7 +214,7 @@ func (d *objects) missing(text []byte, line int) *Refusal {
 	return r
 }
 
-// check holds key and value against the limits of a record.
+// check compares key and value with the limits of a record.
 func check(line int, key, value []byte, member string) error {
 	switch {
 	case len(key) == 0:

@@ -26,7 +26,7 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// tooLong refuses a text that goes on past any size a record can have.
+// tooLong refuses a text that is longer than any record.
 func tooLong(line, most int, hint string) *Refusal {
 	return &Refusal{
 		Line:    line,
@@ -35,14 +35,14 @@ func tooLong(line, most int, hint string) *Refusal {
 	}
 }
 
-// maxBlankBytes is how many blanks between records an input may have beyond the bytes of its records. Blanks compress well: without
-// a bound, a body of some kilobytes keeps its reader busy for minutes.
+// maxBlankBytes is how many more bytes an input may have in blanks between records than in records. Blanks compress well: without a
+// bound, a body of some kilobytes keeps its reader busy for minutes.
 const maxBlankBytes = 16 << 20
 
 // spacing counts the bytes of records and of blanks between them.
 type spacing struct{ text, blank int64 }
 
-// check refuses an input of mostly blanks, on the line that was reached.
+// check refuses an input of mostly blanks, with the given line.
 func (s *spacing) check(line int) error {
 	if s.blank <= maxBlankBytes+s.text {
 		return nil

@@ -9,9 +9,9 @@ import (
 // rowDecoder makes a JSON object of each row, every field a string. It allocates nothing for a good row.
 type rowDecoder struct {
 	header []string
-	names  [][]byte // what comes before each field: a brace or comma, the name as a JSON string, a colon
+	names  [][]byte // the bytes before each field: a brace or comma, the name as a JSON string, a colon
 	key    int
-	remove int // -1 if no column tells removals
+	remove int // -1 if no column marks removals
 	out    []byte
 }
 
@@ -19,7 +19,7 @@ func newRowDecoder(header []string, key, remove int) *rowDecoder {
 	d := &rowDecoder{header: header, key: key, remove: remove}
 	for i, name := range header {
 		before := []byte{','}
-		if i == 0 || i == 1 && remove == 0 { // what tells removals is no part of a value
+		if i == 0 || i == 1 && remove == 0 { // the column that marks removals is no part of a value
 			before = []byte{'{'}
 		}
 		before, _ = jsontext.AppendQuote(before, name) // the header is UTF-8: checked by NewCSV
@@ -60,7 +60,7 @@ func (d *rowDecoder) Decode(b *Batch, i int) (key, value []byte, err error) {
 	return key, d.out, check(line, key, d.out, d.header[d.key])
 }
 
-// removal reads the field that says whether the row is a removal.
+// removal reads the field that marks removals.
 func (d *rowDecoder) removal(line int, field []byte) (bool, error) {
 	switch string(field) {
 	case "true", "1":

@@ -5,14 +5,14 @@ import (
 	"io"
 )
 
-// window reads an input a batch at a time and keeps what the batch before did not use.
+// window reads an input a batch at a time and keeps the unused tail of the batch before.
 type window struct {
 	r    io.Reader
 	rest []byte
-	err  error // what r ended with; io.EOF at the end
+	err  error // the error of r; io.EOF at the end
 }
 
-// fill begins b with what was kept, and reads until b has batchBytes more or r has ended.
+// fill begins b with the kept tail, and reads until b has batchBytes more or r ends.
 func (w *window) fill(b *Batch) {
 	b.reset()
 	b.data = append(b.data, w.rest...)
@@ -28,10 +28,10 @@ func (w *window) fill(b *Batch) {
 	b.data, w.err = b.data[:len(b.data)+len(f.data)], f.err
 }
 
-// keep takes over the tail of the batch from start on.
+// keep keeps the tail of the batch from start on.
 func (w *window) keep(b *Batch, start int) { w.rest = append(w.rest, b.data[start:]...) }
 
-// ended returns the error that the input ends with once everything before it is used, with the line it was seen at.
+// ended returns the error at the end of the input, with its line.
 func (w *window) ended(line int) error {
 	if r, ok := errors.AsType[*Refusal](w.err); ok && r.Line == 0 {
 		r.Line = line

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// minWindow is the window that is always read: what zstd -19 makes, and what RFC 9659 allows in HTTP.
+	// minWindow is the window that is always accepted: that of zstd -19, which RFC 9659 allows in HTTP.
 	minWindow = 8 << 20
-	// maxWindow is the largest window that is read, whatever the memory: what the zstd tool reads by default.
+	// maxWindow is the largest window that is accepted, whatever the memory: the default limit of the zstd tool.
 	maxWindow = 128 << 20
 	// windowWait is how long an input waits for the windows of others.
 	windowWait = 5 * time.Second
@@ -73,7 +73,7 @@ func mebibytes(n uint64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// take waits for the bytes of a window, for windowWait at most. The caller gives them back with release.
+// take acquires the bytes of a window, and waits for windowWait at most. The caller releases them.
 func (w *Windows) take(ctx context.Context, bytes uint64) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, windowWait, ErrBusy)
 	defer cancel()

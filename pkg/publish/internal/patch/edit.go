@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// batchRecords and batchBytes bound the records of a patch that are looked up together, and with that their memory. A batch
+	// batchRecords and batchBytes bound the records of one Lookup, and with that their memory. A batch
 	// reads each block once; the block between two batches is read twice.
 	batchRecords = 1024
 	batchBytes   = 8 << 20

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// splitBits is how many bits of the hash tell the ranges of a split apart: 64 files, so that with the default 64 MiB
-	// an input of 4 GB is written once.
+	// splitBits is how many bits of the hash select a range of a split: 64 files, so that with the default 64 MiB an input of 4 GB is
+	// written once.
 	splitBits = 6
-	// maxDepth is how often a range is split at most, which uses up 60 of the 64 bits. Only equal hashes get there.
+	// maxDepth is how often a range is split at most, which uses 60 of the 64 bits. Only equal hashes reach it.
 	maxDepth = 10
 	// writeBytes is the buffer of each file while ranges are written: 4 MiB in all.
 	writeBytes = 64 << 10
@@ -26,7 +26,7 @@ const (
 
 // ranges is a set of files, each with the spilled records of one range of hashes.
 type ranges struct {
-	name  string // what the names of the files begin with
+	name  string // prefix of the names of the files
 	depth int    // how many splits came before
 	files [1 << splitBits]rangeFile
 }
@@ -34,7 +34,7 @@ type ranges struct {
 // rangeFile is the file of one range, or the ranges that it was split into.
 type rangeFile struct {
 	path  string   // empty if the range has no record
-	f     *os.File // open for writing; nil once all is written
+	f     *os.File // open for writing; nil after finish
 	buf   []byte
 	bytes int64 // written, buf included
 	count int64
@@ -82,7 +82,7 @@ func (f *rangeFile) flush() error {
 	return nil
 }
 
-// finish ends the writing of all ranges. Files are then opened one at a time: ranges that were split are many.
+// finish ends the writing of all ranges. Files are then opened one at a time, because split ranges are many.
 func (r *ranges) finish() error {
 	for i := range r.files {
 		f := &r.files[i]
@@ -106,13 +106,13 @@ func (r *ranges) remove() {
 	for i := range r.files {
 		f := &r.files[i]
 		if f.f != nil {
-			_ = f.f.Close() // what was written is not wanted any more
+			_ = f.f.Close() // the content is not needed
 		}
 		if f.split != nil {
 			f.split.remove()
 		}
 		if f.path != "" {
-			_ = os.Remove(f.path) // it goes with its folder, at the latest
+			_ = os.Remove(f.path) // removed with its folder at the latest
 		}
 		*f = rangeFile{}
 	}
@@ -162,7 +162,7 @@ func (s *Sorter) load(f *rangeFile, b *sorted) error {
 	}
 	data := b.segments[0]
 	if int64(cap(data)) < f.bytes {
-		data = make([]byte, f.bytes+f.bytes/8) // ranges differ a little: spares the next one
+		data = make([]byte, f.bytes+f.bytes/8) // ranges differ a little: avoids an allocation for the next one
 	}
 	if int64(cap(b.items)) < f.count {
 		b.items = make([]item, 0, f.count+f.count/8)
@@ -183,7 +183,7 @@ func (s *Sorter) load(f *rangeFile, b *sorted) error {
 	return nil
 }
 
-// split writes the records of range i into ranges of their own.
+// split writes the records of range i into a new set of ranges.
 func (s *Sorter) split(ctx context.Context, r *ranges, i int) (err error) {
 	f := &r.files[i]
 	if r.depth+1 >= maxDepth {
@@ -207,8 +207,8 @@ func (s *Sorter) split(ctx context.Context, r *ranges, i int) (err error) {
 		if n%(1<<16) == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		// What is buffered is a whole record most of the time; asking for the longest each time would move the buffer's
-		// content to its front each time.
+		// The buffer has a whole record most of the time. Peeking the longest record each time would move the buffer's content to its
+		// front each time.
 		head, _ := in.Peek(in.Buffered())
 		line, rec, size, err := decode(head)
 		if err != nil {
@@ -223,7 +223,7 @@ func (s *Sorter) split(ctx context.Context, r *ranges, i int) (err error) {
 		case n == 0:
 			first, firstLine = bytes.Clone(rec.Key), line
 		case bytes.Equal(first, rec.Key):
-			// Without this, an input that has one key over and over would be split until no bits are left.
+			// Without this, an input of one repeated key would be split until no bits are left.
 			return &DuplicateError{Key: first, First: min(firstLine, line), Second: max(firstLine, line)}
 		}
 		if err := sub.add(dataset.Hash(s.cfg.Seed, rec.Key), head[:size]); err != nil {
@@ -236,7 +236,7 @@ func (s *Sorter) split(ctx context.Context, r *ranges, i int) (err error) {
 	if err := sub.finish(); err != nil {
 		return err
 	}
-	// The disk is free again before the next range is split.
+	// Free the disk before the next range is split.
 	if err := os.Remove(f.path); err != nil {
 		return fmt.Errorf("remove spilled records: %w", err)
 	}

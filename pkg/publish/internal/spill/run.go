@@ -6,7 +6,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Run is a batch of records on their way into a [Sorter]. It is filled by one goroutine.
+// Run is a batch of records for a [Sorter]. One goroutine fills it.
 type Run struct {
 	seed   uint64
 	data   []byte // spilled records, one after the other
@@ -14,7 +14,7 @@ type Run struct {
 	totals Totals
 }
 
-// item is what is sorted: where a spilled record is, and its hash.
+// item is the place of a spilled record, and its hash.
 type item struct {
 	hash    uint64
 	segment uint32 // which of the byte slices being sorted
@@ -28,13 +28,13 @@ const itemBytes = 16
 type Totals struct {
 	// RawBytes is the sum of the encoded lengths of the records, PayloadBytes that of their keys and values.
 	RawBytes, PayloadBytes int64
-	// State is the state checksum of those that are no removals. It counts a key as often as it comes.
+	// State is the state checksum of those that are no removals. It counts a duplicate key each time.
 	State dataset.Checksum
 	// Removals is how many removals there are.
 	Removals uint64
 }
 
-// Entries returns the number of records, removals among them.
+// Entries returns the number of records and removals.
 func (t Totals) Entries() uint64 { return t.State.Records + t.Removals }
 
 func (t *Totals) add(o Totals) {
@@ -44,7 +44,7 @@ func (t *Totals) add(o Totals) {
 	t.Removals += o.Removals
 }
 
-// Append copies a record, which must pass [dataset.Record.Check], into the run. The line is where the input has it.
+// Append copies a record, which must pass [dataset.Record.Check], into the run. The line is its line in the input.
 func (r *Run) Append(line int, key, value []byte) {
 	encoded := r.append(line, dataset.Record{Key: key, Value: value})
 	r.totals.State.Add(r.seed, r.data[encoded:])
@@ -69,7 +69,7 @@ func (r *Run) append(line int, rec dataset.Record) (encoded int) {
 	return encoded
 }
 
-// Bytes returns the length of what was appended.
+// Bytes returns the length of the appended records.
 func (r *Run) Bytes() int { return len(r.data) }
 
 func (r *Run) memory() int64 { return int64(cap(r.data)) + int64(cap(r.items))*itemBytes }

@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// sorted is a set of records that are in memory, to be put in order.
+// sorted is a set of records in memory, with their order.
 type sorted struct {
 	segments [][]byte // spilled records
 	items    []item
@@ -20,7 +20,7 @@ func (s *sorted) at(it item) (line int, rec dataset.Record) {
 	return line, rec
 }
 
-// sort puts the items in order. The error is a *DuplicateError if a key comes twice.
+// sort sorts the items. It returns a *DuplicateError for a duplicate key.
 func (s *sorted) sort() error {
 	slices.SortFunc(s.items, func(a, b item) int {
 		if c := cmp.Compare(a.hash, b.hash); c != 0 {
@@ -51,7 +51,7 @@ func (s *sorted) sort() error {
 	return nil
 }
 
-// yield yields the records in the order of the items, and reports whether more are wanted. It sets line to that of the
+// yield yields the records in the order of the items, and reports whether the caller accepts more. It sets line to that of the
 // record that it yields.
 func (s *sorted) yield(line *int, yield func(dataset.Record, error) bool) (more bool) {
 	for _, it := range s.items {

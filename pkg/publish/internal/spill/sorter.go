@@ -11,41 +11,40 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// Limits of Config.MemoryBytes: some of the largest records must fit, and where a record lies in memory is kept in 32
-// bits.
+// Limits of Config.MemoryBytes: some of the largest records must fit, and the place of a record in memory has 32 bits.
 const (
 	MinMemoryBytes = 4 << 20
 	MaxMemoryBytes = 2 << 30
 )
 
-// Config says how a Sorter works.
+// Config configures a Sorter.
 type Config struct {
 	// Seed is the seed of the dataset's hash.
 	Seed uint64
 	// MemoryBytes bounds the records held in memory, between MinMemoryBytes and MaxMemoryBytes.
 	MemoryBytes int64
-	// Path returns the path of a file called name in a folder that is the Sorter's own.
+	// Path returns the path of a file called name in the folder of the Sorter.
 	Path func(name string) string
 }
 
 // Sorter collects records and then yields them in order. Its methods are for one goroutine, except NewRun and Reserve.
 type Sorter struct {
 	cfg    Config
-	free   sync.Pool // of *Run: as many as are on their way, which the callers bound
-	runs   []*Run    // held in memory; nil once spilled or sorted
+	free   sync.Pool // of *Run: as many as are in flight, which the callers bound
+	runs   []*Run    // in memory; nil once spilled or sorted
 	held   int64
 	sorted *sorted // nil until Records is called, and once spilled
 	ranges *ranges // nil until spilled
 	totals Totals
 	line   int
 
-	reserved atomic.Int64 // of Config.MemoryBytes, for something else
+	reserved atomic.Int64 // of Config.MemoryBytes, for other uses
 }
 
-// DuplicateError says that a key comes twice.
+// DuplicateError is returned for a duplicate key.
 type DuplicateError struct {
 	Key []byte
-	// First and Second are the lines on which it comes.
+	// First and Second are its lines.
 	First, Second int
 }
 
@@ -56,7 +55,7 @@ func (e *DuplicateError) Error() string {
 // New returns a Sorter without records.
 func New(cfg Config) *Sorter { return &Sorter{cfg: cfg} }
 
-// NewRun returns an empty run with room for records whose keys and values have about the given bytes. It may be called
+// NewRun returns an empty run with space for records whose keys and values have about the given bytes. It may be called
 // from any goroutine.
 func (s *Sorter) NewRun(records, bytes int) *Run {
 	r, ok := s.free.Get().(*Run)
@@ -69,7 +68,7 @@ func (s *Sorter) NewRun(records, bytes int) *Run {
 	return r
 }
 
-// Add takes the run's records over, and the run.
+// Add adds the run's records. The caller must not use the run afterwards.
 func (s *Sorter) Add(r *Run) error {
 	s.totals.add(r.totals)
 	if s.ranges == nil {
@@ -93,8 +92,8 @@ func (s *Sorter) Add(r *Run) error {
 	return nil
 }
 
-// Reserve makes Add hold so many bytes less than Config.MemoryBytes from now on; what it holds already stays. It may be called
-// from any goroutine.
+// Reserve makes later calls of Add hold so many bytes less than Config.MemoryBytes; records in memory stay there. It may be called from
+// any goroutine.
 func (s *Sorter) Reserve(bytes int64) { s.reserved.Store(bytes) }
 
 func (s *Sorter) spill(r *Run) error {
@@ -110,13 +109,13 @@ func (s *Sorter) spill(r *Run) error {
 	return nil
 }
 
-// Totals sums up what was added.
+// Totals returns the totals of the added records.
 func (s *Sorter) Totals() Totals { return s.totals }
 
-// Records yields all records in order. It may be called again, and then reads and sorts anew what was spilled; no record
-// may be added once it was called. A record is valid until the next one. It ends with an error, which is a
-// *DuplicateError if a key comes twice; no record of the two has been yielded then. Where everything fits into memory
-// it is the duplicate that comes first in the input, and nothing has been yielded at all.
+// Records yields all records in order. It may be called again, and then reads and sorts spilled records again; no record may be added after
+// the first call. A record is valid until the next one. Records ends with an error if it fails, which is a *DuplicateError for a duplicate
+// key; neither of the two records has been yielded then. If everything fits into memory, the error is for the duplicate that is first in
+// the input, and no record has been yielded.
 func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		var err error
@@ -134,7 +133,7 @@ func (s *Sorter) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 // Line returns the line of the record that Records yielded last.
 func (s *Sorter) Line() int { return s.line }
 
-// Close lets go of the records and removes their files. What cannot be removed is left to who owns their folder.
+// Close releases the records and removes their files. Files that cannot be removed are left to the owner of the folder.
 func (s *Sorter) Close() {
 	s.runs, s.sorted = nil, nil
 	if s.ranges != nil {

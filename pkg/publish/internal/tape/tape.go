@@ -1,8 +1,8 @@
-// Package tape keeps records in a temporary file, in the order in which they come, to be read as often as needed.
+// Package tape keeps records in a temporary file, in the order of their addition, to be read as often as needed.
 //
-// It holds what a publisher has to know the length of before it can write it (the entries of a delta), or needs again
-// when another publisher was faster (the sorted records of a patch). Records stand in the file as package dataset
-// encodes them, one after the other; a few stay in memory, because a small patch takes less time than its files would.
+// It holds the entries of a delta, because their length decides how they are written, and the sorted records of a patch, which are needed
+// again after a lost race. Records stand in the file as package dataset encodes them, one after the other. A few stay in memory, because a
+// small patch takes less time than its files would.
 package tape
 
 import (
@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// heldBytes is how much is held in memory before it is written: the records of a patch of a thousand or so.
+	// heldBytes is how much stays in memory before it is written: the records of a patch of about a thousand.
 	heldBytes = 256 << 10
-	// readBytes is the buffer of reading: larger ones are no faster.
+	// readBytes is the size of the read buffer: larger ones are no faster.
 	readBytes = 64 << 10
 )
 
@@ -27,12 +27,12 @@ const (
 type Tape struct {
 	path    string
 	f       *os.File // nil until held is written for the first time
-	held    []byte   // what comes after the bytes in the file
+	held    []byte   // the bytes after those in the file
 	entries uint64
 	bytes   int64
 }
 
-// New returns a Tape that makes the file at path, which must not exist, if it needs one.
+// New returns a Tape that creates the file at path, which must not exist, if it needs one.
 func New(path string) *Tape { return &Tape{path: path} }
 
 // Add appends a record, which must pass [dataset.Record.Check]; it may be a removal.
@@ -63,8 +63,8 @@ func (t *Tape) Entries() uint64 { return t.entries }
 // RawBytes returns the sum of the records' encoded lengths.
 func (t *Tape) RawBytes() int64 { return t.bytes }
 
-// Records yields the records in the order in which they were added. A record is valid until the next. No record may be
-// added while it runs; afterwards it can be used again.
+// Records yields the records in the order of their addition. A record is valid until the next. No record may be added while it runs;
+// afterwards it can be called again.
 func (t *Tape) Records() iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		more := true
@@ -87,13 +87,13 @@ func (t *Tape) Records() iter.Seq2[dataset.Record, error] {
 	}
 }
 
-// file yields the records in the file, and reports whether more are wanted.
+// file yields the records in the file, and reports whether the caller accepts more.
 func (t *Tape) file(yield func(dataset.Record, error) bool) (more bool, err error) {
 	size := t.bytes - int64(len(t.held))
 	in := bufio.NewReaderSize(io.NewSectionReader(t.f, 0, size), readBytes+dataset.MaxEncodedBytes)
 	for size > 0 {
-		// What is buffered is a whole record most of the time; asking for the longest each time would move the
-		// buffer's content to its front each time.
+		// The buffer has a whole record most of the time. Peeking the longest record each time would move the buffer's content to its front
+		// each time.
 		head, _ := in.Peek(in.Buffered())
 		r, n, err := dataset.DecodeRecord(head)
 		if err != nil {

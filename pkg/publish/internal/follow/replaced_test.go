@@ -1,4 +1,4 @@
-package publish
+package follow
 
 import (
 	"errors"
@@ -19,22 +19,22 @@ func TestReplacementsOfAnotherStoreAreRare(t *testing.T) {
 		newest := dataset.Ref{Version: 3, ID: dataset.VersionID{1}}
 		var r replaced
 		for range 3 {
-			if err := r.allow(RepairAnnounce, over, ours, newest); err != nil {
+			if err := r.allow(Announce, over, ours, newest); err != nil {
 				t.Errorf("the first replacement in a minute: %v", err)
 			}
-			r.done(RepairAnnounce, over, ours)
-			if err := r.allow(RepairAnnounce, over, ours, newest); !errors.Is(err, events.ErrConflict) {
+			r.done(Announce, over, ours)
+			if err := r.allow(Announce, over, ours, newest); !errors.Is(err, events.ErrConflict) {
 				t.Errorf("a second replacement at once: got %v, want ErrConflict", err)
 			}
 			for what, other := range map[string]dataset.VersionRecord{
-				RepairIndex:    over,
-				RepairAnnounce: {Dataset: "stock", Version: 7, StoreID: theirs},
+				Index:    over,
+				Announce: {Dataset: "stock", Version: 7, StoreID: theirs},
 			} {
 				if err := r.allow(what, other, ours, newest); err != nil {
 					t.Errorf("%s of %s: %v", what, other.Dataset, err)
 				}
 			}
-			if err := r.allow(RepairAnnounce, dataset.VersionRecord{Dataset: "prices", StoreID: ours}, ours, newest); err != nil {
+			if err := r.allow(Announce, dataset.VersionRecord{Dataset: "prices", StoreID: ours}, ours, newest); err != nil {
 				t.Errorf("a version of the own store: %v", err)
 			}
 			time.Sleep(replaceAgain)

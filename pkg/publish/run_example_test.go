@@ -10,11 +10,10 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store/storeurl"
-	"github.com/sourcegraph/conc/pool"
 )
 
-// What the publisher service runs beside publishes, and who publishes without it should run too.
-func ExampleNewBeacon() {
+// A pipeline that publishes without the publisher service runs its background work itself.
+func ExamplePublisher_Run() {
 	run := func(ctx context.Context) error {
 		st, err := storeurl.Open(ctx, "dir:///var/lib/freshet")
 		if err != nil {
@@ -36,27 +35,19 @@ func ExampleNewBeacon() {
 		}
 		defer rdb.Close()
 
-		p, err := publish.New(publish.Config{Log: slog.Default()}, publish.Deps{Store: st, Events: log, Catalog: catalog.New(rdb, "")})
-		if err != nil {
-			return err
-		}
-		repairer := publish.NewRepairer(p, nil)
-		beacon, err := publish.NewBeacon(publish.BeaconConfig{Name: "pipeline"}, publish.BeaconDeps{
-			Publisher: p, Repairer: repairer,
-			Send: func(b events.Beacon) error { return events.SendBeacon(nc, "", b) },
+		p, err := publish.New(publish.Config{BeaconName: "pipeline", Log: slog.Default()}, publish.Deps{
+			Store: st, Events: log, Catalog: catalog.New(rdb, ""),
+			SendBeacon: func(b events.Beacon) error { return events.SendBeacon(nc, "", b) },
 		})
 		if err != nil {
 			return err
 		}
-		running := pool.New().WithContext(ctx).WithCancelOnError()
-		running.Go(repairer.Run)
-		running.Go(beacon.Run)
-		// and p.Publish, as often as there is something new
-		return running.Wait()
+		// p.Publish and p.Patch may be called from other goroutines.
+		return p.Run(ctx)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx); err != nil {
-		slog.Error("the beacon has ended", "error", err)
+		slog.Error("the publisher has ended", "error", err)
 	}
 }
