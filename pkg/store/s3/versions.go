@@ -72,7 +72,7 @@ func (s *Store) readRecord(ctx context.Context, name string) (content []byte, et
 	return b, info.ETag, nil
 }
 
-// Latest implements [store.Store]. It costs one list request, and a read of a version that this Store has not known.
+// Latest implements [store.Store]. It costs one list request, and a read of a version that this Store has not read.
 func (s *Store) Latest(ctx context.Context, name string) (dataset.VersionRecord, error) {
 	newest, err := s.findNewest(ctx, name)
 	if err != nil {
