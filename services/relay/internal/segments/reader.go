@@ -40,7 +40,7 @@ func (r *Reader) Close() { r.cache.scans.leave(r) }
 // holds no other segment during a call, so that callers cannot wait for each other's segments.
 func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 	c, p := r.cache, place{r.digest, r.size, index}
-	run := r.run(index)
+	run, limit := r.run(index), r.end
 	if c.streamed(r.size) {
 		s, waited, err := c.scans.segment(ctx, r, index)
 		if s != nil || err != nil {
@@ -51,17 +51,18 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 			}
 			return s, err
 		}
-		run = 1 // no window holds what would be read ahead
+		limit = index + 1 // no window holds what would be read ahead
 	}
 	if s := c.get(p); s != nil {
 		c.count.hits.Add(1)
 		if index+1+run/2 > r.ahead && c.cfg.ReadAhead > c.SegmentBytes() { // half of what was requested is used up
 			from := max(r.ahead, index+1)
-			r.ahead = c.readAhead(place{r.digest, r.size, from}, min(r.end, from+run))
+			r.ahead = c.readAhead(place{r.digest, r.size, from}, min(limit, from+run))
 		}
 		return s, nil
 	}
-	segments, joined, err := c.request(p, min(r.end, index+run), true)
+	limit = min(limit, index+run)
+	segments, joined, err := c.request(p, limit, true)
 	if err != nil {
 		return nil, err
 	}
