@@ -66,7 +66,7 @@ func (u *universe) line(key string) string {
 	return fmt.Sprintf(`{"id":%s,"v":%q}`, quoted, b.String())
 }
 
-// edit is what a patch does: records by key, nil for a removal.
+// edit has the changes of a patch: records by key, nil for a removal.
 type edit map[string]*string
 
 // edit draws up to n changes of content: new records, other values, the values that are there, removals, also of keys
@@ -176,7 +176,7 @@ func between(old, new records) (c dataset.Changes) {
 	return c
 }
 
-// counts says what a patch with the edit, applied to old, has to report.
+// counts returns the counts that a patch with the edit, applied to old, must report.
 func (e edit) counts(old records) (unchanged, missing uint64) {
 	for key, line := range e {
 		switch was, had := old[key]; {

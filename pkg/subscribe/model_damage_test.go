@@ -27,7 +27,7 @@ func (m *model) lose() {
 	m.did("the object of version %d is lost; it is needed: %d", o.Version, needed)
 	name := o.Digest.String()
 	switch err := os.Remove(filepath.Join(m.folder, "objects", name[:2], name)); {
-	case os.IsNotExist(err): // it was lost before, and nobody has needed it
+	case os.IsNotExist(err): // it was lost before, and no read has needed it
 		return
 	case err != nil:
 		m.t.Fatal(err)

@@ -50,7 +50,7 @@ type life struct {
 	readers sync.WaitGroup
 
 	mu   sync.Mutex // guards seen
-	seen []sighting // what was swapped in
+	seen []sighting // the versions that were swapped in
 	base int        // the exchanges of the store when the instance last settled before this life
 }
 
@@ -219,7 +219,7 @@ func (i *member) replace(during func()) {
 	i.life = before
 	i.stop()
 	i.life = now
-	// What the new one then writes follows on what the old one has kept, or on nothing.
+	// The new one then continues the files that the old one has kept, or starts with none.
 	i.sleep(false)
 	for n := len(i.m.history); len(i.m.history) == n; {
 		i.m.patch()
@@ -254,7 +254,7 @@ func (i *member) kill(during func()) {
 	i.start()
 }
 
-// wakeAlone serves what is in the cache folder, without anybody's help.
+// wakeAlone serves the version in the cache folder, with all servers down.
 func (i *member) wakeAlone() {
 	t := i.m.t
 	t.Helper()
@@ -324,7 +324,7 @@ func freeze(from, to string, left, turns int, over <-chan struct{}) error {
 	}
 }
 
-// checkSeen checks that what was swapped in were versions, each whole, in order but where the store was exchanged.
+// checkSeen checks that only complete versions were swapped in, in order except where the store was exchanged.
 func (i *member) checkSeen() {
 	t := i.m.t
 	t.Helper()

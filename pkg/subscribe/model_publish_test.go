@@ -58,7 +58,7 @@ func (m *model) knows(rec dataset.VersionRecord, content records) {
 	m.known[rec.VersionID()] = version{rec.Version, content, sumOf(rec.Seed, maps.All(content))}
 }
 
-// published checks the result of a publish that nothing stood in the way of: content is what it should lead to.
+// published checks the result of a publish without faults, which should lead to content.
 func (m *model) published(got publish.Result, err error, content records) {
 	m.t.Helper()
 	if err != nil {
@@ -99,13 +99,13 @@ func (m *model) publishAll() {
 	m.publish(next)
 }
 
-// again publishes what the newest version has: no version is created, and what was not announced is.
+// again publishes the newest version's records: no version is created, and a version that was not announced is announced.
 func (m *model) again() {
 	m.did("publish the same again")
 	m.publish(m.all)
 }
 
-// rollback publishes what an older version has. At times it goes to and fro, so that one delta leads to several versions.
+// rollback publishes an older version's records. Sometimes it alternates, so that one delta leads to several versions.
 func (m *model) rollback() {
 	version, times := m.r.IntN(len(m.history)), 1
 	if m.r.IntN(2) == 0 {
@@ -151,7 +151,7 @@ func (m *model) refused() {
 	}
 }
 
-// race has both publishers patch at once, each keys of its own. What they were told says in which order they came.
+// race makes both publishers patch at the same time, each with its own keys. Their results give the order of the patches.
 func (m *model) race() {
 	edits := [2]edit{{}, {}}
 	for key, line := range m.edit(m.all, 20) {
@@ -195,7 +195,7 @@ func (m *model) race() {
 	}
 }
 
-// crash has a publisher of its own publish or patch, which dies on the way. The store says whether the version exists.
+// crash makes another publisher publish or patch and die in the middle. The store says whether the version exists.
 func (m *model) crash() {
 	ctx, cancel := context.WithCancel(m.t.Context())
 	defer cancel()
@@ -232,7 +232,7 @@ func (m *model) crash() {
 	m.untold = true
 }
 
-// compact compacts at once, or beside what follows, or not to the end.
+// compact compacts at once, or in parallel with the next operations, or not to the end.
 func (m *model) compact() {
 	switch m.r.IntN(3) {
 	case 0:

@@ -89,7 +89,7 @@ func TestDecoderThatPanicsOnEveryThirdVersion(t *testing.T) {
 	}
 }
 
-// A decode function that hangs holds up its own view alone, and it is said.
+// A decode function that hangs delays only its own view, and the status warns of it.
 func TestDecoderThatHangs(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices", "rules")

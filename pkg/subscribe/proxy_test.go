@@ -13,7 +13,7 @@ type proxy struct {
 	t       *testing.T
 	url     string
 	target  string
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	l       net.Listener
 	conns   []net.Conn
 	running sync.WaitGroup

@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/subscribe"
 )
 
-// written returns what the instances have written in the Redis, by id.
+// written returns the records of the instances in Redis, by id.
 func (w *world) written(c *catalog.Catalog) map[string]fleet.Status {
 	w.t.Helper()
 	all, err := c.Instances(w.context())
@@ -41,7 +41,7 @@ func openCatalog(t *testing.T, url, namespace string) *catalog.Catalog {
 	return catalog.New(rdb, namespace)
 }
 
-// Invariant: while an instance lives its record says what it serves, soon after each swap and each failure, and after
+// Invariant: while an instance lives its record has its status, soon after each swap and each failure, and after
 // Redis was wiped; when it is closed the record is gone.
 func TestInstanceKeepsARecord(t *testing.T) {
 	w, redis := newWorld(t), servertest.Redis(t)

@@ -70,7 +70,7 @@ func busy(rw http.ResponseWriter) {
 	rw.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// Invariant: a relay that says "come again" is waited for, and that is neither a failure nor a stall.
+// Invariant: the instance waits for a relay that answers with Retry-After, and the wait is neither a failure nor a stall.
 func TestBusyRelayIsNoFailure(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")
@@ -92,8 +92,8 @@ func TestBusyRelayIsNoFailure(t *testing.T) {
 	}
 }
 
-// Invariant: an instance that has waited for busy relays for as long as a refresh may stall says that they are busy, and
-// not that it hangs; and goes on trying.
+// Invariant: an instance that has waited for busy relays for the stall timeout reports that they are busy,
+// not that the refresh hangs, and retries.
 func TestBusyForLongIsAFailureThatSaysSo(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("prices")

@@ -134,7 +134,7 @@ func TestBurstCollapses(t *testing.T) {
 	}
 	close(gate)
 	awaitVersion(t, s, "prices", last)
-	// One for the first version, one for what was newest then, and one more if the last event was still on its way.
+	// One for the first version, one for the newest version after it, and one more if the last event arrived late.
 	if n := w.relay.objects.Load(); n > 4 {
 		t.Errorf("%d pulls for a burst of %d versions", n, last)
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Invariant: an instance that hears of no version because of NATS says in the error of Wait, in the warning of the status and in
-// its log which server it is and what is wrong, and no credential.
+// Invariant: an instance that learns of no version because of NATS reports in the error of Wait, in the warning of the status and in
+// its log the server and the fault, and no credential.
 func TestWhatIsWrongWithNATS(t *testing.T) {
 	for name, tc := range map[string]struct {
 		server func(t *testing.T) string // starts one and returns its URL
-		want   []string                  // in what is said, beside the host and port
+		want   []string                  // in the reports, with the host and port
 	}{
 		"nobody listens": {
 			func(t *testing.T) string {
