@@ -4,52 +4,37 @@ package wire
 
 import (
 	"errors"
-	"io"
 
 	"golang.org/x/sys/unix"
 )
 
-// send writes src to its end. While it waits for the client it holds nothing.
-func (c *tcp) send(src Source) (sent int64, err error) {
+// write writes as much of part, which src holds, as the kernel takes at once, and drops it. If the kernel takes nothing, write
+// then waits until the socket is writable.
+func (c *tcp) write(src Source, part []byte) (n int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
+		src.Drop(0)
 		return 0, err
 	}
-	pace := newPace(c)
-	for {
-		part, err := pace.hold(src, sent)
-		if errors.Is(err, io.EOF) {
-			return sent, nil
+	tried := false
+	var failed error
+	err = raw.Write(func(fd uintptr) (done bool) {
+		if tried {
+			return true
 		}
-		if err != nil {
-			return sent, err
-		}
-		held, n := true, 0
-		var failed error
-		err = raw.Write(func(fd uintptr) (done bool) {
-			if !held {
-				return true // there is room again: hold the bytes again
-			}
-			n, failed = write(int(fd), part)
-			src.Drop(n)
-			held = false
-			return n > 0 || failed != nil
-		})
-		if held { // the deadline had passed, or the connection was closed
-			src.Drop(0)
-		}
-		sent += int64(n)
-		if failed == nil && err != nil && pace.goesOn(err) {
-			continue
-		}
-		if err = errors.Join(err, failed); err != nil {
-			return sent, err
-		}
+		tried = true
+		n, failed = writeAll(int(fd), part)
+		src.Drop(n)
+		return n > 0 || failed != nil
+	})
+	if !tried { // the deadline had passed, or the connection was closed
+		src.Drop(0)
 	}
+	return n, errors.Join(err, failed)
 }
 
-// write writes as much of p as the kernel takes without waiting.
-func write(fd int, p []byte) (n int, err error) {
+// writeAll writes as much of p as the kernel takes without waiting.
+func writeAll(fd int, p []byte) (n int, err error) {
 	for n < len(p) {
 		m, err := unix.Write(fd, p[n:])
 		switch {

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -11,26 +10,26 @@ import (
 )
 
 const (
-	// unsentBytes is how much may wait in the kernel to be sent on one connection. It is enough to keep the kernel busy
-	// while the next segment is looked up. With a send buffer that is larger than the default, what is on the way to a far
-	// client may take the rest.
+	// unsentBytes is how much may wait in the kernel to be sent on one connection. It keeps the kernel busy while the next
+	// segment is looked up. A send buffer that is larger than the default leaves the rest to what is on the way to a far
+	// client.
 	unsentBytes = 256 << 10
 	// packetBytes is how far the kernel goes beyond a send buffer that is not full: by one packet.
 	packetBytes = 64 << 10
-	// receiveBytes is how much may wait in the kernel to be read of what a client sent: a request's header.
+	// receiveBytes is how much of what a client sent may wait in the kernel: a request's header.
 	receiveBytes = 16 << 10
-	// MinSendBytes is the least that the kernel may be told to hold for a client.
+	// MinSendBytes is the least [Config.SendBytes].
 	MinSendBytes = 2 * packetBytes
 )
 
-// Control prepares the socket that listens, from which those that are accepted inherit: it is for a [net.ListenConfig].
+// Control prepares the listening socket, from which accepted sockets inherit. It is for a [net.ListenConfig].
 func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 	return raw.Control(func(fd uintptr) {
-		// A kernel without one of these serves as well, with another bound.
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBytes/2) // the kernel doubles both
+		// A kernel that refuses one of these still serves, with another bound.
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBytes/2) // the kernel doubles both sizes
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
 		if s.cfg.SendBytes > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer(s.cfg.SendBytes))
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, max(s.cfg.SendBytes-packetBytes, packetBytes/2)/2)
 		}
 		if s.cfg.Congestion != "" { // see CheckCongestion
 			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.cfg.Congestion)
@@ -41,7 +40,7 @@ func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 // allowed lists the congestion controls that a program may choose.
 const allowed = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 
-// CheckCongestion says why this system does not let a program choose the TCP congestion control, if so.
+// CheckCongestion returns why this system does not let a program choose the TCP congestion control, or nil.
 func CheckCongestion(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -53,32 +52,4 @@ func CheckCongestion(name string) error {
 		return fmt.Errorf("this system allows %s (%s): %w", strings.Join(strings.Fields(string(text)), ", "), allowed, err)
 	}
 	return nil
-}
-
-// sendBuffer returns the value of SO_SNDBUF with which the kernel takes no more than bytes.
-func sendBuffer(bytes int) int { return max(bytes-packetBytes, packetBytes/2) / 2 }
-
-// setSendBuffer bounds what the kernel takes from now on; what it has stays.
-func setSendBuffer(conn *net.TCPConn, bytes int) {
-	if bytes == 0 {
-		return
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return // the connection is closed: its user will notice
-	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer(bytes)) })
-}
-
-// cork has the kernel send full packets only, for up to 200 ms each, or whatever there is again.
-func cork(conn *net.TCPConn, on bool) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return // the connection is closed: its user will notice
-	}
-	value := 0
-	if on {
-		value = 1
-	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, value) })
 }

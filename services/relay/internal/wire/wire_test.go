@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source gives bytes in parts, spoils each part once it is dropped, and knows whether one is held.
+// source returns bytes in parts, overwrites each part when it is dropped, and records whether one is held.
 type source struct {
 	rest  []byte
 	parts int // bytes of a part
@@ -68,13 +68,30 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// awaitIdle waits until the sender waits for the client and holds nothing: between two checks it took no part. The second check
+// is as long after the first as many parts take.
+func (s *source) awaitIdle(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for last := int64(-1); ; {
+		now := s.holds.Load()
+		if now > 0 && now == last && !s.holding.Load() {
+			return
+		}
+		if last = now; time.Now().After(deadline) {
+			t.Fatal("the sender holds a part while it waits for the client")
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
 func content(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }
 
-// serve answers every request with a source, over a server as the relay's.
+// serve runs a server like the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
 	addr, _ = serveOver(t, wire.Config{Stall: stall, SendBytes: 256 << 10}, answer)
@@ -161,7 +178,7 @@ func request(t *testing.T, addr string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// A client that does not read makes the sender wait with empty hands, and gets every byte when it reads on.
+// The sender holds nothing while it waits for a client that does not read. The client receives every byte when it reads on.
 func TestNothingIsHeldForASlowClient(t *testing.T) {
 	want := content(64 << 20) // more than the kernel takes for a client that does not read
 	src := &source{rest: want, parts: 256 << 10}
@@ -171,19 +188,7 @@ func TestNothingIsHeldForASlowClient(t *testing.T) {
 		_, _ = io.Copy(w, src)
 	})
 	conn := request(t, addr)
-	// It waits when nothing was taken between two looks and it does not hold: the second look is as long after the first
-	// as many of its steps take.
-	deadline := time.Now().Add(20 * time.Second)
-	for last := int64(-1); ; {
-		now := src.holds.Load()
-		if now > 0 && now == last && !src.holding.Load() {
-			break
-		}
-		if last = now; time.Now().After(deadline) {
-			t.Fatal("the sender never waits with empty hands")
-		}
-		<-time.After(50 * time.Millisecond)
-	}
+	src.awaitIdle(t)
 	all, err := io.ReadAll(io.LimitReader(conn, int64(len(want))))
 	if err != nil {
 		t.Fatal(err)
@@ -206,14 +211,14 @@ func TestAClientThatTakesTooLittleIsCutOff(t *testing.T) {
 	if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("error is %v", err)
 	}
-	// Its kernel has some of the answer; ours drops what it has.
+	// The client's kernel has a part of the answer; the server's drops the rest.
 	if n, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the connection ends after %d bytes with %v", n, err)
 	}
 }
 
 // The time that the source takes is not the client's.
-func TestASlowSourceCutsNobodyOff(t *testing.T) {
+func TestASlowSourceCutsNoClientOff(t *testing.T) {
 	want := content(200_000)
 	addr := serve(t, time.Second, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "x/y")
@@ -255,7 +260,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// What is no source is copied as before.
+// A reader that is not a Source is copied.
 func TestOtherReaders(t *testing.T) {
 	addr := serve(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "x/y")
