@@ -14,8 +14,8 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// A record with as long a chain of deltas as a publisher makes comes whole from the catalog, one beyond what the
-// catalog keeps from the store, and instances take the longest that there can be.
+// A record with the longest chain of deltas that a publisher makes is served from the catalog, a longer one than the catalog
+// keeps from the store, and instances accept the longest possible one.
 func TestLatestWithALongChain(t *testing.T) {
 	rdb, err := catalog.Connect(servertest.Redis(t).URL)
 	if err != nil {

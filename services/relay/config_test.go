@@ -8,7 +8,7 @@ import (
 	"freshet.dev/services/internal/settings"
 )
 
-// What a setting refuses names the variable.
+// The error of a wrong setting names the variable.
 func TestSocketSettings(t *testing.T) {
 	cfg := config()
 	if err := cfg.Validate(); err != nil {

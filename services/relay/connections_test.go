@@ -51,8 +51,8 @@ func closed(t *testing.T, conn net.Conn) {
 	}
 }
 
-// For a new connection the one is closed that is idle for longest, or sends its header for longest. Those that are being
-// answered stay, and if there are no others a new one gets a problem document. All of it is counted.
+// A new connection replaces the one that has been idle, or has sent its header, for longest. Connections that are being
+// answered stay; if there are no others, the new one gets a problem document. The metrics count all of these.
 func TestConnections(t *testing.T) {
 	m := newMemory()
 	d, _ := m.add(64 << 20)
@@ -75,7 +75,7 @@ func TestConnections(t *testing.T) {
 	res.Body.Close()
 	await("connections_waiting", 2)
 	answered = append(answered, x.silent(t, "/v1/objects/"+d.String(), 0))
-	closed(t, header) // the oldest of those that are not being answered
+	closed(t, header) // the oldest connection that is not being answered
 	await("responses_active", 2)
 	answered = append(answered, x.silent(t, "/v1/objects/"+d.String(), 0))
 	closed(t, idle)
@@ -104,7 +104,7 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// A header that is larger than a relay's are is refused before it takes memory.
+// A header beyond the bound is refused before it takes memory.
 func TestLargeHeader(t *testing.T) {
 	x := run(t, config(), relay.Deps{Store: newMemory()})
 	conn := x.dial(t, "GET /healthz HTTP/1.1\r\nHost: x\r\nLarge: "+strings.Repeat("a", 20<<10)+"\r\n\r\n")

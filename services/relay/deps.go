@@ -77,7 +77,7 @@ type origin interface {
 
 func open(ctx context.Context, cfg Config, log *slog.Logger) (origin, error) {
 	if relays := cfg.upstreams(); len(relays) > 0 {
-		// Reads of sizes and of newest versions have connections of their own.
+		// Reads of sizes and of newest versions have additional connections.
 		return upstream.New(upstream.Config{Relays: relays, Connections: cfg.RelayOriginReads + lookups, Timeout: cfg.RelayOriginTimeout, Log: log})
 	}
 	st, err := storeurl.OpenExisting(ctx, cfg.StoreURL.Reveal())

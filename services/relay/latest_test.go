@@ -87,12 +87,12 @@ func TestHangingCatalog(t *testing.T) {
 		hanging.calls.Store(0)
 		do(t, h, "GET", "/v1/datasets/cities/latest")
 		if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.Header.Get("Freshet-From") != "catalog" {
-			t.Error("the catalog is not asked again")
+			t.Error("the catalog is not queried again")
 		}
 	})
 }
 
-// A key of one dataset that is corrupt says nothing about the others: the catalog answers for them at once.
+// A corrupt key of one dataset does not affect the others: the catalog answers for them at once.
 func TestACorruptEntryDoesNotPauseTheCatalog(t *testing.T) {
 	inStore := newMemory()
 	inStore.latest["cities"] = record("cities", 7)
@@ -117,11 +117,11 @@ func TestACorruptEntryDoesNotPauseTheCatalog(t *testing.T) {
 	inStore.latest["prices"] = index.rec
 	do(t, r.Handler(), "GET", "/v1/datasets/prices/latest")
 	if res := do(t, r.Handler(), "GET", "/v1/datasets/prices/latest"); res.Header.Get("Freshet-From") != "catalog" {
-		t.Error("the catalog is not asked about another dataset")
+		t.Error("the catalog is not queried for another dataset")
 	}
 }
 
-// Requests for one dataset that come at once are one look-up in the store.
+// Concurrent requests for one dataset are one read of the store.
 func TestLatestIsLookedUpOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inStore := newMemory()
@@ -139,12 +139,12 @@ func TestLatestIsLookedUpOnceForAll(t *testing.T) {
 		}
 		wg.Wait()
 		if c, s := hanging.calls.Load(), counted.calls.Load(); c != 0 || s != 1 {
-			t.Errorf("the catalog was asked %d times and the store %d times", c, s)
+			t.Errorf("%d reads of the catalog and %d of the store", c, s)
 		}
 	})
 }
 
-// countedStore counts the look-ups of newest versions.
+// countedStore counts the reads of newest versions.
 type countedStore struct {
 	*memory
 	calls atomic.Int64
@@ -152,7 +152,7 @@ type countedStore struct {
 
 func (s *countedStore) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	s.calls.Add(1)
-	<-time.After(time.Millisecond) // the others come
+	<-time.After(time.Millisecond) // the other requests arrive
 	return s.memory.Newest(ctx, name)
 }
 

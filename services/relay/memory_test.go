@@ -15,14 +15,14 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// memory is a store in memory that fails as told.
+// memory is a store in memory that fails as its fields say.
 type memory struct {
 	mu       sync.Mutex
 	objects  map[dataset.Digest][]byte
 	latest   map[string]dataset.VersionRecord
 	id       dataset.StoreID
 	err      error           // of every call
-	short    map[int64]bool  // segments, by offset, of which OpenObject yields one byte less, and nothing after
+	short    map[int64]bool  // segments, by offset, of which OpenObject returns all but one byte, and then nothing
 	gate     <-chan struct{} // OpenObject waits for it
 	opens    atomic.Int64
 	rechecks atomic.Int64

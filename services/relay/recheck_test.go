@@ -10,9 +10,9 @@ import (
 	"freshet.dev/services/relay"
 )
 
-// Invariant: what reached the near relay damaged is given out until a client wants it anew; then both tiers read it
-// again, however many clients want it anew at about the same time.
-func TestDamageIsReadAnewThroughBothTiers(t *testing.T) {
+// Invariant: bytes that reached the near relay damaged are served until a client sends no-cache; then both tiers read the
+// object again, once for all clients that send it at about the same time.
+func TestDamageIsReadAgainThroughBothTiers(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)
 	wrong := bytes.Clone(want)
@@ -30,10 +30,10 @@ func TestDamageIsReadAnewThroughBothTiers(t *testing.T) {
 	m.set(d, want)
 	expect("from the cache", wrong)
 	expect("with another directive", wrong, "Cache-Control", "max-stale=3")
-	expect("anew", want, "Cache-Control", "max-age=0, No-Cache")
+	expect("no-cache", want, "Cache-Control", "max-age=0, No-Cache")
 	expect("after it", want)
 	for range 20 {
-		expect("anew once more", want, "Cache-Control", "no-cache")
+		expect("no-cache again", want, "Cache-Control", "no-cache")
 	}
 	for name, x := range map[string]*running{"near": near, "far": far} {
 		if n := x.metric(t, "origin_bytes_total"); n != 2*int64(len(want)) {
@@ -42,8 +42,8 @@ func TestDamageIsReadAnewThroughBothTiers(t *testing.T) {
 	}
 }
 
-// Invariant: a client that got wrong bytes and asks again learns that they are damaged in the store, and where, at most once a second from
-// a read of the whole object. Once it is healed, it is served.
+// Invariant: a client that received wrong bytes and retries gets an answer that says that they are damaged in the store, and where,
+// with at most one read of the whole object a second. A healed object is served.
 func TestDamageInTheStoreIsNamed(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)
@@ -71,7 +71,7 @@ func TestDamageInTheStoreIsNamed(t *testing.T) {
 		}
 	}
 	if n := m.rechecks.Load(); n < 1 || n > 4 {
-		t.Errorf("the object was read %d times for ten questions", n)
+		t.Errorf("the object was read %d times for ten requests", n)
 	}
 	m.set(d, want)
 	for name, x := range map[string]*running{"near": near, "far": far} {
@@ -82,8 +82,8 @@ func TestDamageInTheStoreIsNamed(t *testing.T) {
 	}
 }
 
-// Invariant: objects are forgotten independently of each other.
-func TestForgettingIsByObject(t *testing.T) {
+// Invariant: rechecks of objects are independent of each other.
+func TestRechecksAreByObject(t *testing.T) {
 	m := newMemory()
 	x := run(t, config(), relay.Deps{Store: m})
 	var all []dataset.Digest
@@ -100,11 +100,11 @@ func TestForgettingIsByObject(t *testing.T) {
 		}
 	}
 	if n := x.metric(t, "origin_bytes_total"); n != bytesOfAll {
-		t.Errorf("%d bytes were read for %d: the first time nothing was there to be forgotten, later it was too soon", n, bytesOfAll)
+		t.Errorf("%d bytes were read for %d: the first recheck found an empty cache, the later ones were too soon", n, bytesOfAll)
 	}
 }
 
-// set puts other bytes in the place of an object's.
+// set replaces the bytes of an object.
 func (m *memory) set(d dataset.Digest, content []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -183,7 +183,7 @@ func TestObjectRefusals(t *testing.T) {
 	}
 }
 
-// What the store yields too little of must never look whole.
+// An object that the store returns in part must never look whole.
 func TestShortReadInMidObjectClosesTheConnection(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)

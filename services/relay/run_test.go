@@ -133,7 +133,7 @@ func TestOpenRefusesABadStore(t *testing.T) {
 	}
 }
 
-// A relay only reads: a folder that does not exist is a mount that is missing, and no store. The remedy of the message works.
+// A relay creates no folder: one that does not exist is a missing mount. The remedy in the error works.
 func TestOpenMakesNoFolder(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "store")
 	cfg := config()

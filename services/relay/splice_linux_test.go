@@ -11,11 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutSplice makes the test binary one for which the system refuses splice(2).
+// withoutSplice is a variable that makes the system refuse splice(2) to the test binary.
 const withoutSplice = "RELAY_TEST_WITHOUT_SPLICE"
 
-// refuseSplice has the kernel answer splice(2) with EPERM in all threads of this process, as some sandboxes do, and leaves
-// vmsplice(2) as it is.
+// refuseSplice makes splice(2) fail with EPERM in all threads of this process, as some sandboxes do, but not vmsplice(2).
 func refuseSplice() error {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the system call

@@ -12,8 +12,7 @@ import (
 	"freshet.dev/services/relay"
 )
 
-// Invariant: a relay names no store that the version records do not name, so that a wrong store.json does not look like an
-// exchanged store.
+// Invariant: a relay names no store that the version records do not name: a wrong store.json must not look like another store.
 func TestAStoreIDThatTheRecordsDoNotName(t *testing.T) {
 	folder := t.TempDir()
 	st, err := storeurl.Open(t.Context(), "dir://"+folder)

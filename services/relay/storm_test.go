@@ -67,7 +67,7 @@ func (x *running) get(path string, header ...string) (int, []byte, error) {
 	return res.StatusCode, b, err
 }
 
-// compare gets an object and returns how many bytes came that are right.
+// compare gets an object and returns the number of right bytes.
 func (x *running) compare(path string, want []byte) (n int, err error) {
 	res, err := x.client.Get(x.url + path)
 	if err != nil {
@@ -143,7 +143,7 @@ func TestStormOnAnObjectAboveTheBudget(t *testing.T) {
 	if _, got, err := x.get("/v1/objects/" + hot.String()); err != nil || !bytes.Equal(got, small) {
 		t.Fatal(err)
 	}
-	// All are connected and asked before the first byte is read.
+	// All requests arrive before the first byte is read.
 	gate := make(chan struct{})
 	m.gate = gate
 	var wg sync.WaitGroup
@@ -180,7 +180,7 @@ func TestSilentClients(t *testing.T) {
 	cfg := config()
 	cfg.RelayWriteStall = time.Second
 	x := run(t, cfg, relay.Deps{Store: m})
-	const silent = 100 // at different places: with a segment each they would hold the budget nearly twice
+	const silent = 100 // at different places: with a segment each they would hold nearly twice the budget
 	for i := range silent {
 		x.silent(t, "/v1/objects/"+d.String(), i*(60<<20)/silent)
 	}
@@ -226,7 +226,7 @@ func TestTooManyResponses(t *testing.T) {
 	})
 }
 
-// A panic in the store's code is an error to who waits for that segment, and to no one else.
+// A panic in the store's code is an error of the requests that wait for that segment, and of no other.
 func TestPanicInTheStore(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)
@@ -240,7 +240,7 @@ func TestPanicInTheStore(t *testing.T) {
 	}
 }
 
-// A store whose answer breaks off half-way costs the response that waits, and the next goes on where it broke.
+// An answer of the store that breaks off fails the response that waits for it; the next request resumes at that byte.
 func TestStoreBreaksHalfWay(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)

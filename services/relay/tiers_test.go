@@ -69,7 +69,7 @@ func TestTiersOverS3(t *testing.T) {
 	}
 }
 
-// What the near relay refuses, the far one refuses in the same way.
+// The far relay passes on refusals of the near one.
 func TestTiersRefuse(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(objectBytes)
@@ -95,7 +95,7 @@ func TestTiersRefuse(t *testing.T) {
 	}
 }
 
-// An upstream that answers with anything but what was asked for is not believed.
+// An upstream with a wrong answer is a failure.
 func TestUpstreamAnswers(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(2 << 20)

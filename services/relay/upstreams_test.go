@@ -32,8 +32,7 @@ func behind(t *testing.T, urls ...string) *running {
 	return run(t, cfg, deps)
 }
 
-// Invariant: relays that read from the same relays agree which to ask for what, so that each object is read from the store
-// once, by one relay.
+// Invariant: relays with the same upstreams choose the same one for an object, so that one relay reads it from the store, once.
 func TestUpstreamsHoldEachObjectOnce(t *testing.T) {
 	m := newMemory()
 	var all []dataset.Digest
@@ -90,7 +89,7 @@ func newMortal(t *testing.T, h http.Handler, killAfter *atomic.Int64) *mortal {
 	return x
 }
 
-// doomed writes until its relay is dead.
+// doomed is a response that fails once its relay is dead.
 type doomed struct {
 	http.ResponseWriter
 	of   *mortal
@@ -110,8 +109,8 @@ func (d *doomed) Write(p []byte) (int, error) {
 	return d.ResponseWriter.Write(p)
 }
 
-// Invariant: no client notices that a relay upstream dies in the middle of an object; without any, what is in memory is
-// still given out, and the rest is for later.
+// Invariant: no client notices the death of a relay upstream within an object. Without any upstream the relay still serves what
+// is in memory, and the rest with a later retry.
 func TestAnUpstreamDiesMidRead(t *testing.T) {
 	m := newMemory()
 	d, want := m.add(8<<20 + 5)
@@ -156,7 +155,7 @@ func TestAnUpstreamDiesMidRead(t *testing.T) {
 	}
 }
 
-// A store is one, relays may be several, and what is wrong is said without passwords.
+// A list may hold relays only, and errors hide passwords.
 func TestStoreURL(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
 		{"dir:///data", ""},

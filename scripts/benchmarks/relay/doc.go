@@ -1,8 +1,6 @@
-// Package relay measures a relay under a storm of clients: its memory, what it reads from its origin and its
-// throughput, beside nginx and beside handlers that serve the same file in other ways. Servers and clients are
-// processes of their own, on loopback.
+// Package relay measures a relay under a storm of clients: its memory, its reads of the origin and its throughput, next to
+// nginx and to handlers that serve the same file in other ways. Servers and clients are separate processes on loopback.
 //
-// Every server has what the system gives it, and the clients are the same for all. Much depends on the system's congestion
-// control, which is printed: under BBR the kernel paces what nginx sends, and the relay has near clients sent to without
-// (its package wire), which nginx cannot be told to do.
+// Every server has the system's socket settings, and the clients are the same for all. The results depend on the system's
+// congestion control, which is printed: BBR paces what a server sends, also to clients on the same machine.
 package relay

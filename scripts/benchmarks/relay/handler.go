@@ -13,12 +13,12 @@ import (
 
 // The handlers that a relay is compared with.
 const (
-	wholeFile = "whole-file" // reads the file for each request and writes it: what the relay was built to replace
+	wholeFile = "whole-file" // reads the file for each request and writes it: the design that the relay replaces
 	sendfile  = "sendfile"   // opens the file for each request and lets the kernel send it
 )
 
-// serve serves the file on addr with the named handler until ctx ends. Not more than most requests are answered at a
-// time: the others wait.
+// serve serves the file on addr with the named handler until ctx ends. It answers at most so many requests at a time; the
+// others wait.
 func serve(ctx context.Context, handler, addr, file string, most int) error {
 	var answer func(w http.ResponseWriter) error
 	switch handler {
@@ -50,11 +50,11 @@ func serve(ctx context.Context, handler, addr, file string, most int) error {
 	default:
 		return fmt.Errorf("no handler is called %q", handler)
 	}
-	turns := make(chan struct{}, most)
+	slots := make(chan struct{}, most)
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case turns <- struct{}{}:
-			defer func() { <-turns }()
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
 		case <-r.Context().Done():
 			return
 		}

@@ -9,10 +9,10 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
-// served is when the instances of a process served the version, after the start of all.
+// served is how long after the start each instance of a process served the version.
 type served struct{ After []time.Duration }
 
-// run starts the instances and waits until each served what it should, or one served something else.
+// run starts the instances and waits until each serves the version, or one serves another.
 func (s storm) run(ctx context.Context) (served, error) {
 	if err := until(ctx, s.Start); err != nil {
 		return served{}, err
@@ -39,7 +39,7 @@ func until(ctx context.Context, at time.Time) error {
 	}
 }
 
-// instance is one instance from its start to when it serves the version.
+// instance runs one instance from its start until it serves the version.
 func (s storm) instance(ctx context.Context, i int) error {
 	sub, err := subscribe.Open(ctx, subscribe.Config{
 		NATS: s.NATS, Relays: []string{s.Relay}, Datasets: []string{name}, Instance: fmt.Sprintf("bench-%d", i),
@@ -58,7 +58,7 @@ func (s storm) instance(ctx context.Context, i int) error {
 	}
 	t := served.Table()
 	if t.Version() != s.Version || t.State() != s.State {
-		return fmt.Errorf("it serves version %d with state %v, want %d with %v", t.Version(), t.State(), s.Version, s.State)
+		return fmt.Errorf("the instance serves version %d with state %v, want %d with %v", t.Version(), t.State(), s.Version, s.State)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type options struct {
 	window     time.Duration
 	temp       string
 
-	part, addr, file string // of a child process
+	part, addr, file string // what a child process does
 	most             int
 	swarm            string
 }
@@ -63,7 +63,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM) // a child is told to stop
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM) // stops a child process
 	defer stop()
 	switch o.part {
 	case "":
@@ -103,7 +103,7 @@ func (o options) measure(ctx context.Context, out io.Writer) error {
 	program := filepath.Join(folder, "freshet-relay")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./services/relay/cmd/freshet-relay")
 	if text, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the relay, which works in the repository's folder: %w\n%s", err, text)
+		return fmt.Errorf("build the relay; run this in the repository's folder: %w\n%s", err, text)
 	}
 	if err := o.measureWays(ctx, folder, program, out); err != nil {
 		return err
@@ -157,7 +157,7 @@ func parseClients(list string) (clients []int, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no number of clients", text)
+			return nil, fmt.Errorf("%q is not a number of clients", text)
 		}
 		clients = append(clients, n)
 	}

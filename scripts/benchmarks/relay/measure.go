@@ -17,14 +17,14 @@ import (
 type row struct {
 	clients int
 	// cold is one pull by each client, all at once, of an object that the relay has not read yet. peak is the relay's
-	// most memory, up to after the rounds of throughput; the other numbers are of the cold pull alone.
+	// peak memory in the whole measurement; the other numbers are of the cold pull alone.
 	cold                                          haul
 	peak                                          footprint.Peak
 	originBytes, originReads, evictions, resident int64
 	// relay, nginx and sendfile are throughputs in bytes a second with the object in memory, as far as it fits.
 	relay, nginx, sendfile float64
-	// wholeClients is how many clients the handler that reads whole files got, of which so many at once that their files
-	// fit into wholeBudget.
+	// wholeClients is how many clients the handler that reads whole files has: as many as have their files fit into
+	// wholeBudget.
 	wholeClients int
 	whole        float64
 	wholePeak    footprint.Peak
@@ -100,7 +100,7 @@ func (o options) measureWhole(ctx context.Context, obj object, r *row) error {
 	return err
 }
 
-// against lets the swarm loose on s, in a process of its own.
+// against runs the swarm against s in a child process.
 func (cfg swarm) against(ctx context.Context, s *server) (haul, error) {
 	cfg.Addr, cfg.Path = s.addr, s.path
 	text, err := json.Marshal(cfg)
@@ -109,7 +109,7 @@ func (cfg swarm) against(ctx context.Context, s *server) (haul, error) {
 	}
 	var h haul
 	if err := proc.Child(ctx, &h, "relay", "-part", "swarm", "-swarm", string(text)); err != nil {
-		return haul{}, fmt.Errorf("%s: %w; it says: %s", s.name, err, s.out.String())
+		return haul{}, fmt.Errorf("%s: %w; its output: %s", s.name, err, s.out.String())
 	}
 	return h, nil
 }

@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/store/storeurl"
 )
 
-// TestSwarm pulls a small object from each handler, once by each client, and again and again for a moment.
+// TestSwarm pulls a small object from each handler, once by each client, and then repeatedly for a moment.
 func TestSwarm(t *testing.T) {
 	obj, err := makeObject(t.Context(), t.TempDir(), 3<<20)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestSwarm(t *testing.T) {
 		}
 		pulls.Bytes++
 		if _, err = pulls.run(ctx); err == nil {
-			t.Errorf("%s: an answer of another length is taken", handler)
+			t.Errorf("%s: an answer of another length is accepted", handler)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -51,7 +51,7 @@ func TestSwarm(t *testing.T) {
 	}
 }
 
-// TestStorm publishes a small dataset as the storm does, and has an instance miss it where no relay is.
+// TestStorm publishes a small dataset as the storm does. An instance fails without a relay.
 func TestStorm(t *testing.T) {
 	broker := servertest.NATS(t)
 	dir := t.TempDir()
@@ -86,10 +86,10 @@ func TestPrint(t *testing.T) {
 	}
 	for _, bad := range []string{"", "256", "x/1", "0/1", "256/y"} {
 		if _, _, err := parsePair(bad); err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 	if err := Main(t.Context(), []string{"-part", "no such part", "-addr", "127.0.0.1:0"}, io.Discard); err == nil {
-		t.Error("a part that is none is taken")
+		t.Error("an unknown part is accepted")
 	}
 }

@@ -25,14 +25,14 @@ type server struct {
 	addr string
 	path string // of the object, in a URL
 	cmd  *exec.Cmd
-	out  bytes.Buffer // what it said
+	out  bytes.Buffer // its output
 	done chan struct{}
 	// meter measures its memory, and that of its children.
 	meter *footprint.Meter
 }
 
-// start runs the program until stop, and returns once it takes connections. No server has a limit of the Go runtime's
-// memory.
+// start runs the program until stop, and returns once it accepts connections. No server has a memory limit of the Go
+// runtime.
 func start(ctx context.Context, name, path string, addr string, env []string, program string, args ...string) (*server, error) {
 	s := &server{name: name, addr: addr, path: path, done: make(chan struct{}), meter: footprint.New()}
 	s.cmd = exec.CommandContext(ctx, program, args...)
@@ -58,7 +58,7 @@ func start(ctx context.Context, name, path string, addr string, env []string, pr
 		select {
 		case <-s.done:
 			_ = s.meter.Close()
-			return nil, fmt.Errorf("%s ended at once: %s", name, s.out.Bytes())
+			return nil, fmt.Errorf("%s ended on start: %s", name, s.out.Bytes())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
@@ -76,10 +76,10 @@ func (s *server) stop() {
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
-	_ = s.meter.Close() // a group that is left costs nothing
+	_ = s.meter.Close() // a memory group that stays costs nothing
 }
 
-// freeAddress returns an address on loopback that nothing listens on.
+// freeAddress returns an unused address on loopback.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
-// storm is a cold start of many instances at once: what a child process is told.
+// storm is a cold start of many instances at once, as a child process receives it.
 type storm struct {
 	NATS, Relay string
 	Instances   int
@@ -38,14 +38,14 @@ type storm struct {
 const name = "storm"
 
 // stormResponses bounds the responses of the relay in the storm, and by that the instances that hold a table at a time:
-// 200 tables of 100 MB, and what the collector leaves between them, are more than a small machine has. The others are told
-// to come again, as they would be by a relay that has too much to do.
+// 200 tables of 100 MB, and the garbage between them, are more than a small machine has. The others get 503 and retry, as
+// with any busy relay.
 const stormResponses = 48
 
-// valueBytes is what a record's value has of random bytes, so that the object is not much smaller than the records.
+// valueBytes is the number of random bytes of a value. They make the object about as large as the records.
 const valueBytes = 300
 
-// measureStorm measures instances that start at once, in some processes.
+// measureStorm measures instances that start at once.
 func (o options) measureStorm(ctx context.Context, folder, program string, out io.Writer) error {
 	dir := filepath.Join(folder, "storm")
 	broker, err := startNATS(ctx, dir)
@@ -64,11 +64,11 @@ func (o options) measureStorm(ctx context.Context, folder, program string, out i
 	}
 	defer relay.stop()
 
-	told := storm{
+	cfg := storm{
 		NATS: "nats://" + broker.addr, Relay: "http://" + relay.addr, Instances: o.instances / stormProcesses,
 		Version: rec.Version, State: rec.State, Start: time.Now().Add(2 * time.Second),
 	}
-	text, err := json.Marshal(told)
+	text, err := json.Marshal(cfg)
 	if err != nil {
 		return err
 	}
@@ -100,15 +100,15 @@ func (o options) measureStorm(ctx context.Context, folder, program string, out i
 		len(all), stormProcesses, rec.State.Records, float64(o.stormBytes)/1e6, float64(obj.bytes)/mib, stormBudget/mib)
 	fmt.Fprintf(out, "all serve version %d, with the state checksum of its record: the first after %.1f s, the median %.1f s, the last %.1f s\n",
 		rec.Version, all[0].Seconds(), all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
-	fmt.Fprintf(out, "the relay: peak %d MiB (allowed %d), %.1f MiB from the store (%.2f objects) in %d reads, %.1f MiB to instances, %d requests told to come again (at most %d responses at a time)\n",
+	fmt.Fprintf(out, "the relay: peak %d MiB (allowed %d), %.1f MiB from the store (%.2f objects) in %d reads, %.1f MiB to instances, %d requests refused with 503 (at most %d responses at a time)\n",
 		peak.Bytes/mib, (stormBudget+overhead+stormResponses*sendBytes)/mib, float64(counts["freshet_relay_origin_bytes_total"])/mib,
 		float64(counts["freshet_relay_origin_bytes_total"])/float64(obj.bytes), counts["freshet_relay_origin_reads_total"],
 		float64(counts["freshet_relay_client_bytes_total"])/mib, counts["freshet_relay_rejected_total"], stormResponses)
-	fmt.Fprintln(out, "each instance drops its table once it was checked, because they do not all fit into this machine at once")
+	fmt.Fprintln(out, "each instance closes once its table is checked, because all tables at once do not fit into the memory")
 	return nil
 }
 
-// The storm's sizes that the issue names, and in how many processes the instances are.
+// The cache of the relay in the storm, and the number of processes of the instances.
 const (
 	stormBudget    = 64 << 20
 	stormProcesses = 4
@@ -133,7 +133,7 @@ func startNATS(ctx context.Context, dir string) (*server, error) {
 	}
 	s, err := start(ctx, "nats-server", "", addr, nil, program, "-js", "-sd", filepath.Join(dir, "nats"), "-a", host, "-p", port)
 	if err != nil {
-		return nil, fmt.Errorf("%w; scripts/bench installs nats-server where it is missing", err)
+		return nil, fmt.Errorf("%w; scripts/bench installs nats-server if it is missing", err)
 	}
 	return s, nil
 }

@@ -10,19 +10,19 @@ type swarm struct {
 	Addr, Path string
 	Bytes      int64 // of the object
 	Clients    int
-	// Window, if not 0, lets each client pull again and again, and counts what comes within it, once every client
-	// has been served. Else each client pulls once.
+	// Window, if not 0, makes each client pull repeatedly; bytes count within a window that begins once every client has
+	// received some. Otherwise each client pulls once.
 	Window time.Duration
-	// Stop, if not 0, is how many bytes each client reads before it reads no more. The swarm ends when all have stopped, and
-	// Hold has passed.
+	// Stop, if not 0, is how many bytes each client reads. The swarm ends when all clients have read them and Hold has
+	// passed.
 	Stop int64
 	Hold time.Duration
 }
 
-// haul is what a swarm got.
+// haul is what a swarm received.
 type haul struct {
 	Bytes, Nanoseconds int64
-	Whole              int64 // answers that came whole
+	Whole              int64 // whole answers
 }
 
 // perSecond returns bytes a second.

@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readBytes is how much a client takes at once. The kernel discards the bytes, but for those that come with the head of
-// an answer: a client on another machine would not cost the server's processors a copy either.
+// readBytes is how much a client reads at once. The kernel discards the bytes of bodies, because a client on another machine
+// would not cost the server's processors a copy either.
 const readBytes = 1 << 20
 
-// wakeBytes is how much must have come before a client that has a thread to itself is woken, but for heads and ends of
-// answers, so that the processors, which servers and clients share, are not busy waking it. Threads that have many clients
-// hardly sleep. For them it is not used, because there it costs nginx a third of its throughput.
+// wakeBytes is how many bytes of a body wake a client that is alone on its thread, so that the processors, which servers and
+// clients share, do not spend their time on wake-ups. A thread with many clients hardly sleeps, and there wakeBytes
+// would cost nginx a third of its throughput: such clients do not use it.
 const wakeBytes = 256 << 10
 
-// warmUp is how long all clients must have been served before a window begins.
+// warmUp is the time between the first bytes of the last client and the begin of a window.
 const warmUp = 500 * time.Millisecond
 
 // run pulls as cfg says.
@@ -93,24 +93,24 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tally is what the threads count together.
+// tally is the counts of all threads.
 type tally struct {
 	counting      atomic.Bool
 	bytes         atomic.Int64
-	served, whole atomic.Int64 // clients that got their first bytes; answers that were whole
-	stopped       atomic.Int64 // clients that read no more
+	served, whole atomic.Int64 // clients that received their first bytes; whole answers
+	stopped       atomic.Int64 // clients that have read Stop bytes
 	took          time.Duration
 }
 
 // conn is one client.
 type conn struct {
-	left   int64 // of the answer's body; 0 while its header is awaited
+	left   int64 // of the answer's body; 0 while the client waits for a header
 	read   int64 // in all
 	served bool
 	wake   int // set with SO_RCVLOWAT, if not 0
 }
 
-// setWake has the kernel wake the client when enough has come.
+// setWake sets how many bytes wake the client.
 func (c *conn) setWake(fd int) error {
 	wake := 1
 	if c.left >= wakeBytes {
@@ -123,7 +123,7 @@ func (c *conn) setWake(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, wake)
 }
 
-// thread runs clients on one goroutine with an epoll of its own.
+// thread runs clients on one goroutine with one epoll.
 func (cfg swarm) thread(ctx context.Context, addr netip.AddrPort, clients int, total *tally) (err error) {
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -202,7 +202,7 @@ func (cfg swarm) ask(fd int) error {
 	return err
 }
 
-// receive reads once. done says that the client has all it wants.
+// receive reads once. done reports that the client has the whole answer.
 func (cfg swarm) receive(fd int, c *conn, buf []byte, total *tally) (done bool, err error) {
 	var n int
 	if c.left > 0 {
@@ -248,7 +248,7 @@ func (cfg swarm) receive(fd int, c *conn, buf []byte, total *tally) (done bool, 
 	return true, nil
 }
 
-// header reads the head of an answer, which comes in one piece from every server here, and returns what follows.
+// header reads the header of an answer, which every server here sends in one piece, and returns the bytes after it.
 func (cfg swarm) header(c *conn, got []byte) ([]byte, error) {
 	head, body, ok := bytes.Cut(got, []byte("\r\n\r\n"))
 	if !ok || !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {

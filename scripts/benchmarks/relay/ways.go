@@ -17,11 +17,11 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/proc"
 )
 
-// pagesCommit is the last commit whose relay gives pages to sockets through pipes (vmsplice, splice). The comparison builds
-// that relay from the repository's history.
+// pagesCommit is the last commit whose relay sends pages through pipes (vmsplice, splice). The comparison builds that relay from
+// the repository's history.
 const pagesCommit = "03452885cba9"
 
-// pagesControl replaces what that relay does about congestion control, so that both relays have the one that is compared.
+// pagesControl replaces that relay's choice of congestion control, so that both relays have the same one.
 const pagesControl = `package wire
 
 import (
@@ -41,7 +41,7 @@ func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 func (s *Sockets) pace(*net.TCPConn) {}
 `
 
-// The comparison's sizes. An object that the cache holds is where pages have the most to win.
+// The comparison's sizes. Pages have the largest advantage with an object that fits into the cache.
 const (
 	waysObject, waysBudget = 256 << 20, 320 << 20
 	stopBudget             = 32 << 20
@@ -148,7 +148,7 @@ func buildPages(ctx context.Context, folder, program string) error {
 	return nil
 }
 
-// startWays starts a relay of each way.
+// startWays starts both relays.
 func startWays(ctx context.Context, programs ways[string], obj object, budget int64, control string) (ways[*server], error) {
 	pages, err := startRelay(ctx, programs.pages, obj, budget, "BENCH_CONGESTION="+control)
 	if err != nil {
@@ -161,7 +161,7 @@ func startWays(ctx context.Context, programs ways[string], obj object, budget in
 	return ways[*server]{pages, writes}, err
 }
 
-// compareWays measures throughput and peak of each way, in turns.
+// compareWays measures throughput and peak of both relays, alternately.
 func (o options) compareWays(ctx context.Context, programs ways[string], obj object, control string, clients int) (rates ways[float64], peaks ways[footprint.Peak], err error) {
 	relays, err := startWays(ctx, programs, obj, waysBudget, control)
 	if err != nil {
@@ -187,7 +187,7 @@ func (o options) compareWays(ctx context.Context, programs ways[string], obj obj
 	return rates, peaks, err
 }
 
-// compareStops measures the peak of each way under clients that stop reading.
+// compareStops measures the peak of both relays under clients that stop reading.
 func compareStops(ctx context.Context, programs ways[string], obj object, control string) (ways[footprint.Peak], error) {
 	relays, err := startWays(ctx, programs, obj, stopBudget, control)
 	if err != nil {

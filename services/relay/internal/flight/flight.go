@@ -1,7 +1,7 @@
 // Package flight gives concurrent callers that want the same thing the result of one call.
 //
-// The call runs on a goroutine and with a context of its own: a caller whose context ends, even the one that started the
-// call, does not end it for the others. A panic becomes an error of all callers. No result is remembered: the next caller
+// The call has its own goroutine and context. A caller whose context ends, even the one that started the call, does not end
+// it for the others. A panic becomes an error of all callers. No result is remembered: the next caller
 // after it starts a new call.
 //
 // Package singleflight of golang.org/x/sync ends the process when a call panics that callers wait for with a context.

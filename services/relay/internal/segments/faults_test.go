@@ -61,8 +61,8 @@ func TestFailedFillsAreForgotten(t *testing.T) {
 	}
 }
 
-// Clients that hold segments do not stop others as long as the cache has segments that nobody holds; when all are held, the
-// wait is bounded.
+// Clients that hold segments do not hold up others as long as the cache has segments that no client holds; when all are held,
+// the wait is bounded.
 func TestHeldSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()

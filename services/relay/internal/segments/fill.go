@@ -12,7 +12,7 @@ import (
 	"freshet.dev/services/relay/internal/flight"
 )
 
-// request returns segment p with a reference for the caller, who waits for it. Unless it is in memory or in flight, request
+// request returns segment p with a reference for the caller, and does not wait for its bytes. Unless it is in memory or in flight, request
 // starts a read of the segments from p on up to limit and returns all that are read. joined reports that p was in flight.
 func (c *Cache) request(p place, limit int64, keep bool) (segments []*Segment, joined bool, err error) {
 	c.mu.Lock()
@@ -34,16 +34,16 @@ func (c *Cache) request(p place, limit int64, keep bool) (segments []*Segment, j
 	return segments, joined, nil
 }
 
-// readAhead starts a read of the segments up to limit that are neither in memory nor in flight, beginning with the first one
-// from p on, and returns the index behind it.
+// readAhead starts a read of the segments up to limit, beginning with the first one from p on that is not in memory, and
+// returns the index behind it. If that one is in flight, another reader goes on from there, and readAhead starts nothing.
 func (c *Cache) readAhead(p place, limit int64) (end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for p.index < limit && (c.filling[p] != nil || c.has(p)) {
+	for p.index < limit && c.has(p) {
 		p.index++
 	}
-	if p.index >= limit || c.closed {
-		return p.index
+	if p.index >= limit || c.closed || c.filling[p] != nil {
+		return max(p.index, limit)
 	}
 	return p.index + int64(len(c.start(p, limit, true)))
 }
@@ -106,8 +106,8 @@ func (c *Cache) finish(p place, run []*Segment, err error) {
 	c.mu.Unlock()
 	for _, s := range run {
 		s.err = err
+		s.Release() // every waiting caller has another reference
 		close(s.filled)
-		s.Release()
 	}
 }
 

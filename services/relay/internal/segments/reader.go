@@ -66,11 +66,12 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.ahead = max(r.ahead, index+int64(len(segments)))
 	for _, next := range segments[1:] {
 		next.Release() // the cache keeps it
 	}
-	if joined {
+	r.ahead = max(r.ahead, index+int64(len(segments)))
+	if joined { // another reader goes on from here
+		r.ahead = max(r.ahead, limit)
 		c.count.joined.Add(1)
 	}
 	if err := segments[0].wait(ctx); err != nil {

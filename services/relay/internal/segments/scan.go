@@ -169,7 +169,6 @@ func (s *scan) run() {
 	s.set.mu.Lock()
 	defer s.set.mu.Unlock()
 	s.expel(math.MaxInt64) // there are readers only when the cache is closed
-	s.shift(s.next)
 }
 
 // fill adds the next segment to the window, with the caller's reference. After an error the scan reads nothing more.
@@ -180,7 +179,7 @@ func (s *scan) fill(segment *Segment, err error) {
 		s.err = err
 		s.unlist()
 	}
-	if s.err != nil {
+	if s.err != nil || len(s.readers) == 0 {
 		segment.Release()
 	} else {
 		s.slot(s.next).segment = segment
@@ -321,6 +320,7 @@ func (s *scan) remove(r *Reader) {
 	if len(s.readers) == 0 {
 		s.unlist()
 		s.signal()
+		s.shift(s.next) // now, and not when the goroutine of run is scheduled: a fill may need the buffers
 	}
 }
 

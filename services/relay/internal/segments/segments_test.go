@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // segment is a multiple of the page size of every system.
 const segment = 64 << 10
 
-// origin is a store of objects in memory that counts what is read and fails as told.
+// origin is a store of objects in memory that counts reads.
 type origin struct {
 	objects map[dataset.Digest][]byte
 	opens   atomic.Int64
@@ -227,7 +227,7 @@ func TestASmallHotObjectSurvivesAPassOverALargeOne(t *testing.T) {
 	o := newOrigin()
 	hot, _ := o.add(segment)
 	large, want := o.add(1000 * segment)
-	c := newCache(t, o, 64) // a plain LRU would have forgotten the hot one at each of its reads
+	c := newCache(t, o, 64) // an LRU would evict the hot object before each of its reads
 	for i := range int64(1000) {
 		s, err := c.Segment(t.Context(), large, int64(len(want)), i)
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// unsentBytes is how much may wait in the kernel to be sent on one connection. It keeps the kernel busy while the next
-	// segment is looked up. A send buffer that is larger than the default leaves the rest to what is on the way to a far
+	// unsentBytes is how much may wait in the kernel to be sent on one connection. It keeps the kernel busy while the relay
+	// looks up the next segment. A send buffer that is larger than the default leaves the rest to what is on the way to a far
 	// client.
 	unsentBytes = 256 << 10
 	// packetBytes is how far the kernel goes beyond a send buffer that is not full: by one packet.

@@ -9,8 +9,8 @@
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
 // What the kernel holds for a connection is bounded too, see [Config.SendBytes]. Bytes are copied to the kernel. Pages that
-// are given to it by vmsplice(2) and splice(2) stay in the memory of the process, as a container counts it, until the
-// client has read them.
+// vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a container counts it, until the client has read
+// them.
 package wire
 
 import (

@@ -217,7 +217,7 @@ func TestAClientThatTakesTooLittleIsCutOff(t *testing.T) {
 	}
 }
 
-// The time that the source takes is not the client's.
+// A slow source does not count against the client.
 func TestASlowSourceCutsNoClientOff(t *testing.T) {
 	want := content(200_000)
 	addr := serve(t, time.Second, func(w http.ResponseWriter, _ *http.Request) {
