@@ -43,7 +43,7 @@ type Attempt struct {
 	Relay string
 	// Status is that of the response; 0 if there was none.
 	Status int
-	// RetryAfter is how long the relay is busy, as it says or as [Config.RetryAfter] says; 0 if it is not busy.
+	// RetryAfter is the time in the answer's Retry-After header, or [Config.RetryAfter] without one.
 	RetryAfter time.Duration
 	Err        error
 

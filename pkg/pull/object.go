@@ -23,16 +23,17 @@ func (c *Client) Object(ctx context.Context, o dataset.Object, heartbeat func())
 		heartbeat = func() {}
 	}
 	b := &Body{c: c, ctx: ctx, object: o, end: o.Bytes, heartbeat: heartbeat, busy: make(map[*relays.Relay]busy), lastByte: time.Now(), backOff: newBackOff()}
-	if err := b.open(); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b.opened()
 }
 
 // Range returns the bytes from offset from to to-1 of the object, without hedges and pauses. After a connection broke,
 // Read continues at the next relay, or again at the same, once for each relay. The errors are an *[Error], or ctx's.
 func (c *Client) Range(ctx context.Context, digest dataset.Digest, from, to int64) (*Body, error) {
 	b := &Body{c: c, ctx: ctx, object: dataset.Object{Digest: digest}, ranged: true, at: from, end: to, heartbeat: func() {}}
+	return b.opened()
+}
+
+func (b *Body) opened() (*Body, error) {
 	if err := b.open(); err != nil {
 		return nil, err
 	}

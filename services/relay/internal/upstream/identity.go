@@ -44,14 +44,14 @@ func (o *Origin) oneStore(ctx context.Context, query func(pull.Accept) error) (a
 	none := false // a relay of the origin's store answered 404
 	err := query(func(n pull.Newest, isNone bool) error {
 		a := answer{n, isNone}
-		switch o.compare(n) {
-		case otherStore:
+		switch err := o.compare(n); {
+		case errors.Is(err, errOther):
 			others = append(others, a)
-			return fmt.Errorf("%w, %s", errOther, n.Store)
-		case noStore:
+			return err
+		case err != nil:
 			unproven = append(unproven, a)
 			if !isNone {
-				return errUnproven
+				return err
 			}
 			return nil
 		}
@@ -81,18 +81,9 @@ func pick(all []answer, err error) (answer, error) {
 	return all[0], err
 }
 
-// comparison is the store of an answer, compared with the origin's.
-type comparison int
-
-const (
-	ownStore comparison = iota
-	otherStore
-	noStore // the store has no id, or the relay cannot read it now
-)
-
-// compare compares the store of an answer with the origin's. The first store that a relay names becomes the origin's.
-// Until then every answer is from the origin's store, because relays of v0.1 name none.
-func (o *Origin) compare(n pull.Newest) comparison {
+// compare returns errOther or errUnproven if the answer is not from the origin's store. The first store that a relay names
+// becomes the origin's. Until then every answer is from the origin's store, because relays of v0.1 name none.
+func (o *Origin) compare(n pull.Newest) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.store.IsZero() {
@@ -101,16 +92,16 @@ func (o *Origin) compare(n pull.Newest) comparison {
 	switch n.Store {
 	case o.store:
 		delete(o.other, n.Relay)
-		return ownStore
+		return nil
 	case dataset.StoreID{}:
-		return noStore
+		return errUnproven
 	}
 	if last, ok := o.other[n.Relay]; !ok || last != n.Store {
 		o.other[n.Relay] = n.Store
 		o.log.Warn("a relay upstream reads another store than this relay answers for, and is skipped for newest versions; "+
 			"let all relays in FRESHET_STORE_URL read one store", "upstream", n.Relay, "store", n.Store.String(), "own_store", o.store.String())
 	}
-	return otherStore
+	return fmt.Errorf("%w, %s", errOther, n.Store)
 }
 
 // follow makes the store that all relays name the origin's.
