@@ -124,7 +124,7 @@ func TestObjectComesFromTheFirstRelayThatHasIt(t *testing.T) {
 		"silent": first(serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := read(client(t, pull.Config{Relays: inOrder(t, bad, good), HeaderTimeout: 100 * time.Millisecond}))
+			got, err := read(client(t, pull.Config{Relays: inOrder(t, bad, good), HeaderTimeout: 2 * time.Second}))
 			if err != nil || !bytes.Equal(got, content) {
 				t.Fatalf("got %d bytes, %v; want the object", len(got), err)
 			}
