@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A snapshot that a compaction wrote, and that is lost before a version names it, is nobody's loss: versions go on by
+// A snapshot that a compaction wrote, and that is lost before a version names it, does no harm: versions go on by
 // the chain that there is, and the next compaction brings it back.
 func TestCompactedSnapshotIsLost(t *testing.T) {
 	for name, harm := range map[string]func(path string) error{

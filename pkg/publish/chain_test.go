@@ -179,8 +179,8 @@ func TestSnapshotIsMadeWhenDue(t *testing.T) {
 	}
 }
 
-// When another publisher commits first, the delta is made anew against what it committed, and a snapshot that is due is
-// put into the store all the same.
+// When another publisher commits first, the delta is made again from that version, and a snapshot that is due is still put into the
+// store.
 func TestDeltaIsMadeAnewAfterALostRace(t *testing.T) {
 	for name, c := range map[string]struct {
 		records, maxDeltas int

@@ -97,7 +97,7 @@ func TestFirstVersionIsContested(t *testing.T) {
 	}
 }
 
-// A publisher that always comes second says so in the end, and has published nothing.
+// A publisher that loses every race returns ErrConflict, and has published nothing.
 func TestConflict(t *testing.T) {
 	r, f := newFaulty(t)
 	r.text(t, "prices", `{"id":"a"}`)
@@ -126,7 +126,7 @@ func TestConflict(t *testing.T) {
 	noTemp(t, r.temp)
 }
 
-// The commit is what the store says it is, not what the answer to it was.
+// The store decides whether a version is committed, not the answer of PutVersion.
 func TestAnswerToTheCommitIsLost(t *testing.T) {
 	lost := errors.New("connection reset")
 	for name, c := range map[string]struct {
@@ -167,7 +167,7 @@ func TestAnswerToTheCommitIsLost(t *testing.T) {
 	}
 }
 
-// A context that ends while the commit is under way has no say in whether it happened.
+// A context that ends during the commit does not change its outcome.
 func TestContextEndsInTheCommit(t *testing.T) {
 	r, f := newFaulty(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -196,7 +196,7 @@ func TestStoreFails(t *testing.T) {
 	noTemp(t, r.temp)
 }
 
-// A newest version whose object is lost or damaged does not keep the next version from healing the dataset.
+// The next version heals a dataset whose newest version has a lost or damaged object.
 func TestVersionBeforeIsLost(t *testing.T) {
 	for name, harm := range map[string]func(path string) error{
 		"lost":    os.Remove,

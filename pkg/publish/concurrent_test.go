@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// versionOf returns what publisher who publishes as its n-th version: different from all others, and like them in part.
+// versionOf returns the n-th version of a publisher: different from all others, and equal to them in part.
 func versionOf(who, n int) map[string]string {
 	records := map[string]string{}
 	for i := range 50 {
@@ -62,8 +62,8 @@ func publishAll(ctx context.Context, p *publish.Publisher, who, versions int) ([
 	return all, nil
 }
 
-// checkHistory holds what the publishers were told against what is in the store: every version from 1 on is there, was
-// told to exactly one publisher, has what that one published, and counts its changes from the version before.
+// checkHistory compares the results of the publishers with the store: the store has every version from 1 on, exactly one publisher got
+// each version, and it has the content of that publisher and counts its changes from the version before.
 func checkHistory(t *testing.T, st store.Store, told []dataset.VersionRecord) {
 	t.Helper()
 	byVersion := map[uint64]dataset.VersionRecord{}
@@ -142,7 +142,7 @@ func TestConcurrentPublishers(t *testing.T) {
 
 func init() { children["publisher"] = publisherChild }
 
-// publisherChild is a publisher in a process of its own. It begins when a line comes, and prints what it was told.
+// publisherChild is a publisher in a separate process. It begins after a line of input, and prints its results.
 func publisherChild() error {
 	ctx := context.Background()
 	st, err := storeurl.Open(ctx, os.Getenv("STORE"))

@@ -66,7 +66,7 @@ func TestPutBack(t *testing.T) {
 	}
 }
 
-// What the input cannot bring back, because it is another object, is left behind by a version of equal content.
+// An object that the input cannot restore, because its bytes differ, is replaced by a version of equal content.
 func TestStandIn(t *testing.T) {
 	gone := dataset.Object{Version: 2, Digest: dataset.Digest{1}, Bytes: 99}
 	for name, c := range map[string]struct {
@@ -111,7 +111,7 @@ func TestStandIn(t *testing.T) {
 	}
 }
 
-// A version of equal content that another publisher commits meanwhile is healed like any other.
+// A version of equal content that another publisher commits during the publish is healed like any other.
 func TestPutBackWhenContested(t *testing.T) {
 	r, f := newFaulty(t)
 	other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
@@ -148,7 +148,7 @@ func (b *blind) StatObject(ctx context.Context, d dataset.Digest) (int64, error)
 	return b.Store.StatObject(ctx, d)
 }
 
-// That a store does not answer is no sign that an object is lost.
+// A store that does not answer does not make an object lost.
 func TestHealFails(t *testing.T) {
 	r, f := newFaulty(t)
 	b := &blind{Store: f.Store}

@@ -112,7 +112,7 @@ func TestPatchReadsLittle(t *testing.T) {
 	}
 }
 
-// A patch of many records is spilled, and looked up in parts; a long chain of deltas is looked through.
+// A patch of many records is spilled, and looked up in batches, in a long chain of deltas.
 func TestLargePatch(t *testing.T) {
 	const records = 60_000
 	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.MemoryBytes = publish.MinMemoryBytes })

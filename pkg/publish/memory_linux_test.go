@@ -18,7 +18,7 @@ import (
 	"freshet.dev/pkg/store/storeurl"
 )
 
-// footprint is what a process says of itself.
+// footprint is what a process reports of its memory.
 type footprint struct {
 	InputBytes, PeakBytes, Records int64
 	// Took and CPU are of the first publish.
@@ -103,7 +103,7 @@ func TestPeakMemory(t *testing.T) {
 	if testing.Short() {
 		records /= 10
 	}
-	// Memory under the race detector says nothing, so the process is built without it, whatever this one is.
+	// The race detector distorts memory figures, so the process is always built without it.
 	program := filepath.Join(t.TempDir(), "publish.test")
 	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-race=false", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

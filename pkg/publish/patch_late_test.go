@@ -14,13 +14,13 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// meanwhile is a body that calls do before its last bytes.
-type meanwhile struct {
+// calling is a body that calls do before its last bytes.
+type calling struct {
 	io.Reader
 	do func()
 }
 
-func (m *meanwhile) Read(p []byte) (int, error) {
+func (m *calling) Read(p []byte) (int, error) {
 	n, err := m.Reader.Read(p)
 	if err == io.EOF && m.do != nil {
 		m.do()
@@ -29,13 +29,13 @@ func (m *meanwhile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestPatchOfNothingNewIsHeldAgainstTheNewest has another publisher remove a record while a patch that has it as it was is
-// being read: what the patch changes, and whether it is for the newest version, is decided at its end.
-func TestPatchOfNothingNewIsHeldAgainstTheNewest(t *testing.T) {
+// Another publisher removes a record while a patch with the record is read: the newest version at the end of the patch decides what the
+// patch changes, and whether its base is the newest version.
+func TestPatchIsComparedWithTheNewestAtItsEnd(t *testing.T) {
 	for _, base := range []uint64{0, 1} {
 		r := newRig(t, nil)
 		r.text(t, "prices", "{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":1}")
-		body := &meanwhile{Reader: strings.NewReader(`{"id":"a","n":1}`), do: func() {
+		body := &calling{Reader: strings.NewReader(`{"id":"a","n":1}`), do: func() {
 			if _, err := r.Publish(t.Context(), "prices", publish.Input{Body: strings.NewReader(`{"id":"b","n":1}`), Key: "id"}); err != nil {
 				t.Error(err)
 			}
@@ -51,7 +51,7 @@ func TestPatchOfNothingNewIsHeldAgainstTheNewest(t *testing.T) {
 	}
 }
 
-// tidied is a store beside which somebody empties the folder for temporary files right before each commit.
+// tidied is a store that empties the folder for temporary files right before each commit.
 type tidied struct {
 	store.Store
 	temp string
@@ -68,8 +68,8 @@ func (s *tidied) PutVersion(ctx context.Context, rec dataset.VersionRecord) erro
 	return s.Store.PutVersion(ctx, rec)
 }
 
-// TestCommittedIsToldWhateverBecomesOfTemporaryFiles: a version that exists must not be said to have failed.
-func TestCommittedIsToldWhateverBecomesOfTemporaryFiles(t *testing.T) {
+// A committed version is reported as such, even if its temporary files are gone.
+func TestCommittedIsReportedWithoutTemporaryFiles(t *testing.T) {
 	large := publish.Input{Key: "id", Body: io.MultiReader(
 		strings.NewReader(`{"id":"large","v":"`), strings.NewReader(strings.Repeat("x", 1<<19)), strings.NewReader(`"}`),
 	)}

@@ -16,7 +16,7 @@ import (
 )
 
 // A log and a catalog that another store used are brought to the store's versions, once: if the other store's versions come
-// back, both stores are in use, and the repair says so.
+// back, both stores are in use, and the repair reports it.
 func TestRepairOfAForeignLog(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "prices", 2)
@@ -71,7 +71,7 @@ func TestRepairOfAForeignLog(t *testing.T) {
 	}
 }
 
-// overtaken is an event log in which another publisher announces a version between the look at the last event and the announcement.
+// overtaken is an event log in which another publisher announces a version between the read of the last event and the announcement.
 type overtaken struct {
 	*events.Log
 	by dataset.VersionRecord

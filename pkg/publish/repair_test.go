@@ -18,7 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// world is a store with a publisher that tells nobody, as if it died after each commit, and one that is there for repairs.
+// world is a store with a publisher that announces nothing, as if it died after each commit, and one for repairs.
 type world struct {
 	*servers
 	dead  *rig
@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// publisher returns one on st that tells the servers.
+// publisher returns a publisher on st with the servers.
 func (w *world) publisher(t *testing.T, st store.Store) *publish.Publisher {
 	t.Helper()
 	p, err := publish.New(publish.Config{TempDir: t.TempDir(), AnnounceTimeout: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.lines, nil))},
@@ -56,7 +56,7 @@ func (w *world) publisher(t *testing.T, st store.Store) *publish.Publisher {
 	return p
 }
 
-// commit commits that many versions of the dataset, and tells nobody.
+// commit commits that many versions of the dataset, and does not announce them.
 func (w *world) commit(t *testing.T, name string, versions int) {
 	t.Helper()
 	for range versions {
@@ -121,7 +121,7 @@ func (w *world) flush(t *testing.T) {
 	}
 }
 
-// What a publisher that died left is completed, in order, and what servers that were wiped had.
+// A repair completes, in order, what a publisher that died left, and what servers that were wiped had.
 func TestRepair(t *testing.T) {
 	w := newWorld(t)
 	repair := func(want ...publish.Repair) {
@@ -184,7 +184,7 @@ func TestRepair(t *testing.T) {
 	w.whole(t, "cities", 40)
 }
 
-// Any number of repairs at once, beside publishes, leave each version once and in order.
+// Concurrent repairs and publishes add each version once and in order.
 func TestRepairsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "prices", 30)
@@ -267,7 +267,7 @@ func fullRecord(rec dataset.VersionRecord) dataset.VersionRecord {
 	return rec
 }
 
-// A damaged record does not keep the newest version from being told, nor the other datasets.
+// A damaged record blocks neither the newest version nor the other datasets.
 func TestRepairGoesAroundDamage(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "cities", 5)

@@ -77,7 +77,7 @@ func patchFor(base dataset.Ref, id string, lines ...string) publish.PatchInput {
 	return in
 }
 
-// unknown fails unless err says that it is not known whether the version was committed, and how to find out.
+// unknown fails unless err is an ErrUnknown that says how to find out.
 func unknown(t *testing.T, err error, r *rig, name, id string) {
 	t.Helper()
 	if !errors.Is(err, publish.ErrUnknown) || !errors.Is(err, errBroken) {

@@ -13,7 +13,7 @@ import (
 	"freshet.dev/services/publisher"
 )
 
-// mute is a store that commits the next version, and neither says so nor can be read at once.
+// mute is a store that commits the next version, but loses the answer and cannot be read for a while.
 type mute struct {
 	store.Store
 	lose, silent bool

@@ -166,7 +166,7 @@ func TestPaceOfBodies(t *testing.T) {
 	}
 }
 
-// A client that is slow within the limits is taken.
+// A client that is slow within the limits is accepted.
 func TestAClientThatIsSlow(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler()
 	conn, answer := dial(t, h)

@@ -122,7 +122,7 @@ func TestTooManyPublishes(t *testing.T) {
 	}
 }
 
-// A publish that takes longer than the server's write timeout is answered all the same.
+// A publish that takes longer than the server's write timeout still gets an answer.
 func TestLongPublish(t *testing.T) {
 	s := &slow{broken: broken{Store: openStore(t)}, wait: 1500 * time.Millisecond}
 	srv := httptest.NewUnstartedServer(newPublisher(t, s, nil).Handler())

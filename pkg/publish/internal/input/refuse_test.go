@@ -97,7 +97,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Whatever is cut off a compressed input, it is refused as cut short and not taken for a shorter one.
+// A compressed input that is cut short anywhere is refused as such, and not accepted as a shorter one.
 func TestCutAndDamagedCompression(t *testing.T) {
 	text := strings.Repeat(`{"id":"a","v":[1,2,3]}`+"\n", 2000)
 	for _, packing := range []string{"gzip", "zstd"} {

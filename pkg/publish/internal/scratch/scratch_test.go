@@ -114,7 +114,7 @@ func TestCleanRemovesWhatTheDeadLeft(t *testing.T) {
 	}
 }
 
-// Folders are made while others clean: nobody loses a folder that is in use.
+// Concurrent New and Clean: no folder in use is removed.
 func TestNewAndCleanAtOnce(t *testing.T) {
 	parent := t.TempDir()
 	stop := make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What was added comes back in order, each time it is asked for, whatever the sizes and wherever buffers end.
+// Records yields the added records in order, each time, for all sizes and buffer ends.
 func TestRecordsReadAsAdded(t *testing.T) {
 	folder, n := t.TempDir(), 0
 	rapid.Check(t, func(rt *rapid.T) {
