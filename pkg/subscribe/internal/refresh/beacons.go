@@ -95,7 +95,7 @@ func (s *datasetState[T, D]) recordBeacon(w events.Report) (below int) {
 		b.newest, b.at = w.Version, w.At
 	case s.missed() && below >= events.BlindAfter && w.At.Sub(b.at) > events.BlindAfter*w.Every:
 		// No publisher names the missed version any more, and no catch-up has found it: it is gone, and retries must end.
-		// A version up to it may be published yet, and must then be requested again.
+		// Versions up to it may still be published, and are requested again then.
 		b.newest, b.at, b.requested, b.publishers = w.Version, w.At, 0, nil
 		s.unserved = s.unserved.upTo(max(s.known(), w.Version))
 	}

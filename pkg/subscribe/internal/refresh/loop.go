@@ -154,7 +154,7 @@ func (e *Engine[T, D]) startDue(now time.Time) time.Time {
 	return next
 }
 
-// queueDue appends the datasets whose refresh is due to the queue. It returns when the next one will be due, or next if that is earlier.
+// queueDue appends to the queue the datasets whose refresh is due. It returns when the next one will be due, or next if that is earlier.
 func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 	for _, name := range e.cfg.Datasets {
 		s := e.datasets[name]

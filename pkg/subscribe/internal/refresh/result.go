@@ -47,8 +47,8 @@ func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	e.deps.Watcher.Swapped(before, now, m.version.Difference)
 }
 
-// checkStored checks a stored version after its swap: it may be outside the store's history, names the store if no relay has, and makes the
-// barred versions readable.
+// checkStored handles the swap of a stored version. It doubts a version that is not the store's newest, adopts the version's store if no
+// relay has named one, and reads the barred versions.
 func (e *Engine[T, D]) checkStored(s *datasetState[T, D], now *Served[T]) {
 	if !s.storeNewest.IsZero() && s.storeNewest != now.ID && s.target.Version <= now.Record.Version {
 		s.updateHealth(func(h *Health) {

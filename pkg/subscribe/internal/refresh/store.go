@@ -85,8 +85,8 @@ func (e *Engine[T, D]) ignoreOtherStore(s *datasetState[T, D], store dataset.Sto
 	e.queryStore(s, store, fmt.Sprintf("%s name store %s", what, store))
 }
 
-// firstMessageOf records a message of the other store, and reports whether it is the first within warningFor and to be reported. At
-// maxOtherStores, messages of further stores are not reported.
+// firstMessageOf records a message of the other store, and reports whether it is the first within warningFor. At maxOtherStores, it returns
+// false for further stores, so that their messages are not reported.
 func (e *Engine[T, D]) firstMessageOf(store dataset.StoreID) bool {
 	last, ok := e.otherStores[store]
 	if !ok && !hasSpace(e.otherStores, warningFor) {
@@ -108,7 +108,7 @@ func (e *Engine[T, D]) queryStore(s *datasetState[T, D], store dataset.StoreID, 
 	e.verifyWithRelays(s, reason)
 }
 
-// hasSpace reports whether another store may be added, after it has removed entries older than age if the map is full.
+// hasSpace reports whether another store may be added. From a full map it first removes the entries older than age.
 func hasSpace(stores map[dataset.StoreID]time.Time, age time.Duration) bool {
 	if len(stores) >= maxOtherStores {
 		maps.DeleteFunc(stores, func(_ dataset.StoreID, at time.Time) bool { return time.Since(at) >= age })
@@ -191,8 +191,8 @@ func (e *Engine[T, D]) adoptFirst(m *catchUpRun) {
 	}
 }
 
-// changeStore forgets what was known from the store was, after the instance has adopted now.
-func (e *Engine[T, D]) changeStore(was, now dataset.StoreID) {
+// changeStore drops the state that came from the store old, after the instance has adopted another store.
+func (e *Engine[T, D]) changeStore(old, adopted dataset.StoreID) {
 	e.updateStore(func(st *Store) { st.Changes++ })
 	for _, s := range e.datasets {
 		s.beacons = beacons{}
@@ -202,7 +202,7 @@ func (e *Engine[T, D]) changeStore(was, now dataset.StoreID) {
 		}
 		s.syncHealth()
 	}
-	e.deps.Watcher.StoreChanged(was, now)
+	e.deps.Watcher.StoreChanged(old, adopted)
 }
 
 // warnOfDisagreement warns that relays read different stores.
