@@ -10,17 +10,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// errTryAgain is why an attempt to announce ends without knowing; reading the last event back decides the next.
+// errTryAgain ends an attempt to announce with an unknown outcome. The next attempt reads the last event and decides.
 var errTryAgain = errors.New("the announcement is not in the log yet")
 
-// Announce publishes the event of rec. It returns nil when the log holds that event, or one of a later version of
-// the dataset in the same store: then there is nothing left to announce, and an event out of order would only be in the way. It
-// creates the stream if it is missing, and at its first call mends the settings of one that is there as [Log.Ensure] does. If the
-// stream is full it keeps fewer events of each dataset from then on. It is idempotent, and tries until ctx ends; the error then says that it is not
-// known whether the event is in the log. [ErrConflict] and [ErrStream] are final, and so is an error that [OnlyThisVersion] reports.
+// Announce publishes the event of rec. It returns nil when the log holds that event, or one of a later version of the dataset
+// in the same store, which makes the announcement unnecessary. Announce creates the stream if it is missing. Its first
+// call corrects the settings of an existing one as [Log.Ensure] does. If the stream is full, Announce makes it keep fewer
+// events of each dataset.
 //
-// The server acknowledges before its disk has the event. A server that loses its power may lose it; announcing it
-// again then puts it back, also within the window in which the stream takes it for a duplicate.
+// Announce is idempotent. It retries until ctx ends; the error then says that the outcome is unknown. [ErrConflict],
+// [ErrStream] and the errors that [OnlyThisVersion] reports are permanent.
+//
+// The server acknowledges an event before its disk has it, and may lose the event in a power failure. Another Announce
+// restores the event, also within the window in which the stream considers it a duplicate.
 func (l *Log) Announce(ctx context.Context, rec dataset.VersionRecord) error {
 	data, err := dataset.EncodeEvent(rec)
 	if err != nil {
@@ -34,7 +36,8 @@ func (l *Log) Announce(ctx context.Context, rec dataset.VersionRecord) error {
 }
 
 // Supersede publishes the event of rec although the log ends with the event of over, a version that is not in the history of
-// rec's store: the store was restored from an older copy, or created again. It is as Announce if the log ends otherwise.
+// rec's store, because the store was restored from an older copy or created again. If the log ends with another event,
+// Supersede does the same as Announce.
 func (l *Log) Supersede(ctx context.Context, rec, over dataset.VersionRecord) error {
 	data, err := dataset.EncodeEvent(rec)
 	if err != nil {
@@ -47,14 +50,14 @@ func (l *Log) Supersede(ctx context.Context, rec, over dataset.VersionRecord) er
 	return nil
 }
 
-// OnlyThisVersion reports whether err of Announce is final for the announced version and says nothing about other versions: the event
-// is larger than max_payload of the NATS server, or the record makes no event.
+// OnlyThisVersion reports whether err, an error of Announce, is permanent for the announced version but does not concern other
+// versions: the event is larger than max_payload of the NATS server, or the record has no valid event.
 func OnlyThisVersion(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, dataset.ErrEvent) || errors.Is(err, dataset.ErrVersionRecord)
 }
 
-// Last returns the record of the last version of the dataset that the log announces, the zero record if there is none. It asks as Announce does, so
-// that whoever is told can announce: the stream's leader, until ctx ends. An event that cannot be read is an [*EventError].
+// Last returns the record of the last version of the dataset in the log, or the zero record if there is none. Like Announce
+// it queries the stream's leader, and retries until ctx ends. An unreadable event is an [*EventError].
 func (l *Log) Last(ctx context.Context, name string) (rec dataset.VersionRecord, err error) {
 	if err := dataset.CheckName(name); err != nil {
 		return dataset.VersionRecord{}, fmt.Errorf("look up the newest version in the event log: %w", err)
@@ -84,18 +87,19 @@ type announcement struct {
 	log  *Log
 	rec  dataset.VersionRecord
 	data []byte
-	// over is the version whose event this one supersedes; zero if it supersedes none.
+	// over is the version that this one supersedes; zero if there is none.
 	over dataset.Ref
-	// duplicate is set when the stream took the event for a duplicate. If reading back then shows no such event, it
-	// was lost while its id was remembered, and is published without the id.
+	// duplicate is true once the stream has refused the event as a duplicate. If the log then lacks the event, the stream has
+	// lost it and still remembers its id; the next attempt publishes without the id.
 	duplicate bool
 }
 
-// try looks at the last event of the dataset, and publishes after it and nothing else. No answer of the publish is
-// taken for a failure, nor Duplicate for success: error 10071 and Duplicate can each mean that an earlier attempt,
-// whose acknowledgement was lost, came through, or that it did not. What the leader holds decides, at the next try.
+// try reads the last event of the dataset, and publishes with its sequence as the expected one. The absence of an answer
+// does not mean failure, and Duplicate does not mean success: error 10071 and Duplicate can each mean that an earlier
+// attempt, whose acknowledgement was lost, succeeded, or that it failed. The last event at the leader decides, in the
+// next attempt.
 func (a *announcement) try(ctx context.Context) error {
-	if !a.log.ensured.Load() || a.log.mayKeepMore() {
+	if !a.log.ensured.Load() || a.log.mayGrow() {
 		if err := a.log.ensure(ctx); err != nil {
 			return err
 		}
@@ -111,7 +115,7 @@ func (a *announcement) try(ctx context.Context) error {
 	var sequence uint64 // 0: the subject must be empty
 	if last != nil {
 		sequence = last.Sequence
-		// An event that is not readable announces nothing: the new one goes after it.
+		// An unreadable event announces nothing: the new one follows it.
 		announced, err := dataset.DecodeEvent(last.Data)
 		if err == nil && announced.Version >= a.rec.Version && (a.over.Version == 0 || announced.Ref() != a.over) {
 			return a.agree(announced)
@@ -140,24 +144,24 @@ func (a *announcement) try(ctx context.Context) error {
 		return nil
 	case overtaken(err):
 		return fmt.Errorf("%w: %w", errTryAgain, err)
-	case errors.Is(err, jetstream.ErrNoStreamResponse): // it is gone, or does not listen to the subject
+	case errors.Is(err, jetstream.ErrNoStreamResponse): // the stream is gone, or lacks the subject
 		return errors.Join(err, a.log.ensure(ctx))
 	case full(err), has(err, messageTooLarge):
-		return a.makeRoom(ctx, err)
+		return a.freeSpace(ctx, err)
 	}
 	return err
 }
 
-// makeRoom changes the stream so that the next try succeeds, or returns an ErrStream.
-func (a *announcement) makeRoom(ctx context.Context, err error) error {
-	if failed := a.log.makeRoom(ctx, err); failed != nil {
+// freeSpace changes the stream so that the next attempt succeeds, or returns an ErrStream.
+func (a *announcement) freeSpace(ctx context.Context, err error) error {
+	if failed := a.log.freeSpace(ctx, err); failed != nil {
 		return failed
 	}
-	return fmt.Errorf("%w: %s", errTryAgain, err) // as text: its code may say that it is for good
+	return fmt.Errorf("%w: %s", errTryAgain, err) // as text: the code could make the error permanent
 }
 
-// agree returns ErrConflict if the log's last version, whose number is not below the announced one's, is not of its history. A later
-// version of the same store is taken to follow: only the store tells otherwise.
+// agree returns ErrConflict if last, the log's last version, is not in the history of the announced one. The number of last is
+// not lower. agree assumes that a later version of the same store is in the history: only the store could show otherwise.
 func (a *announcement) agree(last dataset.VersionRecord) error {
 	ours, theirs := a.rec.StoreID, last.StoreID
 	otherStore := !ours.IsZero() && !theirs.IsZero() && ours != theirs
@@ -171,7 +175,7 @@ func (a *announcement) agree(last dataset.VersionRecord) error {
 	return fmt.Errorf("%w: it ends with version %s, and the version to announce is %s; %s", ErrConflict, inStore(last), inStore(a.rec), remedy)
 }
 
-// inStore names the version of rec and its store.
+// inStore returns the version of rec and its store, for an error.
 func inStore(rec dataset.VersionRecord) string {
 	if rec.StoreID.IsZero() {
 		return rec.Ref().String() + " without a store id"
@@ -179,8 +183,8 @@ func inStore(rec dataset.VersionRecord) string {
 	return rec.Ref().String() + " of store " + rec.StoreID.String()
 }
 
-// overtaken reports whether the stream refused a message because the subject's last one is another than expected, or
-// because one with the same id is on its way through the cluster.
+// overtaken reports whether the stream refused a message because the subject's last sequence is not the expected one, or
+// because a message with the same id is in flight in the cluster.
 func overtaken(err error) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -193,5 +197,5 @@ func overtaken(err error) bool {
 	return false
 }
 
-// duplicateConflict is JSStreamDuplicateMessageConflict in the errors.json of nats-server; the client has no name for it.
+// duplicateConflict is JSStreamDuplicateMessageConflict in the errors.json of nats-server; the client does not name it.
 const duplicateConflict jetstream.ErrorCode = 10158

@@ -49,7 +49,8 @@ func TestAnnounceFindsAnotherStoresVersion(t *testing.T) {
 	}
 }
 
-// The log ends with version 3 of store A. The error says which version and store the log has, and which is announced.
+// The log ends with version 3 of store A. The error has the version and the store of the log's last event, and of the
+// announced one.
 func TestAnnounceNamesBothSidesOfAConflict(t *testing.T) {
 	ctx, _, _, log := start(t)
 	storeA, storeB := dataset.StoreID{1}, dataset.StoreID{2}
@@ -137,7 +138,7 @@ func TestLastIsWhatIsAnnounced(t *testing.T) {
 	}
 }
 
-// An event whose id is still in the duplicate window, but which the stream has no more.
+// The stream has lost an event whose id it still remembers.
 func TestAnnounceAgainWhatWasLost(t *testing.T) {
 	for name, lose := range map[string]func(context.Context, jetstream.Stream) error{
 		"deleted": func(ctx context.Context, s jetstream.Stream) error { return s.DeleteMsg(ctx, 2) },
@@ -151,7 +152,7 @@ func TestAnnounceAgainWhatWasLost(t *testing.T) {
 			if err := lose(ctx, s); err != nil {
 				t.Fatal(err)
 			}
-			// The premise: the stream takes the event for a duplicate that it has.
+			// The premise: the stream refuses the event as a duplicate.
 			ack := must(api(t, nc).Publish(ctx, "freshet.v1.versions.cities", nil, jetstream.WithMsgID(lastID)))(t)
 			if !ack.Duplicate {
 				t.Fatal("the stream forgot the id: this test shows nothing")
@@ -177,7 +178,7 @@ func TestAnnounceCreatesADeletedStream(t *testing.T) {
 	}
 }
 
-// Invariants: whoever announces what in whatever order, the log is strictly ascending, and ends at the highest.
+// Invariants: with any number of announcers and any order, the log is strictly ascending and ends with the highest version.
 func TestConcurrentAnnouncers(t *testing.T) {
 	ctx, s, _, log := start(t)
 	const announcers, versions = 6, 40
@@ -231,7 +232,7 @@ func TestAnnounceWhoseAcknowledgementIsLost(t *testing.T) {
 	}
 }
 
-// Invariant: what Announce confirmed is in the log, once and in order, through stops and kills of the server.
+// Invariant: every version that Announce has confirmed is in the log, once and in order, through stops and kills of the server.
 func TestAnnounceThroughRestarts(t *testing.T) {
 	ctx, s, _, log := start(t)
 	const versions = 300
@@ -269,7 +270,7 @@ func TestAnnounceSaysWhatWasWrongLast(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("what no attempt can mend was tried for %v", took)
+		t.Errorf("a permanent error was retried for %v", took)
 	}
 	if err := api(t, nc).DeleteStream(ctx, "FRESHET"); err != nil {
 		t.Fatal(err)

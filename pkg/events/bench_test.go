@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/events"
 )
 
-// BenchmarkAnnounceToReceived is the time from the call of Announce to the version at the listener's channel.
+// BenchmarkAnnounceToReceived measures the time from the call of Announce to the version on the listener's channel.
 func BenchmarkAnnounceToReceived(b *testing.B) {
 	ctx, s, _, log := start(b)
 	l, _ := listen(b, ctx, connect(b, s.URL), events.ListenerConfig{}, "cities")
@@ -36,7 +36,7 @@ func BenchmarkAnnounceToReceived(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-// BenchmarkLatest is a catch-up of one dataset, and of as many as one request takes.
+// BenchmarkLatest measures a catch-up of one dataset, and of as many as fit into one request.
 func BenchmarkLatest(b *testing.B) {
 	ctx, _, _, log := start(b)
 	names := make([]string, events.BatchSubjects)

@@ -10,8 +10,8 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
-// Invariants: when the stream's leader is killed, a history that is being read comes out whole, announcements go on
-// without a gap or a repeat, and a listener ends at the newest version.
+// Invariants: after the stream's leader is killed, History returns the whole history, announcements continue without a gap or
+// a repeat, and a listener reaches the newest version.
 func TestClusterLosesItsLeader(t *testing.T) {
 	ctx := testContext(t)
 	c := servertest.Cluster(t, 3)
@@ -64,7 +64,7 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	if got := history(t, ctx, log, "cities"); !slices.Equal(got, upTo(long+more)) {
 		t.Errorf("%d versions, want %d in order: %v", len(got), long+more, got)
 	}
-	// The last event as each connection sees it, whichever replica answers.
+	// The last event on each connection, from any replica.
 	for range 20 {
 		latest, err := f.log.Latest(ctx, []string{"cities"})
 		if err != nil || latest["cities"].Version != long+more {

@@ -15,17 +15,17 @@ import (
 
 const (
 	dialTimeout = 2 * time.Second
-	// A connection that died without a word is noticed after two missed pings.
+	// A dead connection is detected after two missed pings.
 	pingInterval    = 10 * time.Second
 	maxMissedPings  = 2
 	firstReconnect  = 50 * time.Millisecond
 	longestInterval = 4 * time.Second
 )
 
-// Connect returns a connection to the NATS servers at url (several are separated by commas), known to the server by
-// name. It fails for a malformed url or option only: a server that is down is tried again and again, now and
-// whenever the connection breaks, without an end and whatever the server answers. The state of the connection goes to
-// log. opts go before these settings. The caller closes the connection.
+// Connect returns a connection to the NATS servers at url, separated by commas. name identifies the connection on the
+// server. Connect fails only for a malformed url or option: it retries forever while no server accepts the connection, at
+// first and whenever the connection breaks, regardless of the server's error. It logs the state of the connection to log.
+// opts override these settings. The caller closes the connection.
 func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	link, err := Dial(url, name, log, opts...)
 	if err != nil {
@@ -34,15 +34,15 @@ func Connect(url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Con
 	return link.Conn, nil
 }
 
-// Link is a connection that says why it is down.
+// Link is a connection that also reports why it is down.
 type Link struct {
 	*nats.Conn
 	servers string // without credentials
 	last    atomic.Pointer[error]
 }
 
-// Err returns an error that names the servers, without credentials, and says why there is no connection to one of them. It wraps
-// [nats.ErrDisconnected]. It returns nil while there is a connection.
+// Err returns nil while there is a connection. Otherwise it returns an error that wraps [nats.ErrDisconnected], and has the
+// servers, without credentials, and the cause.
 func (l *Link) Err() error {
 	if l.IsConnected() {
 		return nil
@@ -58,16 +58,16 @@ func (l *Link) Err() error {
 	return fmt.Errorf("%w: %w; check host and port in the URL of NATS, and that the server runs", err, *last)
 }
 
-// failed records why the connection is down. That no server of the list could be reached is no reason: the attempts have theirs.
+// failed records why the connection is down. It ignores ErrNoServers, because the attempts have reported the causes.
 func (l *Link) failed(err error) {
 	if err != nil && !errors.Is(err, nats.ErrNoServers) {
 		l.last.Store(&err)
 	}
 }
 
-// Dial is Connect for a caller that asks why the connection is down.
+// Dial is [Connect], and returns a Link.
 func Dial(url, name string, log *slog.Logger, opts ...nats.Option) (*Link, error) {
-	if err := CheckURL(url); err != nil { // the client's own error quotes the text, which may hold a credential
+	if err := CheckURL(url); err != nil { // the client's own error quotes the URL, which may contain a credential
 		return nil, fmt.Errorf("connect to NATS: the list of servers %w", err)
 	}
 	link := &Link{servers: shownURL(url)}
@@ -77,9 +77,9 @@ func Dial(url, name string, log *slog.Logger, opts ...nats.Option) (*Link, error
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxMissedPings),
 		nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1), // the default gives up after 60 attempts
-		// By default the same authentication error twice closes the connection for good, and the instance stays stale
-		// after the server's accounts are mended.
+		nats.MaxReconnects(-1), // the default is 60 attempts
+		// By default, the same authentication error twice closes the connection permanently. The instance would remain stale
+		// after an operator has corrected the server's accounts.
 		nats.IgnoreAuthErrorAbort(),
 		nats.CustomReconnectDelay(reconnectDelay),
 	}
@@ -91,14 +91,14 @@ func Dial(url, name string, log *slog.Logger, opts ...nats.Option) (*Link, error
 	return link, nil
 }
 
-// reconnectDelay doubles with each round of attempts. The jitter keeps a fleet from coming back in one moment.
+// reconnectDelay doubles with each round of attempts. The jitter keeps a fleet from reconnecting at the same moment.
 func reconnectDelay(attempts int) time.Duration {
 	d := min(longestInterval, firstReconnect<<min(attempts-1, 10))
 	return d/2 + rand.N(d)
 }
 
-// logState returns the handlers that log what becomes of the connection. Of the failed attempts of one outage only
-// the first is worth a warning.
+// logState returns the handlers that log the state of the connection. Only the first failed attempt of an outage is a
+// warning.
 func (l *Link) logState(log *slog.Logger) []nats.Option {
 	var warned atomic.Bool
 	connected := func(nc *nats.Conn) {
@@ -109,9 +109,9 @@ func (l *Link) logState(log *slog.Logger) []nats.Option {
 		nats.ConnectHandler(connected),
 		nats.ReconnectHandler(connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // nil: closed by us
+			if err != nil { // nil if this process closed the connection
 				l.failed(err)
-				log.Warn("lost the connection to NATS, trying to reconnect", "error", err, "url", l.servers)
+				log.Warn("lost the connection to NATS, reconnecting", "error", err, "url", l.servers)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -120,7 +120,7 @@ func (l *Link) logState(log *slog.Logger) []nats.Option {
 			if warned.CompareAndSwap(false, true) {
 				level = slog.LevelWarn
 			}
-			log.Log(context.Background(), level, "cannot connect to NATS, trying on", "error", err, "url", l.servers)
+			log.Log(context.Background(), level, "cannot connect to NATS, retrying", "error", err, "url", l.servers)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""

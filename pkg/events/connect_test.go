@@ -60,8 +60,8 @@ func TestFirstConnectionAfterTheFact(t *testing.T) {
 	f.until(t, ctx, l, 1)
 }
 
-// A user that the server does not know for a while, as when its accounts are rolled out wrongly: the client's default
-// closes the connection at the second refusal.
+// The server refuses a user for a while, as during a faulty rollout of accounts. By default the client closes the connection
+// at the second refusal.
 func TestRefusedLoginIsTriedAgain(t *testing.T) {
 	users := func(password string) []servertest.NATSOption {
 		return []servertest.NATSOption{
@@ -93,7 +93,7 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 	f.until(t, ctx, l, 2)
 }
 
-// buffer is a log that a test may read while it is written.
+// buffer is a log that a test may read concurrently with writes.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -111,7 +111,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// Invariant: the log tells of each change of the connection once, and never a password or a token, which stands in the place of a user.
+// Invariant: the log has one line for each change of the connection, and never a password or a token (in the URL's user).
 func TestConnectionStateIsLogged(t *testing.T) {
 	for _, login := range []string{"user:secret", "secret"} {
 		t.Run(login, func(t *testing.T) { connectionStateIsLogged(t, login) })
@@ -141,6 +141,6 @@ func connectionStateIsLogged(t *testing.T, login string) {
 		t.Errorf("%d warnings in one outage", n)
 	}
 	if strings.Contains(out.String(), "secret") {
-		t.Errorf("the log tells the password: %s", out.String())
+		t.Errorf("the log has the password: %s", out.String())
 	}
 }

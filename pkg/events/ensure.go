@@ -10,13 +10,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// duplicateWindow is how long the stream knows an event's id. Announce needs no more of it than to save a repeated
-// publish its place in the log: what keeps the order is the expected sequence.
+// duplicateWindow is the time for which the stream remembers an event's id. It only saves space in the log for a repeated
+// publish: the expected sequence keeps the order.
 const duplicateWindow = 2 * time.Minute
 
-// Ensure creates the stream if it is missing, and mends the settings of one that is there where the log depends on
-// them and the server allows it; whatever else an operator set is left as it is. It is an [ErrStream] if the stream
-// cannot be the log. It may be called at any time, by anyone, at the same time; it tries until ctx ends.
+// Ensure creates the stream if it is missing. It corrects the settings of an existing one that the log depends on, as far
+// as the server allows, and does not change other settings of an operator. It returns an [ErrStream] if the stream cannot
+// be the log. Ensure may be called at any time, concurrently and by several processes. It retries until ctx ends.
 func (l *Log) Ensure(ctx context.Context) error {
 	err := retry(ctx, func() error { return l.ensure(ctx) })
 	if err != nil {
@@ -33,7 +33,7 @@ func (l *Log) ensure(ctx context.Context) error {
 	return err
 }
 
-// repair is ensure. It reports whether it changed anything.
+// repair creates or corrects the stream. It reports whether it changed anything.
 func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 	info, err := l.info(ctx)
 	if noStream(err) {
@@ -46,9 +46,9 @@ func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 	if err := l.check(cfg); err != nil {
 		return false, err
 	}
-	mended := l.mend(&cfg)
-	raised := l.raise(ctx, &cfg)
-	if !mended && !raised {
+	corrected := l.correct(&cfg)
+	grown := l.grow(ctx, &cfg)
+	if !corrected && !grown {
 		return false, nil
 	}
 	err = l.update(ctx, cfg)
@@ -59,8 +59,8 @@ func (l *Log) repair(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, l.refused("update", err)
 	}
-	if raised {
-		l.cfg.Log.InfoContext(ctx, "the event log keeps as many events of each dataset as before again", "stream", l.cfg.Stream,
+	if grown {
+		l.cfg.Log.InfoContext(ctx, "the event log again keeps as many events of each dataset as before", "stream", l.cfg.Stream,
 			"from", info.Config.MaxMsgsPerSubject, "to", cfg.MaxMsgsPerSubject)
 	}
 	return true, nil
@@ -82,11 +82,11 @@ func (l *Log) create(ctx context.Context) error {
 		Subjects:          []string{l.subjects.all()},
 		MaxMsgsPerSubject: l.cfg.Keep,
 		Duplicates:        duplicateWindow,
-		// An event names the deltas that the one before named, but for one: 14 MB of events with 64 deltas each, and 51 MB with
-		// 256, take 3 MB of disk, most of it for the block that is not full yet. A server before 2.10 does not do it.
+		// Successive events name nearly the same deltas: 14 MB of events with 64 deltas each, and 51 MB with 256, take 3 MB of
+		// disk, most of it for the last block, which is not full yet. A server before 2.10 does not compress.
 		Compression: jetstream.S2Compression,
 	}
-	l.mend(&cfg)
+	l.correct(&cfg)
 	err := l.createAs(ctx, cfg)
 	if has(err, maxBytesRequired) {
 		l.bound(&cfg, firstMaxBytes)
@@ -96,7 +96,7 @@ func (l *Log) create(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
-		return errors.New("another one created it at the same moment, with other settings") // look again
+		return errors.New("another process created the stream at the same moment, with other settings") // retry
 	case has(err, subjectOverlap):
 		return l.overlaps(ctx, err)
 	case err != nil:
@@ -112,18 +112,18 @@ func (l *Log) createAs(ctx context.Context, cfg jetstream.StreamConfig) error {
 	return err
 }
 
-// mend sets what the log depends on, and reports whether anything changed.
-func (l *Log) mend(cfg *jetstream.StreamConfig) (changed bool) {
-	set := func(is bool, change func()) {
-		if !is {
+// correct corrects the settings that the log depends on, and reports whether it changed any.
+func (l *Log) correct(cfg *jetstream.StreamConfig) (changed bool) {
+	set := func(ok bool, change func()) {
+		if !ok {
 			change()
 			changed = true
 		}
 	}
 	set(cfg.AllowDirect, func() { cfg.AllowDirect = true })
 	set(!cfg.NoAck, func() { cfg.NoAck = false })
-	// A limit of age, or over all subjects, takes the only event of a dataset that seldom changes, and a new instance
-	// would not hear of it. The limit per subject is harmless, and what bounds the log.
+	// A limit of age, or over all subjects, would delete the only event of a dataset that seldom changes, and a new instance
+	// would not learn of its version. The limit per subject is harmless, and bounds the log.
 	set(cfg.MaxAge == 0, func() { cfg.MaxAge = 0 })
 	set(cfg.MaxMsgs == -1, func() { cfg.MaxMsgs = -1 })
 	set(cfg.MaxMsgSize == -1, func() { cfg.MaxMsgSize = -1 })
@@ -140,7 +140,7 @@ func (l *Log) mend(cfg *jetstream.StreamConfig) (changed bool) {
 	return changed
 }
 
-// check refuses a stream for what no update can change, and for subjects that others may need.
+// check refuses a stream with settings that no update can change, and one with subjects that other programs may use.
 func (l *Log) check(cfg jetstream.StreamConfig) error {
 	all := l.subjects.all()
 	if !slices.Contains(cfg.Subjects, all) {

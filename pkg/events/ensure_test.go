@@ -50,14 +50,14 @@ func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
 		return stream(t, ctx, nc).CachedInfo().Config
 	}
 	got := announceAfter(jetstream.StreamConfig{
-		Description: "ours", MaxMsgsPerSubject: 7, Duplicates: 30 * time.Second, // an operator's, and harmless
+		Description: "ours", MaxMsgsPerSubject: 7, Duplicates: 30 * time.Second, // harmless settings of an operator
 		MaxAge: time.Hour, MaxMsgs: 5, MaxBytes: 1 << 20, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, NoAck: true,
 	})
 	if got.Description != "ours" || got.MaxMsgsPerSubject != 7 || got.Duplicates != 30*time.Second || len(got.Subjects) != 2 {
-		t.Errorf("an operator's settings were changed: %+v", got)
+		t.Errorf("Ensure changed an operator's settings: %+v", got)
 	}
 	if got.MaxAge != 0 || got.MaxMsgs != -1 || got.MaxBytes != -1 || got.Discard != jetstream.DiscardOld || got.NoAck || !got.AllowDirect {
-		t.Errorf("what the log depends on was not mended: %+v", got)
+		t.Errorf("Ensure did not correct the settings that the log depends on: %+v", got)
 	}
 }
 
@@ -75,7 +75,7 @@ func TestEnsureRefusesWhatCannotBeTheLog(t *testing.T) {
 			if err := log.Ensure(ctx); !errors.Is(err, events.ErrStream) {
 				t.Errorf("Ensure: %v", err)
 			}
-			// A stream of that name on other subjects, or of another name on ours, takes no announcement.
+			// Announce fails for a stream of that name on other subjects, and for one of another name on these subjects.
 			if cfg.Name != "FRESHET" || cfg.Subjects[0] != ours[0] {
 				if err := log.Announce(ctx, record("cities", 1)); err == nil {
 					t.Error("Announce succeeds")
@@ -93,7 +93,7 @@ func TestEnsureRefusesReplicasThatHaveNoPlace(t *testing.T) {
 	if err := log.Ensure(ctx); err != nil {
 		t.Fatal(err)
 	}
-	// A single server has no place for three.
+	// A single server cannot hold three replicas.
 	if err := newLog(t, nc, events.Config{Replicas: 3}).Ensure(ctx); !errors.Is(err, events.ErrStream) {
 		t.Errorf("three replicas on one server: %v", err)
 	}
@@ -120,7 +120,7 @@ func TestNothingBlocksLongerThanItsContext(t *testing.T) {
 			began := time.Now()
 			err := call(short)
 			cancel()
-			// Latest makes one attempt, which the end of the connection ends before.
+			// Latest makes one attempt, which ends with the connection, before the deadline.
 			if !errors.Is(err, context.DeadlineExceeded) && !(name == "Latest" && errors.Is(err, events.ErrNoAnswer)) {
 				t.Errorf("%s: %s: %v", state, name, err)
 			}

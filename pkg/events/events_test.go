@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// record returns a version record that passes its check.
+// record returns a version record that passes Check.
 func record(name string, version uint64) dataset.VersionRecord {
 	return dataset.VersionRecord{
 		Dataset: name, Version: version, Seed: 1,
@@ -34,7 +34,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// connect connects as the product does, but tries again at once.
+// connect connects as the product does, but retries immediately.
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	quick := nats.CustomReconnectDelay(func(int) time.Duration { return 2 * time.Millisecond })
@@ -55,7 +55,7 @@ func newLog(t testing.TB, nc *nats.Conn, cfg events.Config) *events.Log {
 	return log
 }
 
-// start starts a server and returns an event log on it, which is not there yet.
+// start starts a server and returns an event log on it, whose stream does not exist yet.
 func start(t testing.TB) (context.Context, *servertest.NATSServer, *nats.Conn, *events.Log) {
 	t.Helper()
 	s := servertest.NATS(t)
@@ -126,7 +126,7 @@ func eventually(t testing.TB, ctx context.Context, what string, condition func()
 	}
 }
 
-// must returns a function that fails the test for an error, and else returns the value.
+// must returns a function that fails the test on an error, and otherwise returns the value.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What the tests of the package look at from outside.
+// Internals that the external tests of the package use.
 
 const (
 	FetchSize     = fetchSize
@@ -24,7 +24,7 @@ func (l *Log) LastOfEach(ctx context.Context, names []string, info *jetstream.St
 	return l.lastOfEach(ctx, names, info)
 }
 
-// Coalesce returns what a listener has to send after it received the messages while nobody took anything.
+// Coalesce returns what a listener has to send after it has received the messages and its caller has received nothing.
 func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRecord, catchUp string) {
 	s := &listening{Listener: l, pending: map[source]dataset.VersionRecord{}}
 	for _, m := range messages {
@@ -38,8 +38,11 @@ func (l *Listener) Coalesce(messages ...*nats.Msg) (records []dataset.VersionRec
 	return records, s.catchUp
 }
 
-// Hear returns what a listener has to send after it received the beacons while nobody took anything.
-func (l *Listener) Hear(beacons ...Beacon) Beacons {
+// UnreadableBeacons returns the number of messages that were no readable beacons.
+func (l *Listener) UnreadableBeacons() uint64 { return l.unreadable.Load() }
+
+// ReceiveBeacons returns what a listener has to send after it has received the beacons and its caller has received nothing.
+func (l *Listener) ReceiveBeacons(beacons ...Beacon) Beacons {
 	var messages [][]byte
 	for _, b := range beacons {
 		data, err := json.Marshal(b)
@@ -48,18 +51,18 @@ func (l *Listener) Hear(beacons ...Beacon) Beacons {
 		}
 		messages = append(messages, data)
 	}
-	return l.HearMessages(messages)
+	return l.ReceiveMessages(messages)
 }
 
-// HearMessages is Hear for beacons as they are sent.
-func (l *Listener) HearMessages(messages [][]byte) Beacons {
+// ReceiveMessages is ReceiveBeacons for the messages of beacons.
+func (l *Listener) ReceiveMessages(messages [][]byte) Beacons {
 	s := &listening{Listener: l}
 	for _, data := range messages {
-		s.hear(&nats.Msg{Data: data})
+		s.receiveBeacon(&nats.Msg{Data: data})
 	}
-	_, heard := s.offerHeard()
-	return heard
+	_, received := s.offerBeacons()
+	return received
 }
 
 // Parts returns the messages that SendBeacon sends.
-func (b Beacon) Parts(most int) ([][]byte, error) { return b.parts(most) }
+func (b Beacon) Parts(limit int) ([][]byte, error) { return b.parts(limit) }

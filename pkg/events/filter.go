@@ -8,28 +8,29 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// sift returns the beacon data without the datasets that are not wanted, so that decoding costs what an instance has and not
-// what the store has. mine is false if the bounds of the message, which come before its datasets, exclude every wanted name. If
-// data is not laid out as expected, sift returns all of it: the decoder says what is wrong.
-func (s *listening) sift(data []byte) (sifted []byte, mine bool) {
-	v := sieve{
+// filter returns the beacon data without the datasets of others, so that the cost of decoding depends on the instance's
+// datasets and not on the store's. relevant is false if the bounds of the message, which precede its datasets, exclude all
+// datasets of the Listener. If data has another layout than expected, filter returns all of it: the decoder then reports
+// the fault.
+func (s *listening) filter(data []byte) (filtered []byte, relevant bool) {
+	f := filter{
 		in:     jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
 		out:    make([]byte, 0, 512),
 		wanted: s.names,
 	}
-	err := v.message(s.within)
-	if errors.Is(err, errNotMine) {
+	err := f.message(s.within)
+	if errors.Is(err, errIrrelevant) {
 		return nil, false
 	}
 	if err != nil {
 		return data, true
 	}
-	return v.out, true
+	return f.out, true
 }
 
-var errNotMine = errors.New("the bounds exclude every wanted name")
+var errIrrelevant = errors.New("the bounds exclude every wanted name")
 
-// within reports whether a wanted name lies from from on and before to.
+// within reports whether a dataset of the Listener is within the bounds, from from on and before to.
 func (s *listening) within(from, to string) bool {
 	for name := range s.names {
 		if name >= from && (to == "" || name < to) {
@@ -39,110 +40,110 @@ func (s *listening) within(from, to string) bool {
 	return false
 }
 
-// sieve copies JSON from in to out.
-type sieve struct {
+// filter copies JSON from in to out.
+type filter struct {
 	in     *jsontext.Decoder
 	out    []byte
 	wanted map[string]bool
 }
 
-// message copies the beacon, of its datasets the wanted ones.
-func (v *sieve) message(within func(from, to string) bool) error {
-	if v.in.PeekKind() != '{' {
+// message copies a beacon, but only the wanted ones of its datasets.
+func (f *filter) message(within func(from, to string) bool) error {
+	if f.in.PeekKind() != '{' {
 		return errors.New("not an object")
 	}
-	if _, err := v.in.ReadToken(); err != nil {
+	if _, err := f.in.ReadToken(); err != nil {
 		return err
 	}
-	v.out = append(v.out, '{')
+	f.out = append(f.out, '{')
 	var from, to string
-	for v.in.PeekKind() != '}' {
-		key, err := v.in.ReadValue()
+	for f.in.PeekKind() != '}' {
+		key, err := f.in.ReadValue()
 		if err != nil {
 			return err
 		}
-		v.add(key)
-		v.out = append(v.out, ':')
-		name, begin := string(key), len(v.out)
+		f.add(key)
+		f.out = append(f.out, ':')
+		name, begin := string(key), len(f.out)
 		switch name {
 		case `"newest"`:
 			if !within(from, to) {
-				return errNotMine
+				return errIrrelevant
 			}
-			err = v.pick()
+			err = f.pick()
 		case `"ids"`, `"unread"`:
-			err = v.pick()
+			err = f.pick()
 		default:
-			err = v.copy()
+			err = f.copy()
 		}
 		if err != nil {
 			return err
 		}
-		if text, ok := plain(v.out[begin:]); ok && name == `"from"` {
+		if text, ok := plain(f.out[begin:]); ok && name == `"from"` {
 			from = string(text)
 		} else if ok && name == `"to"` {
 			to = string(text)
 		}
 	}
-	if _, err := v.in.ReadToken(); err != nil {
+	if _, err := f.in.ReadToken(); err != nil {
 		return err
 	}
-	v.out = append(v.out, '}')
-	if _, err := v.in.ReadToken(); err != io.EOF {
+	f.out = append(f.out, '}')
+	if _, err := f.in.ReadToken(); err != io.EOF {
 		return errors.New("more than one value")
 	}
 	return nil
 }
 
-// pick copies an object or array, of its members or elements the wanted ones, and any other value whole.
-func (v *sieve) pick() error {
-	kind := v.in.PeekKind()
+// pick copies the wanted members of an object or elements of an array. It copies any other value whole.
+func (f *filter) pick() error {
+	kind := f.in.PeekKind()
 	if kind != '{' && kind != '[' {
-		return v.copy()
+		return f.copy()
 	}
-	if _, err := v.in.ReadToken(); err != nil {
+	if _, err := f.in.ReadToken(); err != nil {
 		return err
 	}
-	v.out = append(v.out, byte(kind))
-	for next := v.in.PeekKind(); next != '}' && next != ']'; next = v.in.PeekKind() {
-		name, err := v.in.ReadValue()
+	f.out = append(f.out, byte(kind))
+	for next := f.in.PeekKind(); next != '}' && next != ']'; next = f.in.PeekKind() {
+		name, err := f.in.ReadValue()
 		if err != nil {
 			return err
 		}
 		text, ok := plain(name)
-		kept := !ok || v.wanted[string(text)] // a name with an escape may be any
+		kept := !ok || f.wanted[string(text)] // a name with an escape may be a wanted one
 		if kept {
-			v.add(name)
+			f.add(name)
 		}
 		switch {
 		case kind == '[':
 		case kept:
-			v.out = append(v.out, ':')
-			err = v.copy()
+			f.out = append(f.out, ':')
+			err = f.copy()
 		default:
-			err = v.in.SkipValue()
+			err = f.in.SkipValue()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	end, err := v.in.ReadToken()
-	v.out = append(v.out, byte(end.Kind()))
+	end, err := f.in.ReadToken()
+	f.out = append(f.out, byte(end.Kind()))
 	return err
 }
 
-// add appends a name or an element, with a comma before all but the first.
-func (v *sieve) add(value []byte) {
-	if last := v.out[len(v.out)-1]; last != '{' && last != '[' {
-		v.out = append(v.out, ',')
+// add appends a name or an element, with a comma before it unless it is the first.
+func (f *filter) add(value []byte) {
+	if last := f.out[len(f.out)-1]; last != '{' && last != '[' {
+		f.out = append(f.out, ',')
 	}
-	v.out = append(v.out, value...)
+	f.out = append(f.out, value...)
 }
 
 // copy appends the next value.
-func (v *sieve) copy() error {
-	value, err := v.in.ReadValue()
-	v.out = append(v.out, value...)
+func (f *filter) copy() error {
+	value, err := f.in.ReadValue()
+	f.out = append(f.out, value...)
 	return err
 }
 

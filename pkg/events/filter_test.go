@@ -12,19 +12,19 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// wanted are the datasets of the listener in these tests.
+// wanted lists the datasets of the listener in these tests.
 var wanted = []string{"a", "cities", "prices"}
 
-// checkSift compares what a listener hears in data with what a decoder that reads all of it finds.
-func checkSift(t *testing.T, l *events.Listener, data []byte) {
+// checkFilter compares the reports of a listener for data with those of a decoder that reads all of it.
+func checkFilter(t *testing.T, l *events.Listener, data []byte) {
 	var b events.Beacon
 	if err := json.Unmarshal(data, &b); err != nil || b.Every < events.MinBeaconEvery || b.Every > events.MaxBeaconEvery {
-		return // a listener may be content with what concerns its datasets
+		return // a listener checks only the parts that concern its datasets
 	}
 	text := strings.ToLower(string(data))
 	for _, bound := range []string{"from", "to"} {
 		if strings.Count(text, bound) > 1 || strings.Index(text, bound) > strings.Index(text, "newest") {
-			return // every release sends a bound once, and before the datasets
+			return // every release writes a bound once, and before the datasets
 		}
 	}
 	want := map[string]events.Report{}
@@ -34,16 +34,16 @@ func checkSift(t *testing.T, l *events.Listener, data []byte) {
 		}
 	}
 	got := map[string]events.Report{}
-	for name, words := range l.HearMessages([][]byte{data}).Reports {
-		got[name] = words[len(words)-1]
+	for name, reports := range l.ReceiveMessages([][]byte{data}).Reports {
+		got[name] = reports[len(reports)-1]
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" {
 		t.Errorf("%s: %s", data, diff)
 	}
 }
 
-// sifted are messages that releases send, and others that a decoder takes.
-var sifted = []string{
+// filtered lists messages that releases send, and others that a decoder accepts.
+var filtered = []string{
 	`{"publisher":"p","sent":"2026-11-22T18:00:00Z","every_ns":1000000000,"newest":{"a":1,"b":2,"cities":3}}`,
 	`{"publisher":"p","sent":"2026-11-22T18:00:00Z","every_ns":1000000000,"from":"b","to":"d","store":"0102030405060708090a0b0c0d0e0f10","newest":{"b":2,"cities":3},"ids":{"b":"0102030405060708090a0b0c0d0e0f1011121314","cities":"1102030405060708090a0b0c0d0e0f1011121314"},"unread":["c","d"]}`,
 	`{"publisher":"p","every_ns":1000000000,"from":"q","newest":{"quux":2}}`,
@@ -57,32 +57,32 @@ var sifted = []string{
 	`{"every_ns":1000000000,"from":"\u0062","to":"\u0064","newest":{"a":1,"cities":3}}`,
 }
 
-// A listener that passes over the datasets of others hears what one that decodes all of a message hears.
-func TestSiftedBeaconsSayTheSame(t *testing.T) {
+// Invariant: a listener that skips the datasets of others has the same reports as one that decodes the whole message.
+func TestFilteredBeaconsReportTheSame(t *testing.T) {
 	_, _, nc, _ := start(t)
 	l := must(events.NewListener(nc, wanted, events.ListenerConfig{}))(t)
-	for _, text := range sifted {
-		checkSift(t, l, []byte(text))
-		for cut := range len(text) { // and finds an end where it should not be
-			l.HearMessages([][]byte{[]byte(text[:cut])})
+	for _, text := range filtered {
+		checkFilter(t, l, []byte(text))
+		for cut := range len(text) { // messages that end too early
+			l.ReceiveMessages([][]byte{[]byte(text[:cut])})
 		}
 	}
 	if n, want := l.UnreadableBeacons(), uint64(0); n == want {
-		t.Error("no message that is cut off is counted as unreadable")
+		t.Error("no truncated message counts as unreadable")
 	}
 }
 
-func FuzzSift(f *testing.F) {
+func FuzzFilter(f *testing.F) {
 	_, _, nc, _ := start(f)
 	l := must(events.NewListener(nc, wanted, events.ListenerConfig{}))(f)
-	for _, text := range sifted {
+	for _, text := range filtered {
 		f.Add([]byte(text))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { checkSift(t, l, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { checkFilter(t, l, data) })
 }
 
-// hearsThree returns what takes in a beacon of 10,000 datasets on an instance that has three of them.
-func hearsThree(tb testing.TB) func() {
+// receiveThree returns a function that receives a beacon of 10,000 datasets on an instance with three of them.
+func receiveThree(tb testing.TB) func() {
 	_, _, nc, _ := start(tb)
 	b := many(10_000, 100)
 	names := slices.Sorted(maps.Keys(b.Newest))
@@ -92,24 +92,24 @@ func hearsThree(tb testing.TB) func() {
 		tb.Fatal(err)
 	}
 	return func() {
-		if heard := l.HearMessages(parts); len(heard.Reports) != 3 {
-			tb.Fatalf("heard %+v", heard)
+		if received := l.ReceiveMessages(parts); len(received.Reports) != 3 {
+			tb.Fatalf("received %+v", received)
 		}
 	}
 }
 
-// The allocations of an instance for a beacon follow its own datasets: three of 10,000 take some hundred
-// allocations, and decoding all takes more than twenty thousand.
+// The allocations of an instance for a beacon depend on its own datasets: three of 10,000 take some hundred
+// allocations; decoding all takes more than twenty thousand.
 func TestBeaconCostsWhatTheInstanceHas(t *testing.T) {
-	if n := testing.AllocsPerRun(10, hearsThree(t)); n > 150 {
+	if n := testing.AllocsPerRun(10, receiveThree(t)); n > 150 {
 		t.Errorf("three datasets of 10,000 take %v allocations", n)
 	}
 }
 
 func BenchmarkBeaconOfTenThousand(b *testing.B) {
-	hear := hearsThree(b)
+	receive := receiveThree(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		hear()
+		receive()
 	}
 }

@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// heartbeat is how often the server says that it is there while it has no message to send. Two missed ones are an
-	// error: with the client's own 5 s and more, a reader is blind for 10 s after a leader dies.
+	// heartbeat is the period of the server's heartbeats while it has no message to send. Two missed heartbeats are an error.
+	// With the client's default of 5 s or more, a reader would stall for 10 s after the death of a leader.
 	heartbeat = 500 * time.Millisecond
 	fetchTime = 5 * time.Second
 	fetchSize = 256
-	// The server removes a consumer that its reader did not come to delete.
+	// consumerIdle is the time after which the server removes a consumer that its reader could not delete.
 	consumerIdle = 30 * time.Second
 )
 
 // Event is an event in the log.
 type Event struct {
 	Record dataset.VersionRecord
-	// Sequence is the event's place in the stream, of use only to who looks into the stream.
+	// Sequence is the event's sequence in the stream, for inspecting the stream with other tools.
 	Sequence uint64
-	// Time is when the stream stored it, by the server's clock.
+	// Time is the time at which the stream stored the event, by the server's clock.
 	Time time.Time
 }
 
-// History returns the events of the dataset from the given version on, in the order of the log, as far as the log
-// went when the iteration began. It survives the loss of servers and of the connection as long as ctx lasts, and
-// never leaves an event out in silence. An event that is not readable is an [EventError], after which the iteration
-// goes on; every other error ends it: [ErrNoStream], [ErrRecreated], ctx's, or one of the server.
+// History returns the events of the dataset from the given version on, in the order of the log, up to the end of the log at
+// the start of the iteration. The iteration survives the loss of servers and of the connection until ctx ends, and never
+// skips an event silently. It yields an [EventError] for an unreadable event, and continues. Every other error ends it:
+// [ErrNoStream], [ErrRecreated], ctx's error, or one of the server.
 func (l *Log) History(ctx context.Context, name string, from uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		r := reader{log: l, subject: l.subjects.of(name), yield: func(e Event, err error) bool {
@@ -57,11 +57,11 @@ type reader struct {
 	log     *Log
 	subject string
 	yield   func(Event, error) bool
-	// created tells the stream from one that is created later under the same name.
+	// created distinguishes the stream from a later one with the same name.
 	created time.Time
-	// The events from next to end are to be read, and next moves.
+	// next and end are the sequences of the next and of the last event to read.
 	next, end uint64
-	// stopped is set when yield wants no more.
+	// stopped is true once yield has returned false.
 	stopped bool
 }
 
@@ -72,7 +72,7 @@ func (r *reader) read(ctx context.Context) error {
 		}
 		return err
 	}
-	// An attempt that got somewhere is no failure: each starts with a fresh backoff.
+	// An attempt that has made progress does not count as failed: the next one starts with a fresh backoff.
 	for r.next <= r.end && !r.stopped {
 		before := r.next
 		err := retry(ctx, func() error {
@@ -89,7 +89,7 @@ func (r *reader) read(ctx context.Context) error {
 	return nil
 }
 
-// begin learns what there is to read.
+// begin determines the stream and the range of sequences to read.
 func (r *reader) begin(ctx context.Context) error {
 	info, err := r.log.info(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r *reader) begin(ctx context.Context) error {
 	return nil
 }
 
-// consume reads with one consumer, from next on. It returns nil when all is read.
+// consume reads with one consumer, from next on. It returns nil at the end.
 func (r *reader) consume(ctx context.Context) error {
 	consumer, err := r.open(ctx)
 	if err != nil {
@@ -130,8 +130,8 @@ func (r *reader) consume(ctx context.Context) error {
 	return r.confirmEnd(ctx)
 }
 
-// confirmEnd is called when a consumer has no more, although the end is not reached. Either the last events were
-// deleted meanwhile, or the consumer lives on a replica that lags: the leader knows.
+// confirmEnd is called when a consumer has no more messages before the end. Either the last events have been deleted, or the
+// consumer is on a replica that lags. The leader decides.
 func (r *reader) confirmEnd(ctx context.Context) error {
 	following, err := r.log.askLeader(ctx, leaderRequest{Sequence: r.next, NextFor: r.subject})
 	if err == nil && following != nil && following.Sequence <= r.end {
@@ -147,7 +147,7 @@ func (r *reader) confirmEnd(ctx context.Context) error {
 	return nil
 }
 
-// sameStream returns nil if the stream is the one that was there when the iteration began.
+// sameStream returns ErrRecreated unless the stream is still that of the start of the iteration.
 func (r *reader) sameStream(ctx context.Context) error {
 	info, err := r.log.info(ctx)
 	if noStream(err) || err == nil && !info.Created.Equal(r.created) {
@@ -156,8 +156,8 @@ func (r *reader) sameStream(ctx context.Context) error {
 	return err
 }
 
-// open creates a consumer on the stream that was there when the iteration began. An ordered consumer would do this
-// by itself, but on a stream that was created again it goes on from the old sequence and skips what is before.
+// open creates a consumer on the stream of the start of the iteration. An ordered consumer would do this automatically, but
+// on a stream that was created again it would continue at the old sequence and skip the events before it.
 func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 	create, cancel := r.log.attempt(ctx, requestTimeout)
 	defer cancel()
@@ -175,7 +175,7 @@ func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// If the stream is still the first one now, then the consumer, made before, is one of it.
+	// If the stream is still the same now, then the consumer, created before, belongs to it.
 	if err := r.sameStream(ctx); err != nil {
 		r.remove(ctx, consumer)
 		return nil, err
@@ -183,15 +183,14 @@ func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 	return consumer, nil
 }
 
-// remove deletes the consumer, also when ctx has ended. If that fails, the server does it.
+// remove deletes the consumer, also after the end of ctx. If that fails, the server does after consumerIdle.
 func (r *reader) remove(ctx context.Context, consumer jetstream.Consumer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeat)
 	defer cancel()
 	_ = r.log.js.DeleteConsumer(ctx, r.log.cfg.Stream, consumer.CachedInfo().Name)
 }
 
-// fetch reads up to size messages and returns how many came. delivered and pending are the consumer's counts, and
-// are moved on.
+// fetch reads up to size messages and returns their number. It updates delivered and pending, the consumer's counts.
 func (r *reader) fetch(ctx context.Context, c jetstream.Consumer, size int, delivered, pending *uint64) (int, error) {
 	ctx, cancel := r.log.attempt(ctx, fetchTime)
 	batch, err := c.Fetch(size, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(heartbeat))
@@ -201,7 +200,7 @@ func (r *reader) fetch(ctx context.Context, c jetstream.Consumer, size int, deli
 	}
 	defer func() {
 		cancel()
-		for range batch.Messages() { // ends the goroutine behind it
+		for range batch.Messages() { // ends the batch's goroutine
 		}
 	}()
 	fetched := 0

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// readWith reads the history of cities, calls during once when the event of version at arrives, and returns the
-// versions read and the error that ended the reading.
+// readWith reads the history of cities, and calls during once when the event of version at arrives. It returns the versions
+// read and the error that ended the iteration.
 func readWith(ctx context.Context, log *events.Log, at uint64, during func()) (got []uint64, err error) {
 	for e, err := range log.History(ctx, "cities", 1) {
 		if err != nil {
@@ -27,7 +27,7 @@ func readWith(ctx context.Context, log *events.Log, at uint64, during func()) (g
 	return got, nil
 }
 
-// long is the length of a history that takes several fetches, middle is in its first.
+// long is the length of a history that takes several fetches. middle is in the first of them.
 const long, middle = 3*events.FetchSize + 20, 100
 
 func TestHistoryEndsAtTheEndAsOfTheCall(t *testing.T) {
@@ -51,7 +51,7 @@ func TestHistoryEndsAtTheEndAsOfTheCall(t *testing.T) {
 	if !slices.Equal(got[long:], []uint64{long, long + 1, long + 2}) {
 		t.Errorf("from version %d on: %v", long, got[long:])
 	}
-	// No consumer stays behind, also of a reading that is broken off.
+	// No consumer is left, not even after a break.
 	for range log.History(ctx, "cities", 1) {
 		break
 	}
@@ -102,7 +102,7 @@ func TestHistoryGoesOnAfterAnUnreadableEvent(t *testing.T) {
 	}
 }
 
-// Whatever happens while it reads, a history is whole or ends with an error.
+// Invariant: with any fault during the iteration, a history is complete or ends with an error.
 func TestHistoryThroughFaults(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault func(t *testing.T, f faults)
@@ -157,7 +157,7 @@ func TestHistoryThroughFaults(t *testing.T) {
 			if tc.err == nil && !slices.Equal(got, tc.want) {
 				t.Errorf("%d versions, want %d in order: %v", len(got), len(tc.want), got)
 			}
-			// Up to the error nothing was left out either.
+			// Up to the error there is no gap, either.
 			if !slices.Equal(got, upTo(len(got))) {
 				t.Errorf("a gap: %v", got)
 			}
@@ -165,7 +165,7 @@ func TestHistoryThroughFaults(t *testing.T) {
 	}
 }
 
-// faults is what a fault may use.
+// faults has the server and the connections for a fault.
 type faults struct {
 	ctx           context.Context
 	js            jetstream.JetStream

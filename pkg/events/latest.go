@@ -13,16 +13,16 @@ import (
 	"github.com/synadia-io/orbit.go/natsext"
 )
 
-// batchSubjects is how many datasets go into one request. The server refuses more than 1,024 results.
+// batchSubjects is the number of datasets in one request. The server refuses more than 1,024 results.
 const batchSubjects = 512
 
-// Latest returns the newest announced version of each of the named datasets, as far as it has one in the log; no log
-// at all means none. Both results count: an [EventError] for each dataset whose last event is not readable, joined
-// with the others, leaves the other datasets in the map.
+// Latest returns the newest announced version of each of the named datasets that has one. Without a log the map is empty.
+// Latest may return both a map and an error: the error joins an [EventError] for each dataset whose last event is
+// unreadable, and the map has the other datasets.
 //
-// It is two requests for any number of datasets up to 512: one to the leader, for how far the log goes, and one for
-// the last event of each dataset, which any replica answers. What a replica leaves out, or answers as of an earlier
-// time, is asked of the leader.
+// Latest sends two requests for any number of datasets up to 512: one to the leader, for the log's last sequence, and one
+// for the last event of each dataset, which any replica may answer. If the replica's answer is incomplete or outdated, it
+// queries the leader.
 func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.VersionRecord, error) {
 	latest := make(map[string]dataset.VersionRecord, len(names))
 	for _, name := range names {
@@ -63,7 +63,7 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 // lastOfEach returns the last message of each dataset that has one, as of info or later.
 func (l *Log) lastOfEach(ctx context.Context, names []string, info *jetstream.StreamInfo) ([]*jetstream.RawStreamMsg, error) {
 	if info.Config.AllowDirect {
-		// An error here is that of one replica, or of a server too old to know the request. The leader knows better.
+		// An error here is that of one replica, or of a server that is too old for the request. The leader decides.
 		if messages, upTo, err := l.directLast(ctx, names); err == nil && upTo >= info.State.LastSeq {
 			return messages, nil
 		}
@@ -81,9 +81,9 @@ func (l *Log) lastOfEach(ctx context.Context, names []string, info *jetstream.St
 	return messages, nil
 }
 
-// directLast asks one replica for the last message of each dataset, and returns the sequence up to which the replica
-// had the stream. An answer that is cut off, by the server's limits or by the end of ctx, is an error. The protocol is
-// in https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md.
+// directLast queries one replica for the last message of each dataset. It returns the messages, and the replica's last
+// sequence. An incomplete answer, because of the server's limits or the end of ctx, is an error. The protocol is in
+// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md.
 func (l *Log) directLast(ctx context.Context, names []string) (messages []*jetstream.RawStreamMsg, upTo uint64, err error) {
 	subjects := make([]string, len(names))
 	for i, name := range names {
@@ -115,11 +115,11 @@ func (l *Log) directLast(ctx context.Context, names []string) (messages []*jetst
 			Subject: reply.Header.Get(jetstream.SubjectHeader), Sequence: sequence, Data: reply.Data,
 		})
 	}
-	// The replies end without a word when ctx does.
-	return nil, 0, fmt.Errorf("%d messages, and no end: %w", len(messages), nats.ErrTimeout)
+	// The replies end without an error when ctx does.
+	return nil, 0, fmt.Errorf("%d messages without the end of the batch: %w", len(messages), nats.ErrTimeout)
 }
 
-// endOfBatch reads the message that ends a batch.
+// endOfBatch parses the message that ends a batch.
 func endOfBatch(status string, m *nats.Msg) (upTo uint64, err error) {
 	description := m.Header.Get("Description")
 	if status != "204" || description != "EOB" {

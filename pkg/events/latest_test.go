@@ -71,7 +71,7 @@ func TestLatestNamesTheDatasetsThatAreUnreadable(t *testing.T) {
 		announce(t, ctx, log, name, 1)
 	}
 	event := must(dataset.EncodeEvent(record("rules", 7)))(t)
-	must(api(t, nc).Publish(ctx, "freshet.v1.versions.prices", event))(t) // readable, but on another's subject
+	must(api(t, nc).Publish(ctx, "freshet.v1.versions.prices", event))(t) // readable, but on another dataset's subject
 	must(api(t, nc).Publish(ctx, "freshet.v1.versions.cities", []byte("{}")))(t)
 	latest, err := log.Latest(ctx, names)
 	if len(latest) != 1 || latest["rules"].Version != 1 {
@@ -89,7 +89,7 @@ func TestLatestNamesTheDatasetsThatAreUnreadable(t *testing.T) {
 	}
 }
 
-// What a replica lacks is asked of the leader: here the replica's whole stream counts as old.
+// Latest queries the leader for everything that a replica lacks: here all of the replica's stream counts as outdated.
 func TestLatestDoesNotTrustAReplicaThatLags(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	announce(t, ctx, log, "cities", 1)
@@ -113,7 +113,7 @@ func TestLatestDoesNotTrustAReplicaThatLags(t *testing.T) {
 	}
 }
 
-// A batch that is cut off must not pass for a whole one: it would make an instance miss versions in silence.
+// Latest must not accept a truncated batch, with which an instance would miss versions silently.
 func TestDirectGetKnowsAWholeAnswer(t *testing.T) {
 	ctx, s, _, _ := start(t)
 	nc := connect(t, s.URL)
@@ -177,7 +177,7 @@ func TestNewLogRefusesNegativeSettings(t *testing.T) {
 	_, _, nc, _ := start(t)
 	for _, cfg := range []events.Config{{Replicas: -1}, {Keep: -1}} {
 		if _, err := events.NewLog(nc, cfg); err == nil {
-			t.Errorf("%+v is taken", cfg)
+			t.Errorf("%+v is accepted", cfg)
 		}
 	}
 }

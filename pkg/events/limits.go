@@ -11,31 +11,31 @@ import (
 )
 
 const (
-	// firstMaxBytes is what a new stream asks for in an account that requires a bound: some 20,000 events with chains of 64 deltas.
+	// firstMaxBytes is the bound of a new stream in an account that requires one: some 20,000 events with chains of 64 deltas.
 	firstMaxBytes = 256 << 20
-	// leastMaxBytes is the least that it asks for. An event has 1 MiB at most.
+	// leastMaxBytes is the least bound of a new stream. An event has 1 MiB at most.
 	leastMaxBytes = 1 << 20
 )
 
-// Errors of nats-server (server/errors.json) that the client has no names for.
+// Errors of nats-server (server/errors.json) that the client does not name.
 const (
-	accountResources jetstream.ErrorCode = 10002 // 400: the account's messages take all that it may store
-	// noSuitablePeers, 400: fewer servers of the cluster are up than there shall be replicas. It passes, although the code says
-	// that it does not.
+	accountResources jetstream.ErrorCode = 10002 // 400: the account's storage limit is reached
+	// noSuitablePeers, 400: the cluster has fewer servers up than the stream has replicas. The error is temporary, although its
+	// code suggests otherwise.
 	noSuitablePeers       jetstream.ErrorCode = 10005
-	insufficientResources jetstream.ErrorCode = 10023 // 503: the server's messages take all that it may store
+	insufficientResources jetstream.ErrorCode = 10023 // 503: the server's storage limit is reached
 	maximumStreams        jetstream.ErrorCode = 10027
 	storageExceeded       jetstream.ErrorCode = 10047 // 500: a stream's max_bytes does not fit into the account or the server
 	messageTooLarge       jetstream.ErrorCode = 10054
 	subjectOverlap        jetstream.ErrorCode = 10065
-	// replicasNotSupported, 500: there is no cluster. It does not pass, although the code says that it does.
+	// replicasNotSupported, 500: there is no cluster. The error is permanent, although its code suggests otherwise.
 	replicasNotSupported jetstream.ErrorCode = 10074
-	storeFailed          jetstream.ErrorCode = 10077 // 503: among others, that a limit of the stream is reached
+	storeFailed          jetstream.ErrorCode = 10077 // 503: a limit of the stream is reached, among other causes
 	maxBytesRequired     jetstream.ErrorCode = 10113
-	maxStreamBytes       jetstream.ErrorCode = 10122 // a stream's max_bytes is above what the account allows
+	maxStreamBytes       jetstream.ErrorCode = 10122 // a stream's max_bytes is above the account's limit
 )
 
-// has reports whether err is one of these errors of the server.
+// has reports whether err is an error of the server with one of the codes.
 func has(err error, codes ...jetstream.ErrorCode) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && slices.Contains(codes, api.ErrorCode)
@@ -44,24 +44,24 @@ func has(err error, codes ...jetstream.ErrorCode) bool {
 // tooLarge reports whether err refuses a stream for its max_bytes.
 func tooLarge(err error) bool { return has(err, storageExceeded, maxStreamBytes) }
 
-// full reports whether err refuses an event because a limit of the stream, of the account or of the server is reached. Of the stream,
-// only those of messages and bytes count: the other causes of the same code pass.
+// full reports whether err refuses an event because a limit of the stream, of the account or of the server is reached. Of the
+// stream's limits, only those of messages and bytes count: the other causes with the same code are temporary.
 func full(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && (api.ErrorCode == storeFailed && strings.Contains(api.Description, "maximum") || has(err, accountResources, insufficientResources))
 }
 
-// bound makes bytes, or firstMaxBytes if it is no bound, the most that the stream takes, in an account that requires a bound.
+// bound sets max_bytes in an account that requires it: to bytes, or to firstMaxBytes if bytes is not positive.
 func (l *Log) bound(cfg *jetstream.StreamConfig, bytes int64) {
 	l.bounded.Store(true)
 	cfg.MaxBytes = bytes
 	if bytes <= 0 {
 		cfg.MaxBytes = firstMaxBytes
 	}
-	l.mend(cfg)
+	l.correct(cfg)
 }
 
-// refused makes the server's refusal of a configuration an ErrStream that says what to change, unless a later attempt may be granted.
+// refused wraps the server's refusal of a configuration in an ErrStream with a remedy, unless a later attempt may succeed.
 func (l *Log) refused(verb string, err error) error {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok {
@@ -69,7 +69,7 @@ func (l *Log) refused(verb string, err error) error {
 	}
 	switch {
 	case has(err, noSuitablePeers):
-		return fmt.Errorf("%s it: %s", verb, api.Description) // as text: the code says that it is for good
+		return fmt.Errorf("%s it: %s", verb, api.Description) // as text: the code would make the error permanent
 	case tooLarge(err) && l.cfg.MaxBytes > 0:
 		return fmt.Errorf("%w: %s it with FRESHET_NATS_MAX_BYTES=%d: %w; lower that setting, or raise max_file and disk_max_stream_bytes of the JetStream account",
 			ErrStream, verb, l.cfg.MaxBytes, err)
@@ -84,7 +84,7 @@ func (l *Log) refused(verb string, err error) error {
 	return fmt.Errorf("%s it: %w", verb, err)
 }
 
-// overlaps names the stream that takes the log's subjects.
+// overlaps returns an ErrStream that names the stream with the log's subjects.
 func (l *Log) overlaps(ctx context.Context, err error) error {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
@@ -92,10 +92,10 @@ func (l *Log) overlaps(ctx context.Context, err error) error {
 	if name, err := l.js.StreamNameBySubject(ctx, l.subjects.all()); err == nil {
 		other = "stream " + name
 	}
-	return fmt.Errorf("%w: create it: %w: %s takes %s too; take that subject out of it, or delete it", ErrStream, err, other, l.subjects.all())
+	return fmt.Errorf("%w: create it: %w: %s takes %s too; remove that subject from it, or delete it", ErrStream, err, other, l.subjects.all())
 }
 
-// infoWithCounts is info with the number of events of each dataset.
+// infoWithCounts returns the stream's info with the number of events of each dataset.
 func (l *Log) infoWithCounts(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
@@ -106,10 +106,10 @@ func (l *Log) infoWithCounts(ctx context.Context) (*jetstream.StreamInfo, error)
 	return s.Info(ctx, jetstream.WithSubjectFilter(l.subjects.all()))
 }
 
-// isFull says what to change for a stream that is full although it keeps one event of each dataset.
+// isFull returns an ErrStream with a remedy for a stream that is full with one event of each dataset.
 func (l *Log) isFull(info *jetstream.StreamInfo, err error) error {
 	if !has(err, storeFailed) {
-		return foreign(err)
+		return fullOfOthers(err)
 	}
 	holds := fmt.Sprintf("the newest events of %d datasets have %d bytes", len(info.State.Subjects), info.State.Bytes)
 	if l.cfg.MaxBytes > 0 {
@@ -118,7 +118,7 @@ func (l *Log) isFull(info *jetstream.StreamInfo, err error) error {
 	return fmt.Errorf("%w: %w: %s; set FRESHET_NATS_MAX_BYTES to more than the max_bytes of stream %s, %d", ErrStream, err, holds, l.cfg.Stream, info.Config.MaxBytes)
 }
 
-// foreign says what to change if an account or a server is full of what is not the log's.
-func foreign(err error) error {
+// fullOfOthers returns an ErrStream with a remedy for an account or a server that is full of other streams.
+func fullOfOthers(err error) error {
 	return fmt.Errorf("%w: %w; raise max_file of the JetStream account and of the server, or delete streams that they do not need", ErrStream, err)
 }

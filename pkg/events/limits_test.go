@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// account is the options of a server whose clients use an account with these JetStream limits.
+// account returns the options of a server whose clients use an account with these JetStream limits.
 func account(limits string) []servertest.NATSOption {
 	return []servertest.NATSOption{
 		servertest.NATSConfig(`accounts { A { jetstream { ` + limits + ` }, users [ { user: a, password: a } ] } }`),
@@ -23,7 +23,7 @@ func account(limits string) []servertest.NATSOption {
 	}
 }
 
-// startLimited is start with an account that has these JetStream limits.
+// startLimited is start with an account with these JetStream limits.
 func startLimited(t *testing.T, limits string, cfg events.Config) (context.Context, *servertest.NATSServer, *nats.Conn, *events.Log) {
 	t.Helper()
 	s := servertest.NATS(t, account(limits)...)
@@ -41,7 +41,7 @@ func large(name string, version uint64) dataset.VersionRecord {
 	return rec
 }
 
-// refusal returns the error of an announcement, which must be an ErrStream with all of the texts.
+// refusal checks that err, of an announcement, is an ErrStream with all of the texts.
 func refusal(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	if !errors.Is(err, events.ErrStream) {
@@ -73,7 +73,7 @@ func TestLogWorksInAnAccountThatRequiresMaxBytes(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// Another publisher does not know yet that the account requires it.
+			// Another publisher does not know yet that the account requires max_bytes.
 			if err := newLog(t, nc, events.Config{}).Ensure(ctx); err != nil {
 				t.Fatal(err)
 			}

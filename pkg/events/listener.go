@@ -13,36 +13,40 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrClosed is returned by Listener.Run when the connection was closed for good.
+// ErrClosed is returned by Listener.Run when the connection has been closed.
 var ErrClosed = errors.New("the connection to NATS is closed")
 
 const (
-	// defaultBuffer is far more than comes while the Listener's goroutine waits for a processor: it does nothing that
-	// can block.
+	// defaultBuffer is far more than the events that arrive while the Listener's goroutine waits for a processor; it never
+	// blocks otherwise.
 	defaultBuffer = 4096
-	// maxSubscriptions is the most datasets that are subscribed to one by one. Above, one wildcard costs the server
-	// less than the subscriptions, and the events of other datasets cost us less, too.
+	// maxSubscriptions bounds the number of datasets with a subscription each. For more, one wildcard is cheaper, both for the
+	// server and for the instance that then receives the events of other datasets.
 	maxSubscriptions = 64
-	// flushAgain is when a flush that failed on a living connection is tried again.
+	// flushAgain is the pause after a flush that failed on a live connection.
 	flushAgain = 250 * time.Millisecond
-	// dropSettles is how long after the last event it is counted once more what was dropped: the client finds the buffer full,
-	// and counts a moment later, when the buffer may have been drained and nothing else come.
+	// dropSettles is the pause after the last event before dropped events are counted once more. The client finds the buffer
+	// full and counts a moment later, when the buffer may be empty and no further event arrives.
 	dropSettles = 100 * time.Millisecond
 )
 
-// ListenerConfig configures a Listener. Its zero value is good.
+// ListenerConfig configures a Listener. The zero value is valid.
 type ListenerConfig struct {
-	// Namespace is that of the event log, see [Config].
+	// Namespace is the namespace of the event log, see [Config].
 	Namespace string
-	// Buffer is how many events may wait to be read before some are dropped and a catch-up is asked for; 4,096 if 0.
+	// Buffer is the number of events that may be queued before the Listener drops some and requests a catch-up; 0 means 4,096.
 	Buffer int
-	// Log is where to say what is wrong with beacons; nil means nowhere.
+	// Log receives warnings about unreadable beacons; nil discards them.
 	Log *slog.Logger
 }
 
-// Listener gives the live events of some datasets, and what beacons say of them. All its channels are served by the one
-// goroutine that runs Run, and hold nothing back that is outdated: of several versions of a dataset only the highest of each
-// store waits, because a version of another store must not hide one of the caller's; of several reasons to catch up only the first, of several beacons what they say together.
+// Listener receives the live events and the beacons of some datasets. The goroutine of Run serves its channels. A channel
+// never holds outdated values:
+//
+//   - of several versions of a dataset, only the highest of each store is pending. A version of another store must not
+//     hide one of the caller's;
+//   - of several reasons for a catch-up, only the first is pending;
+//   - several beacons are merged.
 type Listener struct {
 	nc       *nats.Conn
 	subjects subjects
@@ -54,19 +58,19 @@ type Listener struct {
 	catchUps   chan string
 	beacons    chan Beacons
 	asyncErr   chan error
-	denied     chan error    // that of the subscription to beacons, which must not be lost beside others
-	unreadable atomic.Uint64 // beacons
+	denied     chan error    // for the subscription to beacons; other errors must not displace it
+	unreadable atomic.Uint64 // messages that were no readable beacons
 }
 
-// NewListener returns a listener to the events of the named datasets on nc. It starts nothing. It puts itself before
-// the connection's handler of asynchronous errors, for the life of the connection: make one Listener a connection.
+// NewListener returns a Listener for the named datasets on nc. It starts nothing. It wraps the connection's handler of
+// asynchronous errors for the life of the connection: create only one Listener for each connection.
 func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, error) {
 	subjects, err := newSubjects(cfg.Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("listen to events: %w", err)
 	}
 	if cfg.Buffer < 0 {
-		return nil, fmt.Errorf("listen to events: a buffer of %d", cfg.Buffer)
+		return nil, fmt.Errorf("listen to events: Buffer (%d) must not be negative", cfg.Buffer)
 	}
 	if cfg.Buffer == 0 {
 		cfg.Buffer = defaultBuffer
@@ -91,7 +95,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 			next(nc, sub, err)
 		}
 		if errors.Is(err, nats.ErrSlowConsumer) {
-			return // counted by the goroutine itself, which alone knows when it is over
+			return // countDropped counts dropped events, after the last of a series
 		}
 		to := l.asyncErr
 		if subjects.beaconDenied(err) {
@@ -99,83 +103,48 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 		}
 		select {
 		case to <- err:
-		default: // one that waits already asks for the same
+		default: // the pending error has the same effect
 		}
 	})
 	return l, nil
 }
 
-// Versions returns the channel of announced versions: of each dataset and store the highest that came in since the last one
-// was received. The order is the caller's business: a version may be sent that it has, or one below.
+// Versions returns the channel of announced versions: of each dataset and store the highest since the last receive. A version
+// may be one that the caller already has, or a lower one.
 func (l *Listener) Versions() <-chan dataset.VersionRecord { return l.versions }
 
-// CatchUps returns the channel that asks the caller to catch up with [Log.Latest], because events may have been
-// missed, and says why. When it does, the subscriptions are in force: no event falls between them and the catch-up.
+// CatchUps returns the channel of requests to catch up with [Log.Latest], because events may have been missed. The value is
+// the reason. When the caller receives a request, the subscriptions are active: no event falls between them and the
+// catch-up.
 func (l *Listener) CatchUps() <-chan string { return l.catchUps }
 
-// Run subscribes and serves the channels until ctx ends, and then returns nil. It returns an error if it can do no more:
-// [ErrClosed], or a subscription to events that the server does not permit. Without the permission to hear beacons it goes
-// on, and says so in [Beacons]. It may be run again afterwards, but not twice at a time. A connection that is down is no
-// error: it waits.
+// Run subscribes and serves the channels until ctx ends, and then returns nil. It returns an error if it cannot continue:
+// [ErrClosed], or a subscription to events that the server does not permit. Without the permission to subscribe to beacons
+// it continues, and reports that in [Beacons]. After Run has returned, it may be called again. A connection that is down is
+// not an error: Run waits for it.
 func (l *Listener) Run(ctx context.Context) error {
-	for _, earlier := range []chan error{l.asyncErr, l.denied} { // of an earlier Run
-		select {
-		case <-earlier:
-		default:
-		}
-	}
-	// Before the subscriptions, so that no reconnect falls between.
+	l.discardErrors()
+	// Before the subscriptions, so that Run sees every reconnect after them.
 	status := l.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer l.nc.RemoveStatusListener(status)
 
 	s := &listening{
-		Listener: l, messages: make(chan *nats.Msg, l.buffer), pending: map[source]dataset.VersionRecord{},
-		beaconMessages: make(chan *nats.Msg, beaconBuffer),
+		Listener: l, status: status, messages: make(chan *nats.Msg, l.buffer), pending: map[source]dataset.VersionRecord{},
+		beaconMessages: make(chan *nats.Msg, beaconBuffer), settled: time.NewTimer(dropSettles),
 	}
+	defer s.settled.Stop()
 	defer s.unsubscribe()
 	if err := s.subscribe(); err != nil {
 		return err
 	}
-	if err := s.listenToBeacons(); err != nil {
+	if err := s.subscribeToBeacons(); err != nil {
 		return err
 	}
-	s.ask("start", true)
-	settled := time.NewTimer(dropSettles)
-	defer settled.Stop()
+	s.requestCatchUp("start", true)
 	for {
 		s.flush(ctx)
-		versions, version, catchUps := s.offers()
-		beacons, heard := s.offerHeard()
-		select {
-		case m := <-s.messages:
-			s.receive(m)
-			settled.Reset(dropSettles)
-		case <-settled.C: // to count what was dropped
-		case m := <-s.beaconMessages:
-			s.hear(m)
-		case err := <-l.denied:
-			s.deaf(err)
-		case beacons <- heard:
-			s.heard = Beacons{}
-		case st := <-status:
-			if st == nats.CLOSED {
-				return ErrClosed
-			}
-			s.ask("reconnected", true)
-			s.retryFlush = nil
-		case err := <-l.asyncErr:
-			if l.subjects.denied(err) {
-				return fmt.Errorf("listen to events: the server does not let this user subscribe to %s<dataset>: %w", l.subjects.versions, err)
-			}
-			s.ask(fmt.Sprintf("NATS reports an error: %v", err), false)
-		case <-s.retryFlush:
-			s.retryFlush = nil
-		case versions <- version:
-			s.sent(version)
-		case catchUps <- s.catchUp:
-			s.catchUp = ""
-		case <-ctx.Done():
-			return nil
+		if done, err := s.next(ctx); done || err != nil {
+			return err
 		}
 		if len(s.messages) == 0 {
 			s.countDropped()
@@ -183,35 +152,99 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 }
 
-// denied reports whether err says that the server refused one of our subscriptions. It has no more than text to say so.
+// discardErrors discards the errors that an earlier Run has not received.
+func (l *Listener) discardErrors() {
+	for _, earlier := range []chan error{l.asyncErr, l.denied} {
+		select {
+		case <-earlier:
+		default:
+		}
+	}
+}
+
+// denied reports whether err says that the server refused a subscription to events. The error has no more than text for it.
 func (s subjects) denied(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+s.versions)
 }
 
-// source is what a version is of.
+// source is the dataset and the store of a version.
 type source struct {
 	dataset string
-	store   dataset.StoreID // zero: an earlier release names none
+	store   dataset.StoreID // zero for releases before store ids
 }
 
-// listening is the state of one Run, of its goroutine alone.
+// listening is the state of one Run. Only its goroutine uses it.
 type listening struct {
 	*Listener
+	status        chan nats.Status
 	subscriptions []*nats.Subscription // to events
 	messages      chan *nats.Msg
-	dropped       int // by all subscriptions to events, as counted so far
-	// Beacons have a channel of their own, so that a flood of events drops none.
+	dropped       int // events dropped by all subscriptions, as of the last count
+	settled       *time.Timer
+	// Beacons have a separate channel, so that a flood of events does not drop them.
 	beaconSubscription *nats.Subscription
 	beaconMessages     chan *nats.Msg
-	heard              Beacons // waits to be received
-	// pending has the versions that wait to be received, queue their keys in the order in which they came.
+	received           Beacons // not yet received by the caller
+	// pending has the versions that the caller has not received, queue their keys in the order of arrival.
 	pending map[source]dataset.VersionRecord
 	queue   []source
-	// catchUp is why a catch-up is asked for, unflushed why one is to be once the server has the subscriptions.
+	// catchUp is the reason of the pending request for a catch-up, unflushed that of the next one, which flush makes
+	// pending once the server has confirmed the subscriptions.
 	catchUp, unflushed string
 	retryFlush         <-chan time.Time
 }
 
+// next handles one event: an input from NATS, a receive by the caller, or a timer. done reports that ctx has ended.
+func (s *listening) next(ctx context.Context) (done bool, err error) {
+	versions, version, catchUps := s.offers()
+	beacons, received := s.offerBeacons()
+	select {
+	case m := <-s.messages:
+		s.receive(m)
+		s.settled.Reset(dropSettles)
+	case <-s.settled.C: // Run counts the dropped events
+	case m := <-s.beaconMessages:
+		s.receiveBeacon(m)
+	case err := <-s.denied:
+		s.beaconsDenied(err)
+	case status := <-s.status:
+		return false, s.changed(status)
+	case err := <-s.asyncErr:
+		return false, s.failed(err)
+	case <-s.retryFlush:
+		s.retryFlush = nil
+	case versions <- version:
+		s.sent(version)
+	case catchUps <- s.catchUp:
+		s.catchUp = ""
+	case beacons <- received:
+		s.received = Beacons{}
+	case <-ctx.Done():
+		return true, nil
+	}
+	return false, nil
+}
+
+// changed handles a new status of the connection.
+func (s *listening) changed(status nats.Status) error {
+	if status == nats.CLOSED {
+		return ErrClosed
+	}
+	s.requestCatchUp("reconnected", true)
+	s.retryFlush = nil
+	return nil
+}
+
+// failed handles an asynchronous error of the connection.
+func (s *listening) failed(err error) error {
+	if s.subjects.denied(err) {
+		return fmt.Errorf("listen to events: the server does not let this user subscribe to %s<dataset>: %w", s.subjects.versions, err)
+	}
+	s.requestCatchUp(fmt.Sprintf("NATS reports an error: %v", err), false)
+	return nil
+}
+
+// subscribe subscribes to the events of the datasets.
 func (s *listening) subscribe() error {
 	subjects := []string{s.subjects.of("*")}
 	if len(s.names) <= maxSubscriptions {
@@ -235,21 +268,21 @@ func (s *listening) subscribe() error {
 
 func (s *listening) unsubscribe() {
 	for _, sub := range append(s.subscriptions, s.beaconSubscription) {
-		_ = sub.Unsubscribe() // fails only when there is none, or when the connection is gone and the subscription with it
+		_ = sub.Unsubscribe() // fails only for nil, or with the connection gone and the subscription with it
 	}
 }
 
-// ask asks for a catch-up, if flush so once the server has confirmed the subscriptions.
-func (s *listening) ask(why string, flush bool) {
+// requestCatchUp requests a catch-up. If flush is true, the request waits until the server has confirmed the subscriptions.
+func (s *listening) requestCatchUp(reason string, flush bool) {
 	if flush {
-		s.unflushed = why
+		s.unflushed = reason
 	} else if s.catchUp == "" {
-		s.catchUp = why
+		s.catchUp = reason
 	}
 }
 
-// flush waits for the server to confirm the subscriptions, if that is due and there is a connection. Without one it
-// is done when the connection is there. The client subscribes again before it lets anyone flush.
+// flush waits for the server to confirm the subscriptions, if a catch-up needs that. Without a connection it does nothing;
+// Run calls it again when the connection is up. After a reconnect the client subscribes again before any flush.
 func (s *listening) flush(ctx context.Context) {
 	if s.unflushed == "" || s.retryFlush != nil || !s.nc.IsConnected() {
 		return
@@ -260,39 +293,39 @@ func (s *listening) flush(ctx context.Context) {
 		s.retryFlush = time.After(flushAgain)
 		return
 	}
-	s.ask(s.unflushed, false)
+	s.requestCatchUp(s.unflushed, false)
 	s.unflushed = ""
 }
 
-// receive takes in a live event.
+// receive handles a live event.
 func (s *listening) receive(m *nats.Msg) {
 	name := s.subjects.nameOf(m.Subject)
 	if !s.names[name] {
-		return // the wildcard's
+		return // another dataset, due to the wildcard
 	}
 	rec, err := s.subjects.decode(m.Subject, m.Data)
 	if err != nil {
-		s.ask(fmt.Sprintf("an event on %s is not readable: %v", m.Subject, err), false)
+		s.requestCatchUp(fmt.Sprintf("an event on %s is not readable: %v", m.Subject, err), false)
 		return
 	}
 	of := source{name, rec.StoreID}
-	waiting, ok := s.pending[of]
+	pending, ok := s.pending[of]
 	if !ok && len(s.queue) >= s.buffer+len(s.names) {
-		s.ask("events of many stores wait", false) // messages may name any number of stores
+		s.requestCatchUp("events of too many stores", false) // messages may name any number of stores
 		return
 	}
 	if !ok {
 		s.queue = append(s.queue, of)
 	}
-	if !ok || waiting.Version < rec.Version {
+	if !ok || pending.Version < rec.Version {
 		s.pending[of] = rec
 	}
 }
 
-// countDropped asks for a catch-up if events were dropped. It is called when the buffer is drained, and
-// once more when nothing has come for dropSettles: the client drops only into a full buffer, so whatever it drops later is
-// counted when the buffer is drained again. Its own report of a slow consumer comes once for a series of drops, which may
-// end after the catch-up.
+// countDropped requests a catch-up if events have been dropped. Run calls it when the buffer is empty, and once more after
+// dropSettles without an event. The client drops events only while the buffer is full, so later drops are counted when the
+// buffer is empty again. The client's own error about a slow consumer is of no use: it reports a series of drops once,
+// and the series may end after the catch-up.
 func (s *listening) countDropped() {
 	total := 0
 	for _, sub := range s.subscriptions {
@@ -301,12 +334,12 @@ func (s *listening) countDropped() {
 		}
 	}
 	if n := total - s.dropped; n > 0 {
-		s.ask(fmt.Sprintf("%d events came too fast and were dropped", n), false)
+		s.requestCatchUp(fmt.Sprintf("%d events arrived too fast and were dropped", n), false)
 	}
 	s.dropped = total
 }
 
-// offers returns what a select offers: the channels are nil while there is nothing to send.
+// offers returns the channels and the values to send. A channel is nil while there is nothing to send.
 func (s *listening) offers() (versions chan<- dataset.VersionRecord, version dataset.VersionRecord, catchUps chan<- string) {
 	if len(s.queue) > 0 {
 		versions, version = s.versions, s.pending[s.queue[0]]
@@ -317,6 +350,7 @@ func (s *listening) offers() (versions chan<- dataset.VersionRecord, version dat
 	return versions, version, catchUps
 }
 
+// sent removes a version that the caller has received.
 func (s *listening) sent(rec dataset.VersionRecord) {
 	s.queue = s.queue[1:]
 	delete(s.pending, source{rec.Dataset, rec.StoreID})

@@ -39,7 +39,7 @@ func listen(t testing.TB, ctx context.Context, nc *nats.Conn, cfg events.Listene
 	return l, stop
 }
 
-// receive returns the next from the channel.
+// receive returns the next value of the channel.
 func receive[T any](t testing.TB, ctx context.Context, what string, from <-chan T) T {
 	t.Helper()
 	select {
@@ -51,15 +51,15 @@ func receive[T any](t testing.TB, ctx context.Context, what string, from <-chan 
 	}
 }
 
-// expectCatchUp waits for a catch-up that is asked for with the reason.
+// expectCatchUp waits for a request to catch up with the given reason.
 func expectCatchUp(t testing.TB, ctx context.Context, l *events.Listener, reason string) {
 	t.Helper()
 	if got := receive(t, ctx, "catch-up: "+reason, l.CatchUps()); !strings.Contains(got, reason) {
-		t.Fatalf("a catch-up is asked for because %q, want %q", got, reason)
+		t.Fatalf("the reason for the catch-up is %q, want %q", got, reason)
 	}
 }
 
-// follower does what an instance does: it takes versions, catches up when asked, and keeps the highest version.
+// follower behaves like an instance: it receives versions, catches up on request, and keeps the highest version.
 type follower struct {
 	log      *events.Log
 	name     string
@@ -68,7 +68,7 @@ type follower struct {
 	received int
 }
 
-// until follows until the version is known.
+// until follows until the follower has the version.
 func (f *follower) until(t testing.TB, ctx context.Context, l *events.Listener, version uint64) {
 	t.Helper()
 	for f.version < version {
@@ -80,12 +80,12 @@ func (f *follower) until(t testing.TB, ctx context.Context, l *events.Listener, 
 			f.reasons = append(f.reasons, why)
 			f.catchUp(t, ctx)
 		case <-ctx.Done():
-			t.Fatalf("version %d is never heard of, the highest is %d; caught up: %q", version, f.version, f.reasons)
+			t.Fatalf("version %d never arrives, the highest is %d; reasons for catch-ups: %q", version, f.version, f.reasons)
 		}
 	}
 }
 
-// catchUp tries until it succeeds, as an instance does with its own backoff.
+// catchUp retries until it succeeds, as an instance does with a backoff.
 func (f *follower) catchUp(t testing.TB, ctx context.Context) {
 	t.Helper()
 	eventually(t, ctx, "a catch-up succeeds", func() bool {
@@ -99,7 +99,7 @@ func TestListenerGivesLiveEvents(t *testing.T) {
 	ctx, s, _, log := start(t)
 	l, stop := listen(t, ctx, connect(t, s.URL), events.ListenerConfig{}, "cities", "prices")
 	expectCatchUp(t, ctx, l, "start")
-	announce(t, ctx, log, "rules", 1) // nobody asked for it
+	announce(t, ctx, log, "rules", 1) // not a dataset of the listener
 	for v := uint64(1); v <= 3; v++ {
 		announce(t, ctx, log, "cities", v)
 		got := receive(t, ctx, "a version", l.Versions())
@@ -113,7 +113,7 @@ func TestListenerGivesLiveEvents(t *testing.T) {
 	}
 	stop()
 
-	// It can be run again.
+	// Run can be called again.
 	ctx2, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx2) }()
@@ -128,7 +128,7 @@ func TestListenerGivesLiveEvents(t *testing.T) {
 	}
 }
 
-// Invariant: a version announced at any moment of a listener's start is heard of, live or by the catch-up.
+// Invariant: a version that is announced at any moment of a listener's start arrives, live or by the catch-up.
 func TestNoEventFallsBetweenSubscriptionAndCatchUp(t *testing.T) {
 	ctx, s, _, log := start(t)
 	nc := connect(t, s.URL)
@@ -145,7 +145,7 @@ func TestNoEventFallsBetweenSubscriptionAndCatchUp(t *testing.T) {
 	}
 }
 
-// The listener is cut off while the server restarts and a version is announced; it comes back after that.
+// The listener is disconnected while the server restarts and a version is announced; it reconnects after that.
 func TestVersionsAnnouncedDuringARestartAreCaughtUp(t *testing.T) {
 	for name, restart := range map[string]func(s *servertest.NATSServer){
 		"stop": func(s *servertest.NATSServer) { s.Restart() },
@@ -179,13 +179,13 @@ func TestVersionsAnnouncedDuringARestartAreCaughtUp(t *testing.T) {
 			f.received = 0
 			f.until(t, ctx, l, 2)
 			if f.received != 0 || !slices.Equal(f.reasons, []string{"reconnected"}) {
-				t.Errorf("%d versions came live; caught up because: %q", f.received, f.reasons)
+				t.Errorf("%d versions arrived live; reasons for catch-ups: %q", f.received, f.reasons)
 			}
-			// And live events come again.
+			// Live events arrive again.
 			announce(t, ctx, log, "cities", 3)
 			f.until(t, ctx, l, 3)
 			if f.received != 1 {
-				t.Errorf("%d versions came live after the reconnect, want 1", f.received)
+				t.Errorf("%d versions arrived live after the reconnect, want 1", f.received)
 			}
 		})
 	}
@@ -196,19 +196,19 @@ func TestListenerOutlivesADeletedStream(t *testing.T) {
 	announce(t, ctx, log, "cities", 1, 2, 3)
 	l, _ := listen(t, ctx, connect(t, s.URL), events.ListenerConfig{}, "cities")
 	f := follower{log: log, name: "cities"}
-	f.until(t, ctx, l, 3) // by the catch-up of the start
+	f.until(t, ctx, l, 3) // by the first catch-up
 	if err := api(t, nc).DeleteStream(ctx, "FRESHET"); err != nil {
 		t.Fatal(err)
 	}
-	// The new stream's sequences begin at 1 again, far below what was seen.
+	// The new stream's sequences begin at 1 again, far below the old ones.
 	announce(t, ctx, log, "cities", 4)
 	f.until(t, ctx, l, 4)
 	if f.received != 1 {
-		t.Errorf("version 4 did not come live; caught up because: %q", f.reasons)
+		t.Errorf("version 4 did not arrive live; reasons for catch-ups: %q", f.reasons)
 	}
 }
 
-// Invariant: with a buffer that loses events in every flood, a follower ends at the newest version all the same.
+// Invariant: with a buffer that drops events in every flood, a follower still reaches the newest version.
 func TestSlowConsumerCatchesUp(t *testing.T) {
 	ctx, s, nc, log := start(t)
 	listening := connect(t, s.URL)
@@ -243,8 +243,8 @@ func TestVersionsCoalesce(t *testing.T) {
 		message("prices", "prices", 4),
 		message("cities", "cities", 1),
 		message("cities", "cities", 3),
-		message("cities", "cities", 2), // refused by the stream, perhaps
-		message("rules", "rules", 7),   // the wildcard's
+		message("cities", "cities", 2), // one that the stream may have refused
+		message("rules", "rules", 7),   // received due to the wildcard
 		message("prices", "prices", 5),
 	)
 	var got []string
@@ -260,14 +260,14 @@ func TestVersionsCoalesce(t *testing.T) {
 	}
 }
 
-// Invariant: events of other stores, whatever number they name, hide no version of the caller's store, and take bounded memory.
+// Invariant: events of other stores, with any numbers, never hide a version of the caller's store, and need bounded memory.
 func TestVersionsOfAnotherStoreHideNone(t *testing.T) {
 	_, s, _, _ := start(t)
 	l := must(events.NewListener(connect(t, s.URL), []string{"cities"}, events.ListenerConfig{Buffer: 8}))(t)
 	message := func(store dataset.StoreID, version uint64) *nats.Msg {
 		rec := record("cities", version)
 		rec.StoreID = store
-		return &nats.Msg{Subject: dataset.Subject("cities"), Data: must(dataset.EncodeEvent(rec))(t)}
+		return &nats.Msg{Subject: "freshet.v1.versions.cities", Data: must(dataset.EncodeEvent(rec))(t)}
 	}
 	ours, theirs := dataset.NewStoreID(), dataset.NewStoreID()
 	records, catchUp := l.Coalesce(message(ours, 5), message(theirs, 9), message(ours, 6), message(theirs, 8))
@@ -279,7 +279,7 @@ func TestVersionsOfAnotherStoreHideNone(t *testing.T) {
 		flood = append(flood, message(dataset.NewStoreID(), 7))
 	}
 	if records, catchUp := l.Coalesce(flood...); len(records) != 9 || catchUp == "" {
-		t.Errorf("of events of 100 stores %d wait, want as many as the buffer holds and one; catch-up %q", len(records), catchUp)
+		t.Errorf("of the events of 100 stores %d are pending, want the size of the buffer and one; catch-up %q", len(records), catchUp)
 	}
 }
 
@@ -306,10 +306,10 @@ func TestManyDatasetsShareASubscription(t *testing.T) {
 	}
 	l, _ := listen(t, ctx, nc, events.ListenerConfig{}, names...)
 	expectCatchUp(t, ctx, l, "start")
-	if n := nc.NumSubscriptions(); n != 2 { // the other is for beacons
+	if n := nc.NumSubscriptions(); n != 2 { // one for events, one for beacons
 		t.Errorf("%d subscriptions for 100 datasets", n)
 	}
-	announce(t, ctx, log, "cities", 1) // none of them
+	announce(t, ctx, log, "cities", 1) // not a dataset of the listener
 	announce(t, ctx, log, "dataset-42", 1)
 	if got := receive(t, ctx, "a version", l.Versions()); got.ID() != "dataset-42/1" {
 		t.Errorf("received %s", got.ID())
@@ -348,7 +348,7 @@ func TestListenerOfAClosedConnection(t *testing.T) {
 	}
 }
 
-// The subscriptions are not confirmed, so no catch-up may be asked for: it could come before them.
+// Before the server has confirmed the subscriptions, the listener must not request a catch-up: it could precede them.
 func TestNoCatchUpBeforeTheServerConfirms(t *testing.T) {
 	ctx, s, _, log := start(t)
 	announce(t, ctx, log, "cities", 1)
@@ -360,7 +360,7 @@ func TestNoCatchUpBeforeTheServerConfirms(t *testing.T) {
 	eventually(t, ctx, "nothing in 25 looks", func() bool {
 		select {
 		case why := <-l.CatchUps():
-			t.Errorf("a catch-up from a frozen server: %q", why)
+			t.Errorf("a request to catch up with a frozen server: %q", why)
 		default:
 		}
 		looks++
@@ -376,6 +376,6 @@ func TestNewListenerRefuses(t *testing.T) {
 		t.Errorf("a wildcard for a name: %v", err)
 	}
 	if _, err := events.NewListener(nc, nil, events.ListenerConfig{Buffer: -1}); err == nil {
-		t.Error("a negative buffer is taken")
+		t.Error("a negative buffer is accepted")
 	}
 }

@@ -10,24 +10,24 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"github.com/cenkalti/backoff/v5"
+	"freshet.dev/pkg/internal/backoff"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 var (
-	// ErrStream is returned when a stream is there under the log's name, or over its subjects, that cannot be the log.
+	// ErrStream is returned when the stream with the log's name or subjects cannot serve as the log.
 	ErrStream = errors.New("the stream cannot be the event log")
 	// ErrNoStream is returned by History when the log does not exist.
 	ErrNoStream = errors.New("there is no event log")
-	// ErrRecreated is returned by History when the log was deleted while it was read.
+	// ErrRecreated is returned by History when the log was deleted or created again while History read it.
 	ErrRecreated = errors.New("the event log was deleted or created again")
 	// ErrConflict is returned by Announce when the log ends with a version that is not in the history of the announced one: a
-	// version of its number with another id, or a later version of another store. Both histories are in use.
+	// version with the same number and another id, or a later version of another store. Both histories are in use.
 	ErrConflict = errors.New("the event log holds a version of another history")
 )
 
-// EventError tells of an event in the log that is not readable.
+// EventError is the error of an unreadable event in the log.
 type EventError struct {
 	Dataset  string
 	Sequence uint64 // in the stream
@@ -40,28 +40,30 @@ func (e *EventError) Error() string {
 
 func (e *EventError) Unwrap() error { return e.Err }
 
-// ErrNoAnswer is returned by Latest when the server did not answer within two seconds, or the connection broke
-// meanwhile.
+// ErrNoAnswer is returned by Latest when the server does not answer within two seconds, or the connection breaks in that
+// time.
 var ErrNoAnswer = errors.New("JetStream does not answer")
 
-// Config configures the event log. Its zero value is good.
+// Config configures the event log. The zero value is valid.
 type Config struct {
-	// Namespace keeps the log apart from those of other environments on the same NATS: it has subjects and a stream of its
-	// own. All programs of an environment have the same. Empty is the default namespace.
+	// Namespace separates the log from those of other environments on the same NATS: each namespace has its own subjects and
+	// its own stream. All programs of an environment have the same namespace. Empty is the default namespace.
 	Namespace string
-	// Stream is the name of the JetStream stream; if empty, FRESHET in the default namespace, and else FRESHET_ and the
-	// namespace in capitals.
+	// Stream is the name of the JetStream stream. If empty, it is FRESHET in the default namespace, and FRESHET_ with the
+	// namespace in capitals in any other.
 	Stream string
-	// Replicas is on how many servers of a cluster the stream lies; if 0, 1 for a new stream, and an existing one is
-	// left as it is.
+	// Replicas is the number of servers of a cluster that hold the stream. 0 means 1 for a new stream, and no change of an
+	// existing one.
 	Replicas int
-	// Keep is how many events a new stream keeps of each dataset; 10,000 if 0. An existing one is left as it is.
+	// Keep is the number of events of each dataset that a new stream keeps; 0 means 10,000. It does not change an existing
+	// stream.
 	Keep int64
-	// MaxBytes is the most bytes that the stream takes on each server. If 0, it has no bound, unless the account requires one: then
-	// an existing stream keeps its own, and a new one has 256 MiB, or as much as the account allows. A stream that is full keeps
-	// fewer events of each dataset, and at least the newest.
+	// MaxBytes bounds the stream on each server, in bytes. 0 means no bound, unless the account requires one: then an existing
+	// stream keeps its bound, and a new one gets 256 MiB, or as much as the account allows. A full stream keeps fewer events of
+	// each dataset, but at least the newest.
 	MaxBytes int64
-	// Log reports when the log gives up history because there is no room, and when it keeps as much as before again; nil discards that.
+	// Log receives a line when the log discards history because space is short, and when it keeps as much as before again. nil
+	// discards these lines.
 	Log *slog.Logger
 }
 
@@ -72,21 +74,21 @@ const (
 	requestTimeout = 2 * time.Second
 )
 
-// Log is the event log. Its methods may be called at the same time.
+// Log is the event log. It is safe for concurrent use.
 type Log struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	cfg      Config
 	subjects subjects
-	// ensured is set once the stream's settings are known to be right.
+	// ensured is true once the stream's settings are known to be right.
 	ensured atomic.Bool
-	// bounded is set once the server has said that the account requires max_bytes.
+	// bounded is true once the server has reported that the account requires max_bytes.
 	bounded atomic.Bool
-	// yielded is when this process last gave up history because of what others store, in Unix nanoseconds; 0 if it never did.
-	yielded atomic.Int64
+	// shrunk is the time when this process last halved the log because of other streams, in Unix nanoseconds; 0 if never.
+	shrunk atomic.Int64
 }
 
-// NewLog returns the event log on nc, which stays the caller's to close. It asks nothing of the server.
+// NewLog returns the event log on nc. It sends no request. The caller closes nc.
 func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	subjects, err := newSubjects(cfg.Namespace)
 	if err != nil {
@@ -102,7 +104,7 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Replicas < 0 || cfg.Keep < 0 || cfg.MaxBytes < 0 {
-		return nil, fmt.Errorf("event log: replicas (%d), events to keep (%d) and most bytes (%d) must not be negative", cfg.Replicas, cfg.Keep, cfg.MaxBytes)
+		return nil, fmt.Errorf("event log: Replicas (%d), Keep (%d) and MaxBytes (%d) must not be negative", cfg.Replicas, cfg.Keep, cfg.MaxBytes)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
@@ -111,8 +113,8 @@ func NewLog(nc *nats.Conn, cfg Config) (*Log, error) {
 	return &Log{nc: nc, js: js, cfg: cfg, subjects: subjects}, nil
 }
 
-// attempt returns a context for one request. It ends after timeout, and when the connection breaks: a server
-// took the request to its grave then, and waiting for an answer would only delay the next attempt.
+// attempt returns a context for one request. It ends after timeout, and when the connection breaks: the answer is then
+// lost, and waiting for it would only delay the next attempt.
 func (l *Log) attempt(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	broken := l.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
@@ -127,7 +129,8 @@ func (l *Log) attempt(ctx context.Context, timeout time.Duration) (context.Conte
 	return ctx, cancel
 }
 
-// unanswered replaces the end of an attempt's context: to the caller, whose ctx goes on, it would look like that one's.
+// unanswered returns ErrNoAnswer for the end of an attempt's context, which a caller could mistake for the end of
+// ctx.
 func unanswered(ctx context.Context, err error) error {
 	if ctx.Err() == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return ErrNoAnswer
@@ -135,7 +138,7 @@ func unanswered(ctx context.Context, err error) error {
 	return err
 }
 
-// info asks the stream's leader what the stream is.
+// info returns the stream's info from its leader.
 func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
@@ -146,24 +149,24 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return s.CachedInfo(), nil
 }
 
-// lastAtLeader returns the last message on the subject, nil if there is none.
+// lastAtLeader returns the last message on the subject, or nil if there is none.
 func (l *Log) lastAtLeader(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	return l.askLeader(ctx, leaderRequest{LastFor: subject})
 }
 
-// leaderRequest names a message: the last on a subject, or the first on one from a sequence on.
+// leaderRequest selects a message: the last one on a subject, or the first one on a subject from a sequence on.
 type leaderRequest struct {
 	Sequence uint64 `json:"seq,omitempty"`
 	NextFor  string `json:"next_by_subj,omitempty"`
 	LastFor  string `json:"last_by_subj,omitempty"`
 }
 
-// askLeader returns the message, nil if there is none. It asks the stream's leader, where the client would use a
-// direct get, which any replica answers as of some time ago.
-func (l *Log) askLeader(ctx context.Context, what leaderRequest) (*jetstream.RawStreamMsg, error) {
+// askLeader returns the requested message, or nil if there is none. It queries the stream's leader. The client would use a
+// direct get, which any replica may answer from an older state.
+func (l *Log) askLeader(ctx context.Context, message leaderRequest) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
-	request, err := json.Marshal(what)
+	request, err := json.Marshal(message)
 	if err != nil {
 		return nil, err
 	}
@@ -202,12 +205,12 @@ func noStream(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound
 }
 
-// passing reports whether err may be gone at the next attempt.
-func passing(err error) bool {
-	for _, forGood := range []error{
+// temporary reports whether another attempt may succeed after err.
+func temporary(err error) bool {
+	for _, permanent := range []error{
 		ErrStream, ErrConflict, ErrRecreated, dataset.ErrEvent, dataset.ErrVersionRecord, nats.ErrConnectionClosed, nats.ErrMaxPayload,
 	} {
-		if errors.Is(err, forGood) {
+		if errors.Is(err, permanent) {
 			return false
 		}
 	}
@@ -216,30 +219,21 @@ func passing(err error) bool {
 	case errors.Is(err, errTryAgain):
 		return true
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return true // also what a server answers whose JetStream has not started yet
+		return true // also the answer of a server whose JetStream has not started yet
 	case errors.As(err, &api):
 		return api.Code >= 500 // no leader, no quorum, no space
 	}
 	return true
 }
 
-// retry calls try until it succeeds, or fails for good, or ctx ends: then the error has both ctx's and the last one.
+// Pauses between two attempts of a request.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// retry calls try until it succeeds, fails permanently, or ctx ends. In the last case the error wraps ctx's error and the
+// last one of try.
 func retry(ctx context.Context, try func() error) error {
-	var last error
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, 500*time.Millisecond
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := unanswered(ctx, try())
-		if err != nil && !passing(err) {
-			return struct{}{}, backoff.Permanent(err)
-		}
-		if err != nil && (last == nil || ctx.Err() == nil) { // what failed for the end of ctx says nothing new
-			last = err
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
-	if err != nil && ctx.Err() != nil && last != nil && !errors.Is(last, err) {
-		return fmt.Errorf("%w, after: %w", err, last)
-	}
-	return err
+	return backoff.New(firstPause, longestPause).Retry(ctx, temporary, func() error { return unanswered(ctx, try()) })
 }

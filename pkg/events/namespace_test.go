@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/events"
 )
 
-// TestNamespacesAreApart has three environments on one server with a dataset of the same name, each at another version.
+// TestNamespacesAreApart has three environments on one server, each with another version of a dataset of the same name.
 func TestNamespacesAreApart(t *testing.T) {
 	ctx, s, nc, _ := start(t)
 	names := []string{"cities"}
@@ -35,11 +35,11 @@ func TestNamespacesAreApart(t *testing.T) {
 	for namespace, version := range versions {
 		l := listeners[namespace]
 		if rec := receive(t, ctx, "a version", l.Versions()); rec.Version != version {
-			t.Errorf("namespace %q hears of version %d, want %d", namespace, rec.Version, version)
+			t.Errorf("namespace %q receives version %d, want %d", namespace, rec.Version, version)
 		}
-		words := receive(t, ctx, "a beacon", l.Beacons()).Reports["cities"]
-		if len(words) != 1 || words[0].Version != version || words[0].Publisher != "p"+namespace {
-			t.Errorf("namespace %q hears the beacons %+v, want one of version %d", namespace, words, version)
+		reports := receive(t, ctx, "a beacon", l.Beacons()).Reports["cities"]
+		if len(reports) != 1 || reports[0].Version != version || reports[0].Publisher != "p"+namespace {
+			t.Errorf("namespace %q receives the reports %+v, want one of version %d", namespace, reports, version)
 		}
 		latest := must(logs[namespace].Latest(ctx, names))(t)
 		if len(latest) != 1 || latest["cities"].Version != version {
@@ -52,7 +52,7 @@ func TestNamespacesAreApart(t *testing.T) {
 			t.Errorf("the history of namespace %q is %v, want version %d", namespace, got, version)
 		}
 	}
-	// After a restore the log of one environment goes down, and the others stay.
+	// After a restore, the versions of one environment go down, and the others do not change.
 	if err := logs["a"].Supersede(ctx, record("cities", 4), record("cities", 5)); err != nil {
 		t.Fatal(err)
 	}
@@ -63,18 +63,18 @@ func TestNamespacesAreApart(t *testing.T) {
 		}
 	}
 	receive(t, ctx, "the superseding version", listeners["a"].Versions())
-	// All three have sent everything by now: what comes next shows that nothing else waits.
+	// All three have sent everything by now. The next version shows that nothing else is pending.
 	for namespace, version := range versions {
 		announce(t, ctx, logs[namespace], "cities", version+1)
 	}
 	for namespace, version := range versions {
 		if rec := receive(t, ctx, "a second version", listeners[namespace].Versions()); rec.Version != version+1 {
-			t.Errorf("namespace %q hears of version %d, want %d", namespace, rec.Version, version+1)
+			t.Errorf("namespace %q receives version %d, want %d", namespace, rec.Version, version+1)
 		}
 	}
 }
 
-// TestManyDatasetsOfANamespace subscribes with a wildcard, which must not reach another namespace.
+// TestManyDatasetsOfANamespace subscribes with a wildcard, which must not match another namespace.
 func TestManyDatasetsOfANamespace(t *testing.T) {
 	ctx, s, nc, own := start(t)
 	names := []string{"cities"}
@@ -90,12 +90,12 @@ func TestManyDatasetsOfANamespace(t *testing.T) {
 	announce(t, ctx, other, "cities", 2)
 	for want, l := range map[uint64]*events.Listener{1: inDefault, 2: inOther} {
 		if rec := receive(t, ctx, "a version", l.Versions()); rec.Version != want {
-			t.Errorf("heard of version %d, want %d", rec.Version, want)
+			t.Errorf("received version %d, want %d", rec.Version, want)
 		}
 	}
 }
 
-// TestNamesOfNamespaces holds the names that are seen on the server: those of the default namespace are those of v0.1.
+// TestNamesOfNamespaces pins the names on the server. Those of the default namespace are the names of v0.1.
 func TestNamesOfNamespaces(t *testing.T) {
 	ctx, _, nc, _ := start(t)
 	for _, c := range []struct {

@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// partBytes is the most that one message of a beacon takes, if the server allows as much. An instance reads only the
-	// messages whose bounds have a dataset of its own: in small ones there is less of others. Listeners of releases up to v0.2 have
-	// room for 64 messages, which are the beacon of some 150,000 datasets then.
+	// partBytes bounds one message of a beacon, if the server allows as much. An instance reads only the messages whose bounds
+	// include one of its datasets; small messages have fewer datasets of others. Listeners of releases up to v0.2 buffer 64
+	// messages, which is then the beacon of some 150,000 datasets.
 	partBytes = 256 << 10
-	// usualPayload is the most that a NATS server takes in a message by default.
+	// usualPayload is the default limit of a NATS server for a message.
 	usualPayload = 1 << 20
 	// longestName is the length of the longest name of a dataset.
 	longestName = 64
 )
 
-// parts returns b, which has no bounds, as JSON messages of at most most bytes, each with the names within its bounds.
-func (b Beacon) parts(most int) ([][]byte, error) {
-	if most <= 0 {
-		most = usualPayload
+// parts returns b, which has no bounds, as JSON messages of at most limit bytes, each with the names within its bounds.
+func (b Beacon) parts(limit int) ([][]byte, error) {
+	if limit <= 0 {
+		limit = usualPayload
 	}
-	most = min(most, partBytes)
+	limit = min(limit, partBytes)
 	names := slices.Concat(slices.Collect(maps.Keys(b.Newest)), b.Unread)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -47,7 +47,7 @@ func (b Beacon) parts(most int) ([][]byte, error) {
 			version, ok := b.Newest[name]
 			id, hasID := b.IDs[name]
 			hasID = hasID && ok
-			if size += entryBytes(name, version, ok, hasID, unread[name]); size > most {
+			if size += entryBytes(name, version, ok, hasID, unread[name]); size > limit {
 				break
 			}
 			if n++; ok {
@@ -60,9 +60,9 @@ func (b Beacon) parts(most int) ([][]byte, error) {
 				part.Unread = append(part.Unread, name)
 			}
 		}
-		if n == 0 && len(names) > 0 || head > most {
-			return nil, fmt.Errorf("one dataset does not fit into a message of %d bytes, which is the most that the NATS server takes; "+
-				"set its max_payload to 4KB or more", most)
+		if n == 0 && len(names) > 0 || head > limit {
+			return nil, fmt.Errorf("one dataset does not fit into a message of %d bytes, the limit of the NATS server; "+
+				"set its max_payload to 4KB or more", limit)
 		}
 		names = names[n:]
 		part.To = ""
@@ -79,14 +79,14 @@ func (b Beacon) parts(most int) ([][]byte, error) {
 	return parts, nil
 }
 
-// headBytes returns how long a message of b without datasets is at most.
+// headBytes returns the greatest length of a message of b without its datasets.
 func (b Beacon) headBytes() (int, error) {
 	b.Newest, b.IDs, b.Unread, b.From, b.To = nil, nil, nil, "", ""
 	data, err := json.Marshal(b)
 	return len(data) + len(`"from":"","to":"","ids":{},"unread":[],`) + 2*longestName, err
 }
 
-// entryBytes returns how many bytes of a message a dataset takes. Names need no escapes.
+// entryBytes returns the bytes of a dataset in a message. Names need no escapes.
 func entryBytes(name string, version uint64, hasVersion, hasID, unread bool) (n int) {
 	if hasVersion {
 		n += len(name) + len(`"":,`) + len(strconv.FormatUint(version, 10))

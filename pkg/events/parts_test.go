@@ -14,7 +14,7 @@ import (
 	"freshet.dev/pkg/servertest"
 )
 
-// many is a beacon of a store with n datasets, of which every unread-th could not be read; 0: all could.
+// many returns a beacon of a store with n datasets, every unread-th of them unreadable; 0 means none.
 func many(n, unread int) events.Beacon {
 	b := events.Beacon{
 		Publisher: strings.Repeat("p", 70), Sent: time.Now(), Every: time.Second, Store: dataset.StoreID{1},
@@ -32,11 +32,11 @@ func many(n, unread int) events.Beacon {
 	return b
 }
 
-// TestPartsOfABeacon reads the messages as releases up to v0.2 do, by decoding each whole: for each name exactly one speaks.
+// TestPartsOfABeacon decodes each message as a whole, like releases up to v0.2. Exactly one message covers each name.
 func TestPartsOfABeacon(t *testing.T) {
 	for name, tc := range map[string]struct {
 		beacon      events.Beacon
-		limit, most int // of the server, of the messages
+		limit, most int // the limits of the server and of the messages
 	}{
 		"nothing":                      {many(0, 0), 1 << 20, 256 << 10},
 		"few":                          {many(10, 3), 1 << 20, 256 << 10},
@@ -64,7 +64,7 @@ func TestPartsOfABeacon(t *testing.T) {
 				for _, name := range names {
 					if ref, ok := b.Version(name); ok {
 						if _, twice := spoken[name]; twice {
-							t.Errorf("two messages speak for %s", name)
+							t.Errorf("two messages cover %s", name)
 						}
 						spoken[name] = ref
 					}
@@ -73,7 +73,7 @@ func TestPartsOfABeacon(t *testing.T) {
 			for _, name := range names {
 				want, wantOK := tc.beacon.Version(name)
 				if got, ok := spoken[name]; ok != wantOK || got != want {
-					t.Errorf("of %s the messages say %v, %v, want %v, %v", name, got, ok, want, wantOK)
+					t.Errorf("%s: the messages report %v, %v, want %v, %v", name, got, ok, want, wantOK)
 				}
 			}
 		})
@@ -83,7 +83,7 @@ func TestPartsOfABeacon(t *testing.T) {
 	}
 }
 
-// Beacons arrive where the server takes no more than 128 KiB in a message, and no more than 4 KiB.
+// Beacons arrive through servers with limits of 128 KiB and of 4 KiB for a message.
 func TestBeaconsThroughASmallPayload(t *testing.T) {
 	for _, limit := range []string{"128KB", "4KB"} {
 		t.Run(limit, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestBeaconsThroughASmallPayload(t *testing.T) {
 			}
 			for name, got := range heard {
 				if want, ok := b.Version(name); !ok || got != want {
-					t.Errorf("of %s the listener heard %v, want %v, %v", name, got, want, ok)
+					t.Errorf("%s: the listener received %v, want %v, %v", name, got, want, ok)
 				}
 			}
 		})

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// newProxy forwards connections to the server at target, and returns the URL to connect to. It breaks a connection,
-// instead of forwarding them, at bytes from the server for which cut returns true.
+// newProxy forwards connections to the server at target, and returns its own URL. It breaks a connection, and does not
+// forward, at bytes from the server for which cut returns true.
 func newProxy(t testing.TB, target string, cut func(fromServer []byte) bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

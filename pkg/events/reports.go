@@ -11,38 +11,38 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// beaconBuffer is how many messages of beacons may wait to be read: enough for all parts of one for a store with very many
-// datasets. What does not fit is no loss: the next beacon says the same.
+// beaconBuffer is the number of beacon messages that may be queued: enough for all parts of a beacon of a store with very
+// many datasets. A dropped message does no harm: the next beacon reports the same.
 const beaconBuffer = 1024
 
-// maxWords bounds how many publishers' words on a dataset wait.
-const maxWords = 32
+// maxReports bounds the number of pending reports on a dataset, each from another publisher.
+const maxReports = 32
 
-// Report is what beacons said of a dataset.
+// Report is a publisher's report, in a beacon, of the newest version of a dataset.
 type Report struct {
-	// Version is the newest that is committed, 0 if none is.
+	// Version is the newest committed version, or 0 if there is none.
 	Version uint64
-	// ID is the version's id, and Store that of the store; zero from a publisher of the releases before them.
+	// ID is the version's id, and Store the store's id; zero from a publisher of the releases before these ids.
 	ID    dataset.VersionID
 	Store dataset.StoreID
-	// At is when it was heard, with a monotonic reading.
+	// At is the time of arrival, with a monotonic reading.
 	At time.Time
-	// Every is the period of the beacon, and Publisher who sent it.
+	// Every is the period of the publisher's beacons.
 	Every     time.Duration
 	Publisher string
-	// Sent is when the beacon was sent, by the publisher's clock.
+	// Sent is the time at which the beacon was sent, by the publisher's clock.
 	Sent time.Time
 }
 
-// Beacons is what was heard of beacons since the last time that it was received.
+// Beacons is the content of the beacons that have arrived since the last receive.
 type Beacons struct {
-	// Reports has the datasets that beacons spoke for: of each publisher and dataset the last word, in the order of arrival.
+	// Reports has the last report of each publisher on each dataset, in the order of arrival.
 	Reports map[string][]Report
-	// Denied is why no beacon can come: the server does not let this user subscribe to them.
+	// Denied is not nil if no beacon can arrive, because the server does not let this user subscribe to them.
 	Denied error
 }
 
-// Beacons returns the channel of what beacons say of the Listener's datasets.
+// Beacons returns the channel of the beacons' reports on the Listener's datasets.
 func (l *Listener) Beacons() <-chan Beacons { return l.beacons }
 
 // beaconDenied reports whether err says that the server refused the subscription to beacons.
@@ -50,8 +50,8 @@ func (s subjects) beaconDenied(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+s.beacon+`"`)
 }
 
-// listenToBeacons subscribes to beacons.
-func (s *listening) listenToBeacons() error {
+// subscribeToBeacons subscribes to beacons.
+func (s *listening) subscribeToBeacons() error {
 	sub, err := s.nc.ChanSubscribe(s.subjects.beacon, s.beaconMessages)
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return ErrClosed
@@ -63,17 +63,17 @@ func (s *listening) listenToBeacons() error {
 	return nil
 }
 
-// hear takes in a beacon.
-func (s *listening) hear(m *nats.Msg) {
-	data, mine := s.sift(m.Data)
-	if !mine {
+// receiveBeacon handles a message of a beacon.
+func (s *listening) receiveBeacon(m *nats.Msg) {
+	data, relevant := s.filter(m.Data)
+	if !relevant {
 		return
 	}
 	b, err := decodeBeacon(data)
 	if err != nil {
-		// It speaks for nothing, which is all that counts. Whoever sends it will send more of them: one line says it.
+		// An unreadable beacon has no effect. Its sender will send more of them: one line in the log is enough.
 		if s.unreadable.Add(1) == 1 {
-			s.log.Warn("a beacon is not readable; further ones are only counted", "error", err)
+			s.log.Warn("a beacon is not readable; further ones are not logged", "error", err)
 		}
 		return
 	}
@@ -83,32 +83,29 @@ func (s *listening) hear(m *nats.Msg) {
 		if !ok {
 			continue
 		}
-		if s.heard.Reports == nil {
-			s.heard.Reports = make(map[string][]Report, len(s.names))
+		if s.received.Reports == nil {
+			s.received.Reports = make(map[string][]Report, len(s.names))
 		}
-		words := slices.DeleteFunc(s.heard.Reports[name], func(w Report) bool { return w.Publisher == b.Publisher && w.Store == b.Store })
-		if len(words) < maxWords {
-			words = append(words, Report{
+		reports := slices.DeleteFunc(s.received.Reports[name], func(r Report) bool { return r.Publisher == b.Publisher && r.Store == b.Store })
+		if len(reports) < maxReports {
+			reports = append(reports, Report{
 				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher, Sent: b.Sent,
 			})
 		}
-		s.heard.Reports[name] = words
-		s.heard.Denied = nil
+		s.received.Reports[name] = reports
+		s.received.Denied = nil
 	}
 }
 
-// UnreadableBeacons returns how many messages came as beacons and were none that can be read.
-func (l *Listener) UnreadableBeacons() uint64 { return l.unreadable.Load() }
-
-// deaf notes that no beacon will come.
-func (s *listening) deaf(err error) {
-	s.heard = Beacons{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", s.subjects.beacon, err)}
+// beaconsDenied records that the server refused the subscription to beacons.
+func (s *listening) beaconsDenied(err error) {
+	s.received = Beacons{Denied: fmt.Errorf("the server does not let this user subscribe to %s: %w", s.subjects.beacon, err)}
 }
 
-// offerHeard returns what a select offers of beacons: the channel is nil while there is nothing to send.
-func (s *listening) offerHeard() (chan<- Beacons, Beacons) {
-	if s.heard.Reports == nil && s.heard.Denied == nil {
+// offerBeacons returns the channel and the value to send. The channel is nil while there is nothing to send.
+func (s *listening) offerBeacons() (chan<- Beacons, Beacons) {
+	if s.received.Reports == nil && s.received.Denied == nil {
 		return nil, Beacons{}
 	}
-	return s.beacons, s.heard
+	return s.beacons, s.received
 }

@@ -16,20 +16,20 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// beacon is one that names the versions.
+// beacon returns a beacon of the versions.
 func beacon(newest map[string]uint64) events.Beacon {
 	return events.Beacon{Publisher: "p1", Sent: time.Now(), Every: time.Second, Newest: newest}
 }
 
-// word is what a listener makes of the version that a beacon names.
-func word(version uint64) events.Report {
+// report returns a listener's report of a version from beacon.
+func report(version uint64) events.Report {
 	return events.Report{Version: version, Every: time.Second, Publisher: "p1"}
 }
 
-func TestListenerHearsBeacons(t *testing.T) {
+func TestListenerReceivesBeacons(t *testing.T) {
 	ctx, s, nc, log := start(t)
 	l, _ := listen(t, ctx, connect(t, s.URL), events.ListenerConfig{}, "cities", "prices", "rules")
-	expectCatchUp(t, ctx, l, "start") // and the subscription to beacons is in force
+	expectCatchUp(t, ctx, l, "start") // the subscription to beacons is active, too
 	b := beacon(map[string]uint64{"cities": 4, "others": 7})
 	b.Unread = []string{"rules"}
 	before := time.Now()
@@ -37,14 +37,14 @@ func TestListenerHearsBeacons(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := receive(t, ctx, "a beacon", l.Beacons())
-	want := map[string][]events.Report{"cities": {word(4)}, "prices": {word(0)}}
+	want := map[string][]events.Report{"cities": {report(4)}, "prices": {report(0)}}
 	if diff := cmp.Diff(want, got.Reports, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" || got.Denied != nil {
 		t.Error(diff, got.Denied)
 	}
 	if at := got.Reports["cities"][0].At; at.Before(before) || at.After(time.Now()) {
-		t.Errorf("it was heard at %s", at)
+		t.Errorf("the time of arrival is %s", at)
 	}
-	// Neither channel waits for the other.
+	// Neither channel blocks the other.
 	announce(t, ctx, log, "cities", 5)
 	if err := events.SendBeacon(nc, "", b); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestListenerHearsBeacons(t *testing.T) {
 	receive(t, ctx, "a beacon", l.Beacons())
 }
 
-// A store with very many datasets takes several messages; what comes of them speaks for all datasets.
+// The beacon of a store with very many datasets has several messages, which together cover all datasets.
 func TestBeaconsOfManyParts(t *testing.T) {
 	ctx, s, nc, _ := start(t)
 	newest := map[string]uint64{}
@@ -66,32 +66,32 @@ func TestBeaconsOfManyParts(t *testing.T) {
 	if err := events.SendBeacon(nc, "", beacon(newest)); err != nil {
 		t.Fatal(err)
 	}
-	heard := map[string]uint64{}
-	for len(heard) < len(names) {
-		for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
-			heard[name] = w[0].Version
+	got := map[string]uint64{}
+	for len(got) < len(names) {
+		for name, reports := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
+			got[name] = reports[0].Version
 		}
 	}
 	want := map[string]uint64{"a": 0, "dataset-0000": 1, "dataset-4095": 4096, "dataset-4096": 4097, "dataset-8999": 9000, "z": 0}
-	if diff := cmp.Diff(want, heard); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// What waits is what the beacons say together.
+// Beacons that the caller has not received are merged.
 func TestBeaconsCoalesce(t *testing.T) {
 	_, _, nc, _ := start(t)
 	l := must(events.NewListener(nc, []string{"cities", "prices"}, events.ListenerConfig{}))(t)
 	late := beacon(map[string]uint64{"cities": 2})
 	late.Publisher, late.Every, late.Unread = "p2", 2*time.Second, []string{"prices"}
-	heard := l.Hear(beacon(map[string]uint64{"cities": 3, "prices": 1}), late)
-	want := map[string][]events.Report{"cities": {word(3), {Version: 2, Every: 2 * time.Second, Publisher: "p2"}}, "prices": {word(1)}}
-	if diff := cmp.Diff(want, heard.Reports, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" {
+	received := l.ReceiveBeacons(beacon(map[string]uint64{"cities": 3, "prices": 1}), late)
+	want := map[string][]events.Report{"cities": {report(3), {Version: 2, Every: 2 * time.Second, Publisher: "p2"}}, "prices": {report(1)}}
+	if diff := cmp.Diff(want, received.Reports, cmpopts.IgnoreFields(events.Report{}, "At", "Sent")); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestUnreadableBeaconsAreCountedAndSaidOnce(t *testing.T) {
+func TestUnreadableBeaconsAreLoggedOnce(t *testing.T) {
 	ctx, s, nc, _ := start(t)
 	lines := make(chan string, 10)
 	log := slog.New(slog.NewTextHandler(lineWriter(lines), nil))
@@ -106,13 +106,13 @@ func TestUnreadableBeaconsAreCountedAndSaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := receive(t, ctx, "a beacon", l.Beacons()); got.Reports["cities"][0].Version != 1 {
-		t.Errorf("heard %+v", got)
+		t.Errorf("received %+v", got)
 	}
 	if n := l.UnreadableBeacons(); n != 7 {
 		t.Errorf("%d beacons are counted as unreadable", n)
 	}
 	if line := <-lines; !strings.Contains(line, "a beacon is not readable") || len(lines) != 0 {
-		t.Errorf("%q was logged, and %d lines more", line, len(lines))
+		t.Errorf("the log has %q and %d more lines", line, len(lines))
 	}
 }
 
@@ -123,7 +123,7 @@ func (w lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Without the permission to hear beacons events are listened to all the same, and what waits says why none will come.
+// A listener without the permission to subscribe to beacons still receives events, and reports the denial.
 func TestListenerWithoutPermissionForBeacons(t *testing.T) {
 	s := servertest.NATS(t, servertest.NATSConfig(`authorization { users: [
 		{ user: admin, password: secret }
@@ -133,7 +133,7 @@ func TestListenerWithoutPermissionForBeacons(t *testing.T) {
 	l, _ := listen(t, ctx, connect(t, s.URL, nats.UserInfo("instance", "secret")), events.ListenerConfig{}, "cities")
 	got := receive(t, ctx, "the denial", l.Beacons())
 	if !errors.Is(got.Denied, nats.ErrPermissionViolation) || !strings.Contains(got.Denied.Error(), "freshet.v1.beacon") || got.Reports != nil {
-		t.Errorf("heard %+v", got)
+		t.Errorf("received %+v", got)
 	}
 	expectCatchUp(t, ctx, l, "start")
 	admin := connect(t, s.URL, nats.UserInfo("admin", "secret"))

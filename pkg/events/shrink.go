@@ -10,29 +10,32 @@ import (
 )
 
 const (
-	// yieldAgain is the least time between two halvings in one process for the sake of what others store.
-	yieldAgain = time.Hour
-	// leastYielded is how many events of each dataset the log keeps when others fill the account or the server.
-	leastYielded = 32
+	// shrinkInterval is the least time between two halvings in one process because of other streams.
+	shrinkInterval = time.Hour
+	// leastShared is the number of events of each dataset that the log keeps when other streams fill the account or the server.
+	leastShared = 32
 )
 
-// Keys of the stream's metadata after a halving. A server before 2.10 does not keep them; there the stream keeps the smaller number.
+// Keys of the stream's metadata after a halving. A server before 2.10 does not store them; there the stream keeps the smaller
+// number of events.
 const (
 	// keepBefore is max_msgs_per_subject before the first halving.
 	keepBefore = "freshet_keep_before"
-	// boundBefore is the bound that was reached: max_bytes of the stream or max_file of the account; 0 if others had filled it.
+	// boundBefore is the bound that the log reached: max_bytes of the stream or max_file of the account; 0 if other streams
+	// had filled the account or the server.
 	boundBefore = "freshet_bound_before"
-	// halvedAt is when the last halving was, in seconds of Unix time.
+	// halvedAt is the time of the last halving, in seconds of Unix time.
 	halvedAt = "freshet_halved_at"
 )
 
-// makeRoom changes a stream that has refused an event with err, so that it takes the event. It restores settings that an operator
-// changed. If the stream, the account or the server is full, it halves the number of events that the stream keeps of each dataset:
-// the store has them, and a new instance needs the newest alone. It returns an ErrStream if that is all that the stream keeps.
+// freeSpace changes a stream that has refused an event with err, so that it accepts the event. It restores settings that an
+// operator changed. If the stream, the account or the server is full, freeSpace halves the number of events that the stream keeps
+// of each dataset: the store has all versions, and a new instance needs only the newest event. It returns an ErrStream if the
+// stream keeps no more than the newest.
 //
-// Where others fill the account or the server, they would soon take the room too. makeRoom then halves once an hour at most, and
-// keeps leastYielded events.
-func (l *Log) makeRoom(ctx context.Context, err error) error {
+// If other streams fill the account or the server, they would soon use the freed space, too. freeSpace then halves at most once
+// an hour, and keeps leastShared events.
+func (l *Log) freeSpace(ctx context.Context, err error) error {
 	changed, failed := l.repair(ctx)
 	if changed || failed != nil || has(err, messageTooLarge) {
 		return failed
@@ -47,13 +50,13 @@ func (l *Log) makeRoom(ctx context.Context, err error) error {
 		most = max(most, n)
 	}
 	if bound == 0 {
-		least = leastYielded
+		least = leastShared
 	}
 	switch {
 	case most <= least:
 		return l.isFull(info, err)
-	case bound == 0 && !l.yield():
-		return foreign(err)
+	case bound == 0 && !l.mayShrink():
+		return fullOfOthers(err)
 	}
 	cfg := info.Config
 	cfg.MaxMsgsPerSubject = int64(max(least, most/2))
@@ -69,13 +72,13 @@ func (l *Log) makeRoom(ctx context.Context, err error) error {
 	if err := l.update(ctx, cfg); err != nil {
 		return l.refused("update", err)
 	}
-	l.cfg.Log.WarnContext(ctx, "the event log has no room and keeps fewer events of each dataset", "stream", l.cfg.Stream,
+	l.cfg.Log.WarnContext(ctx, "the event log is full and keeps fewer events of each dataset", "stream", l.cfg.Stream,
 		"from", info.Config.MaxMsgsPerSubject, "to", cfg.MaxMsgsPerSubject, "events", most, "error", err.Error())
 	return nil
 }
 
-// reached returns the bound that the log reached itself, max_bytes of the stream or max_file of the account, when an event is refused
-// with err. It returns 0 if the account or the server is full of what others store.
+// reached returns the bound that the log itself has reached when an event is refused with err: max_bytes of the stream or max_file
+// of the account. It returns 0 if other streams fill the account or the server.
 func (l *Log) reached(ctx context.Context, info *jetstream.StreamInfo, err error) int64 {
 	if has(err, storeFailed) {
 		return max(1, info.Config.MaxBytes)
@@ -87,7 +90,7 @@ func (l *Log) reached(ctx context.Context, info *jetstream.StreamInfo, err error
 	return most
 }
 
-// account returns how many bytes the account stores, and how many it may; 0 or less if that has no bound or is not known.
+// account returns the bytes that the account stores, and their limit; 0 or less if there is none or it is unknown.
 func (l *Log) account(ctx context.Context) (used uint64, most int64) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
@@ -98,26 +101,28 @@ func (l *Log) account(ctx context.Context) (used uint64, most int64) {
 	return a.Store, a.Limits.MaxStore
 }
 
-// yield reports whether this process may give up history for the sake of others now, and records that it does.
-func (l *Log) yield() bool {
-	last, now := l.yielded.Load(), time.Now()
-	return (last == 0 || now.Sub(time.Unix(0, last)) >= yieldAgain) && l.yielded.CompareAndSwap(last, now.UnixNano())
+// mayShrink reports whether this process may halve the log because of other streams now, and records the time if so.
+func (l *Log) mayShrink() bool {
+	last, now := l.shrunk.Load(), time.Now()
+	return (last == 0 || now.Sub(time.Unix(0, last)) >= shrinkInterval) && l.shrunk.CompareAndSwap(last, now.UnixNano())
 }
 
-// mayKeepMore reports, once, that yieldAgain has passed since this process gave up history: others may have made room.
-func (l *Log) mayKeepMore() bool {
-	last := l.yielded.Load()
-	return last != 0 && time.Since(time.Unix(0, last)) >= yieldAgain && l.yielded.CompareAndSwap(last, 0)
+// mayGrow reports, once, that shrinkInterval has passed since this process halved the log because of other streams: there may
+// be space again.
+func (l *Log) mayGrow() bool {
+	last := l.shrunk.Load()
+	return last != 0 && time.Since(time.Unix(0, last)) >= shrinkInterval && l.shrunk.CompareAndSwap(last, 0)
 }
 
-// raise sets max_msgs_per_subject to what it was before the log gave up history, if there is room again, and reports whether it did:
-//   - where the log reached a bound itself, if that is higher now, or gone;
-//   - where others filled the account, if a quarter of it is free;
-//   - where others filled the server, which does not say what is free, after yieldAgain.
-func (l *Log) raise(ctx context.Context, cfg *jetstream.StreamConfig) bool {
+// grow resets max_msgs_per_subject to its value before the first halving, if there is space again, and reports whether it did.
+// There is space again
+//   - if the log had reached a bound, when the bound is higher or gone;
+//   - if other streams had filled the account, when a quarter of it is free;
+//   - if other streams had filled the server, which does not report its free space, after shrinkInterval.
+func (l *Log) grow(ctx context.Context, cfg *jetstream.StreamConfig) bool {
 	keep, err := strconv.ParseInt(cfg.Metadata[keepBefore], 10, 64)
 	if err != nil {
-		return false // the log never halved its history
+		return false // the log has never been halved
 	}
 	bound, _ := strconv.ParseInt(cfg.Metadata[boundBefore], 10, 64)
 	at, _ := strconv.ParseInt(cfg.Metadata[halvedAt], 10, 64)
@@ -126,16 +131,16 @@ func (l *Log) raise(ctx context.Context, cfg *jetstream.StreamConfig) bool {
 	if cfg.MaxBytes > 0 && (most <= 0 || cfg.MaxBytes < most) {
 		lowest = cfg.MaxBytes
 	}
-	room := false
+	free := false
 	switch {
 	case bound > 0:
-		room = lowest <= 0 || lowest > bound
+		free = lowest <= 0 || lowest > bound
 	case most > 0:
-		room = used <= uint64(most)/4*3
+		free = used <= uint64(most)/4*3
 	default:
-		room = time.Since(time.Unix(at, 0)) >= yieldAgain
+		free = time.Since(time.Unix(at, 0)) >= shrinkInterval
 	}
-	if !room {
+	if !free {
 		return false
 	}
 	cfg.MaxMsgsPerSubject = keep

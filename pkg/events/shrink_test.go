@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// logLines is where a logger writes to; its methods may be called at the same time.
+// logLines collects the output of a logger. It is safe for concurrent use.
 type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -31,7 +31,7 @@ func (l *logLines) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// fill lets another stream take all the room of the account.
+// fill fills the account with another stream.
 func fill(t *testing.T, ctx context.Context, nc *nats.Conn) {
 	t.Helper()
 	must(api(t, nc).CreateStream(ctx, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"x"}}))(t)
@@ -48,11 +48,11 @@ func refill(ctx context.Context, t *testing.T, nc *nats.Conn) {
 }
 
 const (
-	halved = "has no room and keeps fewer events"
-	raised = "keeps as many events of each dataset as before again"
+	halved = "is full and keeps fewer events"
+	grown  = "again keeps as many events of each dataset as before"
 )
 
-// A neighbour that takes all room costs the log half of its history once, and that for as long as there is no room.
+// Another stream that fills the account costs the log half of its history once, and only until there is space again.
 func TestNeighbourThatFillsTheAccountCostsLittleHistory(t *testing.T) {
 	lines := &logLines{}
 	ctx, _, nc, log := startLimited(t, "max_file: 4MB", events.Config{Log: slog.New(slog.NewTextHandler(lines, nil))})
@@ -76,18 +76,18 @@ func TestNeighbourThatFillsTheAccountCostsLittleHistory(t *testing.T) {
 		t.Errorf("the log keeps %d events: %s", got, lines.text.String())
 	}
 	if err := log.Ensure(ctx); err != nil || keep() != 50 {
-		t.Errorf("without room the log keeps %d: %v", keep(), err)
+		t.Errorf("without free space the log keeps %d: %v", keep(), err)
 	}
 	if err := api(t, nc).DeleteStream(ctx, "OTHER"); err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Ensure(ctx); err != nil || keep() != before || lines.count(raised) != 1 {
-		t.Errorf("with room again the log keeps %d: %v", keep(), err)
+	if err := log.Ensure(ctx); err != nil || keep() != before || lines.count(grown) != 1 {
+		t.Errorf("with free space again the log keeps %d: %v", keep(), err)
 	}
 	announce(t, ctx, log, "cities", 141)
 }
 
-// A log that reached its own bound keeps as much as before again when the bound is raised.
+// A log that reached its own bound keeps as much as before again when the bound is grown.
 func TestLogWithALargerBoundKeepsMoreAgain(t *testing.T) {
 	ctx, _, nc, log := startLimited(t, "max_file: 1GB", events.Config{MaxBytes: 1 << 20})
 	for v := range uint64(80) {

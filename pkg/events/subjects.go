@@ -9,8 +9,8 @@ import (
 
 // subjects are the NATS subjects of one namespace.
 type subjects struct {
-	versions string // the dataset's name follows
-	// beacon is where beacons are sent, over core NATS: who is not there when one is sent gets the next.
+	versions string // a prefix; the dataset's name follows
+	// beacon is the subject of beacons, on core NATS: an instance that misses one receives the next.
 	beacon string
 }
 
@@ -22,16 +22,16 @@ func newSubjects(namespace string) (subjects, error) {
 	return subjects{versions: root + "versions.", beacon: root + "beacon"}, nil
 }
 
-// of returns the subject on which the versions of the dataset are announced.
+// of returns the subject of the dataset's version events.
 func (s subjects) of(name string) string { return s.versions + name }
 
-// all returns the subject of the stream.
+// all returns the wildcard subject of the stream.
 func (s subjects) all() string { return s.versions + ">" }
 
-// nameOf returns the dataset whose subject it is.
+// nameOf returns the name of the dataset with the given subject.
 func (s subjects) nameOf(subject string) string { return strings.TrimPrefix(subject, s.versions) }
 
-// decode returns the version record of an event that came on the subject.
+// decode returns the version record of an event received on the subject.
 func (s subjects) decode(subject string, data []byte) (dataset.VersionRecord, error) {
 	rec, err := dataset.DecodeEvent(data)
 	if err != nil {

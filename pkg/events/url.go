@@ -10,8 +10,8 @@ import (
 	"freshet.dev/pkg/redact"
 )
 
-// CheckURL reports what is wrong with the list of NATS servers in text, several separated by commas; nil means nothing. As the
-// client does, it takes a server without a scheme for one of nats://. It repeats no part of the text that may be a password.
+// CheckURL returns an error if text is not a list of URLs of NATS servers, separated by commas. Like the client, it assumes
+// nats:// for a server without a scheme. The error contains no part of text that may be a password.
 func CheckURL(text string) error {
 	if strings.TrimSpace(text) == "" {
 		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
@@ -28,7 +28,7 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// shownURL returns the servers of text without credentials.
+// shownURL returns text without credentials.
 func shownURL(text string) string {
 	servers := strings.Split(text, ",")
 	for i, server := range servers {
