@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,17 +8,8 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 )
 
-const (
-	// EventType is the CloudEvents type of the event that announces a version.
-	EventType = "dev.freshet.dataset.version.v1"
-	// SubjectPrefix is the prefix of the NATS subject of every version event in the default namespace; the dataset's name follows.
-	SubjectPrefix = "freshet.v1.versions."
-)
-
-// EventSchema is the JSON Schema (draft 2020-12) of a version event.
-//
-//go:embed event.schema.json
-var EventSchema []byte
+// EventType is the CloudEvents type of the event that announces a version. event.schema.json is its JSON Schema (draft 2020-12).
+const EventType = "dev.freshet.dataset.version.v1"
 
 const (
 	// storeSource is the prefix of an event's source; the store id follows. Releases before store ids wrote publisherSource.
@@ -31,9 +21,6 @@ const (
 
 // ErrEvent is wrapped by the errors of DecodeEvent.
 var ErrEvent = errors.New("not a version event")
-
-// Subject returns the NATS subject of the dataset's version events in the default namespace.
-func Subject(name string) string { return SubjectPrefix + name }
 
 // EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). Its data is r.

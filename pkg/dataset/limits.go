@@ -16,7 +16,7 @@ const (
 	MaxHeadBytes    = 2 + 3
 
 	// GroupBits is the number of leading bits of a hash that select a record's group. A file or a table of any size may have
-	// that many partition bits, so a group is the smallest set of records that can always be a partition of its own.
+	// that many partition bits, so a group is the smallest set of records that can always form a separate partition.
 	GroupBits = 20
 	// MaxGroupBytes bounds the encoded records of a group, and so the smallest partition of a file, which a reader decodes in
 	// one piece. Seeded hashes spread records evenly over the groups: below ten terabytes, only keys chosen on purpose
