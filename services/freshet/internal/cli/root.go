@@ -103,7 +103,7 @@ func suggestCommand(cmd *cobra.Command, args []string) error {
 	if len(near) == 0 {
 		return fmt.Errorf("unknown command %.40q", args[0])
 	}
-	return fmt.Errorf("unknown command %.40q; did you mean %s?", args[0], strings.Join(near, " or "))
+	return fmt.Errorf("unknown command %.40q (did you mean %s?)", args[0], strings.Join(near, " or "))
 }
 
 // markStart wraps every command at and below c: the command sets *started, and the commands below the root check the environment.

@@ -15,7 +15,7 @@ func TestUsage(t *testing.T) {
 		want string // in the one message on stderr
 		args []string
 	}{
-		{"unknown command \"publsh\"; did you mean publish?", []string{"publsh"}},
+		{"unknown command \"publsh\" (did you mean publish?); `freshet --help` shows", []string{"publsh"}},
 		{"did you mean status?", []string{"stat"}},
 		{"unknown command \"nothing-like-it\"; `freshet --help` shows", []string{"nothing-like-it"}},
 		{"accepts 2 arg(s)", []string{"publish", "prices"}},
