@@ -168,7 +168,7 @@ func (a *announcement) agree(last dataset.VersionRecord) error {
 	if last.Ref() == a.rec.Ref() || last.Version > a.rec.Version && !otherStore {
 		return nil
 	}
-	remedy := "give each store a FRESHET_NAMESPACE of its own, or a NATS, and restart the publishers"
+	remedy := "give each store its own FRESHET_NAMESPACE or NATS, and restart the publishers"
 	if ours == theirs && !ours.IsZero() {
 		remedy = "two publishers use copies of one store: stop one of them, and publish again with the other"
 	}

@@ -70,9 +70,9 @@ func TestAnnounceNamesBothSidesOfAConflict(t *testing.T) {
 		"the version":                      {of(3, storeA, 1), ""},
 		"one before, of the store":         {of(2, storeA, 2), ""},
 		"the number, of a copy":            {of(3, storeA, 2), "stop one of them, and publish again with the other"},
-		"the number, of another store":     {of(3, storeB, 2), "give each store a FRESHET_NAMESPACE of its own"},
-		"a lower number, of another store": {of(2, storeB, 2), "give each store a FRESHET_NAMESPACE of its own"},
-		"the number, without a store":      {of(3, dataset.StoreID{}, 2), "give each store a FRESHET_NAMESPACE of its own"},
+		"the number, of another store":     {of(3, storeB, 2), "give each store its own FRESHET_NAMESPACE"},
+		"a lower number, of another store": {of(2, storeB, 2), "give each store its own FRESHET_NAMESPACE"},
+		"the number, without a store":      {of(3, dataset.StoreID{}, 2), "give each store its own FRESHET_NAMESPACE"},
 	} {
 		for how, announce := range map[string]func() error{
 			"Announce":  func() error { return log.Announce(ctx, tc.rec) },

@@ -108,7 +108,7 @@ func TestNamespaceEndsADisputeOfTwoStores(t *testing.T) {
 	staging := newEnvironment(t, &system{Redis: prod.Redis, NATS: prod.NATS}, folder, 1)
 	staging.ledger = newLedger(t, staging.system, "prices", restoreKeys)
 
-	const remedy = "FRESHET_NAMESPACE of its own"
+	const remedy = "its own FRESHET_NAMESPACE"
 	for ended := 0; ended != 6; {
 		staging.Publisher.Stop() // it replaces what another store announced, at most once a minute
 		staging.Publisher.Start()

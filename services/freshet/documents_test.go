@@ -320,7 +320,7 @@ func TestLinksOfDocumentsLead(t *testing.T) {
 			}
 		}
 	}
-	if links < 40 {
+	if links < 30 {
 		t.Errorf("only %d links were found", links)
 	}
 }

@@ -79,7 +79,7 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 }
 
 // Observer registers metrics of refreshes of the datasets, and returns the Observer that counts into them, for
-// [subscribe.Config]. It panics if reg already has them. A program that has an Observer of its own combines both with [subscribe.TeeObserver].
+// [subscribe.Config]. It panics if reg already has them. A program with another Observer combines both with [subscribe.TeeObserver].
 func Observer(reg prometheus.Registerer, datasets ...string) subscribe.Observer {
 	return newMetrics(reg, datasets).observer()
 }

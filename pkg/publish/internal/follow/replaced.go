@@ -40,7 +40,7 @@ func (r *replaced) allow(what string, over dataset.VersionRecord, own dataset.St
 			conflict, server = catalog.ErrConflict, "a Redis"
 		}
 		return fmt.Errorf("%w: version %s of dataset %q: it is of store %s, and this is store %s, whose newest version is %s; "+
-			"give each store a FRESHET_NAMESPACE of its own, or %s, and restart the publishers",
+			"give each store its own FRESHET_NAMESPACE, or %s, and restart the publishers",
 			conflict, over.Ref(), over.Dataset, over.StoreID, own, newest, server)
 	}
 	return nil

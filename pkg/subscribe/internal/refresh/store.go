@@ -71,7 +71,7 @@ func (e *Engine[T, D]) ofOtherStore(rec dataset.VersionRecord) bool {
 func (e *Engine[T, D]) ignoreOtherStore(s *datasetState[T, D], store dataset.StoreID, what string) {
 	own := e.Store().ID
 	warning := fmt.Sprintf("%s of store %s are ignored: the relays read store %s; "+
-		"if that store belongs to another environment, give each environment another FRESHET_NAMESPACE", what, store, own)
+		"if that store belongs to another environment, give each environment its own FRESHET_NAMESPACE", what, store, own)
 	report := e.firstMessageOf(store)
 	e.updateStore(func(st *Store) {
 		st.IgnoredMessages++

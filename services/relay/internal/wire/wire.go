@@ -8,7 +8,7 @@
 //
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
-// What the kernel holds for a connection is bounded too, see [Config.SendBytes]. Bytes are copied to the kernel. Pages that
+// [Config.SendBytes] bounds the memory of the kernel for a connection. Bytes are copied to the kernel. Pages that
 // vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a container counts it, until the client has read
 // them.
 package wire
