@@ -42,8 +42,8 @@ const (
 
 // Config configures a Publisher. The zero Config is usable.
 type Config struct {
-	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs space for the uncompressed input and its snapshot, and
-	// should not be in memory. New creates it if it is missing.
+	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs space for twice the uncompressed input and a
+	// snapshot, and should not be in memory. New creates it if it is missing.
 	TempDir string
 	// MemoryBytes bounds the bytes of records in memory, with the window that decompresses them, before records are spilled: 4 MiB to
 	// 2 GiB; 0 means 64 MiB. It also bounds the windows of all concurrent inputs: a quarter is for patches, the rest for publishes, each

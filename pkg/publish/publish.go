@@ -89,6 +89,7 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 	if err != nil {
 		return Result{}, err
 	}
+	defer race.Release(ctx) // after the announcement, which must not wait for the store
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return Result{}, fmt.Errorf("publish dataset %q: %w", name, err)

@@ -63,4 +63,11 @@ func TestPublishRestoresTheHistoryOfAWipedLog(t *testing.T) {
 	publishOne(versions + 3)
 	all := want(versions + 3)
 	equal(t, "announced without a damaged record", append(all[:39:39], all[40:]...), w.announced(t, "prices"))
+
+	// Nor does a damaged record just before the version that is announced.
+	w.dead.damageRecord(t, "prices", versions+2)
+	wipe()
+	publishOne(versions + 3) // the same content
+	all = append(all[:39:39], all[40:versions+1]...)
+	equal(t, "announced without the record before", append(all, versions+3), w.announced(t, "prices"))
 }

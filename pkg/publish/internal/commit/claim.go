@@ -116,8 +116,8 @@ func (r *Race) claim(ctx context.Context, newest dataset.VersionRecord) (dataset
 	return newest, nil
 }
 
-// release removes the race's claims. A claim that is left delays other publishers until it expires.
-func (r *Race) release(ctx context.Context) {
+// Release removes the race's claims. A claim that is left delays other publishers until it expires.
+func (r *Race) Release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	for _, version := range r.claimed {

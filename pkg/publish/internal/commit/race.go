@@ -63,9 +63,8 @@ func (c *Committer) Start(ctx context.Context, mode Mode, dataset, requestID str
 }
 
 // Run commits the next version that job makes, or reports that none is needed. Created versions stay in flight until the caller
-// ends them.
+// ends them. The caller releases the claims of the race.
 func (r *Race) Run(ctx context.Context, job Job) (Result, error) {
-	defer r.release(ctx)
 	reread := r.mode.reread
 	for attempt := range maxAttempts {
 		if ctx.Err() != nil {

@@ -125,7 +125,11 @@ func (t *Target) announceMissed(ctx context.Context, rec dataset.VersionRecord, 
 	ctx, cancel := context.WithTimeout(ctx, missedTimeouts*t.timeout)
 	defer cancel()
 	from := max(after+1, rec.Version-min(t.most, rec.Version-1))
-	skipped, err := t.addEach(ctx, rec.Dataset, from, rec.Version-1, func(dataset.VersionRecord) {})
+	if from == rec.Version {
+		return nil
+	}
+	// The range ends with rec, which is readable: a damaged record is skipped unless it is the last of its range.
+	skipped, err := t.addEach(ctx, rec.Dataset, from, rec.Version, rec.Version, func(dataset.VersionRecord) {})
 	for _, one := range skipped {
 		o.Warnings = append(o.Warnings, fmt.Sprintf("an earlier version of dataset %q was not %s and is left out: %v", rec.Dataset, t.done, one))
 	}
@@ -140,10 +144,13 @@ func (t *Target) announceMissed(ctx context.Context, rec dataset.VersionRecord, 
 	return nil
 }
 
-// addEach adds the versions from one number to the other, in order, and calls added for those that were new. It skips versions that
-// can never be added, and returns their errors.
-func (t *Target) addEach(ctx context.Context, name string, from, to uint64, added func(dataset.VersionRecord)) (skipped []error, err error) {
+// addEach adds the versions from one number to the other except one, in order, and calls added for those that were new. It skips
+// versions that can never be added, and returns their errors.
+func (t *Target) addEach(ctx context.Context, name string, from, to, except uint64, added func(dataset.VersionRecord)) (skipped []error, err error) {
 	err = t.records.Each(ctx, name, from, to, func(rec dataset.VersionRecord) error {
+		if rec.Version == except {
+			return nil
+		}
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
 		defer cancel()
 		isNew, err := t.add(ctx, rec)

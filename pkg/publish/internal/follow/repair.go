@@ -151,7 +151,7 @@ func (r *repair) bring(ctx context.Context, one *Repair, have, want uint64) erro
 	if want-have > r.most {
 		from = want - r.most + 1
 	}
-	skipped, err := r.addEach(ctx, one.Dataset, from, want, func(rec dataset.VersionRecord) {
+	skipped, err := r.addEach(ctx, one.Dataset, from, want, 0, func(rec dataset.VersionRecord) {
 		one.To = rec.Version
 		if one.From == 0 {
 			one.From = rec.Version
