@@ -3,7 +3,7 @@ package dataset
 import "time"
 
 // Limits of a version's content. A publisher refuses, before the commit, any input above a limit; an instance loads every
-// version within them. README.md lists them.
+// version within them. deployments/docs/publishing.md lists them.
 const (
 	// MaxNameBytes is the length of the longest dataset name.
 	MaxNameBytes = 64

@@ -15,7 +15,7 @@ const (
 	// DefaultBeaconEvery is the default period of a publisher's beacons. An instance also assumes it before it has received
 	// a beacon.
 	DefaultBeaconEvery = 5 * time.Second
-	// MinBeaconEvery and MaxBeaconEvery bound the period. With a longer one an instance would take days to notice that it
+	// MinBeaconEvery and MaxBeaconEvery bound the period. With a longer one an instance takes hours to notice that it
 	// is blind.
 	MinBeaconEvery = 10 * time.Millisecond
 	MaxBeaconEvery = time.Hour

@@ -140,8 +140,8 @@ func TestDirectGetKnowsAWholeAnswer(t *testing.T) {
 		"no such thing":  {[]nats.Header{end("408", "Empty Request", "", "")}, "408"},
 		"no results":     {[]nats.Header{end("404", "No Results", "", "")}, "404"},
 		"old server":     {[]nats.Header{{"Nats-Subject": {"x"}}}, "without its sequence"},
-		"no end":         {[]nats.Header{message}, "no end"},
-		"no end at all":  {nil, "no end"},
+		"no end":         {[]nats.Header{message}, "without the end"},
+		"no end at all":  {nil, "without the end"},
 		"no progress to": {[]nats.Header{end("204", "EOB", "0", "")}, "invalid syntax"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -240,7 +240,7 @@ func TestStreamsOfAnOperatorWithTheWrongSubjects(t *testing.T) {
 		ctx, _, nc, log := start(t)
 		cfg := jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>", "freshet.v1.>"}}
 		must(api(t, nc).CreateStream(ctx, cfg))(t)
-		refusal(t, log.Announce(ctx, record("cities", 1)), "stream ORDERS takes "+ours+" too", "take that subject out of it, or delete it")
+		refusal(t, log.Announce(ctx, record("cities", 1)), "stream ORDERS takes "+ours+" too", "remove that subject from it, or delete it")
 		cfg.Subjects = cfg.Subjects[:1]
 		must(api(t, nc).UpdateStream(ctx, cfg))(t)
 		announce(t, ctx, log, "cities", 1)

@@ -86,7 +86,7 @@ type Config struct {
 	// with a jitter of half of it, and retries never end. Zero means DefaultRetryInitial and DefaultRetryMax.
 	RetryInitial, RetryMax time.Duration
 
-	// BeaconWithin is how long a dataset stays fresh without a beacon. Zero means DefaultBeaconWithin, three periods of the
+	// BeaconWithin is how long a dataset stays fresh without a beacon until a beacon names its period. Zero means DefaultBeaconWithin, three periods of the
 	// publisher's default. A beacon that names its period is trusted for three periods, but at most four times BeaconWithin.
 	BeaconWithin time.Duration
 

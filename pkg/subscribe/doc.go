@@ -34,7 +34,7 @@
 //
 // A slow part does not delay the others:
 //
-//   - A refresh that makes no progress for 0.2 s lends its lane to another dataset. To continue it waits for a free lane. Lanes
+//   - A refresh that makes no progress for 0.2 s yields its lane to another dataset. To continue it waits for a free lane. Lanes
 //     alternate between such refreshes and datasets that wait.
 //   - Failing datasets never occupy all lanes, and their retries come after the first attempts of others.
 //   - The answer of the event log is applied at once. Queries of the relays run in parallel, one for each dataset.

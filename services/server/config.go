@@ -29,7 +29,7 @@ type Config struct {
 
 	ConfirmAfter time.Duration `split_words:"true" default:"30s" desc:"how long the server must live with a version before the version is confirmed; after two deaths before that the version is quarantined; needs FRESHET_CACHE_DIR"`
 
-	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh without a beacon; beacons of a longer period are trusted for at most four times that"`
+	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh before its first beacon; later, three periods that the beacon names, at most four times this"`
 
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4"`
 	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is cancelled and retried"`

@@ -1,4 +1,4 @@
-// Package exit defines the exit codes of the freshet command. Help, README and tests read [Codes]. Commands return errors with a
+// Package exit defines the exit codes of the freshet command. Help, operations.md and tests read [Codes]. Commands return errors with a
 // code from [With]; main calls [Of].
 package exit
 
