@@ -9,10 +9,11 @@ import (
 
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/publish/prom"
 )
 
 // newLibrary returns the publisher that cfg describes. Without NATS it sends no beacons.
-func newLibrary(cfg Config, deps Deps, m *metrics) (*publish.Publisher, error) {
+func newLibrary(cfg Config, deps Deps, m *prom.Metrics) (*publish.Publisher, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown" // only people read it
@@ -21,12 +22,14 @@ func newLibrary(cfg Config, deps Deps, m *metrics) (*publish.Publisher, error) {
 	if deps.NATS != nil {
 		with.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, cfg.Namespace, b) }
 	}
-	return publish.New(publish.Config{
+	library := publish.Config{
 		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), TextBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 		BeaconEvery: cfg.BeaconEvery, BeaconName: fmt.Sprintf("%s-%d", host, os.Getpid()), CompactEvery: cfg.CompactEvery,
-		OnBeacon: m.beaconRound, OnRepair: m.repaired, OnCompact: compacted(m, deps.Log),
-	}, with)
+		OnCompact: logCompaction(deps.Log),
+	}
+	m.Observe(&library)
+	return publish.New(library, with)
 }
 
 // wakeOnConnect sends a beacon and repairs whenever the connection to NATS is back: instances may be blind until the next beacon, and

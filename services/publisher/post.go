@@ -83,10 +83,10 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*body
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
 	if err != nil {
 		err = p.problem(r, name, body, err)
-		p.metrics.fail(err)
+		p.metrics.Failed(kind(err))
 		return err
 	}
-	p.metrics.published(result.Result, body.read(), time.Since(start))
+	p.metrics.Published(result.Result, body.read(), time.Since(start))
 	p.log(r.Context(), result.Result, time.Since(start))
 	status := http.StatusOK
 	if result.Created {
@@ -351,4 +351,16 @@ func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Du
 		return
 	}
 	p.deps.Log.InfoContext(ctx, "published", attrs...)
+}
+
+// kind returns the kind of problem in err, for the metrics.
+func kind(err error) string {
+	var p *web.Problem
+	switch {
+	case errors.As(err, &p):
+		return p.Kind
+	case errors.Is(err, context.Canceled):
+		return "client-gone"
+	}
+	return "internal"
 }

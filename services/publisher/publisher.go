@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/publish/prom"
 	"freshet.dev/services/internal/web"
 	"github.com/sourcegraph/conc/pool"
 )
@@ -20,7 +21,7 @@ type Publisher struct {
 	publisher *publish.Publisher
 	publishes slots
 	patches   slots
-	metrics   *metrics
+	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
 }
@@ -34,7 +35,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Store == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
 	}
-	metrics := newMetrics(deps.Registry)
+	metrics := prom.New(deps.Registry)
 	lib, err := newLibrary(cfg, deps, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
@@ -73,10 +74,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return running.Wait()
 }
 
-// compacted returns a function that counts and logs compactions.
-func compacted(m *metrics, log *slog.Logger) func(name string, c publish.Compaction, took time.Duration, err error) {
+// logCompaction returns a function that logs compactions.
+func logCompaction(log *slog.Logger) func(name string, c publish.Compaction, took time.Duration, err error) {
 	return func(name string, c publish.Compaction, took time.Duration, err error) {
-		m.compacted(name, err)
 		if name == "" {
 			log.Error("the datasets could not be listed to find snapshots that are due; retrying", "error", err.Error())
 			return

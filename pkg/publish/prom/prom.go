@@ -1,18 +1,28 @@
-package publisher
+// Package prom exports the metrics of a publisher to Prometheus: the same names, labels and help as the publisher service's, so
+// that alerts for the service also work for pipelines that link the library.
+//
+//	metrics := prom.New(prometheus.DefaultRegisterer)
+//	metrics.Observe(&config) // before publish.New
+//	...
+//	result, err := publisher.Publish(ctx, "prices", input)
+//	if err != nil {
+//		metrics.Failed("pipeline")
+//	} else {
+//		metrics.Published(result, bytes, time.Since(start))
+//	}
+package prom
 
 import (
-	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
 	"freshet.dev/pkg/publish"
-	"freshet.dev/services/internal/web"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts publishes. Only existing datasets become labels, so that clients cannot create any number of labels.
-type metrics struct {
+// Metrics counts publishes and the work of [publish.Publisher.Run]. Only existing datasets become labels, so that clients cannot
+// create any number of labels. It is safe for concurrent use.
+type Metrics struct {
 	publishes *prometheus.CounterVec
 	failures  *prometheus.CounterVec
 	bytes     *prometheus.CounterVec
@@ -32,7 +42,8 @@ type metrics struct {
 	lastBeacon atomic.Int64 // when the last one was sent, in nanoseconds of Unix time; before the first, the start
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// New registers the metrics. It panics if reg already has them.
+func New(reg prometheus.Registerer) *Metrics {
 	perDataset := []string{"dataset"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_publisher_" + name, Help: help}, labels)
@@ -40,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "freshet_publisher_" + name, Help: help}, perDataset)
 	}
-	m := &metrics{
+	m := &Metrics{
 		publishes: counter("publishes_total", "Publishes that succeeded, by whether they created a version.", "dataset", "created"),
 		failures:  counter("publish_failures_total", "Publishes that failed, by the problem that was answered.", "problem"),
 		bytes:     counter("body_bytes_total", "Bytes of bodies that were published, as sent.", "dataset"),
@@ -79,7 +90,31 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) published(r publish.Result, bytes int64, took time.Duration) {
+// Observe makes cfg count what Run does, in addition to what cfg already calls.
+func (m *Metrics) Observe(cfg *publish.Config) {
+	beacon, repair, compact := cfg.OnBeacon, cfg.OnRepair, cfg.OnCompact
+	cfg.OnBeacon = func(r publish.BeaconRound) {
+		m.beaconRound(r)
+		if beacon != nil {
+			beacon(r)
+		}
+	}
+	cfg.OnRepair = func(r publish.Repair) {
+		m.repaired(r)
+		if repair != nil {
+			repair(r)
+		}
+	}
+	cfg.OnCompact = func(name string, c publish.Compaction, took time.Duration, err error) {
+		m.compacted(name, err)
+		if compact != nil {
+			compact(name, c, took, err)
+		}
+	}
+}
+
+// Published counts a publish or patch that succeeded, with the bytes of its input as received and its duration.
+func (m *Metrics) Published(r publish.Result, bytes int64, took time.Duration) {
 	name := r.Record.Dataset
 	created := "false"
 	if r.Created && !r.Repeated {
@@ -116,7 +151,7 @@ const (
 )
 
 // repaired counts a repair. A repair without What counts for both: the store could not be read.
-func (m *metrics) repaired(r publish.Repair) {
+func (m *Metrics) repaired(r publish.Repair) {
 	result := resultRepaired
 	if r.Err != nil {
 		result = resultFailed
@@ -129,7 +164,7 @@ func (m *metrics) repaired(r publish.Repair) {
 }
 
 // beaconRound counts a round of the beacon, unless there is no NATS to send to.
-func (m *metrics) beaconRound(r publish.BeaconRound) {
+func (m *Metrics) beaconRound(r publish.BeaconRound) {
 	switch {
 	case r.Err != nil:
 		m.beacons.WithLabelValues(resultFailed).Inc()
@@ -140,7 +175,7 @@ func (m *metrics) beaconRound(r publish.BeaconRound) {
 	}
 }
 
-func (m *metrics) compacted(name string, err error) {
+func (m *Metrics) compacted(name string, err error) {
 	result := resultWritten
 	if err != nil {
 		result = resultFailed
@@ -148,14 +183,5 @@ func (m *metrics) compacted(name string, err error) {
 	m.compacts.WithLabelValues(name, result).Inc()
 }
 
-func (m *metrics) fail(err error) {
-	kind := "internal"
-	var p *web.Problem
-	switch {
-	case errors.As(err, &p):
-		kind = p.Kind
-	case errors.Is(err, context.Canceled):
-		kind = "client-gone"
-	}
-	m.failures.WithLabelValues(kind).Inc()
-}
+// Failed counts a publish or patch that failed. Problem is one of a small set of words; each becomes a label.
+func (m *Metrics) Failed(problem string) { m.failures.WithLabelValues(problem).Inc() }
