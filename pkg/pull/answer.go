@@ -75,8 +75,10 @@ func (b *Body) check(res *http.Response) error {
 // failure reads a failed answer and returns its error, with the text of a problem detail (RFC 9457) if there is one.
 func failure(s *stream) error {
 	text, kind := problem(s)
-	// The transport reuses a connection only after its answer is read to the end.
-	_, _ = io.CopyN(io.Discard, s, maxDrainedBytes)
+	// The transport reuses a connection only after its answer is read to the end. An answer of unknown length may never end.
+	if n := s.res.ContentLength; n >= 0 && n <= maxDrainedBytes {
+		_, _ = io.Copy(io.Discard, s)
+	}
 	code := s.res.StatusCode
 	answered := strings.TrimSpace(fmt.Sprint("answered ", code, " ", http.StatusText(code))) // not the text on the wire
 	if text != "" {

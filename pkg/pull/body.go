@@ -138,8 +138,8 @@ func (b *Body) broken(err error) error {
 	b.breaks++
 	if last := len(b.parts) - 1; b.parts[last].from == b.at {
 		b.parts = b.parts[:last]
-		// Before the first byte nothing is lost by an error, but each relay is queried first.
-		if b.at > 0 || b.breaks >= len(b.c.relays.All()) {
+		// Before the first byte nothing is lost by an error, but each relay is queried first. A range is read on without pauses.
+		if !b.ranged && (b.at > 0 || b.breaks >= len(b.c.relays.All())) {
 			b.empty = &Error{What: b.what(), Attempts: []Attempt{{Relay: from.String(), Status: http.StatusOK, Err: err}}}
 		}
 	}

@@ -112,7 +112,7 @@ func (r *round) startNext() {
 		}
 		r.order = r.order[1:]
 		switch last := r.busy[next.Relay]; {
-		case next.Standing == relays.Distrusted && r.failed.busy():
+		case r.hedged && next.Standing == relays.Distrusted && r.failed.busy():
 			r.order = nil
 		case time.Now().Before(last.until):
 			r.failed.Attempts = append(r.failed.Attempts, last.attempt)

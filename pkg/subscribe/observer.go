@@ -5,6 +5,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"github.com/sourcegraph/conc/panics"
 )
 
 // Observer receives the events of a [Subscriber], for metrics and the like. Any of its functions may be nil.
@@ -45,7 +46,7 @@ type Observer struct {
 }
 
 // TeeObserver returns an Observer that passes every event to each of the observers, in their order. None of its functions is
-// nil.
+// nil. If functions panic, the others still receive the event; the first panic continues after that.
 func TeeObserver(observers ...Observer) Observer {
 	return Observer{
 		Swapped:        tee(observers, func(o Observer) func(Refresh) { return o.Swapped }),
@@ -74,9 +75,11 @@ func tee[E any](observers []Observer, function func(Observer) func(E)) func(E) {
 		}
 	}
 	return func(e E) {
+		var first panics.Catcher
 		for _, f := range all {
-			f(e)
+			first.Try(func() { f(e) })
 		}
+		first.Repanic()
 	}
 }
 

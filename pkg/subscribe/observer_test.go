@@ -48,6 +48,20 @@ func TestTeeObserver(t *testing.T) {
 	callAll(subscribe.TeeObserver()) // every function may be called
 }
 
+// A panic in one observer of a tee does not keep the event from the others, and continues afterwards.
+func TestPanicInATee(t *testing.T) {
+	received := false
+	o := subscribe.TeeObserver(
+		subscribe.Observer{Failed: func(subscribe.Failure) { panic("an observer") }},
+		subscribe.Observer{Failed: func(subscribe.Failure) { received = true }})
+	defer func() {
+		if p := recover(); p == nil || !received {
+			t.Errorf("recovered %v, the second observer received the event: %t", p, received)
+		}
+	}()
+	o.Failed(subscribe.Failure{})
+}
+
 // An attempt that fails, a callback that panics and a record that does not decode are events, as are the cache folder's.
 func TestEvents(t *testing.T) {
 	w := newWorld(t)

@@ -48,6 +48,27 @@ func TestReadContinuesAtTheSameRelay(t *testing.T) {
 	}
 }
 
+// Invariant: a relay that breaks off between the header and the first byte costs a read nothing, wherever the read begins, with
+// another relay and with the same one.
+func TestBreakBeforeTheFirstByte(t *testing.T) {
+	for _, from := range []int{0, 1000} {
+		first, second := serve(t, headerOnly), serve(t, whole)
+		o, _ := open(t, time.Minute, ranked(t, first, second)...)
+		if err := read(t.Context(), o, from, 5000); err != nil {
+			t.Errorf("from %d with another relay: %v", from, err)
+		}
+		var only *fake
+		only = serve(t, func(w http.ResponseWriter, r *http.Request) {
+			only.become(whole)
+			headerOnly(w, r)
+		})
+		o, _ = open(t, time.Minute, only.URL)
+		if err := read(t.Context(), o, from, 5000); err != nil {
+			t.Errorf("from %d with the same relay: %v", from, err)
+		}
+	}
+}
+
 // Invariant: relays that all break off are queried a few times and not forever, and the error says how each failed.
 func TestReadEnds(t *testing.T) {
 	for name, c := range map[string]struct {

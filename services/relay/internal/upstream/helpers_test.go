@@ -119,6 +119,16 @@ func cut(n int, then http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// headerOnly sends the header of the answer that whole sends, and breaks the connection before the first byte of the body.
+func headerOnly(w http.ResponseWriter, r *http.Request) { whole(headerWriter{w}, r) }
+
+type headerWriter struct{ http.ResponseWriter }
+
+func (w headerWriter) Write([]byte) (int, error) {
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
+}
+
 type cutter struct {
 	http.ResponseWriter
 	left int
