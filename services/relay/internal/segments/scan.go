@@ -49,10 +49,18 @@ type scan struct {
 	end     int64  // index behind the last segment that a reader will request
 	window  []slot // a ring: segment i is at i modulo its length
 	readers map[*Reader]struct{}
-	err     error         // why nothing more is read
-	filled  chan struct{} // closed and replaced when readers must check again
+	failed  bool          // the last read failed, and no reader has requested its segments since
+	waiters *waiters      // the readers that wait for a segment now
 	moved   chan struct{} // of size 1: not empty when the scan must check again
 }
+
+// waiters are readers that wait for the same signal of a scan.
+type waiters struct {
+	done chan struct{} // closed when they must check again, or return err
+	err  error         // of the read that they waited for
+}
+
+func newWaiters() *waiters { return &waiters{done: make(chan struct{})} }
 
 // slot is the place of one segment in a window.
 type slot struct {
@@ -82,7 +90,7 @@ func (ss *scans) join(r *Reader, index int64) {
 	s := &scan{
 		set: ss, digest: r.digest, size: r.size, begun: time.Now(), start: index, first: index, next: index,
 		window:  make([]slot, ss.width+1), // the last one is for readers that wait for the window to move
-		readers: make(map[*Reader]struct{}), filled: make(chan struct{}), moved: make(chan struct{}, 1),
+		readers: make(map[*Reader]struct{}), waiters: newWaiters(), moved: make(chan struct{}, 1),
 	}
 	ss.list = append(ss.list, s)
 	s.add(r, index)
@@ -94,33 +102,41 @@ func (ss *scans) join(r *Reader, index int64) {
 func (ss *scans) segment(ctx context.Context, r *Reader, index int64) (segment *Segment, waited bool, err error) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	switch {
-	case r.scan != nil && r.at != index:
+	if r.scan != nil && r.at != index {
 		r.scan.vacate(r.at)
 		r.scan.add(r, index)
-	case r.scan == nil && !r.expelled:
-		ss.join(r, index)
 	}
-	for r.scan != nil && index >= r.scan.next && err == nil {
-		if r.scan.err != nil {
-			return nil, waited, r.scan.err
+	for {
+		if r.scan == nil && !r.expelled {
+			ss.join(r, index)
+		}
+		s := r.scan
+		if s == nil {
+			return nil, waited, nil
+		}
+		if index < s.next {
+			segment = s.slot(index).segment
+			segment.acquire()
+			return segment, waited, nil
 		}
 		waited = true
-		filled := r.scan.filled
+		if s.failed {
+			s.failed = false
+			s.signal()
+		}
+		waiters := s.waiters
 		ss.mu.Unlock()
 		select {
-		case <-filled:
+		case <-waiters.done:
+			err = waiters.err
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
 		ss.mu.Lock()
+		if err != nil {
+			return nil, waited, err
+		}
 	}
-	if r.scan == nil || err != nil {
-		return nil, waited, err
-	}
-	segment = r.scan.slot(index).segment
-	segment.acquire()
-	return segment, waited, nil
 }
 
 // leave removes the reader from its scan.
@@ -163,7 +179,12 @@ func (s *scan) run() {
 			break // the cache is closed
 		}
 		for _, segment := range segments {
-			s.fill(segment, segment.wait(c.ctx))
+			if err != nil { // of a segment before
+				segment.Release()
+				continue
+			}
+			err = segment.wait(c.ctx)
+			s.fill(segment, err)
 		}
 	}
 	s.set.mu.Lock()
@@ -171,21 +192,19 @@ func (s *scan) run() {
 	s.expel(math.MaxInt64) // there are readers only when the cache is closed
 }
 
-// fill adds the next segment to the window, with the caller's reference. After an error the scan reads nothing more.
+// fill adds the next segment to the window, with the caller's reference. The readers that wait now return an error. Other
+// readers are not affected: the scan reads the segment again when one of them requests it.
 func (s *scan) fill(segment *Segment, err error) {
 	s.set.mu.Lock()
 	defer s.set.mu.Unlock()
-	if s.err == nil && err != nil {
-		s.err = err
-		s.unlist()
-	}
-	if s.err != nil || len(s.readers) == 0 {
+	if err != nil || len(s.readers) == 0 {
+		s.failed = err != nil
 		segment.Release()
 	} else {
 		s.slot(s.next).segment = segment
 		s.next++
 	}
-	s.wake()
+	s.wake(err)
 }
 
 // room waits until the scan is to read more segments, and returns how many. It returns 0 when the scan has no readers, or ctx
@@ -198,7 +217,7 @@ func (s *scan) room(ctx context.Context) int64 {
 		n := min(s.set.run, s.end-s.next)
 		var again <-chan time.Time
 		// The next run is due when half of what was read ahead is used up.
-		if n > 0 && s.next <= s.front+s.set.run/2 && s.err == nil {
+		if n > 0 && s.next <= s.front+s.set.run/2 && !s.failed {
 			if since.IsZero() {
 				since = time.Now()
 			}
@@ -263,10 +282,11 @@ func (s *scan) shift(first int64) {
 	}
 }
 
-// wake makes waiting readers check again.
-func (s *scan) wake() {
-	close(s.filled)
-	s.filled = make(chan struct{})
+// wake makes waiting readers check again, or return err.
+func (s *scan) wake(err error) {
+	s.waiters.err = err
+	close(s.waiters.done)
+	s.waiters = newWaiters()
 }
 
 // signal makes the scan check again.
@@ -305,7 +325,7 @@ func (s *scan) expel(last int64) {
 			s.remove(r)
 		}
 	}
-	s.wake()
+	s.wake(nil)
 }
 
 // remove removes the reader. The scan ends with its last one.
