@@ -148,11 +148,19 @@ func (ss *scans) leave(r *Reader) {
 	}
 }
 
-// forget ends the joining of scans of an object: new readers start another one.
+// forget ends the scans of an object with their windows. Readers that go on join or start another one.
 func (ss *scans) forget(digest dataset.Digest, size int64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.list = slices.DeleteFunc(ss.list, func(s *scan) bool { return s.of(digest, size) })
+	for _, s := range slices.Clone(ss.list) {
+		if !s.of(digest, size) {
+			continue
+		}
+		for r := range s.readers {
+			s.remove(r)
+		}
+		s.wake(nil)
+	}
 }
 
 // close ends all scans and starts no more.

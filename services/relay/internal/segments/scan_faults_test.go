@@ -83,3 +83,77 @@ func TestAScanFailsOnce(t *testing.T) {
 		}
 	})
 }
+
+// next reads segment index and checks its bytes.
+func next(t *testing.T, r *Reader, want []byte, index int64) {
+	t.Helper()
+	s, err := r.Segment(t.Context(), index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release()
+	if !bytes.Equal(s.Bytes(), want[index*segment:(index+1)*segment]) {
+		t.Errorf("wrong bytes in segment %d", index)
+	}
+}
+
+// Forget leaves no bytes in windows, however many scans it ends, and readers that go on receive the bytes that the origin has now.
+func TestForgetEmptiesWindows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(128 * segment)
+		size := int64(len(want))
+		c := newReaders(t, o)
+		damaged := make([]byte, size)
+		o.read = func(offset int64, b []byte) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(damaged[offset : offset+int64(len(b))])), nil
+		}
+		var readers []*Reader
+		for i := range int64(2 * maxScans) {
+			r := c.NewReader(d, size, i*segment, size)
+			defer r.Close()
+			readers = append(readers, r)
+			next(t, r, damaged, i)
+			synctest.Wait()
+			c.Forget(d, size)
+			if n := c.arena.inUse(); n != 0 {
+				t.Fatalf("%d buffers are in use after Forget %d", n, i)
+			}
+		}
+		o.read = nil
+		for i, r := range readers {
+			next(t, r, want, int64(i)+1)
+		}
+		if n := c.Stats().Expelled; n != 0 {
+			t.Errorf("%d readers were expelled", n)
+		}
+	})
+}
+
+// A scan follows no scan that Forget ended, and a reader that waits goes on after Forget.
+func TestForgetDuringAFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(128 * segment)
+		size := int64(len(want))
+		c := newReaders(t, o)
+		ahead := c.NewReader(d, size, 0, size) // stops there
+		defer ahead.Close()
+		for i := range int64(20) {
+			next(t, ahead, want, i)
+		}
+		begun := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+				t.Error(err)
+			}
+		})
+		<-time.After(time.Second)
+		c.Forget(d, size)
+		wg.Wait()
+		if took := time.Since(begun); took != time.Second+gatherTime {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
