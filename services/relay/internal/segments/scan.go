@@ -19,7 +19,7 @@ const (
 	// followTime replaces gatherTime while another scan of the object is further on. When a relay admits as many responses
 	// as end, readers start one by one; they gather in the next scan. Instances time out after 20 s without a byte.
 	followTime = 5 * time.Second
-	// patience is how long a scan waits for its last reader.
+	// patience is how long a scan waits for its last reader to read a quarter of the window.
 	patience = 2 * time.Second
 )
 
@@ -248,8 +248,8 @@ func (s *scan) room(ctx context.Context) int64 {
 	return 0
 }
 
-// advance moves the window to begin at segment first, or returns how long to wait before it tries again. It waits for readers
-// that would leave the window until patience ends, and for readers to join the scan at its first window.
+// advance moves the window to begin at segment first or later, or returns how long to wait before it tries again. It waits for
+// readers that would leave the window until patience ends, and for readers to join the scan at its first window.
 func (s *scan) advance(first int64, since time.Time) (wait time.Duration) {
 	if first <= s.first {
 		return 0
@@ -268,6 +268,8 @@ func (s *scan) advance(first int64, since time.Time) (wait time.Duration) {
 			since = departs
 		}
 	}
+	// At least a quarter of the window, or a reader could hold the others to one run per patience.
+	first = max(first, min(s.front, s.first+s.set.width/4))
 	for i := s.first; i < first; i++ {
 		if s.slot(i).readers == 0 {
 			continue
@@ -319,7 +321,7 @@ func (s *scan) add(r *Reader, index int64) {
 // vacate removes a reader from segment i.
 func (s *scan) vacate(i int64) {
 	at := s.slot(i)
-	if at.readers--; at.readers == 0 && i < s.first+s.set.run { // the window may move
+	if at.readers--; at.readers == 0 && i < s.first+max(s.set.run, s.set.width/4) { // the window may move
 		s.signal()
 	}
 }
