@@ -18,7 +18,7 @@ type Reader struct {
 	// Of a reader of an object that is too large for the cache; guarded by scans.mu.
 	scan     *scan // nil: the reader reads a segment at a time
 	at       int64 // index of the segment that it reads
-	expelled bool  // it was removed from a scan, and joins none
+	expelled bool  // it was removed from a scan; it starts none, and none waits for it
 }
 
 // NewReader returns a reader of the bytes from .. to-1 of an object of size bytes.

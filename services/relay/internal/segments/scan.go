@@ -65,11 +65,12 @@ func newWaiters() *waiters { return &waiters{done: make(chan struct{})} }
 // slot is the place of one segment in a window.
 type slot struct {
 	segment *Segment // with a reference of the scan's; nil if it is not read yet
-	readers int      // that are at this segment
+	readers int      // that are at this segment and were not expelled before
 }
 
 // join adds the reader to a scan whose window contains segment index, or to a new one. If there are too many scans, the new
-// one replaces a scan of a single reader, because that shares nothing; if there is none, the reader stays without a scan.
+// one replaces the oldest scan of a single reader, because that shares nothing, unless it still gathers readers. If there is
+// none, or the reader was expelled before and can only join a scan, it stays without one.
 func (ss *scans) join(r *Reader, index int64) {
 	var single *scan
 	for _, s := range ss.list {
@@ -77,14 +78,17 @@ func (ss *scans) join(r *Reader, index int64) {
 			s.add(r, index)
 			return
 		}
-		if len(s.readers) == 1 {
+		if single == nil && len(s.readers) == 1 && (s.first > s.start || time.Since(s.begun) >= gatherTime) {
 			single = s
 		}
+	}
+	if r.expelled || ss.closed {
+		return
 	}
 	if len(ss.list) == maxScans && single != nil {
 		single.expel(math.MaxInt64)
 	}
-	if len(ss.list) == maxScans || ss.closed {
+	if len(ss.list) == maxScans {
 		return
 	}
 	s := &scan{
@@ -103,11 +107,11 @@ func (ss *scans) segment(ctx context.Context, r *Reader, index int64) (segment *
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if r.scan != nil && r.at != index {
-		r.scan.vacate(r.at)
+		r.scan.vacate(r)
 		r.scan.add(r, index)
 	}
 	for {
-		if r.scan == nil && !r.expelled {
+		if r.scan == nil {
 			ss.join(r, index)
 		}
 		s := r.scan
@@ -277,8 +281,9 @@ func (s *scan) advance(first int64, since time.Time) (wait time.Duration) {
 		if wait = time.Until(since.Add(patience)); wait > 0 {
 			return wait
 		}
-		s.expel(first - 1)
+		break
 	}
+	s.expel(first - 1)
 	s.shift(first)
 	return 0
 }
@@ -311,38 +316,47 @@ func (s *scan) signal() {
 func (s *scan) add(r *Reader, index int64) {
 	r.scan, r.at = s, index
 	s.readers[r] = struct{}{}
-	s.slot(index).readers++
+	if !r.expelled {
+		s.slot(index).readers++
+	}
 	if index > s.front || r.end > s.end {
 		s.front, s.end = max(s.front, index), max(s.end, r.end)
 		s.signal()
 	}
 }
 
-// vacate removes a reader from segment i.
-func (s *scan) vacate(i int64) {
-	at := s.slot(i)
-	if at.readers--; at.readers == 0 && i < s.first+max(s.set.run, s.set.width/4) { // the window may move
+// vacate removes the reader from its segment.
+func (s *scan) vacate(r *Reader) {
+	if r.expelled {
+		return
+	}
+	at := s.slot(r.at)
+	if at.readers--; at.readers == 0 && r.at < s.first+max(s.set.run, s.set.width/4) { // the window may move
 		s.signal()
 	}
 }
 
-// expel removes the readers up to segment last. They read on without a scan, and do not hold up another one.
+// expel removes the readers up to segment last. They read on without a scan, or in the window of one that does not
+// wait for them.
 func (s *scan) expel(last int64) {
 	for r := range s.readers {
-		if r.at <= last {
+		if r.at > last {
+			continue
+		}
+		s.remove(r)
+		s.wake(nil)
+		if !r.expelled {
 			r.expelled = true
 			s.set.expelled.Add(1)
-			s.remove(r)
 		}
 	}
-	s.wake(nil)
 }
 
 // remove removes the reader. The scan ends with its last one.
 func (s *scan) remove(r *Reader) {
 	r.scan = nil
 	delete(s.readers, r)
-	s.vacate(r.at)
+	s.vacate(r)
 	s.front = 0
 	for other := range s.readers {
 		s.front = max(s.front, other.at)

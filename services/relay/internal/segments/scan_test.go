@@ -226,6 +226,7 @@ func TestScansOfOneReaderMakePlace(t *testing.T) {
 		if n := len(c.scans.list); n != maxScans {
 			t.Fatalf("there are %d scans, want %d", n, maxScans)
 		}
+		<-time.After(gatherTime)
 		before := c.Stats().OriginBytes
 		var wg sync.WaitGroup
 		for range 5 {
