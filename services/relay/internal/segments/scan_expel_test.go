@@ -105,3 +105,75 @@ func TestTheOldestScanOfOneReaderIsReplaced(t *testing.T) {
 		}
 	})
 }
+
+// newSteps returns a cache that does not read ahead. Its scans have windows of 16 segments and read one at a time.
+func newSteps(t *testing.T, o *origin) *Cache {
+	t.Helper()
+	c, err := New(Config{Bytes: 128 * segment, SegmentBytes: segment, TTL: time.Minute, OriginReads: 4, OriginTimeout: 10 * time.Second}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// A reader that drips does not hold the others to its pace: it reads a quarter of a window within patience, however little one
+// read of the origin needs.
+func TestADrippingReaderIsExpelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(160 * segment)
+		c := newSteps(t, o)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := pass(t.Context(), c, d, want, 0, func(int64) { <-time.After(patience / 2) }); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 5 {
+			wg.Go(func() {
+				begun := time.Now()
+				if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(begun); took != gatherTime+patience {
+					t.Errorf("a fast reader took %v", took)
+				}
+			})
+		}
+		wg.Wait()
+		if n := c.Stats().Expelled; n != 1 {
+			t.Errorf("%d readers were expelled", n)
+		}
+	})
+}
+
+// A slow reader that reads a quarter of a window within patience stays, and the window follows it without delay.
+func TestASteadyReaderStays(t *testing.T) {
+	for _, pause := range []time.Duration{patience / 5, patience / 50} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOrigin()
+			d, want := o.add(160 * segment)
+			c := newSteps(t, o)
+			begun := time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if err := pass(t.Context(), c, d, want, 0, func(int64) { <-time.After(pause) }); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(begun); took != 160*pause {
+					t.Errorf("the slow reader took %v, want %v", took, 160*pause)
+				}
+			})
+			wg.Go(func() {
+				if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+			if s := c.Stats(); s.Expelled != 0 || s.OriginBytes != int64(len(want)) {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}

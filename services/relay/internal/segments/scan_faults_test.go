@@ -157,3 +157,49 @@ func TestForgetDuringAFollow(t *testing.T) {
 		}
 	})
 }
+
+// Close ends scans with their goroutines, also those that failed and those of expelled readers, while readers are open.
+func TestCloseDuringScans(t *testing.T) {
+	broken := errors.New("broken")
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(128 * segment)
+		size := int64(len(want))
+		c := newReaders(t, o)
+		expelled := c.NewReader(d, size, 0, size)
+		next(t, expelled, want, 0)
+		if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
+			t.Fatal(err)
+		}
+		r := c.NewReader(d, size, segment, size)
+		next(t, r, want, 1)
+		next(t, expelled, want, 1)
+		if expelled.scan == nil || expelled.scan != r.scan {
+			t.Fatal("an expelled reader is not in the scan whose window has its segment")
+		}
+		r.Close() // the scan goes on with the expelled reader alone
+		synctest.Wait()
+		o.read = func(int64, []byte) (io.ReadCloser, error) { return nil, broken }
+		failed := c.NewReader(d, size, 60*segment, size)
+		if _, err := failed.Segment(t.Context(), 60); !errors.Is(err, broken) {
+			t.Errorf("error is %v", err)
+		}
+		o.read = func(int64, []byte) (io.ReadCloser, error) {
+			<-time.After(time.Second)
+			return nil, broken
+		}
+		waits := c.NewReader(d, size, 100*segment, size)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := waits.Segment(t.Context(), 100); err == nil {
+				t.Error("there is no error from a cache that is closed")
+			}
+		})
+		synctest.Wait()
+		c.Close()
+		wg.Wait()
+		if n := len(c.scans.list); n != 0 {
+			t.Errorf("there are %d scans", n)
+		}
+	})
+}
