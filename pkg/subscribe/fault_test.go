@@ -116,7 +116,7 @@ func TestPoisonVersionDoesNotBlockTheNext(t *testing.T) {
 	s := open(t, cfg)
 	w.publish("prices", 1)
 	awaitVersion(t, s, "prices", 1)
-	for i, want := range []string{"its state checksum is", "its seed is", "not the kind of file"} {
+	for i, want := range []string{"its state checksum is", "its seed is", "wrong kind of file"} {
 		v := uint64(2 + 2*i)
 		failed.Store(nil)
 		rec := w.commit("prices", v, numbered(v))
