@@ -94,10 +94,9 @@ type announcement struct {
 	duplicate bool
 }
 
-// try reads the last event of the dataset, and publishes with its sequence as the expected one. The absence of an answer
-// does not mean failure, and Duplicate does not mean success: error 10071 and Duplicate can each mean that an earlier
-// attempt, whose acknowledgement was lost, succeeded, or that it failed. The last event at the leader decides, in the
-// next attempt.
+// try reads the last event of the dataset, and publishes with its sequence as the expected one. A missing
+// acknowledgement does not mean failure, and Duplicate does not mean success: after a lost acknowledgement, Duplicate and
+// error 10071 can mean either. The next attempt reads the last event at the leader, which decides.
 func (a *announcement) try(ctx context.Context) error {
 	if !a.log.ensured.Load() || a.log.mayGrow() {
 		if err := a.log.ensure(ctx); err != nil {

@@ -25,7 +25,7 @@
 // Subscribers receive a live event from the publisher, not from the stream. So they also receive an event that the stream
 // refuses as a duplicate or as out of order. Such an event also announces a committed version.
 //
-// One gap remains in a cluster. In the moments after a subscription, another server may not know of it yet. Then a version
-// that is published through that server, and reaches the stream after the catch-up, is missed by both. The next beacon
-// reports it.
+// One gap remains in a cluster. For a moment after a subscription, another server may not know of it. An event that is
+// published through that server in this moment, and stored after the catch-up, reaches the Listener neither way. The next
+// beacon reports its version.
 package events

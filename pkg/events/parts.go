@@ -12,8 +12,8 @@ import (
 
 const (
 	// partBytes bounds one message of a beacon, if the server allows as much. An instance reads only the messages whose bounds
-	// include one of its datasets; small messages have fewer datasets of others. Listeners of releases up to v0.2 buffer 64
-	// messages, which is then the beacon of some 150,000 datasets.
+	// include one of its datasets; small messages carry fewer unwanted datasets. Listeners up to v0.2 buffer 64
+	// messages, which limits a beacon to some 150,000 datasets.
 	partBytes = 256 << 10
 	// usualPayload is the default limit of a NATS server for a message.
 	usualPayload = 1 << 20

@@ -26,8 +26,8 @@ const (
 	DefaultMaxDeltas = 32
 	// DefaultMaxDeltaPercent is the default of Config.MaxDeltaPercent.
 	DefaultMaxDeltaPercent = 50
-	// MaxMaxDeltas is the largest Config.MaxDeltas. It leaves a compaction the time of as many patches again before patches
-	// have to wait for it.
+	// MaxMaxDeltas is the largest Config.MaxDeltas. It is half of the hard limit, so that as many patches again can be
+	// committed during a compaction.
 	MaxMaxDeltas = history.HardMaxDeltas / 2
 )
 

@@ -21,9 +21,8 @@ type Result struct {
 	// Disputed is true if the version was not announced because the event log holds versions of another store that is in use, or of
 	// another copy of this store. A warning names them.
 	Disputed bool
-	// Warnings say what failed after the commit, for people to read, and which damage of the version before the publish repaired. The
-	// version exists nevertheless. A repair completes what is missing, and so does the next publish of the dataset, even of equal
-	// content.
+	// Warnings describe what failed after the commit, and which damage this publish repaired. The version exists nevertheless. A
+	// repair or the next publish of the dataset, even of equal content, completes what is missing.
 	Warnings []string
 }
 

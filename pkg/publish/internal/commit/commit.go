@@ -17,8 +17,7 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// ErrConflict is returned when other publishers committed a version each time, and for a patch that is for another version than
-// the newest.
+// ErrConflict is returned when a job lost maxAttempts races, or when the base of a patch is not the newest version.
 var ErrConflict = errors.New("other publishers were faster")
 
 // Job makes versions.
@@ -57,7 +56,7 @@ type Committer struct {
 	sightings sightings
 }
 
-// New returns a Committer for st. It begins versions in flight, and leaves it to its caller to end those that it commits.
+// New returns a Committer for st. It marks versions as in flight before it commits them; the caller ends the mark of committed ones.
 func New(st store.Store, records *history.Records, versions *inflight.Versions, log *slog.Logger) *Committer {
 	return &Committer{store: st, records: records, inflight: versions, log: log}
 }

@@ -17,9 +17,9 @@ const maxAttempts = 32
 // Mode is how a job competes with others.
 type Mode struct {
 	verb string
-	// lockAfter is after how many lost races the jobs of this process wait for this one.
+	// lockAfter is the number of lost races after which the other jobs of this process wait for this one.
 	lockAfter int
-	// claimAfter is after how many lost races the job claims the next versions, so that the commits of other processes wait.
+	// claimAfter is the number of lost races after which the job claims the next versions, so that other processes wait.
 	claimAfter int
 	// reread says to read the newest version again when the input has been read.
 	reread bool
@@ -51,7 +51,7 @@ type Race struct {
 }
 
 // Start reads the newest version of the dataset, and looks for the request id in its history; "" is no id. Call it before the body
-// is read: versions that are committed from then on do not count for how far back the search goes.
+// is read: versions committed later do not shorten the search.
 func (c *Committer) Start(ctx context.Context, mode Mode, dataset, requestID string) (*Race, error) {
 	newest, err := c.records.Newest(ctx, dataset)
 	if err != nil {

@@ -138,8 +138,8 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 //
 //   - The log has no version, or only one below the served or a named one. A log that was deleted and created again, or that
 //     lost its end, does not have versions that the store still has.
-//   - The log does not answer, and the dataset has no served version or a newer one was named. An outage of the log must not cause
-//     queries about all other datasets.
+//   - The log does not answer, and the dataset has no served version or a newer one was named. An outage of the log must not
+//     cause queries of the relays about every dataset.
 //   - The request asks for it.
 //   - The record may belong to a history that a restore of the store ended. The log alone proves only that the version which a
 //     beacon or a relay named last is still the newest.

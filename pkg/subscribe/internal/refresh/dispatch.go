@@ -49,7 +49,7 @@ func (e *Engine[T, D]) usage(now time.Time) (u usage) {
 	return u
 }
 
-// maxFailing bounds the lanes of datasets that fail.
+// maxFailing bounds the lanes that failing datasets may occupy.
 func maxFailing(cfg Config) int { return max(cfg.Lanes-1, 1) }
 
 // nextResuming returns the index in resuming of the flight that gets a lane now; -1 if none does.

@@ -61,7 +61,7 @@ type Health struct {
 	Began, Vouched time.Time
 	// Period is the period of the beacons.
 	Period time.Duration
-	// LongPeriod is a warning that beacons come too seldom to be trusted for three of their periods; empty if they do not.
+	// LongPeriod is a warning that beacons are further apart than BeaconWithin trusts; empty without one.
 	LongPeriod string
 	// ClockAhead is a warning that the clock of the publisher ClockAheadOf is ahead; empty if no clock is. Without a further beacon
 	// of that publisher it holds until ClockAheadUntil.

@@ -12,8 +12,8 @@ import (
 // maxDisowned bounds the remembered ids of a dataset's versions that are not in the store's history.
 const maxDisowned = 512
 
-// contradictedBy reports whether w, a beacon of the instance's store, contradicts the served version: it names a version that is
-// not above the served one, and is not the served one.
+// contradictedBy reports whether w, a beacon of the instance's store, contradicts the served version: it names the served
+// number or a lower one, and not the served version.
 func (s *datasetState[T, D]) contradictedBy(w events.Report) bool {
 	served := s.served.Load()
 	if served == nil || w.Store.IsZero() {
