@@ -104,8 +104,8 @@ func (e *Engine[T, D]) compareWithStore(s *datasetState[T, D], answers []Answer,
 			return known
 		}
 	}
-	if newest.Ref() != served.Ref() || s.disputed() {
-		return false
+	if newest.Ref() != served.Ref() || s.disputed() || s.health.Load().Conflict != "" {
+		return false // while publishers contradict each other, a relay may read either copy of the store
 	}
 	s.endDivergence()
 	s.storeNewest = served.ID
