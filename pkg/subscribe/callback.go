@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/table"
 )
 
@@ -18,7 +20,7 @@ type callback struct {
 	call  func(context.Context, Swap)
 	ctx   context.Context // ends with the callback
 	end   context.CancelFunc
-	wake  chan struct{}             // buffers one signal: a version is pending
+	wake  wake.Signal               // buffers one signal: a version is pending
 	err   atomic.Pointer[error]     // of the last call; nil if it succeeded
 	began atomic.Pointer[time.Time] // when the call in progress began; nil if there is none
 	// decodeErr returns what an eager view could not decode; nil for other callbacks.
@@ -68,7 +70,7 @@ func (d *Dataset) register(c *callback) (stop func(), err error) {
 	if s.closing {
 		return nil, fmt.Errorf("register a callback for dataset %s: %w", d.name, ErrClosed)
 	}
-	c.d, c.wake = d, make(chan struct{}, 1)
+	c.d, c.wake = d, wake.New()
 	c.ctx, c.end = context.WithCancel(s.ctx)
 	if c.newest = d.current.Load(); c.newest != nil {
 		c.pending, c.behind = &pendingSwap{to: c.newest}, time.Now()
@@ -99,10 +101,7 @@ func (d *Dataset) signal(next *pendingSwap) {
 		if c.behind.IsZero() {
 			c.behind = now.At
 		}
-		select {
-		case c.wake <- struct{}{}:
-		default: // the signal before is not received yet
-		}
+		c.wake.Set()
 	}
 }
 
@@ -139,7 +138,7 @@ func (c *callback) run() {
 	s := c.d.s
 	var old *table.Table
 	var retried *pendingSwap
-	pauses := s.backoff()
+	pauses := backoff.New(s.cfg.RetryInitial, s.cfg.RetryMax)
 	for {
 		due, ok := c.take(retried)
 		switch {
@@ -169,9 +168,9 @@ func (c *callback) run() {
 		retried = due
 		err = fmt.Errorf("call back for version %s: %w", now.Record.ID(), err)
 		c.err.Store(&err)
-		pause := pauses.NextBackOff()
+		pause := pauses.Next()
 		s.events.CallbackFailed(CallbackFailure{Dataset: c.d.name, Version: now.Record.Version, Err: err, Pause: pause})
-		if !pauseFor(c.ctx, pause, c.wake) {
+		if !wake.Wait(c.ctx, pause, c.wake) {
 			return
 		}
 	}

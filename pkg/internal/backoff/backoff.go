@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"freshet.dev/pkg/internal/wake"
 	"github.com/cenkalti/backoff/v5"
 )
 
@@ -30,18 +31,6 @@ func (b *Backoff) Next() time.Duration { return b.policy.NextBackOff() }
 // Reset makes the next pause the first one again. Call it after a success.
 func (b *Backoff) Reset() { b.policy.Reset() }
 
-// Pause waits for d, for a value from wake (which may be nil), or for the end of ctx. It reports whether ctx is still active.
-func Pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-wake:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
-}
-
 // Retry calls try until it succeeds, until temporary returns false for its error, or until ctx ends. In the last case the
 // error wraps ctx's cause and the last error of try that the end of ctx did not cause.
 func (b *Backoff) Retry(ctx context.Context, temporary func(error) bool, try func() error) error {
@@ -54,7 +43,7 @@ func (b *Backoff) Retry(ctx context.Context, temporary func(error) bool, try fun
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		if ctx.Err() == nil && Pause(ctx, b.Next(), nil) {
+		if ctx.Err() == nil && wake.Wait(ctx, b.Next(), nil) {
 			continue
 		}
 		cause := context.Cause(ctx)

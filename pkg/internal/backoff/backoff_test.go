@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/internal/backoff"
+	"freshet.dev/pkg/internal/wake"
 )
 
 func TestPausesDouble(t *testing.T) {
@@ -21,26 +22,6 @@ func TestPausesDouble(t *testing.T) {
 		}
 		b.Reset()
 	}
-}
-
-func TestPauseEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		if !backoff.Pause(t.Context(), time.Minute, nil) || time.Since(start) != time.Minute {
-			t.Errorf("a pause of a minute ends after %v", time.Since(start))
-		}
-		start = time.Now()
-		wake := make(chan struct{}, 1)
-		wake <- struct{}{}
-		if !backoff.Pause(t.Context(), time.Minute, wake) || time.Since(start) != 0 {
-			t.Errorf("a pause with a wake-up ends after %v", time.Since(start))
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if backoff.Pause(ctx, time.Minute, nil) || time.Since(start) != time.Second {
-			t.Errorf("a pause with the end of ctx ends after %v", time.Since(start))
-		}
-	})
 }
 
 var (
@@ -82,7 +63,7 @@ func TestRetryUntilTheEndOfCtx(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, cause)
 		defer cancel()
 		err := backoff.New(time.Second, 7*time.Second).Retry(ctx, temporary, func() error {
-			backoff.Pause(ctx, time.Second, nil)
+			wake.Wait(ctx, time.Second, nil)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

@@ -7,6 +7,7 @@ import (
 
 	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 )
 
 // Run calls run until ctx ends. After each return of run, it calls failed with the error (a *guard.Panic after a panic, nil if
@@ -25,7 +26,7 @@ func Run(ctx context.Context, first, longest time.Duration, run func(context.Con
 		}
 		pause := pauses.Next()
 		failed(err, pause)
-		if !backoff.Pause(ctx, pause, nil) {
+		if !wake.Wait(ctx, pause, nil) {
 			return
 		}
 	}

@@ -1,8 +1,11 @@
 package wake_test
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"freshet.dev/pkg/internal/wake"
 )
@@ -47,4 +50,24 @@ func TestNoSignalIsLost(t *testing.T) {
 		handled = made
 		mu.Unlock()
 	}
+}
+
+func TestPauseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		if !wake.Wait(t.Context(), time.Minute, nil) || time.Since(start) != time.Minute {
+			t.Errorf("a pause of a minute ends after %v", time.Since(start))
+		}
+		start = time.Now()
+		signal := make(chan struct{}, 1)
+		signal <- struct{}{}
+		if !wake.Wait(t.Context(), time.Minute, signal) || time.Since(start) != 0 {
+			t.Errorf("a pause with a wake-up ends after %v", time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if wake.Wait(ctx, time.Minute, nil) || time.Since(start) != time.Second {
+			t.Errorf("a pause with the end of ctx ends after %v", time.Since(start))
+		}
+	})
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"freshet.dev/pkg/subscribe/internal/wake"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/table"
 )
 

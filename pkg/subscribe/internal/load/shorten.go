@@ -13,10 +13,10 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
-	"freshet.dev/pkg/subscribe/internal/wake"
 	"freshet.dev/pkg/table"
 )
 

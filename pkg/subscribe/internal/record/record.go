@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/catalog"
-	"freshet.dev/pkg/subscribe/internal/wake"
+	"freshet.dev/pkg/internal/wake"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/subscribe/internal/wake"
+	"freshet.dev/pkg/internal/wake"
 )
 
 // message is a message to the loop from another goroutine of the engine. Exactly one field is set.
