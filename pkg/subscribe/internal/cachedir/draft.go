@@ -105,7 +105,7 @@ func (r *Draft) createFolder() error {
 // before needed. The caller has verified every byte that was written. Objects of the chain that were not written must be in the folder.
 // After an error the previous version is still the cached one, unless the error is about its removal.
 func (r *Draft) Commit(rec dataset.VersionRecord) error {
-	return r.commit(func() (Held, error) { return Held{rec, Chain(rec)}, nil })
+	return r.commit(func() (Held, error) { return Held{rec, rec.Chain()}, nil })
 }
 
 // Extend makes rec the cached version, from the current one, which must be base, and the deltas that were written. If another version is

@@ -117,7 +117,7 @@ func parseHeld(name string, text []byte) (held Held, err error) {
 	}
 	held.Chain = members.Cached
 	if len(held.Chain) == 0 {
-		held.Chain = Chain(held.Record)
+		held.Chain = held.Record.Chain()
 	}
 	if err == nil {
 		err = held.check()
@@ -126,18 +126,6 @@ func parseHeld(name string, text []byte) (held Held, err error) {
 		err = fmt.Errorf("it is about %q", held.Record.Dataset)
 	}
 	return held, err
-}
-
-// Chain returns the objects that make the version rec without an older version: its snapshot, and the deltas on it. It omits older deltas,
-// which the record may also name.
-func Chain(rec dataset.VersionRecord) []dataset.Object {
-	chain := []dataset.Object{rec.Snapshot}
-	for _, o := range rec.Deltas {
-		if o.Version > rec.Snapshot.Version {
-			chain = append(chain, o)
-		}
-	}
-	return chain
 }
 
 // decodeHeld returns the record in version.json.

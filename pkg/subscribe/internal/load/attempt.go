@@ -109,7 +109,7 @@ func (a *attempt) applyDeltas(served *served, deltas []dataset.Object) (v loaded
 // full builds the version from its snapshot and the deltas that extend it.
 func (a *attempt) full(served *served) (v loaded, err error) {
 	defer a.dropOnPanic()
-	chain := cachedir.Chain(a.rec)
+	chain := a.rec.Chain()
 	t, err := a.snapshotTable(a.ctx, chain[0], a.open)
 	if err == nil {
 		t, err = a.applyToNew(a.ctx, t, chain[1:], a.open)

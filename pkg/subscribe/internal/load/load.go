@@ -127,7 +127,7 @@ func deltasFrom(served *served, rec dataset.VersionRecord) (deltas []dataset.Obj
 	if base := deltas[0].From; !base.IsZero() && base != served.ID {
 		return nil, false // they extend another version with the same number
 	}
-	return deltas, totalBytes(deltas) < totalBytes(cachedir.Chain(rec))
+	return deltas, totalBytes(deltas) < totalBytes(rec.Chain())
 }
 
 func totalBytes(objects []dataset.Object) (sum int64) {
@@ -146,7 +146,7 @@ func (l *Loader) refusedTooOften(rec dataset.VersionRecord, deltas []dataset.Obj
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.refused[rec.Dataset]
-	return r.times >= maxRefusals && contains(deltas, r.delta) && !contains(cachedir.Chain(rec), r.delta)
+	return r.times >= maxRefusals && contains(deltas, r.delta) && !contains(rec.Chain(), r.delta)
 }
 
 // snapshotHelps reports whether to pull the snapshot of rec now, after the deltas failed with err:
@@ -163,7 +163,7 @@ func (l *Loader) snapshotHelps(rec dataset.VersionRecord, err error) bool {
 	case errors.Is(err, table.ErrBase), errors.Is(err, table.ErrState):
 		return true
 	case errors.Is(err, pull.ErrNotFound):
-		return !contains(cachedir.Chain(rec), e.object.Digest)
+		return !contains(rec.Chain(), e.object.Digest)
 	case !e.content:
 		return false
 	}
@@ -178,7 +178,7 @@ func (l *Loader) snapshotHelps(rec dataset.VersionRecord, err error) bool {
 		l.refused = make(map[string]refusals)
 	}
 	l.refused[rec.Dataset] = r
-	return r.times >= maxRefusals && !contains(cachedir.Chain(rec), r.delta)
+	return r.times >= maxRefusals && !contains(rec.Chain(), r.delta)
 }
 
 // forgetRefusals forgets the refusals of the dataset's deltas after a success.

@@ -237,7 +237,7 @@ func (s *Shortener) shorten(ctx context.Context, v shortenTry) error {
 func (s *Shortener) put(ctx context.Context, v shortenTry, rawBytes int64) error {
 	draft := s.cache.Draft(v.rec.Dataset)
 	defer draft.Drop()
-	bytes := totalBytes(cachedir.Chain(v.rec)) // an estimate: a snapshot grows by about the bytes of its deltas
+	bytes := totalBytes(v.rec.Chain()) // an estimate: a snapshot grows by about the bytes of its deltas
 	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table, rawBytes) })
 	if err == nil {
 		err = draft.Shorten(v.rec)
