@@ -184,6 +184,9 @@ func (c *Cache) has(p place) bool {
 // streamed reports whether an object of size bytes is too large for the cache.
 func (c *Cache) streamed(size int64) bool { return size > c.capacity }
 
+// head returns how many segments at the beginning of a streamed object may stay in the cache: as many as it holds.
+func (c *Cache) head() int64 { return c.capacity / c.SegmentBytes() }
+
 // Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold stay
 // valid.
 func (c *Cache) Forget(digest dataset.Digest, size int64) {

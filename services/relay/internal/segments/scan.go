@@ -182,11 +182,15 @@ func (s *scan) of(digest dataset.Digest, size int64) bool {
 }
 func (s *scan) slot(i int64) *slot { return &s.window[i%int64(len(s.window))] }
 
-// run reads segments as long as the scan has readers.
+// run reads segments as long as the scan has readers. Those of the object's head stay in the cache for the next scan.
 func (s *scan) run() {
 	c := s.set.cache
 	for n := s.room(c.ctx); n > 0; n = s.room(c.ctx) {
-		segments, _, err := c.request(place{s.digest, s.size, s.next}, s.next+n, false)
+		limit, keep := s.next+n, s.next < c.head()
+		if keep {
+			limit = min(limit, c.head())
+		}
+		segments, _, err := c.request(place{s.digest, s.size, s.next}, limit, keep)
 		if err != nil {
 			break // the cache is closed
 		}
