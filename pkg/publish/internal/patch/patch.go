@@ -58,7 +58,7 @@ type Patch struct {
 func Read(ctx context.Context, deps Deps, spec Spec, in build.Input) (_ *Patch, err error) {
 	sorter, err := deps.Builder.Sort(ctx, in, spec.Meter, spec.Seed, spec.Folder)
 	if err != nil {
-		return nil, build.InputError(spec.Dataset, "read the patch", err)
+		return nil, in.Failure(spec.Dataset, "read the patch", err)
 	}
 	defer sorter.Close()
 	t := tape.New(spec.Folder.Path("patch"))
@@ -68,7 +68,7 @@ func Read(ctx context.Context, deps Deps, spec Spec, in build.Input) (_ *Patch, 
 			err = t.Add(r)
 		}
 		if err != nil {
-			return nil, errors.Join(build.InputError(spec.Dataset, "sort the patch", err), t.Close())
+			return nil, errors.Join(in.Failure(spec.Dataset, "sort the patch", err), t.Close())
 		}
 	}
 	spec.Meter.Report(build.Storing, t.Entries())
