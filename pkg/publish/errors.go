@@ -13,6 +13,9 @@ import (
 	"freshet.dev/pkg/publish/internal/patch"
 )
 
+// ErrRunning is returned by Publisher.Run while another Run of the Publisher is in progress.
+var ErrRunning = errors.New("publish: Run of this Publisher is in progress already; call it once")
+
 // Errors of Publish and Patch. Nothing was published when they return one, except for ErrUnknown.
 var (
 	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and a retry does not help.

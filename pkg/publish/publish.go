@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/build"
@@ -30,6 +31,7 @@ type Publisher struct {
 	followers *follow.Followers
 
 	background background
+	running    atomic.Bool // a Run is in progress
 }
 
 // New returns a Publisher. It creates the folder for temporary files if that is missing, and removes files of publishers that died from

@@ -88,8 +88,12 @@ func (p *Publisher) newBackground() background {
 //     succeeds. See Repair.
 //   - It compacts datasets when it starts, every Config.CompactEvery, and after a Patch of this Publisher. See Compact.
 //
-// Failures are logged to Config.Log, and retried.
+// Failures are logged to Config.Log, and retried. Run returns [ErrRunning] at once while another Run of this Publisher is in progress.
 func (p *Publisher) Run(ctx context.Context) error {
+	if !p.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	defer p.running.Store(false)
 	running := pool.New().WithContext(ctx).WithCancelOnError()
 	running.Go(p.background.beacon.Run)
 	running.Go(p.background.repairer.Run)

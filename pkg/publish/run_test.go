@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -144,4 +145,23 @@ func TestRun(t *testing.T) {
 		t.Errorf("Run returns %v", err)
 	}
 	noTemp(t, r.temp)
+}
+
+// A second Run at the same time is refused; one after the first is not.
+func TestRunOnce(t *testing.T) {
+	rounds := make(chan publish.BeaconRound, 10)
+	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.OnBeacon = func(b publish.BeaconRound) { rounds <- b } })
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		<-rounds
+		if err := r.Run(ctx); !errors.Is(err, publish.ErrRunning) {
+			t.Errorf("a second Run returns %v", err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }
