@@ -1,6 +1,6 @@
 // Package publish turns a pipeline's records into versions of a dataset.
 //
-// [Publisher.Publish] reads all records of a dataset from a reader. It puts the delta from the version before and, when one is due, a
+// [Publisher.Publish] reads all records of a dataset from a reader or a sequence. It puts the delta from the version before and, when one is due, a
 // snapshot into the store, and commits the next version there. Then it announces the version to the event log and adds it to the catalog,
 // so that every instance refreshes. A version exists once its version record is in the store. Before that, nothing of a failed publish is
 // visible. After that, nothing is lost: what a publisher that died left unannounced is completed by [Publisher.Run], and by the next
@@ -22,6 +22,13 @@
 // JSON is read strictly, as RFC 7493 demands: UTF-8 only, no member name twice in an object, nothing after the object. A record that is not
 // accepted, a duplicate key, an input that is cut short or has no record refuses the whole input with an [*InputError] that names the line,
 // and nothing is published.
+//
+// # Records from Go
+//
+// A Go program needs no text: Input.Records is a sequence of records, each a key, a value and, in a patch, the mark of a removal. The bytes
+// are published as they are, so that values may be protocol buffers, images or empty. Records that fail half-way yield an error, and then
+// nothing is published. A server answers a lookup of a value that is not a JSON object with the type application/octet-stream, and has
+// values that are not JSON in base64 in the answer to many keys; such a request cannot name a key that is not UTF-8.
 //
 // # Limits
 //

@@ -13,6 +13,9 @@ import (
 	"freshet.dev/pkg/publish/internal/patch"
 )
 
+// ErrRunning is returned by Publisher.Run while another Run of the Publisher is in progress.
+var ErrRunning = errors.New("publish: Run of this Publisher is in progress already; call it once")
+
 // Errors of Publish and Patch. Nothing was published when they return one, except for ErrUnknown.
 var (
 	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and a retry does not help.
@@ -47,6 +50,8 @@ type InputError struct {
 	Dataset string
 	// Line is the line of the input that is at fault, counted from 1 after decompression; 0 if none alone is.
 	Line int
+	// Record is the number of the record in Input.Records that is at fault, counted from 1; 0 if none alone is.
+	Record int
 	// Key is the record's key, if it is known.
 	Key string
 	// Problem says what is wrong.
@@ -63,6 +68,9 @@ func (e *InputError) Error() string {
 	fmt.Fprintf(&b, "dataset %q: ", e.Dataset)
 	if e.Line > 0 {
 		fmt.Fprintf(&b, "line %d: ", e.Line)
+	}
+	if e.Record > 0 {
+		fmt.Fprintf(&b, "record %d: ", e.Record)
 	}
 	if e.Key != "" {
 		fmt.Fprintf(&b, "key %.64q: ", e.Key)
@@ -107,7 +115,7 @@ func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
 // publicError gives a refusal of the input and an unknown outcome their public types, and returns any other error as it is.
 func publicError(name string, err error) error {
 	if r, ok := errors.AsType[*input.Refusal](err); ok {
-		return &InputError{Dataset: name, Line: r.Line, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
+		return &InputError{Dataset: name, Line: r.Line, Record: r.Record, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
 	}
 	if u, ok := errors.AsType[*commit.UnknownError](err); ok {
 		return &UnknownError{u.Record, u.Err}

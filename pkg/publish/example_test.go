@@ -2,11 +2,15 @@ package publish_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store/storeurl"
 )
@@ -70,4 +74,60 @@ func ExampleInputError() {
 	fmt.Println(err)
 	// Output:
 	// dataset "prices": line 4: key "A1": the key stands on line 2 already; a key may come once; remove one of the two records, or name a member as the key that tells them apart
+}
+
+// A Go program publishes records without writing them as text. Values are any bytes. An error of the source publishes nothing.
+func ExampleInput_records() {
+	dir, err := os.MkdirTemp("", "prices")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+	st, err := storeurl.Open(ctx, "dir://"+dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer st.Close()
+	p, err := publish.New(publish.Config{}, publish.Deps{Store: st})
+	if err != nil {
+		log.Fatal(err)
+	}
+	rows := slices.Values([]string{"A1 995", "B2 1250"}) // of a database, say
+
+	records := func(yield func(dataset.Record, error) bool) {
+		for row := range rows {
+			var key string
+			var cents uint32
+			_, err := fmt.Sscan(row, &key, &cents)
+			value := binary.BigEndian.AppendUint32(nil, cents)
+			if !yield(dataset.Record{Key: []byte(key), Value: value}, err) {
+				return
+			}
+		}
+	}
+	result, err := p.Publish(ctx, "prices", publish.Input{Records: records})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Record.ID(), result.Record.State.Records)
+
+	// Records in memory need no loop. In a patch, Removed removes a key.
+	added := map[string][]byte{"C3": {0, 0, 0, 10}}
+	_, err = p.Patch(ctx, "prices", publish.PatchInput{Input: publish.Input{Records: publish.Pairs(maps.All(added))}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	patch, err := p.Patch(ctx, "prices", publish.PatchInput{Input: publish.Input{
+		Records: func(yield func(dataset.Record, error) bool) {
+			yield(dataset.Record{Key: []byte("B2"), Removed: true}, nil)
+		},
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(patch.Record.ID(), patch.Record.State.Records)
+	// Output:
+	// prices/1 2
+	// prices/3 2
 }

@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -10,16 +11,24 @@ import (
 	"freshet.dev/pkg/publish/internal/input"
 )
 
-// Input is what one call of Publish publishes, or Patch applies.
+// Input is what one call of Publish publishes, or Patch applies. Its records come from either Body or Records: for Publish all of the
+// dataset's, for Patch those to add, change or remove.
 type Input struct {
-	// Body yields the records: for Publish all of the dataset's, for Patch those to add, change or remove. It is read to its end
-	// once. If Publish returns early, because ctx ended or the input was refused, a Read in progress goes on, so that an idle pipe does
-	// not block Publish. No other goroutine may read Body even then.
+	// Body is a text of records. It is read to its end once. If Publish returns early, because ctx ended or the input was refused, a
+	// Read in progress goes on, so that an idle pipe does not block Publish. No other goroutine may read Body even then.
 	Body io.Reader
 	// Format is the format of Body; FormatAuto detects NDJSON or JSON by the first character.
 	Format Format
-	// Key names the member (column) that holds a record's key.
+	// Key names the member (column) of Body that holds a record's key.
 	Key string
+	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
+	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
+	//
+	// Publish copies each record, so that Records may reuse the bytes for the next. It ranges over Records once, on its own goroutine,
+	// and returns after Records has returned. It stops at the next record when ctx ends; a sequence that waits must watch ctx itself.
+	// If Records yields an error, Publish returns an error that wraps it. If Records panics, the panic passes to the caller. In both
+	// cases nothing is published.
+	Records iter.Seq2[dataset.Record, error]
 	// Source names the publisher, for people to read; if empty, Config.Source.
 	Source string
 	// Labels are kept with the version: up to 32, names and values up to 256 bytes.
@@ -53,7 +62,7 @@ func (in Input) emptyHint() string {
 // Progress is how far a Publish is.
 type Progress struct {
 	Phase Phase
-	// BytesRead counts the bytes read from Input.Body, before decompression.
+	// BytesRead counts the bytes read from Input.Body, before decompression, or those of the keys and values of Input.Records.
 	BytesRead int64
 	// Records counts the records read or, when sorting, written in their order.
 	Records uint64
@@ -90,7 +99,7 @@ func (p Phase) String() string {
 }
 
 // CheckInput returns an error if in cannot be published as the dataset called name because of its name, key, format, promise, request
-// id or labels. It does not read the Body. Publish calls it first; a service calls it before it accepts a body.
+// id or labels. It reads neither Body nor Records. Publish calls it first; a service calls it before it accepts a body.
 func CheckInput(name string, in Input) error {
 	refuse := func(problem, hint string, err error) error {
 		return &InputError{Dataset: name, Problem: problem, Hint: hint, Err: err}
@@ -99,9 +108,13 @@ func CheckInput(name string, in Input) error {
 		return refuse(err.Error(), "", err)
 	}
 	switch {
-	case in.Body == nil:
-		return refuse("there is no input to read", "set Body", nil)
-	case in.Key == "":
+	case in.Body == nil && in.Records == nil:
+		return refuse("there is no input to read", "set Body or Records", nil)
+	case in.Body != nil && in.Records != nil:
+		return refuse("Body and Records are both set", "set one of them", nil)
+	case in.Records != nil && (in.Key != "" || in.Format != FormatAuto):
+		return refuse("Key and Format describe Body, and Records is set", "leave both unset", nil)
+	case in.Body != nil && in.Key == "":
 		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
 	case in.Format > FormatCSV:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
@@ -127,7 +140,7 @@ func CheckInput(name string, in Input) error {
 
 // content is what the records of in are read from.
 func (in Input) content() build.Input {
-	return build.Input{Body: in.Body, Open: in.open, EmptyHint: in.emptyHint()}
+	return build.Input{Body: in.Body, Open: in.open, Records: in.Records, Removals: in.removals != "", EmptyHint: in.emptyHint()}
 }
 
 // open returns the reader of the input's format.

@@ -20,10 +20,10 @@ const DefaultRemove = "$remove"
 // PatchInput is what one call of Patch applies. A record is added, or replaces the one with its key. A removal is a JSON object whose
 // member called Remove is true; members other than it and the key are ignored. In CSV a removal is a row whose column called Remove is
 // true or 1; where that is empty, false or 0, the row is a record, and the column no part of its value. CSV may lack the column only
-// if Remove is the default.
+// if Remove is the default. In Input.Records a removal is a record with Removed set and without a value.
 type PatchInput struct {
 	Input
-	// Remove is that name; if empty, DefaultRemove.
+	// Remove names the member or column that marks removals; if empty, DefaultRemove. With Input.Records it must be empty.
 	Remove string
 	// Base is the version that the patch is for: if the newest is another, Patch returns ErrConflict. 0 is any.
 	Base uint64
@@ -52,6 +52,9 @@ func CheckPatch(name string, in PatchInput) error {
 		return &InputError{
 			Dataset: name, Problem: fmt.Sprintf("the version that the patch is for: %v", err),
 		}
+	}
+	if in.Records != nil && in.Remove != "" {
+		return &InputError{Dataset: name, Problem: "Remove describes Body, and Records is set", Hint: "leave it unset"}
 	}
 	if remove := in.removeName(); remove == in.Key {
 		return &InputError{

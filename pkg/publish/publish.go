@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/build"
@@ -30,6 +31,7 @@ type Publisher struct {
 	followers *follow.Followers
 
 	background background
+	running    atomic.Bool // a Run is in progress
 }
 
 // New returns a Publisher. It creates the folder for temporary files if that is missing, and removes files of publishers that died from
@@ -49,7 +51,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	versions := &inflight.Versions{}
 	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: versions,
-		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, TextBytes: cfg.TextBytes, Workers: cfg.Workers, Limits: limits}, h),
+		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
 		committer: commit.New(deps.Store, h.Records, versions, cfg.Log),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
@@ -74,7 +76,7 @@ func cleanTempDir(cfg Config) error {
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version in the Result is
 // committed; on any error but [ErrUnknown] nothing is published. It returns an [*InputError] for an input that is refused,
-// [ErrConflict], ctx's error, or an error of the reader, the temporary folder or the store.
+// [ErrConflict], ctx's error, or an error of Body or Records, the temporary folder or the store.
 //
 // If the content equals the newest version's, Publish verifies the objects of that version in the store, and heals damaged ones. That
 // reads the compressed bytes of the version once, which takes 0.7 s for each gigabyte that is cached in memory.

@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -95,11 +96,11 @@ func TestRun(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	beacons := make(chan events.Beacon, 1)
 	compacted := make(chan string, 10)
-	repaired := make(chan publish.Repair, 10)
+	repaired := make(chan publish.RepairResult, 10)
 	log := &counted{EventLog: &memoryLog{last: map[string]dataset.VersionRecord{}}}
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
-		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, publish.MinBeaconEvery, "here"
-		c.OnRepair = func(r publish.Repair) {
+		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, 100*time.Millisecond, "here"
+		c.OnRepair = func(r publish.RepairResult) {
 			select {
 			case repaired <- r:
 			default:
@@ -144,4 +145,23 @@ func TestRun(t *testing.T) {
 		t.Errorf("Run returns %v", err)
 	}
 	noTemp(t, r.temp)
+}
+
+// A second Run at the same time is refused; one after the first is not.
+func TestRunOnce(t *testing.T) {
+	rounds := make(chan publish.BeaconRound, 10)
+	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.OnBeacon = func(b publish.BeaconRound) { rounds <- b } })
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		<-rounds
+		if err := r.Run(ctx); !errors.Is(err, publish.ErrRunning) {
+			t.Errorf("a second Run returns %v", err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }

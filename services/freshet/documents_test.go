@@ -91,14 +91,17 @@ func TestREADMEIsShort(t *testing.T) {
 	}
 }
 
-// TestREADMEGoCodeIsAnExample holds every block of Go against the body of the Example that it is named for: it must be
-// whole lines of it. The Example itself is compiled and run by its package's tests.
+// TestREADMEGoCodeIsAnExample holds every block of Go, also of publishing.md, against the body of the Example that it is named
+// for: it must be whole lines of it. The Example itself is compiled and run by its package's tests.
 func TestREADMEGoCodeIsAnExample(t *testing.T) {
-	if n := strings.Count(document(t, readmeFile), "```go\n"); n == 0 {
-		t.Fatal("README.md has no Go code")
+	for _, name := range []string{readmeFile, publishingFile} {
+		t.Run(name, func(t *testing.T) { testGoCodeIsAnExample(t, name) })
 	}
-	comments, code := blocks(t, readmeFile, "example")
-	if n := strings.Count(document(t, readmeFile), "```go\n"); n != len(code) {
+}
+
+func testGoCodeIsAnExample(t *testing.T, page string) {
+	comments, code := blocks(t, page, "example")
+	if n := strings.Count(document(t, page), "```go\n"); n != len(code) {
 		t.Errorf("%d blocks of Go, of which %d name an Example", n, len(code))
 	}
 	for i, comment := range comments {
@@ -107,7 +110,7 @@ func TestREADMEGoCodeIsAnExample(t *testing.T) {
 			t.Fatalf("%q is not FILE EXAMPLE", comment)
 		}
 		if body := exampleBody(t, filepath.Join(root, file), name); !strings.Contains("\n"+body, "\n"+code[i]) {
-			t.Errorf("README.md shows of %s in %s:\n%s\nwhich has:\n%s", name, file, code[i], body)
+			t.Errorf("it shows of %s in %s:\n%s\nwhich has:\n%s", name, file, code[i], body)
 		}
 	}
 }

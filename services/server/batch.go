@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"unicode/utf8"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/web"
@@ -63,8 +64,8 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// encodeBatch returns the answer. A value that is JSON, as all values of pkg/publish are, is copied byte for byte; any other value
-// is in base64.
+// encodeBatch returns the answer. A value that is JSON in UTF-8, as all values published as text are, is copied byte for byte; any other
+// value is in base64.
 func encodeBatch(name string, v view, keys []string, values [][]byte, total int) ([]byte, error) {
 	const perRecord = 48 // the members around a key and its value
 	body := make([]byte, 0, total+len(keys)*(perRecord+len(keys[0]))+100)
@@ -85,7 +86,7 @@ func encodeBatch(name string, v view, keys []string, values [][]byte, total int)
 		switch {
 		case value == nil:
 			body = append(body, `,"found":false}`...)
-		case json.Valid(value):
+		case json.Valid(value) && utf8.Valid(value):
 			body = append(append(body, `,"found":true,"value":`...), value...)
 			body = append(body, '}')
 		default:

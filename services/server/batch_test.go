@@ -16,7 +16,7 @@ const batch = "/v1/datasets/cities/records:batchGet"
 
 func TestBatchGet(t *testing.T) {
 	s := newSource("cities", "prices")
-	s.serve(t, "cities", 3, map[string]string{"a": `{ "n": 1 }`, "b\"<": `{"n":2}`, "empty": "", "raw": "\xff"})
+	s.serve(t, "cities", 3, map[string]string{"a": `{ "n": 1 }`, "b\"<": `{"n":2}`, "empty": "", "raw": "\xff", "text": "\"\xff\""})
 	h := newServer(t, s).Handler()
 	rec := send(h, "POST", batch, `{"keys":["a","none","b\"<","a","raw"]}`)
 	type entry struct {
@@ -43,6 +43,9 @@ func TestBatchGet(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got.Records); diff != "" || got.Dataset != "cities" || got.Version != 3 || rec.Header().Get("Freshet-Version") != "3" {
 		t.Errorf("%s\n%v\n%s", rec.Body, rec.Header(), diff)
+	}
+	if rec := send(h, "POST", batch, `{"keys":["text"]}`); !strings.Contains(rec.Body.String(), `"found":true,"value_base64":"Iv8i"`) {
+		t.Errorf("a string that is not UTF-8: %q", rec.Body)
 	}
 	if rec := send(h, "POST", batch, `{"keys":["empty"]}`); !strings.Contains(rec.Body.String(), `"found":true,"value_base64":""`) {
 		t.Errorf("%s", rec.Body)

@@ -144,9 +144,10 @@ func etag(value []byte) string {
 	return string(tag[:])
 }
 
-// contentType decides by the first byte, because values of pkg/publish are JSON objects.
+// contentType decides by the first and the last byte: values published as text are JSON objects without blanks around them. To parse
+// each value would cost more than its lookup.
 func contentType(value []byte) []string {
-	if len(value) > 0 && value[0] == '{' {
+	if n := len(value); n > 1 && value[0] == '{' && value[n-1] == '}' {
 		return typeJSON
 	}
 	return typeBytes

@@ -27,10 +27,10 @@ const checkEvery = 1 << 14
 
 // Config configures a Builder.
 type Config struct {
-	MemoryBytes int64 // of records before they are spilled, for each input
-	TextBytes   int64 // the most that a compressed input may have once decompressed
-	Workers     int   // goroutines that parse and compress
-	Limits      history.Limits
+	MemoryBytes          int64 // of records before they are spilled, for each input
+	MaxDecompressedBytes int64 // the most that a compressed input may have once decompressed
+	Workers              int   // goroutines that parse and compress
+	Limits               history.Limits
 }
 
 // Builder reads inputs and writes files. It is safe for concurrent use.
@@ -46,11 +46,15 @@ func New(cfg Config, h *history.History) *Builder {
 	return &Builder{cfg: cfg, history: h, windows: input.NewWindows(cfg.MemoryBytes), patches: input.NewPatchWindows(cfg.MemoryBytes)}
 }
 
-// Input is what records are read from.
+// Input is what records are read from: Body, or Records if Body is nil.
 type Input struct {
 	Body io.Reader
-	// Open returns the reader of the input's format.
+	// Open returns the reader of Body's format.
 	Open func(*input.Stream) (input.Source, error)
+	// Records yields the records. It may reuse their bytes.
+	Records iter.Seq2[dataset.Record, error]
+	// Removals says to accept removals in Records.
+	Removals bool
 	// EmptyHint is the hint of the refusal of an input without records.
 	EmptyHint string
 }
@@ -80,7 +84,16 @@ func (b *Builder) Sort(ctx context.Context, in Input, meter *Meter, seed uint64,
 
 func (b *Builder) sort(ctx context.Context, in Input, meter *Meter, seed uint64, folder *scratch.Folder, windows *input.Windows) (*spill.Sorter, error) {
 	sorter := b.newSorter(seed, folder)
-	if err := b.ingest(ctx, in, meter, sorter, windows); err != nil {
+	var err error
+	if in.Body != nil {
+		err = b.ingest(ctx, in, meter, sorter, windows)
+	} else {
+		err = collect(ctx, in, meter, sorter)
+	}
+	if err == nil && sorter.Totals().Entries() == 0 {
+		err = &input.Refusal{Problem: "the input has no record", Hint: in.EmptyHint, Err: ErrEmpty}
+	}
+	if err != nil {
 		sorter.Close()
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 // Draft is the content of a version to be: all its records and, once needed, their snapshot.
 type Draft struct {
 	name    string
+	in      Input
 	builder *Builder
 	meter   *Meter
 	folder  *scratch.Folder
@@ -30,10 +31,10 @@ type Draft struct {
 func (b *Builder) Draft(ctx context.Context, name string, in Input, meter *Meter, seed uint64, folder *scratch.Folder) (*Draft, error) {
 	sorter, err := b.sort(ctx, in, meter, seed, folder, b.windows)
 	if err != nil {
-		return nil, InputError(name, "read the input", err)
+		return nil, in.Failure(name, "read the input", err)
 	}
 	// gofail: var bodyRead struct{}
-	return &Draft{name: name, builder: b, meter: meter, folder: folder, sorter: sorter, seed: seed}, nil
+	return &Draft{name: name, in: in, builder: b, meter: meter, folder: folder, sorter: sorter, seed: seed}, nil
 }
 
 // Close releases the records.
@@ -59,14 +60,14 @@ func (d *Draft) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 				}
 			}
 			if err != nil {
-				yield(dataset.Record{}, InputError(d.name, "sort the records", err))
+				yield(dataset.Record{}, d.in.Failure(d.name, "sort the records", err))
 				return
 			}
 			n++
 			buf = dataset.AppendRecord(buf[:0], r)
 			state.Add(d.seed, buf)
 			if !small && groups.Add(r) != nil {
-				yield(dataset.Record{}, GroupTooLarge(d.sorter.Line(), r.Key))
+				yield(dataset.Record{}, d.in.at(d.sorter.Line(), GroupTooLarge(r.Key)))
 				return
 			}
 			if !yield(r, nil) {
@@ -133,8 +134,7 @@ func (d *Draft) sortBy(ctx context.Context, seed uint64) (err error) {
 	}
 	d.sorter.Close()
 	d.sorter, d.seed, d.path = d.builder.newSorter(seed, d.folder), seed, ""
-	const runBytes = 256 << 10
-	run := d.sorter.NewRun(0, runBytes)
+	records := filler{sorter: d.sorter}
 	n := 0
 	for r, err := range t.Records() {
 		if n%checkEvery == 0 && ctx.Err() != nil {
@@ -144,13 +144,9 @@ func (d *Draft) sortBy(ctx context.Context, seed uint64) (err error) {
 			return err
 		}
 		n++
-		run.Append(0, r.Key, r.Value) // a tape has no line numbers
-		if run.Bytes() >= runBytes {
-			if err := d.sorter.Add(run); err != nil {
-				return err
-			}
-			run = d.sorter.NewRun(0, runBytes)
+		if _, err := records.add(0, r); err != nil { // a tape has no line numbers
+			return err
 		}
 	}
-	return d.sorter.Add(run)
+	return records.flush()
 }

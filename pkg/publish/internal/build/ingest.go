@@ -19,7 +19,7 @@ const (
 	anyRatioBytes = 1 << 30
 )
 
-// ingest reads all records of in into sorter. This goroutine cuts the input into texts, which are parsed in parallel. They are
+// ingest reads all records of in.Body into sorter. This goroutine cuts the input into texts, which are parsed in parallel. They are
 // added to the sorter one after the other, in the order of the input, so that of several faults the first is reported. Windows
 // of zstd data are taken of windows.
 func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.Sorter, windows *input.Windows) error {
@@ -27,7 +27,7 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
 	text, err := input.NewStream(body, input.Limits{
-		Windows: windows, Reserve: sorter.Reserve, TextBytes: b.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+		Windows: windows, Reserve: sorter.Reserve, MaxDecompressedBytes: b.cfg.MaxDecompressedBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
 	})
 	if err != nil {
 		return err
@@ -66,9 +66,6 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 		return err
 	}
 	m.bytes = body.BytesRead()
-	if sorter.Totals().Entries() == 0 {
-		return &input.Refusal{Problem: "the input has no record", Hint: in.EmptyHint, Err: ErrEmpty}
-	}
 	return nil
 }
 

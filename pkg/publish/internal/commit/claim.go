@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/store"
 )
 
@@ -47,11 +48,11 @@ func (s *sightings) age(c dataset.Claim) time.Duration {
 	return time.Since(s.last[c.Dataset].at)
 }
 
-// wait waits while another publisher claims the version, and reports whether it waited: there may be newer versions then.
+// waitForClaims waits while another publisher claims the version, and reports whether it waited: there may be newer versions then.
 //
 //   - It removes a claim that has been seen for as long as it asks for: its owner is dead or too slow.
 //   - It ignores a claim that cannot be read: a commit does not depend on claims.
-func (r *Race) wait(ctx context.Context, version uint64) (waited bool, err error) {
+func (r *Race) waitForClaims(ctx context.Context, version uint64) (waited bool, err error) {
 	st := r.committer.store
 	for poll := claimPoll; ; poll = min(2*poll, maxClaimPoll) {
 		c, err := st.NewestClaim(ctx, r.dataset, version-min(version, dataset.ClaimSpan), version)
@@ -67,21 +68,9 @@ func (r *Race) wait(ctx context.Context, version uint64) (waited bool, err error
 			continue // there may be an older claim
 		}
 		waited = true
-		if err := pause(ctx, poll); err != nil {
-			return waited, err
+		if !wake.Wait(ctx, poll, nil) {
+			return waited, context.Cause(ctx)
 		}
-	}
-}
-
-// pause returns after d, or ctx's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -91,7 +80,7 @@ func (r *Race) claim(ctx context.Context, newest dataset.VersionRecord) (dataset
 	c := r.committer
 	hold := min(max(leastHold, 3*r.longest+claimSettle), dataset.MaxClaimHold)
 	for range claimRounds {
-		waited, err := r.wait(ctx, newest.Version+1)
+		waited, err := r.waitForClaims(ctx, newest.Version+1)
 		if err != nil {
 			return newest, r.failed(err)
 		}
@@ -103,8 +92,8 @@ func (r *Race) claim(ctx context.Context, newest dataset.VersionRecord) (dataset
 				c.log.WarnContext(ctx, "a publish that lost races could not claim the next version", "dataset", r.dataset, "error", err.Error())
 				return newest, nil
 			}
-			if err := pause(ctx, claimSettle); err != nil {
-				return newest, r.failed(err)
+			if !wake.Wait(ctx, claimSettle, nil) {
+				return newest, r.failed(context.Cause(ctx))
 			}
 		}
 		now, err := c.records.Newest(ctx, r.dataset)

@@ -12,6 +12,8 @@ var ErrTooLarge = errors.New("too large once decompressed")
 type Refusal struct {
 	// Line is the line at fault, counted from 1; 0 if none alone is.
 	Line int
+	// Record is the number of the record at fault in a sequence, counted from 1; 0 if none alone is.
+	Record int
 	// Key is the record's key where it is known, shortened if it is too long for one.
 	Key string
 	// Problem says what is wrong, Hint what to do.
@@ -21,7 +23,7 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	return fmt.Sprintf("line %d: key %q: %s; %s", r.Line, r.Key, r.Problem, r.Hint)
+	return fmt.Sprintf("line %d: record %d: key %q: %s; %s", r.Line, r.Record, r.Key, r.Problem, r.Hint)
 }
 
 func (r *Refusal) Unwrap() error { return r.Err }

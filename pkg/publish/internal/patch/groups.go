@@ -78,7 +78,7 @@ func (p *Patch) largeGroups(files []*history.File, changes *tape.Tape) (large []
 			continue
 		}
 		if err := grown.Add(r); err != nil {
-			return nil, 0, build.GroupTooLarge(0, r.Key)
+			return nil, 0, build.GroupTooLarge(r.Key)
 		}
 		if of := snapshot.Group(dataset.Hash(p.Seed, r.Key)); of != group {
 			end()
@@ -147,7 +147,7 @@ func (p *Patch) addUp(ctx context.Context, files []*history.File, g groupChanges
 		case errors.Is(err, snapshot.ErrGroupSize):
 			for _, r := range g.entries {
 				if !r.Removed {
-					err = build.GroupTooLarge(0, r.Key)
+					err = build.GroupTooLarge(r.Key)
 				}
 			}
 			return err

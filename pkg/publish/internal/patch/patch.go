@@ -51,14 +51,14 @@ type Patch struct {
 	Deps
 	Spec
 	entries *tape.Tape // records and removals, in order
-	counts  Counts     // of the last Prepare or Repeats
+	counts  Counts     // of the last Prepare or Differs
 }
 
 // Read reads in and sorts its records and removals.
 func Read(ctx context.Context, deps Deps, spec Spec, in build.Input) (_ *Patch, err error) {
 	sorter, err := deps.Builder.Sort(ctx, in, spec.Meter, spec.Seed, spec.Folder)
 	if err != nil {
-		return nil, build.InputError(spec.Dataset, "read the patch", err)
+		return nil, in.Failure(spec.Dataset, "read the patch", err)
 	}
 	defer sorter.Close()
 	t := tape.New(spec.Folder.Path("patch"))
@@ -68,7 +68,7 @@ func Read(ctx context.Context, deps Deps, spec Spec, in build.Input) (_ *Patch, 
 			err = t.Add(r)
 		}
 		if err != nil {
-			return nil, errors.Join(build.InputError(spec.Dataset, "sort the patch", err), t.Close())
+			return nil, errors.Join(in.Failure(spec.Dataset, "sort the patch", err), t.Close())
 		}
 	}
 	spec.Meter.Report(build.Storing, t.Entries())
@@ -82,7 +82,7 @@ func (p *Patch) Close() error { return p.entries.Close() }
 // Entries returns the number of records and removals.
 func (p *Patch) Entries() uint64 { return p.entries.Entries() }
 
-// Counts returns what the last Prepare or Repeats counted.
+// Counts returns what the last Prepare or Differs counted.
 func (p *Patch) Counts() Counts { return p.counts }
 
 // Prepare makes the version that the patch makes of newest. No version is made if the patch changes nothing and the promise needs no
