@@ -7,15 +7,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/backoff"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // catchUp schedules catch-ups. A catch-up reads the newest versions from the event log, and queries the relays about datasets for
 // which the log does not settle them.
 type catchUp struct {
-	backoff *backoff.ExponentialBackOff
+	backoff *backoff.Backoff
 	running bool      // the log reader has a request
 	reason  string    // why a catch-up is requested; empty if none is
 	heals   bool      // only beacons gave a reason
@@ -27,12 +27,10 @@ type catchUp struct {
 type catchUpRequest struct {
 	reason string
 	heals  bool
-	first  bool // it is the first since the start
 	began  time.Time
 	served map[string]uint64 // by dataset, the served version; 0 for none
 	named  map[string]uint64 // by dataset, the version that a beacon named and no event announced
 	verify map[string]bool   // the datasets about which the relays must be queried, whatever the log has
-	ids    map[string]bool   // the datasets of which a version with a store id is served
 	// storeNewest is, by dataset, the newest version that a beacon or a relay of the instance's store named last.
 	storeNewest map[string]dataset.VersionID
 }
@@ -40,10 +38,10 @@ type catchUpRequest struct {
 // catchUpRun is a catch-up under way. The log reader writes the fields of the log; the loop uses the run after that.
 type catchUpRun struct {
 	catchUpRequest
-	records map[string]dataset.VersionRecord // by dataset, the newest record in the log
-	toQuery []string                         // the datasets to query the relays about, in the order of the configuration
-	vouched []string                         // the datasets whose newest version the log proves
-	logErr  error
+	records   map[string]dataset.VersionRecord // by dataset, the newest record in the log
+	toQuery   []string                         // the datasets to query the relays about, in the order of the configuration
+	confirmed []string                         // the datasets whose newest version the log proves
+	logErr    error
 
 	open    int                     // queries of the relays that have not ended
 	answers map[string][]Answer     // by dataset, of the relays
@@ -97,20 +95,22 @@ func (e *Engine[T, D]) dropNeedlessCatchUp() {
 func (e *Engine[T, D]) startCatchUp() {
 	c := &e.catchUp
 	r := catchUpRequest{
-		reason: c.reason, heals: c.heals, first: c.first, began: time.Now(),
-		served: make(map[string]uint64), named: make(map[string]uint64), verify: make(map[string]bool), ids: make(map[string]bool),
+		reason: c.reason, heals: c.heals, began: time.Now(),
+		served: make(map[string]uint64), named: make(map[string]uint64), verify: make(map[string]bool),
 		storeNewest: make(map[string]dataset.VersionID),
 	}
 	for name, s := range e.datasets {
 		r.served[name], r.storeNewest[name] = s.version(), s.storeNewest
-		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
-			r.ids[name] = true
-		}
-		// The log cannot bring back a version that was disowned, even if a beacon names it: the relays decide.
-		r.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
 		if s.missed() {
 			r.named[name] = s.beacons.newest
 		}
+		switch v := s.served.Load(); {
+		case s.missed() && len(s.disowned) > 0:
+			s.verify = true // the log cannot bring back a version that was disowned, even if a beacon names it
+		case c.first && v != nil && !v.Record.StoreID.IsZero():
+			s.verify = true // the stored version may not be in the store's history
+		}
+		r.verify[name] = s.verify
 	}
 	c.running, c.reason, c.heals, c.first = true, "", false, false
 	e.requests <- r // has space, because no other catch-up is running
@@ -124,9 +124,7 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 			return
 		case r := <-e.requests:
 			m := &catchUpRun{catchUpRequest: r, answers: make(map[string][]Answer), errs: make(map[string]error)}
-			if err := try(func() { e.readLog(ctx, m) }); err != nil {
-				m.logErr = err
-			}
+			e.readLog(ctx, m)
 			if !e.sendUntil(ctx, message[T, D]{logRead: m}) {
 				return
 			}
@@ -146,29 +144,27 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 func (e *Engine[T, D]) readLog(ctx context.Context, m *catchUpRun) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
-	var err error
-	if m.records, err = e.deps.Log.Latest(ctx, e.cfg.Datasets); err != nil {
+	err := guard.Try(func() (err error) {
+		m.records, err = e.deps.Log.Latest(ctx, e.cfg.Datasets)
+		return err
+	})
+	if err != nil {
 		m.logErr = fmt.Errorf("read the event log: %w", err)
 	}
 	for _, name := range e.cfg.Datasets {
 		rec, ok := m.records[name]
 		switch {
 		case rec.Version < m.named[name], ok && rec.Version < m.expected(name), !ok && (m.logErr == nil || m.served[name] == 0),
-			m.needsRelays(name), m.mayHaveEnded(rec):
+			m.verify[name], m.mayHaveEnded(rec):
 			m.toQuery = append(m.toQuery, name)
 		case ok:
-			m.vouched = append(m.vouched, name)
+			m.confirmed = append(m.confirmed, name)
 		}
 	}
 }
 
 // expected returns the version that a source of the newest version must at least have.
 func (r catchUpRequest) expected(name string) uint64 { return max(r.served[name], r.named[name]) }
-
-// needsRelays reports whether the relays must be queried about the dataset although the log has an answer.
-func (r catchUpRequest) needsRelays(name string) bool {
-	return r.verify[name] || r.first && r.ids[name]
-}
 
 // mayHaveEnded reports whether a record of the log may belong to a history that a restore of the store ended.
 func (r catchUpRequest) mayHaveEnded(rec dataset.VersionRecord) bool {
@@ -189,8 +185,8 @@ func (e *Engine[T, D]) onLogRead(m *catchUpRun) {
 			e.acceptLogRecord(e.datasets[name], m, rec)
 		}
 	}
-	for _, name := range m.vouched {
-		e.datasets[name].vouchedBy(m)
+	for _, name := range m.confirmed {
+		e.datasets[name].confirmByCatchUp(m)
 	}
 	for _, name := range m.toQuery {
 		e.requestQuery(e.datasets[name], m)
@@ -198,10 +194,10 @@ func (e *Engine[T, D]) onLogRead(m *catchUpRun) {
 	e.endCatchUp(m)
 }
 
-// vouchedBy records that the newest version was known when the catch-up began, unless a beacon contradicts the served version.
-func (s *datasetState[T, D]) vouchedBy(m *catchUpRun) {
+// confirmByCatchUp records that the newest version was known when the catch-up began, unless a beacon contradicts the served version.
+func (s *datasetState[T, D]) confirmByCatchUp(m *catchUpRun) {
 	if s.health.Load().Doubt == "" {
-		s.vouched(m.began)
+		s.setConfirmed(m.began)
 	}
 }
 
@@ -234,10 +230,7 @@ func (e *Engine[T, D]) acceptAnswers(s *datasetState[T, D], m *catchUpRun) {
 		}
 	}
 	if e.compareWithStore(s, answers, m.began) && e.relayWarning == "" {
-		s.vouched(m.began)
-	}
-	if len(answers) == 0 && m.needsRelays(s.name) {
-		s.verify = true // the next attempt queries them again
+		s.setConfirmed(m.began)
 	}
 }
 
@@ -267,7 +260,7 @@ func (e *Engine[T, D]) endCatchUp(m *catchUpRun) {
 	if err == nil {
 		c.backoff.Reset()
 	} else if c.reason == "" && !c.running {
-		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.NextBackOff())
+		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.Next())
 	}
 	for _, rec := range m.healed {
 		e.deps.Watcher.Healed(rec)

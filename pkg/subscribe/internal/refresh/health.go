@@ -42,8 +42,8 @@ type Pull struct {
 	Full bool
 	// Deltas is how many deltas were applied to either.
 	Deltas int
-	// GaveUp is why the snapshot was pulled instead of the deltas from the served version; nil if it was not.
-	GaveUp error
+	// Fallback is why the snapshot was pulled instead of the deltas from the served version; nil if it was not.
+	Fallback error
 }
 
 // Health describes a dataset and its refreshes. It is immutable. Times are by the instance's clock and have a monotonic
@@ -56,9 +56,9 @@ type Health struct {
 	// BehindSince is when the first version above the served one became known; zero if there is none.
 	BehindSince time.Time
 
-	// Began is when the engine was created. Vouched is when a beacon or a catch-up last confirmed the newest version; zero if
+	// Began is when the engine was created. Confirmed is when a beacon or a catch-up last confirmed the newest version; zero if
 	// none has.
-	Began, Vouched time.Time
+	Began, Confirmed time.Time
 	// Period is the period of the beacons.
 	Period time.Duration
 	// LongPeriod is a warning that beacons are further apart than BeaconWithin trusts; empty without one.

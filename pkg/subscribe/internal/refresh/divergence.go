@@ -47,7 +47,7 @@ func (s *datasetState[T, D]) confirmed(ref dataset.Ref) bool {
 // not settle then which is the newest.
 func (s *datasetState[T, D]) disputed() bool {
 	for _, p := range s.beacons.publishers {
-		if p.below >= belowIsOther && p.version < s.version() && !p.store.IsZero() && p.active(time.Now()) {
+		if p.below >= conflictAfter && p.version < s.version() && !p.store.IsZero() && p.active(time.Now()) {
 			return true
 		}
 	}
@@ -60,10 +60,8 @@ func (s *datasetState[T, D]) mayFollow(rec dataset.VersionRecord) bool {
 	if served == nil || rec.StoreID.IsZero() || served.ID.IsZero() {
 		return true
 	}
-	for _, d := range rec.Deltas {
-		if d.Version == served.Record.Version+1 {
-			return d.From.IsZero() || d.From == served.ID
-		}
+	if deltas := rec.DeltasFrom(served.Record.Version); len(deltas) > 0 {
+		return deltas[0].From.IsZero() || deltas[0].From == served.ID
 	}
 	return rec.Version != served.Record.Version+1 || rec.Previous.IsZero() || rec.Previous == served.ID
 }
@@ -209,7 +207,6 @@ func (s *datasetState[T, D]) endDivergence() {
 func (e *Engine[T, D]) reject(s *datasetState[T, D], rec dataset.VersionRecord) {
 	s.disown(rec.VersionID())
 	s.setTarget(dataset.VersionRecord{})
-	s.unserved = s.unserved.upTo(s.version())
 	if s.beacons.newest >= rec.Version {
 		s.beacons.newest, s.beacons.requested = 0, 0
 	}

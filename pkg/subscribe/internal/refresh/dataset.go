@@ -4,10 +4,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/backoff"
 )
 
 // datasetState is the state of one dataset.
@@ -26,7 +25,7 @@ type datasetState[T, D any] struct {
 	barred       []Barred            // versions that must not be loaded
 	quarantined  Barred              // the barred version that would be served otherwise; its Ref is zero if there is none
 	targetBarred bool
-	verify       bool              // the next catch-up queries the relays, whatever the log has
+	verify       bool              // the next catch-up queries the relays, whatever the log has; until that query begins
 	storeNewest  dataset.VersionID // the newest version that a beacon or a relay of the instance's store named last
 	unserved     unserved
 	beacons      beacons
@@ -40,7 +39,7 @@ type datasetState[T, D any] struct {
 	tried        uint64    // the version of the last attempt
 	failedAt     time.Time // when the last attempt failed
 	retryAt      time.Time // when the backoff ends; zero without one
-	backoff      *backoff.ExponentialBackOff
+	backoff      *backoff.Backoff
 	abandoned    []dataset.Ref // versions of abandoned jobs whose goroutines still hang
 
 	deferred  deferredRecord
@@ -60,12 +59,16 @@ func (s *datasetState[T, D]) updateHealth(change func(*Health)) {
 	s.health.Store(&h)
 }
 
-// syncHealth derives the versions and times in the health from the dataset's state.
+// syncHealth derives the versions and times in the health from the dataset's state. It drops the unserved versions that are served or
+// above the newest, and adds the newest.
 func (s *datasetState[T, D]) syncHealth() {
-	s.unserved = s.unserved.after(s.version())
+	newest := max(s.known(), s.beacons.newest, s.quarantined.Ref.Version)
+	s.unserved = s.unserved.after(s.version()).upTo(newest)
+	if newest > s.version() {
+		s.unserved = s.unserved.add(newest, time.Now())
+	}
 	s.updateHealth(func(h *Health) {
-		h.Announced = s.known()
-		h.Newest = max(h.Announced, s.beacons.newest, s.quarantined.Ref.Version)
+		h.Announced, h.Newest = s.known(), newest
 		h.BehindSince = s.unserved.since()
 		if h.Diverged != "" && s.replacement != nil && (h.BehindSince.IsZero() || h.DivergedSince.Before(h.BehindSince)) {
 			h.BehindSince = h.DivergedSince
@@ -87,11 +90,11 @@ func (s *datasetState[T, D]) noteVersion(version uint64) {
 	s.syncHealth()
 }
 
-// vouched records that the newest version was known at the given time.
-func (s *datasetState[T, D]) vouched(at time.Time) {
+// setConfirmed records that the newest version was known at the given time.
+func (s *datasetState[T, D]) setConfirmed(at time.Time) {
 	s.updateHealth(func(h *Health) {
-		if at.After(h.Vouched) {
-			h.Vouched = at
+		if at.After(h.Confirmed) {
+			h.Confirmed = at
 		}
 	})
 }
