@@ -97,7 +97,8 @@ func sameContent(rec dataset.VersionRecord, served *served) bool {
 		return false
 	}
 	was := served.Record
-	if n, m := len(rec.Deltas), len(was.Deltas); n > 0 && m > 0 && rec.Deltas[n-1].Digest == was.Deltas[m-1].Digest {
+	own, ok := rec.OwnDelta()
+	if wasOwn, wasOK := was.OwnDelta(); ok && wasOK && own.Digest == wasOwn.Digest {
 		return true
 	}
 	return rec.Snapshot.Version == rec.Version && was.Snapshot.Version == rec.Version && rec.Snapshot.Digest == was.Snapshot.Digest
@@ -119,11 +120,10 @@ func deltasFrom(served *served, rec dataset.VersionRecord) (deltas []dataset.Obj
 	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
 		return nil, false
 	}
-	from := served.Record.Version
-	if from >= rec.Version || rec.Version-from > uint64(len(rec.Deltas)) {
+	deltas = rec.DeltasFrom(served.Record.Version)
+	if len(deltas) == 0 {
 		return nil, false
 	}
-	deltas = rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
 	if base := deltas[0].From; !base.IsZero() && base != served.ID {
 		return nil, false // they extend another version with the same number
 	}
