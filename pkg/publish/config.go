@@ -32,8 +32,6 @@ const (
 )
 
 const (
-	// MinBeaconEvery is the shortest Config.BeaconEvery.
-	MinBeaconEvery = 100 * time.Millisecond
 	// DefaultCompactEvery is the default of Config.CompactEvery.
 	DefaultCompactEvery = 5 * time.Minute
 	// compactRetry is the pause for a dataset after its first failure to compact.
@@ -66,9 +64,9 @@ type Config struct {
 	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
-	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the
-	// most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and the
-	// next one begins with them.
+	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
+	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
+	// datasets that are unread by then, and the next one begins with them.
 	BeaconEvery time.Duration
 	// BeaconName names the sender of the beacons, for people to read.
 	BeaconName string
@@ -142,8 +140,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, MaxMaxDeltas)
 	case c.MaxDeltaPercent < 1 || c.MaxDeltaPercent > 100:
 		return fmt.Errorf("publish: MaxDeltaPercent is %d; it must be between 1 and 100", c.MaxDeltaPercent)
-	case c.BeaconEvery < MinBeaconEvery || c.BeaconEvery > events.MaxBeaconEvery:
-		return fmt.Errorf("publish: BeaconEvery is %v; it must be between %v and %v", c.BeaconEvery, MinBeaconEvery, events.MaxBeaconEvery)
+	case c.BeaconEvery < events.MinBeaconEvery || c.BeaconEvery > events.MaxBeaconEvery:
+		return fmt.Errorf("publish: BeaconEvery is %v; it must be between %v and %v", c.BeaconEvery, events.MinBeaconEvery, events.MaxBeaconEvery)
 	case c.CompactEvery < 0:
 		return fmt.Errorf("publish: CompactEvery is %v; it cannot be negative", c.CompactEvery)
 	case len(c.Source) > dataset.MaxSourceBytes:

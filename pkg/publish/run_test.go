@@ -98,7 +98,7 @@ func TestRun(t *testing.T) {
 	repaired := make(chan publish.Repair, 10)
 	log := &counted{EventLog: &memoryLog{last: map[string]dataset.VersionRecord{}}}
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
-		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, publish.MinBeaconEvery, "here"
+		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, events.MinBeaconEvery, "here"
 		c.OnRepair = func(r publish.Repair) {
 			select {
 			case repaired <- r:
