@@ -17,14 +17,14 @@ const (
 	DefaultBeaconEvery = 5 * time.Second
 	// MinBeaconEvery and MaxBeaconEvery bound the period. With a longer one an instance takes hours to notice that it
 	// is blind.
-	MinBeaconEvery = 10 * time.Millisecond
+	MinBeaconEvery = 100 * time.Millisecond
 	MaxBeaconEvery = time.Hour
 	// BlindAfter is the number of periods without a beacon after which an instance is blind.
 	BlindAfter = 3
 )
 
-// ErrBeacon is returned when a message is not a valid beacon.
-var ErrBeacon = errors.New("not a beacon")
+// errBeacon is wrapped by the errors about a message or a period that is not valid in a beacon.
+var errBeacon = errors.New("not a beacon")
 
 // Beacon reports the newest committed version of each dataset, as its sender has just read it from the store. From beacons,
 // an instance detects that it has missed an event, or that it would not receive one.
@@ -59,7 +59,7 @@ func (b Beacon) Version(name string) (newest dataset.Ref, ok bool) {
 
 // SendBeacon sends b to the instances of the namespace. b must not have bounds: SendBeacon splits it into as many messages as
 // the limit of the connection requires. It fails without a connection, because a beacon that waits for one would be
-// outdated. It also fails for a period that instances refuse.
+// outdated. It also fails for a period outside of MinBeaconEvery and MaxBeaconEvery, which instances refuse.
 func SendBeacon(nc *nats.Conn, namespace string, b Beacon) error {
 	subjects, err := newSubjects(namespace)
 	if err != nil {
@@ -87,7 +87,7 @@ func SendBeacon(nc *nats.Conn, namespace string, b Beacon) error {
 func decodeBeacon(data []byte) (Beacon, error) {
 	var b Beacon
 	if err := json.Unmarshal(data, &b); err != nil {
-		return Beacon{}, fmt.Errorf("%w: %w", ErrBeacon, err)
+		return Beacon{}, fmt.Errorf("%w: %w", errBeacon, err)
 	}
 	if err := checkPeriod(b.Every); err != nil {
 		return Beacon{}, err
@@ -97,7 +97,7 @@ func decodeBeacon(data []byte) (Beacon, error) {
 
 func checkPeriod(every time.Duration) error {
 	if every < MinBeaconEvery || every > MaxBeaconEvery {
-		return fmt.Errorf("%w: the period is %s; want %s to %s", ErrBeacon, every, MinBeaconEvery, MaxBeaconEvery)
+		return fmt.Errorf("%w: the period is %s; want %s to %s", errBeacon, every, MinBeaconEvery, MaxBeaconEvery)
 	}
 	return nil
 }

@@ -11,6 +11,9 @@ import (
 
 // Internals that the external tests of the package use.
 
+// ErrBeacon is errBeacon.
+var ErrBeacon = errBeacon
+
 const (
 	FetchSize     = fetchSize
 	BatchSubjects = batchSubjects

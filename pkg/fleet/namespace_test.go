@@ -56,7 +56,7 @@ func TestNamespacesAreApart(t *testing.T) {
 		}
 		// Instances of other namespaces have a lower or a higher version: the wait would not end, or would report them.
 		served := 0
-		err = fleet.WaitServed(ctx, nc, fleet.Wait{Namespace: namespace, Dataset: "cities", Version: dataset.Ref{Version: version}, OnLine: func(r fleet.Report) {
+		err = fleet.WaitServed(ctx, nc, fleet.Wait{Namespace: namespace, Dataset: "cities", Version: dataset.Ref{Version: version}, OnReport: func(r fleet.Report) {
 			served++
 			if r.Instance != "i"+namespace || r.Version != version {
 				t.Errorf("the wait in namespace %q reports %+v", namespace, r)

@@ -40,7 +40,7 @@ type progress struct {
 	served  bool
 	err     string // of the last refresh that failed
 	missed  int    // surveys in a row
-	// servedReported is true once OnLine has a report that the instance serves the version, storeReported once OnLine has one
+	// servedReported is true once OnReport has a report that the instance serves the version, storeReported once OnReport has one
 	// that it reads another store.
 	servedReported, storeReported bool
 }
@@ -108,7 +108,7 @@ func (w *waiting) removeGone() {
 				reason = "the instance was started again"
 			}
 		}
-		w.want.OnLine(Report{
+		w.want.OnReport(Report{
 			Instance: id.instance, Host: id.host, PID: id.pid, Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: reason,
 		})
 	}

@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	// ServiceName is the name of an instance as a NATS service: `nats micro info freshet-instance`. In a namespace a hyphen and
-	// the namespace follow.
-	ServiceName = "freshet-instance"
+	// defaultService is the name of an instance as a NATS service in the default namespace: `nats micro info freshet-instance`.
+	defaultService = "freshet-instance"
 	// serviceVersion is the version of the protocol, not of the program.
 	serviceVersion = "1.0.0"
 )

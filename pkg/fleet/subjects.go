@@ -13,7 +13,7 @@ func reportPrefix(namespace string) string { return dataset.SubjectRoot(namespac
 // serviceName returns the name of the NATS service of the namespace's instances.
 func serviceName(namespace string) string {
 	if namespace == "" {
-		return ServiceName
+		return defaultService
 	}
-	return ServiceName + "-" + namespace
+	return defaultService + "-" + namespace
 }

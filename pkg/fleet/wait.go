@@ -59,12 +59,12 @@ type Wait struct {
 	// Newer reports whether the version of r, which has a higher number, follows Version in the store's history. r has no ID
 	// if the instance's release reports none. If Newer is nil, every higher number counts.
 	Newer func(r Report) bool
-	// OnLine, if not nil, is called on the goroutine of WaitServed's caller:
+	// OnReport, if not nil, is called on the goroutine of WaitServed's caller:
 	//
 	//   - once for each instance, when it serves the version,
 	//   - with an Error for each failed refresh, for each instance that is gone, and for each that reads another store,
 	//   - with an Error and without an Instance if the status of an instance is unreadable.
-	OnLine func(r Report)
+	OnReport func(r Report)
 }
 
 // WaitServed waits until every live instance of the namespace that has the dataset serves the version or a later one. No
@@ -86,8 +86,8 @@ func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	if err := dataset.CheckName(wait.Dataset); err != nil {
 		return fail(err)
 	}
-	if wait.OnLine == nil {
-		wait.OnLine = func(Report) {}
+	if wait.OnReport == nil {
+		wait.OnReport = func(Report) {}
 	}
 	w := waiting{want: wait, instances: map[process]*progress{}}
 	// Before the first survey, so that the wait misses no change after it.
@@ -171,7 +171,7 @@ func (w *waiting) surveyed(all []Status) {
 func (w *waiting) unreadable(err error) {
 	if !w.unreadableReported {
 		w.unreadableReported = true
-		w.want.OnLine(Report{Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: err.Error()})
+		w.want.OnReport(Report{Dataset: w.want.Dataset, Version: w.want.Version.Version, ID: w.want.Version.ID, Error: err.Error()})
 	}
 }
 
@@ -208,11 +208,11 @@ func (w *waiting) follow(ctx context.Context, reports *Reports) error {
 	}
 }
 
-// reportServed calls OnLine once for an instance that serves the version, with the report of the version that it serves.
+// reportServed calls OnReport once for an instance that serves the version, with the report of the version that it serves.
 func (w *waiting) reportServed(p *progress, r Report) {
 	if p.served && !p.servedReported {
 		p.servedReported = true
-		w.want.OnLine(r)
+		w.want.OnReport(r)
 	}
 }
 
@@ -239,16 +239,16 @@ func (w *waiting) readsOtherStore(p *progress) bool {
 func (w *waiting) failed(p *progress, r Report) {
 	if !p.served && p.err != r.Error {
 		p.err = r.Error
-		w.want.OnLine(r)
+		w.want.OnReport(r)
 	}
 }
 
-// reportStore calls OnLine once for an instance that reads another store.
+// reportStore calls OnReport once for an instance that reads another store.
 func (w *waiting) reportStore(p *progress, r Report) {
 	if !p.served && !p.storeReported && w.readsOtherStore(p) {
 		p.storeReported = true
 		r.Error = fmt.Sprintf("it reads another store (%s)", p.store)
-		w.want.OnLine(r)
+		w.want.OnReport(r)
 	}
 }
 

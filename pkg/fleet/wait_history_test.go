@@ -78,7 +78,7 @@ func TestWaitServedComparesIDs(t *testing.T) {
 				Newer: func(r fleet.Report) bool {
 					return r.Version == 8 && (r.ID == idA || r.ID.IsZero() && r.Created.Equal(other))
 				},
-				OnLine: func(r fleet.Report) {
+				OnReport: func(r fleet.Report) {
 					if r.Error != "" {
 						warned = append(warned, r.Error)
 					}

@@ -66,7 +66,7 @@ func TestWaitServedTellsARestart(t *testing.T) {
 					first.restart(runs[1], began.Add(time.Minute), 7)
 				})
 			}
-			if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+			if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 				t.Fatal(err)
 			}
 			if first.status.Load().Datasets[0].Version != 7 || !restarted {
@@ -93,7 +93,7 @@ func TestWaitServedSaysThatAnInstanceWasStartedAgain(t *testing.T) {
 			first.later(t, func() { first.restart("b", timeA.Add(time.Minute), 7) })
 		})
 	}
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(l.got)
@@ -142,7 +142,7 @@ func TestWaitServedByAnInstanceWithManyDatasets(t *testing.T) {
 	}
 	large.later(t, func() { status := many(7); large.status.Store(&status) })
 	var l lines
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil || !slices.Equal(l.got, []string{"large 7"}) {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil || !slices.Equal(l.got, []string{"large 7"}) {
 		t.Errorf("%v, %q", err, l.got)
 	}
 	status = many(0)
@@ -181,7 +181,7 @@ func TestWaitServedByAnInstanceThatLeavesDatasetsOut(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil || !reported {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil || !reported {
 		t.Errorf("%v, reported: %v", err, reported)
 	}
 	if len(l.got) != 2 || !strings.HasPrefix(l.got[0], "large 7 its answer leaves out ") || l.got[1] != "large 7" {

@@ -84,7 +84,7 @@ func TestWaitServed(t *testing.T) {
 			if tc.during != nil {
 				l.during = func() { tc.during(t, s.URL, behind) }
 			}
-			if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+			if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 				t.Fatal(err)
 			}
 			slices.Sort(l.got)
@@ -102,7 +102,7 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, Fallback: "another state", Duration: time.Second}
 	run(t, s.URL, "first", d)
 	var got []fleet.Report
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: func(r fleet.Report) { got = append(got, r) }}); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: func(r fleet.Report) { got = append(got, r) }}); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 1 {
@@ -143,7 +143,7 @@ func TestWaitServedNamesWhoIsBehind(t *testing.T) {
 	waiting, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
 	var l lines
-	err := fleet.WaitServed(waiting, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line})
+	err := fleet.WaitServed(waiting, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line})
 	var behind *fleet.BehindError
 	if !errors.As(err, &behind) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestWaitServedThroughARestart(t *testing.T) {
 		s.Start()
 		other.serve("cities", 7)
 	}
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(l.got, "other 7") {
@@ -208,7 +208,7 @@ func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 		slow.serve("cities", 7)
 		slow.report(fleet.Report{Dataset: "cities", Version: 7})
 	}
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"twin 7", "twin 7"}; !slices.Equal(l.got, want) {
@@ -224,7 +224,7 @@ func TestWaitServedBesideAnUnreadableStatus(t *testing.T) {
 	slow := run(t, s.URL, "slow", serving("cities", 6))
 	var l lines
 	l.during = func() { slow.serve("cities", 7) }
-	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: l.line}); err != nil {
+	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnReport: l.line}); err != nil {
 		t.Fatal(err)
 	}
 	if len(l.got) != 3 || l.got[0] != "good 7" || !strings.Contains(l.got[1], fleet.ErrUnreadable.Error()) || l.got[2] != "slow 7" {

@@ -64,9 +64,9 @@ type Config struct {
 	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
-	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is [events.MinBeaconEvery]
-	// and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and the
-	// next one begins with them.
+	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
+	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
+	// datasets that are unread by then, and the next one begins with them.
 	BeaconEvery time.Duration
 	// BeaconName names the sender of the beacons, for people to read.
 	BeaconName string

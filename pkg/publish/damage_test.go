@@ -53,7 +53,7 @@ func (s *site) fresh(t *testing.T, cfg publish.Config) *publish.Publisher {
 
 func (s *site) flip(t *testing.T, o dataset.Object) {
 	t.Helper()
-	if err := flipBit(s.file(s.store.Place(o.Digest))); err != nil {
+	if err := flipBit(s.file(s.store.ObjectPlace(o.Digest))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -62,7 +62,7 @@ func (s *site) flip(t *testing.T, o dataset.Object) {
 func (s *site) names(t *testing.T, text string, objects []dataset.Object) {
 	t.Helper()
 	for _, o := range objects {
-		if strings.Contains(text, o.Digest.String()) && strings.Contains(text, s.store.Place(o.Digest)) {
+		if strings.Contains(text, o.Digest.String()) && strings.Contains(text, s.store.ObjectPlace(o.Digest)) {
 			return
 		}
 	}

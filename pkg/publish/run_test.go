@@ -99,7 +99,7 @@ func TestRun(t *testing.T) {
 	repaired := make(chan publish.RepairResult, 10)
 	log := &counted{EventLog: &memoryLog{last: map[string]dataset.VersionRecord{}}}
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
-		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, 100*time.Millisecond, "here"
+		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, events.MinBeaconEvery, "here"
 		c.OnRepair = func(r publish.RepairResult) {
 			select {
 			case repaired <- r:

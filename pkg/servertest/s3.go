@@ -25,8 +25,8 @@ type S3Server struct {
 }
 
 const (
-	// S3Region is the region of every S3Server.
-	S3Region = "us-east-1"
+	// s3Region is the region of every S3Server.
+	s3Region = "us-east-1"
 
 	s3AccessKey, s3SecretKey = "freshet-test", "freshet-test-secret"
 )
@@ -52,7 +52,7 @@ func S3(t testing.TB) *S3Server {
 			name:  "versitygw",
 			path:  path,
 			args:  append(append([]string{"--port", addr, "--quiet", "posix"}, keepMetadata(t, dir, s.Root)...), s.Root),
-			env:   []string{"ROOT_ACCESS_KEY=" + s3AccessKey, "ROOT_SECRET_KEY=" + s3SecretKey, "VGW_REGION=" + S3Region},
+			env:   []string{"ROOT_ACCESS_KEY=" + s3AccessKey, "ROOT_SECRET_KEY=" + s3SecretKey, "VGW_REGION=" + s3Region},
 			dir:   dir,
 			ready: findBucket(t, addr, s.Bucket),
 		})
@@ -80,7 +80,7 @@ func keepMetadata(t testing.TB, dir, root string) []string {
 // URL returns the store URL of the prefix, which may be empty, in the server's bucket.
 func (s *S3Server) URL(prefix string) string {
 	u := url.URL{Scheme: "s3", Host: s.Bucket, Path: "/" + prefix}
-	u.RawQuery = url.Values{"endpoint": {s.Endpoint}, "region": {S3Region}}.Encode()
+	u.RawQuery = url.Values{"endpoint": {s.Endpoint}, "region": {s3Region}}.Encode()
 	return u.String()
 }
 
@@ -93,7 +93,7 @@ func findBucket(t testing.TB, addr, bucket string) func(context.Context) error {
 	transport.DisableKeepAlives = true // leaks no goroutine
 	client, err := minio.New(addr, &minio.Options{
 		Creds:      credentials.NewStaticV4(s3AccessKey, s3SecretKey, ""),
-		Region:     S3Region,
+		Region:     s3Region,
 		Transport:  transport,
 		MaxRetries: 1,
 	})

@@ -16,7 +16,7 @@ func TestS3KeepsItsDataThroughStopAndKillAndHonoursConditions(t *testing.T) {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewEnvAWS(), Region: S3Region, Transport: transport, MaxRetries: 1,
+		Creds: credentials.NewEnvAWS(), Region: s3Region, Transport: transport, MaxRetries: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -148,7 +148,7 @@ func BenchmarkRecords(b *testing.B) {
 	b.SetBytes(int64(len(file)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := Verify(bytes.NewReader(file)); err != nil {
+		if _, _, err := verify(bytes.NewReader(file)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -56,7 +56,7 @@ func TestEveryBit(t *testing.T) {
 			mustRefuse(t, file, entries[:before], fmt.Sprintf("bit %d of byte %d flipped", bit%8, bit/8))
 			file[bit/8] ^= 1 << (bit % 8)
 		}
-		if _, _, err := Verify(bytes.NewReader(file)); err != nil {
+		if _, _, err := verify(bytes.NewReader(file)); err != nil {
 			t.Fatal("the test changed the file:", err)
 		}
 	})
@@ -141,12 +141,12 @@ func TestTruncated(t *testing.T) {
 				"one byte at a time": iotest.OneByteReader(bytes.NewReader(file[:n])),
 				"data with EOF":      iotest.DataErrReader(bytes.NewReader(file[:n])),
 			} {
-				if _, _, err := Verify(src); !errors.Is(err, ErrTruncated) {
+				if _, _, err := verify(src); !errors.Is(err, ErrTruncated) {
 					t.Fatalf("cut at byte %d, %s: %v", n, name, err)
 				}
 			}
 			broken := io.MultiReader(bytes.NewReader(file[:n]), iotest.ErrReader(errDisk))
-			if _, _, err := Verify(broken); !errors.Is(err, errDisk) || errors.Is(err, ErrCorrupt) {
+			if _, _, err := verify(broken); !errors.Is(err, errDisk) || errors.Is(err, ErrCorrupt) {
 				t.Fatalf("input that fails at byte %d: %v", n, err)
 			}
 		}
@@ -161,7 +161,7 @@ func TestAppended(t *testing.T) {
 		}
 		mustRefuse(t, append(slices.Clone(file), file...), entries, "the file twice")
 		broken := io.MultiReader(bytes.NewReader(file), iotest.ErrReader(errDisk))
-		if _, _, err := Verify(broken); !errors.Is(err, errDisk) {
+		if _, _, err := verify(broken); !errors.Is(err, errDisk) {
 			t.Fatalf("input that fails at its end: %v", err)
 		}
 		for _, src := range []io.Reader{
@@ -254,7 +254,7 @@ func TestExpect(t *testing.T) {
 		"larger":      {dataset.Object{Digest: right.Digest, Bytes: right.Bytes + 1}, false},
 		"another":     {dataset.Object{Digest: dataset.Digest{1}, Bytes: right.Bytes}, false},
 	} {
-		_, _, err := Verify(bytes.NewReader(file), Expect(c.object))
+		_, _, err := verify(bytes.NewReader(file), Expect(c.object))
 		if c.ok != (err == nil) || !c.ok && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}

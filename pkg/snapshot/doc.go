@@ -1,5 +1,5 @@
-// Package snapshot implements the file format of snapshots and deltas: a [Writer], a streaming [Reader], [Verify],
-// [Diff] and [Merge]. It depends on no network and no store.
+// Package snapshot implements the file format of snapshots and deltas: a [Writer], a streaming [Reader], [Diff]
+// and [Merge]. It depends on no network and no store.
 //
 // A snapshot holds every record of one version. A delta holds the records added, changed and removed between two
 // versions. Both consist of entries in the order of (hash, key), so that comparing, merging and applying files are

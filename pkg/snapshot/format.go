@@ -30,8 +30,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// FormatVersion is the format version that this package writes, and the only one that it reads.
-const FormatVersion = 1
+// formatVersion is the format version that this package writes, and the only one that it reads.
+const formatVersion = 1
 
 // Limits of the format.
 const (
@@ -87,7 +87,7 @@ type Header struct {
 func (h Header) append(b []byte) []byte {
 	start := len(b)
 	b = append(b, magic...)
-	b = append(b, FormatVersion, byte(h.Kind), h.Bits, 0, 0, 0, 0, 0)
+	b = append(b, formatVersion, byte(h.Kind), h.Bits, 0, 0, 0, 0, 0)
 	b = le.AppendUint64(b, h.Seed)
 	return le.AppendUint64(b, xxh3.Hash(b[start:]))
 }
@@ -103,8 +103,8 @@ func parseHeader(b []byte) (Header, error) {
 	}
 	h := Header{Kind: Kind(b[9]), Bits: b[10], Seed: le.Uint64(b[16:])}
 	switch {
-	case b[8] != FormatVersion:
-		return Header{}, fmt.Errorf("%w: format version %d; this program reads %d, so upgrade it", ErrFormat, b[8], FormatVersion)
+	case b[8] != formatVersion:
+		return Header{}, fmt.Errorf("%w: format version %d; this program reads %d, so upgrade it", ErrFormat, b[8], formatVersion)
 	case h.Kind != Snapshot && h.Kind != Delta:
 		return Header{}, fmt.Errorf("%w: %v; this program reads snapshots (1) and deltas (2)", ErrFormat, h.Kind)
 	case h.Bits > MaxBits:

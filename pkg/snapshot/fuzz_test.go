@@ -29,7 +29,7 @@ func FuzzReader(f *testing.F) {
 		var totals Totals
 		var err error
 		blocks := bytes.Count(file, []byte("BLCK"))
-		n := allocated(func() { h, totals, err = Verify(bytes.NewReader(file)) })
+		n := allocated(func() { h, totals, err = verify(bytes.NewReader(file)) })
 		if most := 100*len(file) + blocks*decoderAlloc + fixedAlloc; n > most {
 			t.Errorf("reading %d bytes with %d blocks allocated %d, the most is %d", len(file), blocks, n, most)
 		}

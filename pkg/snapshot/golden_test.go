@@ -100,7 +100,7 @@ func TestGoldens(t *testing.T) {
 				t.Errorf("the Reader reads %s as %v, %v", path, got, err)
 			}
 			object := dataset.Object{Digest: totals.Digest, Bytes: totals.FileBytes}
-			if h, got, err := Verify(bytes.NewReader(kept), Expect(object)); err != nil || got != totals || h.Kind != goldens[name].cfg.Kind {
+			if h, got, err := verify(bytes.NewReader(kept), Expect(object)); err != nil || got != totals || h.Kind != goldens[name].cfg.Kind {
 				t.Errorf("Verify of %s: %+v, %+v, %v", path, h, got, err)
 			}
 		})

@@ -115,6 +115,20 @@ func snapshotOf(tb testing.TB, rs []dataset.Record, raw int64) []byte {
 	return b
 }
 
+// verify reads the file in src to its end, and returns the first error.
+func verify(src io.Reader, opts ...Option) (Header, Totals, error) {
+	r, err := NewReader(src, opts...)
+	if err != nil {
+		return Header{}, Totals{}, err
+	}
+	for _, err := range r.Records() {
+		if err != nil {
+			return r.Header(), Totals{}, err
+		}
+	}
+	return r.Header(), r.Totals(), nil
+}
+
 // readAll returns copies of the records of a file up to the first error.
 func readAll(src io.Reader, opts ...Option) ([]dataset.Record, error) {
 	r, err := NewReader(src, opts...)

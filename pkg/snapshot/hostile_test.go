@@ -145,7 +145,7 @@ func TestHostileFields(t *testing.T) {
 			c.set(file)
 			file = fixChecksums(file)
 			var err error
-			n := allocated(func() { _, _, err = Verify(bytes.NewReader(file)) })
+			n := allocated(func() { _, _, err = verify(bytes.NewReader(file)) })
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%v; want %v with %q", err, c.want, c.text)
 			}
@@ -165,7 +165,7 @@ func TestHostileRows(t *testing.T) {
 	for i := tagBytes; i < length-totalsBytes; i++ {
 		foot[i] ^= 1
 		copy(foot[length:], appendTrailer(nil, uint64(length), xxh3.Hash(foot[:length])))
-		if _, _, err := Verify(bytes.NewReader(file)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the table does not agree") {
+		if _, _, err := verify(bytes.NewReader(file)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the table does not agree") {
 			t.Errorf("byte %d of the table: %v", i-tagBytes, err)
 		}
 		foot[i] ^= 1
@@ -191,11 +191,11 @@ func TestHostileSizes(t *testing.T) {
 		p := prefix{stored: MaxBlockRaw, raw: MaxBlockRaw, entries: 1}
 		file := append(p.append(slices.Clone(header)), make([]byte, body)...)
 		var err error
-		n := allocated(func() { _, _, err = Verify(bytes.NewReader(file)) })
+		n := allocated(func() { _, _, err = verify(bytes.NewReader(file)) })
 		if !errors.Is(err, ErrTruncated) || n > 4*len(file)+1<<20 {
 			t.Errorf("%d of %d stored bytes: %v, %d bytes allocated", body, p.stored, err, n)
 		}
-		_, _, err = Verify(bytes.NewReader(file), Expect(dataset.Object{Bytes: int64(len(file))}))
+		_, _, err = verify(bytes.NewReader(file), Expect(dataset.Object{Bytes: int64(len(file))}))
 		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "remain of the object") {
 			t.Errorf("%d of %d stored bytes, size known: %v", body, p.stored, err)
 		}
@@ -218,7 +218,7 @@ func TestZipBomb(t *testing.T) {
 		if _, err := o.footer(Totals{}); err != nil {
 			t.Fatal(err)
 		}
-		n := allocated(func() { _, _, err = Verify(&b) })
+		n := allocated(func() { _, _, err = verify(&b) })
 		if !errors.Is(err, ErrCorrupt) || n > 1<<20 {
 			t.Errorf("%d bytes for %d raw: %v, %d bytes allocated", len(frame), raw, err, n)
 		}

@@ -131,7 +131,7 @@ func TestIndexFindsTheBlockOfEveryKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, totals, err := Verify(bytes.NewReader(file))
+			_, totals, err := verify(bytes.NewReader(file))
 			if err != nil {
 				t.Fatal(err)
 			}

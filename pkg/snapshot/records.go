@@ -25,7 +25,7 @@ func (r *Reader) Records() iter.Seq2[dataset.Record, error] {
 			}
 			if err == nil {
 				stored = s.Bytes
-				if need := s.RawBytes + DecodeRoom; cap(raw) < need {
+				if need := s.RawBytes + DecodeSlack; cap(raw) < need {
 					raw = make([]byte, 0, need+need/8) // blocks differ in size: do not grow for each
 				}
 				raw, err = s.Decode(raw)
@@ -47,20 +47,4 @@ func (r *Reader) Records() iter.Seq2[dataset.Record, error] {
 			sum.Merge(w.Tally())
 		}
 	}
-}
-
-// Verify reads the file in src to its end. It checks everything that does not need another file: each checksum, each
-// entry, the order, the footer's totals and, of a snapshot, the state checksum. Its errors are those of [NewReader] and
-// [Reader.Next].
-func Verify(src io.Reader, opts ...Option) (Header, Totals, error) {
-	r, err := NewReader(src, opts...)
-	if err != nil {
-		return Header{}, Totals{}, err
-	}
-	for _, err := range r.Records() {
-		if err != nil {
-			return r.Header(), Totals{}, err
-		}
-	}
-	return r.Header(), r.Totals(), nil
 }

@@ -18,7 +18,7 @@ type swapped struct{ io.Reader }
 // verifies the whole file.
 func TestRewindAtEveryBit(t *testing.T) {
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
-		_, totals, err := Verify(bytes.NewReader(file))
+		_, totals, err := verify(bytes.NewReader(file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestRewindAtEveryBit(t *testing.T) {
 			damaged[bit/8] ^= 1 << (bit % 8)
 			src := &swapped{bytes.NewReader(damaged)}
 			times := 0
-			_, again, err := Verify(src, expect, Rewind(func(off int64, damage error) error {
+			_, again, err := verify(src, expect, Rewind(func(off int64, damage error) error {
 				times++
 				if !errors.Is(damage, ErrCorrupt) && !errors.Is(damage, ErrFormat) {
 					t.Errorf("bit %d: the damage is %v", bit, damage)
@@ -57,7 +57,7 @@ func TestRewindThatFails(t *testing.T) {
 			damaged := bytes.Clone(file)
 			damaged[at] ^= 1
 			why := errors.New("no other source")
-			_, _, err := Verify(bytes.NewReader(damaged), Rewind(func(int64, error) error { return why }))
+			_, _, err := verify(bytes.NewReader(damaged), Rewind(func(int64, error) error { return why }))
 			if !errors.Is(err, why) || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
 				t.Errorf("byte %d: %v", at, err)
 			}
@@ -72,10 +72,10 @@ func TestRewindIsForDamageOnly(t *testing.T) {
 		return nil
 	})
 	small(t, func(t *testing.T, file []byte, entries []dataset.Record) {
-		if _, _, err := Verify(bytes.NewReader(file), never, Expect(dataset.Object{Digest: dataset.Digest{1}})); !errors.Is(err, ErrCorrupt) {
+		if _, _, err := verify(bytes.NewReader(file), never, Expect(dataset.Object{Digest: dataset.Digest{1}})); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("another digest: %v", err)
 		}
-		if _, _, err := Verify(bytes.NewReader(append(bytes.Clone(file), 0)), never); !errors.Is(err, ErrCorrupt) {
+		if _, _, err := verify(bytes.NewReader(append(bytes.Clone(file), 0)), never); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("bytes after the end: %v", err)
 		}
 	})

@@ -92,14 +92,14 @@ func TestDecodeInPlace(t *testing.T) {
 	file := snapshotOf(t, rows(3000), 0)
 	blocks, _ := blocksOf(t, file)
 	s := blocks[0]
-	for _, spare := range []int{0, 1, DecodeRoom, DecodeRoom + 1, 200_000} {
+	for _, spare := range []int{0, 1, DecodeSlack, DecodeSlack + 1, 200_000} {
 		buf := bytes.Repeat([]byte{0xee}, s.RawBytes+spare)
 		raw, err := s.Decode(buf[:0])
 		if err != nil || len(raw) != s.RawBytes || cap(raw) != cap(buf) || &raw[0] != &buf[0] {
 			t.Fatalf("%d spare bytes: %v, %d bytes of %d", spare, err, len(raw), cap(raw))
 		}
-		if tail := buf[min(len(buf), s.RawBytes+DecodeRoom):]; bytes.Count(tail, []byte{0xee}) != len(tail) {
-			t.Errorf("%d spare bytes: Decode wrote past RawBytes+DecodeRoom", spare)
+		if tail := buf[min(len(buf), s.RawBytes+DecodeSlack):]; bytes.Count(tail, []byte{0xee}) != len(tail) {
+			t.Errorf("%d spare bytes: Decode wrote past RawBytes+DecodeSlack", spare)
 		}
 	}
 	if raw, err := s.Decode(make([]byte, s.RawBytes-1)); err != nil || len(raw) != s.RawBytes {

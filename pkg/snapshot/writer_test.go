@@ -108,7 +108,7 @@ func TestWriterRefuses(t *testing.T) {
 	if _, err := w.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("second close: %v", err)
 	}
-	if _, _, err := Verify(&b); !errors.Is(err, ErrTruncated) {
+	if _, _, err := verify(&b); !errors.Is(err, ErrTruncated) {
 		t.Errorf("Verify of a file that was not closed: %v", err)
 	}
 
@@ -171,7 +171,7 @@ func TestEqualFiles(t *testing.T) {
 			t.Errorf("%d workers: another file", workers)
 		}
 	}
-	if h, got, err := Verify(bytes.NewReader(want)); err != nil || got != totals || h != (Header{Snapshot, 3, testSeed}) {
+	if h, got, err := verify(bytes.NewReader(want)); err != nil || got != totals || h != (Header{Snapshot, 3, testSeed}) {
 		t.Errorf("Verify: %v, %+v, %v; want %+v", h, got, err, totals)
 	}
 	if totals.State != stateOf(testSeed, rs) || totals.FileBytes != int64(len(want)) || totals.PayloadBytes != 116*20_000 {
@@ -260,7 +260,7 @@ func TestIncompressible(t *testing.T) {
 			value[i] = byte(x >> 24)
 		}
 		file := snapshotOf(t, []dataset.Record{{Key: []byte("k"), Value: value}}, 0)
-		if _, _, err := Verify(bytes.NewReader(file)); err != nil {
+		if _, _, err := verify(bytes.NewReader(file)); err != nil {
 			t.Errorf("%d random bytes: %v", n, err)
 		}
 	}
@@ -292,7 +292,7 @@ func TestPad(t *testing.T) {
 
 func TestEmptySnapshot(t *testing.T) {
 	file := snapshotOf(t, nil, 0)
-	h, totals, err := Verify(bytes.NewReader(file))
+	h, totals, err := verify(bytes.NewReader(file))
 	if err != nil || h != (Header{Snapshot, 0, testSeed}) || cmp.Or(totals.Entries, totals.RawBytes, totals.PayloadBytes) != 0 {
 		t.Errorf("%+v, %+v, %v", h, totals, err)
 	}

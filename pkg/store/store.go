@@ -46,9 +46,9 @@ type Store interface {
 	// proportion to its size. If those bytes have the size and the digest, it keeps the object and does not read r. Otherwise it
 	// atomically replaces the object with the bytes of r, and returns true. Open readers keep reading the replaced object.
 	RepairObject(ctx context.Context, digest dataset.Digest, bytes int64, r io.Reader) (replaced bool, err error)
-	// Place returns the location of the object, whether it exists or not: the path of a file, or the key in a bucket. Messages that name
-	// an object name its place too.
-	Place(digest dataset.Digest) string
+	// ObjectPlace returns the location of the object, whether it exists or not: the path of a file, or the key in a bucket. Messages that
+	// name an object name its place too.
+	ObjectPlace(digest dataset.Digest) string
 	// OpenObject returns length bytes of the object from offset on; a negative length means to the end. It fails with ErrNotFound, or
 	// with ErrRange if the object does not have all of these bytes.
 	//

@@ -26,7 +26,7 @@ func VerifyObject(ctx context.Context, st Store, digest dataset.Digest, bytes in
 	// The buffer of io.Discard has 8 KiB only.
 	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, content, make([]byte, 256<<10))
 	if errors.Is(err, ErrMismatch) {
-		return fmt.Errorf("object %s: %w at %s: %w", digest, ErrDamaged, st.Place(digest), err)
+		return fmt.Errorf("object %s: %w at %s: %w", digest, ErrDamaged, st.ObjectPlace(digest), err)
 	}
 	return err
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/internal/natslink"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
@@ -141,7 +141,7 @@ func (c Config) Check() error {
 	}
 	switch {
 	case c.NATSConn == nil:
-		if err := events.CheckURL(c.NATS); err != nil {
+		if err := natslink.CheckURL(c.NATS); err != nil {
 			return bad("NATS %w", err)
 		}
 	case c.NATS != "" || len(c.NATSOptions) > 0:

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/internal/natslink"
 	"freshet.dev/pkg/redact"
 )
 
@@ -26,7 +26,7 @@ func connect(cfg Config) (connection, error) {
 	if cfg.NATSConn != nil {
 		return given(cfg.NATSConn, cfg.Log)
 	}
-	link, err := events.Dial(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...)
+	link, err := natslink.Dial(cfg.NATS, cfg.Instance, cfg.Log, cfg.NATSOptions...)
 	if err != nil {
 		return connection{}, fmt.Errorf("%w: NATS or NATSOptions: %w", ErrConfig, err)
 	}

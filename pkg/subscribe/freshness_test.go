@@ -97,11 +97,11 @@ func TestBlindAndBack(t *testing.T) {
 	s := open(t, cfg)
 	awaitVersion(t, s, "prices", 1)
 	began := time.Now()
-	const every = 50 * time.Millisecond
+	every := events.MinBeaconEvery
 	w.beacon(every, map[string]uint64{"prices": 1})
 	d := awaitState(t, s, "prices", fleet.Blind)
 	if blind := d.Since.Sub(d.Confirmed); blind != events.BlindAfter*every || d.Since.Before(began) || d.Version != 1 || d.Error != "" ||
-		!strings.Contains(d.Warning, "no beacon has confirmed it for 3 periods of 50ms") {
+		!strings.Contains(d.Warning, "no beacon has confirmed it for 3 periods of "+every.String()) {
 		t.Errorf("the status is %+v", d)
 	}
 	w.beacon(time.Minute, map[string]uint64{"prices": 1})

@@ -27,7 +27,7 @@ func (m *model) newest() dataset.VersionRecord {
 func (m *model) publisher(name string, deps publish.Deps) *publish.Publisher {
 	m.t.Helper()
 	cfg := m.publishing
-	cfg.BeaconEvery, cfg.BeaconName = 100*time.Millisecond, name
+	cfg.BeaconEvery, cfg.BeaconName = events.MinBeaconEvery, name
 	deps.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) }
 	p, err := publish.New(cfg, deps)
 	if err != nil {

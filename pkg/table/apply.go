@@ -171,7 +171,7 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 	spans := make([]span, len(a.blocks))
 	for i, b := range a.blocks {
 		spans[i] = size
-		size.raw += b.RawBytes + snapshot.DecodeRoom
+		size.raw += b.RawBytes + snapshot.DecodeSlack
 		size.entries += b.Entries
 	}
 	a.raw, a.entries = make([]byte, 0, size.raw), make([]entry, 0, size.entries)
@@ -183,7 +183,7 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 	err := a.each(ctx, len(a.blocks), func() func(int) error {
 		return func(i int) error {
 			b, at := a.blocks[i], spans[i]
-			raw, err := b.Decode(a.raw[at.raw : at.raw : at.raw+b.RawBytes+snapshot.DecodeRoom])
+			raw, err := b.Decode(a.raw[at.raw : at.raw : at.raw+b.RawBytes+snapshot.DecodeSlack])
 			if err != nil {
 				return err
 			}

@@ -174,7 +174,7 @@ func (l *loader) work(fail func(error)) {
 }
 
 func (l *loader) build(block snapshot.Stored) error {
-	slab := newSlab(block.RawBytes + snapshot.DecodeRoom)
+	slab := newSlab(block.RawBytes + snapshot.DecodeSlack)
 	l.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
 	p, sum, err := decodePartition(block, slab)
 	if err != nil {

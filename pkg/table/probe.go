@@ -23,7 +23,7 @@ import (
 // slabSpare is the least spare capacity of a slab and of a patch.
 const slabSpare = 16
 
-const _ = uint(snapshot.DecodeRoom - slabSpare) // a slab has DecodeRoom spare bytes
+const _ = uint(snapshot.DecodeSlack - slabSpare) // a slab has DecodeSlack spare bytes
 
 // slot points to a slot of an index.
 type slot struct{ at unsafe.Pointer }

@@ -99,7 +99,7 @@ func TestPatchOfADamagedVersion(t *testing.T) {
 	h := newPublisher(t, s, nil).Handler()
 	const text = `{"id":"a"}` + "\n" + `{"id":"b"}`
 	rec := send(h, "POST", versions+"?key=id", text)
-	place := s.Place(decode[publisher.Publication](t, rec).Record.Snapshot.Digest)
+	place := s.ObjectPlace(decode[publisher.Publication](t, rec).Record.Snapshot.Digest)
 	b, err := os.ReadFile(place)
 	if err != nil {
 		t.Fatal(err)

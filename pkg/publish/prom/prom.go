@@ -123,8 +123,8 @@ func (m *Metrics) Published(r publish.Result, bytes int64, took time.Duration) {
 		m.changed.WithLabelValues(name, "changed").Add(float64(r.Record.Changes.Changed))
 		m.changed.WithLabelValues(name, "removed").Add(float64(r.Record.Changes.Removed))
 		m.deltas.WithLabelValues(name).Add(0) // a first version has none
-		if n := len(r.Record.Deltas); n > 0 {
-			m.deltas.WithLabelValues(name).Add(float64(r.Record.Deltas[n-1].Bytes))
+		if own, ok := r.Record.OwnDelta(); ok {
+			m.deltas.WithLabelValues(name).Add(float64(own.Bytes))
 		}
 	}
 	m.chain.WithLabelValues(name).Set(float64(r.Record.Version - r.Record.Snapshot.Version))

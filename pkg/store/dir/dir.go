@@ -130,8 +130,8 @@ func (s *Store) RepairObject(ctx context.Context, digest dataset.Digest, bytes i
 	return objects.Repair(ctx, s, digest, bytes, r, s.replaceObject)
 }
 
-// Place returns the path of the object's file.
-func (s *Store) Place(digest dataset.Digest) string { return s.full(layout.Object(digest)) }
+// ObjectPlace returns the path of the object's file.
+func (s *Store) ObjectPlace(digest dataset.Digest) string { return s.full(layout.Object(digest)) }
 
 // StatObject implements [store.Store].
 func (s *Store) StatObject(_ context.Context, digest dataset.Digest) (int64, error) {

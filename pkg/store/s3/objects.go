@@ -48,8 +48,8 @@ func (s *Store) RepairObject(ctx context.Context, digest dataset.Digest, size in
 	return objects.Repair(ctx, s, digest, size, r, func(content *verify.Reader) error { return s.replaceObject(ctx, content) })
 }
 
-// Place returns the URL of the object.
-func (s *Store) Place(digest dataset.Digest) string { return s.full(layout.Object(digest)) }
+// ObjectPlace returns the URL of the object.
+func (s *Store) ObjectPlace(digest dataset.Digest) string { return s.full(layout.Object(digest)) }
 
 // StatObject implements [store.Store].
 func (s *Store) StatObject(ctx context.Context, digest dataset.Digest) (int64, error) {

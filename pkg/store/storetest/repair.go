@@ -39,7 +39,7 @@ func (s suite) damagedObjectIsRepaired(t *testing.T) {
 		}
 		wantErr(t, "another size", store.VerifyObject(t.Context(), st, d, n-1), store.ErrDamaged)
 		for what, damage := range damages {
-			if err := damage(s.File(st.Place(d))); err != nil {
+			if err := damage(s.File(st.ObjectPlace(d))); err != nil {
 				t.Fatal(err)
 			}
 			want := store.ErrDamaged
@@ -48,7 +48,7 @@ func (s suite) damagedObjectIsRepaired(t *testing.T) {
 			}
 			err := verify()
 			wantErr(t, what, err, want)
-			if err == nil || !strings.Contains(err.Error(), d.String()) || !strings.Contains(err.Error(), st.Place(d)) {
+			if err == nil || !strings.Contains(err.Error(), d.String()) || !strings.Contains(err.Error(), st.ObjectPlace(d)) {
 				t.Errorf("%s: the error lacks the object or the place: %v", what, err)
 			}
 			if replaced, err := st.RepairObject(t.Context(), d, n, bytes.NewReader(b)); err != nil || !replaced {
@@ -69,7 +69,7 @@ func (s suite) failedRepairChangesNothing(t *testing.T) {
 	st := s.fresh(t)
 	b, d := content(s.LargeBytes, 13)
 	put(t, st, b, d)
-	if err := damages["one bit"](s.File(st.Place(d))); err != nil {
+	if err := damages["one bit"](s.File(st.ObjectPlace(d))); err != nil {
 		t.Fatal(err)
 	}
 	damaged := read(t, st, d, 0, -1)

@@ -20,7 +20,7 @@ type Config struct {
 	Location func(t *testing.T) string
 	// Open opens a store in this process. Child processes use the function that was passed to Main.
 	Open func(ctx context.Context, location string) (store.Store, error)
-	// File returns the path of the file that has the object at the given place (see [store.Store].Place); nil if the place is that path.
+	// File returns the path of the file that has the object at the given place (see [store.Store].ObjectPlace); nil if the place is that path.
 	File func(place string) string
 	// LargeBytes is the size of an object that the implementation does not write in one request.
 	LargeBytes int64

@@ -147,7 +147,7 @@ func (c *Chains) NewerSnapshot(ctx context.Context, rec dataset.VersionRecord, a
 	case err != nil:
 		return dataset.Object{}, err
 	case bytes != newest.Object.Bytes:
-		return wrong("the snapshot at %s has %d bytes, and the record says %d", c.store.Place(newest.Object.Digest), bytes, newest.Object.Bytes)
+		return wrong("the snapshot at %s has %d bytes, and the record says %d", c.store.ObjectPlace(newest.Object.Digest), bytes, newest.Object.Bytes)
 	}
 	return newest.Object, nil
 }

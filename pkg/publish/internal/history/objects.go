@@ -38,7 +38,7 @@ func (o *Objects) Failed(object dataset.Object, err error) error {
 		return err
 	}
 	o.suspects.add(object.Digest)
-	place := o.store.Place(object.Digest)
+	place := o.store.ObjectPlace(object.Digest)
 	if text := err.Error(); strings.Contains(text, place) && strings.Contains(text, object.Digest.String()) {
 		return err
 	}
@@ -126,7 +126,7 @@ func (o *Objects) Put(ctx context.Context, path string, object dataset.Object) e
 		}
 		if replaced {
 			o.log.WarnContext(ctx, "replaced an object that was damaged in the store",
-				"object", object.Digest.String(), "place", o.store.Place(object.Digest))
+				"object", object.Digest.String(), "place", o.store.ObjectPlace(object.Digest))
 		}
 	}
 	o.suspects.remove(object.Digest)

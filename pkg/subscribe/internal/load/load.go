@@ -97,7 +97,8 @@ func sameContent(rec dataset.VersionRecord, served *served) bool {
 		return false
 	}
 	was := served.Record
-	if n, m := len(rec.Deltas), len(was.Deltas); n > 0 && m > 0 && rec.Deltas[n-1].Digest == was.Deltas[m-1].Digest {
+	own, ok := rec.OwnDelta()
+	if wasOwn, wasOK := was.OwnDelta(); ok && wasOK && own.Digest == wasOwn.Digest {
 		return true
 	}
 	return rec.Snapshot.Version == rec.Version && was.Snapshot.Version == rec.Version && rec.Snapshot.Digest == was.Snapshot.Digest

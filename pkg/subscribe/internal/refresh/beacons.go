@@ -26,31 +26,31 @@ func (e *Engine[T, D]) onBeacons(received events.Beacons) {
 			s.updateHealth(func(h *Health) { h.Denied = received.Denied })
 		}
 	}
-	for name, words := range received.Reports {
+	for name, reports := range received.Reports {
 		s := e.datasets[name]
 		if s == nil {
 			continue
 		}
-		for _, w := range words {
-			if e.isOtherStore(w.Store) {
-				e.ignoreOtherStore(s, w.Store, "beacons")
+		for _, r := range reports {
+			if e.isOtherStore(r.Store) {
+				e.ignoreOtherStore(s, r.Store, "beacons")
 				continue
 			}
-			if !w.Store.IsZero() && e.Store().ID.IsZero() {
-				e.queryStore(s, w.Store, fmt.Sprintf("a beacon of %s names store %s, and no relay has named one", w.Publisher, w.Store))
+			if !r.Store.IsZero() && e.Store().ID.IsZero() {
+				e.queryStore(s, r.Store, fmt.Sprintf("a beacon of %s names store %s, and no relay has named one", r.Publisher, r.Store))
 			}
-			e.onBeacon(s, w)
+			e.onBeacon(s, r)
 		}
 	}
 }
 
 // onBeacon handles what one beacon of the instance's store names as the newest version of the dataset.
-func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Report) {
+func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], r events.Report) {
 	longest := longestTrust * e.cfg.BeaconWithin / events.BlindAfter
-	period := w.Every
-	w.Every = min(w.Every, longest)
-	below := s.recordBeacon(w)
-	s.compareClocks(w)
+	period := r.Every
+	r.Every = min(r.Every, longest)
+	below := s.recordBeacon(r)
+	s.compareClocks(r)
 	conflict := s.beacons.publishers.conflict()
 	s.updateHealth(func(h *Health) {
 		h.Denied = nil
@@ -59,69 +59,69 @@ func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], w events.Report) {
 		// A publisher that names an older version than was known one beacon ago reads another store. Its beacons confirm nothing,
 		// and its period does not set how long the dataset stays fresh without a beacon.
 		if below == 0 {
-			h.Period, h.LongPeriod = w.Every, ""
+			h.Period, h.LongPeriod = r.Every, ""
 			if period > longest {
 				h.LongPeriod = fmt.Sprintf("beacons of %s come every %s, which is too seldom: they are trusted for %s (FRESHET_BEACON_WITHIN is %s)",
-					w.Publisher, period, events.BlindAfter*longest, e.cfg.BeaconWithin)
+					r.Publisher, period, events.BlindAfter*longest, e.cfg.BeaconWithin)
 			}
 		}
 	})
 	if conflict == "" {
-		if reason := s.questionsQuarantine(w); reason != "" {
+		if reason := s.questionsQuarantine(r); reason != "" {
 			e.verifyWithRelays(s, reason)
 		}
-		if s.contradictedBy(w) {
-			e.doubt(s, w)
+		if s.contradictedBy(r) {
+			e.doubt(s, r)
 			return
 		}
 		if below == 0 {
-			s.confirm(w)
+			s.confirm(r)
 		}
 	}
-	s.noteVersion(w.Version)
+	s.noteVersion(r.Version)
 	if b := &s.beacons; s.missed() && b.newest > b.requested {
 		b.requested = b.newest
-		e.requestHealing(fmt.Sprintf("a beacon of %s names version %d of %s, of which no event came", w.Publisher, b.newest, s.name))
+		e.requestHealing(fmt.Sprintf("a beacon of %s names version %d of %s, of which no event came", r.Publisher, b.newest, s.name))
 	}
 }
 
-// recordBeacon records the newest version that w names, and returns how many consecutive beacons of its publisher named an older
+// recordBeacon records the newest version that r names, and returns how many consecutive beacons of its publisher named an older
 // version than was known.
-func (s *datasetState[T, D]) recordBeacon(w events.Report) (below int) {
+func (s *datasetState[T, D]) recordBeacon(r events.Report) (below int) {
 	b := &s.beacons
-	below = b.publishers.record(w, max(s.version(), b.newest))
+	below = b.publishers.record(r, max(s.version(), b.newest))
 	switch {
-	case w.Version >= b.newest:
-		b.newest, b.at = w.Version, w.At
-	case s.missed() && below >= events.BlindAfter && w.At.Sub(b.at) > events.BlindAfter*w.Every:
+	case r.Version >= b.newest:
+		b.newest, b.at = r.Version, r.At
+	case s.missed() && below >= events.BlindAfter && r.At.Sub(b.at) > events.BlindAfter*r.Every:
 		// No publisher names the missed version any more, and no catch-up has found it: it is gone, and retries must end.
 		// Versions up to it may still be published, and are requested again then.
-		b.newest, b.at, b.requested, b.publishers = w.Version, w.At, 0, nil
+		b.newest, b.at, b.requested, b.publishers = r.Version, r.At, 0, nil
 		s.syncHealth()
 	}
 	return below
 }
 
-// doubt marks the dataset as blind because w contradicts the served version, and requests the relays' answer.
-func (e *Engine[T, D]) doubt(s *datasetState[T, D], w events.Report) {
-	named := dataset.Ref{Version: w.Version, ID: w.ID}
+// doubt marks the dataset as blind because r contradicts the served version, and requests the relays' answer.
+func (e *Engine[T, D]) doubt(s *datasetState[T, D], r events.Report) {
+	named := dataset.Ref{Version: r.Version, ID: r.ID}
 	s.updateHealth(func(h *Health) {
 		if h.Diverged == "" {
-			h.Doubt = fmt.Sprintf("a beacon of %s names version %s as the newest, and another is served", w.Publisher, named)
+			h.Doubt = fmt.Sprintf("a beacon of %s names version %s as the newest, and another is served", r.Publisher, named)
 		}
 	})
-	e.verifyWithRelays(s, fmt.Sprintf("a beacon of %s names version %s of %s, and another is served", w.Publisher, named, s.name))
+	e.verifyWithRelays(s, fmt.Sprintf("a beacon of %s names version %s of %s, and another is served", r.Publisher, named, s.name))
 }
 
-// confirm records that w, which contradicts nothing, reports the newest version.
-func (s *datasetState[T, D]) confirm(w events.Report) {
-	if !w.Store.IsZero() {
-		if w.Version == s.version() {
+// confirm records that r, which contradicts nothing, reports the newest version.
+func (s *datasetState[T, D]) confirm(r events.Report) {
+	if !r.Store.IsZero() {
+		if r.Version == s.version() {
 			s.endDivergence()
 		}
-		s.storeNewest = w.ID
+		s.storeNewest = r.ID
 	}
-	s.setConfirmed(w.At)
+	s.setConfirmed(r.At)
 }
 
 // clockTolerance is how far a publisher's clock may be ahead without a warning.
@@ -129,16 +129,16 @@ const clockTolerance = 2 * time.Second
 
 // compareClocks records how far the clock of the beacon's publisher is ahead. It cannot detect a clock that is behind, because a
 // beacon takes time to arrive.
-func (s *datasetState[T, D]) compareClocks(w events.Report) {
-	ahead := w.Sent.Sub(w.At)
+func (s *datasetState[T, D]) compareClocks(r events.Report) {
+	ahead := r.Sent.Sub(r.At)
 	s.updateHealth(func(h *Health) {
 		switch {
-		case !w.Sent.IsZero() && ahead > clockTolerance:
+		case !r.Sent.IsZero() && ahead > clockTolerance:
 			h.ClockAhead = fmt.Sprintf("the clock of publisher %s is %s ahead of the clock of this instance: ages of versions are too low, "+
 				"and %s becomes overdue too late; have both hosts set their clocks by the same time server (NTP)",
-				w.Publisher, ahead.Round(100*time.Millisecond), s.name)
-			h.ClockAheadOf, h.ClockAheadUntil = w.Publisher, w.At.Add(events.BlindAfter*w.Every)
-		case h.ClockAheadOf == w.Publisher:
+				r.Publisher, ahead.Round(100*time.Millisecond), s.name)
+			h.ClockAheadOf, h.ClockAheadUntil = r.Publisher, r.At.Add(events.BlindAfter*r.Every)
+		case h.ClockAheadOf == r.Publisher:
 			h.ClockAhead, h.ClockAheadOf, h.ClockAheadUntil = "", "", time.Time{}
 		}
 	})

@@ -12,17 +12,17 @@ import (
 // maxDisowned bounds the remembered ids of a dataset's versions that are not in the store's history.
 const maxDisowned = 512
 
-// contradictedBy reports whether w, a beacon of the instance's store, contradicts the served version: it names the served
+// contradictedBy reports whether r, a beacon of the instance's store, contradicts the served version: it names the served
 // number or a lower one, and not the served version.
-func (s *datasetState[T, D]) contradictedBy(w events.Report) bool {
+func (s *datasetState[T, D]) contradictedBy(r events.Report) bool {
 	served := s.served.Load()
-	if served == nil || w.Store.IsZero() {
+	if served == nil || r.Store.IsZero() {
 		return false
 	}
-	if w.Version != served.Record.Version {
-		return w.Version < served.Record.Version
+	if r.Version != served.Record.Version {
+		return r.Version < served.Record.Version
 	}
-	return !w.ID.IsZero() && w.ID != served.ID
+	return !r.ID.IsZero() && r.ID != served.ID
 }
 
 // confirmed reports whether an active publisher of the instance's store names ref as the newest version, and no other publisher names a

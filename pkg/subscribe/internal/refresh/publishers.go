@@ -37,31 +37,31 @@ func (p *publisher) active(now time.Time) bool { return now.Sub(p.at) <= events.
 // copy of the store. A store that lists its versions late can explain one, but not two.
 const conflictAfter = 2
 
-// record stores the beacon w; newest is the newest version known. It returns how many consecutive beacons of the publisher
+// record stores the beacon r; newest is the newest version known. It returns how many consecutive beacons of the publisher
 // named an older version.
-func (p *publishers) record(w events.Report, newest uint64) (below int) {
+func (p *publishers) record(r events.Report, newest uint64) (below int) {
 	if *p == nil {
 		*p = make(publishers)
 	}
-	maps.DeleteFunc(*p, func(_ string, one *publisher) bool { return !one.active(w.At) })
-	one := (*p)[w.Publisher]
+	maps.DeleteFunc(*p, func(_ string, one *publisher) bool { return !one.active(r.At) })
+	one := (*p)[r.Publisher]
 	if one == nil {
 		if len(*p) == maxPublishers {
 			return 0
 		}
 		one = new(publisher)
-		(*p)[w.Publisher] = one
+		(*p)[r.Publisher] = one
 	}
-	if w.Version < one.floor {
+	if r.Version < one.floor {
 		if one.below == 0 {
-			one.since = w.At
+			one.since = r.At
 		}
 		one.below++
 	} else {
 		one.below = 0
 	}
-	one.version, one.id, one.store = w.Version, w.ID, w.Store
-	one.at, one.every, one.floor = w.At, w.Every, max(newest, w.Version)
+	one.version, one.id, one.store = r.Version, r.ID, r.Store
+	one.at, one.every, one.floor = r.At, r.Every, max(newest, r.Version)
 	return one.below
 }
 

@@ -45,15 +45,15 @@ func (s *datasetState[T, D]) setTarget(rec dataset.VersionRecord) {
 	}
 }
 
-// questionsQuarantine returns why the beacon w of the instance's store puts in doubt that a barred target is the newest version, for the
+// questionsQuarantine returns why the beacon r of the instance's store puts in doubt that a barred target is the newest version, for the
 // relays to settle; empty if it does not.
-func (s *datasetState[T, D]) questionsQuarantine(w events.Report) string {
-	if !s.targetBarred || w.Store.IsZero() {
+func (s *datasetState[T, D]) questionsQuarantine(r events.Report) string {
+	if !s.targetBarred || r.Store.IsZero() {
 		return ""
 	}
-	named, target := dataset.Ref{Version: w.Version, ID: w.ID}, s.target.Ref()
+	named, target := dataset.Ref{Version: r.Version, ID: r.ID}, s.target.Ref()
 	if named.Version > target.Version || named.ID.IsZero() || named == target {
 		return ""
 	}
-	return fmt.Sprintf("a beacon of %s names version %s of %s, and the quarantined version is %s", w.Publisher, named, s.name, target)
+	return fmt.Sprintf("a beacon of %s names version %s of %s, and the quarantined version is %s", r.Publisher, named, s.name, target)
 }

@@ -126,8 +126,8 @@ func (s *waiting) answering(ctx context.Context) error {
 	s.unreadable = 0
 	return fleet.WaitServed(ctx, s.wait.conn, fleet.Wait{
 		Namespace: s.wait.namespace, Dataset: rec.Dataset, Version: rec.Ref(), Store: rec.StoreID, Created: rec.Created,
-		Newer:  func(r fleet.Report) bool { return s.wait.committed(ctx, r) },
-		OnLine: s.line,
+		Newer:    func(r fleet.Report) bool { return s.wait.committed(ctx, r) },
+		OnReport: s.line,
 	})
 }
 

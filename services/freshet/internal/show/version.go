@@ -12,8 +12,8 @@ const None = "-"
 
 // Delta returns the size of the delta from the previous version to the version, or None if there is no delta.
 func Delta(rec dataset.VersionRecord) string {
-	if n := len(rec.Deltas); n > 0 {
-		return Bytes(rec.Deltas[n-1].Bytes)
+	if own, ok := rec.OwnDelta(); ok {
+		return Bytes(own.Bytes)
 	}
 	return None
 }

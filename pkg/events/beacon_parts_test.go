@@ -98,8 +98,8 @@ func TestBeaconsThroughASmallPayload(t *testing.T) {
 			}
 			heard := map[string]dataset.Ref{}
 			for len(heard) < 4 {
-				for name, w := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
-					heard[name] = dataset.Ref{Version: w[0].Version, ID: w[0].ID}
+				for name, r := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
+					heard[name] = dataset.Ref{Version: r[0].Version, ID: r[0].ID}
 				}
 			}
 			for name, got := range heard {
