@@ -184,12 +184,15 @@ func (c *Cache) has(p place) bool {
 // streamed reports whether an object of size bytes is too large for the cache.
 func (c *Cache) streamed(size int64) bool { return size > c.capacity }
 
-// Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold stay
-// valid.
+// Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold or wait for
+// stay valid.
 func (c *Cache) Forget(digest dataset.Digest, size int64) {
 	c.sizes.Invalidate(digest)
-	for index := int64(0); index*c.SegmentBytes() < size; index++ {
-		c.kept.Invalidate(place{digest, size, index})
+	for p := (place{digest, size, 0}); p.index*c.SegmentBytes() < size; p.index++ {
+		c.mu.Lock()
+		delete(c.filling, p) // the cache does not keep the segment
+		c.mu.Unlock()
+		c.kept.Invalidate(p)
 	}
 	c.scans.forget(digest, size)
 }

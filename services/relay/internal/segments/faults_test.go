@@ -61,6 +61,40 @@ func TestFailedFillsAreForgotten(t *testing.T) {
 	}
 }
 
+// A fill in flight when its object is forgotten serves the callers that wait for it, and no later ones.
+func TestForgetDuringAFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(segment)
+		wrong := bytes.Clone(want)
+		wrong[9] ^= 1
+		inStore := wrong
+		o.read = func(int64, []byte) (io.ReadCloser, error) {
+			r := bytes.NewReader(inStore)
+			<-time.After(time.Second)
+			return io.NopCloser(r), nil
+		}
+		c := newCache(t, o, 16)
+		var wg sync.WaitGroup
+		expect := func(content []byte) {
+			if got, err := readAll(t.Context(), c, d); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("got %d bytes, damaged: %v, %v", len(got), bytes.Equal(got, wrong), err)
+			}
+		}
+		wg.Go(func() { expect(wrong) })
+		synctest.Wait()
+		inStore = want
+		c.Forget(d, segment)
+		<-time.After(time.Millisecond)
+		wg.Go(func() { expect(want) })
+		wg.Wait()
+		expect(want)
+		if n := o.opens.Load(); n != 2 {
+			t.Errorf("%d reads of the origin, want 2", n)
+		}
+	})
+}
+
 // Clients that hold segments do not hold up others as long as the cache has segments that no client holds; when all are held,
 // the wait is bounded.
 func TestHeldSegments(t *testing.T) {

@@ -81,26 +81,28 @@ func (c *Cache) fill(first place, run []*Segment, keep bool) {
 		}
 		first.index += int64(done)
 		err = fmt.Errorf("read bytes from %d on of object %s: %w", first.index*c.SegmentBytes(), first.digest, err)
-		c.finish(first, run[done:], err)
+		c.finish(first, run[done:], false, err)
 	}()
 	err = c.read(c.ctx, first, run, func(p place, s *Segment) {
 		c.count.fills.Add(1)
 		c.count.originBytes.Add(int64(len(s.bytes)))
-		if keep {
-			s.acquire() // for the cache
-			c.kept.Set(p, s)
-		}
-		c.finish(p, []*Segment{s}, nil)
+		c.finish(p, []*Segment{s}, keep, nil)
 		done++
 	})
 }
 
 // finish ends the flight of the segments, all at once: a caller that retries after an error must not join a flight that is
-// about to end with the same error.
-func (c *Cache) finish(p place, run []*Segment, err error) {
+// about to end with the same error. If keep is set, the cache keeps the segments, unless Forget was called during the flight.
+func (c *Cache) finish(p place, run []*Segment, keep bool, err error) {
 	c.mu.Lock()
-	for range run {
-		delete(c.filling, p)
+	for _, s := range run {
+		if c.filling[p] == s {
+			delete(c.filling, p)
+			if keep {
+				s.acquire() // for the cache
+				c.kept.Set(p, s)
+			}
+		}
 		p.index++
 	}
 	c.mu.Unlock()
