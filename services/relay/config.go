@@ -89,13 +89,10 @@ func (c *Config) checkCongestion() error {
 // checkStore checks FRESHET_STORE_URL.
 func (c *Config) checkStore() error {
 	const variable = "FRESHET_STORE_URL"
+	isURL := func(part string) bool { return strings.Contains(part, "://") }
+	isStore := func(part string) bool { return isURL(part) && !isRelay(part) }
 	// A folder's name may hold commas. A URL after a comma makes the value a list.
-	var several, stores bool
-	for i, part := range strings.Split(c.StoreURL.Reveal(), ",") {
-		several = several || i > 0 && strings.Contains(part, "://")
-		stores = stores || strings.Contains(part, "://") && !isRelay(part)
-	}
-	if several && stores {
+	if parts := strings.Split(c.StoreURL.Reveal(), ","); slices.ContainsFunc(parts[1:], isURL) && slices.ContainsFunc(parts, isStore) {
 		return fmt.Errorf("%w: %s is %s: a list may hold relays only; want one store, dir:// or s3://, or relays, http:// or https://, with commas between them",
 			settings.ErrSettings, variable, c.StoreURL)
 	}

@@ -34,7 +34,7 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 		r.count.rejected.Add(1)
 		return web.Unavailable("busy", retrySeconds, nil, "%d responses are in progress; try again after a moment", cap(r.slots))
 	}
-	nameStore(w, r.storeID.recent(req.Context()))
+	nameStore(w, r.latest.recentStore(req.Context()))
 	size, err := r.cache.Size(req.Context(), digest)
 	if err != nil {
 		return r.objectProblem(digest, err)
@@ -59,18 +59,14 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 		return nil
 	}
 	want, status := span{0, size}, http.StatusOK
-	if wantsRange(req, etag) {
-		part, outcome := parseRange(req.Header.Get("Range"), size)
-		switch outcome {
-		case satisfiable:
-			want, status = part, http.StatusPartialContent
-			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.from, part.to-1, size))
-		case unsatisfiable:
+	if part, ok := parseRange(req.Header.Get("Range"), size); ok && wantsRange(req, etag) {
+		if part.from >= part.to {
 			p := web.Refuse(http.StatusRequestedRangeNotSatisfiable, "bad-range", "object %s has %d bytes", digest, size)
 			p.Header = http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}}
 			return p
-		case noRange:
 		}
+		want, status = part, http.StatusPartialContent
+		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.from, part.to-1, size))
 	}
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.FormatInt(want.to-want.from, 10))

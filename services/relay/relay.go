@@ -24,11 +24,10 @@ type Relay struct {
 	cache  *segments.Cache
 	latest *latest
 
-	storeID *storeID
-	slots   chan struct{} // a semaphore: one for each response in progress
-	count   counters
+	slots chan struct{} // a semaphore: one for each response in progress
+	count counters
 
-	rechecks *rechecks
+	rechecks rechecks
 	mux      *web.Mux
 	server   *web.Server
 	close    sync.Once
@@ -53,22 +52,21 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := newStoreID(deps.Store)
 	r := &Relay{
-		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
+		cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
 	}
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
 	r.mux.Handle("GET /v1/store", r.store)
-	sockets := wire.New(wire.Config{Stall: cfg.RelayWriteStall, SendBytes: int(cfg.RelaySendBytes), Congestion: cfg.RelayCongestion})
+	sockets := &wire.Sockets{Stall: cfg.RelayWriteStall, SendBytes: int(cfg.RelaySendBytes), Congestion: cfg.RelayCongestion}
 	r.server = web.NewServer(web.ServerConfig{
 		Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log,
 		WriteTimeout: cfg.RelayOriginTimeout + time.Minute, // a response may have to wait for the store first
 		Control:      sockets.Control, Wrap: sockets.Wrap,
 		Connections: cfg.connections(), MaxHeaderBytes: maxHeaderBytes,
 	}, r.mux)
-	deps.Registry.MustRegister(collector{r})
+	r.register()
 	return r, nil
 }
 
@@ -98,6 +96,5 @@ func (r *Relay) Close() {
 	r.close.Do(func() {
 		r.cache.Close()
 		r.latest.close()
-		r.storeID.close()
 	})
 }

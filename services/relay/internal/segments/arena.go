@@ -38,18 +38,12 @@ func newArena(count, size int) (*arena, error) {
 	return a, nil
 }
 
-var errExhausted = errors.New("every buffer is in use")
-
 // get returns a free buffer. If there is none, get waits for one until ctx ends.
 func (a *arena) get(ctx context.Context) (buffer, error) {
 	select {
 	case <-a.tokens:
-	default:
-		select {
-		case <-a.tokens:
-		case <-ctx.Done():
-			return buffer{}, errExhausted
-		}
+	case <-ctx.Done():
+		return buffer{}, errors.New("every buffer is in use")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -61,6 +61,40 @@ func TestFailedFillsAreForgotten(t *testing.T) {
 	}
 }
 
+// A fill in flight when its object is forgotten serves the callers that wait for it, and no later ones.
+func TestForgetDuringAFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(segment)
+		wrong := bytes.Clone(want)
+		wrong[9] ^= 1
+		inStore := wrong
+		o.read = func(int64, []byte) (io.ReadCloser, error) {
+			r := bytes.NewReader(inStore)
+			<-time.After(time.Second)
+			return io.NopCloser(r), nil
+		}
+		c := newCache(t, o, 16)
+		var wg sync.WaitGroup
+		expect := func(content []byte) {
+			if got, err := readAll(t.Context(), c, d); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("got %d bytes, damaged: %v, %v", len(got), bytes.Equal(got, wrong), err)
+			}
+		}
+		wg.Go(func() { expect(wrong) })
+		synctest.Wait()
+		inStore = want
+		c.Forget(d, segment)
+		<-time.After(time.Millisecond)
+		wg.Go(func() { expect(want) })
+		wg.Wait()
+		expect(want)
+		if n := o.opens.Load(); n != 2 {
+			t.Errorf("%d reads of the origin, want 2", n)
+		}
+	})
+}
+
 // Clients that hold segments do not hold up others as long as the cache has segments that no client holds; when all are held,
 // the wait is bounded.
 func TestHeldSegments(t *testing.T) {
@@ -150,6 +184,48 @@ func (*hanging) StatObject(ctx context.Context, _ dataset.Digest) (int64, error)
 func (*hanging) OpenObject(ctx context.Context, _ dataset.Digest, _, _ int64) (io.ReadCloser, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
+}
+
+// slowStats is an origin that takes a second for a size.
+type slowStats struct{ *origin }
+
+func (o slowStats) StatObject(ctx context.Context, d dataset.Digest) (int64, error) {
+	select {
+	case <-time.After(time.Second):
+		return o.origin.StatObject(ctx, d)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// A caller that leaves ends its own wait for a size, and not that of other callers.
+func TestACallerLeavesDuringAStat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin()
+		d, want := o.add(segment)
+		c := newCache(t, slowStats{o}, 16)
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := c.Size(ctx, d); !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v", err)
+			}
+		})
+		synctest.Wait()
+		for range 10 {
+			wg.Go(func() {
+				if n, err := c.Size(t.Context(), d); n != int64(len(want)) || err != nil {
+					t.Errorf("the size is %d, %v", n, err)
+				}
+			})
+		}
+		synctest.Wait()
+		leave()
+		wg.Wait()
+		if n := o.stats.Load(); n != 1 {
+			t.Errorf("%d sizes were read, want 1", n)
+		}
+	})
 }
 
 func TestReleasedTwice(t *testing.T) {
