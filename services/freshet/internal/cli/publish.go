@@ -219,14 +219,12 @@ type publication struct {
 // toPull returns the bytes that an instance on the previous version has to pull: the delta, or the snapshot with its deltas if
 // there is no delta or they are smaller.
 func toPull(rec dataset.VersionRecord) int64 {
-	whole := rec.Snapshot.Bytes
-	for _, d := range rec.Deltas {
-		if d.Version > rec.Snapshot.Version {
-			whole += d.Bytes
-		}
+	var whole int64
+	for _, o := range rec.Chain() {
+		whole += o.Bytes
 	}
-	if n := len(rec.Deltas); n > 0 {
-		return min(whole, rec.Deltas[n-1].Bytes)
+	if delta, ok := rec.OwnDelta(); ok {
+		return min(whole, delta.Bytes)
 	}
 	return whole
 }
