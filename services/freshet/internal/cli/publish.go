@@ -219,12 +219,12 @@ type publication struct {
 // toPull returns the bytes that an instance on the previous version has to pull: the delta, or the snapshot with its deltas if
 // there is no delta or they are smaller.
 func toPull(rec dataset.VersionRecord) int64 {
-	whole := int64(0)
+	var whole int64
 	for _, o := range rec.Chain() {
 		whole += o.Bytes
 	}
-	if own, ok := rec.OwnDelta(); ok {
-		return min(whole, own.Bytes)
+	if delta, ok := rec.OwnDelta(); ok {
+		return min(whole, delta.Bytes)
 	}
 	return whole
 }

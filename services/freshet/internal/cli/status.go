@@ -158,8 +158,8 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 	} else {
 		err = printStatus(p.Out, o, f.wide)
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Omitted)) {
-		fmt.Fprintf(p.Err, "freshet: warning: the answer of %s is too large for %d more datasets, in no graver states than those shown\n", name, o.Omitted[name])
+	for _, text := range omissions(o) {
+		fmt.Fprintf(p.Err, "freshet: warning: %s\n", text)
 	}
 	if f.failIfStale {
 		return errors.Join(err, f.verdict(ctx, p, c, o))
@@ -170,6 +170,15 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no instance subscribes to it", strings.Join(unknown, ", "))
 	}
 	return err
+}
+
+// omissions returns a text for each instance that left datasets out of its answer.
+func omissions(o overview.Overview) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(o.Omitted)) {
+		all = append(all, fmt.Sprintf("the answer of %s is too large for %d more datasets, in no graver states than those shown", name, o.Omitted[name]))
+	}
+	return all
 }
 
 // verdict writes one line for each reason why a dataset is stale, and returns the error with the exit code.

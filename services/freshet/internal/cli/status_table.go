@@ -63,7 +63,7 @@ func printStatus(w io.Writer, o overview.Overview, wide bool) error {
 		newest = append(newest, newestRow(d, o.At))
 		if len(d.Instances) == 0 {
 			none := "(none)"
-			if len(o.Omitted) > 0 { // an instance that left out datasets may have this one
+			if len(d.MaybeOn) > 0 {
 				none = "(not in the answers)"
 			}
 			instances = append(instances, []string{d.Dataset, none})

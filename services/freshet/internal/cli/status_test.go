@@ -211,3 +211,33 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// TestOmittedDatasets has an instance whose answer leaves datasets out. Every form of the output names the instance.
+func TestOmittedDatasets(t *testing.T) {
+	f := start(t, "prices")
+	large := of("large", "prices", 1, fleet.Fresh)
+	large.Omitted = 3
+	f.answers(t, large)
+	const warning = "the answer of large is too large for 3 more datasets"
+	f.until(t, exit.OK, []string{"(not in the answers)", "freshet: warning: " + warning}, "status", "rules")
+	f.until(t, exit.OK, []string{`"maybe_on": [` + "\n      \"large\"", "freshet: warning: " + warning}, "status", "rules", "--output", "json")
+	f.until(t, exit.Stale, []string{"stale: rules: it is not in the answers, and these instances left datasets out: large\n"}, "status", "rules", "--fail-if-stale")
+	for format, want := range map[string]string{"text": "\nwarning: " + warning, "json": `"maybe_on":["large"]`} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		out := &looks{}
+		var errs strings.Builder
+		out.each = func(int) { // a busy instance may miss a survey
+			if strings.Contains(out.text.String(), want) {
+				cancel()
+			}
+		}
+		code := Run(ctx, Process{
+			In: strings.NewReader(""), Out: out, Err: &errs, Command: "freshet",
+			LookupEnv: func(name string) (string, bool) { v, ok := f.env[name]; return v, ok },
+		}, []string{"status", "rules", "--watch", "--interval", "100ms", "--output", format})
+		if code != exit.OK || !strings.Contains(out.text.String(), want) || format == "json" && !strings.Contains(errs.String(), warning) {
+			t.Errorf("exit code %d, printed no %q:\n%s%s", code, want, out.text.String(), errs.String())
+		}
+	}
+}

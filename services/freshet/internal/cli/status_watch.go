@@ -45,9 +45,13 @@ func (f *statusFlags) keepLooking(ctx context.Context, p Process, sources overvi
 
 // show writes one look in a single write, so that a terminal does not flicker.
 func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error {
+	warnings := omissions(o)
+	if err := o.Err(); err != nil {
+		warnings = append(warnings, err.Error())
+	}
 	if f.out == jsonOutput {
-		if err := o.Err(); err != nil {
-			fmt.Fprintf(p.Err, "freshet: warning: %v\n", err)
+		for _, text := range warnings {
+			fmt.Fprintf(p.Err, "freshet: warning: %s\n", text)
 		}
 		return writeLine(p.Out, o.Datasets)
 	}
@@ -56,8 +60,11 @@ func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error 
 	if err := printStatus(&b, o, f.wide); err != nil {
 		return err
 	}
-	if err := o.Err(); err != nil {
-		fmt.Fprintf(&b, "\nwarning: %v\n", err)
+	for i, text := range warnings {
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "warning: %s\n", text)
 	}
 	text := b.Bytes()
 	if terminal {

@@ -3,6 +3,8 @@ package overview
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -55,6 +57,11 @@ func Look(ctx context.Context, from Sources, only []string) Overview {
 		}
 	}
 	o.Datasets = gather(all, latest, only)
+	for i := range o.Datasets {
+		if d := &o.Datasets[i]; len(d.Instances) == 0 {
+			d.MaybeOn = slices.Sorted(maps.Keys(o.Omitted))
+		}
+	}
 	o.At = time.Now()
 	return o
 }

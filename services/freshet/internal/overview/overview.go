@@ -64,6 +64,8 @@ type Dataset struct {
 	Latest *dataset.VersionRecord `json:"latest"`
 	// Instances are the instances that subscribe to the dataset.
 	Instances []Instance `json:"instances"`
+	// MaybeOn names, if no instance reports the dataset, the instances that left datasets out of their answers and may have this one.
+	MaybeOn []string `json:"maybe_on,omitempty"`
 }
 
 // Instance is the status of a dataset in an instance.

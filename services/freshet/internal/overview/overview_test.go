@@ -225,6 +225,20 @@ func TestStaleWithoutInstances(t *testing.T) {
 	}
 }
 
+// A dataset that no instance reports may be on an instance that left datasets out of its answer.
+func TestMaybeOn(t *testing.T) {
+	a, c := status("a", 7), fleet.Status{Instance: "c", Host: "h", PID: 1, Omitted: 3}
+	s := script{surveys: [][]fleet.Status{{a, c}}}
+	o := Look(t.Context(), s.sources(), []string{"prices", "rules"})
+	got := map[string][]string{}
+	for _, d := range o.Datasets {
+		got[d.Dataset] = d.MaybeOn
+	}
+	if diff := cmp.Diff(map[string][]string{"prices": nil, "rules": {"c"}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTooFew(t *testing.T) {
 	a, b := status("a", 7), status("b", 7)
 	c := fleet.Status{Instance: "c", Host: "h", PID: 1, Omitted: 3}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -44,7 +45,11 @@ func (o Overview) Stale(ctx context.Context, maxLag time.Duration, committed Com
 	}
 	for _, d := range o.Datasets {
 		if len(d.Instances) == 0 && slices.Contains(o.Only, d.Dataset) && Surveyed(o.Instances) {
-			all = append(all, Reason{Dataset: d.Dataset, Why: "no instance" + o.where() + " has it"})
+			why := "no instance" + o.where() + " has it"
+			if len(d.MaybeOn) > 0 {
+				why = "it is not in the answers" + o.where() + ", and these instances left datasets out: " + strings.Join(d.MaybeOn, ", ")
+			}
+			all = append(all, Reason{Dataset: d.Dataset, Why: why})
 		}
 		for _, i := range d.Instances {
 			if why := o.why(ctx, d, i, maxLag, committed); why != "" {

@@ -12,15 +12,15 @@ const None = "-"
 
 // Delta returns the size of the delta from the previous version to the version, or None if there is no delta.
 func Delta(rec dataset.VersionRecord) string {
-	if own, ok := rec.OwnDelta(); ok {
-		return Bytes(own.Bytes)
+	if delta, ok := rec.OwnDelta(); ok {
+		return Bytes(delta.Bytes)
 	}
 	return None
 }
 
 // Chain returns the number of deltas from the version's snapshot to the version. An instance without an older version pulls the
 // snapshot and these deltas.
-func Chain(rec dataset.VersionRecord) uint64 { return rec.Version - rec.Snapshot.Version }
+func Chain(rec dataset.VersionRecord) uint64 { return uint64(len(rec.Chain()) - 1) }
 
 // Promise returns the cadence that the version promises, as 24h or 1h30m, or None if it promises none.
 func Promise(rec dataset.VersionRecord) string {
