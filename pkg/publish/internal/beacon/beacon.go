@@ -13,9 +13,10 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/store"
-	"github.com/sourcegraph/conc/panics"
 )
 
 // maxLogged is how many datasets a line of the log names.
@@ -57,7 +58,7 @@ type Round struct {
 type Beacon struct {
 	cfg  Config
 	deps Deps
-	wake chan struct{} // holds one
+	wake wake.Signal
 
 	failing string   // why the last round failed; used by Run alone, like
 	unread  []string // the datasets that could not be read although there was time, and
@@ -66,35 +67,25 @@ type Beacon struct {
 
 // New returns a Beacon.
 func New(cfg Config, deps Deps) *Beacon {
-	return &Beacon{cfg: cfg, deps: deps, wake: make(chan struct{}, 1)}
+	return &Beacon{cfg: cfg, deps: deps, wake: wake.New()}
 }
 
 // Wake makes Run send a beacon at once, in addition to those of the period. It never blocks.
-func (b *Beacon) Wake() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
+func (b *Beacon) Wake() { b.wake.Set() }
 
 // Run sends beacons until ctx ends, and then returns nil: one at once, and one each period from a random moment within the first on, so
 // that publishers that start together do not all read the store together. It logs failures when they begin and when they end. A panic is
 // such a failure too.
 func (b *Beacon) Run(ctx context.Context) error {
 	next := time.Now().Add(rand.N(b.cfg.Every))
-	timer := time.NewTimer(time.Until(next))
-	defer timer.Stop()
 	for {
 		b.round(ctx)
-		select {
-		case <-ctx.Done():
+		if !wake.Wait(ctx, time.Until(next), b.wake) {
 			return nil
-		case <-b.wake:
-		case <-timer.C:
-			// The next period counts from when this round was due, so that the rate does not drift. Missed rounds are skipped.
-			late := time.Since(next)
+		}
+		// The next period counts from when this round was due, so that the rate does not drift. Missed rounds are skipped.
+		if late := time.Since(next); late >= 0 {
 			next = next.Add(b.cfg.Every * (1 + late/b.cfg.Every))
-			timer.Reset(time.Until(next))
 		}
 	}
 }
@@ -102,7 +93,7 @@ func (b *Beacon) Run(ctx context.Context) error {
 // round sends one beacon and reports the result.
 func (b *Beacon) round(ctx context.Context) {
 	var round Round
-	panicked := panics.Try(func() { round = b.send(ctx) }).AsError()
+	panicked := guard.Try(func() error { round = b.send(ctx); return nil })
 	if ctx.Err() != nil {
 		return
 	}

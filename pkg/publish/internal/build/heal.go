@@ -36,8 +36,7 @@ type lostObject struct {
 //   - Deltas from before the snapshot are verified, so that later versions do not name damaged ones, and do not count: an
 //     instance that lacks one pulls the snapshot.
 func (f *Full) lost(ctx context.Context, rec dataset.VersionRecord) ([]lostObject, error) {
-	c := history.Named(rec)
-	objects := c.Objects()
+	objects := rec.Chain()
 	if rec.Snapshot.Version < rec.Version {
 		newer, err := f.history.Chains.NewerSnapshot(ctx, rec, rec.Snapshot.Version)
 		switch {
@@ -50,7 +49,8 @@ func (f *Full) lost(ctx context.Context, rec dataset.VersionRecord) ([]lostObjec
 		}
 	}
 	count := len(objects)
-	objects = append(objects, rec.Deltas[:len(rec.Deltas)-len(c.Deltas)]...)
+	older := len(rec.Deltas) - len(rec.DeltasFrom(rec.Snapshot.Version)) // deltas from before the snapshot
+	objects = append(objects, rec.Deltas[:older]...)
 	wrong, err := f.verifyAll(ctx, objects)
 	if err != nil {
 		return nil, fmt.Errorf("look for the objects of version %s: %w", rec.ID(), err)
@@ -119,7 +119,7 @@ func (f *Full) heal(ctx context.Context, latest dataset.VersionRecord, made *com
 	isOwn := func(o lostObject) bool { return o.Digest == own.Digest && o.Bytes == own.Bytes }
 	if others := slices.DeleteFunc(slices.Clone(lost), isOwn); len(others) > 0 {
 		harm := "version %s cannot be loaded"
-		if c := history.Named(latest); !slices.ContainsFunc(others, func(o lostObject) bool { return slices.Contains(c.Objects(), o.Object) }) {
+		if !slices.ContainsFunc(others, func(o lostObject) bool { return slices.Contains(latest.Chain(), o.Object) }) {
 			harm = "no version may be built on a snapshot that was written since version %s"
 		}
 		made.Warnings = append(made.Warnings, fmt.Sprintf(

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/store"
 )
 
@@ -67,21 +68,9 @@ func (r *Race) wait(ctx context.Context, version uint64) (waited bool, err error
 			continue // there may be an older claim
 		}
 		waited = true
-		if err := pause(ctx, poll); err != nil {
-			return waited, err
+		if !wake.Wait(ctx, poll, nil) {
+			return waited, context.Cause(ctx)
 		}
-	}
-}
-
-// pause returns after d, or ctx's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -103,8 +92,8 @@ func (r *Race) claim(ctx context.Context, newest dataset.VersionRecord) (dataset
 				c.log.WarnContext(ctx, "a publish that lost races could not claim the next version", "dataset", r.dataset, "error", err.Error())
 				return newest, nil
 			}
-			if err := pause(ctx, claimSettle); err != nil {
-				return newest, r.failed(err)
+			if !wake.Wait(ctx, claimSettle, nil) {
+				return newest, r.failed(context.Cause(ctx))
 			}
 		}
 		now, err := c.records.Newest(ctx, r.dataset)

@@ -8,14 +8,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sourcegraph/conc/panics"
+	"freshet.dev/pkg/internal/backoff"
+	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 )
 
 // LoopConfig configures a Loop.
 type LoopConfig struct {
 	// Every is how often all datasets are checked, because other processes patch them too.
 	Every time.Duration
-	// Retry is the pause for a dataset after a failure, however often it is patched. It doubles with each failure, up to Every.
+	// Retry is the first pause for a dataset after a failure, however often it is patched; Every is the longest.
 	Retry time.Duration
 	// Done is called after each compaction that wrote a snapshot or failed, and with an empty name when the datasets could not be
 	// listed. It should return soon.
@@ -26,7 +28,7 @@ type LoopConfig struct {
 type Loop struct {
 	cfg       LoopConfig
 	compactor *Compactor
-	wake      chan struct{} // holds one: pending has a dataset
+	wake      wake.Signal // pending has a dataset
 
 	mu      sync.Mutex
 	pending map[string]bool // datasets to check; guarded by mu
@@ -36,8 +38,8 @@ type Loop struct {
 
 // failure is how long a dataset that failed is left alone.
 type failure struct {
-	wait  time.Duration
-	until time.Time
+	pauses *backoff.Backoff
+	until  time.Time
 }
 
 // all stands for all datasets in the place of a name.
@@ -45,7 +47,7 @@ const all = ""
 
 // NewLoop returns a Loop that compacts with c.
 func NewLoop(c *Compactor, cfg LoopConfig) *Loop {
-	return &Loop{cfg: cfg, compactor: c, wake: make(chan struct{}, 1), pending: map[string]bool{}, failing: map[string]failure{}}
+	return &Loop{cfg: cfg, compactor: c, wake: wake.New(), pending: map[string]bool{}, failing: map[string]failure{}}
 }
 
 // Wake makes Run check the dataset soon. It never blocks.
@@ -53,49 +55,38 @@ func (l *Loop) Wake(name string) {
 	l.mu.Lock()
 	l.pending[name] = true
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default: // Run will wake up, and checks all pending datasets
-	}
+	l.wake.Set()
 }
 
 // Run compacts until ctx ends, and then returns nil. It checks all datasets first. It reports a failure to Done and retries after a
 // pause. A panic is such a failure too.
 func (l *Loop) Run(ctx context.Context) error {
-	tick := time.NewTicker(l.cfg.Every)
-	defer tick.Stop()
-	retry := time.NewTimer(l.cfg.Every)
-	defer retry.Stop()
-	l.check(ctx, all)
+	due := time.Now() // when all datasets are checked next
 	for {
-		if next, ok := l.nextRetry(); ok {
-			retry.Reset(time.Until(next))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+		if now := time.Now(); !now.Before(due) {
+			due = now.Add(l.cfg.Every)
 			l.check(ctx, all)
-		case <-l.wake:
-			for _, name := range l.drain() {
-				l.check(ctx, name)
-			}
-		case <-retry.C:
-			for name := range maps.Clone(l.failing) {
-				l.check(ctx, name)
-			}
+		}
+		for _, name := range l.drain() {
+			l.check(ctx, name)
+		}
+		for name := range maps.Clone(l.failing) { // does nothing before the end of the pause
+			l.check(ctx, name)
+		}
+		if !wake.Wait(ctx, time.Until(l.next(due)), l.wake) {
+			return nil
 		}
 	}
 }
 
-// nextRetry returns the time of the first retry.
-func (l *Loop) nextRetry() (next time.Time, ok bool) {
+// next returns the time of the first retry, or due if that is earlier.
+func (l *Loop) next(due time.Time) time.Time {
 	for _, f := range l.failing {
-		if !ok || f.until.Before(next) {
-			next, ok = f.until, true
+		if f.until.Before(due) {
+			due = f.until
 		}
 	}
-	return next, ok
+	return due
 }
 
 // drain returns the pending datasets, and clears them.
@@ -116,13 +107,14 @@ func (l *Loop) check(ctx context.Context, name string) {
 	var names []string
 	var err error
 	start := time.Now()
-	panicked := panics.Try(func() {
+	panicked := guard.Try(func() error {
 		if name == all {
 			names, err = l.compactor.store.Datasets(ctx)
 		} else {
 			done, err = l.compactor.Compact(ctx, name)
 		}
-	}).AsError()
+		return nil
+	})
 	if panicked != nil {
 		err = fmt.Errorf("compact dataset %q: %w", name, panicked)
 	}
@@ -130,8 +122,12 @@ func (l *Loop) check(ctx context.Context, name string) {
 		return
 	}
 	if err != nil {
-		wait := min(max(2*l.failing[name].wait, l.cfg.Retry), l.cfg.Every)
-		l.failing[name] = failure{wait: wait, until: time.Now().Add(wait)}
+		f := l.failing[name]
+		if f.pauses == nil {
+			f.pauses = backoff.New(l.cfg.Retry, l.cfg.Every)
+		}
+		f.until = time.Now().Add(f.pauses.Next())
+		l.failing[name] = f
 	} else {
 		delete(l.failing, name)
 	}

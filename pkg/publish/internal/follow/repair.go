@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 	"github.com/sourcegraph/conc/iter"
-	"github.com/sourcegraph/conc/panics"
 )
 
 const (
@@ -70,13 +71,10 @@ func (r *repair) run(ctx context.Context, newest map[string]dataset.Ref) []Repai
 	behind := differing(have, newest)
 	var repairs []Repair
 	if err == nil && len(behind) > 0 {
-		select {
-		case <-ctx.Done():
+		if !wake.Wait(ctx, settle, nil) {
 			err = context.Cause(ctx)
-		case <-time.After(settle):
-			if have, err = r.query(ctx, behind); err == nil {
-				repairs = r.datasets(ctx, have, behind)
-			}
+		} else if have, err = r.query(ctx, behind); err == nil {
+			repairs = r.datasets(ctx, have, behind)
 		}
 	}
 	if err != nil {
@@ -127,7 +125,7 @@ func (r *repair) dataset(ctx context.Context, name string, have, want dataset.Re
 	case r.timeouts.Load() >= maxTimeouts:
 		return one
 	}
-	panicked := panics.Try(func() { one.Err = r.bring(ctx, &one, have.Version, want.Version) }).AsError()
+	panicked := guard.Try(func() error { one.Err = r.bring(ctx, &one, have.Version, want.Version); return nil })
 	if panicked != nil {
 		one.Err = fmt.Errorf("repair dataset %q (%s): %w", name, r.what, panicked)
 	}

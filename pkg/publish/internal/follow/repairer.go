@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
-	"github.com/cenkalti/backoff/v5"
-	"github.com/sourcegraph/conc/panics"
+	"freshet.dev/pkg/internal/backoff"
+	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/wake"
 )
 
 const (
@@ -25,8 +27,10 @@ const (
 type Repairer struct {
 	followers *Followers
 	done      func(Repair)
-	looks     chan map[string]dataset.Ref // holds one: the newest versions, not compared yet
-	wake      chan struct{}               // holds one
+	wake      wake.Signal
+
+	mu   sync.Mutex
+	look map[string]dataset.Ref // the newest versions, not compared yet; guarded by mu
 
 	failing map[subject]string // the kind of failure; used by Run alone
 }
@@ -36,59 +40,42 @@ type subject struct{ what, dataset string }
 
 // NewRepairer returns a Repairer of f. It calls done for each repair and each failure; done should return soon.
 func NewRepairer(f *Followers, done func(Repair)) *Repairer {
-	return &Repairer{
-		followers: f, done: done, looks: make(chan map[string]dataset.Ref, 1), wake: make(chan struct{}, 1), failing: map[subject]string{},
-	}
+	return &Repairer{followers: f, done: done, wake: wake.New(), failing: map[subject]string{}}
 }
 
 // Look makes Run compare the followers with newest, the newest versions in the store. It never blocks.
 func (r *Repairer) Look(newest map[string]dataset.Ref) {
-	for {
-		select {
-		case r.looks <- newest:
-			return
-		default:
-		}
-		select { // drop an older look
-		case <-r.looks:
-		default:
-		}
-	}
+	r.mu.Lock()
+	r.look = newest
+	r.mu.Unlock()
+	r.wake.Set()
+}
+
+// takeLook returns the versions of the last Look, nil if there was none since the call before.
+func (r *Repairer) takeLook() map[string]dataset.Ref {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := r.look
+	r.look = nil
+	return newest
 }
 
 // Wake ends the pause after a failure. It never blocks.
-func (r *Repairer) Wake() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
+func (r *Repairer) Wake() { r.wake.Set() }
 
 // Run repairs until ctx ends, and then returns nil. It logs repairs, and failures when they begin and when they end. A panic is such
 // a failure too.
 func (r *Repairer) Run(ctx context.Context) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval, wait.Multiplier = firstRetry, maxRetry, 2
-	var newest map[string]dataset.Ref
+	pauses := backoff.New(firstRetry, maxRetry)
 	for {
-		complete := r.round(ctx, newest)
-		if ctx.Err() != nil {
-			return nil
-		}
-		var pause <-chan time.Time
-		if !complete {
-			pause = time.After(wait.NextBackOff())
+		pause := wake.Forever
+		if r.round(ctx, r.takeLook()) {
+			pauses.Reset()
 		} else {
-			wait.Reset()
+			pause = pauses.Next()
 		}
-		select {
-		case <-ctx.Done():
+		if !wake.Wait(ctx, pause, r.wake) {
 			return nil
-		case <-pause:
-			newest = nil // the versions of the last look are old
-		case <-r.wake:
-			newest = nil
-		case newest = <-r.looks:
 		}
 	}
 }
@@ -97,14 +84,15 @@ func (r *Repairer) Run(ctx context.Context) error {
 func (r *Repairer) round(ctx context.Context, newest map[string]dataset.Ref) (complete bool) {
 	var repairs []Repair
 	var err error
-	panicked := panics.Try(func() {
+	panicked := guard.Try(func() error {
 		if newest == nil {
 			newest, _, err = r.followers.Newest(ctx) // a beacon reports the datasets that cannot be read
 		}
 		if err == nil {
 			repairs = r.followers.Repair(ctx, newest)
 		}
-	}).AsError()
+		return nil
+	})
 	if ctx.Err() != nil {
 		return false
 	}

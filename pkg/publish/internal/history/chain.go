@@ -30,7 +30,7 @@ type Chain struct {
 
 // Named returns the chain that rec names.
 func Named(rec dataset.VersionRecord) Chain {
-	return Chain{rec.Snapshot, After(rec.Deltas, rec.Snapshot.Version)}
+	return Chain{rec.Snapshot, rec.DeltasFrom(rec.Snapshot.Version)}
 }
 
 // Objects returns the snapshot and the deltas.
@@ -46,20 +46,11 @@ func TotalBytes(objects []dataset.Object) (bytes int64) {
 	return bytes
 }
 
-// After returns the deltas that lead on from the given version.
-func After(deltas []dataset.Object, version uint64) []dataset.Object {
-	for i, d := range deltas {
-		if d.Version > version {
-			return deltas[i:]
-		}
-	}
-	return nil
-}
-
-// Kept returns which of deltas, the last one being the one to the new version, a version record names: all that lead on from
-// the snapshot, and older ones as long as they are few and all together are not larger than the snapshot.
+// Kept returns which of deltas, which lead to the new version, its record names: all that lead on from the snapshot, and older ones as
+// long as they are few and all together are not larger than the snapshot.
 func Kept(deltas []dataset.Object, snapshot dataset.Object) []dataset.Object {
-	from := len(deltas) - len(After(deltas, snapshot.Version))
+	next := dataset.VersionRecord{Version: deltas[len(deltas)-1].Version, Deltas: deltas}
+	from := len(deltas) - len(next.DeltasFrom(snapshot.Version))
 	bytes := TotalBytes(deltas[from:])
 	for from > 0 && len(deltas)-from < keptDeltas && bytes+deltas[from-1].Bytes <= snapshot.Bytes {
 		from--
@@ -105,7 +96,7 @@ func (c *Chains) Shortest(ctx context.Context, rec dataset.VersionRecord) (Chain
 			return Chain{}, fmt.Errorf("look up the newest snapshot of dataset %q: %w", rec.Dataset, err)
 		}
 	}
-	chain.Deltas = After(rec.Deltas, chain.Snapshot.Version)
+	chain.Deltas = rec.DeltasFrom(chain.Snapshot.Version)
 	return chain, nil
 }
 

@@ -87,15 +87,15 @@ func (o *Objects) Verify(ctx context.Context, object dataset.Object) error {
 // suspects among the objects that the version is loaded from, because another process may have repaired them. It drops deltas
 // from before the snapshot that are suspects, and all older ones: an instance that lacks one pulls the snapshot.
 func (o *Objects) CheckNamed(ctx context.Context, rec *dataset.VersionRecord) error {
-	c := Named(*rec)
-	for _, object := range c.Objects() {
+	chain := rec.Chain()
+	for _, object := range chain {
 		if o.Suspect(object.Digest) {
 			if err := o.Verify(ctx, object); err != nil {
 				return err
 			}
 		}
 	}
-	for i := len(rec.Deltas) - len(c.Deltas) - 1; i >= 0; i-- {
+	for i := len(rec.Deltas) - len(chain); i >= 0; i-- { // chain has the snapshot too
 		if o.Suspect(rec.Deltas[i].Digest) {
 			if rec.Deltas = rec.Deltas[i+1:]; len(rec.Deltas) == 0 {
 				rec.Deltas = nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/wake"
 )
 
 // grace is how long after the start of its commit a version may stay unannounced before a beacon names it. Announcing takes
@@ -87,14 +88,8 @@ func (v *Versions) Wait(ctx context.Context, newest map[string]dataset.Ref) {
 		if one == nil {
 			return
 		}
-		timer := time.NewTimer(rest)
-		select {
-		case <-one.done:
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !wake.Wait(ctx, rest, one.done) {
 			return
 		}
-		timer.Stop()
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/sourcegraph/conc/panics"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // Body reads another reader ahead, on a separate goroutine, so that reading overlaps with parsing and so that Read returns as soon as its
@@ -51,8 +51,8 @@ func (b *Body) pump(r io.Reader) {
 		}
 		var f filled
 		// A panic of the caller's reader becomes an error: it must not end the process.
-		if p := panics.Try(func() { f = fill(r, buf) }); p != nil {
-			f = filled{err: p.AsError()}
+		if err := guard.Try(func() error { f = fill(r, buf); return nil }); err != nil {
+			f = filled{err: err}
 		}
 		if f.err != nil && f.err != io.EOF {
 			// Wrapped, because a reader of this Body may return a bare io.ErrUnexpectedEOF, which a cut HTTP body causes, for other reasons.
