@@ -37,7 +37,7 @@ func (p *Publisher) announce(ctx context.Context, result *Result) {
 	// gofail: var committed struct{}
 	if to := p.followers.Log; to != nil {
 		o := to.Announce(ctx, result.Record)
-		result.Announced, result.Disputed = o.Done, o.Disputed
+		result.Announced, result.LogConflict = o.Done, o.Conflict
 		result.Warnings = append(result.Warnings, o.Warnings...)
 	}
 	if result.Created && !result.Repeated {

@@ -32,8 +32,6 @@ const (
 )
 
 const (
-	// MinBeaconEvery is the shortest Config.BeaconEvery.
-	MinBeaconEvery = 100 * time.Millisecond
 	// DefaultCompactEvery is the default of Config.CompactEvery.
 	DefaultCompactEvery = 5 * time.Minute
 	// compactRetry is the pause for a dataset after its first failure to compact.
@@ -50,9 +48,9 @@ type Config struct {
 	// at least 8 MiB. One window takes half of it at most, a patch's window a quarter. Windows of 8 MiB are always accepted, windows of
 	// more than 128 MiB never.
 	MemoryBytes int64
-	// TextBytes is the most bytes that a compressed input may have once it is decompressed; 0 means 256 GiB. Above 1 GiB it may not
+	// MaxDecompressedBytes bounds a compressed Input.Body once it is decompressed; 0 means 256 GiB. Above 1 GiB it may not
 	// have more than 1,000 times its compressed size either.
-	TextBytes int64
+	MaxDecompressedBytes int64
 	// Source is Input.Source where that is empty.
 	Source string
 	// Workers is how many goroutines parse and compress, and decode blocks for patches; 0 means GOMAXPROCS, at most 4.
@@ -66,8 +64,8 @@ type Config struct {
 	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
-	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is MinBeaconEvery and the
-	// most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and the
+	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is [events.MinBeaconEvery]
+	// and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the datasets that are unread by then, and the
 	// next one begins with them.
 	BeaconEvery time.Duration
 	// BeaconName names the sender of the beacons, for people to read.
@@ -79,7 +77,7 @@ type Config struct {
 	// OnCompact after each compaction that wrote a snapshot or failed, and with an empty name when the datasets could not be listed.
 	// They should return soon.
 	OnBeacon  func(BeaconRound)
-	OnRepair  func(Repair)
+	OnRepair  func(RepairResult)
 	OnCompact func(name string, c Compaction, took time.Duration, err error)
 	// Log gets messages that no caller receives as a result; nil means no logging.
 	Log *slog.Logger
@@ -92,8 +90,8 @@ func (c *Config) setDefaults() error {
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 64 << 20
 	}
-	if c.TextBytes == 0 {
-		c.TextBytes = 256 << 30
+	if c.MaxDecompressedBytes == 0 {
+		c.MaxDecompressedBytes = 256 << 30
 	}
 	if c.Workers == 0 {
 		c.Workers = min(runtime.GOMAXPROCS(0), 4)
@@ -117,7 +115,7 @@ func (c *Config) setDefaults() error {
 		c.OnBeacon = func(BeaconRound) {}
 	}
 	if c.OnRepair == nil {
-		c.OnRepair = func(Repair) {}
+		c.OnRepair = func(RepairResult) {}
 	}
 	if c.OnCompact == nil {
 		c.OnCompact = func(string, Compaction, time.Duration, error) {}
@@ -132,8 +130,8 @@ func (c *Config) check() error {
 	switch {
 	case c.MemoryBytes < spill.MinMemoryBytes || c.MemoryBytes > spill.MaxMemoryBytes:
 		return fmt.Errorf("publish: MemoryBytes is %d; it must be between %d and %d", c.MemoryBytes, spill.MinMemoryBytes, int64(spill.MaxMemoryBytes))
-	case c.TextBytes < 0:
-		return fmt.Errorf("publish: TextBytes is %d; it cannot be negative", c.TextBytes)
+	case c.MaxDecompressedBytes < 0:
+		return fmt.Errorf("publish: MaxDecompressedBytes is %d; it cannot be negative", c.MaxDecompressedBytes)
 	case c.Workers < 0:
 		return fmt.Errorf("publish: Workers is %d; it cannot be negative", c.Workers)
 	case c.AnnounceTimeout < 0:
@@ -142,8 +140,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("publish: MaxDeltas is %d; it must be between 1 and %d", c.MaxDeltas, MaxMaxDeltas)
 	case c.MaxDeltaPercent < 1 || c.MaxDeltaPercent > 100:
 		return fmt.Errorf("publish: MaxDeltaPercent is %d; it must be between 1 and 100", c.MaxDeltaPercent)
-	case c.BeaconEvery < MinBeaconEvery || c.BeaconEvery > events.MaxBeaconEvery:
-		return fmt.Errorf("publish: BeaconEvery is %v; it must be between %v and %v", c.BeaconEvery, MinBeaconEvery, events.MaxBeaconEvery)
+	case c.BeaconEvery < events.MinBeaconEvery || c.BeaconEvery > events.MaxBeaconEvery:
+		return fmt.Errorf("publish: BeaconEvery is %v; it must be between %v and %v", c.BeaconEvery, events.MinBeaconEvery, events.MaxBeaconEvery)
 	case c.CompactEvery < 0:
 		return fmt.Errorf("publish: CompactEvery is %v; it cannot be negative", c.CompactEvery)
 	case len(c.Source) > dataset.MaxSourceBytes:

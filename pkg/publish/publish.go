@@ -51,7 +51,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	versions := &inflight.Versions{}
 	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: versions,
-		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, TextBytes: cfg.TextBytes, Workers: cfg.Workers, Limits: limits}, h),
+		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
 		committer: commit.New(deps.Store, h.Records, versions, cfg.Log),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),

@@ -30,7 +30,7 @@ func TestRepairOfAForeignLog(t *testing.T) {
 	foreign := newRig(t, nil)
 	other := w.publisher(t, foreign.store)
 	ours := foreign.text(t, "prices", `{"id":"z"}`).Record
-	want := []publish.Repair{
+	want := []publish.RepairResult{
 		{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 1, Replaced: theirs.Ref()},
 		{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 1, Replaced: theirs.Ref()},
 	}
@@ -52,7 +52,7 @@ func TestRepairOfAForeignLog(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	result, err := other.Publish(t.Context(), "prices", input(`{"id":"y"}`))
-	if err != nil || result.Announced || result.Indexed || !result.Disputed || len(result.Warnings) != 2 {
+	if err != nil || result.Announced || result.Indexed || !result.LogConflict || len(result.Warnings) != 2 {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	for n, one := range []struct {
@@ -122,7 +122,7 @@ func TestPublishBesideACopyOfTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	result, err := p.Publish(t.Context(), "prices", input(`{"id":"ours"}`))
-	if err != nil || result.Announced || !result.Disputed || len(result.Warnings) != 1 {
+	if err != nil || result.Announced || !result.LogConflict || len(result.Warnings) != 1 {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	for _, want := range []string{
@@ -134,7 +134,7 @@ func TestPublishBesideACopyOfTheStore(t *testing.T) {
 	}
 	// The other publisher is stopped: it announces nothing more.
 	again, err := p.Publish(t.Context(), "prices", input(`{"id":"ours"}`))
-	if err != nil || again.Created || !again.Announced || again.Disputed || again.Record.Ref() != result.Record.Ref() {
+	if err != nil || again.Created || !again.Announced || again.LogConflict || again.Record.Ref() != result.Record.Ref() {
 		t.Errorf("%+v, %v", again, err)
 	}
 	latest, err := w.log.Latest(t.Context(), []string{"prices"})
@@ -171,7 +171,7 @@ func TestRepairAfterARestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "repairs", []publish.Repair{
+	equal(t, "repairs", []publish.RepairResult{
 		{What: publish.RepairAnnounce, Dataset: "prices", From: 3, To: 3, Replaced: lost.Ref()},
 		{What: publish.RepairIndex, Dataset: "prices", From: 3, To: 3, Replaced: lost.Ref()},
 	}, repairs)

@@ -124,7 +124,7 @@ func (w *world) flush(t *testing.T) {
 // A repair completes, in order, what a publisher that died left, and what servers that were wiped had.
 func TestRepair(t *testing.T) {
 	w := newWorld(t)
-	repair := func(want ...publish.Repair) {
+	repair := func(want ...publish.RepairResult) {
 		t.Helper()
 		got, err := w.alive.Repair(t.Context())
 		if err != nil {
@@ -147,10 +147,10 @@ func TestRepair(t *testing.T) {
 	w.commit(t, "prices", 3)
 	w.commit(t, "cities", 40)
 	repair(
-		publish.Repair{What: publish.RepairAnnounce, Dataset: "cities", From: 1, To: 40},
-		publish.Repair{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 3},
-		publish.Repair{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
-		publish.Repair{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 3},
+		publish.RepairResult{What: publish.RepairAnnounce, Dataset: "cities", From: 1, To: 40},
+		publish.RepairResult{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 3},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 3},
 	)
 	w.whole(t, "prices", 3)
 	w.whole(t, "cities", 40)
@@ -164,21 +164,21 @@ func TestRepair(t *testing.T) {
 	if err := w.log.Announce(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
-	repair(publish.Repair{What: publish.RepairIndex, Dataset: "prices", From: 4, To: 4})
+	repair(publish.RepairResult{What: publish.RepairIndex, Dataset: "prices", From: 4, To: 4})
 
 	w.flush(t)
 	repair(
-		publish.Repair{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
-		publish.Repair{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 4},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 4},
 	)
 	w.deleteStream(t)
 	w.commit(t, "prices", 1)
 	w.flush(t)
 	repair(
-		publish.Repair{What: publish.RepairAnnounce, Dataset: "cities", From: 1, To: 40},
-		publish.Repair{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 5},
-		publish.Repair{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
-		publish.Repair{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 5},
+		publish.RepairResult{What: publish.RepairAnnounce, Dataset: "cities", From: 1, To: 40},
+		publish.RepairResult{What: publish.RepairAnnounce, Dataset: "prices", From: 1, To: 5},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "cities", From: 9, To: 40},
+		publish.RepairResult{What: publish.RepairIndex, Dataset: "prices", From: 1, To: 5},
 	)
 	w.whole(t, "prices", 5)
 	w.whole(t, "cities", 40)

@@ -174,7 +174,7 @@ func TestRepairerGoesOn(t *testing.T) {
 		var failures, repairs atomic.Int32
 		p, err := publish.New(publish.Config{
 			TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&text, nil)),
-			OnRepair: func(r publish.Repair) {
+			OnRepair: func(r publish.RepairResult) {
 				if r.Err != nil {
 					failures.Add(1)
 				} else {

@@ -18,9 +18,9 @@ type Result struct {
 	// Announced and Indexed report whether the event log and the catalog have the version now. They are also false if the Publisher
 	// has none.
 	Announced, Indexed bool
-	// Disputed is true if the version was not announced because the event log holds versions of another store that is in use, or of
-	// another copy of this store. A warning names them.
-	Disputed bool
+	// LogConflict is true if the version was not announced because the event log holds versions of another store that is in use, or of
+	// another copy of this store. A warning names both.
+	LogConflict bool
 	// Warnings describe what failed after the commit, and which damage this publish repaired. The version exists nevertheless. A
 	// repair or the next publish of the dataset, even of equal content, completes what is missing.
 	Warnings []string

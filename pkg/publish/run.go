@@ -15,14 +15,14 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
-// Values of Repair.What.
+// Values of RepairResult.What.
 const (
 	RepairAnnounce = "announce" // the event log
 	RepairIndex    = "index"    // the catalog
 )
 
-// Repair is what was done for a dataset, or failed.
-type Repair struct {
+// RepairResult is what a repair did for one dataset, or why it failed.
+type RepairResult struct {
 	// What is repaired: RepairAnnounce or RepairIndex.
 	What string
 	// Dataset is empty if the event log or the catalog could not be queried at all.
@@ -65,7 +65,7 @@ type background struct {
 
 func (p *Publisher) newBackground() background {
 	cfg := p.cfg
-	repairer := follow.NewRepairer(p.followers, func(r follow.Repair) { cfg.OnRepair(Repair(r)) })
+	repairer := follow.NewRepairer(p.followers, func(r follow.Repair) { cfg.OnRepair(RepairResult(r)) })
 	return background{
 		repairer: repairer,
 		beacon: beacon.New(
@@ -113,7 +113,7 @@ func (p *Publisher) Wake() {
 // those of the repairs, and those of datasets that could not be read in the store.
 //
 // It does nothing where nothing is missing, and may run at any time, in any number of processes.
-func (p *Publisher) Repair(ctx context.Context) ([]Repair, error) {
+func (p *Publisher) Repair(ctx context.Context) ([]RepairResult, error) {
 	newest, unread, err := p.followers.Newest(ctx)
 	if err != nil {
 		return nil, err
@@ -122,9 +122,9 @@ func (p *Publisher) Repair(ctx context.Context) ([]Repair, error) {
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		errs = append(errs, fmt.Errorf("look up the newest version of dataset %q: %w", name, unread[name]))
 	}
-	var repairs []Repair
+	var repairs []RepairResult
 	for _, r := range p.followers.Repair(ctx, newest) {
-		repairs = append(repairs, Repair(r))
+		repairs = append(repairs, RepairResult(r))
 		errs = append(errs, r.Err)
 	}
 	return repairs, errors.Join(errs...)

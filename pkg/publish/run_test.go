@@ -96,11 +96,11 @@ func TestRun(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	beacons := make(chan events.Beacon, 1)
 	compacted := make(chan string, 10)
-	repaired := make(chan publish.Repair, 10)
+	repaired := make(chan publish.RepairResult, 10)
 	log := &counted{EventLog: &memoryLog{last: map[string]dataset.VersionRecord{}}}
 	r := newRig(t, func(c *publish.Config, d *publish.Deps) {
-		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, publish.MinBeaconEvery, "here"
-		c.OnRepair = func(r publish.Repair) {
+		c.MaxDeltas, c.BeaconEvery, c.BeaconName = 2, 100*time.Millisecond, "here"
+		c.OnRepair = func(r publish.RepairResult) {
 			select {
 			case repaired <- r:
 			default:

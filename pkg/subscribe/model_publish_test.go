@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
@@ -26,7 +27,7 @@ func (m *model) newest() dataset.VersionRecord {
 func (m *model) publisher(name string, deps publish.Deps) *publish.Publisher {
 	m.t.Helper()
 	cfg := m.publishing
-	cfg.BeaconEvery, cfg.BeaconName = publish.MinBeaconEvery, name
+	cfg.BeaconEvery, cfg.BeaconName = 100*time.Millisecond, name
 	deps.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) }
 	p, err := publish.New(cfg, deps)
 	if err != nil {

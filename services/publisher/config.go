@@ -60,7 +60,7 @@ func (c *Config) Validate() error {
 		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
 		settings.CheckBetween("FRESHET_MAX_DELTA_PERCENT", c.MaxDeltaPercent, 1, 100),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),
-		settings.CheckBetween("FRESHET_BEACON_EVERY", c.BeaconEvery, publish.MinBeaconEvery, events.MaxBeaconEvery),
+		settings.CheckBetween("FRESHET_BEACON_EVERY", c.BeaconEvery, events.MinBeaconEvery, events.MaxBeaconEvery),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_PATCHES", c.Patches, 1),
 		settings.CheckAtLeast("FRESHET_BODY_BYTES", c.BodyBytes, 1),

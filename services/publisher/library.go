@@ -23,7 +23,7 @@ func newLibrary(cfg Config, deps Deps, m *prom.Metrics) (*publish.Publisher, err
 		with.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(deps.NATS, cfg.Namespace, b) }
 	}
 	library := publish.Config{
-		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), TextBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
+		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), MaxDecompressedBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 		BeaconEvery: cfg.BeaconEvery, BeaconName: fmt.Sprintf("%s-%d", host, os.Getpid()), CompactEvery: cfg.CompactEvery,
 		OnCompact: logCompaction(deps.Log),

@@ -35,7 +35,7 @@ type Publication struct {
 	// Announced and Indexed report whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
-	// Disputed is as in publish.Result.
+	// Disputed is publish.Result.LogConflict.
 	Disputed bool `json:"disputed,omitempty"`
 	// Warnings say what failed after the commit.
 	Warnings []string `json:"warnings,omitempty"`
@@ -95,7 +95,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*body
 	}
 	return web.WriteJSON(w, status, Publication{
 		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
-		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.Disputed, Warnings: result.Warnings, Patch: result.patch,
+		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.LogConflict, Warnings: result.Warnings, Patch: result.patch,
 	})
 }
 

@@ -99,7 +99,7 @@ func (m *Metrics) Observe(cfg *publish.Config) {
 			beacon(r)
 		}
 	}
-	cfg.OnRepair = func(r publish.Repair) {
+	cfg.OnRepair = func(r publish.RepairResult) {
 		m.repaired(r)
 		if repair != nil {
 			repair(r)
@@ -151,7 +151,7 @@ const (
 )
 
 // repaired counts a repair. A repair without What counts for both: the store could not be read.
-func (m *Metrics) repaired(r publish.Repair) {
+func (m *Metrics) repaired(r publish.RepairResult) {
 	result := resultRepaired
 	if r.Err != nil {
 		result = resultFailed

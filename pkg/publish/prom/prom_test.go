@@ -19,7 +19,7 @@ func TestMetrics(t *testing.T) {
 	m := prom.New(reg)
 	calls := 0
 	cfg := publish.Config{
-		OnBeacon: func(publish.BeaconRound) { calls++ }, OnRepair: func(publish.Repair) { calls++ },
+		OnBeacon: func(publish.BeaconRound) { calls++ }, OnRepair: func(publish.RepairResult) { calls++ },
 		OnCompact: func(string, publish.Compaction, time.Duration, error) { calls++ },
 	}
 	m.Observe(&cfg)
@@ -27,7 +27,7 @@ func TestMetrics(t *testing.T) {
 	m.Observe(&none)
 	for _, c := range []publish.Config{cfg, none} {
 		c.OnBeacon(publish.BeaconRound{Sent: time.Now(), Unread: map[string]error{"a": errors.New("damaged")}})
-		c.OnRepair(publish.Repair{What: publish.RepairIndex})
+		c.OnRepair(publish.RepairResult{What: publish.RepairIndex})
 		c.OnCompact("prices", publish.Compaction{}, time.Second, nil)
 	}
 	if calls != 3 {

@@ -27,10 +27,10 @@ const checkEvery = 1 << 14
 
 // Config configures a Builder.
 type Config struct {
-	MemoryBytes int64 // of records before they are spilled, for each input
-	TextBytes   int64 // the most that a compressed input may have once decompressed
-	Workers     int   // goroutines that parse and compress
-	Limits      history.Limits
+	MemoryBytes          int64 // of records before they are spilled, for each input
+	MaxDecompressedBytes int64 // the most that a compressed input may have once decompressed
+	Workers              int   // goroutines that parse and compress
+	Limits               history.Limits
 }
 
 // Builder reads inputs and writes files. It is safe for concurrent use.

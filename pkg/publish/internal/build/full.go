@@ -156,9 +156,9 @@ func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, rec *da
 	return f.builder.Put(ctx, latest, made.delta, rec)
 }
 
-// Repeats returns how made, the version that an earlier call with the same request id committed, differs from this publish; ""
+// Differs returns how made, the version that an earlier call with the same request id committed, differs from this publish; ""
 // if it does not.
-func (f *Full) Repeats(ctx context.Context, made dataset.VersionRecord) (string, error) {
+func (f *Full) Differs(ctx context.Context, made dataset.VersionRecord) (string, error) {
 	if err := f.draft.reseed(ctx, made); err != nil {
 		return "", err
 	}

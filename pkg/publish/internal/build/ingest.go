@@ -27,7 +27,7 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 	defer cancel() // ends the reading of the body
 	body := input.NewBody(ctx, in.Body)
 	text, err := input.NewStream(body, input.Limits{
-		Windows: windows, Reserve: sorter.Reserve, TextBytes: b.cfg.TextBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+		Windows: windows, Reserve: sorter.Reserve, MaxDecompressedBytes: b.cfg.MaxDecompressedBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
 	})
 	if err != nil {
 		return err

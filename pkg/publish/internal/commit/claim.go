@@ -48,11 +48,11 @@ func (s *sightings) age(c dataset.Claim) time.Duration {
 	return time.Since(s.last[c.Dataset].at)
 }
 
-// wait waits while another publisher claims the version, and reports whether it waited: there may be newer versions then.
+// waitForClaims waits while another publisher claims the version, and reports whether it waited: there may be newer versions then.
 //
 //   - It removes a claim that has been seen for as long as it asks for: its owner is dead or too slow.
 //   - It ignores a claim that cannot be read: a commit does not depend on claims.
-func (r *Race) wait(ctx context.Context, version uint64) (waited bool, err error) {
+func (r *Race) waitForClaims(ctx context.Context, version uint64) (waited bool, err error) {
 	st := r.committer.store
 	for poll := claimPoll; ; poll = min(2*poll, maxClaimPoll) {
 		c, err := st.NewestClaim(ctx, r.dataset, version-min(version, dataset.ClaimSpan), version)
@@ -80,7 +80,7 @@ func (r *Race) claim(ctx context.Context, newest dataset.VersionRecord) (dataset
 	c := r.committer
 	hold := min(max(leastHold, 3*r.longest+claimSettle), dataset.MaxClaimHold)
 	for range claimRounds {
-		waited, err := r.wait(ctx, newest.Version+1)
+		waited, err := r.waitForClaims(ctx, newest.Version+1)
 		if err != nil {
 			return newest, r.failed(err)
 		}

@@ -24,9 +24,9 @@ var ErrConflict = errors.New("other publishers were faster")
 type Job interface {
 	// Prepare makes the version after newest and puts its objects into the store. It may find that no version is needed.
 	Prepare(ctx context.Context, newest dataset.VersionRecord) (Proposal, error)
-	// Repeats returns how made, the version that an earlier call with the job's request id committed, differs from the job; "" if
+	// Differs returns how made, the version that an earlier call with the job's request id committed, differs from the job; "" if
 	// it does not.
-	Repeats(ctx context.Context, made dataset.VersionRecord) (differs string, err error)
+	Differs(ctx context.Context, made dataset.VersionRecord) (differs string, err error)
 }
 
 // Proposal is a version that is ready to be committed.

@@ -109,7 +109,7 @@ func (r *Race) latest(ctx context.Context, attempt int) (dataset.VersionRecord, 
 func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, current bool, job Job) (_ Result, done bool, err error) {
 	if existing, found, err := r.request.find(ctx, r.committer.store, newest); err != nil || found {
 		if err == nil {
-			err = r.repeats(ctx, existing, job)
+			err = r.checkRepeat(ctx, existing, job)
 		}
 		return Result{Record: existing, Created: true, Repeated: true}, true, err
 	}
@@ -128,7 +128,7 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 		return result, now.Ref() == newest.Ref(), err
 	}
 	r.longest = max(r.longest, time.Since(began))
-	waited, err := r.wait(ctx, made.Record.Version)
+	waited, err := r.waitForClaims(ctx, made.Record.Version)
 	if err != nil {
 		return Result{}, true, r.failed(err)
 	}
@@ -142,9 +142,9 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	return result, true, err
 }
 
-// repeats returns an error if existing, which has the race's request id, is not what job asks for.
-func (r *Race) repeats(ctx context.Context, existing dataset.VersionRecord, job Job) error {
-	differs, err := job.Repeats(ctx, existing)
+// checkRepeat returns an error if existing, which has the race's request id, is not what job asks for.
+func (r *Race) checkRepeat(ctx context.Context, existing dataset.VersionRecord, job Job) error {
+	differs, err := job.Differs(ctx, existing)
 	if err == nil && differs != "" {
 		err = fmt.Errorf("dataset %q: %w: version %s has the id %s, and %s; draw another id",
 			existing.Dataset, ErrRequestID, existing.Ref(), existing.RequestID, differs)

@@ -65,7 +65,7 @@ type Target struct {
 // Outcome is the result of an Announce.
 type Outcome struct {
 	Done     bool // the follower has the version
-	Disputed bool // another store, or another copy of this one, is in use
+	Conflict bool // another store, or another copy of this one, is in use
 	Warnings []string
 }
 
@@ -93,7 +93,7 @@ func (t *Target) Announce(ctx context.Context, rec dataset.VersionRecord) (o Out
 	o.Done = err == nil
 	if err != nil {
 		conflict := errors.Is(err, events.ErrConflict) || errors.Is(err, catalog.ErrConflict)
-		o.Disputed = conflict
+		o.Conflict = conflict
 		warning := fmt.Sprintf("version %s is committed but was not %s: %v", rec.ID(), t.done, err)
 		if !conflict && !errors.Is(err, events.ErrStream) && !events.OnlyThisVersion(err) { // an operator has to fix these
 			warning += "; the publisher service completes it automatically, as does publishing again"

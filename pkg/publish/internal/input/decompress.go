@@ -18,8 +18,8 @@ type Limits struct {
 	Windows *Windows
 	// Reserve, if not nil, is called with the memory of the input's window, whenever it changes.
 	Reserve func(bytes int64)
-	// TextBytes is the most bytes that compressed data may have once it is decompressed; 0 is no limit.
-	TextBytes int64
+	// MaxDecompressedBytes is the most bytes that compressed data may have once it is decompressed; 0 is no limit.
+	MaxDecompressedBytes int64
 	// Ratio is how many times its own size compressed data may have once it is decompressed; 0 is no limit. It does not bound data of up to
 	// RatioFrom bytes of text.
 	Ratio, RatioFrom int64
@@ -188,10 +188,10 @@ func (u *unpacked) Read(p []byte) (int, error) {
 func (u *unpacked) check() error {
 	l := u.limits
 	switch {
-	case l.TextBytes > 0 && u.bytes > l.TextBytes:
+	case l.MaxDecompressedBytes > 0 && u.bytes > l.MaxDecompressedBytes:
 		return &Refusal{
-			Problem: fmt.Sprintf("the %s data has more than %d bytes once it is decompressed", u.name, l.TextBytes),
-			Hint:    "raise FRESHET_TEXT_BYTES of the publisher (TextBytes of the library)",
+			Problem: fmt.Sprintf("the %s data has more than %d bytes once it is decompressed", u.name, l.MaxDecompressedBytes),
+			Hint:    "raise FRESHET_TEXT_BYTES of the publisher (MaxDecompressedBytes of the library)",
 			Err:     ErrTooLarge,
 		}
 	case l.Ratio > 0 && u.bytes > l.RatioFrom && u.bytes/l.Ratio > u.body.BytesRead():

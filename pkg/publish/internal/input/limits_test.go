@@ -93,8 +93,8 @@ func TestTextTooLarge(t *testing.T) {
 		limits input.Limits
 		want   string
 	}{
-		"in all":       {input.Limits{TextBytes: int64(len(text)) - 1}, "more than 2199999 bytes once it is decompressed; raise FRESHET_TEXT_BYTES"},
-		"just right":   {input.Limits{TextBytes: int64(len(text) + 3)}, ""},
+		"in all":       {input.Limits{MaxDecompressedBytes: int64(len(text)) - 1}, "more than 2199999 bytes once it is decompressed; raise FRESHET_TEXT_BYTES"},
+		"just right":   {input.Limits{MaxDecompressedBytes: int64(len(text) + 3)}, ""},
 		"ratio":        {input.Limits{Ratio: 10, RatioFrom: 1 << 20}, "more than 10 times its size once it is decompressed; send it uncompressed; FRESHET_BODY_BYTES of the publisher bounds an uncompressed body"},
 		"little":       {input.Limits{Ratio: 10, RatioFrom: int64(len(text) + 3)}, ""},
 		"usual ratios": {input.Limits{Ratio: 100_000}, ""},

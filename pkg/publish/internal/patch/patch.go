@@ -51,7 +51,7 @@ type Patch struct {
 	Deps
 	Spec
 	entries *tape.Tape // records and removals, in order
-	counts  Counts     // of the last Prepare or Repeats
+	counts  Counts     // of the last Prepare or Differs
 }
 
 // Read reads in and sorts its records and removals.
@@ -82,7 +82,7 @@ func (p *Patch) Close() error { return p.entries.Close() }
 // Entries returns the number of records and removals.
 func (p *Patch) Entries() uint64 { return p.entries.Entries() }
 
-// Counts returns what the last Prepare or Repeats counted.
+// Counts returns what the last Prepare or Differs counted.
 func (p *Patch) Counts() Counts { return p.counts }
 
 // Prepare makes the version that the patch makes of newest. No version is made if the patch changes nothing and the promise needs no

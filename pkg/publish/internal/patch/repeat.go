@@ -10,10 +10,10 @@ import (
 	"freshet.dev/pkg/publish/internal/tape"
 )
 
-// Repeats returns how made, the version that an earlier call with the same request id committed, differs from this patch; "" if it
+// Differs returns how made, the version that an earlier call with the same request id committed, differs from this patch; "" if it
 // does not. The same patch changes nothing in the version that it made. If the objects of made are lost, which a cleaning may remove,
 // its records are not compared.
-func (p *Patch) Repeats(ctx context.Context, made dataset.VersionRecord) (differs string, err error) {
+func (p *Patch) Differs(ctx context.Context, made dataset.VersionRecord) (differs string, err error) {
 	if err := p.checkSeed(made); err != nil {
 		return "", err
 	}
