@@ -14,20 +14,20 @@ import (
 // Input is what one call of Publish publishes, or Patch applies. Its records come from either Body or Records: for Publish all of the
 // dataset's, for Patch those to add, change or remove.
 type Input struct {
-	// Body is a text of records. It is read to its end once. If Publish returns early, because ctx ended or the input was refused, a Read in progress goes on, so that an idle pipe does
-	// not block Publish. No other goroutine may read Body even then.
+	// Body is a text of records. It is read to its end once. If Publish returns early, because ctx ended or the input was refused, a
+	// Read in progress goes on, so that an idle pipe does not block Publish. No other goroutine may read Body even then.
 	Body io.Reader
 	// Format is the format of Body; FormatAuto detects NDJSON or JSON by the first character.
 	Format Format
 	// Key names the member (column) of Body that holds a record's key.
 	Key string
-	// Records yields the records of a Go program; [Pairs] makes it of keys and values that are in memory. Keys and values are any bytes
-	// within the limits of package dataset; an empty or nil value is a value. Removed is true to remove the key, which only Patch accepts.
+	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
+	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
 	//
-	// Each record is copied before the loop goes on, so Records may reuse its bytes. Records is called once, on the goroutine of the call.
-	// If it yields an error, nothing is published, and the call returns that error, wrapped. An error of the call or the end of ctx ends
-	// the loop at the next record: a Records that waits must watch ctx itself. If Records panics, nothing is published, and the panic
-	// goes on to the caller.
+	// Publish copies each record, so that Records may reuse the bytes for the next. It ranges over Records once, on its own goroutine,
+	// and returns after Records has returned. It stops at the next record when ctx ends; a sequence that waits must watch ctx itself.
+	// If Records yields an error, Publish returns an error that wraps it. If Records panics, the panic passes to the caller. In both
+	// cases nothing is published.
 	Records iter.Seq2[dataset.Record, error]
 	// Source names the publisher, for people to read; if empty, Config.Source.
 	Source string

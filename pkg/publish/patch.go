@@ -23,7 +23,7 @@ const DefaultRemove = "$remove"
 // if Remove is the default. In Input.Records a removal is a record with Removed set and without a value.
 type PatchInput struct {
 	Input
-	// Remove is that name; if empty, DefaultRemove. With Input.Records it must be empty.
+	// Remove names the member or column that marks removals; if empty, DefaultRemove. With Input.Records it must be empty.
 	Remove string
 	// Base is the version that the patch is for: if the newest is another, Patch returns ErrConflict. 0 is any.
 	Base uint64

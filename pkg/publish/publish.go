@@ -76,7 +76,7 @@ func cleanTempDir(cfg Config) error {
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version in the Result is
 // committed; on any error but [ErrUnknown] nothing is published. It returns an [*InputError] for an input that is refused,
-// [ErrConflict], ctx's error, or an error of the reader, the temporary folder or the store.
+// [ErrConflict], ctx's error, or an error of Body or Records, the temporary folder or the store.
 //
 // If the content equals the newest version's, Publish verifies the objects of that version in the store, and heals damaged ones. That
 // reads the compressed bytes of the version once, which takes 0.7 s for each gigabyte that is cached in memory.
