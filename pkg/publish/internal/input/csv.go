@@ -22,7 +22,7 @@ const (
 
 // rows reads CSV. encoding/csv finds rows and fields; rows adds a bound for their size, and better messages.
 type rows struct {
-	guard  guard
+	limit  rowLimit
 	csv    *csv.Reader
 	header []string
 	key    int // column of the key
@@ -36,8 +36,8 @@ type rows struct {
 // NewCSV returns the source of an input in CSV with the key in the column called key. It reads the header, and refuses an input without
 // one. For an input without a row the first Next returns io.EOF.
 func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
-	s := &rows{guard: guard{r: r}, remove: -1}
-	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &s.guard}, csvBuffer))
+	s := &rows{limit: rowLimit{r: r}, remove: -1}
+	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &s.limit}, csvBuffer))
 	s.csv.ReuseRecord = true
 	s.csv.FieldsPerRecord = -1 // counted here, for a better message
 	header, err := s.read()
@@ -139,7 +139,7 @@ func (s *rows) Next(b *Batch) error {
 
 // read returns the next row. Every error but io.EOF has the line of the row.
 func (s *rows) read() ([]string, error) {
-	s.guard.most = s.guard.read + maxRowBytes // the reader is less than two buffers ahead of the row
+	s.limit.most = s.limit.read + maxRowBytes // the reader is less than two buffers ahead of the row
 	row, err := s.csv.Read()
 	switch {
 	case err == nil:
@@ -154,7 +154,7 @@ func (s *rows) read() ([]string, error) {
 		return row, nil
 	case err == io.EOF:
 		return nil, io.EOF
-	case errors.Is(err, errRow) && s.guard.blank >= maxRowBytes:
+	case errors.Is(err, errRow) && s.limit.blank >= maxRowBytes:
 		return nil, &Refusal{Line: s.line + 1, Problem: fmt.Sprintf("more than %d bytes of empty lines begin here", maxRowBytes), Hint: "leave them out"}
 	case errors.Is(err, errRow):
 		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
@@ -215,14 +215,14 @@ const byteOrderMark = "\ufeff"
 
 var errRow = errors.New("row too long")
 
-// guard fails after most bytes: encoding/csv holds a row of any length.
-type guard struct {
+// rowLimit fails after most bytes: encoding/csv holds a row of any length.
+type rowLimit struct {
 	r          io.Reader
 	read, most int64
 	blank      int64 // of the bytes read last: line ends
 }
 
-func (g *guard) Read(p []byte) (int, error) {
+func (g *rowLimit) Read(p []byte) (int, error) {
 	if g.read >= g.most {
 		return 0, errRow
 	}
