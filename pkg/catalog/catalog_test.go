@@ -203,7 +203,7 @@ func TestFailsFastWithoutTheServer(t *testing.T) {
 	}
 }
 
-// Whatever the value of a key of the catalog is, every call returns an error that names the key, and works again after the key was
+// For any value of a key of the catalog, every call returns an error that names the key, and works again after the key was
 // deleted.
 func TestCorruptKeysAreNamed(t *testing.T) {
 	ctx, _, rdb, c := open(t)

@@ -24,7 +24,8 @@ func TestCheckNamespace(t *testing.T) {
 	}
 }
 
-// TestTheDefaultNamespaceHasTheOldSubjects pins the roots: with another root, new releases and old ones would not hear each other.
+// TestTheDefaultNamespaceHasTheOldSubjects pins the roots: with another root, new and old releases would not receive each
+// other's messages.
 func TestTheDefaultNamespaceHasTheOldSubjects(t *testing.T) {
 	if got := dataset.SubjectRoot(""); got != "freshet.v1." {
 		t.Errorf("the default namespace's subjects begin with %s", got)

@@ -82,7 +82,7 @@ func unreadable(t *testing.T, url string) {
 	}
 }
 
-func TestSurveyReturnsTheReadableBesideTheUnreadable(t *testing.T) {
+func TestSurveyReturnsReadableAnswersWithTheError(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "a")
 	unreadable(t, s.URL)

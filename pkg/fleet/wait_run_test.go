@@ -44,7 +44,7 @@ func (i *instance) later(t *testing.T, f func()) {
 
 // WaitServed waits again for an instance that serves the version, restarts with the same name, host and process id, and then
 // serves the version before.
-func TestWaitServedTellsARestart(t *testing.T) {
+func TestWaitServedDetectsARestart(t *testing.T) {
 	began := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for name, runs := range map[string][2]string{"by the run": {"a", "b"}, "by the start, as up to v0.2": {}} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestWaitServedTellsARestart(t *testing.T) {
 }
 
 // An instance that restarts before it serves the version is not reported as gone.
-func TestWaitServedSaysThatAnInstanceWasStartedAgain(t *testing.T) {
+func TestWaitServedReportsARestartedInstance(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "good", serving("cities", 7))
 	first := run(t, s.URL, "first")

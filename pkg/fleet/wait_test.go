@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/fleet"
 )
 
-// lines collects the reports of WaitServed, as "instance version error", and calls during once, at the first line.
+// lines collects the reports of WaitServed, as "instance version error", and calls during once, at the first report.
 type lines struct {
 	got    []string
 	during func()
@@ -27,7 +27,7 @@ func (l *lines) line(r fleet.Report) {
 	}
 }
 
-// Each case describes an event at the first line, which is that of an instance that serves version 7 from the start.
+// Each case describes an event after the first report, which is that of an instance that serves version 7 from the start.
 func TestWaitServed(t *testing.T) {
 	for name, tc := range map[string]struct {
 		// behind has the initial versions of further instances.
@@ -95,8 +95,8 @@ func TestWaitServed(t *testing.T) {
 	}
 }
 
-// The line of an instance that already serves the version comes from its status, with the cost of its refresh.
-func TestWaitServedTellsTheCost(t *testing.T) {
+// The report of an instance that already serves the version comes from its status, with the cost of its refresh.
+func TestWaitServedReportsTheCost(t *testing.T) {
 	ctx, s, nc := start(t)
 	d := serving("cities", 7)
 	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, Fallback: "another state", Duration: time.Second}
@@ -114,7 +114,7 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 	}
 }
 
-func TestWaitServedByNobody(t *testing.T) {
+func TestWaitServedWithoutInstances(t *testing.T) {
 	ctx, s, nc := start(t)
 	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 1}}); err != nil {
 		t.Error(err)
@@ -129,7 +129,7 @@ func TestWaitServedByNobody(t *testing.T) {
 	}
 }
 
-func TestWaitServedNamesWhoIsBehind(t *testing.T) {
+func TestWaitServedNamesInstancesBehind(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "good", serving("cities", 7))
 	run(t, s.URL, "slow", serving("cities", 6))
@@ -189,7 +189,7 @@ func TestWaitServedThroughARestart(t *testing.T) {
 }
 
 // WaitServed waits for the slower one of two instances with the same name, too.
-func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
+func TestWaitServedDistinguishesInstancesWithOneName(t *testing.T) {
 	ctx, s, nc := start(t)
 	run(t, s.URL, "twin", serving("cities", 7))
 	slow := run(t, s.URL, "twin", serving("cities", 6))
@@ -217,7 +217,7 @@ func TestWaitServedTellsInstancesWithOneNameApart(t *testing.T) {
 }
 
 // WaitServed reports an instance with an unreadable status, and waits only for the others.
-func TestWaitServedBesideAnUnreadableStatus(t *testing.T) {
+func TestWaitServedWithAnUnreadableStatus(t *testing.T) {
 	ctx, s, nc := start(t)
 	unreadable(t, s.URL)
 	run(t, s.URL, "good", serving("cities", 7))

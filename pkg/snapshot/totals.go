@@ -39,24 +39,37 @@ func parseTotals(b []byte) Totals {
 
 // plausible returns an error if no file of the given kind can have the totals t, whatever its entries are.
 func (t Totals) plausible(k Kind) error {
-	upserts := t.Entries - t.Removals
 	switch {
 	case t.Removals > t.Entries:
 		return fmt.Errorf("%d of %d entries are removals", t.Removals, t.Entries)
 	case t.PayloadBytes > t.RawBytes:
 		return fmt.Errorf("%d payload bytes in %d raw bytes", t.PayloadBytes, t.RawBytes)
-	case k == Snapshot && t.Removals != 0:
+	case k == Delta:
+		return t.plausibleDelta()
+	}
+	return t.plausibleSnapshot()
+}
+
+func (t Totals) plausibleSnapshot() error {
+	switch {
+	case t.Removals != 0:
 		return fmt.Errorf("%d removals in a snapshot", t.Removals)
-	case k == Snapshot && t.Base != dataset.Checksum{}:
+	case t.Base != dataset.Checksum{}:
 		return fmt.Errorf("a base state %v in a snapshot", t.Base)
-	case k == Snapshot && t.State.Records != t.Entries:
+	case t.State.Records != t.Entries:
 		return fmt.Errorf("%d entries, but a state of %d records", t.Entries, t.State.Records)
-	case k == Delta && t.Entries == 0 && t.Base != t.State:
+	}
+	return nil
+}
+
+func (t Totals) plausibleDelta() error {
+	upserts := t.Entries - t.Removals
+	switch {
+	case t.Entries == 0 && t.Base != t.State:
 		return fmt.Errorf("no entries, but they lead from state %v to %v", t.Base, t.State)
-	case k == Delta && t.Removals > t.Base.Records:
+	case t.Removals > t.Base.Records:
 		return fmt.Errorf("%d removals from a base of %d records", t.Removals, t.Base.Records)
-	case k == Delta && t.State.Records+t.Removals < t.Base.Records,
-		k == Delta && t.State.Records+t.Removals-t.Base.Records > upserts:
+	case t.State.Records+t.Removals < t.Base.Records, t.State.Records+t.Removals-t.Base.Records > upserts:
 		return fmt.Errorf("%d upserts and %d removals cannot lead from %d records to %d",
 			upserts, t.Removals, t.Base.Records, t.State.Records)
 	}

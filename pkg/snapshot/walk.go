@@ -80,16 +80,10 @@ func (w *Walker) Next() bool {
 			return w.refuse(off, "it is not a record")
 		}
 	} else {
-		r, n, err := dataset.DecodeRecord(b)
-		if err != nil {
-			return w.refuse(off, "it is not a record")
+		var why string
+		if head, klen, vlen, why = w.decode(b); why != "" {
+			return w.refuse(off, why)
 		}
-		if r.Removed && w.block.Header.Kind != Delta {
-			return w.refuse(off, "a snapshot has no removals")
-		}
-		klen, vlen = len(r.Key), len(r.Value)
-		head = n - klen - vlen
-		w.removed = r.Removed
 	}
 	end := head + klen + vlen
 	key := b[head : head+klen]
@@ -107,6 +101,21 @@ func (w *Walker) Next() bool {
 		w.tally.State.Add(w.seed, b[:end])
 	}
 	return true
+}
+
+// decode decodes the entry at the beginning of b. It returns the lengths of what precedes the key, of the key and of the value,
+// or why the entry is invalid.
+func (w *Walker) decode(b []byte) (head, klen, vlen int, why string) {
+	r, n, err := dataset.DecodeRecord(b)
+	switch {
+	case err != nil:
+		return 0, 0, 0, "it is not a record"
+	case r.Removed && w.block.Header.Kind != Delta:
+		return 0, 0, 0, "a snapshot has no removals"
+	}
+	w.removed = r.Removed
+	klen, vlen = len(r.Key), len(r.Value)
+	return n - klen - vlen, klen, vlen, ""
 }
 
 // Offset returns the offset of the entry in the block.

@@ -19,8 +19,8 @@ func TestDiffOfOneTable(t *testing.T) {
 	checkChanges(t, "with an empty one before", testSeed, Diff(tableOf(t, nil), tab), nil, m)
 }
 
-// TestDiffPassesOverWhatIsShared makes the shared partitions of two tables unreadable.
-func TestDiffPassesOverWhatIsShared(t *testing.T) {
+// TestDiffSkipsSharedPartitions makes the shared partitions of two tables unreadable.
+func TestDiffSkipsSharedPartitions(t *testing.T) {
 	m := numberedRecords(20_000, 100)
 	l := newLine(t, m)
 	old := l.tab
@@ -127,8 +127,8 @@ func TestChangesThatDoNotFollow(t *testing.T) {
 	one.Then(one)
 }
 
-// TestChangesLetGoOfTablesBetween checks that joined changes of several deltas do not reference the tables in between.
-func TestChangesLetGoOfTablesBetween(t *testing.T) {
+// TestJoinedChangesFreeTheTablesBetween checks that joined changes of several deltas do not reference the tables in between.
+func TestJoinedChangesFreeTheTablesBetween(t *testing.T) {
 	var between []weak.Pointer[Table]
 	var all *Changes
 	first, last := numberedRecords(3000, 10), map[string][]byte(nil)

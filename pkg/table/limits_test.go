@@ -46,9 +46,9 @@ func lean(t *testing.T) {
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 }
 
-// TestSmallTableTakesAManyTimesLargerDelta reproduces a bug: 275 MiB of records for one small partition, in one delta and in
+// TestSmallTableAppliesAManyTimesLargerDelta reproduces a bug: 275 MiB of records for one small partition, in one delta and in
 // two.
-func TestSmallTableTakesAManyTimesLargerDelta(t *testing.T) {
+func TestSmallTableAppliesAManyTimesLargerDelta(t *testing.T) {
 	lean(t)
 	const records = 1100
 	value := bytes.Repeat([]byte("0123456789abcdef"), 256<<10/16)

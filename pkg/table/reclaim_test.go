@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestReplacedIsWhatIsNotShared changes more and more of a table: the bytes that the versions do not share grow with it, up
+// TestReplacedCountsUnsharedBytes changes more and more of a table: the bytes that the versions do not share grow with it, up
 // to the whole old table.
-func TestReplacedIsWhatIsNotShared(t *testing.T) {
+func TestReplacedCountsUnsharedBytes(t *testing.T) {
 	m := numberedRecords(20_000, 100)
 	base := tableOf(t, m)
 	before := int64(0)
@@ -49,8 +49,8 @@ func TestReplacedIsWhatIsNotShared(t *testing.T) {
 	}
 }
 
-// TestReclaimerTellsWhatIsWorthIt replaces memory step by step and checks when a Reclaimer reports a collection as due.
-func TestReclaimerTellsWhatIsWorthIt(t *testing.T) {
+// TestReclaimerReportsWorthwhileCollections replaces memory step by step and checks when a Reclaimer reports a collection as due.
+func TestReclaimerReportsWorthwhileCollections(t *testing.T) {
 	held := make([]byte, 400<<20) // a twentieth of it is 20 MiB
 	runtime.GC()
 	var r Reclaimer
@@ -73,8 +73,8 @@ func TestReclaimerTellsWhatIsWorthIt(t *testing.T) {
 	runtime.KeepAlive(held)
 }
 
-// TestReclaimerForgetsWhatWasCollected runs the collector between two calls.
-func TestReclaimerForgetsWhatWasCollected(t *testing.T) {
+// TestReclaimerForgetsCollectedMemory runs the collector between two calls.
+func TestReclaimerForgetsCollectedMemory(t *testing.T) {
 	held := make([]byte, 400<<20)
 	runtime.GC()
 	var r Reclaimer

@@ -22,7 +22,7 @@ func TestTryReturnsTheError(t *testing.T) {
 	}
 }
 
-func TestPanicSaysWhatAndWhere(t *testing.T) {
+func TestPanicHasValueAndPlace(t *testing.T) {
 	for want, f := range map[string]func(){
 		`^panic: boom \(at .*guard\.explode, guard_test\.go:\d+\)$`:                func() { explode("boom") },
 		`^panic: .*index out of range.* \(at .*guard\.overrun, guard_test\.go:\d+`: func() { overrun(nil, 3) },
