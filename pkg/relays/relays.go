@@ -43,6 +43,9 @@ func (r *Relay) String() string { return redact.URL(r.base) }
 // URL returns the base URL, which may hold a password. Callers must not change it.
 func (r *Relay) URL() *url.URL { return r.base }
 
+// Same reports whether the URLs of r and other are written the same way, except for user and password.
+func (r *Relay) Same(other *Relay) bool { return r.id == other.id }
+
 // Set is a set of relays that read the same store. Its methods may be called concurrently.
 type Set struct {
 	all      []*Relay

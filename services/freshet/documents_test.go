@@ -16,14 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kelseyhightower/envconfig"
-
 	"freshet.dev/services/freshet/internal/cli"
 	"freshet.dev/services/freshet/internal/exit"
-	"freshet.dev/services/internal/settings"
-	"freshet.dev/services/publisher"
-	"freshet.dev/services/relay"
-	"freshet.dev/services/server"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated tables of the documents")
@@ -80,15 +74,6 @@ func blocks(t *testing.T, name, kind string) (arguments, code []string) {
 		t.Fatalf("%s has no block of kind %s", name, kind)
 	}
 	return arguments, code
-}
-
-// maxREADMELines keeps the README to what a newcomer reads; the documents have the rest.
-const maxREADMELines = 220
-
-func TestREADMEIsShort(t *testing.T) {
-	if n := strings.Count(document(t, readmeFile), "\n"); n > maxREADMELines {
-		t.Errorf("README.md has %d lines, the most is %d: move what a newcomer does not need to %s", n, maxREADMELines, docs)
-	}
 }
 
 // TestREADMEGoCodeIsAnExample holds every block of Go, also of publishing.md, against the body of the Example that it is named
@@ -187,11 +172,12 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 	}
 }
 
-// metrics returns the metrics that the documents name, as each has its description in an answer of /metrics, without those
+// metrics returns the metrics to watch, as each has its description in an answer of /metrics, without those
 // of relays behind others, of which there is none here: services/relay's own tests look for them.
 func metrics(t *testing.T) (descriptions []string) {
 	t.Helper()
-	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(document(t, metricsFile), -1) {
+	watched, _, _ := strings.Cut(document(t, metricsFile), "<!-- metrics: begin -->")
+	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(watched, -1) {
 		if !strings.HasPrefix(m[1], "freshet_relay_upstream_") {
 			descriptions = append(descriptions, "# HELP "+m[1]+" ")
 		}
@@ -205,12 +191,14 @@ func metrics(t *testing.T) (descriptions []string) {
 	return descriptions
 }
 
-// TestDocumentTables holds the tables of exit codes, limits and settings against the code that they are made from.
+// TestDocumentTables compares the tables of commands, exit codes, limits, settings and metrics with those that the code yields.
 func TestDocumentTables(t *testing.T) {
 	for _, place := range []struct{ file, name, table string }{
+		{operationsFile, "commands", commandsTable()},
 		{operationsFile, "exit codes", exitCodeTable()},
 		{publishingFile, "limits", limitsTable()},
 		{settingsFile, "settings", settingsTable(t)},
+		{metricsFile, "metrics", metricsTable(t)},
 	} {
 		text := document(t, place.file)
 		begin, end := "<!-- "+place.name+": begin -->\n", "<!-- "+place.name+": end -->\n"
@@ -231,6 +219,15 @@ func TestDocumentTables(t *testing.T) {
 	}
 }
 
+func commandsTable() string {
+	var b strings.Builder
+	b.WriteString("| command | what it does |\n|---|---|\n")
+	for _, c := range cli.Commands() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(c.Use, "|", `\|`), c.Short)
+	}
+	return b.String()
+}
+
 func exitCodeTable() string {
 	var b strings.Builder
 	b.WriteString("| code | meaning |\n|---|---|\n")
@@ -238,72 +235,6 @@ func exitCodeTable() string {
 		fmt.Fprintf(&b, "| %d | %s |\n", c.Code, c.Text)
 	}
 	return b.String()
-}
-
-// setting is a row of the table of settings: one variable of one or more programs.
-type setting struct {
-	name, meaning       string
-	programs, fallbacks []string
-}
-
-func settingsTable(t *testing.T) string {
-	t.Helper()
-	var rows []setting
-	add := func(name, program, fallback, meaning string) {
-		i := slices.IndexFunc(rows, func(s setting) bool { return s.name == name && s.meaning == meaning })
-		if i < 0 {
-			i = len(rows)
-			rows = append(rows, setting{name: name, meaning: meaning})
-		}
-		rows[i].programs = append(rows[i].programs, program)
-		if fallback != "" && !slices.Contains(rows[i].fallbacks, fallback) {
-			rows[i].fallbacks = append(rows[i].fallbacks, fallback)
-		}
-	}
-	for _, p := range programs {
-		for _, s := range variables(t, p.config) {
-			add(s[0], p.name, s[1], strings.ReplaceAll(s[2], "when the "+p.name+" stops", "when it stops"))
-		}
-	}
-	for _, e := range cli.Variables() {
-		add(e.Name, "freshet", e.Default, e.Meaning)
-	}
-	slices.SortStableFunc(rows, func(a, b setting) int { return strings.Compare(a.name, b.name) })
-	var b strings.Builder
-	b.WriteString("| variable | of | default | meaning |\n|---|---|---|---|\n")
-	for _, r := range rows {
-		fallback := strings.Join(r.fallbacks, "`, `")
-		if fallback != "" {
-			fallback = "`" + fallback + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.name, strings.Join(r.programs, ", "), fallback, strings.ReplaceAll(r.meaning, "<", `\<`))
-	}
-	return b.String()
-}
-
-// programs are the services with their configurations.
-var programs = []struct {
-	name   string
-	config any
-}{
-	{"publisher", new(publisher.Config)},
-	{"relay", new(relay.Config)},
-	{"server", new(server.Config)},
-}
-
-// variables returns name, default and meaning of every variable of a configuration.
-func variables(t *testing.T, config any) (all [][3]string) {
-	t.Helper()
-	var b strings.Builder
-	const row = "{{range .}}{{usage_key .}}\t{{usage_default .}}\t{{usage_description .}}\n{{end}}"
-	if err := envconfig.Usagef(settings.Prefix, config, &b, row); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(b.String()) {
-		cells := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 3)
-		all = append(all, [3]string(cells))
-	}
-	return all
 }
 
 // TestLinksOfDocumentsLead follows every link within the repository, with its anchor.

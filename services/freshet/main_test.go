@@ -155,11 +155,11 @@ func answering(t *testing.T, answer string) (address string) {
 func TestDemoExits(t *testing.T) {
 	dir := t.TempDir()
 	p := begin(t, "demo", "--exit", "--dir", dir)
-	p.await(t, "8.1.9")
-	rest, code := p.end(t)
-	if code != 0 || p.stderr.Len() > 0 || !strings.Contains(rest, `"27.3"`) {
-		t.Errorf("exit code %d\nstdout: %s\nstderr: %s", code, rest, p.stderr.String())
+	out, code := p.end(t)
+	if code != 0 || p.stderr.Len() > 0 || !strings.Contains(out, "8.1.9") || !strings.Contains(out, `"27.3"`) {
+		t.Errorf("exit code %d\nstdout: %s\nstderr: %s", code, out, p.stderr.String())
 	}
+	checkDemoOutput(t, out)
 	checkEmpty(t, dir)
 }
 

@@ -42,6 +42,9 @@ func Run(ctx context.Context, p Process, args []string) exit.Code {
 	case err == nil:
 		return exit.OK
 	case !*started: // cobra refused the arguments
+		if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			err = suggestCommand(root, args) // and not an error about the flags of the misspelt command
+		}
 		err = exit.Errorf(exit.Usage, "%w; `%s --help` shows how to use it", err, cmd.CommandPath())
 	case ctx.Err() != nil && exit.Of(err) == exit.Failure:
 		// The failed calls report errors of many kinds, all caused by the end of ctx.
@@ -92,6 +95,20 @@ Exit codes:
 	started = new(bool)
 	markStart(root, p, started)
 	return root, started
+}
+
+// Command is a command of the command line.
+type Command struct{ Use, Short string }
+
+// Commands returns the commands in the order of the help.
+func Commands() []Command {
+	root, _ := newRoot(Process{Command: "freshet", LookupEnv: func(string) (string, bool) { return "", false }})
+	root.InitDefaultCompletionCmd()
+	var all []Command
+	for _, c := range root.Commands() {
+		all = append(all, Command{root.Name() + " " + c.Use, c.Short})
+	}
+	return all
 }
 
 // suggestCommand refuses arguments of the root command, which are misspelt commands.

@@ -63,14 +63,14 @@ The services read their other settings from the environment, as their own progra
 
 // addPorts adds the flags for the ports of a stack. A flag's name begins with the name of its part, as stackError expects.
 func addPorts(cmd *cobra.Command, ports *stack.Ports, def stack.Ports) {
-	add := func(port *int, part string, def int, more string) {
-		cmd.Flags().IntVar(port, part+"-port", def, "port of the "+part+"; 0 selects a free port"+more)
+	add := func(port *int, part string, def int, usage string) {
+		cmd.Flags().IntVar(port, part+"-port", def, "port of "+usage+"; 0 selects a free port")
 	}
-	add(&ports.NATS, "nats", def.NATS, "")
-	add(&ports.Redis, "redis", def.Redis, "")
-	add(&ports.Publisher, "publisher", def.Publisher, "")
-	add(&ports.Relay, "relay", def.Relay, "")
-	add(&ports.Server, "server", def.Server, "; further instances use the next ports")
+	add(&ports.NATS, "nats", def.NATS, "NATS")
+	add(&ports.Redis, "redis", def.Redis, "Redis")
+	add(&ports.Publisher, "publisher", def.Publisher, "the publisher")
+	add(&ports.Relay, "relay", def.Relay, "the relay")
+	add(&ports.Server, "server", def.Server, "the first server, and further ones use the next ports")
 }
 
 // stackError adds what to do to the error of a stack.

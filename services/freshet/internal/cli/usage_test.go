@@ -17,6 +17,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{"unknown command \"publsh\" (did you mean publish?); `freshet --help` shows", []string{"publsh"}},
 		{"did you mean status?", []string{"stat"}},
+		{"did you mean status?", []string{"statuss", "--watch"}},
 		{"unknown command \"nothing-like-it\"; `freshet --help` shows", []string{"nothing-like-it"}},
 		{"accepts 2 arg(s)", []string{"publish", "prices"}},
 		{"unknown flag: --nope", []string{"status", "--nope"}},
