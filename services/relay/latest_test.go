@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,81 +169,4 @@ func TestLatestRefusals(t *testing.T) {
 	if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || problem(t, res) != "store-unavailable" {
 		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
-}
-
-// scripted is a store whose reads of newest versions do what read says.
-type scripted struct {
-	*memory
-	calls atomic.Int64
-	read  func(ctx context.Context, call int64) error
-}
-
-func (s *scripted) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
-	if err := s.read(ctx, s.calls.Add(1)); err != nil {
-		return dataset.VersionRecord{}, dataset.StoreID{}, err
-	}
-	return s.memory.Newest(ctx, name)
-}
-
-// Invariant: a read does not end with the request that started it, and a panic is a failure of all requests that share the read
-// and of no later one.
-func TestRequestsShareAReadAndItsFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		m.latest["cities"] = record("cities", 7)
-		s := &scripted{memory: m, read: func(ctx context.Context, call int64) error {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-			if call == 2 {
-				panic("boom")
-			}
-			return ctx.Err()
-		}}
-		h := newRelay(t, s, nil).Handler()
-		ctx, hangUp := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			defer func() { _ = recover() }() // the handler aborts
-			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/datasets/cities/latest", nil).WithContext(ctx))
-			t.Error("a request that was canceled has an answer")
-		})
-		synctest.Wait()
-		for call, status := range []int{200, 503, 200} {
-			for range 10 {
-				wg.Go(func() {
-					if res := do(t, h, "GET", "/v1/datasets/cities/latest"); res.StatusCode != status {
-						t.Errorf("read %d: %d, want %d", call+1, res.StatusCode, status)
-					}
-				})
-			}
-			synctest.Wait()
-			hangUp()
-			wg.Wait()
-		}
-		if n := s.calls.Load(); n != 3 {
-			t.Errorf("%d reads, want 3", n)
-		}
-	})
-}
-
-// Close ends reads and waits for them.
-func TestCloseEndsReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ended := false
-		s := &scripted{memory: newMemory(), read: func(ctx context.Context, _ int64) error {
-			<-ctx.Done()
-			ended = true
-			return ctx.Err()
-		}}
-		r := newRelay(t, s, nil)
-		var wg sync.WaitGroup
-		wg.Go(func() { do(t, r.Handler(), "GET", "/v1/datasets/cities/latest") })
-		synctest.Wait()
-		if r.Close(); !ended {
-			t.Error("a read goes on after Close")
-		}
-		wg.Wait()
-	})
 }

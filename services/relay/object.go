@@ -34,7 +34,7 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 		r.count.rejected.Add(1)
 		return web.Unavailable("busy", retrySeconds, nil, "%d responses are in progress; try again after a moment", cap(r.slots))
 	}
-	nameStore(w, r.latest.recentStore(req.Context()))
+	nameStore(w, r.storeID.recent(req.Context()))
 	size, err := r.cache.Size(req.Context(), digest)
 	if err != nil {
 		return r.objectProblem(digest, err)

@@ -24,10 +24,11 @@ type Relay struct {
 	cache  *segments.Cache
 	latest *latest
 
-	slots chan struct{} // a semaphore: one for each response in progress
-	count counters
+	storeID *storeID
+	slots   chan struct{} // a semaphore: one for each response in progress
+	count   counters
 
-	rechecks rechecks
+	rechecks *rechecks
 	mux      *web.Mux
 	server   *web.Server
 	close    sync.Once
@@ -52,8 +53,9 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	id := newStoreID(deps.Store)
 	r := &Relay{
-		cfg: cfg, deps: deps, cache: cache, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
+		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
 	}
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
@@ -66,7 +68,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 		Control:      sockets.Control, Wrap: sockets.Wrap,
 		Connections: cfg.connections(), MaxHeaderBytes: maxHeaderBytes,
 	}, r.mux)
-	r.register()
+	deps.Registry.MustRegister(collector{r})
 	return r, nil
 }
 
@@ -96,5 +98,6 @@ func (r *Relay) Close() {
 	r.close.Do(func() {
 		r.cache.Close()
 		r.latest.close()
+		r.storeID.close()
 	})
 }

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
+	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/flight"
 )
 
 // Direct is a [Store] that reads a store and no relay.
@@ -85,4 +90,75 @@ func (d Direct) Recheck(ctx context.Context, digest dataset.Digest) error {
 		err = store.VerifyObject(ctx, d.Store, digest, size)
 	}
 	return err
+}
+
+// storeIDTTL is how long answers for objects name a store id after it was read. Answers for a newest version read it each time.
+const storeIDTTL = time.Second
+
+// storeID reads the id of the store, once for all concurrent requests.
+type storeID struct {
+	flights *flight.Group[struct{}, dataset.StoreID]
+	last    atomic.Pointer[readID]
+}
+
+type readID struct {
+	id dataset.StoreID
+	at time.Time
+}
+
+func newStoreID(s Store) *storeID {
+	r := &storeID{}
+	r.flights = flight.New(func(ctx context.Context, _ struct{}) (dataset.StoreID, error) {
+		ctx, cancel := context.WithTimeout(ctx, storeWait)
+		defer cancel()
+		id, err := s.ID(ctx)
+		if errors.Is(err, store.ErrNotFound) {
+			id, err = dataset.StoreID{}, nil // no publisher has written one yet
+		}
+		if err == nil {
+			r.last.Store(&readID{id, time.Now()})
+		}
+		return id, err
+	})
+	return r
+}
+
+func (r *storeID) close() { r.flights.Close() }
+
+// now reads the id.
+func (r *storeID) now(ctx context.Context) (dataset.StoreID, error) {
+	return r.flights.Do(ctx, struct{}{})
+}
+
+// recent returns an id that is at most storeIDTTL old. It is zero if the store does not answer: objects in the cache are still
+// served.
+func (r *storeID) recent(ctx context.Context) dataset.StoreID {
+	if last := r.last.Load(); last != nil && time.Since(last.at) < storeIDTTL {
+		return last.id
+	}
+	id, err := r.now(ctx)
+	if err != nil {
+		return dataset.StoreID{}
+	}
+	return id
+}
+
+// nameStore sets the header that names the store.
+func nameStore(w http.ResponseWriter, id dataset.StoreID) {
+	if !id.IsZero() {
+		w.Header().Set(pull.StoreHeader, id.String())
+	}
+}
+
+// store answers for the id of the store.
+func (r *Relay) store(w http.ResponseWriter, req *http.Request) error {
+	id, err := r.storeID.now(req.Context())
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case err != nil:
+		return web.Unavailable("store-unavailable", retrySeconds, err, "the store did not answer; the relay's log says why")
+	}
+	nameStore(w, id)
+	return web.WriteJSON(w, http.StatusOK, map[string]dataset.StoreID{"store": id})
 }

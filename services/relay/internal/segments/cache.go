@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/relay/internal/flight"
 	"github.com/maypok86/otter/v2"
 )
 
@@ -18,8 +19,6 @@ var (
 	ErrBusy = errors.New("the cache is busy")
 	// ErrShort is returned when the origin returns fewer bytes than the object has.
 	ErrShort = errors.New("short read from the origin")
-
-	errClosed = errors.New("the cache is closed")
 )
 
 // Origin is the store that objects are read from.
@@ -70,6 +69,7 @@ type Cache struct {
 	capacity int64 // of kept, in bytes
 	scans    scans
 	sizes    *otter.Cache[dataset.Digest, int64]
+	stats    *flight.Group[dataset.Digest, int64]
 
 	ctx    context.Context // of all fills; ends with Close
 	cancel context.CancelFunc
@@ -79,7 +79,7 @@ type Cache struct {
 	filling map[place]*Segment
 	closed  bool
 
-	Count Counters
+	count counters
 }
 
 // place names a segment. The object's size is part of it, so that segments of an object with a wrong size never mix with
@@ -90,16 +90,8 @@ type place struct {
 	index  int64
 }
 
-// Counters count what a cache did since it was made.
-type Counters struct {
-	Hits        atomic.Int64 // segments found in memory
-	Joined      atomic.Int64 // waits for a fill that another caller started
-	Fills       atomic.Int64 // segments read from the origin
-	Failures    atomic.Int64 // reads of the origin that failed
-	Busy        atomic.Int64 // of these, because no buffer or no slot was free
-	Evicted     atomic.Int64 // segments that left the cache
-	OriginBytes atomic.Int64 // read by fills
-	OriginReads atomic.Int64 // reads of the origin, each of one segment or several
+type counters struct {
+	hits, joined, fills, failures, busy, evicted, originBytes, originReads atomic.Int64
 }
 
 // New returns an empty cache of the origin's objects. It starts nothing; Run expires segments, Close releases the
@@ -132,10 +124,10 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	c.kept, err = otter.New(&otter.Options[place, *Segment]{
 		MaximumSize:      capacity,
 		ExpiryCalculator: otter.ExpiryAccessing[place, *Segment](cfg.TTL),
-		Clock:            Clock{},
+		Clock:            clock{},
 		Executor:         inline,
 		OnAtomicDeletion: func(e otter.DeletionEvent[place, *Segment]) {
-			c.Count.Evicted.Add(1)
+			c.count.evicted.Add(1)
 			e.Value.Release()
 		},
 	})
@@ -145,34 +137,34 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	c.sizes, err = otter.New(&otter.Options[dataset.Digest, int64]{
 		MaximumSize:      maxSizes,
 		ExpiryCalculator: otter.ExpiryAccessing[dataset.Digest, int64](cfg.TTL),
-		Clock:            Clock{},
+		Clock:            clock{},
 		Executor:         inline,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of sizes: %w", err)
 	}
+	c.stats = flight.New(c.stat)
 	return c, nil
 }
 
 // inline makes otter evict within the call that needs the place, so that a buffer is free when the call returns.
 func inline(fn func()) { fn() }
 
-// Clock is a clock for otter that never ticks, so that otter removes expired entries on writes and by CleanUp only.
-type Clock struct{}
+// clock is the time without otter's goroutine: it never ticks, because Run calls CleanUp.
+type clock struct{}
 
-// NowNano implements [otter.Clock].
-func (Clock) NowNano() int64 { return time.Now().UnixNano() }
-
-// Tick implements [otter.Clock].
-func (Clock) Tick(time.Duration) <-chan time.Time { return nil }
+func (clock) NowNano() int64                      { return time.Now().UnixNano() }
+func (clock) Tick(time.Duration) <-chan time.Time { return nil }
 
 // SegmentBytes returns the size of every segment but an object's last.
 func (c *Cache) SegmentBytes() int64 { return int64(c.cfg.SegmentBytes) }
 
-// Size returns the size of the object, from the origin unless it is known. Concurrent callers share one read; when the context
-// of the caller that reads ends, another one reads.
+// Size returns the size of the object, from the origin unless it is known.
 func (c *Cache) Size(ctx context.Context, digest dataset.Digest) (int64, error) {
-	return c.sizes.Get(ctx, digest, otter.LoaderFunc[dataset.Digest, int64](c.stat))
+	if n, ok := c.sizes.GetIfPresent(digest); ok {
+		return n, nil
+	}
+	return c.stats.Do(ctx, digest)
 }
 
 // get returns the segment with a reference for the caller, or nil if it is not in memory.
@@ -233,15 +225,32 @@ func (c *Cache) Close() {
 	c.mu.Unlock()
 	c.cancel()
 	c.fills.Wait()
+	c.stats.Close()
 	c.kept.InvalidateAll()
 	c.arena.close()
 }
 
-// Expelled returns the number of readers that were removed from a scan.
-func (c *Cache) Expelled() int64 { return c.scans.expelled.Load() }
+// Stats counts what the cache did since it was made.
+type Stats struct {
+	Hits        int64 // segments found in memory
+	Joined      int64 // waits for a fill that another caller started
+	Fills       int64 // segments read from the origin
+	Failures    int64 // fills that failed
+	Busy        int64 // of these, because no buffer or no slot was free
+	Evicted     int64 // segments that left the cache
+	OriginBytes int64 // read by fills
+	OriginReads int64 // reads of the origin, each of one segment or several
+	Expelled    int64 // readers that were removed from a scan
+	// Resident is the memory now in use by segments, in bytes; Budget is the most it can be.
+	Resident, Budget int64
+}
 
-// Resident returns the memory that segments take now, in bytes.
-func (c *Cache) Resident() int64 { return c.arena.residentBytes() }
-
-// Budget returns the most bytes that segments can take.
-func (c *Cache) Budget() int64 { return int64(len(c.arena.memory)) }
+// Stats returns the counts.
+func (c *Cache) Stats() Stats {
+	return Stats{
+		Hits: c.count.hits.Load(), Joined: c.count.joined.Load(), Fills: c.count.fills.Load(), Failures: c.count.failures.Load(),
+		Busy: c.count.busy.Load(), Evicted: c.count.evicted.Load(), OriginBytes: c.count.originBytes.Load(),
+		OriginReads: c.count.originReads.Load(), Expelled: c.scans.expelled.Load(),
+		Resident: c.arena.residentBytes(), Budget: int64(cap(c.arena.tokens)) * int64(c.cfg.SegmentBytes),
+	}
+}

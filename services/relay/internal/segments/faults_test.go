@@ -186,48 +186,6 @@ func (*hanging) OpenObject(ctx context.Context, _ dataset.Digest, _, _ int64) (i
 	return nil, ctx.Err()
 }
 
-// slowStats is an origin that takes a second for a size.
-type slowStats struct{ *origin }
-
-func (o slowStats) StatObject(ctx context.Context, d dataset.Digest) (int64, error) {
-	select {
-	case <-time.After(time.Second):
-		return o.origin.StatObject(ctx, d)
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-}
-
-// A caller that leaves ends its own wait for a size, and not that of other callers.
-func TestACallerLeavesDuringAStat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOrigin()
-		d, want := o.add(segment)
-		c := newCache(t, slowStats{o}, 16)
-		ctx, leave := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if _, err := c.Size(ctx, d); !errors.Is(err, context.Canceled) {
-				t.Errorf("error is %v", err)
-			}
-		})
-		synctest.Wait()
-		for range 10 {
-			wg.Go(func() {
-				if n, err := c.Size(t.Context(), d); n != int64(len(want)) || err != nil {
-					t.Errorf("the size is %d, %v", n, err)
-				}
-			})
-		}
-		synctest.Wait()
-		leave()
-		wg.Wait()
-		if n := o.stats.Load(); n != 1 {
-			t.Errorf("%d sizes were read, want 1", n)
-		}
-	})
-}
-
 func TestReleasedTwice(t *testing.T) {
 	o := newOrigin()
 	d, _ := o.add(segment)

@@ -9,15 +9,16 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/services/relay/internal/flight"
 )
 
-// request returns segment p with a reference for the caller, and does not wait for its bytes. Unless p is in memory or in
-// flight, request starts a read of the segments from p on up to limit and returns them. joined reports that p was in flight.
+// request returns segment p with a reference for the caller, and does not wait for its bytes. Unless it is in memory or in flight, request
+// starts a read of the segments from p on up to limit and returns all that are read. joined reports that p was in flight.
 func (c *Cache) request(p place, limit int64, keep bool) (segments []*Segment, joined bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, false, errClosed
+		return nil, false, flight.ErrClosed
 	}
 	if s := c.get(p); s != nil { // a fill may have ended just now
 		return []*Segment{s}, false, nil
@@ -28,7 +29,7 @@ func (c *Cache) request(p place, limit int64, keep bool) (segments []*Segment, j
 		segments = c.start(p, limit, keep)
 	}
 	for _, s := range segments {
-		s.acquire() // the fill has a reference while c.filling has the segment
+		s.acquire() // the fill has a reference as long as c.filling has the segment
 	}
 	return segments, joined, nil
 }
@@ -66,25 +67,25 @@ func (c *Cache) start(p place, limit int64, keep bool) (segments []*Segment) {
 // is that of all segments that are not read.
 func (c *Cache) fill(first place, run []*Segment, keep bool) {
 	done := 0
-	err := errors.New("the origin ended the goroutine that reads")
+	err := fmt.Errorf("%w: it ended its goroutine", flight.ErrPanic)
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("the read panicked: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("%w: %v\n%s", flight.ErrPanic, v, debug.Stack())
 		}
 		if err == nil {
 			return
 		}
-		c.Count.Failures.Add(1)
+		c.count.failures.Add(1)
 		if errors.Is(err, ErrBusy) {
-			c.Count.Busy.Add(1)
+			c.count.busy.Add(1)
 		}
 		first.index += int64(done)
 		err = fmt.Errorf("read bytes from %d on of object %s: %w", first.index*c.SegmentBytes(), first.digest, err)
 		c.finish(first, run[done:], false, err)
 	}()
 	err = c.read(c.ctx, first, run, func(p place, s *Segment) {
-		c.Count.Fills.Add(1)
-		c.Count.OriginBytes.Add(int64(len(s.bytes)))
+		c.count.fills.Add(1)
+		c.count.originBytes.Add(int64(len(s.bytes)))
 		c.finish(p, []*Segment{s}, keep, nil)
 		done++
 	})
@@ -128,7 +129,7 @@ func (c *Cache) read(ctx context.Context, p place, run []*Segment, use func(plac
 	})
 	defer slow.Stop()
 	offset := p.index * c.SegmentBytes()
-	c.Count.OriginReads.Add(1)
+	c.count.originReads.Add(1)
 	body, err := c.origin.OpenObject(ctx, p.digest, offset, min(p.size-offset, int64(len(run))*c.SegmentBytes()))
 	if err != nil {
 		return causeOr(ctx, err)
@@ -156,13 +157,13 @@ func (c *Cache) read(ctx context.Context, p place, run []*Segment, use func(plac
 
 // acquireSlot waits for a slot to read the origin. A receive from c.slots releases it.
 func (c *Cache) acquireSlot(ctx context.Context) error {
-	wait, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.BusyWait)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:
 		return nil
-	case <-wait.Done():
-		return causeOr(ctx, fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.slots)))
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %d reads of the origin are in progress", ErrBusy, cap(c.slots))
 	}
 }
 
@@ -209,6 +210,9 @@ func (c *Cache) evictUnused() {
 
 // stat reads the object's size from the origin.
 func (c *Cache) stat(ctx context.Context, digest dataset.Digest) (int64, error) {
+	if n, ok := c.sizes.GetIfPresent(digest); ok {
+		return n, nil
+	}
 	if err := c.acquireSlot(ctx); err != nil {
 		return 0, err
 	}
@@ -219,6 +223,7 @@ func (c *Cache) stat(ctx context.Context, digest dataset.Digest) (int64, error) 
 	if err != nil {
 		return 0, fmt.Errorf("stat object %s: %w", digest, err)
 	}
+	c.sizes.Set(digest, n)
 	if c.streamed(n) && c.cfg.Streamed != nil {
 		c.cfg.Streamed(digest, n, c.capacity)
 	}

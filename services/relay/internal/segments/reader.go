@@ -45,16 +45,16 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 		s, waited, err := c.scans.segment(ctx, r, index)
 		if s != nil || err != nil {
 			if waited {
-				c.Count.Joined.Add(1)
+				c.count.joined.Add(1)
 			} else if err == nil {
-				c.Count.Hits.Add(1)
+				c.count.hits.Add(1)
 			}
 			return s, err
 		}
 		limit = max(index+1, min(limit, c.head())) // nothing holds what would be read ahead behind the head
 	}
 	if s := c.get(p); s != nil {
-		c.Count.Hits.Add(1)
+		c.count.hits.Add(1)
 		if index+1+run/2 > r.ahead && c.cfg.ReadAhead > c.SegmentBytes() { // half of what was requested is used up
 			from := max(r.ahead, index+1)
 			r.ahead = c.readAhead(place{r.digest, r.size, from}, min(limit, from+run))
@@ -72,7 +72,7 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 	r.ahead = max(r.ahead, index+int64(len(segments)))
 	if joined { // another reader goes on from here
 		r.ahead = max(r.ahead, limit)
-		c.Count.Joined.Add(1)
+		c.count.joined.Add(1)
 	}
 	if err := segments[0].wait(ctx); err != nil {
 		segments[0].Release()
