@@ -23,10 +23,7 @@ func (c *tcp) write(src Source, part []byte) (n int, err error) {
 			return true
 		}
 		tried = true
-		n, failed = unix.Write(int(fd), part)
-		if n = max(n, 0); errors.Is(failed, unix.EAGAIN) || errors.Is(failed, unix.EINTR) {
-			failed = nil
-		}
+		n, failed = writeAll(int(fd), part)
 		src.Drop(n)
 		return n > 0 || failed != nil
 	})
@@ -34,4 +31,20 @@ func (c *tcp) write(src Source, part []byte) (n int, err error) {
 		src.Drop(0)
 	}
 	return n, errors.Join(err, failed)
+}
+
+// writeAll writes as much of p as the kernel takes without waiting.
+func writeAll(fd int, p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := unix.Write(fd, p[n:])
+		switch {
+		case err == nil:
+			n += m
+		case errors.Is(err, unix.EAGAIN):
+			return n, nil
+		case !errors.Is(err, unix.EINTR):
+			return n, err
+		}
+	}
+	return n, nil
 }

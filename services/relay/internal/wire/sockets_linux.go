@@ -18,7 +18,7 @@ const (
 	packetBytes = 64 << 10
 	// receiveBytes is how much of what a client sent may wait in the kernel: a request's header.
 	receiveBytes = 16 << 10
-	// MinSendBytes is the least [Sockets.SendBytes].
+	// MinSendBytes is the least [Config.SendBytes].
 	MinSendBytes = 2 * packetBytes
 )
 
@@ -28,11 +28,11 @@ func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 		// A kernel that refuses one of these still serves, with another bound.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBytes/2) // the kernel doubles both sizes
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
-		if s.SendBytes > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, max(s.SendBytes-packetBytes, packetBytes/2)/2)
+		if s.cfg.SendBytes > 0 {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, max(s.cfg.SendBytes-packetBytes, packetBytes/2)/2)
 		}
-		if s.Congestion != "" { // see CheckCongestion
-			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.Congestion)
+		if s.cfg.Congestion != "" { // see CheckCongestion
+			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.cfg.Congestion)
 		}
 	})
 }

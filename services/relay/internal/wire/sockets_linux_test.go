@@ -46,7 +46,7 @@ func TestCongestionControl(t *testing.T) {
 	}
 	system := strings.TrimSpace(string(text))
 	for _, name := range []string{"", "reno"} { // every kernel has Reno, and lets all use it
-		s := &wire.Sockets{Stall: time.Minute, Congestion: name}
+		s := wire.New(wire.Config{Stall: time.Minute, Congestion: name})
 		l, err := (&net.ListenConfig{Control: s.Control}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestCongestionControl(t *testing.T) {
 func TestSendBuffer(t *testing.T) {
 	const sendBytes = 512 << 10
 	src := &source{rest: content(64 << 20), parts: 256 << 10}
-	addr, first := serveOver(t, wire.Sockets{Stall: time.Minute, SendBytes: sendBytes}, func(w http.ResponseWriter, _ *http.Request) {
+	addr, first := serveOver(t, wire.Config{Stall: time.Minute, SendBytes: sendBytes}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "x/y")
 		w.Header().Set("Content-Length", fmt.Sprint(len(src.rest)))
 		_, _ = io.Copy(w, src)

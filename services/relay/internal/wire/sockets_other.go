@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// MinSendBytes is the least [Sockets.SendBytes].
+// MinSendBytes is the least [Config.SendBytes].
 const MinSendBytes = 128 << 10
 
 // Control is for a [net.ListenConfig]. It leaves the socket as it is.

@@ -8,7 +8,7 @@
 //
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
-// [Sockets.SendBytes] bounds the memory of the kernel for a connection. Bytes are copied to the kernel. Pages that
+// [Config.SendBytes] bounds the memory of the kernel for a connection. Bytes are copied to the kernel. Pages that
 // vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a container counts it, until the client has read
 // them.
 package wire
@@ -34,10 +34,9 @@ type Source interface {
 // Quantum is how much a client must take within each stall time.
 const Quantum = 256 << 10
 
-// Sockets sets up the sockets of one server.
-type Sockets struct {
-	// Stall is how long a client may take for [Quantum] bytes. A send to a slower client fails with os.ErrDeadlineExceeded, and
-	// the kernel drops its bytes for the client when the connection is closed.
+// Config configures [Sockets].
+type Config struct {
+	// Stall is how long a client may take for [Quantum] bytes.
 	Stall time.Duration
 	// SendBytes is the most memory of the kernel for what is to be sent to one client: bytes, and their packet headers. It is at
 	// least [MinSendBytes]; zero leaves the bound to the kernel.
@@ -46,9 +45,16 @@ type Sockets struct {
 	Congestion string
 }
 
+// Sockets sets up the sockets of one server.
+type Sockets struct{ cfg Config }
+
+// New returns the sockets of a server. A send to a client that takes less than [Quantum] bytes within cfg.Stall fails with
+// os.ErrDeadlineExceeded, and what the kernel still holds for it is dropped when its connection is closed.
+func New(cfg Config) *Sockets { return &Sockets{cfg: cfg} }
+
 // Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
 // package comment says. It replaces the connection's write deadline.
-func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn { return &tcp{TCPConn: conn, stall: s.Stall} }
+func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn { return &tcp{TCPConn: conn, stall: s.cfg.Stall} }
 
 type tcp struct {
 	*net.TCPConn

@@ -94,14 +94,14 @@ func content(n int) []byte {
 // serve runs a server like the relay's.
 func serve(t *testing.T, stall time.Duration, answer func(w http.ResponseWriter, r *http.Request)) (addr string) {
 	t.Helper()
-	addr, _ = serveOver(t, wire.Sockets{Stall: stall, SendBytes: 256 << 10}, answer)
+	addr, _ = serveOver(t, wire.Config{Stall: stall, SendBytes: 256 << 10}, answer)
 	return addr
 }
 
 // serveOver is serve with a configuration, and with the first connection that the server accepts.
-func serveOver(t *testing.T, cfg wire.Sockets, answer func(w http.ResponseWriter, r *http.Request)) (addr string, first <-chan *net.TCPConn) {
+func serveOver(t *testing.T, cfg wire.Config, answer func(w http.ResponseWriter, r *http.Request)) (addr string, first <-chan *net.TCPConn) {
 	t.Helper()
-	sockets, accepted := &cfg, make(chan *net.TCPConn, 1)
+	sockets, accepted := wire.New(cfg), make(chan *net.TCPConn, 1)
 	srv := web.NewServer(web.ServerConfig{
 		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Grace: time.Nanosecond, Control: sockets.Control,
 		Wrap: func(conn *net.TCPConn) net.Conn {
