@@ -64,6 +64,9 @@ func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
 func TestEnsureRefusesWhatCannotBeTheLog(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	ours := []string{"freshet.v1.versions.>"}
+	// While another stream exists, nats-server 2.15 does not remove the folder of all streams. It removes that after the answer to
+	// DeleteStream, and a CreateStream at that moment fails.
+	must(api(t, nc).CreateStream(ctx, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other"}}))(t)
 	for name, cfg := range map[string]jetstream.StreamConfig{
 		"in memory":      {Name: "FRESHET", Subjects: ours, Storage: jetstream.MemoryStorage},
 		"work queue":     {Name: "FRESHET", Subjects: ours, Retention: jetstream.WorkQueuePolicy},

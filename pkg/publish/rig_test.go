@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -151,10 +152,7 @@ func spoil(t testing.TB, r *rig, d dataset.Digest) {
 	path := strings.TrimPrefix(r.url, "dir://") + "/objects/" + d.String()[:2] + "/" + d.String()
 	b := must(os.ReadFile(path))
 	b[len(b)/2] ^= 1
-	if err := os.Chmod(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -169,10 +167,7 @@ func (r *rig) damageRecord(t testing.TB, name string, version uint64) {
 func (r *rig) overwriteRecord(t testing.TB, name string, version uint64, b []byte) {
 	t.Helper()
 	path := filepath.Join(strings.TrimPrefix(r.url, "dir://"), "versions", name, fmt.Sprintf("%020d.json", version))
-	if _, err := os.Stat(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,8 @@ func TestAStoreIDThatTheRecordsDoNotName(t *testing.T) {
 	}
 	wrong, err := json.Marshal(map[string]dataset.StoreID{"id": {1, 2, 3}})
 	if err == nil {
-		err = os.WriteFile(filepath.Join(folder, "store.json"), wrong, 0o600)
+		place := filepath.Join(folder, "store.json")
+		err = errors.Join(os.Chmod(place, 0o600), os.WriteFile(place, wrong, 0o600))
 	}
 	if err != nil {
 		t.Fatal(err)

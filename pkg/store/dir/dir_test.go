@@ -3,6 +3,7 @@ package dir_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -189,7 +190,7 @@ func TestReplacesADamagedObject(t *testing.T) {
 	st := open(t, folder)
 	d := put(t, st, "content")
 	path := filepath.Join(folder, "objects", d.String()[:2], d.String())
-	if err := os.Truncate(path, 3); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 3)); err != nil {
 		t.Fatal(err)
 	}
 	put(t, st, "content")

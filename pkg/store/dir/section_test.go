@@ -117,7 +117,7 @@ func TestReaderOfAFileThatShrinks(t *testing.T) {
 			}
 			defer r.Close()
 			path := filepath.Join(folder, "objects", d.String()[:2], d.String())
-			if err := os.Truncate(path, 6); err != nil {
+			if err := errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 6)); err != nil {
 				t.Fatal(err)
 			}
 			err = read(r)
