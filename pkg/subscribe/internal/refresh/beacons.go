@@ -97,7 +97,7 @@ func (s *datasetState[T, D]) recordBeacon(w events.Report) (below int) {
 		// No publisher names the missed version any more, and no catch-up has found it: it is gone, and retries must end.
 		// Versions up to it may still be published, and are requested again then.
 		b.newest, b.at, b.requested, b.publishers = w.Version, w.At, 0, nil
-		s.unserved = s.unserved.upTo(max(s.known(), w.Version))
+		s.syncHealth()
 	}
 	return below
 }

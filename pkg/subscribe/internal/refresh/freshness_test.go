@@ -166,6 +166,14 @@ func TestUnserved(t *testing.T) {
 	if n := n.upTo(10); len(n) != 10 || n[9].version != 10 {
 		t.Errorf("unserved up to version 10: %v", n)
 	}
+	// A lower version that became known later does not change the time, unless the higher one is dropped.
+	n = unserved(nil).add(9, after(1)).add(6, after(2))
+	if since := n.since(); !since.Equal(after(1)) {
+		t.Errorf("behind since %s", since.Sub(began))
+	}
+	if since := n.upTo(8).since(); !since.Equal(after(2)) {
+		t.Errorf("behind version 6 since %s", since.Sub(began))
+	}
 }
 
 func TestPublishers(t *testing.T) {

@@ -209,7 +209,6 @@ func (s *datasetState[T, D]) endDivergence() {
 func (e *Engine[T, D]) reject(s *datasetState[T, D], rec dataset.VersionRecord) {
 	s.disown(rec.VersionID())
 	s.setTarget(dataset.VersionRecord{})
-	s.unserved = s.unserved.upTo(s.version())
 	if s.beacons.newest >= rec.Version {
 		s.beacons.newest, s.beacons.requested = 0, 0
 	}

@@ -125,6 +125,27 @@ func TestCopiesAtDifferentNumbers(t *testing.T) {
 	})
 }
 
+// A beacon of the copy's publisher causes a query of the relays. The beacons of both publishers contradict each other before a relay
+// answers, so its answer confirms nothing although it names the served version.
+func TestAnswerDuringAConflictConfirmsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, copied := history(storeA, "a", 4, 5), history(storeA, "copy", 4, 5)
+		i := identify(r, config, a[4], at(storeA, a[4]))
+		r.is("prices", fleet.Fresh)
+		gate := make(chan struct{})
+		r.answers = func() ([]Answer, error) { <-gate; return []Answer{at(storeA, a[4])}, nil }
+		i.name("p2", storeA, copied[4])
+		i.name("p1", storeA, a[4])
+		if h := r.engine.Health("prices"); !strings.Contains(h.Conflict, "p1 and p2") {
+			t.Fatalf("health is %+v", h)
+		}
+		close(gate)
+		synctest.Wait()
+		i.serving(a[4])
+		r.is("prices", fleet.Blind)
+	})
+}
+
 // One relay still reads the history that a restore ended, another one and the publisher the present one.
 func TestRelayThatMissedTheRestore(t *testing.T) {
 	for _, first := range []bool{true, false} {

@@ -60,12 +60,16 @@ func (s *datasetState[T, D]) updateHealth(change func(*Health)) {
 	s.health.Store(&h)
 }
 
-// syncHealth derives the versions and times in the health from the dataset's state.
+// syncHealth derives the versions and times in the health from the dataset's state. It drops the unserved versions that are served or
+// above the newest, and adds the newest.
 func (s *datasetState[T, D]) syncHealth() {
-	s.unserved = s.unserved.after(s.version())
+	newest := max(s.known(), s.beacons.newest, s.quarantined.Ref.Version)
+	s.unserved = s.unserved.after(s.version()).upTo(newest)
+	if newest > s.version() {
+		s.unserved = s.unserved.add(newest, time.Now())
+	}
 	s.updateHealth(func(h *Health) {
-		h.Announced = s.known()
-		h.Newest = max(h.Announced, s.beacons.newest, s.quarantined.Ref.Version)
+		h.Announced, h.Newest = s.known(), newest
 		h.BehindSince = s.unserved.since()
 		if h.Diverged != "" && s.replacement != nil && (h.BehindSince.IsZero() || h.DivergedSince.Before(h.BehindSince)) {
 			h.BehindSince = h.DivergedSince

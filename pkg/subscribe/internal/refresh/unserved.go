@@ -1,11 +1,16 @@
 package refresh
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // maxUnserved bounds how many versions of a dataset are remembered one by one.
 const maxUnserved = 64
 
-// unserved lists the versions that are known and newer than the served one, in ascending order.
+// unserved lists the versions that are known and newer than the served one, in ascending order. A lower version may have become
+// known after a higher one.
 type unserved []knownVersion
 
 // knownVersion is a version number and when the instance first knew of it.
@@ -14,15 +19,16 @@ type knownVersion struct {
 	at      time.Time
 }
 
-// add appends a version. A full list replaces its last version, which then seems known for longer than it was, never for
-// less.
+// add inserts a version, unless the list has it. A full list replaces its last version by a higher one, which then seems known for
+// longer than it was, never for less. It takes no lower one.
 func (u unserved) add(version uint64, at time.Time) unserved {
-	switch last := len(u) - 1; {
-	case last >= 0 && u[last].version >= version:
-	case len(u) == maxUnserved:
-		u[last].version = version
-	default:
-		u = append(u, knownVersion{version, at})
+	i, listed := slices.BinarySearchFunc(u, version, func(k knownVersion, v uint64) int { return cmp.Compare(k.version, v) })
+	switch {
+	case listed:
+	case len(u) < maxUnserved:
+		u = slices.Insert(u, i, knownVersion{version, at})
+	case i == len(u):
+		u[i-1].version = version
 	}
 	return u
 }
@@ -51,5 +57,5 @@ func (u unserved) since() time.Time {
 	if len(u) == 0 {
 		return time.Time{}
 	}
-	return u[0].at
+	return slices.MinFunc(u, func(a, b knownVersion) int { return a.at.Compare(b.at) }).at
 }
