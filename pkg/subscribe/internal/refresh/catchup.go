@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/guard"
 )
 
 // catchUp schedules catch-ups. A catch-up reads the newest versions from the event log, and queries the relays about datasets for
@@ -27,12 +28,10 @@ type catchUp struct {
 type catchUpRequest struct {
 	reason string
 	heals  bool
-	first  bool // it is the first since the start
 	began  time.Time
 	served map[string]uint64 // by dataset, the served version; 0 for none
 	named  map[string]uint64 // by dataset, the version that a beacon named and no event announced
 	verify map[string]bool   // the datasets about which the relays must be queried, whatever the log has
-	ids    map[string]bool   // the datasets of which a version with a store id is served
 	// storeNewest is, by dataset, the newest version that a beacon or a relay of the instance's store named last.
 	storeNewest map[string]dataset.VersionID
 }
@@ -97,20 +96,22 @@ func (e *Engine[T, D]) dropNeedlessCatchUp() {
 func (e *Engine[T, D]) startCatchUp() {
 	c := &e.catchUp
 	r := catchUpRequest{
-		reason: c.reason, heals: c.heals, first: c.first, began: time.Now(),
-		served: make(map[string]uint64), named: make(map[string]uint64), verify: make(map[string]bool), ids: make(map[string]bool),
+		reason: c.reason, heals: c.heals, began: time.Now(),
+		served: make(map[string]uint64), named: make(map[string]uint64), verify: make(map[string]bool),
 		storeNewest: make(map[string]dataset.VersionID),
 	}
 	for name, s := range e.datasets {
 		r.served[name], r.storeNewest[name] = s.version(), s.storeNewest
-		if v := s.served.Load(); v != nil && !v.Record.StoreID.IsZero() {
-			r.ids[name] = true
-		}
-		// The log cannot bring back a version that was disowned, even if a beacon names it: the relays decide.
-		r.verify[name], s.verify = s.verify || s.missed() && len(s.disowned) > 0, false
 		if s.missed() {
 			r.named[name] = s.beacons.newest
 		}
+		switch v := s.served.Load(); {
+		case s.missed() && len(s.disowned) > 0:
+			s.verify = true // the log cannot bring back a version that was disowned, even if a beacon names it
+		case c.first && v != nil && !v.Record.StoreID.IsZero():
+			s.verify = true // the stored version may not be in the store's history
+		}
+		r.verify[name] = s.verify
 	}
 	c.running, c.reason, c.heals, c.first = true, "", false, false
 	e.requests <- r // has space, because no other catch-up is running
@@ -124,9 +125,7 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 			return
 		case r := <-e.requests:
 			m := &catchUpRun{catchUpRequest: r, answers: make(map[string][]Answer), errs: make(map[string]error)}
-			if err := try(func() { e.readLog(ctx, m) }); err != nil {
-				m.logErr = err
-			}
+			e.readLog(ctx, m)
 			if !e.sendUntil(ctx, message[T, D]{logRead: m}) {
 				return
 			}
@@ -146,15 +145,18 @@ func (e *Engine[T, D]) readLogs(ctx context.Context) {
 func (e *Engine[T, D]) readLog(ctx context.Context, m *catchUpRun) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Stall)
 	defer cancel()
-	var err error
-	if m.records, err = e.deps.Log.Latest(ctx, e.cfg.Datasets); err != nil {
+	err := guard.Try(func() (err error) {
+		m.records, err = e.deps.Log.Latest(ctx, e.cfg.Datasets)
+		return err
+	})
+	if err != nil {
 		m.logErr = fmt.Errorf("read the event log: %w", err)
 	}
 	for _, name := range e.cfg.Datasets {
 		rec, ok := m.records[name]
 		switch {
 		case rec.Version < m.named[name], ok && rec.Version < m.expected(name), !ok && (m.logErr == nil || m.served[name] == 0),
-			m.needsRelays(name), m.mayHaveEnded(rec):
+			m.verify[name], m.mayHaveEnded(rec):
 			m.toQuery = append(m.toQuery, name)
 		case ok:
 			m.vouched = append(m.vouched, name)
@@ -164,11 +166,6 @@ func (e *Engine[T, D]) readLog(ctx context.Context, m *catchUpRun) {
 
 // expected returns the version that a source of the newest version must at least have.
 func (r catchUpRequest) expected(name string) uint64 { return max(r.served[name], r.named[name]) }
-
-// needsRelays reports whether the relays must be queried about the dataset although the log has an answer.
-func (r catchUpRequest) needsRelays(name string) bool {
-	return r.verify[name] || r.first && r.ids[name]
-}
 
 // mayHaveEnded reports whether a record of the log may belong to a history that a restore of the store ended.
 func (r catchUpRequest) mayHaveEnded(rec dataset.VersionRecord) bool {
@@ -235,9 +232,6 @@ func (e *Engine[T, D]) acceptAnswers(s *datasetState[T, D], m *catchUpRun) {
 	}
 	if e.compareWithStore(s, answers, m.began) && e.relayWarning == "" {
 		s.vouched(m.began)
-	}
-	if len(answers) == 0 && m.needsRelays(s.name) {
-		s.verify = true // the next attempt queries them again
 	}
 }
 

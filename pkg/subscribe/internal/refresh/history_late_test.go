@@ -32,6 +32,35 @@ func TestRelaysAnswerLate(t *testing.T) {
 	})
 }
 
+// The verification that a beacon caused is not lost with the catch-up that was to do it. No further beacon comes.
+func TestVerificationSurvivesAFailedCatchUp(t *testing.T) {
+	for name, relaysFail := range map[string]bool{"the log panics": false, "the log panics and no relay answers": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				all := history(storeA, "a", 1, 5)
+				i := identify(r, config, all[4], at(storeA, all[4]))
+				i.name("p1", storeA, all[4])
+				i.serving(all[4])
+				log, answers := r.log, r.answers
+				r.log = func() (map[string]dataset.VersionRecord, error) {
+					r.log = log
+					panic("boom")
+				}
+				if relaysFail {
+					r.answers = func() ([]Answer, error) {
+						r.answers = answers
+						return nil, errDown
+					}
+				}
+				i.set(at(storeA, all[2])) // restored
+				i.name("p1", storeA, all[2])
+				pass(2 * time.Second)
+				i.serving(all[2])
+			})
+		})
+	}
+}
+
 // A disowned version that the store has after all is served again: a beacon names it, and the relays are queried although the log has it.
 func TestDisownedVersionComesBack(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

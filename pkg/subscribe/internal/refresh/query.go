@@ -34,6 +34,7 @@ type relayQuery[T, D any] struct {
 	m       *catchUpRun
 	began   time.Time
 	own     dataset.StoreID // the instance's store when the query began
+	verify  bool            // a catch-up must query the relays again if none answers this query
 	answers []Answer
 	silent  []string
 	err     error
@@ -68,8 +69,8 @@ func (e *Engine[T, D]) startQueries(now, next time.Time) time.Time {
 			i++ // the query in flight began before the catch-up
 			continue
 		}
-		q := &relayQuery[T, D]{dataset: s, m: s.queryFor, began: now, own: e.Store().ID}
-		s.queryFor = nil
+		q := &relayQuery[T, D]{dataset: s, m: s.queryFor, began: now, own: e.Store().ID, verify: s.verify}
+		s.queryFor, s.verify = nil, false
 		e.queryQueue = slices.Delete(e.queryQueue, i, i+1)
 		e.queries = append(e.queries, q)
 		counted++
@@ -94,6 +95,7 @@ func (e *Engine[T, D]) query(q *relayQuery[T, D]) {
 func (e *Engine[T, D]) onQueried(q *relayQuery[T, D]) {
 	e.queries = slices.DeleteFunc(e.queries, func(o *relayQuery[T, D]) bool { return o == q })
 	s, m := q.dataset, q.m
+	s.verify = s.verify || q.verify && len(q.answers) == 0
 	m.open--
 	defer e.endCatchUp(m)
 	if q.err != nil {

@@ -26,7 +26,7 @@ type datasetState[T, D any] struct {
 	barred       []Barred            // versions that must not be loaded
 	quarantined  Barred              // the barred version that would be served otherwise; its Ref is zero if there is none
 	targetBarred bool
-	verify       bool              // the next catch-up queries the relays, whatever the log has
+	verify       bool              // the next catch-up queries the relays, whatever the log has; until that query begins
 	storeNewest  dataset.VersionID // the newest version that a beacon or a relay of the instance's store named last
 	unserved     unserved
 	beacons      beacons
