@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/relays"
 )
 
@@ -42,7 +41,7 @@ type Body struct {
 	reported bool      // damage was reported to Rewind or Refuse
 	lastByte time.Time // when it came
 	pausedAt int64     // at during the last pause
-	backOff  *backoff.ExponentialBackOff
+	backoff  *backoff.Backoff
 }
 
 // part is the bytes from an offset up to the next part, and the relay that sent them.

@@ -63,8 +63,10 @@ type Config struct {
 	RetryAfter time.Duration
 	// UserAgent is the User-Agent of the requests. Empty means freshet-instance.
 	UserAgent string
-	// Transport sends the requests. Nil means a transport that only this client uses. MaxConnections does not apply to a given
-	// transport, and Close closes none of its connections.
+	// Transport sends all requests. Nil means a transport that only this client uses. A given transport decides on proxies, TLS,
+	// credentials and connections: MaxConnections does not apply to it, and Close closes none of its connections. There is no
+	// field for an http.Client, because the rest of one has no use here: relays set no cookies, and its Timeout would end the
+	// pull of a large object.
 	Transport http.RoundTripper
 	// Refused, if not nil, is called for each relay that sent wrong bytes. It runs on the goroutine that reads the body,
 	// possibly concurrently, and must return at once.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/relays"
 )
@@ -22,7 +23,10 @@ func (c *Client) Object(ctx context.Context, o dataset.Object, heartbeat func())
 	if heartbeat == nil {
 		heartbeat = func() {}
 	}
-	b := &Body{c: c, ctx: ctx, object: o, end: o.Bytes, heartbeat: heartbeat, busy: make(map[*relays.Relay]busy), lastByte: time.Now(), backOff: newBackOff()}
+	b := &Body{
+		c: c, ctx: ctx, object: o, end: o.Bytes, heartbeat: heartbeat, busy: make(map[*relays.Relay]busy), lastByte: time.Now(),
+		backoff: backoff.New(minBackOff, maxBackOff),
+	}
 	return b.opened()
 }
 

@@ -7,24 +7,15 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/relays"
 )
 
-// The back-off between two rounds over the relays, each time give or take half. It is short at first because a restarted
-// relay or a connection that broke by chance is back at once. At its maximum, 1,000 clients of a relay that is down send
-// 200 requests a second.
+// The pause between two rounds over the relays. It is short at first because a restarted relay or a connection that broke
+// by chance is back at once. At its maximum, 1,000 clients of a relay that is down send 200 requests a second.
 const (
 	minBackOff = 100 * time.Millisecond
 	maxBackOff = 5 * time.Second
 )
-
-func newBackOff() *backoff.ExponentialBackOff {
-	p := &backoff.ExponentialBackOff{InitialInterval: minBackOff, MaxInterval: maxBackOff, Multiplier: 2, RandomizationFactor: 0.5}
-	p.Reset()
-	return p
-}
 
 // open finds a relay that has the bytes from b.at on. Only for a whole object it makes further rounds over the relays, while
 // one of them is busy or if some bytes came before.
@@ -119,10 +110,10 @@ func (b *Body) pause(failed *Error) (time.Duration, bool) {
 		return 0, false
 	}
 	if b.at > b.pausedAt {
-		b.backOff.Reset() // bytes came since the last pause
+		b.backoff.Reset() // bytes came since the last pause
 	}
 	b.pausedAt = b.at
-	pause := b.backOff.NextBackOff()
+	pause := b.backoff.Next()
 	if b.at == 0 || failed.allBusy() {
 		// The jitter is added: no relay is queried before the time that it named, and clients with the same time spread.
 		pause += b.untilFree()

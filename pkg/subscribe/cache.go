@@ -3,14 +3,15 @@ package subscribe
 import (
 	"context"
 
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/load"
 )
 
 // openCache opens and cleans the cache folder, and stops waiting if the folder hangs or ctx ends. Failures are only logged,
-// because a subscriber works without the folder. readable gets a signal whenever the folder has stopped hanging.
-func (s *Subscriber) openCache(ctx context.Context, readable chan<- struct{}) {
+// because a subscriber works without the folder. openCache sets readable whenever the folder has stopped hanging.
+func (s *Subscriber) openCache(ctx context.Context, readable wake.Signal) {
 	if s.cfg.CacheDir == "" {
 		return
 	}
@@ -28,10 +29,7 @@ func (s *Subscriber) openCache(ctx context.Context, readable chan<- struct{}) {
 		}
 		s.cfg.Log.Info("the cache folder no longer hangs and is used again", "dir", s.cfg.CacheDir)
 		s.shortener.Wake()
-		select {
-		case readable <- struct{}{}:
-		default: // the signal before is not received yet
-		}
+		readable.Set()
 	})
 	cleaned := make(chan error, 1)
 	go func() { cleaned <- s.cache.Clean(s.cfg.Datasets) }()

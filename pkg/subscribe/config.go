@@ -41,8 +41,8 @@ type Config struct {
 	NATSOptions []nats.Option
 	// NATSConn is a connection of the caller, used in place of NATS and NATSOptions. The subscriber never closes it, and the caller
 	// keeps it open until Close has returned. Make it with nats.MaxReconnects(-1): a connection that has given up reconnecting
-	// leaves the datasets stale. The caller may use it for other things, but for one Subscriber at a time: Open adds to its
-	// handler of asynchronous errors, and Close restores the handler that Open found.
+	// leaves the datasets stale. The caller may use it for other things, but Open fails while it serves another open Subscriber:
+	// Open adds to its handler of asynchronous errors, and Close restores the handler that Open found.
 	NATSConn *nats.Conn
 	// Namespace separates environments that share NATS and Redis. The publisher, the relays and the instances of an environment
 	// have the same. Empty is the default namespace. The programs read it from FRESHET_NAMESPACE; a service that reads its
@@ -57,9 +57,10 @@ type Config struct {
 	// Relays are the base URLs of the relays, in any order. At least one. Write a URL the same way for all instances: for each
 	// object they then try the same relay first, and the others when that one fails.
 	Relays []string
-	// Transport sends the requests to the relays. Nil means a transport of the subscriber's own, whose connections Close closes.
-	// A given transport stays the caller's: the subscriber closes none of its connections. The transport must not retry
-	// requests or limit their duration, because a pull of a large object may take long; StallTimeout finds those that hang.
+	// Transport sends all requests to the relays. Nil means a transport of the subscriber's own, whose connections Close closes.
+	// A given transport decides on proxies, TLS and credentials, and stays the caller's: the subscriber closes none of its
+	// connections. The transport must not retry requests or limit their duration, because a pull of a large object may take long;
+	// StallTimeout finds those that hang. An http.Client's cookies and Timeout have no use here, so there is no field for one.
 	Transport http.RoundTripper
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string

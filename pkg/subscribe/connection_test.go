@@ -79,6 +79,29 @@ func TestGivenConnections(t *testing.T) {
 	}
 }
 
+// A second subscriber cannot take over the connection of one that is open, nor harm it by the attempt.
+func TestGivenConnectionServesOneSubscriber(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices")
+	cfg.NATS, cfg.NATSConn = "", w.ownConn(nats.MaxReconnects(-1))
+	first := open(t, cfg)
+	handler := reflect.ValueOf(cfg.NATSConn.ErrorHandler()).Pointer()
+	second := w.config("rules")
+	second.NATS, second.NATSConn = "", cfg.NATSConn
+	if _, err := subscribe.Open(t.Context(), second); !errors.Is(err, subscribe.ErrConfig) || !strings.Contains(err.Error(), "NATSConn serves another open Subscriber") {
+		t.Errorf("Open with the connection of an open subscriber returns %v", err)
+	}
+	if reflect.ValueOf(cfg.NATSConn.ErrorHandler()).Pointer() != handler {
+		t.Error("the attempt replaced the error handler of the first subscriber")
+	}
+	w.publish("prices", 1)
+	awaitVersion(t, first, "prices", 1)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, second)
+}
+
 // A given connection that is down is in the status, and one that has given up too. The table stays.
 func TestGivenConnectionThatGivesUp(t *testing.T) {
 	w := newWorld(t)

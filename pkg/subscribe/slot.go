@@ -22,12 +22,10 @@ type decodeSlot struct {
 
 // acquireSlot waits for a free slot; ok is false if ctx ended first.
 func (s *Subscriber) acquireSlot(ctx context.Context) (slot *decodeSlot, ok bool) {
-	select {
-	case s.decodeSlots <- struct{}{}:
-	case <-ctx.Done():
+	if s.decodeSlots.Acquire(ctx, 1) != nil {
 		return nil, false
 	}
-	slot = &decodeSlot{stall: s.cfg.StallTimeout, release: sync.OnceFunc(func() { <-s.decodeSlots })}
+	slot = &decodeSlot{stall: s.cfg.StallTimeout, release: sync.OnceFunc(func() { s.decodeSlots.Release(1) })}
 	slot.timer = time.AfterFunc(slot.stall, slot.release)
 	return slot, true
 }

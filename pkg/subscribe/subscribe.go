@@ -10,8 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -44,7 +47,7 @@ type Subscriber struct {
 	redis     io.Closer      // nil without Config.Redis
 	record    *record.Keeper // nil without Config.Redis
 	// decodeSlots is the semaphore of the eager views that decode.
-	decodeSlots chan struct{}
+	decodeSlots *semaphore.Weighted
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -69,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		return nil, fmt.Errorf("open the subscriber: %w", context.Cause(ctx))
 	}
 	s := &Subscriber{
-		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: make(chan struct{}, cfg.Lanes),
+		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 	}
 	s.host, _ = os.Hostname() // the status leaves out an unknown host
@@ -96,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.release()
 		return nil, err
 	}
-	readable := make(chan struct{}, 1)
+	readable := wake.New()
 	s.openCache(ctx, readable)
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,

@@ -1,11 +1,11 @@
 package bootguard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -18,7 +18,7 @@ func (g *Guard) Begin(name string) error {
 	if g == nil {
 		return nil
 	}
-	if err := g.count(nil); err != nil {
+	if err := g.count(context.Background()); err != nil {
 		return err
 	}
 	s := g.lock(name)
@@ -36,17 +36,15 @@ func (g *Guard) Begin(name string) error {
 }
 
 // count counts the death of the previous process, once. It fails with [cachedir.ErrHangs] while the folder hangs, and a later call then
-// counts. It fails with [ErrBusy] if another call is still counting when the timer fires.
-func (g *Guard) count(timer <-chan time.Time) error {
+// counts. It fails with [ErrBusy] if another call is still counting when ctx ends.
+func (g *Guard) count(ctx context.Context) error {
 	if g.counted.Load() {
 		return nil
 	}
-	select {
-	case g.countLock <- struct{}{}:
-	case <-timer:
+	if g.counting.Acquire(ctx, 1) != nil {
 		return ErrBusy
 	}
-	defer func() { <-g.countLock }()
+	defer g.counting.Release(1)
 	if g.counted.Load() {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package bootguard
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -8,7 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 )
@@ -44,10 +48,10 @@ type Guard struct {
 	after  time.Duration
 	bootID string
 	states map[string]*state // not changed after New
-	wake   chan struct{}     // wakes Run: a version is on probation; has space for one signal
+	wake   wake.Signal       // wakes Run: a version is on probation
 
-	countLock chan struct{} // a mutex, with space for one: held while the death of the previous process is counted
-	counted   atomic.Bool
+	counting *semaphore.Weighted // a mutex: held while the death of the previous process is counted
+	counted  atomic.Bool
 
 	mu  sync.Mutex
 	due map[string]time.Time // by dataset: when its first version on probation is confirmed; guarded by mu
@@ -56,7 +60,7 @@ type Guard struct {
 // state is the state of a dataset.
 type state struct {
 	name   string
-	mutex  chan struct{} // a mutex, with space for one: held while boot.json or a field below is read or changed
+	mutex  *semaphore.Weighted // a mutex: held while boot.json or a field below is read or changed
 	barred atomic.Pointer[[]refresh.Barred]
 
 	begun   bool            // boot has the content of the file, and this process holds the folder
@@ -81,9 +85,12 @@ type Mark struct {
 // current boot of the machine.
 func New(dir *cachedir.Dir, names []string, after time.Duration, bootID string) *Guard {
 	dir.Retain()
-	g := &Guard{dir: dir, after: after, bootID: bootID, states: make(map[string]*state), wake: make(chan struct{}, 1), due: make(map[string]time.Time), countLock: make(chan struct{}, 1)}
+	g := &Guard{
+		dir: dir, after: after, bootID: bootID, states: make(map[string]*state), wake: wake.New(), due: make(map[string]time.Time),
+		counting: semaphore.NewWeighted(1),
+	}
 	for _, name := range names {
-		s := &state{name: name, mutex: make(chan struct{}, 1)}
+		s := &state{name: name, mutex: semaphore.NewWeighted(1)}
 		s.barred.Store(new([]refresh.Barred))
 		g.states[name] = s
 	}
@@ -96,22 +103,18 @@ func (g *Guard) lock(name string) *state {
 		return nil
 	}
 	s := g.states[name]
-	select {
-	case s.mutex <- struct{}{}:
+	if s.mutex.TryAcquire(1) {
 		return s
-	default:
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case s.mutex <- struct{}{}:
-		return s
-	case <-timer.C:
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s.mutex.Acquire(ctx, 1) != nil {
 		return nil
 	}
+	return s
 }
 
-func (s *state) unlock() { <-s.mutex }
+func (s *state) unlock() { s.mutex.Release(1) }
 
 // Barred returns the dataset's quarantined versions. It does not block.
 func (g *Guard) Barred(name string) []refresh.Barred {
@@ -137,9 +140,9 @@ func (g *Guard) try(rec dataset.VersionRecord, prepare func(*state)) (*Mark, err
 	if g == nil || g.bootID == "" {
 		return nil, nil
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	if err := g.count(timer.C); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.count(ctx); err != nil {
 		return nil, err
 	}
 	s := g.lock(rec.Dataset)
@@ -256,10 +259,7 @@ func (g *Guard) setFirst(s *state, m *Mark) {
 		return
 	}
 	g.due[s.name] = m.since.Add(g.after)
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
+	g.wake.Set()
 }
 
 // Adopt records that the served version old is from now on the version rec, which has the same content. A confirmed version stays confirmed.

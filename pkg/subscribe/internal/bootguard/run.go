@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"freshet.dev/pkg/internal/wake"
 )
 
 // Stop records that the process is stopping: its end does not count as a death, and no further mark is set.
@@ -46,24 +48,21 @@ func (g *Guard) stop(s *state) error {
 
 // Run confirms each version at the end of its probation, until ctx ends. It calls failed for each version that could not be confirmed.
 func (g *Guard) Run(ctx context.Context, failed func(name string, err error)) error {
-	for {
+	for ctx.Err() == nil {
 		name, at := g.next()
-		timer := time.NewTimer(time.Until(at))
-		if name == "" {
-			timer.Stop()
-		}
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-g.wake:
-			timer.Stop()
-		case <-timer.C:
+		if name != "" && !at.After(time.Now()) {
 			if err := g.expire(name); err != nil {
 				failed(name, err)
 			}
+			continue
 		}
+		pause := wake.Forever
+		if name != "" {
+			pause = time.Until(at)
+		}
+		wake.Wait(ctx, pause, g.wake)
 	}
+	return nil
 }
 
 // next returns the dataset whose version is confirmed next, and the time; name is empty if there is none.

@@ -141,17 +141,17 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	}
 	for i := range len(tries) - 1 {
 		pause := tries[i+1].Sub(tries[i])
-		if want := min(shortenRetry.Initial<<min(i, 20), shortenRetry.Max); pause < want/2 || pause > want*3/2+each {
+		if want := min(minShortenPause<<min(i, 20), maxShortenPause); pause < want/2 || pause > want*3/2+each {
 			t.Errorf("pause %d was %s, want %s give or take half", i+1, pause, want)
 		}
 	}
 	last := tries[len(tries)-1]
-	if at, ok := s.nextRetry(); !ok || at.Before(last.Add(shortenRetry.Max/2)) || at.After(last.Add(shortenRetry.Max*3/2)) {
+	if at, ok := s.nextRetry(); !ok || at.Before(last.Add(maxShortenPause/2)) || at.After(last.Add(maxShortenPause*3/2)) {
 		t.Errorf("after a try at %s Run waits until %s, %v", last, at, ok)
 	}
 
 	d.full.Store(false)
-	now = now.Add(shortenRetry.Max * 3 / 2)
+	now = now.Add(maxShortenPause * 3 / 2)
 	err := run()
 	held, heldErr := cache.Held("prices")
 	if err != nil || s.Failed("prices") != nil || s.Kept("prices") != rec.Ref() || heldErr != nil || held.Record.Version != 1 {
@@ -172,7 +172,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 		if err := run(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("a try ended with %v", err)
 		}
-		now = now.Add(shortenRetry.Initial * 3 / 2)
+		now = now.Add(minShortenPause * 3 / 2)
 	}
 	if len(tries) != 2 {
 		t.Errorf("%d tries, want one, and after a short pause another", len(tries))
@@ -189,7 +189,7 @@ func TestTriesOnAFullDiskBecomeFew(t *testing.T) {
 	}
 	rec = full
 	refresh()
-	now = now.Add(2 * shortenRetry.Max)
+	now = now.Add(2 * maxShortenPause)
 	tries = nil
 	if err := run(); err != nil || len(tries) != 0 || s.Failed("prices") != nil {
 		t.Errorf("after a full load there were %d tries, and %v is reported", len(tries), s.Failed("prices"))

@@ -234,7 +234,7 @@ func TestTriesBackOffWhenTheFolderHangs(t *testing.T) {
 		pauses += at.Sub(now)
 		now = at
 	}
-	if least := 63 * shortenRetry.Initial / 2; pauses < least {
+	if least := 63 * minShortenPause / 2; pauses < least {
 		t.Errorf("6 tries took %s, want %s at the least", pauses, least)
 	}
 	runtime.KeepAlive(tab)

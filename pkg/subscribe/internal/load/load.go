@@ -119,11 +119,10 @@ func deltasFrom(served *served, rec dataset.VersionRecord) (deltas []dataset.Obj
 	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
 		return nil, false
 	}
-	from := served.Record.Version
-	if from >= rec.Version || rec.Version-from > uint64(len(rec.Deltas)) {
+	deltas = rec.DeltasFrom(served.Record.Version)
+	if len(deltas) == 0 {
 		return nil, false
 	}
-	deltas = rec.Deltas[uint64(len(rec.Deltas))-(rec.Version-from):]
 	if base := deltas[0].From; !base.IsZero() && base != served.ID {
 		return nil, false // they extend another version with the same number
 	}

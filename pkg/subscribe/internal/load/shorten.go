@@ -9,14 +9,12 @@ import (
 	"time"
 	"weak"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
-	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )
 
@@ -24,8 +22,11 @@ import (
 // with each refresh) and the deltas to apply at a start.
 const maxCachedDeltas = 256
 
-// shortenRetry is the backoff of a failed try. Each try may walk a whole table, and may fill the disk while it runs.
-var shortenRetry = refresh.Retry{Initial: time.Second, Max: 10 * time.Minute}
+// The pauses after failed tries. Each try may walk a whole table, and may fill the disk while it runs.
+const (
+	minShortenPause = time.Second
+	maxShortenPause = 10 * time.Minute
+)
 
 // Shortener replaces cached deltas by a new snapshot, which it writes from the served table, when their bytes exceed half of the
 // cached snapshot's or their number exceeds maxCachedDeltas. It works in the background, on one dataset at a time and with one
@@ -64,7 +65,7 @@ type shortenTry struct {
 type shortenFail struct {
 	err     error
 	retryAt time.Time
-	backoff *backoff.ExponentialBackOff
+	backoff *backoff.Backoff
 }
 
 // NewShortener returns the Shortener of the cache folder. It does nothing until Run.
@@ -207,10 +208,10 @@ func (s *Shortener) onTried(now time.Time, name string, v shortenTry, err error)
 	if ok && err != nil {
 		f := s.failed[name]
 		if f.backoff == nil {
-			f.backoff = shortenRetry.NewBackOff()
+			f.backoff = backoff.New(minShortenPause, maxShortenPause)
 		}
 		// A hang also starts the backoff, although Wake is called at its end: a disk that hangs again and again must cost few tries.
-		f.err, f.retryAt = err, now.Add(f.backoff.NextBackOff())
+		f.err, f.retryAt = err, now.Add(f.backoff.Next())
 		s.failed[name] = f
 		return err
 	}

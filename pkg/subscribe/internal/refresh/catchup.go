@@ -7,16 +7,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
 )
 
 // catchUp schedules catch-ups. A catch-up reads the newest versions from the event log, and queries the relays about datasets for
 // which the log does not settle them.
 type catchUp struct {
-	backoff *backoff.ExponentialBackOff
+	backoff *backoff.Backoff
 	running bool      // the log reader has a request
 	reason  string    // why a catch-up is requested; empty if none is
 	heals   bool      // only beacons gave a reason
@@ -261,7 +260,7 @@ func (e *Engine[T, D]) endCatchUp(m *catchUpRun) {
 	if err == nil {
 		c.backoff.Reset()
 	} else if c.reason == "" && !c.running {
-		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.NextBackOff())
+		c.reason, c.heals, c.retryAt = m.reason, m.heals, time.Now().Add(c.backoff.Next())
 	}
 	for _, rec := range m.healed {
 		e.deps.Watcher.Healed(rec)

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/backoff"
 )
 
 var (
@@ -37,20 +36,12 @@ type Config struct {
 // longestTrust bounds how long a beacon can keep a dataset fresh, as a multiple of BeaconWithin.
 const longestTrust = 4
 
-// Retry configures an exponential backoff. The first pause is Initial and each later one twice as long, up to Max. Each is
-// randomized by half, so that instances that failed together do not retry together.
+// Retry has the first and the longest pause of the backoffs (see [backoff.Backoff]).
 type Retry struct {
 	Initial, Max time.Duration
 }
 
-// NewBackOff returns a backoff at its first pause.
-func (r Retry) NewBackOff() *backoff.ExponentialBackOff {
-	b := &backoff.ExponentialBackOff{
-		InitialInterval: r.Initial, MaxInterval: r.Max, Multiplier: 2, RandomizationFactor: 0.5,
-	}
-	b.Reset()
-	return b
-}
+func (r Retry) newBackoff() *backoff.Backoff { return backoff.New(r.Initial, r.Max) }
 
 // Deps is what an [Engine] works with. T is a dataset in memory, and D the difference between two versions of it.
 type Deps[T, D any] struct {

@@ -57,7 +57,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		messages: make(chan message[T, D], maxFlights(cfg)+1),
 		ended:    make(chan struct{}),
 		wall:     clock.Wall,
-		catchUp:  catchUp{backoff: cfg.Retry.NewBackOff(), first: true},
+		catchUp:  catchUp{backoff: cfg.Retry.newBackoff(), first: true},
 
 		storeQueries: make(map[dataset.StoreID]time.Time),
 		otherStores:  make(map[dataset.StoreID]time.Time),
@@ -69,7 +69,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 	}
 	began := time.Now()
 	for _, name := range cfg.Datasets {
-		s := &datasetState[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.NewBackOff(), settled: fleet.Blind}
+		s := &datasetState[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.newBackoff(), settled: fleet.Blind}
 		s.health.Store(&Health{Began: began, Period: e.cfg.BeaconWithin / events.BlindAfter, State: fleet.Blind, Since: began})
 		e.datasets[name] = s
 	}

@@ -60,10 +60,8 @@ func (s *datasetState[T, D]) mayFollow(rec dataset.VersionRecord) bool {
 	if served == nil || rec.StoreID.IsZero() || served.ID.IsZero() {
 		return true
 	}
-	for _, d := range rec.Deltas {
-		if d.Version == served.Record.Version+1 {
-			return d.From.IsZero() || d.From == served.ID
-		}
+	if deltas := rec.DeltasFrom(served.Record.Version); len(deltas) > 0 {
+		return deltas[0].From.IsZero() || deltas[0].From == served.ID
 	}
 	return rec.Version != served.Record.Version+1 || rec.Previous.IsZero() || rec.Previous == served.ID
 }

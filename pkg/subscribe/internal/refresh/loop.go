@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/internal/wake"
+	"freshet.dev/pkg/internal/supervise"
 )
 
 // message is a message to the loop from another goroutine of the engine. Exactly one field is set.
@@ -42,28 +42,15 @@ func (e *Engine[T, D]) sendUntil(ctx context.Context, m message[T, D]) bool {
 
 // supervise runs the loop until ctx ends, and restarts it after a panic.
 func (e *Engine[T, D]) supervise(ctx context.Context) {
-	pauses := e.cfg.Retry.NewBackOff()
 	reason := "start"
-	for {
-		began := time.Now()
-		err := try(func() {
-			e.requestCatchUp(reason)
-			e.loop(ctx)
-		})
-		if err == nil {
-			return // the loop returns only when ctx has ended
-		}
+	supervise.Run(ctx, e.cfg.Retry.Initial, e.cfg.Retry.Max, func(ctx context.Context) error {
+		e.requestCatchUp(reason)
+		e.loop(ctx)
+		return nil
+	}, func(err error, _ time.Duration) {
 		reason = "restart of the loop"
-		// A Watcher that panics may also panic here, and must not end the supervisor.
-		_ = try(func() { e.deps.Watcher.Restarted(err) })
-		if time.Since(began) > e.cfg.Retry.Max {
-			pauses.Reset()
-		}
-		// Without a pause, a loop that panics at once would occupy a CPU.
-		if !wake.Wait(ctx, pauses.NextBackOff(), nil) {
-			return
-		}
-	}
+		_ = try(func() { e.deps.Watcher.Restarted(err) }) // a Watcher that panics may also panic here
+	})
 }
 
 // loop handles one message after the other until ctx ends. A handler changes the state before it calls the Watcher, so that a

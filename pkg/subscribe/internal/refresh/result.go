@@ -119,7 +119,7 @@ func (e *Engine[T, D]) onFailure(m *jobDone[T, D]) {
 
 // startBackoff sets when the dataset is tried again after a failure.
 func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now time.Time) {
-	pause := s.backoff.NextBackOff()
+	pause := s.backoff.Next()
 	// An overloaded relay says when to retry. No relay can keep an instance stale for longer than Retry.Max.
 	if asked := (interface{ RetryAfter() time.Duration })(nil); errors.As(m.err, &asked) {
 		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))

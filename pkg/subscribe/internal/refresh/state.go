@@ -4,10 +4,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/backoff"
 )
 
 // datasetState is the state of one dataset.
@@ -40,7 +39,7 @@ type datasetState[T, D any] struct {
 	tried        uint64    // the version of the last attempt
 	failedAt     time.Time // when the last attempt failed
 	retryAt      time.Time // when the backoff ends; zero without one
-	backoff      *backoff.ExponentialBackOff
+	backoff      *backoff.Backoff
 	abandoned    []dataset.Ref // versions of abandoned jobs whose goroutines still hang
 
 	deferred  deferredRecord
