@@ -53,7 +53,7 @@ func TestRestartWithEverythingDown(t *testing.T) {
 	awaitVersion(t, s, "prices", 2)
 	d := statusOf(t, s, "prices")
 	if d.State != fleet.Blind || d.From != fleet.Cache || d.Version != 2 || d.LastPull.Bytes != 0 ||
-		!strings.Contains(d.Warning, "no beacon has vouched for it since the start") {
+		!strings.Contains(d.Warning, "no beacon has confirmed it since the start") {
 		t.Errorf("the status is %+v, want it served from the cache, and blind", d)
 	}
 	await(t, "the log to say that the version comes from the cache", func() bool {

@@ -101,7 +101,7 @@ func TestBlindAndBack(t *testing.T) {
 	w.beacon(every, map[string]uint64{"prices": 1})
 	d := awaitState(t, s, "prices", fleet.Blind)
 	if blind := d.Since.Sub(d.Vouched); blind != events.BlindAfter*every || d.Since.Before(began) || d.Version != 1 || d.Error != "" ||
-		!strings.Contains(d.Warning, "no beacon has vouched for it for 3 periods of 50ms") {
+		!strings.Contains(d.Warning, "no beacon has confirmed it for 3 periods of 50ms") {
 		t.Errorf("the status is %+v", d)
 	}
 	w.beacon(time.Minute, map[string]uint64{"prices": 1})

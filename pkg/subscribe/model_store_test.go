@@ -189,8 +189,8 @@ func (m *model) beacons(p *publish.Publisher) (stop func()) {
 	return end
 }
 
-// vouch has a publisher of the store in use send beacons from now on.
-func (m *model) vouch() {
+// sendBeacons has a publisher of the store in use send beacons from now on.
+func (m *model) sendBeacons() {
 	m.t.Helper()
 	if m.silence == nil {
 		m.silence = m.beacons(m.someone())
@@ -207,7 +207,7 @@ func (m *model) restore() {
 	m.did("restore the store as it was at version %d", len(m.backup.history))
 	m.exchange(m.backup)
 	m.forget()
-	m.vouch()
+	m.sendBeacons()
 	m.bustleInDoubt()
 	m.agree()
 }
@@ -219,7 +219,7 @@ func (m *model) recreate() {
 	m.exchange(nil)
 	m.forget()
 	m.tolerant = true
-	m.vouch()
+	m.sendBeacons()
 	m.publishAll()
 	m.bustleInDoubt()
 	m.agree()
@@ -231,7 +231,7 @@ func (m *model) copyInUse() {
 	m.t.Helper()
 	m.did("a copy of the store is in use")
 	m.settle(true)
-	m.vouch()
+	m.sendBeacons()
 	b := m.copyStore()
 	other := m.openStore(b.folder)
 	p := m.publisher("copy", publish.Deps{Store: other, Events: m.world.log, Catalog: m.catalog})
@@ -280,7 +280,7 @@ func (m *model) other(p *publish.Publisher, content records) {
 func (m *model) foreignStore() {
 	m.t.Helper()
 	m.did("a foreign store publishes to the same servers")
-	m.vouch()
+	m.sendBeacons()
 	foreign := m.openStore(m.newFolder())
 	p := m.publisher("foreign", publish.Deps{Store: foreign, Events: m.world.log, Catalog: m.catalog})
 	stopForeign := m.beacons(p)
@@ -325,7 +325,7 @@ func (m *model) farEvent() {
 	m.announce(rec)
 	m.exchanges++ // publishers replace it in the event log and the catalog
 	m.mixed, m.untold = true, true
-	m.vouch()
+	m.sendBeacons()
 	m.bustleInDoubt()
 	m.agree()
 }

@@ -34,11 +34,11 @@ func (s *Subscriber) Status() fleet.Status {
 }
 
 // Status returns what is served of the dataset, how fresh it is, and how refreshing goes. The state is judged during the call.
-// If the refreshing goroutine hangs, the status reports that as soon as nothing vouches for the dataset any more.
+// If the refreshing goroutine hangs, the status reports that when nothing has confirmed the newest version for three beacon periods.
 func (d *Dataset) Status() fleet.DatasetStatus {
 	h, v, j := d.s.engine.Judge(d.name)
 	st := fleet.DatasetStatus{
-		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Vouched,
+		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Confirmed,
 		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
 	}
 	if v != nil {

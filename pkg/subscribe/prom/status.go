@@ -92,11 +92,11 @@ func collectFreshness(ch chan<- prometheus.Metric, s fleet.Status, d fleet.Datas
 		gauge(ch, descAge, d.AgeSeconds, d.Dataset)
 	}
 	gauge(ch, descBehind, d.Behind(now).Seconds(), d.Dataset)
-	vouched := d.Vouched
-	if vouched.IsZero() {
-		vouched = s.Started
+	confirmed := d.Vouched
+	if confirmed.IsZero() {
+		confirmed = s.Started
 	}
-	gauge(ch, descBeacon, max(0, now.Sub(vouched)).Seconds(), d.Dataset)
+	gauge(ch, descBeacon, max(0, now.Sub(confirmed)).Seconds(), d.Dataset)
 }
 
 func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {

@@ -121,7 +121,7 @@ func (s *datasetState[T, D]) confirm(w events.Report) {
 		}
 		s.storeNewest = w.ID
 	}
-	s.vouched(w.At)
+	s.setConfirmed(w.At)
 }
 
 // clockTolerance is how far a publisher's clock may be ahead without a warning.

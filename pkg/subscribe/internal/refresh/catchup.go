@@ -38,10 +38,10 @@ type catchUpRequest struct {
 // catchUpRun is a catch-up under way. The log reader writes the fields of the log; the loop uses the run after that.
 type catchUpRun struct {
 	catchUpRequest
-	records map[string]dataset.VersionRecord // by dataset, the newest record in the log
-	toQuery []string                         // the datasets to query the relays about, in the order of the configuration
-	vouched []string                         // the datasets whose newest version the log proves
-	logErr  error
+	records   map[string]dataset.VersionRecord // by dataset, the newest record in the log
+	toQuery   []string                         // the datasets to query the relays about, in the order of the configuration
+	confirmed []string                         // the datasets whose newest version the log proves
+	logErr    error
 
 	open    int                     // queries of the relays that have not ended
 	answers map[string][]Answer     // by dataset, of the relays
@@ -158,7 +158,7 @@ func (e *Engine[T, D]) readLog(ctx context.Context, m *catchUpRun) {
 			m.verify[name], m.mayHaveEnded(rec):
 			m.toQuery = append(m.toQuery, name)
 		case ok:
-			m.vouched = append(m.vouched, name)
+			m.confirmed = append(m.confirmed, name)
 		}
 	}
 }
@@ -185,8 +185,8 @@ func (e *Engine[T, D]) onLogRead(m *catchUpRun) {
 			e.acceptLogRecord(e.datasets[name], m, rec)
 		}
 	}
-	for _, name := range m.vouched {
-		e.datasets[name].vouchedBy(m)
+	for _, name := range m.confirmed {
+		e.datasets[name].confirmByCatchUp(m)
 	}
 	for _, name := range m.toQuery {
 		e.requestQuery(e.datasets[name], m)
@@ -194,10 +194,10 @@ func (e *Engine[T, D]) onLogRead(m *catchUpRun) {
 	e.endCatchUp(m)
 }
 
-// vouchedBy records that the newest version was known when the catch-up began, unless a beacon contradicts the served version.
-func (s *datasetState[T, D]) vouchedBy(m *catchUpRun) {
+// confirmByCatchUp records that the newest version was known when the catch-up began, unless a beacon contradicts the served version.
+func (s *datasetState[T, D]) confirmByCatchUp(m *catchUpRun) {
 	if s.health.Load().Doubt == "" {
-		s.vouched(m.began)
+		s.setConfirmed(m.began)
 	}
 }
 
@@ -230,7 +230,7 @@ func (e *Engine[T, D]) acceptAnswers(s *datasetState[T, D], m *catchUpRun) {
 		}
 	}
 	if e.compareWithStore(s, answers, m.began) && e.relayWarning == "" {
-		s.vouched(m.began)
+		s.setConfirmed(m.began)
 	}
 }
 

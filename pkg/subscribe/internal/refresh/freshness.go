@@ -24,9 +24,9 @@ type Judgement struct {
 // with publishers' clocks; it decides whether the next version is overdue.
 func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgement {
 	var left time.Duration
-	blindAt, vouched := h.blindAt()
+	blindAt, confirmed := h.blindAt()
 	blind := !now.Before(blindAt)
-	if vouched && !blind {
+	if confirmed && !blind {
 		left = blindAt.Sub(now)
 	}
 	overdueAt := overdueAt(rec)
@@ -72,11 +72,11 @@ func (h *Health) judge(version uint64, blind, overdue bool) (state fleet.State, 
 }
 
 // blindAt returns when the dataset becomes blind without another confirmation of the newest version, and whether there was one yet.
-func (h *Health) blindAt() (at time.Time, vouched bool) {
-	if h.Vouched.IsZero() {
+func (h *Health) blindAt() (at time.Time, confirmed bool) {
+	if h.Confirmed.IsZero() {
 		return h.Began, false
 	}
-	return h.Vouched.Add(events.BlindAfter * h.Period), true
+	return h.Confirmed.Add(events.BlindAfter * h.Period), true
 }
 
 // overdueAt returns when the version after rec is overdue; zero if the publisher promised none.
@@ -114,9 +114,9 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 }
 
 func (h *Health) whyBlind() string {
-	why := []string{fmt.Sprintf("no beacon has vouched for it for %d periods of %s", events.BlindAfter, h.Period)}
-	if h.Vouched.IsZero() {
-		why[0] = "no beacon has vouched for it since the start"
+	why := []string{fmt.Sprintf("no beacon has confirmed it for %d periods of %s", events.BlindAfter, h.Period)}
+	if h.Confirmed.IsZero() {
+		why[0] = "no beacon has confirmed it since the start"
 	}
 	if h.Doubt != "" {
 		why[0] = h.Doubt

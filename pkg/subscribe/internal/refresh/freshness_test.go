@@ -24,7 +24,7 @@ func promised(version uint64, every time.Duration) *dataset.VersionRecord {
 
 func TestJudge(t *testing.T) {
 	const period = 5 * time.Second
-	fresh := Health{Began: began, Vouched: after(0), Period: period, Newest: 1, Announced: 1}
+	fresh := Health{Began: began, Confirmed: after(0), Period: period, Newest: 1, Announced: 1}
 	with := func(change func(h *Health)) Health {
 		h := fresh
 		change(&h)
@@ -63,8 +63,8 @@ func TestJudge(t *testing.T) {
 		"blind, and overdue":    {fresh, promised(1, time.Second), time.Hour, 0, fleet.Blind, 15 * time.Second, 0},
 		"blind, and refreshing": {with(refreshing), promised(1, 0), time.Minute, 0, fleet.Blind, 15 * time.Second, 0},
 		"blind, and waiting":    {with(func(h *Health) { h.Newest, h.Announced = 0, 0 }), nil, time.Minute, 0, fleet.Blind, 15 * time.Second, 0},
-		"blind from the start":  {with(func(h *Health) { h.Vouched = time.Time{} }), promised(1, 0), 0, 0, fleet.Blind, 0, 0},
-		"never heard anything":  {with(func(h *Health) { h.Vouched = time.Time{} }), nil, time.Hour, 0, fleet.Blind, 0, 0},
+		"blind from the start":  {with(func(h *Health) { h.Confirmed = time.Time{} }), promised(1, 0), 0, 0, fleet.Blind, 0, 0},
+		"never heard anything":  {with(func(h *Health) { h.Confirmed = time.Time{} }), nil, time.Hour, 0, fleet.Blind, 0, 0},
 		"a longer period":       {with(func(h *Health) { h.Period = time.Minute }), promised(1, 0), time.Minute, 0, fleet.Fresh, time.Minute, 2 * time.Minute},
 
 		// A wall clock that jumps affects only the overdue state.
@@ -87,7 +87,7 @@ func TestJudge(t *testing.T) {
 func TestStatesInTheOrderOfTheirGravity(t *testing.T) {
 	causes := map[fleet.State]func(h *Health, rec *dataset.VersionRecord){
 		fleet.Failing:    func(h *Health, _ *dataset.VersionRecord) { h.Err = errLoad },
-		fleet.Blind:      func(h *Health, _ *dataset.VersionRecord) { h.Vouched = after(-time.Hour) },
+		fleet.Blind:      func(h *Health, _ *dataset.VersionRecord) { h.Confirmed = after(-time.Hour) },
 		fleet.Refreshing: func(h *Health, _ *dataset.VersionRecord) { h.Newest, h.Refreshing = 2, true },
 		fleet.Lagging:    func(h *Health, _ *dataset.VersionRecord) { h.Newest = 2 },
 		fleet.Overdue:    func(_ *Health, rec *dataset.VersionRecord) { rec.ExpectEvery = time.Nanosecond },
@@ -98,7 +98,7 @@ func TestStatesInTheOrderOfTheirGravity(t *testing.T) {
 			if causes[graver] == nil || causes[other] == nil {
 				continue // Waiting, which is without a version
 			}
-			h := Health{Began: began, Vouched: after(0), Period: time.Second, Newest: 1}
+			h := Health{Began: began, Confirmed: after(0), Period: time.Second, Newest: 1}
 			rec := promised(1, 0)
 			causes[other](&h, rec)
 			causes[graver](&h, rec)
@@ -129,7 +129,7 @@ func TestWhy(t *testing.T) {
 			}
 		}
 	}
-	h.Vouched, h.Announced = after(0), 3
+	h.Confirmed, h.Announced = after(0), 3
 	if why := h.Why(fleet.Blind, nil); !strings.Contains(why, "for 3 periods of 5s") {
 		t.Error(why)
 	}

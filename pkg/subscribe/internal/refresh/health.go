@@ -56,9 +56,9 @@ type Health struct {
 	// BehindSince is when the first version above the served one became known; zero if there is none.
 	BehindSince time.Time
 
-	// Began is when the engine was created. Vouched is when a beacon or a catch-up last confirmed the newest version; zero if
+	// Began is when the engine was created. Confirmed is when a beacon or a catch-up last confirmed the newest version; zero if
 	// none has.
-	Began, Vouched time.Time
+	Began, Confirmed time.Time
 	// Period is the period of the beacons.
 	Period time.Duration
 	// LongPeriod is a warning that beacons are further apart than BeaconWithin trusts; empty without one.

@@ -33,9 +33,9 @@ type publisher struct {
 // active reports whether the publisher's next beacons are not overdue yet.
 func (p *publisher) active(now time.Time) bool { return now.Sub(p.at) <= events.BlindAfter*p.every }
 
-// belowIsOther is how many consecutive beacons must name a version below the floor to show that the publisher reads another
+// conflictAfter is how many consecutive beacons must name a version below the floor to show that the publisher reads another
 // copy of the store. A store that lists its versions late can explain one, but not two.
-const belowIsOther = 2
+const conflictAfter = 2
 
 // record stores the beacon w; newest is the newest version known. It returns how many consecutive beacons of the publisher
 // named an older version.
@@ -92,7 +92,7 @@ func (p publishers) conflictOf(first, second string) string {
 	case a.version == b.version && a.id != b.id && !a.id.IsZero() && !b.id.IsZero():
 		return fmt.Sprintf("publishers %s and %s both read store %s and name version %d with different ids (%s, %s): "+
 			"a copy of the store is in use; stop one of them", first, second, a.store, a.version, a.id.Short(), b.id.Short())
-	case low.version < high.version && low.below >= belowIsOther && high.at.After(low.since):
+	case low.version < high.version && low.below >= conflictAfter && high.at.After(low.since):
 		return fmt.Sprintf("publishers %s and %s both read store %s and name versions %s and %s as the newest: "+
 			"a copy of the store is in use; stop one of them", first, second, a.store,
 			dataset.Ref{Version: a.version, ID: a.id}, dataset.Ref{Version: b.version, ID: b.id})

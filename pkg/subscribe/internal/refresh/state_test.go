@@ -152,7 +152,7 @@ func TestBlindAfterThreePeriodsAndBack(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.log = logOf("prices", 1)
 		r.start(config)
-		r.is("prices", fleet.Fresh) // the catch-up vouches, for three periods of the default
+		r.is("prices", fleet.Fresh) // the catch-up confirms the newest version, for three periods of the default
 		pass(events.BlindAfter*events.DefaultBeaconEvery - 1)
 		r.is("prices", fleet.Fresh)
 		pass(1)

@@ -47,7 +47,7 @@ func (s *datasetState[T, D]) confirmed(ref dataset.Ref) bool {
 // not settle then which is the newest.
 func (s *datasetState[T, D]) disputed() bool {
 	for _, p := range s.beacons.publishers {
-		if p.below >= belowIsOther && p.version < s.version() && !p.store.IsZero() && p.active(time.Now()) {
+		if p.below >= conflictAfter && p.version < s.version() && !p.store.IsZero() && p.active(time.Now()) {
 			return true
 		}
 	}

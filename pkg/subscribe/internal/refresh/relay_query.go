@@ -120,7 +120,7 @@ func (e *Engine[T, D]) onQueried(q *relayQuery[T, D]) {
 	for _, a := range q.answers {
 		// acceptAnswers judges a relay that names its store, with what beacons name.
 		if a.Store.IsZero() && a.Record.Version >= m.expected(s.name) {
-			s.vouchedBy(m)
+			s.confirmByCatchUp(m)
 		}
 	}
 	e.acceptAnswers(s, m)

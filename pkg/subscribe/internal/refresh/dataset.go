@@ -90,11 +90,11 @@ func (s *datasetState[T, D]) noteVersion(version uint64) {
 	s.syncHealth()
 }
 
-// vouched records that the newest version was known at the given time.
-func (s *datasetState[T, D]) vouched(at time.Time) {
+// setConfirmed records that the newest version was known at the given time.
+func (s *datasetState[T, D]) setConfirmed(at time.Time) {
 	s.updateHealth(func(h *Health) {
-		if at.After(h.Vouched) {
-			h.Vouched = at
+		if at.After(h.Confirmed) {
+			h.Confirmed = at
 		}
 	})
 }
