@@ -22,7 +22,7 @@ func (s Status) Encode(limit int) ([]byte, error) {
 	s.Datasets, s.Relays = slices.Clone(s.Datasets), slices.Clone(s.Relays)
 	for i := range s.Datasets {
 		d := &s.Datasets[i]
-		for _, text := range []*string{&d.Error, &d.Warning, &d.LastError, &d.LastPull.GaveUp} {
+		for _, text := range []*string{&d.Error, &d.Warning, &d.LastError, &d.LastPull.Fallback} {
 			*text = truncate(*text)
 		}
 	}

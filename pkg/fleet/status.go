@@ -136,8 +136,8 @@ type DatasetStatus struct {
 	// FollowersBehindSeconds is the time for which a follower of the dataset in the service, such as an eager view, has been
 	// behind the served version; 0 if there is none.
 	FollowersBehindSeconds float64 `json:"followers_behind_seconds,omitempty"`
-	// Vouched is the time at which a beacon or a catch-up last reported the newest version; zero if none has.
-	Vouched time.Time `json:"vouched,omitzero"`
+	// Confirmed is the time at which a beacon or a catch-up last reported the newest version; zero if none has.
+	Confirmed time.Time `json:"vouched,omitzero"`
 	// ExpectEvery is the promised cadence of the served version, in nanoseconds; 0 if there is none.
 	ExpectEvery time.Duration `json:"expect_every_ns,omitempty"`
 	LastPull    Pull          `json:"last_pull,omitzero"`
@@ -152,8 +152,8 @@ type DatasetStatus struct {
 type Refreshes struct {
 	Full  uint64 `json:"full"`  // from a snapshot
 	Delta uint64 `json:"delta"` // from the version before
-	// GaveUp counts those among Full that began with deltas and fell back to the snapshot.
-	GaveUp      uint64 `json:"gave_up"`
+	// Fallbacks counts those among Full that began with deltas and fell back to the snapshot.
+	Fallbacks   uint64 `json:"gave_up"`
 	PulledBytes int64  `json:"pulled_bytes"`
 	// Failed counts failed attempts, and Panicked those among them that panicked.
 	Failed   uint64 `json:"failed"`
@@ -169,8 +169,8 @@ type Pull struct {
 	// number of deltas that were applied.
 	Full   bool `json:"full"`
 	Deltas int  `json:"deltas"`
-	// GaveUp is the reason why the instance fell back from deltas to the snapshot; empty if it did not.
-	GaveUp string `json:"gave_up,omitempty"`
+	// Fallback is the reason why the instance fell back from deltas to the snapshot; empty if it did not.
+	Fallback string `json:"gave_up,omitempty"`
 	// Duration is the time from the start of the refresh to the swap, in nanoseconds.
 	Duration time.Duration `json:"duration_ns"`
 }
@@ -219,10 +219,10 @@ type Report struct {
 	// ID is the id of that version; zero if it is unknown.
 	ID          dataset.VersionID `json:"id,omitzero"`
 	PulledBytes int64             `json:"pulled_bytes"`
-	// Full, Deltas and GaveUp are as in Pull.
-	Full   bool   `json:"full"`
-	Deltas int    `json:"deltas"`
-	GaveUp string `json:"gave_up,omitempty"`
+	// Full, Deltas and Fallback are as in Pull.
+	Full     bool   `json:"full"`
+	Deltas   int    `json:"deltas"`
+	Fallback string `json:"gave_up,omitempty"`
 	// Created is the time of the version's commit, by the publisher's clock. Served is the time of the swap, by the
 	// instance's clock.
 	Created time.Time `json:"created,omitzero"`

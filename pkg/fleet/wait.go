@@ -144,7 +144,7 @@ func (w *waiting) surveyed(all []Status) {
 		p.missed, p.state, p.store, p.omitted = 0, d.State, s.Store, 0
 		r := Report{
 			Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
-			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, GaveUp: d.LastPull.GaveUp,
+			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, Fallback: d.LastPull.Fallback,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}
 		reason := d.Error

@@ -99,7 +99,7 @@ func TestWaitServed(t *testing.T) {
 func TestWaitServedTellsTheCost(t *testing.T) {
 	ctx, s, nc := start(t)
 	d := serving("cities", 7)
-	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, GaveUp: "another state", Duration: time.Second}
+	d.LastPull = fleet.Pull{Bytes: 300, Full: true, Deltas: 2, Fallback: "another state", Duration: time.Second}
 	run(t, s.URL, "first", d)
 	var got []fleet.Report
 	if err := fleet.WaitServed(ctx, nc, fleet.Wait{Dataset: "cities", Version: dataset.Ref{Version: 7}, OnLine: func(r fleet.Report) { got = append(got, r) }}); err != nil {
@@ -109,7 +109,7 @@ func TestWaitServedTellsTheCost(t *testing.T) {
 		t.Fatalf("%d lines: %+v", len(got), got)
 	}
 	r := got[0]
-	if cost := (fleet.Pull{Bytes: r.PulledBytes, Full: r.Full, Deltas: r.Deltas, GaveUp: r.GaveUp, Duration: r.Duration}); cost != d.LastPull {
+	if cost := (fleet.Pull{Bytes: r.PulledBytes, Full: r.Full, Deltas: r.Deltas, Fallback: r.Fallback, Duration: r.Duration}); cost != d.LastPull {
 		t.Errorf("the cost of the refresh is %+v, want %+v", cost, d.LastPull)
 	}
 }

@@ -91,7 +91,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			third.Deltas[tc.at] = wrong
 			w.announce(third)
 			got := <-refreshes
-			if got.GaveUp == nil || !strings.Contains(got.GaveUp.Error(), tc.why) || !got.Full || got.Record.Version != 3 {
+			if got.Fallback == nil || !strings.Contains(got.Fallback.Error(), tc.why) || !got.Full || got.Record.Version != 3 {
 				t.Errorf("the refresh was %+v", got)
 			}
 			// The bytes of useless deltas count.
@@ -101,8 +101,8 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			if !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 				t.Error("version 3 is not what was published")
 			}
-			if d := statusOf(t, s, "prices"); d.Refreshes != (fleet.Refreshes{Full: 2, GaveUp: 1, PulledBytes: first.Snapshot.Bytes + got.PulledBytes}) ||
-				!strings.Contains(d.LastPull.GaveUp, tc.why) || d.State != fleet.Fresh {
+			if d := statusOf(t, s, "prices"); d.Refreshes != (fleet.Refreshes{Full: 2, Fallbacks: 1, PulledBytes: first.Snapshot.Bytes + got.PulledBytes}) ||
+				!strings.Contains(d.LastPull.Fallback, tc.why) || d.State != fleet.Fresh {
 				t.Errorf("the status is %+v", d)
 			}
 			if !book.has("deltas did not lead to a version") {
@@ -113,7 +113,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if version = r.Version; version == 3 && (!r.Full || !strings.Contains(r.GaveUp, tc.why) || r.Error != "") {
+				if version = r.Version; version == 3 && (!r.Full || !strings.Contains(r.Fallback, tc.why) || r.Error != "") {
 					t.Errorf("the report is %+v", r)
 				}
 			}
@@ -121,7 +121,7 @@ func TestMismatchReloadsTheSnapshotAndIsReported(t *testing.T) {
 			// The mirror gets a full load as the difference of the tables, and the next version as its delta.
 			await(t, "the mirror", func() bool { return m.at() == 3 })
 			w.announce(p.commit(withKey(p.content, "key4", "4"), false, 1))
-			if got := <-refreshes; got.Full || got.Deltas != 1 || got.GaveUp != nil {
+			if got := <-refreshes; got.Full || got.Deltas != 1 || got.Fallback != nil {
 				t.Errorf("the refresh after it was %+v", got)
 			}
 			await(t, "the mirror", func() bool { return m.at() == 4 })

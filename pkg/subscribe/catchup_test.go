@@ -57,7 +57,7 @@ func (w *workshop) wakes(cfg subscribe.Config, from uint64) subscribe.Refresh {
 		w.t.Errorf("the instance began with %+v, want version %d from the cache", r, from)
 	}
 	r := <-refreshes
-	if r.From != fleet.Relay || r.Record.Version != w.last.Version || r.GaveUp != nil {
+	if r.From != fleet.Relay || r.Record.Version != w.last.Version || r.Fallback != nil {
 		w.t.Errorf("the refresh was %+v, want version %d", r, w.last.Version)
 	}
 	if tab := handle(s, "prices").Table(); tab.State() != w.last.State || checkGroup(tab) != nil {

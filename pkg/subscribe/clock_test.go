@@ -28,8 +28,8 @@ func TestPublisherWithAClockAhead(t *testing.T) {
 			strings.Contains(warning, "(NTP)")
 	}
 	await(t, "the warning", func() bool { send("ahead-1", 10*time.Minute-2*time.Second); return says() })
-	confirmed := statusOf(t, s, "prices").Vouched
-	await(t, "a beacon of another publisher", func() bool { send("right-1", 0); return statusOf(t, s, "prices").Vouched.After(confirmed) })
+	confirmed := statusOf(t, s, "prices").Confirmed
+	await(t, "a beacon of another publisher", func() bool { send("right-1", 0); return statusOf(t, s, "prices").Confirmed.After(confirmed) })
 	if !says() {
 		t.Errorf("after a beacon of another publisher the warning is %q", warningOf(t, s, "prices"))
 	}

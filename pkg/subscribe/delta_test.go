@@ -202,7 +202,7 @@ func TestDeltaIsPulledAloneAndReported(t *testing.T) {
 	w.announce(rec)
 	got := <-refreshes
 	want := rec.Deltas[0].Bytes + rec.Deltas[1].Bytes + rec.Deltas[2].Bytes
-	if got.Full || got.Deltas != 3 || got.PulledBytes != want || got.GaveUp != nil {
+	if got.Full || got.Deltas != 3 || got.PulledBytes != want || got.Fallback != nil {
 		t.Errorf("the refresh was %+v, want 3 deltas of %d bytes", got, want)
 	}
 	d := statusOf(t, s, "prices")
@@ -245,10 +245,10 @@ func TestDeltasAreGivenUpForTheSnapshot(t *testing.T) {
 			if !got.Full || !maps.Equal(content(handle(s, "prices").Table()), p.content) {
 				t.Errorf("the refresh was %+v", got)
 			}
-			if got.GaveUp == nil || !strings.Contains(got.GaveUp.Error(), "delta to version 2") || !book.has("deltas did not lead to a version") {
-				t.Errorf("it was given up for %v", got.GaveUp)
+			if got.Fallback == nil || !strings.Contains(got.Fallback.Error(), "delta to version 2") || !book.has("deltas did not lead to a version") {
+				t.Errorf("it was given up for %v", got.Fallback)
 			}
-			if d := statusOf(t, s, "prices"); d.Refreshes.GaveUp != 1 || d.LastPull.GaveUp == "" {
+			if d := statusOf(t, s, "prices"); d.Refreshes.Fallbacks != 1 || d.LastPull.Fallback == "" {
 				t.Errorf("the status is %+v", d)
 			}
 		})

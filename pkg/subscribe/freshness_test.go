@@ -72,7 +72,7 @@ func TestLostEventIsHealedByABeacon(t *testing.T) {
 	w.publish("prices", 4)
 	awaitVersion(t, s, "prices", 4)
 	w.beacon(time.Second, map[string]uint64{"prices": 4})
-	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Refreshes.Healed != 2 || d.Newest != 4 || d.Vouched.IsZero() {
+	if d := statusOf(t, s, "prices"); d.State != fleet.Fresh || d.Refreshes.Healed != 2 || d.Newest != 4 || d.Confirmed.IsZero() {
 		t.Errorf("the status is %+v", d)
 	}
 	if !book.has("healed: a beacon named a version of which no event came") || !book.has("a beacon of p1 names version 2 of prices, of which no event came") {
@@ -100,7 +100,7 @@ func TestBlindAndBack(t *testing.T) {
 	const every = 50 * time.Millisecond
 	w.beacon(every, map[string]uint64{"prices": 1})
 	d := awaitState(t, s, "prices", fleet.Blind)
-	if blind := d.Since.Sub(d.Vouched); blind != events.BlindAfter*every || d.Since.Before(began) || d.Version != 1 || d.Error != "" ||
+	if blind := d.Since.Sub(d.Confirmed); blind != events.BlindAfter*every || d.Since.Before(began) || d.Version != 1 || d.Error != "" ||
 		!strings.Contains(d.Warning, "no beacon has confirmed it for 3 periods of 50ms") {
 		t.Errorf("the status is %+v", d)
 	}

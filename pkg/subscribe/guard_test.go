@@ -100,7 +100,7 @@ func TestVersionThatKillsTheProcessIsQuarantined(t *testing.T) {
 					break
 				}
 			}
-			third.says("the event log has confirmed it", func(d fleet.DatasetStatus) bool { return !d.Vouched.IsZero() })
+			third.says("the event log has confirmed it", func(d fleet.DatasetStatus) bool { return !d.Confirmed.IsZero() })
 			if n := w.relay.objects.Load() - pulls; n != 0 {
 				t.Errorf("%d objects were pulled while the newest version is quarantined", n)
 			}

@@ -76,7 +76,7 @@ func guardedChild() error {
 	var last fleet.DatasetStatus
 	for {
 		d, _ := sub.Status().Dataset("prices")
-		if d.Version != last.Version || d.State != last.State || d.Quarantined != last.Quarantined || d.Vouched.IsZero() != last.Vouched.IsZero() {
+		if d.Version != last.Version || d.State != last.State || d.Quarantined != last.Quarantined || d.Confirmed.IsZero() != last.Confirmed.IsZero() {
 			last = d
 			if err := json.NewEncoder(os.Stdout).Encode(d); err != nil {
 				return err

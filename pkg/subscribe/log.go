@@ -63,9 +63,9 @@ func logObserver(log *slog.Logger) Observer {
 
 func logRefresh(log *slog.Logger, e Refresh) {
 	name, version := e.Record.Dataset, e.Record.Version
-	if e.GaveUp != nil {
+	if e.Fallback != nil {
 		log.Warn("deltas did not lead to a version, which was loaded from its snapshot instead", "dataset", name, "version", version,
-			"error", e.GaveUp, "stack", guard.Stack(e.GaveUp))
+			"error", e.Fallback, "stack", guard.Stack(e.Fallback))
 	}
 	log.Info("serving a version", "dataset", name, "version", version, "from", e.From, "full", e.Full, "deltas", e.Deltas,
 		"id", e.ID.String(), "records", e.Records, "bytes", e.Bytes, "pulled_bytes", e.PulledBytes, "duration", e.Duration, "created", e.Record.Created)

@@ -75,8 +75,8 @@ func (i *member) config() subscribe.Config {
 	// No operation of the model may cause any of these.
 	cfg.Observer = subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
-			if !i.m.gaps.Load() || !errors.Is(r.GaveUp, pull.ErrNotFound) {
-				fail("deltas were given up", r.GaveUp)
+			if !i.m.gaps.Load() || !errors.Is(r.Fallback, pull.ErrNotFound) {
+				fail("deltas were given up", r.Fallback)
 			}
 		},
 		CacheFailed: func(f subscribe.CacheFailure) {

@@ -99,8 +99,8 @@ type Refresh struct {
 	// deltas that were applied to either.
 	Full   bool
 	Deltas int
-	// GaveUp is why a snapshot was pulled in place of the deltas from the version before; nil if none was.
-	GaveUp error
+	// Fallback is why a snapshot was pulled in place of the deltas from the version before; nil if none was.
+	Fallback error
 	// At is the time of the swap. Duration is the time from the start of the refresh to the swap.
 	At       time.Time
 	Duration time.Duration

@@ -20,7 +20,7 @@ func (s *Subscriber) reportObserver() Observer {
 		Swapped: func(e Refresh) {
 			s.report(fleet.Report{
 				Kind: fleet.OfSwap, Dataset: e.Record.Dataset, Version: e.Record.Version, ID: e.ID, PulledBytes: e.PulledBytes, Full: e.Full,
-				Deltas: e.Deltas, GaveUp: text(e.GaveUp), Created: e.Record.Created, Served: e.At, Duration: e.Duration,
+				Deltas: e.Deltas, Fallback: text(e.Fallback), Created: e.Record.Created, Served: e.At, Duration: e.Duration,
 			})
 		},
 		Failed: func(e Failure) {

@@ -38,7 +38,7 @@ func (s *Subscriber) Status() fleet.Status {
 func (d *Dataset) Status() fleet.DatasetStatus {
 	h, v, j := d.s.engine.Judge(d.name)
 	st := fleet.DatasetStatus{
-		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Vouched: h.Confirmed,
+		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Confirmed: h.Confirmed,
 		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
 	}
 	if v != nil {
@@ -137,7 +137,7 @@ func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
 
 // pullOf returns the cost of the refresh that loaded v.
 func pullOf(v *served) fleet.Pull {
-	return fleet.Pull{Bytes: v.Pull.Bytes, Full: v.Pull.Full, Deltas: v.Pull.Deltas, GaveUp: text(v.Pull.GaveUp), Duration: v.Duration}
+	return fleet.Pull{Bytes: v.Pull.Bytes, Full: v.Pull.Full, Deltas: v.Pull.Deltas, Fallback: text(v.Pull.Fallback), Duration: v.Duration}
 }
 
 // count adds a refresh to the sums of the status.
@@ -152,8 +152,8 @@ func (d *Dataset) count(e Refresh) {
 	default:
 		d.refreshes.Delta++
 	}
-	if e.GaveUp != nil {
-		d.refreshes.GaveUp++
+	if e.Fallback != nil {
+		d.refreshes.Fallbacks++
 	}
 	d.refreshes.PulledBytes += e.PulledBytes
 }

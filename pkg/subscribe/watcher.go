@@ -21,7 +21,7 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	pull := now.Pull
 	w.s.events.Swapped(Refresh{
 		Record: now.Record, ID: now.ID, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
-		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, GaveUp: pull.GaveUp, At: now.At, Duration: now.Duration,
+		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, Fallback: pull.Fallback, At: now.At, Duration: now.Duration,
 		swap: &pendingSwap{to: now, changes: changes, bytes: pull.Bytes},
 	})
 }

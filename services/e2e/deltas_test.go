@@ -178,7 +178,7 @@ func (s *system) expectRefresh(t *testing.T, name string, rec dataset.VersionRec
 		if got != want || i.State != fleet.Fresh || i.From != fleet.Relay || uint64(i.Records) != rec.State.Records {
 			t.Errorf("%s says %+v; want that it pulled %+v for version %d", i.Instance, i.DatasetStatus, want, rec.Version)
 		}
-		if i.Refreshes.Full != counted.Full || i.Refreshes.Delta != counted.Delta || i.Refreshes.GaveUp != 0 {
+		if i.Refreshes.Full != counted.Full || i.Refreshes.Delta != counted.Delta || i.Refreshes.Fallbacks != 0 {
 			t.Errorf("%s counts %+v, want %+v", i.Instance, i.Refreshes, counted)
 		}
 	}

@@ -134,7 +134,7 @@ func newTrial(t *testing.T, fault string, set setting) *trial {
 	tr.await("the trial begins", fresh(tr.newest()))
 	served := time.Now()
 	tr.await("the trial begins", func(d fleet.DatasetStatus) error {
-		if d.Vouched.Before(served) {
+		if d.Confirmed.Before(served) {
 			return errors.New("it has not heard a beacon yet, nor how often there is one")
 		}
 		return nil

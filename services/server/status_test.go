@@ -134,7 +134,7 @@ func TestStatusMetrics(t *testing.T) {
 	s.serve(t, "cities", 3, map[string]string{"a": "{}", "b": "{}"})
 	s.says["cities"] = func(d *fleet.DatasetStatus) {
 		d.State, d.Newest, d.Since, d.AgeSeconds = fleet.Lagging, 5, time.UnixMilli(1767323045500), 61.5
-		d.BehindSince, d.Vouched = time.Now().Add(-10*time.Minute), time.Now().Add(-2*time.Minute)
+		d.BehindSince, d.Confirmed = time.Now().Add(-10*time.Minute), time.Now().Add(-2*time.Minute)
 		d.Refreshes = fleet.Refreshes{Failed: 4, Panicked: 3, Healed: 2}
 	}
 	srv := newServer(t, s)

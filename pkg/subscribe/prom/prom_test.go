@@ -18,10 +18,10 @@ import (
 func TestRefreshMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	o := prom.Observer(reg, "cities", "prices")
-	swapped := func(version uint64, from fleet.Origin, pulled int64, full bool, deltas int, gaveUp error) {
+	swapped := func(version uint64, from fleet.Origin, pulled int64, full bool, deltas int, fallback error) {
 		o.Swapped(subscribe.Refresh{
 			Record: dataset.VersionRecord{Dataset: "cities", Version: version, Created: time.Unix(1767323045, 0)},
-			From:   from, PulledBytes: pulled, Full: full, Deltas: deltas, GaveUp: gaveUp, Duration: 200 * time.Microsecond,
+			From:   from, PulledBytes: pulled, Full: full, Deltas: deltas, Fallback: fallback, Duration: 200 * time.Microsecond,
 		})
 	}
 	swapped(1, fleet.Cache, 0, true, 2, nil)

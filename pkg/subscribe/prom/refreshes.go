@@ -15,7 +15,7 @@ type metrics struct {
 	seconds   *prometheus.HistogramVec
 	pulled    *prometheus.CounterVec
 	deltas    *prometheus.CounterVec
-	gaveUp    *prometheus.CounterVec
+	fallbacks *prometheus.CounterVec
 	swapped   *prometheus.GaugeVec
 	created   *prometheus.GaugeVec
 	cache     *prometheus.CounterVec
@@ -52,17 +52,17 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 			Name: "freshet_refresh_seconds", Help: "Time from the start of a refresh to the swap.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 12), // 100 microseconds, a delta, to 7 minutes
 		}, []string{"dataset", "kind"}),
-		pulled:   counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset", "kind"),
-		deltas:   counter("deltas_applied_total", "Deltas applied by refreshes that succeeded.", "dataset"),
-		gaveUp:   counter("deltas_given_up_total", "Refreshes whose deltas did not lead to the version, so that its snapshot was pulled.", "dataset"),
-		swapped:  gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
-		created:  gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
-		cache:    counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
-		catchUps: counter("catch_ups_total", "Queries of the event log for the newest versions.", "outcome"),
-		changes:  counter("dataset_state_changes_total", "Changes of state, by the state that the dataset entered.", "dataset", "state"),
-		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
+		pulled:    counter("pulled_bytes_total", "Bytes pulled from relays by refreshes that succeeded.", "dataset", "kind"),
+		deltas:    counter("deltas_applied_total", "Deltas applied by refreshes that succeeded.", "dataset"),
+		fallbacks: counter("deltas_given_up_total", "Refreshes whose deltas did not lead to the version, so that its snapshot was pulled.", "dataset"),
+		swapped:   gauge("last_swap_timestamp_seconds", "When the served version was swapped in."),
+		created:   gauge("version_created_timestamp_seconds", "When the served version was committed, by the publisher's clock."),
+		cache:     counter("cache_failures_total", "Failures to read or write the cache folder.", "dataset"),
+		catchUps:  counter("catch_ups_total", "Queries of the event log for the newest versions.", "outcome"),
+		changes:   counter("dataset_state_changes_total", "Changes of state, by the state that the dataset entered.", "dataset", "state"),
+		restarts:  prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
-	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.gaveUp, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
+	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.fallbacks, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
 	for _, name := range datasets {
 		for _, kind := range []string{kindFull, kindDelta} {
 			m.refreshes.WithLabelValues(name, string(fleet.Relay), kind)
@@ -71,7 +71,7 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		for _, state := range fleet.States {
 			m.changes.WithLabelValues(name, string(state))
 		}
-		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.gaveUp, m.cache} {
+		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.fallbacks, m.cache} {
 			c.WithLabelValues(name)
 		}
 	}
@@ -90,8 +90,8 @@ func (m *metrics) observer() subscribe.Observer {
 			name, kind := r.Record.Dataset, kindOf(r)
 			m.refreshes.WithLabelValues(name, string(r.From), kind).Inc()
 			m.deltas.WithLabelValues(name).Add(float64(r.Deltas))
-			if r.GaveUp != nil {
-				m.gaveUp.WithLabelValues(name).Inc()
+			if r.Fallback != nil {
+				m.fallbacks.WithLabelValues(name).Inc()
 			}
 			m.seconds.WithLabelValues(name, kind).Observe(r.Duration.Seconds())
 			m.pulled.WithLabelValues(name, kind).Add(float64(r.PulledBytes))

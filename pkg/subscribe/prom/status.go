@@ -92,7 +92,7 @@ func collectFreshness(ch chan<- prometheus.Metric, s fleet.Status, d fleet.Datas
 		gauge(ch, descAge, d.AgeSeconds, d.Dataset)
 	}
 	gauge(ch, descBehind, d.Behind(now).Seconds(), d.Dataset)
-	confirmed := d.Vouched
+	confirmed := d.Confirmed
 	if confirmed.IsZero() {
 		confirmed = s.Started
 	}

@@ -111,7 +111,7 @@ func measureBurst(ctx context.Context, nats, relay, folder string, last uint64) 
 	b.TableAfter = served.Table().Bytes()
 	b.Lookups, b.Backwards, b.Lost = lookups.Load(), backwards.Load(), lost.Load()
 	refreshes := served.Status().Refreshes
-	b.Deltas, b.Full, b.GaveUp = refreshes.Delta, refreshes.Full, refreshes.GaveUp
+	b.Deltas, b.Full, b.GaveUp = refreshes.Delta, refreshes.Full, refreshes.Fallbacks
 	return b, nil
 }
 

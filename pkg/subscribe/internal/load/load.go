@@ -63,7 +63,7 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 		return l.adopt(ctx, rec, served, progress), nil
 	}
 	var pulled int64
-	var gaveUp error
+	var fallback error
 	if deltas, ok := deltasFrom(served, rec); ok && !l.refusedTooOften(rec, deltas) {
 		a := l.begin(ctx, rec, progress)
 		v, err := a.applyDeltas(served, deltas)
@@ -76,17 +76,17 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 		if !l.snapshotHelps(rec, err) {
 			return loaded{}, err
 		}
-		pulled, gaveUp = a.bytes, err
+		pulled, fallback = a.bytes, err
 	}
 	a := l.begin(ctx, rec, progress)
 	a.bytes = pulled
 	v, err := a.full(served)
 	if err != nil {
 		a.drop()
-		return loaded{}, errors.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), gaveUp)
+		return loaded{}, errors.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), fallback)
 	}
 	l.forgetRefusals(rec.Dataset)
-	v.Pull.GaveUp = gaveUp
+	v.Pull.Fallback = fallback
 	return v, nil
 }
 

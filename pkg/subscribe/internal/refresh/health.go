@@ -42,8 +42,8 @@ type Pull struct {
 	Full bool
 	// Deltas is how many deltas were applied to either.
 	Deltas int
-	// GaveUp is why the snapshot was pulled instead of the deltas from the served version; nil if it was not.
-	GaveUp error
+	// Fallback is why the snapshot was pulled instead of the deltas from the served version; nil if it was not.
+	Fallback error
 }
 
 // Health describes a dataset and its refreshes. It is immutable. Times are by the instance's clock and have a monotonic

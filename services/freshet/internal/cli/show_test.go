@@ -66,7 +66,7 @@ func TestStatusTable(t *testing.T) {
 	failing := serving(3, fleet.Failing, fleet.Cache, fleet.Pull{Full: true, Deltas: 2})
 	failing.Error, failing.Newest, failing.BehindSince = "no relay answers", 4, began.Add(4*time.Minute)
 	blind := serving(4, fleet.Blind, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})
-	blind.Vouched = began.Add(4 * time.Minute)
+	blind.Confirmed = began.Add(4 * time.Minute)
 	age := 12.3
 	instance := func(name string, d fleet.DatasetStatus) overview.Instance {
 		return overview.Instance{Instance: name, DatasetStatus: d}
@@ -80,7 +80,7 @@ func TestStatusTable(t *testing.T) {
 		{Dataset: "prices", Latest: &newest, Instances: []overview.Instance{
 			instance("api-1", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 88, Deltas: 1})),
 			instance("api-2", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3 << 20, Full: true})),
-			instance("api-3", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3<<20 + 900<<10, Full: true, Deltas: 1, GaveUp: "another state"})),
+			instance("api-3", serving(4, fleet.Fresh, fleet.Relay, fleet.Pull{Bytes: 3<<20 + 900<<10, Full: true, Deltas: 1, Fallback: "another state"})),
 			instance("api-4", failing),
 			instance("api-5", fleet.DatasetStatus{State: fleet.Waiting, Since: began.Add(time.Minute)}),
 			instance("api-6", blind),

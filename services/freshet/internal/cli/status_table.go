@@ -153,8 +153,8 @@ func trouble(i overview.Instance, now time.Time) string {
 	case i.RecordAge != nil:
 		record = fmt.Sprintf("from its record, %s old", show.Seconds(*i.RecordAge))
 	}
-	if i.LastPull.GaveUp != "" {
-		full = "pulled the snapshot instead of deltas: " + i.LastPull.GaveUp
+	if i.LastPull.Fallback != "" {
+		full = "pulled the snapshot instead of deltas: " + i.LastPull.Fallback
 	}
 	return cmp.Or(silent, i.Error, overview.Explain(i, now), i.Warning, i.StoreWarning, record, full)
 }

@@ -128,7 +128,7 @@ func TestStale(t *testing.T) {
 	d := func(version uint64, state fleet.State, change func(*fleet.DatasetStatus)) fleet.DatasetStatus {
 		s := fleet.DatasetStatus{
 			Dataset: "prices", Version: version, Newest: 7, State: state, Since: ago(time.Minute), Created: ago(26 * time.Hour),
-			Vouched: ago(time.Minute), ExpectEvery: 24 * time.Hour,
+			Confirmed: ago(time.Minute), ExpectEvery: 24 * time.Hour,
 		}
 		if change != nil {
 			change(&s)
@@ -144,7 +144,7 @@ func TestStale(t *testing.T) {
 		"failing":                             {d(6, fleet.Failing, func(s *fleet.DatasetStatus) { s.Error = "no relay answers" }), committedAt(7, time.Second), "failing for 1m0s on version 6, newest known 7: no relay answers"},
 		"quarantined":                         {d(6, fleet.Quarantined, func(s *fleet.DatasetStatus) { s.Warning = "version 7 (abc) is quarantined" }), committedAt(7, time.Second), "quarantined for 1m0s: version 7 (abc) is quarantined"},
 		"blind":                               {d(7, fleet.Blind, nil), committedAt(7, time.Hour), "blind: no beacon has confirmed for 1m0s that version 7 is the newest"},
-		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Vouched = time.Time{} }), committedAt(7, time.Hour), "blind: no beacon has confirmed yet that version 7"},
+		"blind from the start":                {d(7, fleet.Blind, func(s *fleet.DatasetStatus) { s.Confirmed = time.Time{} }), committedAt(7, time.Hour), "blind: no beacon has confirmed yet that version 7"},
 		"overdue":                             {d(7, fleet.Overdue, nil), committedAt(7, 26*time.Hour), "overdue: version 7 is 26h0m0s old, and a newer one is promised every 24h0m0s"},
 		"refreshing":                          {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(5 * time.Second) }), committedAt(7, 5*time.Second), ""},
 		"refreshing for long":                 {d(6, fleet.Refreshing, func(s *fleet.DatasetStatus) { s.BehindSince = ago(15 * time.Second) }), committedAt(7, 15*time.Second), "refreshing for 15s: version 6 is served, 7 is known"},

@@ -202,10 +202,10 @@ func Explain(i Instance, now time.Time) string {
 	case fleet.Quarantined, fleet.Diverged:
 		return fmt.Sprintf("%s for %s: %s", i.State, since(i.Since), i.Warning)
 	case fleet.Blind:
-		if i.Vouched.IsZero() {
+		if i.Confirmed.IsZero() {
 			return fmt.Sprintf("blind: no beacon has confirmed yet that version %d is the newest", i.Version)
 		}
-		return fmt.Sprintf("blind: no beacon has confirmed for %s that version %d is the newest", since(i.Vouched), i.Version)
+		return fmt.Sprintf("blind: no beacon has confirmed for %s that version %d is the newest", since(i.Confirmed), i.Version)
 	case fleet.Refreshing, fleet.Lagging:
 		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, round(max(0, behind(i, now))), i.Version, i.Newest)
 	case fleet.Overdue:
