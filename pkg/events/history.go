@@ -133,7 +133,7 @@ func (r *reader) consume(ctx context.Context) error {
 // confirmEnd is called when a consumer has no more messages before the end. Either the last events have been deleted, or the
 // consumer is on a replica that lags. The leader decides.
 func (r *reader) confirmEnd(ctx context.Context) error {
-	following, err := r.log.askLeader(ctx, leaderRequest{Sequence: r.next, NextFor: r.subject})
+	following, err := r.log.queryLeader(ctx, leaderRequest{Sequence: r.next, NextFor: r.subject})
 	if err == nil && following != nil && following.Sequence <= r.end {
 		return fmt.Errorf("the consumer does not see event %d yet", following.Sequence)
 	}

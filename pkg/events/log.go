@@ -151,7 +151,7 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 
 // lastAtLeader returns the last message on the subject, or nil if there is none.
 func (l *Log) lastAtLeader(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	return l.askLeader(ctx, leaderRequest{LastFor: subject})
+	return l.queryLeader(ctx, leaderRequest{LastFor: subject})
 }
 
 // leaderRequest selects a message: the last one on a subject, or the first one on a subject from a sequence on.
@@ -161,9 +161,9 @@ type leaderRequest struct {
 	LastFor  string `json:"last_by_subj,omitempty"`
 }
 
-// askLeader returns the requested message, or nil if there is none. It queries the stream's leader. The client would use a
+// queryLeader returns the requested message, or nil if there is none. It queries the stream's leader. The client would use a
 // direct get, which any replica may answer from an older state.
-func (l *Log) askLeader(ctx context.Context, message leaderRequest) (*jetstream.RawStreamMsg, error) {
+func (l *Log) queryLeader(ctx context.Context, message leaderRequest) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := l.attempt(ctx, requestTimeout)
 	defer cancel()
 	request, err := json.Marshal(message)
