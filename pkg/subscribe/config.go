@@ -87,8 +87,9 @@ type Config struct {
 	// with a jitter of half of it, and retries never end. Zero means DefaultRetryInitial and DefaultRetryMax.
 	RetryInitial, RetryMax time.Duration
 
-	// BeaconWithin is how long a dataset stays fresh without a beacon until a beacon names its period. Zero means DefaultBeaconWithin, three periods of the
-	// publisher's default. A beacon that names its period is trusted for three periods, but at most four times BeaconWithin.
+	// BeaconWithin is how long a dataset stays fresh without a beacon until a beacon names its period. Zero means
+	// DefaultBeaconWithin, three periods of the publisher's default. A beacon that names its period is trusted for three periods,
+	// but at most four times BeaconWithin.
 	BeaconWithin time.Duration
 
 	// Log receives the log; nil discards it.

@@ -153,7 +153,7 @@ type StoreWarning struct {
 	Warning string
 }
 
-// StoreChange is the event of all relays having moved to another store.
+// StoreChange is the event of an instance that follows all its relays to another store.
 type StoreChange struct{ Was, Now dataset.StoreID }
 
 // RelayRefusal is the event of wrong bytes from a relay.

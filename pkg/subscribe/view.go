@@ -40,8 +40,8 @@ func Eager() ViewOption { return func(o *viewOptions) { o.eager = true } }
 // NewView returns a view of the dataset through decode. decode must not modify its arguments. Keeping them
 // costs memory as [Dataset.Get] describes.
 //
-// For an eager view the error is an [ErrClosed] after [Subscriber.Close]; the caller may end the view with [View.Close] before
-// that. For a lazy view there is no error and nothing to close.
+// An eager view runs until [View.Close] or [Subscriber.Close]; after the latter NewView returns an [ErrClosed]. A lazy view
+// has nothing to close, and NewView returns no error for it.
 func NewView[V any](d *Dataset, decode func(key, value []byte) (V, error), options ...ViewOption) (*View[V], error) {
 	var o viewOptions
 	for _, option := range options {
