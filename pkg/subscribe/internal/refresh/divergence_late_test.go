@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,39 @@ func TestVerificationSurvivesAFailedCatchUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A catch-up for another reason takes over the query of one that is to verify, and its query fails. The retry verifies.
+func TestVerificationSurvivesALaterCatchUp(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		all := history(storeA, "a", 1, 5)
+		var log atomic.Pointer[dataset.VersionRecord]
+		log.Store(&all[4])
+		i := identifyLog(r, config, log.Load, at(storeA, all[4]))
+		i.name("p1", storeA, all[4])
+		i.serving(all[4])
+		var queries atomic.Int32
+		gate := make(chan struct{})
+		r.answers = func() ([]Answer, error) {
+			switch queries.Add(1) {
+			case 1:
+				<-gate
+				return []Answer{at(storeA, all[4])}, nil // from before the restore
+			case 2:
+				return nil, errDown
+			}
+			return []Answer{at(storeA, all[2])}, nil
+		}
+		i.name("p1", storeA, all[2]) // its query hangs
+		i.name("p1", storeA, all[2]) // its query waits for that one
+		log.Store(&all[3])
+		r.catchUps <- "reconnected"
+		synctest.Wait()
+		log.Store(&all[4])
+		close(gate)
+		pass(2 * time.Second)
+		i.serving(all[2])
+	})
 }
 
 // A disowned version that the store has after all is served again: a beacon names it, and the relays are queried although the log has it.
