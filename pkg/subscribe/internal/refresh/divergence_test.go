@@ -264,44 +264,6 @@ func testFarEvent(t *testing.T, store dataset.StoreID) {
 	})
 }
 
-// After the version of a far event was rejected, the instance is behind the version that a beacon named since that beacon.
-func TestBehindSinceAfterARejection(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		a := history(storeA, "a", 1, 6)
-		far := a[4]
-		far.Version, far.Previous = 1_000_000, a[3].VersionID()
-		fail := make(chan error)
-		r.load = func(_ ctxT, rec dataset.VersionRecord, _ func()) error {
-			if rec.Version == far.Version {
-				return <-fail
-			}
-			return nil
-		}
-		i := identify(r, config, a[4], at(storeA, a[4]))
-		i.name("p1", storeA, a[4])
-		i.versions <- far
-		pass(time.Second)
-		i.name("p1", storeA, a[5]) // neither the log nor the relay has it yet
-		named := time.Now()
-		pass(time.Second)
-		fail <- errLoad
-		synctest.Wait()
-		if reports := r.reports(); !slices.Contains(reports, "rejected prices/1000000") {
-			t.Fatalf("reports %q", reports)
-		}
-		r.is("prices", fleet.Lagging)
-		if h := r.engine.Health("prices"); h.Newest != 6 || !h.BehindSince.Equal(named) {
-			t.Errorf("health is %+v", h)
-		}
-		i.set(at(storeA, a[5]))
-		i.name("p1", storeA, a[5])
-		i.serving(a[5])
-		if h := r.engine.Health("prices"); !h.BehindSince.IsZero() {
-			t.Errorf("health is %+v", h)
-		}
-	})
-}
-
 // A copy of the store is in use: nothing moves, and both publishers are named.
 func TestCopyOfTheStoreInUse(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
