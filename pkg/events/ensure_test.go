@@ -38,7 +38,7 @@ func TestEnsureCreatesTheStreamOnce(t *testing.T) {
 	}
 }
 
-func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
+func TestEnsureCorrectsRequiredSettings(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	announceAfter := func(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 		t.Helper()
@@ -61,7 +61,7 @@ func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
 	}
 }
 
-func TestEnsureRefusesWhatCannotBeTheLog(t *testing.T) {
+func TestEnsureRefusesUnsuitableStreams(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	ours := []string{"freshet.v1.versions.>"}
 	for name, cfg := range map[string]jetstream.StreamConfig{
