@@ -103,8 +103,7 @@ func (a *announcement) try(ctx context.Context) error {
 			return err
 		}
 	}
-	subject := a.log.subjects.of(a.rec.Dataset)
-	last, err := a.log.lastAtLeader(ctx, subject)
+	last, err := a.log.lastAtLeader(ctx, a.log.subjects.of(a.rec.Dataset))
 	if noStream(err) {
 		err = a.log.ensure(ctx)
 	}
@@ -115,14 +114,22 @@ func (a *announcement) try(ctx context.Context) error {
 	if last != nil {
 		sequence = last.Sequence
 		// An unreadable event announces nothing: the new one follows it.
-		announced, err := dataset.DecodeEvent(last.Data)
-		if err == nil && announced.Version >= a.rec.Version && (a.over.Version == 0 || announced.Ref() != a.over) {
+		if announced, err := dataset.DecodeEvent(last.Data); err == nil && a.unnecessary(announced) {
 			return a.agree(announced)
 		}
 	}
-
 	ctx, cancel := a.log.attempt(ctx, requestTimeout)
 	defer cancel()
+	return a.prepareRetry(ctx, a.publish(ctx, sequence))
+}
+
+// unnecessary reports whether the event must not follow that of last, the log's last version.
+func (a *announcement) unnecessary(last dataset.VersionRecord) bool {
+	return last.Version >= a.rec.Version && (a.over.Version == 0 || last.Ref() != a.over)
+}
+
+// publish sends the event, which the stream refuses unless the subject's last event has the given sequence.
+func (a *announcement) publish(ctx context.Context, sequence uint64) error {
 	options := []jetstream.PublishOpt{
 		jetstream.WithExpectStream(a.log.cfg.Stream),
 		jetstream.WithExpectLastSequencePerSubject(sequence),
@@ -131,16 +138,21 @@ func (a *announcement) try(ctx context.Context) error {
 	if !a.duplicate {
 		options = append(options, jetstream.WithMsgID(a.rec.VersionID().String()))
 	}
-	ack, err := a.log.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: a.data}, options...)
+	ack, err := a.log.js.PublishMsg(ctx, &nats.Msg{Subject: a.log.subjects.of(a.rec.Dataset), Data: a.data}, options...)
+	if err == nil && ack.Duplicate {
+		a.duplicate = true
+		err = fmt.Errorf("%w: the stream knows its id", errTryAgain)
+	}
+	return err
+}
+
+// prepareRetry returns err, an error of publish, as an error that is permanent or not. Before a retry that needs it, it repairs
+// the stream or frees space.
+func (a *announcement) prepareRetry(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: the event has %d bytes, and max_payload of the NATS server is %d; raise max_payload, or publish with fewer or shorter labels",
 			err, len(a.data), a.log.nc.MaxPayload())
-	case err == nil && ack.Duplicate:
-		a.duplicate = true
-		return fmt.Errorf("%w: the stream knows its id", errTryAgain)
-	case err == nil:
-		return nil
 	case overtaken(err):
 		return fmt.Errorf("%w: %w", errTryAgain, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse): // the stream is gone, or lacks the subject
@@ -185,15 +197,7 @@ func inStore(rec dataset.VersionRecord) string {
 // overtaken reports whether the stream refused a message because the subject's last sequence is not the expected one, or
 // because a message with the same id is in flight in the cluster.
 func overtaken(err error) bool {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	switch api.ErrorCode {
-	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateConflict:
-		return true
-	}
-	return false
+	return has(err, jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateConflict)
 }
 
 // duplicateConflict is JSStreamDuplicateMessageConflict in the errors.json of nats-server; the client does not name it.

@@ -32,7 +32,7 @@ func TestAnnounceIsIdempotentAndAscending(t *testing.T) {
 	}
 }
 
-func TestAnnounceRefusesWhatIsNoVersion(t *testing.T) {
+func TestAnnounceRefusesInvalidVersions(t *testing.T) {
 	ctx, _, _, log := start(t)
 	if err := log.Announce(ctx, dataset.VersionRecord{Dataset: "cities"}); !errors.Is(err, dataset.ErrVersionRecord) {
 		t.Error(err)
@@ -115,7 +115,7 @@ func TestAnnounceGoesAfterAnUnreadableEvent(t *testing.T) {
 	}
 }
 
-func TestLastIsWhatIsAnnounced(t *testing.T) {
+func TestLastReturnsTheAnnouncedVersion(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	last := func(want uint64) {
 		t.Helper()
@@ -139,7 +139,7 @@ func TestLastIsWhatIsAnnounced(t *testing.T) {
 }
 
 // The stream has lost an event whose id it still remembers.
-func TestAnnounceAgainWhatWasLost(t *testing.T) {
+func TestAnnounceRestoresALostEvent(t *testing.T) {
 	for name, lose := range map[string]func(context.Context, jetstream.Stream) error{
 		"deleted": func(ctx context.Context, s jetstream.Stream) error { return s.DeleteMsg(ctx, 2) },
 		"purged":  func(ctx context.Context, s jetstream.Stream) error { return s.Purge(ctx) },
@@ -260,7 +260,7 @@ func TestAnnounceThroughRestarts(t *testing.T) {
 	}
 }
 
-func TestAnnounceSaysWhatWasWrongLast(t *testing.T) {
+func TestAnnounceErrorHasTheLastFailure(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	cfg := jetstream.StreamConfig{Name: "FRESHET", Subjects: []string{"freshet.v1.versions.>"}, Storage: jetstream.MemoryStorage}
 	must(api(t, nc).CreateStream(ctx, cfg))(t)

@@ -27,45 +27,20 @@ func (b Beacon) parts(limit int) ([][]byte, error) {
 		limit = usualPayload
 	}
 	limit = min(limit, partBytes)
-	names := slices.Concat(slices.Collect(maps.Keys(b.Newest)), b.Unread)
-	slices.Sort(names)
-	names = slices.Compact(names)
-	unread := make(map[string]bool, len(b.Unread))
-	for _, name := range b.Unread {
-		unread[name] = true
-	}
 	head, err := b.headBytes()
 	if err != nil {
 		return nil, err
 	}
+	names, unread := b.names()
 	var parts [][]byte
 	for first := true; first || len(names) > 0; first = false {
-		part := b
-		part.Newest, part.IDs, part.Unread = make(map[string]uint64), make(map[string]dataset.VersionID), nil
-		size, n := head, 0
-		for _, name := range names {
-			version, ok := b.Newest[name]
-			id, hasID := b.IDs[name]
-			hasID = hasID && ok
-			if size += entryBytes(name, version, ok, hasID, unread[name]); size > limit {
-				break
-			}
-			if n++; ok {
-				part.Newest[name] = version
-			}
-			if hasID {
-				part.IDs[name] = id
-			}
-			if unread[name] {
-				part.Unread = append(part.Unread, name)
-			}
-		}
+		n := b.fitting(names, unread, limit-head)
 		if n == 0 && len(names) > 0 || head > limit {
 			return nil, fmt.Errorf("one dataset does not fit into a message of %d bytes, the limit of the NATS server; "+
 				"set its max_payload to 4KB or more", limit)
 		}
+		part := b.part(names[:n], unread)
 		names = names[n:]
-		part.To = ""
 		if len(names) > 0 {
 			part.To = names[0]
 		}
@@ -79,6 +54,46 @@ func (b Beacon) parts(limit int) ([][]byte, error) {
 	return parts, nil
 }
 
+// names returns the sorted names of all datasets of b, and the set of the unread ones.
+func (b Beacon) names() (names []string, unread map[string]bool) {
+	names = slices.Concat(slices.Collect(maps.Keys(b.Newest)), b.Unread)
+	slices.Sort(names)
+	unread = make(map[string]bool, len(b.Unread))
+	for _, name := range b.Unread {
+		unread[name] = true
+	}
+	return slices.Compact(names), unread
+}
+
+// fitting returns how many of the first names fit into a message, which has the given space for them.
+func (b Beacon) fitting(names []string, unread map[string]bool, space int) int {
+	for i, name := range names {
+		if space -= b.entryBytes(name, unread[name]); space < 0 {
+			return i
+		}
+	}
+	return len(names)
+}
+
+// part returns b with the given names only, without an upper bound.
+func (b Beacon) part(names []string, unread map[string]bool) Beacon {
+	part := b
+	part.To = ""
+	part.Newest, part.IDs, part.Unread = make(map[string]uint64, len(names)), make(map[string]dataset.VersionID, len(names)), nil
+	for _, name := range names {
+		if version, ok := b.Newest[name]; ok {
+			part.Newest[name] = version
+			if id, ok := b.IDs[name]; ok {
+				part.IDs[name] = id
+			}
+		}
+		if unread[name] {
+			part.Unread = append(part.Unread, name)
+		}
+	}
+	return part
+}
+
 // headBytes returns the greatest length of a message of b without its datasets.
 func (b Beacon) headBytes() (int, error) {
 	b.Newest, b.IDs, b.Unread, b.From, b.To = nil, nil, nil, "", ""
@@ -87,12 +102,12 @@ func (b Beacon) headBytes() (int, error) {
 }
 
 // entryBytes returns the bytes of a dataset in a message. Names need no escapes.
-func entryBytes(name string, version uint64, hasVersion, hasID, unread bool) (n int) {
-	if hasVersion {
+func (b Beacon) entryBytes(name string, unread bool) (n int) {
+	if version, ok := b.Newest[name]; ok {
 		n += len(name) + len(`"":,`) + len(strconv.FormatUint(version, 10))
-	}
-	if hasID {
-		n += len(name) + len(`"":"",`) + 2*len(dataset.VersionID{})
+		if _, ok := b.IDs[name]; ok {
+			n += len(name) + len(`"":"",`) + 2*len(dataset.VersionID{})
+		}
 	}
 	if unread {
 		n += len(name) + len(`"",`)

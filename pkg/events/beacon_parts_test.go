@@ -96,13 +96,13 @@ func TestBeaconsThroughASmallPayload(t *testing.T) {
 			if err := events.SendBeacon(nc, "", b); err != nil {
 				t.Fatal(err)
 			}
-			heard := map[string]dataset.Ref{}
-			for len(heard) < 4 {
+			received := map[string]dataset.Ref{}
+			for len(received) < 4 {
 				for name, r := range receive(t, ctx, "a beacon", l.Beacons()).Reports {
-					heard[name] = dataset.Ref{Version: r[0].Version, ID: r[0].ID}
+					received[name] = dataset.Ref{Version: r[0].Version, ID: r[0].ID}
 				}
 			}
-			for name, got := range heard {
+			for name, got := range received {
 				if want, ok := b.Version(name); !ok || got != want {
 					t.Errorf("%s: the listener received %v, want %v, %v", name, got, want, ok)
 				}

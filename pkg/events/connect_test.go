@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-func TestConnectRefusesOnlyWhatIsMalformed(t *testing.T) {
+func TestConnectRefusesOnlyMalformedURLs(t *testing.T) {
 	discard := slog.New(slog.DiscardHandler)
 	for _, url := range []string{"nats://local host:x", "nats://h:4222, nats://hunter2 @h", "nats://user:hunter2@h:port", "user:hunter2@h:port", "http://hunter2@h", ""} {
 		if _, err := events.Connect(url, "test", discard); err == nil || strings.Contains(err.Error(), "hunter2") {

@@ -38,7 +38,7 @@ func TestEnsureCreatesTheStreamOnce(t *testing.T) {
 	}
 }
 
-func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
+func TestEnsureCorrectsRequiredSettings(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	announceAfter := func(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 		t.Helper()
@@ -61,7 +61,7 @@ func TestEnsureMendsWhatTheLogDependsOn(t *testing.T) {
 	}
 }
 
-func TestEnsureRefusesWhatCannotBeTheLog(t *testing.T) {
+func TestEnsureRefusesUnsuitableStreams(t *testing.T) {
 	ctx, _, nc, log := start(t)
 	ours := []string{"freshet.v1.versions.>"}
 	// While another stream exists, nats-server 2.15 does not remove the folder of all streams. It removes that after the answer to

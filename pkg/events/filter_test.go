@@ -100,7 +100,7 @@ func receiveThree(tb testing.TB) func() {
 
 // The allocations of an instance for a beacon depend on its own datasets: three of 10,000 take some hundred
 // allocations; decoding all takes more than twenty thousand.
-func TestBeaconCostsWhatTheInstanceHas(t *testing.T) {
+func TestBeaconCostDependsOnOwnDatasets(t *testing.T) {
 	if n := testing.AllocsPerRun(10, receiveThree(t)); n > 150 {
 		t.Errorf("three datasets of 10,000 take %v allocations", n)
 	}

@@ -114,7 +114,7 @@ func TestLatestDoesNotTrustAReplicaThatLags(t *testing.T) {
 }
 
 // Latest must not accept a truncated batch, with which an instance would miss versions silently.
-func TestDirectGetKnowsAWholeAnswer(t *testing.T) {
+func TestDirectGetRecognizesACompleteAnswer(t *testing.T) {
 	ctx, s, _, _ := start(t)
 	nc := connect(t, s.URL)
 	log := newLog(t, nc, events.Config{Stream: "FAKE"})

@@ -128,7 +128,7 @@ func TestFullLogGivesUpOldEventsAndKeepsTheNewest(t *testing.T) {
 	}
 }
 
-func TestFullLogSaysWhatToChange(t *testing.T) {
+func TestFullLogNamesTheRemedy(t *testing.T) {
 	ctx, _, nc, log := startLimited(t, "max_file: 1GB", events.Config{MaxBytes: 1 << 20})
 	var err error
 	n := uint64(0)
@@ -148,7 +148,7 @@ func TestFullLogSaysWhatToChange(t *testing.T) {
 	}
 }
 
-func TestFullLogOfAnOperatorSaysWhatToChange(t *testing.T) {
+func TestFullLogOfAnOperatorNamesTheRemedy(t *testing.T) {
 	ctx, _, nc, log := startLimited(t, "max_bytes_required: true, max_file: 1GB", events.Config{})
 	must(api(t, nc).CreateStream(ctx, jetstream.StreamConfig{Name: "FRESHET", Subjects: []string{"freshet.v1.versions.>"}, MaxBytes: 20_000}))(t)
 	if err := log.Announce(ctx, large("a", 1)); err != nil {
@@ -160,7 +160,7 @@ func TestFullLogOfAnOperatorSaysWhatToChange(t *testing.T) {
 	}
 }
 
-func TestAccountWithoutRoomSaysWhatToChange(t *testing.T) {
+func TestFullAccountNamesTheRemedy(t *testing.T) {
 	tooMuch := events.Config{MaxBytes: 512 << 20}
 	t.Run("setting above the account", func(t *testing.T) {
 		ctx, s, nc, log := startLimited(t, "max_file: 64MB", tooMuch)

@@ -201,8 +201,7 @@ func (l *Log) queryLeader(ctx context.Context, message leaderRequest) (*jetstrea
 
 // noStream reports whether err says that the stream does not exist.
 func noStream(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound
+	return has(err, jetstream.JSErrCodeStreamNotFound)
 }
 
 // temporary reports whether another attempt may succeed after err.

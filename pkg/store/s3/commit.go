@@ -12,9 +12,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/minio/minio-go/v7"
 
+	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/store/internal/layout"
 )
@@ -22,17 +22,18 @@ import (
 // probeFile is the name of the conditional write that probe sends. It is not removed, so that the next probe takes one request.
 const probeFile = layout.TmpFolder + "/conditional-write"
 
-// firstPause is about the first pause that a throttling server needs. The client starts with the same pause.
-const firstPause = 200 * time.Millisecond
+// firstPause and longestPause bound the pauses between attempts. They are those of the client.
+const (
+	firstPause   = 200 * time.Millisecond
+	longestPause = time.Second
+)
 
 // prepare must precede every upload. It refuses a server without conditional writes, and removes dead uploads.
 func (s *Store) prepare(ctx context.Context) error {
-	select {
-	case s.writeLock <- struct{}{}:
-	case <-ctx.Done():
+	if s.writeLock.Acquire(ctx, 1) != nil {
 		return s.failed("prepare to write to", "", context.Cause(ctx))
 	}
-	defer func() { <-s.writeLock }()
+	defer s.writeLock.Release(1)
 	if !s.conditional {
 		if err := s.probe(ctx); err != nil {
 			return err
@@ -67,52 +68,76 @@ func (s *Store) noConditions(how string) error {
 		"each other's versions; use a server or a release of it that has conditional writes", store.ErrUnusable, s.settings.endpoint, how, s.full(probeFile))
 }
 
-// commit creates a record and returns its etag. It fails with [store.ErrExists] if the record exists.
-//
-// commit retries a request whose outcome is unknown. The refusal of a retry may be caused by the first attempt. Then the existing record
-// has the same content: a record names its publisher and the nanosecond of its creation.
+// commit creates a record and returns its etag. It fails with [store.ErrExists] if the record exists, and with [store.ErrUnknown] if the
+// server may have created it.
 func (s *Store) commit(ctx context.Context, name string, b []byte) (etag string, err error) {
-	unknown := false // whether the server may have executed an earlier attempt
-	attempt := func() (string, error) {
-		etag, err := s.putIfAbsent(ctx, name, b)
-		switch {
-		case err == nil:
-			return etag, nil
-		case isCode(err, minio.PreconditionFailed) && unknown:
-			existing, etag, err := s.readRecord(ctx, name)
-			if err == nil && bytes.Equal(existing, b) {
-				return etag, nil
-			}
-			if err == nil {
-				err = backoff.Permanent(takenError())
-			}
-			return "", err
-		case isCode(err, minio.PreconditionFailed):
-			return "", backoff.Permanent(takenError())
-		case isCode(err, "ConditionalRequestConflict", "OperationAborted"):
-			return "", s.failed("create", name, err) // S3 documents these as not executed, to be retried
-		}
-		response := minio.ToErrorResponse(err)
-		if 400 <= response.StatusCode && response.StatusCode < 500 && response.StatusCode != http.StatusRequestTimeout &&
-			response.StatusCode != http.StatusTooManyRequests {
-			return "", backoff.Permanent(s.failed("create", name, err))
-		}
-		if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" { // a failed dial sent no request
-			unknown = true
-		}
-		return "", s.failed("create", name, err)
-	}
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval = firstPause
-	etag, err = backoff.Retry(ctx, attempt, backoff.WithBackOff(pauses), backoff.WithMaxTries(maxAttempts))
-	if err != nil && unknown && !errors.Is(err, store.ErrExists) {
+	c := creation{store: s, name: name, content: b}
+	err = backoff.New(firstPause, longestPause).Retry(ctx, c.temporary, func() error { return c.try(ctx) })
+	if err != nil && c.unknown && !errors.Is(err, store.ErrExists) {
 		err = fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
-	return etag, err
+	return c.etag, err
 }
 
-func takenError() error {
+// creation is one call of commit.
+type creation struct {
+	store   *Store
+	name    string
+	content []byte
+	etag    string // of the record, after a success
+	tries   int
+	final   bool // no retry can succeed
+	unknown bool // the server may have executed an attempt
+}
+
+// temporary reports whether to retry.
+func (c *creation) temporary(error) bool { return !c.final && c.tries < maxAttempts }
+
+// try sends one conditional write.
+func (c *creation) try(ctx context.Context) (err error) {
+	c.tries++
+	c.etag, err = c.store.putIfAbsent(ctx, c.name, c.content)
+	switch {
+	case err == nil:
+		return nil
+	case isCode(err, minio.PreconditionFailed):
+		return c.taken(ctx)
+	case isCode(err, "ConditionalRequestConflict", "OperationAborted"): // S3 documents these as not executed, to be retried
+	case isRejected(err):
+		c.final = true
+	case !isUnsent(err):
+		c.unknown = true
+	}
+	return c.store.failed("create", c.name, err)
+}
+
+// taken handles the refusal of a record that exists. The refusal of a retry may be caused by an earlier attempt. Then the existing
+// record has the same content: a record names its publisher and the nanosecond of its creation.
+func (c *creation) taken(ctx context.Context) error {
+	if c.unknown {
+		existing, etag, err := c.store.readRecord(ctx, c.name)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(existing, c.content) {
+			c.etag = etag
+			return nil
+		}
+	}
+	c.final = true
 	return fmt.Errorf("%w: another publisher committed it at the same time", store.ErrExists)
+}
+
+// isRejected reports whether err is a response that a retry does not change.
+func isRejected(err error) bool {
+	status := minio.ToErrorResponse(err).StatusCode
+	return 400 <= status && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
+}
+
+// isUnsent reports whether err is a failure to connect, before the request was sent.
+func isUnsent(err error) bool {
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && dial.Op == "dial"
 }
 
 // putIfAbsent sends one conditional write without retries, because the server could refuse a retry because of the first attempt. It

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/semaphore"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
@@ -48,8 +49,8 @@ type Store struct {
 	staleAfter   time.Duration
 	listInterval time.Duration
 
-	// writeLock is a mutex with space for one element, so that a context can end the wait for it. It guards the two fields below.
-	writeLock chan struct{}
+	// writeLock is a mutex: a semaphore of 1, so that a context can end the wait for it. It guards the two fields below.
+	writeLock *semaphore.Weighted
 	// conditional is set when the server is known to support conditional writes.
 	conditional bool
 	// swept is when dead uploads were last removed.
@@ -115,7 +116,7 @@ func open(ctx context.Context, u *url.URL, wrap func(http.RoundTripper) http.Rou
 	s := &Store{
 		core: core, settings: settings, closeIdle: transport.CloseIdleConnections,
 		partBytes: defaultPartBytes, pageKeys: defaultPageKeys, staleAfter: layout.StaleAfter, listInterval: defaultListInterval,
-		writeLock: make(chan struct{}, 1), newest: map[string]knownRecord{}, listed: map[string]time.Time{},
+		writeLock: semaphore.NewWeighted(1), newest: map[string]knownRecord{}, listed: map[string]time.Time{},
 	}
 	exists, err := core.BucketExists(ctx, settings.bucket)
 	if err == nil && !exists {
