@@ -29,7 +29,7 @@ func relayWithPrices() *httptest.Server {
 	if err != nil {
 		panic(err)
 	}
-	if err := w.Add(dataset.Record{Key: []byte("apple"), Value: []byte(`{"key":"apple","cents":45}`)}); err != nil {
+	if err := w.Add(dataset.Record{Key: []byte("A1"), Value: []byte(`{"sku":"A1","cents":995}`)}); err != nil {
 		panic(err)
 	}
 	totals, err := w.Close()
@@ -82,14 +82,14 @@ func ExampleOpen() {
 	}
 
 	// In a request: a lookup never waits. err is not nil only before the first version.
-	value, ok, err := prices.Get("apple")
+	value, ok, err := prices.Get("A1")
 	fmt.Printf("%s %v %v\n", value, ok, err)
 
 	// Lookups that belong together: a table is one version and never changes.
 	table := prices.Table()
 	fmt.Printf("version %d of %d records\n", table.Version(), table.Len())
 	// Output:
-	// {"key":"apple","cents":45} true <nil>
+	// {"sku":"A1","cents":995} true <nil>
 	// version 7 of 1 records
 }
 
@@ -124,9 +124,9 @@ func ExampleNewView() {
 		fmt.Println(err)
 		return
 	}
-	p, ok, err := prices.Get("apple")
+	p, ok, err := prices.Get("A1")
 	fmt.Println(p.Cents, ok, err)
-	// Output: 45 true <nil>
+	// Output: 995 true <nil>
 }
 
 func ExampleDataset_OnSwap() {
@@ -163,7 +163,7 @@ func ExampleDataset_OnSwap() {
 		mu.Lock()
 		defer mu.Unlock()
 		for c := range swap.Changes() { // every record in the first call, then the changed ones
-			if key := string(c.Key); c.Op != subscribe.Removed && cents(c.New) < 100 {
+			if key := string(c.Key); c.Op != subscribe.Removed && cents(c.New) < 1000 {
 				cheap[key] = true
 			} else {
 				delete(cheap, key)
@@ -182,7 +182,7 @@ func ExampleDataset_OnSwap() {
 	mu.RLock()
 	defer mu.RUnlock()
 	fmt.Println(cheap)
-	// Output: map[apple:true]
+	// Output: map[A1:true]
 }
 
 func ExampleEager() {
@@ -216,9 +216,9 @@ func ExampleEager() {
 		fmt.Println(err)
 		return
 	}
-	p, ok, err := prices.Get("apple") // decodes nothing
+	p, ok, err := prices.Get("A1") // decodes nothing
 	fmt.Println(prices.Version(), p.Cents, ok, err)
-	// Output: 7 45 true <nil>
+	// Output: 7 995 true <nil>
 }
 
 // BenchmarkTable measures what the served version costs a reader.
@@ -256,7 +256,7 @@ func BenchmarkGet(b *testing.B) {
 	prices := handle(sub, "prices")
 	b.Run("handle", func(b *testing.B) {
 		for b.Loop() {
-			if _, ok, _ := prices.Get("apple"); !ok {
+			if _, ok, _ := prices.Get("A1"); !ok {
 				b.Fatal("no record")
 			}
 		}
@@ -264,7 +264,7 @@ func BenchmarkGet(b *testing.B) {
 	table := prices.Table()
 	b.Run("table", func(b *testing.B) {
 		for b.Loop() {
-			if _, ok := table.GetString("apple"); !ok {
+			if _, ok := table.GetString("A1"); !ok {
 				b.Fatal("no record")
 			}
 		}

@@ -79,11 +79,11 @@ func main() {
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(`echo '{"key":"apple","cents":45}' | freshet publish prices - --key key --wait`)
+	run(`printf '%s\n' '{"sku":"A1","cents":995}' '{"sku":"B/2","cents":1250}' | freshet publish prices - --key sku --wait`)
 	_, commands := blocks(t, readmeFile, "module")
 	run(commands[0])
 	printed := run("go run .")
-	for _, want := range []string{`{"key":"apple","cents":45} true <nil>`, "version 1 of 1 records", "freshet_dataset_state", "freshet_refreshes_total"} {
+	for _, want := range []string{`{"sku":"A1","cents":995} true <nil>`, "version 1 of 2 records", "freshet_dataset_state", "freshet_refreshes_total"} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("the program printed no %q:\n%s", want, printed)
 		}
