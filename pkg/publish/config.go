@@ -10,6 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/store"
 )
@@ -19,6 +20,9 @@ const (
 	MinMemoryBytes = spill.MinMemoryBytes
 	MaxMemoryBytes = spill.MaxMemoryBytes
 )
+
+// MaxFields is the most columns of a CSV, and the most members of an object in a record, with those of the objects around it.
+const MaxFields = input.MaxFields
 
 // Limits of the deltas that follow a snapshot, before a new one is due.
 const (
@@ -48,8 +52,9 @@ type Config struct {
 	// at least 8 MiB. One window takes half of it at most, a patch's window a quarter. Windows of 8 MiB are always accepted, windows of
 	// more than 128 MiB never.
 	MemoryBytes int64
-	// MaxDecompressedBytes bounds a compressed Input.Body once it is decompressed; 0 means 256 GiB. Above 1 GiB it may not
-	// have more than 1,000 times its compressed size either.
+	// MaxDecompressedBytes bounds a compressed Input.Body once it is decompressed, and the records of any Input.Body, since rows of CSV
+	// become objects with the names of all columns; 0 means 256 GiB. Above 128 MiB neither may have more than 1,000 times the size of the
+	// body.
 	MaxDecompressedBytes int64
 	// Source is Input.Source where that is empty.
 	Source string

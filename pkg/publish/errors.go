@@ -25,7 +25,7 @@ var (
 	// ErrConflict is returned when other publishers committed a version of the dataset each time this one tried to. A retry may help;
 	// better is one publisher for a dataset. A patch whose Base is not the newest version is refused with it too.
 	ErrConflict = commit.ErrConflict
-	// ErrTooLarge is wrapped, with ErrInput, for compressed input that is too large once it is decompressed.
+	// ErrTooLarge is wrapped, with ErrInput, for an input that is too large once it is decompressed or parsed.
 	ErrTooLarge = input.ErrTooLarge
 	// ErrBusy is returned for zstd data when the windows of other inputs take the memory for windows for some seconds. A retry helps.
 	ErrBusy = input.ErrBusy

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
+
+// maxPublisherBytes is the README's bound of the publisher's memory.
+const maxPublisherBytes = 160 << 20
 
 // rows yields NDJSON of about 130 bytes a row.
 type rows struct {
@@ -27,7 +31,6 @@ func (r *rows) Read(p []byte) (int, error) {
 // The publisher has one peak of resident memory, with its defaults: for a first publish, for one after another, for a large patch, and
 // for a publish after that. The patch reads every block of the dataset and changes more than FRESHET_MEMORY_BYTES of records.
 func TestPublisherMemory(t *testing.T) {
-	const most = 160 << 20
 	records, part := 3_000_000, 4
 	if testing.Short() {
 		records, part = 1_600_000, 2
@@ -44,25 +47,72 @@ func TestPublisherMemory(t *testing.T) {
 		{"a publish after a large patch", http.MethodPost, full, rows{end: records, step: 1, changed: 3}},
 		{"a patch after that", http.MethodPatch, patch, rows{end: records, step: part, changed: 4}},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), c.method, p.URL+c.path, &c.rows)
-		if err != nil {
-			t.Fatal(err)
+		sendLarge(t, p, c.what, c.method, c.path, "application/x-ndjson", &c.rows, http.StatusCreated)
+	}
+}
+
+// sendLarge sends a body, and checks the status of the answer and the peak of the publisher's memory so far.
+func sendLarge(t *testing.T, p *program, what, method, path, contentType string, body io.Reader, status int) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	// Not the tests' client, whose timeout is for smaller requests.
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != status {
+		t.Errorf("%s: %d %s, %v; want %d", what, resp.StatusCode, answer, err, status)
+	}
+	got := peak(t, p.PID())
+	t.Logf("up to %s: peak %d MiB", what, got>>20)
+	if got > maxPublisherBytes {
+		t.Errorf("up to %s: the peak is %d MiB, the most is %d", what, got>>20, maxPublisherBytes>>20)
+	}
+}
+
+// numbered yields a head, and then lines that count.
+func numbered(head string, n int, line string) io.Reader {
+	readers := []io.Reader{strings.NewReader(head)}
+	for i := range n {
+		readers = append(readers, strings.NewReader(fmt.Sprint(i)), strings.NewReader(line))
+	}
+	return io.MultiReader(readers...)
+}
+
+// Shapes of input that are small as sent and large once parsed.
+func TestPublisherMemoryOfShapes(t *testing.T) {
+	p := publisherAlone(t)
+	var columns strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&columns, ",c%d", i)
+	}
+	object := func(members int) string { // the rest of a record
+		var b strings.Builder
+		b.WriteString(`"`)
+		for i := range members {
+			fmt.Fprintf(&b, `,"%x":0`, i)
 		}
-		req.Header.Set("Content-Type", "application/x-ndjson")
-		// Not the tests' client, whose timeout is for smaller requests.
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusCreated {
-			t.Fatalf("%s: %d %s, %v", c.what, resp.StatusCode, body, err)
-		}
-		got := peak(t, p.PID())
-		t.Logf("up to %s: peak %d MiB", c.what, got>>20)
-		if got > most {
-			t.Errorf("up to %s: the peak is %d MiB, the most is %d", c.what, got>>20, most>>20)
-		}
+		return b.String() + "}\n"
+	}
+	next := `{"key":"`
+	most := strings.TrimSuffix(object(16_000), "\n") + "\n" + next
+	for _, c := range []struct {
+		what, contentType string
+		body              io.Reader
+		status            int
+	}{
+		{"empty columns", "text/csv", numbered("key"+columns.String()+"\n", 60_000, strings.Repeat(",", 200)+"\n"), http.StatusCreated},
+		{"a long name of a column", "text/csv", numbered("key,"+strings.Repeat("n", 200_000)+"\n", 6000, ",\n"), http.StatusRequestEntityTooLarge},
+		{"a row of commas", "text/csv", io.MultiReader(numbered("key,v\n", 250_000, ",v\n"), strings.NewReader(strings.Repeat(",", 2_000_000)+"\n")), http.StatusBadRequest},
+		{"many members", "application/x-ndjson", io.MultiReader(numbered(next, 200, most), strings.NewReader(`last"}`)), http.StatusCreated},
+		{"too many members", "application/x-ndjson", numbered(next, 10, object(100_000)), http.StatusBadRequest},
+	} {
+		sendLarge(t, p, c.what, http.MethodPost, "/v1/datasets/shapes/versions?key=key", c.contentType, c.body, c.status)
 	}
 }

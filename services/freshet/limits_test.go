@@ -16,6 +16,8 @@ func limitsTable() string {
 		{"name of a dataset", fmt.Sprintf("1 to %d bytes of `a-z`, `0-9`, `_` and `-`, beginning with a letter or digit", dataset.MaxNameBytes)},
 		{"key of a record", "1 byte to " + size(dataset.MaxKeyBytes)},
 		{"value of a record (from CSV: the row as a JSON object)", size(dataset.MaxValueBytes)},
+		{"columns of a CSV", fmt.Sprint(publish.MaxFields)},
+		{"members of an object in a record, with those of the objects around it", fmt.Sprint(publish.MaxFields)},
 		{
 			fmt.Sprintf("records whose keys have hashes with the same %d leading bits", dataset.GroupBits),
 			size(dataset.MaxGroupBytes) + " of keys and values together; with seeded hashes only keys chosen for it reach it below ten terabytes",

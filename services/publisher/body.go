@@ -39,12 +39,14 @@ type body struct {
 	bytes    int64
 	err      error
 	finished bool
+	reading  bool      // a Read is in progress
+	returned time.Time // when the last Read returned; when the body was made, before
 }
 
 var errFinished = errors.New("the request is answered")
 
 func newBody(w http.ResponseWriter, r *http.Request, limits bodyLimits) *body {
-	return &body{r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w), limits: limits}
+	return &body{r: http.MaxBytesReader(w, r.Body, limits.bytes), control: http.NewResponseController(w), limits: limits, returned: time.Now()}
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -63,6 +65,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	// An error means that the response writer is no network connection, as in a test. The same holds below.
 	_ = b.control.SetReadDeadline(deadline)
+	b.reading = true
 	b.mu.Unlock()
 
 	n, err := b.r.Read(p)
@@ -75,6 +78,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.bytes += int64(n)
+	b.reading, b.returned = false, time.Now()
 	if err != nil && b.err == nil && !b.finished {
 		b.err = err
 		// From here on the server reads ahead to detect a client that disconnects. A deadline would look like one.
@@ -120,6 +124,13 @@ func (b *body) failure() error {
 		return nil
 	}
 	return b.err
+}
+
+// unread reports whether there is more to read, and nothing has read for the given time.
+func (b *body) unread(d time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.reading && !b.finished && b.err == nil && time.Since(b.returned) >= d
 }
 
 // read returns the number of bytes read.

@@ -19,7 +19,7 @@ type Patch struct {
 
 // patch answers PATCH /v1/datasets/{name}.
 func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
-	return p.answer(w, r, func(body *body) (outcome, error) {
+	return p.answer(w, r, func(r *http.Request, body *body) (outcome, error) {
 		in, err := patchInput(r)
 		if err != nil {
 			return outcome{}, err

@@ -45,7 +45,7 @@ type Publication struct {
 
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
-	return p.answer(w, r, func(body *body) (outcome, error) {
+	return p.answer(w, r, func(r *http.Request, body *body) (outcome, error) {
 		in, err := input(r, "key", "label*", "source", "expect-every")
 		if err != nil {
 			return outcome{}, err
@@ -71,16 +71,23 @@ type outcome struct {
 	patch *Patch
 }
 
-// answer calls do to publish the request's body, and answers with the result.
-func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*body) (outcome, error)) error {
+// answer calls do to publish the request's body, and answers with the result. The context of do's request ends when the client leaves.
+func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http.Request, *body) (outcome, error)) error {
 	name := r.PathValue("name")
 	start := time.Now()
 	body := newBody(w, r, bodyLimits{bytes: int64(p.cfg.BodyBytes), stall: p.cfg.BodyStall, rate: int64(p.cfg.BodyRate), time: p.cfg.BodyTime})
-	result, err := do(body)
+	watched, stop := watch(r, body)
+	result, err := do(watched, body)
+	gone := watched.Context().Err() != nil && r.Context().Err() == nil
+	stop()
 	body.finish() // the Mux drops the rest
 	settle(body.read())
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
+	if err != nil && gone {
+		p.metrics.Failed(kind(context.Canceled))
+		panic(http.ErrAbortHandler)
+	}
 	if err != nil {
 		err = p.problem(r, name, body, err)
 		p.metrics.Failed(kind(err))

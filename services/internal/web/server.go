@@ -29,6 +29,8 @@ type ServerConfig struct {
 	// Connections, if not 0, limits the open connections. At the limit, a new connection evicts the connection that has waited
 	// longest for a request or the rest of its header. If requests are in flight on all connections, the new one gets 503.
 	Connections int
+	// ConnContext is as in [http.Server]; it may be nil.
+	ConnContext func(context.Context, net.Conn) context.Context
 	// MaxHeaderBytes limits the header of a request. Zero: 64 KiB.
 	MaxHeaderBytes int
 	Log            *slog.Logger
@@ -125,6 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
 		ConnState:         changed,
+		ConnContext:       s.cfg.ConnContext,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)

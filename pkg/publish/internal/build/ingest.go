@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,10 @@ const (
 	// maxRatio is how many times its own size compressed input may have. gzip reaches 1,032; zstd of rows is far below, but a few
 	// hundred KB of zstd can make 10 GB.
 	maxRatio = 1000
-	// anyRatioBytes is how large an input may become whatever its ratio: a few seconds of reading.
-	anyRatioBytes = 1 << 30
+	// anyRatioBytes is how large an input may become whatever its ratio: some seconds of reading, for the shortest records.
+	anyRatioBytes = 128 << 20
+	// partBytes is the size at which the records of a batch go to the next run: a batch of rows can make several times its bytes.
+	partBytes = 512 << 10
 )
 
 // ingest reads all records of in.Body into sorter. This goroutine cuts the input into texts, which are parsed in parallel. They are
@@ -37,7 +40,7 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 	if err != nil {
 		return err
 	}
-	g := ingestion{src: src, sorter: sorter}
+	g := ingestion{src: src, sorter: sorter, maxBytes: b.cfg.MaxDecompressedBytes}
 	workers := stream.New().WithMaxGoroutines(b.cfg.Workers)
 	for err == nil && !g.failed.Load() && ctx.Err() == nil {
 		batch := g.batch()
@@ -46,10 +49,11 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 		}
 		read := body.BytesRead()
 		workers.Go(func() stream.Callback {
-			run, err := g.decode(batch)
+			runs, err := g.decode(ctx, batch)
+			line := batch.Line(0)
 			g.batches.Put(batch)
 			return func() {
-				g.add(run, err)
+				g.add(runs, line, read, err)
 				m.bytes = read
 				m.Report(Reading, sorter.Totals().Entries())
 			}
@@ -75,6 +79,7 @@ type ingestion struct {
 	sorter   *spill.Sorter
 	batches  sync.Pool // of *input.Batch
 	decoders sync.Pool // of input.Decoder
+	maxBytes int64     // of all records
 	failed   atomic.Bool
 	err      error // the first failure of add; read once all workers are done
 }
@@ -86,15 +91,22 @@ func (g *ingestion) batch() *input.Batch {
 	return new(input.Batch)
 }
 
-// decode makes a run of the texts in b. It stops at the first text that is refused.
-func (g *ingestion) decode(b *input.Batch) (*spill.Run, error) {
+// decode makes runs of the texts in b. It stops at the first text that is refused, and when ctx ends.
+func (g *ingestion) decode(ctx context.Context, b *input.Batch) (runs []*spill.Run, err error) {
 	d, ok := g.decoders.Get().(input.Decoder)
 	if !ok {
 		d = g.src.NewDecoder()
 	}
 	defer g.decoders.Put(d)
-	run := g.sorter.NewRun(b.Len(), b.Bytes()+b.Bytes()/8)
+	var run *spill.Run
 	for i := range b.Len() {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if run == nil || run.Bytes() >= partBytes {
+			run = g.sorter.NewRun(b.Len()-i, min(b.Bytes()+b.Bytes()/8, partBytes))
+			runs = append(runs, run)
+		}
 		key, value, err := d.Decode(b, i)
 		if err != nil {
 			return nil, err
@@ -105,19 +117,44 @@ func (g *ingestion) decode(b *input.Batch) (*spill.Run, error) {
 			run.Append(b.Line(i), key, value)
 		}
 	}
-	return run, nil
+	return runs, nil
 }
 
-// add is called for one batch after the other.
-func (g *ingestion) add(run *spill.Run, err error) {
+// add is called for one batch after the other, with its first line and how many bytes of the body were read before its records.
+func (g *ingestion) add(runs []*spill.Run, line int, read int64, err error) {
 	if g.err != nil {
 		return
 	}
+	for _, run := range runs {
+		if err == nil {
+			err = g.sorter.Add(run)
+		}
+	}
 	if err == nil {
-		err = g.sorter.Add(run)
+		err = g.check(line, read)
 	}
 	if err != nil {
 		g.err = err
 		g.failed.Store(true)
 	}
+}
+
+// check refuses an input whose records have become too large for its body. The records of a CSV repeat the names of its columns.
+func (g *ingestion) check(line int, read int64) error {
+	bytes := g.sorter.Totals().PayloadBytes
+	switch {
+	case g.maxBytes > 0 && bytes > g.maxBytes:
+		return &input.Refusal{
+			Line: line, Problem: fmt.Sprintf("the records up to here have more than %d bytes", g.maxBytes),
+			Hint: "raise FRESHET_TEXT_BYTES of the publisher (MaxDecompressedBytes of the library)",
+			Err:  input.ErrTooLarge,
+		}
+	case bytes > anyRatioBytes && bytes/maxRatio > read:
+		return &input.Refusal{
+			Line: line, Problem: fmt.Sprintf("the records up to here have more than %d times the size of the body", maxRatio),
+			Hint: "use shorter names of columns, or send the body uncompressed",
+			Err:  input.ErrTooLarge,
+		}
+	}
+	return nil
 }

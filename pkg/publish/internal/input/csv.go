@@ -25,9 +25,11 @@ type rows struct {
 	limit  rowLimit
 	csv    *csv.Reader
 	header []string
-	key    int // column of the key
-	remove int // column that marks removals; -1 if there is none
-	line   int // line on which the last row ended
+	names  [][]byte // what comes before each field in a value
+	added  int      // bytes of all names
+	key    int      // column of the key
+	remove int      // column that marks removals; -1 if there is none
+	line   int      // line on which the last row ended
 	err    error
 
 	spacing spacing
@@ -37,7 +39,7 @@ type rows struct {
 // one. For an input without a row the first Next returns io.EOF.
 func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	s := &rows{limit: rowLimit{r: r}, remove: -1}
-	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &s.limit}, csvBuffer))
+	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &fieldCounter{r: &s.limit}}, csvBuffer))
 	s.csv.ReuseRecord = true
 	s.csv.FieldsPerRecord = -1 // counted here, for a better message
 	header, err := s.read()
@@ -65,6 +67,10 @@ func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	}
 	if s.remove < 0 && o.required {
 		return nil, s.lacks(o.remove, "which was named to tell removals")
+	}
+	s.names = quoteNames(s.header, s.remove)
+	for _, name := range s.names {
+		s.added += len(name)
 	}
 	return s, nil
 }
@@ -106,11 +112,13 @@ func (s *rows) lacks(name, what string) *Refusal {
 	return r
 }
 
-func (s *rows) NewDecoder() Decoder { return newRowDecoder(s.header, s.key, s.remove) }
+func (s *rows) NewDecoder() Decoder {
+	return &rowDecoder{header: s.header, names: s.names, key: s.key, remove: s.remove}
+}
 
 func (s *rows) Next(b *Batch) error {
 	b.reset()
-	for len(b.data) < batchBytes && s.err == nil {
+	for b.Bytes()+fieldBytes*len(b.fields) < batchBytes && s.err == nil {
 		row, err := s.read()
 		if err == nil && len(row) != len(s.header) {
 			err = s.miscounted(row)
@@ -129,6 +137,7 @@ func (s *rows) Next(b *Batch) error {
 			b.fields = append(b.fields, len(b.data))
 		}
 		b.spans = append(b.spans, span{start: start, end: len(b.data), line: line})
+		b.added += s.added
 		s.spacing.text += int64(len(b.data) - start)
 	}
 	if b.Len() > 0 {
@@ -160,7 +169,9 @@ func (s *rows) read() ([]string, error) {
 		return nil, tooLong(s.line+1, maxRowBytes, `a quote (") that is not closed makes one row of all that follows`)
 	}
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		r.Line = s.line + 1
+		if r.Line == 0 {
+			r.Line = s.line + 1
+		}
 		return nil, r
 	}
 	broken, ok := errors.AsType[*csv.ParseError](err)

@@ -15,6 +15,8 @@ const (
 	// maxTextBytes is the length at which a text (an NDJSON line, an element of an array) is refused. It leaves space for blanks around
 	// the largest value.
 	maxTextBytes = dataset.MaxValueBytes + 4<<10
+	// fieldBytes is the size of an element of Batch.fields.
+	fieldBytes = 8
 )
 
 // Source cuts an input into the texts of its records.
@@ -70,6 +72,7 @@ type Batch struct {
 	// fields holds where each field of each row ends in data. Only CSV uses it: its texts are rows of as many fields as the header has,
 	// without separators or quotes.
 	fields []int
+	added  int // bytes that a decoder adds to the rows: the names of their columns
 }
 
 // span is where a text lies in the batch, and its line in the input.
@@ -78,8 +81,8 @@ type span struct{ start, end, line int }
 // Len returns the number of texts.
 func (b *Batch) Len() int { return len(b.spans) }
 
-// Bytes returns the length of all texts together, without separators for CSV.
-func (b *Batch) Bytes() int { return len(b.data) }
+// Bytes returns about how many bytes the values of all texts have together.
+func (b *Batch) Bytes() int { return len(b.data) + b.added }
 
 // Line returns the line of the input on which text i begins.
 func (b *Batch) Line(i int) int { return b.spans[i].line }
@@ -88,4 +91,5 @@ func (b *Batch) text(i int) []byte { return b.data[b.spans[i].start:b.spans[i].e
 
 func (b *Batch) reset() {
 	b.data, b.spans, b.fields = b.data[:0], b.spans[:0], b.fields[:0]
+	b.added = 0
 }

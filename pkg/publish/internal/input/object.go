@@ -36,6 +36,12 @@ func newObjects(member string, opts options) *objects {
 
 func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
 	text, line := b.text(i), b.Line(i)
+	if crowded(text) {
+		return nil, nil, &Refusal{
+			Line: line, Problem: fmt.Sprintf("an object of the record has more than %d members, with those of the objects around it", MaxFields),
+			Hint: "split the record into several, or use an array",
+		}
+	}
 	// jsontext works on a bytes.Buffer in place, which makes this copy the only one.
 	d.buf.Reset()
 	d.buf.Write(text)
@@ -51,9 +57,9 @@ func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
 		return nil, nil, err
 	}
 	if removed {
-		return key, nil, check(line, key, nil, d.member)
+		return key, nil, check(line, key, 0, d.member)
 	}
-	return key, text, check(line, key, text, d.member)
+	return key, text, check(line, key, len(text), d.member)
 }
 
 var (
@@ -214,8 +220,8 @@ func (d *objects) missing(text []byte, line int) *Refusal {
 	return r
 }
 
-// check compares key and value with the limits of a record.
-func check(line int, key, value []byte, member string) error {
+// check compares a key and the length of a value with the limits of a record.
+func check(line int, key []byte, valueBytes int, member string) error {
 	switch {
 	case len(key) == 0:
 		return &Refusal{
@@ -228,10 +234,10 @@ func check(line int, key, value []byte, member string) error {
 			Problem: fmt.Sprintf("the key has %d bytes, the most is %d", len(key), dataset.MaxKeyBytes),
 			Hint:    fmt.Sprintf("name a shorter member than %q as the key", member), Err: dataset.ErrRecord,
 		}
-	case len(value) > dataset.MaxValueBytes:
+	case valueBytes > dataset.MaxValueBytes:
 		return &Refusal{
 			Line: line, Key: string(key),
-			Problem: fmt.Sprintf("the record has %d bytes, the most is %d", len(value), dataset.MaxValueBytes),
+			Problem: fmt.Sprintf("the record has %d bytes, the most is %d", valueBytes, dataset.MaxValueBytes),
 			Hint:    "split it into several records", Err: dataset.ErrRecord,
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrTooLarge is the cause of a Refusal of compressed data that has too many bytes once it is decompressed.
-var ErrTooLarge = errors.New("too large once decompressed")
+// ErrTooLarge is the cause of a Refusal of an input that has too many bytes once it is decompressed, or once it is records.
+var ErrTooLarge = errors.New("too large once decompressed or parsed")
 
 // Refusal says why an input is refused.
 type Refusal struct {
