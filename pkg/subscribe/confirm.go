@@ -15,7 +15,8 @@ var bootID = bootguard.BootID
 // version is then never quarantined: later deaths of the process do not count for it, even before [Config].ConfirmAfter.
 // Confirm does nothing for a version that is confirmed or not served, or without a cache folder.
 //
-// The error is an [ErrUnknownDataset], or says that boot.json in the cache folder cannot be written.
+// The error is an [ErrUnknownDataset], or says that boot.json in the cache folder cannot be written, or is not synced within a second.
+// After a slow sync the version is confirmed, but a power failure may lose the confirmation.
 func (s *Subscriber) Confirm(rec dataset.VersionRecord) error {
 	if s.datasets[rec.Dataset] == nil {
 		return fmt.Errorf("confirm version %d: %w", rec.Version, s.unknown(rec.Dataset))

@@ -87,7 +87,7 @@ func (g *Guard) countAll() error {
 			s.boot.Set(s.died)
 		}
 		g.publish(s)
-		_ = g.write(s, true) // after an error, the next mark writes it
+		_ = g.write(s) // after an error, the next mark writes it
 		s.unlock()
 	}
 	return nil
@@ -113,7 +113,7 @@ func (g *Guard) begin(s *state) error {
 		return err
 	}
 	g.publish(s)
-	return errors.Join(err, g.write(s, true))
+	return errors.Join(err, g.write(s))
 }
 
 // read reads boot.json and counts the death of the previous process. While another process holds the folder, it only reads.

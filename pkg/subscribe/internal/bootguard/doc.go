@@ -22,5 +22,7 @@
 // A mark belongs to the call of Try that set it, so a load that was abandoned and returns late does not remove the mark of another load.
 // The death of the previous process is counted when the marks of all datasets can be read. Until then no mark is set.
 //
-// No call waits more than half a second for a disk that hangs: the version is then loaded without a mark.
+// No load waits more than half a second for a disk that hangs: the version is then loaded without a mark. Marks and deaths are written
+// without a sync, because they need to survive only the process. A confirmation is synced. No load and no other dataset waits for that
+// sync, and a confirmation waits for it no longer than a second.
 package bootguard

@@ -3,6 +3,7 @@ package bootguard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -26,6 +27,9 @@ const patience = time.Second
 
 // ErrBusy is returned when no mark could be set because another call for the dataset is using a slow disk.
 var ErrBusy = errors.New("the version is not guarded: the disk of the cache folder is slow")
+
+// errSlow is returned when a confirmation is in boot.json, but may not survive a power failure yet.
+var errSlow = fmt.Errorf("the disk of the cache folder has not answered for %s", patience)
 
 // bootFile has the id of the machine's boot on Linux.
 const bootFile = "/proc/sys/kernel/random/boot_id"
@@ -166,7 +170,7 @@ func (g *Guard) mark(s *state, rec dataset.VersionRecord) (m *Mark, err error) {
 			m.first = d.First
 		}
 		s.loading = m
-		err = g.write(s, false)
+		err = g.write(s)
 	}
 	if errors.Is(err, cachedir.ErrShared) {
 		return nil, nil // the process that holds the folder has its own mark in it
@@ -174,8 +178,8 @@ func (g *Guard) mark(s *state, rec dataset.VersionRecord) (m *Mark, err error) {
 	return m, err
 }
 
-// write updates boot.json. It does nothing if the file is up to date.
-func (g *Guard) write(s *state, durable bool) error {
+// write updates boot.json without a sync. It does nothing if the file is up to date.
+func (g *Guard) write(s *state) error {
 	m := s.loading
 	if m == nil {
 		m = s.serving
@@ -190,7 +194,7 @@ func (g *Guard) write(s *state, durable bool) error {
 	if !s.dirty || !s.begun {
 		return nil
 	}
-	err := g.dir.SetBoot(s.name, s.boot, durable)
+	err := g.dir.SetBoot(s.name, s.boot)
 	s.dirty = err != nil
 	return err
 }
@@ -207,7 +211,7 @@ func (g *Guard) Undo(m *Mark) {
 	defer s.unlock()
 	if s.loading == m {
 		s.loading = nil
-		_ = g.write(s, false) // if that fails, the next mark replaces this one
+		_ = g.write(s) // if that fails, the next mark replaces this one
 	}
 }
 
@@ -236,7 +240,7 @@ func (g *Guard) serve(s *state, m *Mark) (confirmed *Mark, err error) {
 		s.loading = nil
 	}
 	if m == nil || s.stopped || s.boot.IsConfirmed(m.ref.ID) {
-		return nil, g.write(s, false)
+		return nil, g.write(s)
 	}
 	s.serving = m
 	m.since = time.Now()
@@ -244,9 +248,13 @@ func (g *Guard) serve(s *state, m *Mark) (confirmed *Mark, err error) {
 		g.setFirst(s, m)
 	}
 	if g.after <= time.Since(s.first.since) {
-		return s.first, g.confirm(s, s.first, false)
+		confirmed = s.first
+		if err = g.confirm(s, confirmed); err == nil {
+			g.setFirst(s, s.serving)
+		}
+		return confirmed, err
 	}
-	return nil, g.write(s, false)
+	return nil, g.write(s)
 }
 
 // setFirst makes m the version that is confirmed next; nil for none.
@@ -282,8 +290,8 @@ func (g *Guard) settle(m *Mark) error {
 	return g.dir.Settle(m.rec.Dataset, m.rec)
 }
 
-// confirm ends the probation of m. The caller calls settle afterwards.
-func (g *Guard) confirm(s *state, m *Mark, durable bool) error {
+// confirm ends the probation of m, for which no later death counts. The caller then calls confirmed, or setFirst and settle.
+func (g *Guard) confirm(s *state, m *Mark) error {
 	s.boot.Confirm(m.ref)
 	s.dirty = true
 	g.publish(s)
@@ -293,13 +301,27 @@ func (g *Guard) confirm(s *state, m *Mark, durable bool) error {
 	if s.loading == m {
 		s.loading = nil
 	}
-	if err := g.write(s, durable); err != nil {
+	return g.write(s)
+}
+
+// confirmed completes confirm: it makes the confirmation survive a power failure, and drops the versions that the folder kept until then.
+// The sync may take long, so the caller must not hold the lock of the dataset. If ctx ends before, or after another failure, Run retries
+// to confirm m.
+func (g *Guard) confirmed(ctx context.Context, m *Mark) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSlow)
+	defer cancel()
+	if err := g.dir.SyncBoot(ctx, m.rec.Dataset); err != nil {
 		return err
+	}
+	s := g.lock(m.rec.Dataset)
+	if s == nil {
+		return ErrBusy
 	}
 	if s.first == m {
 		g.setFirst(s, s.serving)
 	}
-	return nil
+	s.unlock()
+	return g.settle(m)
 }
 
 // Confirm ends the probation of the version immediately. It does nothing if the version is not on probation.
@@ -315,10 +337,13 @@ func (g *Guard) Confirm(rec dataset.VersionRecord) error {
 	var confirmed *Mark
 	for _, m := range []*Mark{s.serving, s.loading, s.first} {
 		if m != nil && m.ref == rec.Ref() {
-			confirmed, err = m, g.confirm(s, m, true)
+			confirmed, err = m, g.confirm(s, m)
 			break
 		}
 	}
 	s.unlock()
-	return errors.Join(err, g.settle(confirmed))
+	if err != nil || confirmed == nil {
+		return err
+	}
+	return g.confirmed(context.Background(), confirmed)
 }

@@ -39,7 +39,7 @@ func (g *Guard) stop(s *state) error {
 	defer s.unlock()
 	s.stopped, s.loading, s.serving = true, nil, nil
 	g.setFirst(s, nil)
-	err := g.write(s, false)
+	err := g.write(s)
 	if err != nil && g.dir.RemoveBoot(s.name) == nil {
 		return nil // losing the deaths is better than counting a stop as one
 	}
@@ -51,7 +51,7 @@ func (g *Guard) Run(ctx context.Context, failed func(name string, err error)) er
 	for ctx.Err() == nil {
 		name, at := g.next()
 		if name != "" && !at.After(time.Now()) {
-			if err := g.expire(name); err != nil {
+			if err := g.expire(ctx, name); err != nil && ctx.Err() == nil {
 				failed(name, err)
 			}
 			continue
@@ -78,7 +78,7 @@ func (g *Guard) next() (name string, at time.Time) {
 }
 
 // expire confirms the first version on probation. After a failure Run retries it later.
-func (g *Guard) expire(name string) error {
+func (g *Guard) expire(ctx context.Context, name string) error {
 	s := g.lock(name)
 	err := ErrBusy
 	if s != nil {
@@ -87,10 +87,10 @@ func (g *Guard) expire(name string) error {
 			s.unlock()
 			return nil
 		}
-		err = g.confirm(s, m, true)
+		err = g.confirm(s, m)
 		s.unlock()
 		if err == nil {
-			err = g.settle(m)
+			err = g.confirmed(ctx, m)
 		}
 	}
 	if err != nil {

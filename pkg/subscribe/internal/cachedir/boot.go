@@ -2,12 +2,16 @@ package cachedir
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -112,53 +116,102 @@ func (d *Dir) boot(name string) Boot {
 func (d *Dir) HasBoot(name string) (bool, error) {
 	return Do(d, func() (bool, error) {
 		_, err := d.stat(d.BootPath(name))
-		return !errors.Is(err, os.ErrNotExist), nil
+		return !errors.Is(err, fs.ErrNotExist), nil
 	}, nil)
+}
+
+// bootWrites orders the writes of the boot.json of a dataset.
+type bootWrites struct {
+	calls atomic.Uint64 // of SetBoot and RemoveBoot
+
+	mu   sync.Mutex // held while the file is written or removed, but not while it is synced
+	last uint64     // the latest call that wrote or removed the file; guarded by mu
+}
+
+// bootWrites returns the bootWrites of the dataset.
+func (d *Dir) bootWrites(name string) *bootWrites {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.boots[name]
+	if w == nil {
+		w = new(bootWrites)
+		d.boots[name] = w
+	}
+	return w
+}
+
+// changeBoot runs change, which writes or removes the dataset's boot.json. It does nothing if a later call has changed the file: the call
+// may have been abandoned because the disk hung.
+func (d *Dir) changeBoot(name string, change func() error) error {
+	w := d.bootWrites(name)
+	call := w.calls.Add(1)
+	return d.do(func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if call < w.last {
+			return nil
+		}
+		w.last = call
+		return change()
+	})
 }
 
 // RemoveBoot removes boot.json of the dataset.
 func (d *Dir) RemoveBoot(name string) error {
-	return d.do(func() error { return d.remove(d.BootPath(name)) })
+	return d.changeBoot(name, func() error { return d.remove(d.BootPath(name)) })
 }
 
-// SetBoot writes the dataset's boot.json. Calls for one dataset must not overlap. If durable is false, SetBoot overwrites the file in place
-// without a sync. That takes microseconds, and is enough because the bytes survive the death of the process, and a reboot does not count
-// as a death. SetBoot fails with [ErrShared] while another process holds the folder.
-func (d *Dir) SetBoot(name string, b Boot, durable bool) error {
-	b.Deaths, b.Confirmed = slices.Clone(b.Deaths), slices.Clone(b.Confirmed) // the caller may change them while the disk hangs
-	return d.do(func() error { return d.setBoot(name, b, durable) })
-}
-
-func (d *Dir) setBoot(name string, b Boot, durable bool) error {
-	d.bootMu.Lock() // the content of the last call remains, also after a hang
-	defer d.bootMu.Unlock()
-	if err := d.own(); err != nil {
-		return err
-	}
-	fail := func(err error) error { return fmt.Errorf("write %s: %w", d.BootPath(name), err) }
+// SetBoot writes the dataset's boot.json. Calls for one dataset must not overlap. SetBoot overwrites the file in place without a sync. That
+// takes microseconds, and is enough because the bytes survive the death of the process, and a reboot does not count as a death. SetBoot
+// fails with [ErrShared] while another process holds the folder.
+func (d *Dir) SetBoot(name string, b Boot) error {
 	text, err := json.Marshal(b)
 	if err != nil {
-		return fail(err)
+		return fmt.Errorf("write %s: %w", d.BootPath(name), err)
 	}
-	if !durable {
-		err := d.overwrite(d.BootPath(name), text)
-		if err == nil {
-			return nil
+	return d.changeBoot(name, func() error {
+		if err := d.own(); err != nil {
+			return err
 		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return fail(err)
+		if err := d.setBoot(name, text); err != nil {
+			return fmt.Errorf("write %s: %w", d.BootPath(name), err)
 		}
+		return nil
+	})
+}
+
+func (d *Dir) setBoot(name string, text []byte) error {
+	err := d.overwrite(d.BootPath(name), text)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	if err := d.mkdir(d.dir(name)); err != nil {
-		return fail(err)
+		return err
 	}
 	temp := filepath.Join(d.dir(name), tempPrefix+"boot"+tempSuffix)
 	d.mu.Lock()
 	d.temps[temp] = true
 	d.mu.Unlock()
 	defer d.releaseTemp(temp)
-	if err := d.replace(temp, bootName, text, durable); err != nil {
-		return fail(err)
+	return d.replace(temp, bootName, text)
+}
+
+// SyncBoot syncs the dataset's boot.json and its folder, so that the content of the last SetBoot survives a power failure. It blocks no
+// other call, and ends when ctx does. The sync then continues in the background, and the folder hangs if that takes longer than the
+// patience for the sync of a file.
+func (d *Dir) SyncBoot(ctx context.Context, name string) error {
+	synced := make(chan error, 1)
+	go func() {
+		synced <- d.do(func() error { return errors.Join(d.sync(d.BootPath(name)), d.sync(d.dir(name))) })
+	}()
+	var err error
+	select {
+	case err = <-synced:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", d.BootPath(name), err)
 	}
 	return nil
 }
@@ -170,11 +223,11 @@ func (d *Dir) overwrite(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	info, err := file.Stat()
+	info, err := op(d, path, file.Stat)
 	switch {
 	case err != nil:
 	case info.Size() > maxBootBytes:
-		err = os.ErrNotExist // this package did not write it
+		err = fs.ErrNotExist // this package did not write it
 	default:
 		spaces := max(0, int(info.Size())-len(text))
 		err = d.write(file, append(text, bytes.Repeat([]byte{' '}, spaces)...))
@@ -190,27 +243,18 @@ func (d *Dir) Own() error {
 	return d.do(d.own)
 }
 
-// replace writes text to the path temp, and renames that file to name in the same folder.
-func (d *Dir) replace(temp, name string, text []byte, durable bool) error {
+// replace writes text to the path temp, and renames that file to name in the same folder. It syncs neither.
+func (d *Dir) replace(temp, name string, text []byte) error {
 	file, err := d.openFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	err = d.write(file, text)
-	if durable && err == nil {
-		err = d.syncClose(file)
-	} else {
-		err = errors.Join(err, d.closeFile(file))
-	}
+	err = errors.Join(d.write(file, text), d.closeFile(file))
 	if err == nil {
 		err = d.rename(temp, filepath.Join(filepath.Dir(temp), name))
 	}
 	if err != nil {
 		_ = d.remove(temp)
-		return err
 	}
-	if !durable {
-		return nil
-	}
-	return d.syncFolder(filepath.Dir(temp))
+	return err
 }

@@ -45,8 +45,7 @@ type Dir struct {
 	root string
 	lock *flock.Flock
 
-	ownMu  sync.Mutex // held while the folder is created and locked
-	bootMu sync.Mutex // held while a boot.json is written
+	ownMu sync.Mutex // held while the folder is created and locked
 
 	mu       sync.Mutex // guards the fields below
 	disk     Disk
@@ -54,6 +53,7 @@ type Dir struct {
 	closed   bool
 	ready    bool                   // the folder exists and this process holds its lock
 	locks    map[string]*sync.Mutex // by dataset: held while the files of its cached version change
+	boots    map[string]*bootWrites // by dataset
 	temps    map[string]bool        // the paths of the temporary files of open drafts, which a sweep keeps
 	creating map[string]int         // by dataset: the number of temporary files that are being created, whose paths are not known yet
 	damage   map[string]error       // by dataset: why its cached version cannot be loaded completely
@@ -66,7 +66,7 @@ type Dir struct {
 func New(root string) *Dir {
 	return &Dir{
 		root: root, lock: flock.New(filepath.Join(root, lockName)), disk: NewDisk().withDefaults(),
-		locks: make(map[string]*sync.Mutex), temps: make(map[string]bool), damage: make(map[string]error),
+		locks: make(map[string]*sync.Mutex), boots: make(map[string]*bootWrites), temps: make(map[string]bool), damage: make(map[string]error),
 		creating: make(map[string]int), hang: hang{started: make(chan struct{})},
 	}
 }

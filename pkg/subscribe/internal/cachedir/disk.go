@@ -28,6 +28,8 @@ type Disk struct {
 	Create func(dir, pattern string) (*os.File, error)
 	// Free returns the free space of the file system of dir; ok is false if it is unknown.
 	Free func(dir string) (bytes int64, ok bool)
+	// Sync syncs a file or folder; nil means (*os.File).Sync.
+	Sync func(f *os.File) error
 	// At, if not nil, is called at the start of an operation at the path. The operation hangs while At does not return.
 	At func(path string)
 	// Patience is how long one operation may take before the folder hangs; 0 means DefaultPatience.
@@ -47,6 +49,9 @@ func (d *Dir) SetDisk(disk Disk) {
 }
 
 func (d Disk) withDefaults() Disk {
+	if d.Sync == nil {
+		d.Sync = (*os.File).Sync
+	}
 	if d.Patience == 0 {
 		d.Patience = DefaultPatience
 	}

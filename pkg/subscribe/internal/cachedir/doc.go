@@ -14,7 +14,8 @@
 //
 // A [Draft] writes a version. Objects go to temporary files during the pull, and get their names only after the caller has verified every
 // byte. The rename of version.json changes the cached version. Each file is synced before its rename, and the folder after it. The
-// objects of the previous version are removed last, so the folder has one complete version at any time.
+// objects of the previous version are removed last, so the folder has one complete version at any time. boot.json is overwritten in place,
+// and only [Dir.SyncBoot] syncs it.
 //
 // # Space
 //

@@ -243,7 +243,7 @@ func (d *Dir) setHeld(name string, held Held) error {
 		_ = d.remove(file.Name())
 		return fmt.Errorf("write the version record to the cache folder: %w", err)
 	}
-	if err := d.syncFolder(d.dir(name)); err != nil {
+	if err := d.sync(d.dir(name)); err != nil {
 		return fmt.Errorf("sync the cache folder of %s: %w", name, err)
 	}
 	return nil

@@ -68,16 +68,19 @@ func (d *Dir) syncClose(f *os.File) error {
 		return errors.Join(err, f.Close())
 	}
 	defer end()
-	return errors.Join(f.Sync(), f.Close())
+	d.mu.Lock()
+	sync := d.disk.Sync
+	d.mu.Unlock()
+	return errors.Join(sync(f), f.Close())
 }
 
-// syncFolder syncs the folder.
-func (d *Dir) syncFolder(path string) error {
-	folder, err := d.openFile(path, os.O_RDONLY)
+// sync syncs the file or folder.
+func (d *Dir) sync(path string) error {
+	f, err := d.openFile(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	return d.syncClose(folder)
+	return d.syncClose(f)
 }
 
 // Object is an open object of the folder. It is for one goroutine.

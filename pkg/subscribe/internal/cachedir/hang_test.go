@@ -32,7 +32,7 @@ func TestOneOperationThatHangsBlocksNoCall(t *testing.T) {
 		"held":               func() error { _, err := d.Held("rules"); return err },
 		"stored":             func() error { _, err := d.Stored("rules"); return err },
 		"boot":               func() error { _, err := d.ReadBoot("rules"); return err },
-		"set boot":           func() error { return d.SetBoot("rules", Boot{}, true) },
+		"set boot":           func() error { return d.SetBoot("rules", Boot{}) },
 		"settle":             func() error { return d.Settle("prices", record("prices", 1)) },
 		"discard":            func() error { return d.Discard("prices") },
 		"clean":              func() error { return d.Clean([]string{"prices", "rules"}) },

@@ -133,7 +133,7 @@ func (d *Dir) setPrevious(name string, versions []Held) error {
 	text, err := json.Marshal(all)
 	if err == nil {
 		temp := filepath.Join(d.dir(name), tempPrefix+"previous"+tempSuffix)
-		err = d.replace(temp, previousName, text, false) // the folder is synced with version.json; a truncated file counts as empty
+		err = d.replace(temp, previousName, text) // the folder is synced with version.json; a truncated file counts as empty
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

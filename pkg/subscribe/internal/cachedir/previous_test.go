@@ -25,7 +25,7 @@ func confirm(t *testing.T, d *Dir, versions ...uint64) {
 	for _, v := range versions {
 		b.Confirm(record("prices", v).Ref())
 	}
-	err := d.SetBoot("prices", b, true)
+	err := d.SetBoot("prices", b)
 	if err == nil {
 		err = d.Settle("prices", record("prices", versions[len(versions)-1]))
 	}
@@ -230,7 +230,7 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 	mustPut(t, d, "prices", 2)
 	b := Boot{}
 	b.Died(Trial{Ref: record("prices", 2).Ref()})
-	if err := d.SetBoot("prices", b, false); err != nil {
+	if err := d.SetBoot("prices", b); err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
@@ -254,7 +254,7 @@ func TestCleanAndDiscardKeepWhatTheGuardNeeds(t *testing.T) {
 	mustPut(t, d, "prices", 4)
 	b = d.Boot("prices")
 	b.Confirm(record("prices", 4).Ref()) // the process dies before it settles
-	if err := d.SetBoot("prices", b, false); err != nil {
+	if err := d.SetBoot("prices", b); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Clean([]string{"prices"}); err != nil {
