@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"sync"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
