@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"freshet.dev/pkg/redact"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -29,6 +30,9 @@ func Connect(url string) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(url)
 	if err != nil { // err quotes the URL, which may contain a password
 		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", urlError(url))
+	}
+	if err := redact.CheckEscapes(url); err != nil {
+		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): it %w", err)
 	}
 	setDefault(&o.DialTimeout, dialTimeout)
 	setDefault(&o.ReadTimeout, callTimeout)

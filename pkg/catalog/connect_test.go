@@ -18,6 +18,7 @@ func TestURLsAreRefusedWithoutTheirText(t *testing.T) {
 		"redis://h/ter2/b@c":              "write / in a password as %2F",
 		"redis://:hun?ter2@h":             "not a URL",
 		"redis://h/1?read_timeout=hunter": "an option in its query",
+		"redis://hunter2#b@h":             "%2F %3F %23",
 		"unix://":                         "names no socket",
 	} {
 		_, err := catalog.Connect(url)

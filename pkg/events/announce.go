@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -156,7 +157,7 @@ func (a *announcement) prepareRetry(ctx context.Context, err error) error {
 	case overtaken(err):
 		return fmt.Errorf("%w: %w", errTryAgain, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse): // the stream is gone, or lacks the subject
-		return errors.Join(err, a.log.ensure(ctx))
+		return oneline.Join(err, a.log.ensure(ctx))
 	case full(err), has(err, messageTooLarge):
 		return a.freeSpace(ctx, err)
 	}

@@ -3,11 +3,11 @@ package events
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/natsext"
@@ -45,7 +45,7 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 		n := min(batchSubjects, len(names))
 		messages, err := l.lastOfEach(ctx, names[:n], info)
 		if err != nil {
-			return latest, errors.Join(append(unreadable, fmt.Errorf("catch up with the event log: %w", unanswered(ctx, err)))...)
+			return latest, oneline.Join(append(unreadable, fmt.Errorf("catch up with the event log: %w", unanswered(ctx, err)))...)
 		}
 		for _, m := range messages {
 			rec, err := l.subjects.decode(m.Subject, m.Data)
@@ -57,7 +57,7 @@ func (l *Log) Latest(ctx context.Context, names []string) (map[string]dataset.Ve
 		}
 		names = names[n:]
 	}
-	return latest, errors.Join(unreadable...)
+	return latest, oneline.Join(unreadable...)
 }
 
 // lastOfEach returns the last message of each dataset that has one, as of info or later.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/natsext"
 )
@@ -97,7 +98,7 @@ func survey(parent context.Context, nc *nats.Conn, opts SurveyOptions) ([]Status
 	case len(all) == 0 && len(unreadable) == 0:
 		return nil, fmt.Errorf("%w within %v", ErrNoAnswer, opts.Wait)
 	}
-	return all, errors.Join(unreadable...)
+	return all, oneline.Join(unreadable...)
 }
 
 // query is the payload of a request for the status. A request without a payload is for all datasets.

@@ -187,6 +187,28 @@ func TestBeaconDoesNotWaitForTheStore(t *testing.T) {
 	})
 }
 
+// A dataset whose read takes the whole period delays the beacons of the others by at most one period.
+func TestBeaconOmitsADatasetThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 5*time.Second, func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error) {
+			<-ctx.Done()
+			time.Sleep(100 * time.Millisecond)
+			return map[string]dataset.Ref{"cities": {Version: 3}}, map[string]error{"prices": context.Cause(ctx)}, nil
+		})
+		stop := s.start(t)
+		time.Sleep(103 * time.Second)
+		stop()
+		if n := len(s.beacons()); n < 18 {
+			t.Fatalf("%d beacons in 103 s", n)
+		}
+		for _, b := range s.beacons() {
+			if v, ok := b.Version("cities"); !ok || v.Version != 3 || !slices.Equal(b.Unread, []string{"prices"}) {
+				t.Errorf("the beacon is %+v", b)
+			}
+		}
+	})
+}
+
 func TestBeaconReportsUnreadDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Pointer[map[string]error]

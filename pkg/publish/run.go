@@ -2,13 +2,13 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/publish/internal/beacon"
 	"freshet.dev/pkg/publish/internal/compact"
 	"freshet.dev/pkg/publish/internal/follow"
@@ -127,7 +127,7 @@ func (p *Publisher) Repair(ctx context.Context) ([]RepairResult, error) {
 		repairs = append(repairs, RepairResult(r))
 		errs = append(errs, r.Err)
 	}
-	return repairs, errors.Join(errs...)
+	return repairs, oneline.Join(errs...)
 }
 
 // Compact writes a snapshot of the newest version of the dataset called name if one is due. A publish writes it itself, but a patch does

@@ -10,6 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/relays"
 )
 
@@ -86,7 +87,7 @@ func (c *Client) Recheck(ctx context.Context, digest dataset.Digest) error {
 			}
 		}
 	})
-	err := errors.Join(all...)
+	err := oneline.Join(all...)
 	if undamaged && errors.Is(err, ErrDamaged) {
 		return nil
 	}

@@ -2,7 +2,9 @@
 package redact
 
 import (
+	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +60,24 @@ func Text(s string) string {
 		return notURL
 	}
 	return URL(u)
+}
+
+// ErrUnescaped is returned for a URL with a credential that is not escaped. Its text is a predicate.
+var ErrUnescaped = errors.New("has an @ after the host, as if its user, password or token had a /, ? or # that is not escaped; " +
+	"write / ? # in a password or token as %2F %3F %23, and an @ of the path or query as %40")
+
+// CheckEscapes returns ErrUnescaped if text looks like a URL with a credential that is not escaped. The beginning of such a credential
+// would be taken for the host: it would be logged, and sent to name servers. The URL has an @ after its host. CheckEscapes accepts every
+// URL with the scheme dir, unix or s3: their paths may contain an @.
+func CheckEscapes(text string) error {
+	scheme, rest, ok := strings.Cut(strings.TrimSpace(text), "://")
+	if !ok || slices.Contains([]string{"dir", "unix", "s3"}, strings.ToLower(scheme)) {
+		return nil
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && strings.Contains(rest[i:], "@") {
+		return ErrUnescaped
+	}
+	return nil
 }
 
 // unescaped reports whether u looks like a URL with a credential that is not escaped. It ignores the endpoint in the query, which is another

@@ -1,6 +1,7 @@
 package redact_test
 
 import (
+	"strings"
 	"testing"
 
 	"freshet.dev/pkg/redact"
@@ -38,6 +39,32 @@ func TestText(t *testing.T) {
 	} {
 		if got := redact.Text(text); got != want {
 			t.Errorf("%q is redacted to %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCheckEscapes(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"nats://hunter2/x@h:4222":           false,
+		"nats://user:hunter2?x@h:4222":      false,
+		" TLS://hunter2#x@h":                false,
+		"http://hunter2/x@h":                false,
+		"http://user:12/x@h":                false,
+		"redis://:12#x@h":                   false,
+		"http://h/a?b=c@d":                  false,
+		"nats://hunter2@h:4222":             true,
+		"nats://user:hunter2@h:4222/":       true,
+		"nats://user:hunter2%2F%3F%23%40@h": true,
+		"http://h/a%40b":                    true,
+		"http://h/a?b=c":                    true,
+		"dir:///data/a@b":                   true,
+		"unix:///run/redis@1.sock":          true,
+		"s3://bucket/a@b?endpoint=http://h": true,
+		"h:4222":                            true,
+		"":                                  true,
+	} {
+		if err := redact.CheckEscapes(text); (err == nil) != ok || err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: the error is %v", text, err)
 		}
 	}
 }

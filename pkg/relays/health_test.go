@@ -72,6 +72,9 @@ func TestParseHidesPasswords(t *testing.T) {
 		"http://":                     "no host",
 		"http://u:hunter2@h?x=1":      "query",
 		"http://u:hunter2@[::1":       "not a URL",
+		"http://hunter2/x@h:8481":     "%2F %3F %23",
+		"http://u:1/hunter2@h:8481":   "%2F %3F %23",
+		"http://h/a%40b":              "",
 		"http://u:hunter2@h:8481,h:1": "not a URL",
 	} {
 		u, err := relays.Parse(text)

@@ -10,6 +10,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/redact"
 	"freshet.dev/pkg/subscribe/internal/refresh"
@@ -56,7 +57,7 @@ func (l eventLog) latest(ctx context.Context, names []string) (map[string]datase
 	if !unreadable {
 		return known, err // it wraps several errors, but none is of an event
 	}
-	return known, errors.Join(failed...)
+	return known, oneline.Join(failed...)
 }
 
 // relayLog adapts the client of the relays to [refresh.Relays].

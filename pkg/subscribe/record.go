@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/redact"
 	"freshet.dev/pkg/subscribe/internal/record"
 )
 
@@ -16,6 +17,9 @@ var redisSchemes = []string{"redis", "rediss", "unix"}
 // checkRedis returns an error for a text that is no Redis URL. The error does not repeat the text, which may hold a password.
 func checkRedis(text string) error {
 	const want = "want redis://[user:password@]host:port/db, rediss:// or unix:///path"
+	if err := redact.CheckEscapes(text); err != nil {
+		return err
+	}
 	u, err := url.Parse(text)
 	if err != nil || !slices.Contains(redisSchemes, u.Scheme) || u.Scheme != "unix" && u.Host == "" {
 		return fmt.Errorf("is no URL of a Redis; %s", want)

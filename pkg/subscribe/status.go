@@ -72,7 +72,8 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	return st
 }
 
-// warning returns what an operator should look at although no refresh fails because of it, unless the state says so.
+// warning returns the faults that need attention although no refresh fails because of them. Before the first version it includes why the
+// instance may not learn of versions.
 func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 	s := d.s
 	var all []string
@@ -85,9 +86,14 @@ func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 			all = append(all, hangs.Error())
 		}
 	}
-	if st.State == fleet.Blind || st.State == fleet.Lagging && h.CatchUpErr != nil {
+	if st.State == fleet.Blind || st.Version > 0 && st.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(st.State, nil))
 		if err := s.nc.down(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
+			all = append(all, err.Error())
+		}
+	}
+	if st.Version == 0 && st.State != fleet.Blind {
+		if err := s.unreachable(h); err != nil {
 			all = append(all, err.Error())
 		}
 	}

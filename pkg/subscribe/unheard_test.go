@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/subscribe"
 	"github.com/nats-io/nats.go"
@@ -68,6 +69,9 @@ func TestWhatIsWrongWithNATS(t *testing.T) {
 				return true
 			}
 			await(t, "the warning of the status", func() bool { return says(warningOf(t, s, "prices")) })
+			if state := statusOf(t, s, "prices").State; state != fleet.Waiting {
+				t.Errorf("the warning appears in the state %s, want %s: an operator should not have to wait for it", state, fleet.Waiting)
+			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			err := s.Wait(ctx)
@@ -80,6 +84,9 @@ func TestWhatIsWrongWithNATS(t *testing.T) {
 			for what, text := range map[string]string{"warning": warningOf(t, s, "prices"), "error": err.Error()} {
 				if strings.Contains(text, "secretword") {
 					t.Errorf("the %s shows the password: %s", what, text)
+				}
+				if strings.Contains(text, "\n") {
+					t.Errorf("the %s has several lines: %q", what, text)
 				}
 			}
 			if book.has("secretword") {

@@ -38,7 +38,10 @@ func (l *Link) Err() error {
 	}
 	err := fmt.Errorf("%w: NATS at %s", nats.ErrDisconnected, l.servers)
 	last := l.last.Load()
-	if last == nil || errors.Is(*last, nats.ErrDisconnected) {
+	if last == nil { // the client reports no cause for its first attempt
+		return fmt.Errorf("%w: no connection yet; check host, port and credentials in the URL of NATS, and that the server runs", err)
+	}
+	if errors.Is(*last, nats.ErrDisconnected) {
 		return err
 	}
 	if errors.Is(*last, nats.ErrAuthorization) || errors.Is(*last, nats.ErrAuthExpired) {

@@ -17,6 +17,9 @@ func CheckURL(text string) error {
 		return errors.New("is empty; give the URL of a NATS server, such as nats://host:4222")
 	}
 	for i, server := range strings.Split(text, ",") {
+		if err := redact.CheckEscapes(withScheme(server)); err != nil {
+			return fmt.Errorf("%w (server %d)", err, i+1)
+		}
 		u, err := neturl.Parse(withScheme(server))
 		switch {
 		case err != nil || u.Host == "":

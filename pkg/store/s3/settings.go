@@ -123,8 +123,8 @@ func parseEndpoint(text string) (*url.URL, error) {
 		text = amazonEndpoint
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-		return nil, errors.New("its endpoint is not of the form http://host:port or https://host (without user or path)")
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("its endpoint is not of the form http://host:port or https://host (without user or path, without query or fragment)")
 	}
 	return u, nil
 }

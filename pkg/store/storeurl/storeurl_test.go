@@ -49,10 +49,12 @@ func TestURLsThatNameNoStore(t *testing.T) {
 		"s3://bucket?path-style=maybe":    "true or false",
 		"s3://bucket?endpoint=localhost":  "http://host:port",
 		"s3://bucket?endpoint=ftp://host": "http://host:port",
-		"s3://bucket?endpoint=http://u:hunter2@host": "without user",
-		"s3://bucket?endpoint=http://host/path":      "without user or path",
-		"s3://bucket?endpoint=%zz":                   "query",
-		"s3://b?endpoint=http://host":                "bucket",
+		"s3://bucket?endpoint=http://u:hunter2@host":   "without user",
+		"s3://bucket?endpoint=http://hunter2%23b@host": "query or fragment",
+		"s3://bucket?endpoint=http://hunter2%3Fb@host": "query or fragment",
+		"s3://bucket?endpoint=http://host/path":        "without user or path",
+		"s3://bucket?endpoint=%zz":                     "query",
+		"s3://b?endpoint=http://host":                  "bucket",
 	} {
 		st, err := storeurl.Open(t.Context(), rawURL)
 		if err == nil {

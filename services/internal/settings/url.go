@@ -72,6 +72,9 @@ func CheckURL(variable string, u URL, schemes ...string) error {
 	}
 	for _, p := range parts {
 		p = strings.TrimSpace(p)
+		if err := redact.CheckEscapes(p); err != nil {
+			return fmt.Errorf("%w: %s is %s: it %w", ErrSettings, variable, URL(p), err)
+		}
 		parsed, err := url.Parse(p)
 		switch {
 		case err != nil || !slices.Contains(schemes, parsed.Scheme):

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // WriteJSON sends v as the whole response, which caches must not store.
@@ -59,5 +61,24 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, timeout time.
 	if r.Context().Err() != nil {
 		return err
 	}
-	return Refuse(http.StatusBadRequest, "bad-json", "the body is not the expected JSON document: %v", err)
+	return Refuse(http.StatusBadRequest, "bad-json", "the body is not the expected JSON document: %s", jsonFault(err))
+}
+
+// jsonFault returns the text of an error of jsonv2. Its own text names types of Go.
+func jsonFault(err error) string {
+	fault, ok := errors.AsType[*jsonv2.SemanticError](err)
+	if !ok {
+		return err.Error()
+	}
+	what := "the document"
+	if fault.JSONPointer != "" {
+		what = fmt.Sprintf("the member %.80q", string(fault.JSONPointer))
+	}
+	if errors.Is(err, jsonv2.ErrUnknownName) {
+		return what + " is unknown"
+	}
+	kind := map[jsontext.Kind]string{
+		'n': "null", 'f': "a boolean", 't': "a boolean", '"': "a string", '0': "a number", '{': "an object", '[': "an array",
+	}[fault.JSONKind]
+	return fmt.Sprintf("%s is %s, which is of the wrong type", what, cmp.Or(kind, "a value"))
 }

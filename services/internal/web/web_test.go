@@ -189,6 +189,24 @@ func TestReadJSON(t *testing.T) {
 	}
 }
 
+// A refusal names the member of the document and no type of Go.
+func TestReadJSONNamesTheMember(t *testing.T) {
+	for body, want := range map[string]string{
+		`["a"]`:          "the document is an array, which is of the wrong type",
+		`{"keys":"a"}`:   `the member "/keys" is a string, which is of the wrong type`,
+		`{"keys":[1]}`:   `the member "/keys/0" is a number, which is of the wrong type`,
+		`{"kyes":["a"]}`: `the member "/kyes" is unknown`,
+	} {
+		var v struct {
+			Keys []string `json:"keys"`
+		}
+		err := web.ReadJSON(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(body)), 64, &v)
+		if err == nil || !strings.HasSuffix(err.Error(), "the body is not the expected JSON document: "+want) {
+			t.Errorf("%s: the error is %v, want %s", body, err, want)
+		}
+	}
+}
+
 func TestMatchesETag(t *testing.T) {
 	for _, c := range []struct {
 		header string

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/inflight"
 	"freshet.dev/pkg/publish/internal/keyed"
@@ -75,7 +76,7 @@ func (c *Committer) put(ctx context.Context, rec dataset.VersionRecord) error {
 	case unknown:
 		err = &UnknownError{rec, err}
 	case taken:
-		err = errors.Join(store.ErrExists, err)
+		err = oneline.Join(store.ErrExists, err)
 	default:
 		err = fmt.Errorf("commit version %s: %w", rec.ID(), err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/internal/wake"
 	"github.com/sourcegraph/conc/iter"
 )
@@ -155,7 +156,7 @@ func (r *repair) bring(ctx context.Context, one *Repair, have, want uint64) erro
 			one.From = rec.Version
 		}
 	})
-	return errors.Join(append(skipped, err)...)
+	return oneline.Join(append(skipped, err)...)
 }
 
 // reconcile replaces the follower's last version if it is not in the store's history. It reports whether nothing else is to be done.

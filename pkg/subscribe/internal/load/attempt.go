@@ -8,6 +8,7 @@ import (
 	"weak"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
@@ -152,7 +153,7 @@ func (a *attempt) setFinish(v *loaded, commit func() error, replaced int64, full
 			return a.mark.err
 		}
 		serve()
-		return errors.Join(a.mark.settle(), a.cache(commit, kept), a.mark.err)
+		return oneline.Join(a.mark.settle(), a.cache(commit, kept), a.mark.err)
 	}
 }
 
@@ -168,7 +169,7 @@ func (a *attempt) cache(commit func() error, t weak.Pointer[table.Table]) error 
 		}
 	}
 	if a.Shortener != nil {
-		err = errors.Join(err, a.Shortener.request(a.rec, t))
+		err = oneline.Join(err, a.Shortener.request(a.rec, t))
 	}
 	return err
 }

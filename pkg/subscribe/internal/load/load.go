@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
@@ -83,7 +84,7 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 	v, err := a.full(served)
 	if err != nil {
 		a.drop()
-		return loaded{}, errors.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), fallback)
+		return loaded{}, oneline.Join(fmt.Errorf("load version %s: %w", rec.ID(), err), fallback)
 	}
 	l.forgetRefusals(rec.Dataset)
 	v.Pull.Fallback = fallback

@@ -1,9 +1,8 @@
 package load
 
 import (
-	"errors"
-
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
 )
 
@@ -36,7 +35,7 @@ func (m *guardMark) adopt(base dataset.VersionRecord) {
 func (m *guardMark) serve() {
 	m.pending = false
 	settle, err := m.guard.Serve(m.rec, m.mark)
-	m.settle, m.err = settle, errors.Join(m.err, err)
+	m.settle, m.err = settle, oneline.Join(m.err, err)
 }
 
 // undo removes the mark of a version that will not be served.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -97,7 +98,7 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 			return nil
 		}
 		serve()
-		return errors.Join(mark.err, mark.settle())
+		return oneline.Join(mark.err, mark.settle())
 	}
 	return loaded{
 		Record: s.Record, Value: t, Pull: refresh.Pull{Full: true, Deltas: len(s.Chain) - 1}, Swapped: serve, Finish: finish,

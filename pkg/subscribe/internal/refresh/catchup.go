@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/internal/oneline"
 )
 
 // catchUp schedules catch-ups. A catch-up reads the newest versions from the event log, and queries the relays about datasets for
@@ -251,12 +251,12 @@ func (e *Engine[T, D]) endCatchUp(m *catchUpRun) {
 	errs := []error{m.logErr}
 	for _, name := range e.cfg.Datasets {
 		s := e.datasets[name]
-		own := errors.Join(m.errs[name], s.notFound(m.named[name]))
+		own := oneline.Join(m.errs[name], s.notFound(m.named[name]))
 		errs = append(errs, own)
-		own = errors.Join(m.logErr, own)
+		own = oneline.Join(m.logErr, own)
 		s.updateHealth(func(h *Health) { h.CatchUpErr = own })
 	}
-	err := errors.Join(errs...)
+	err := oneline.Join(errs...)
 	if err == nil {
 		c.backoff.Reset()
 	} else if c.reason == "" && !c.running {

@@ -156,13 +156,14 @@ func (s *waiting) serves(r fleet.Report) {
 	}
 }
 
-// processID identifies the process of an instance.
+// processID identifies the process of an instance. In a container, the process after a restart may have the same name, host and pid.
 type processID struct {
 	name, host string
 	pid        int
+	run        string
 }
 
-func processOf(r fleet.Report) processID { return processID{r.Instance, r.Host, r.PID} }
+func processOf(r fleet.Report) processID { return processID{r.Instance, r.Host, r.PID, r.Run} }
 
 // silent returns the instances that have a record in Redis, do not answer over NATS, and do not serve the version by their record. It
 // warns once of each.
@@ -208,7 +209,7 @@ func (s *waiting) lacks(ctx context.Context, r overview.Record) bool {
 		return false
 	}
 	report := fleet.Report{
-		Instance: r.Instance, Host: r.Host, PID: r.PID, Dataset: rec.Dataset, Version: d.Version, ID: d.ID, Created: d.Created, Served: d.Served,
+		Instance: r.Instance, Host: r.Host, PID: r.PID, Run: r.Run, Dataset: rec.Dataset, Version: d.Version, ID: d.ID, Created: d.Created, Served: d.Served,
 		PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas,
 	}
 	if d.State != fleet.Diverged && d.Version >= rec.Version && s.wait.committed(ctx, report) {

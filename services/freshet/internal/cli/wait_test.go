@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/freshet/internal/overview"
 )
 
 // answering starts an instance, named straggler, that answers surveys with the status. stop ends it.
@@ -120,4 +121,18 @@ func TestWaitForSilentInstances(t *testing.T) {
 	// The record of an instance proves that the instance serves the version.
 	f.records(t, of("hung", "prices", 1, fleet.Fresh))
 	f.run(t, publish...).want(t, exit.OK, "stdout:hung serves version 1", "stdout:every live instance (3) serves version 1")
+}
+
+// A restarted instance with the name, host and pid of a process that served the version does not count as that process.
+func TestWaitDistinguishesRestarts(t *testing.T) {
+	s := &waiting{wait: &wait{}, report: &publication{}}
+	s.report.Record = dataset.VersionRecord{Dataset: "prices", Version: 2}
+	s.serves(fleet.Report{Instance: "api", Host: "h", PID: 1, Run: "first", Dataset: "prices", Version: 2})
+	for run, want := range map[string]bool{"first": false, "second": true} {
+		r := overview.Record{Status: of("api", "prices", 1, fleet.Fresh)}
+		r.Host, r.PID, r.Run = "h", 1, run
+		if got := s.lacks(t.Context(), r); got != want {
+			t.Errorf("the record of the %s run lacks the version: %v, want %v", run, got, want)
+		}
+	}
 }
