@@ -13,8 +13,8 @@ import (
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 )
 
-// prompt is far less than the patience for the sync of a file, and far more than the time that the tests measure.
-const prompt = 5 * time.Second
+// prompt is less than the patience for the sync of a file, and far more than the time that the tests measure: the machine may be busy.
+const prompt = 15 * time.Second
 
 // hangingSyncs returns a disk whose syncs hang at the paths for which hangs returns true. started is closed when the first of them hangs.
 func hangingSyncs(t *testing.T, hangs func(path string) bool) (disk cachedir.Disk, started <-chan struct{}) {
@@ -72,7 +72,7 @@ func TestSyncThatHangsAfterADeath(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			cfg := w.config("a", "b")
-			cfg.CacheDir, cfg.StallTimeout = t.TempDir(), 30*time.Second
+			cfg.CacheDir, cfg.StallTimeout, cfg.ConfirmAfter = t.TempDir(), 30*time.Second, time.Hour
 			d := cachedir.New(cfg.CacheDir)
 			died := cachedir.Boot{Trying: &cachedir.Trial{Ref: w.publish("a", 1).Ref(), Boot: bootguard.BootID(), First: 1}}
 			if err := d.SetBoot("a", died); err != nil {
