@@ -116,6 +116,11 @@ func (s *datasetState[T, D]) lastAttemptFailed() bool {
 	return s.storedTried && s.health.Load().Failures > 0
 }
 
+// healthy reports whether a version is served and the last attempt did not fail.
+func (s *datasetState[T, D]) healthy() bool {
+	return s.storedTried && s.served.Load() != nil && !s.lastAttemptFailed()
+}
+
 // targetFailed reports whether the last attempt failed and was one at the target.
 func (s *datasetState[T, D]) targetFailed() bool {
 	return s.health.Load().Failures > 0 && s.tried == s.target.Version
