@@ -44,6 +44,7 @@ type datasetState[T, D any] struct {
 
 	deferred  deferredRecord
 	queryFor  *catchUpRun // the catch-up that waits for a query to start; nil if none does
+	queryHung bool        // the last query of the relays took queryHangsAfter or longer
 	finishing finishQueue // guarded by finisher.mu
 }
 
