@@ -127,7 +127,7 @@ func TestServedDatasetsLeaveTurnsToOthers(t *testing.T) {
 		cfg.Lanes, cfg.Datasets = 1, []string{"a", "b", "new1", "new2"}
 		r.stored = map[string]uint64{"a": 1, "b": 1}
 		r.load = func(context.Context, dataset.VersionRecord, func()) error {
-			time.Sleep(150 * time.Millisecond)
+			<-time.After(150 * time.Millisecond)
 			return nil
 		}
 		r.start(cfg)

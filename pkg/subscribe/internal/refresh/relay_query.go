@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxQueries bounds the concurrent queries of the relays, one for each dataset, so that pulls get most connections. As many queries
-	// as are slow may run beside the slow ones, if that is more.
+	// maxQueries bounds the concurrent queries of the relays, one for each dataset, so that pulls get most connections. When more
+	// queries than that are slow, as many others as slow ones may run.
 	maxQueries = 4
 	// slowQueryAfter is when a query no longer counts against maxQueries. Relays that hang on one dataset must not delay queries
 	// about others.
