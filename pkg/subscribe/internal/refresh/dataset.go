@@ -44,6 +44,7 @@ type datasetState[T, D any] struct {
 
 	deferred  deferredRecord
 	queryFor  *catchUpRun // the catch-up that waits for a query to start; nil if none does
+	queryHung bool        // the last query of the relays took queryHangsAfter or longer
 	finishing finishQueue // guarded by finisher.mu
 }
 
@@ -114,6 +115,11 @@ func (s *datasetState[T, D]) clearFailure() {
 // lastAttemptFailed reports whether the last attempt of the dataset failed.
 func (s *datasetState[T, D]) lastAttemptFailed() bool {
 	return s.storedTried && s.health.Load().Failures > 0
+}
+
+// healthy reports whether a version is served and the last attempt did not fail.
+func (s *datasetState[T, D]) healthy() bool {
+	return s.storedTried && s.served.Load() != nil && !s.lastAttemptFailed()
 }
 
 // targetFailed reports whether the last attempt failed and was one at the target.

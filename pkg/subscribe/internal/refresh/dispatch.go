@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -16,6 +17,9 @@ func (e *Engine[T, D]) dispatch(now time.Time) {
 			e.grant(resuming)
 		case queued >= 0:
 			e.queueNext = false
+			if u.flights >= maxFlights(e.cfg) {
+				e.evict(now)
+			}
 			e.start(queued, now)
 		default:
 			return
@@ -23,15 +27,20 @@ func (e *Engine[T, D]) dispatch(now time.Time) {
 	}
 }
 
-// usage counts flights. A flight of a dataset whose last attempt failed counts as failing.
+// usage counts flights, without the evicted ones. A flight of a dataset whose last attempt failed counts as failing.
 type usage struct {
 	lanes, failingLanes     int // flights that have a lane
 	flights, failingFlights int // all flights
 	alive                   int // flights that do not hang
+	evicted                 int // flights that were evicted and have not ended
 }
 
 func (e *Engine[T, D]) usage(now time.Time) (u usage) {
 	for _, f := range e.flights {
+		if f.evicted {
+			u.evicted++
+			continue
+		}
 		u.flights++
 		if f.failing {
 			u.failingFlights++
@@ -62,32 +71,48 @@ func (e *Engine[T, D]) nextResuming(u usage) int {
 
 // nextQueued returns the index in queue of the dataset that gets a lane now; -1 if none does.
 //
+//   - Healthy datasets, which are served and do not fail, take turns with the others. A long queue of first attempts does not delay them.
 //   - Datasets that fail stand behind the others, unless they have waited for Retry.Max. They occupy neither all lanes nor more than
 //     half of the flights.
-//   - When long flights have all lanes, a dataset that is already served gets one lane more.
+//   - When long flights have all lanes, a healthy dataset gets one lane more.
+//   - When there are maxFlights, a healthy dataset takes the place of a flight that hangs.
 func (e *Engine[T, D]) nextQueued(now time.Time, u usage) int {
 	most := min(flightsPerLane*e.cfg.Lanes, maxFlights(e.cfg))
-	if u.alive >= most || u.flights >= maxFlights(e.cfg) {
+	if u.alive >= most {
 		return -1
 	}
-	free := u.lanes < e.cfg.Lanes
-	failingAllowed := free && u.failingLanes < maxFailing(e.cfg) && u.failingFlights < max(most/2, 1)
+	free, room := u.lanes < e.cfg.Lanes, u.flights < maxFlights(e.cfg)
 	extra := u.lanes == e.cfg.Lanes && !e.allLongAt().After(now)
-	firstFailing := -1
+	evicts := u.evicted < maxFlights(e.cfg) && e.longestHanging(now) != nil
+	healthyAllowed, otherAllowed := (free || extra) && (room || evicts), free && room
+	failingAllowed := otherAllowed && u.failingLanes < maxFailing(e.cfg) && u.failingFlights < max(most/2, 1)
+	healthy, other, failing := -1, -1, -1 // the first of each kind
 	for i, s := range e.queue {
 		switch {
+		case s.healthy():
+			if healthyAllowed && healthy < 0 {
+				healthy = i
+			}
 		case !s.lastAttemptFailed():
-			if free || extra && s.storedTried && s.served.Load() != nil {
-				return i
+			if otherAllowed && other < 0 {
+				other = i
 			}
 		case !failingAllowed:
 		case now.Sub(s.queuedAt) >= e.cfg.Retry.Max:
-			return i
-		case firstFailing < 0:
-			firstFailing = i
+			if other < 0 {
+				other = i
+			}
+		case failing < 0:
+			failing = i
 		}
 	}
-	return firstFailing
+	switch {
+	case healthy >= 0 && (other < 0 || !e.otherNext):
+		return healthy
+	case other >= 0:
+		return other
+	}
+	return failing
 }
 
 // grant gives a lane to the flight at index i of resuming.
@@ -107,7 +132,9 @@ func (e *Engine[T, D]) start(i int, now time.Time) {
 	if s.storedTried && s.targetBarred {
 		return // the target was barred after the dataset was queued
 	}
+	e.otherNext = s.healthy()
 	f := &flight[T, D]{dataset: s, failing: s.lastAttemptFailed(), began: now, granted: make(chan struct{}, 1)}
+	f.ctx, f.cancel = context.WithCancelCause(e.ctx)
 	e.flights = append(e.flights, f)
 	stored := !s.storedTried
 	s.running, s.storedTried, s.tried = true, true, s.target.Version

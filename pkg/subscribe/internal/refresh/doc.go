@@ -32,6 +32,7 @@
 //
 // A lane is a slot for a job that makes progress. A job without progress for yieldAfter yields its lane, and waits for a free one before it
 // goes on. Config.Lanes bounds the jobs that make progress; up to flightsPerLane times as many may be in flight, and as many again may hang.
+// When that bound is reached, a dataset that is served takes the place of the job that has hung for the longest, which is cancelled.
 //
 // # States of a dataset
 //
@@ -69,8 +70,8 @@
 //     relay of that store both name the version ([Health].Diverged).
 //   - Messages of other stores are ignored. The instance adopts another store only when every relay that is up names that store
 //     in one catch-up. A relay that is slow, busy or without its store may read any store, so the instance keeps its own.
-//   - Datasets that fail stand behind the others in the queue and never occupy all lanes. When long refreshes occupy all lanes, a dataset
-//     that is already served gets one lane more.
+//   - Datasets that are served take turns in the queue with those that are not. Datasets that fail stand behind both and never occupy all
+//     lanes. When long refreshes occupy all lanes, a dataset that is already served gets one lane more.
 //   - Finish calls of one dataset run in the order of its refreshes. A refresh waits for them for finishWait at most, and only if
 //     maxUnfinished are pending.
 //   - The loop accepts log records at once. A record that may belong to a history that a restore ended waits for the relays

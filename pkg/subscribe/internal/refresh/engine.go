@@ -38,6 +38,7 @@ type Engine[T, D any] struct {
 	flights      []*flight[T, D]               // jobs in flight
 	resuming     []*flight[T, D]               // flights that wait for a lane to go on, the longest waiting first
 	queueNext    bool                          // the next free lane is for queue, not for resuming
+	otherNext    bool                          // the next free lane for queue is for a dataset that is not healthy
 	catchUp      catchUp
 	queryQueue   []*datasetState[T, D] // datasets that wait for a query of the relays
 	queries      []*relayQuery[T, D]   // queries of the relays in flight
@@ -51,10 +52,10 @@ type Engine[T, D any] struct {
 func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 	e := &Engine[T, D]{
 		cfg: cfg, deps: deps, datasets: make(map[string]*datasetState[T, D]),
-		jobs:     make(chan job[T, D], maxFlights(cfg)),
+		jobs:     make(chan job[T, D], maxWorkers(cfg)),
 		requests: make(chan catchUpRequest, 1),
 		// A worker waits for the answer to a message before it sends the next, so a send never blocks for long.
-		messages: make(chan message[T, D], maxFlights(cfg)+1),
+		messages: make(chan message[T, D], maxWorkers(cfg)+1),
 		ended:    make(chan struct{}),
 		wall:     clock.Wall,
 		catchUp:  catchUp{backoff: cfg.Retry.newBackoff(), first: true},
@@ -79,7 +80,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 // Run refreshes until ctx ends, and returns when all its goroutines but the abandoned ones have ended. It may be called once.
 func (e *Engine[T, D]) Run(ctx context.Context) {
 	var workers sync.WaitGroup
-	for range maxFlights(e.cfg) {
+	for range maxWorkers(e.cfg) {
 		workers.Go(func() { e.work(ctx) })
 	}
 	finishing, endFinishing := context.WithCancel(context.WithoutCancel(ctx))

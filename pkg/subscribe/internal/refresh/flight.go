@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type flight[T, D any] struct {
 	dataset *datasetState[T, D]
 	failing bool // an attempt of the dataset failed, and none has succeeded since
 	began   time.Time
+	ctx     context.Context // of the job
+	cancel  context.CancelCauseFunc
 
 	yielded  atomic.Bool   // the loop writes it
 	resuming sync.Mutex    // held while the job waits for a lane
@@ -33,6 +36,7 @@ type flight[T, D any] struct {
 	// Only the loop uses the following fields.
 
 	yieldedAt time.Time // zero if the flight has a lane, or waits for one
+	evicted   bool      // was cancelled to make room
 	ended     bool
 }
 
@@ -41,10 +45,13 @@ func (f *flight[T, D]) hangs(now time.Time) bool {
 	return !f.yieldedAt.IsZero() && now.Sub(f.yieldedAt) >= hangsAfter
 }
 
-// maxFlights bounds the flights, including those that hang.
+// maxFlights bounds the flights, including those that hang, without the evicted ones. As many evicted ones may be ending.
 func maxFlights(cfg Config) int {
 	return min(2*flightsPerLane*cfg.Lanes, max(len(cfg.Datasets), cfg.Lanes))
 }
+
+// maxWorkers bounds the flights, including the evicted ones. A dataset has one at a time.
+func maxWorkers(cfg Config) int { return min(2*maxFlights(cfg), max(len(cfg.Datasets), cfg.Lanes)) }
 
 // onYields takes the lane of a flight without progress.
 func (e *Engine[T, D]) onYields(f *flight[T, D]) {
@@ -72,7 +79,7 @@ func (e *Engine[T, D]) resume(ctx context.Context, f *flight[T, D]) {
 
 // onResumes appends the flight to those that wait for a lane.
 func (e *Engine[T, D]) onResumes(f *flight[T, D]) {
-	if !f.ended && f.yielded.Load() && !slices.Contains(e.resuming, f) {
+	if !f.ended && !f.evicted && f.yielded.Load() && !slices.Contains(e.resuming, f) {
 		e.resuming = append(e.resuming, f)
 		f.yieldedAt = time.Time{}
 	}
@@ -82,6 +89,24 @@ func (e *Engine[T, D]) endFlight(f *flight[T, D]) {
 	f.ended = true
 	same := func(g *flight[T, D]) bool { return g == f }
 	e.flights, e.resuming = slices.DeleteFunc(e.flights, same), slices.DeleteFunc(e.resuming, same)
+}
+
+// longestHanging returns the flight that has hung for the longest; nil if none hangs.
+func (e *Engine[T, D]) longestHanging(now time.Time) (longest *flight[T, D]) {
+	for _, f := range e.flights {
+		if !f.evicted && f.hangs(now) && (longest == nil || f.yieldedAt.Before(longest.yieldedAt)) {
+			longest = f
+		}
+	}
+	return longest
+}
+
+// evict cancels the flight that has hung for the longest, to make room for a healthy dataset. The attempt fails, so the dataset's next one
+// stands behind the others. One must hang.
+func (e *Engine[T, D]) evict(now time.Time) {
+	f := e.longestHanging(now)
+	f.evicted = true
+	f.cancel(fmt.Errorf("%w for %s while another dataset waited", ErrStalled, (now.Sub(f.yieldedAt) + yieldAfter).Round(yieldAfter)))
 }
 
 // allLongAt returns when the youngest flight with a lane reaches longAfter; all are long then.

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,63 @@ func TestQueriesThatHangHoldUpNoOther(t *testing.T) {
 		r.start(cfg)
 		pass(3 * slowQueryAfter)
 		r.serves("prices", 3)
+	})
+}
+
+// Invariant: relays that hang on any number of datasets delay queries about others by seconds at the start, and not at all later. The number
+// of concurrent queries is bounded.
+func TestQueriesThatHangAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Stall, cfg.Datasets = 30*time.Second, nil
+		r.relaysHang = make(map[string]bool)
+		for i := range 200 {
+			name := fmt.Sprint("bad", i)
+			cfg.Datasets, r.relaysHang[name] = append(cfg.Datasets, name), true
+		}
+		cfg.Datasets = append(cfg.Datasets, "prices")
+		version := uint64(1)
+		r.relay = func(string) (uint64, error) { return version, nil }
+		before := runtime.NumGoroutine()
+		r.start(cfg)
+		for range 200 {
+			pass(100 * time.Millisecond)
+			if n := runtime.NumGoroutine() - before; n > maxOpenQueries+maxWorkers(cfg)+10 {
+				t.Fatalf("%d goroutines", n)
+			}
+		}
+		r.serves("prices", 1)
+		pass(41 * time.Second)
+		version = 2
+		r.catchUps <- "reconnected"
+		pass(2 * slowQueryAfter)
+		r.serves("prices", 2)
+		if h := r.engine.Health("bad0"); h.CatchUpErr == nil || !strings.Contains(h.CatchUpErr.Error(), "other datasets waited") {
+			t.Errorf("the error of bad0 is %v", h.CatchUpErr)
+		}
+	})
+}
+
+// Invariant: queries that wait for one slow relay of several are not cancelled.
+func TestSlowQueriesAreNotCancelled(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		cfg := config
+		cfg.Datasets = nil
+		for i := range 100 {
+			cfg.Datasets = append(cfg.Datasets, fmt.Sprint("slow", i))
+		}
+		r.relay = func(string) (uint64, error) {
+			time.Sleep(1200 * time.Millisecond)
+			return 1, nil
+		}
+		r.start(cfg)
+		pass(10 * time.Second)
+		for _, name := range cfg.Datasets {
+			r.serves(name, 1)
+		}
+		if len(r.queried) != len(cfg.Datasets) {
+			t.Errorf("%d queries of %d datasets", len(r.queried), len(cfg.Datasets))
+		}
 	})
 }
 

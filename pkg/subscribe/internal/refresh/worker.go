@@ -65,7 +65,7 @@ func (e *Engine[T, D]) work(ctx context.Context) {
 func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 	begin := time.Now()
 	done := &jobDone[T, D]{job: job[T, D]{dataset: j.dataset, stored: j.stored, rec: j.rec, replaces: j.replaces, flight: j.flight}}
-	version, err := e.load(ctx, j)
+	version, err := e.load(j)
 	done.duration = time.Since(begin)
 	if err != nil {
 		done.err, done.abandoned = err, errors.Is(err, ErrAbandoned)
@@ -108,11 +108,11 @@ func (e *Engine[T, D]) offer(ctx context.Context, m *loadedJob[T, D]) bool {
 }
 
 // load calls the Loader. Each progress resets two timers: one yields the lane after yieldAfter, the other cancels the call after
-// Config.Stall. A call that does not end then is abandoned.
-func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// Config.Stall. A call that does not end after it was cancelled is abandoned.
+func (e *Engine[T, D]) load(j job[T, D]) (Loaded[T, D], error) {
+	ctx, cancel := j.flight.ctx, j.flight.cancel
 	defer cancel(nil)
-	watchdog := time.AfterFunc(e.cfg.Stall, func() { cancel(ErrStalled) })
+	watchdog := time.AfterFunc(e.cfg.Stall, func() { cancel(fmt.Errorf("%w for %s", ErrStalled, e.cfg.Stall)) })
 	defer watchdog.Stop()
 	yield := time.AfterFunc(yieldAfter, func() { e.send(message[T, D]{yields: j.flight}) })
 	defer yield.Stop()
@@ -144,10 +144,10 @@ func (e *Engine[T, D]) load(ctx context.Context, j job[T, D]) (Loaded[T, D], err
 	})
 	if errors.Is(err, ErrAbandoned) {
 		// The abandoned goroutine may still write version.
-		return Loaded[T, D]{}, fmt.Errorf("%w: it made no progress for %s, and did not end within %s after that", err, e.cfg.Stall, e.grace())
+		return Loaded[T, D]{}, fmt.Errorf("%w: %v, and it did not end within %s after that", err, context.Cause(ctx), e.grace())
 	}
-	if err != nil && errors.Is(context.Cause(ctx), ErrStalled) && !errors.Is(err, ErrStalled) {
-		err = fmt.Errorf("%w for %s: %w", ErrStalled, e.cfg.Stall, err)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrStalled) && !errors.Is(err, ErrStalled) {
+		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return version, err
 }
