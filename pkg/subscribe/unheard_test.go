@@ -69,9 +69,6 @@ func TestWhatIsWrongWithNATS(t *testing.T) {
 				return true
 			}
 			await(t, "the warning of the status", func() bool { return says(warningOf(t, s, "prices")) })
-			if state := statusOf(t, s, "prices").State; state != fleet.Waiting {
-				t.Errorf("the warning appears in the state %s, want %s: an operator should not have to wait for it", state, fleet.Waiting)
-			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			err := s.Wait(ctx)
@@ -93,5 +90,20 @@ func TestWhatIsWrongWithNATS(t *testing.T) {
 				t.Error("the log shows the password")
 			}
 		})
+	}
+}
+
+// The warning of a dataset that waits for its first version, and is not blind yet, has the reason too.
+func TestWarningWhileWaiting(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("prices"))
+	await(t, "the dataset to wait", func() bool {
+		w.beacon(time.Minute, map[string]uint64{})
+		return statusOf(t, s, "prices").State == fleet.Waiting
+	})
+	w.nats.Stop()
+	await(t, "the warning", func() bool { return strings.Contains(warningOf(t, s, "prices"), "disconnected") })
+	if state := statusOf(t, s, "prices").State; state != fleet.Waiting {
+		t.Errorf("the state is %s", state)
 	}
 }

@@ -72,9 +72,6 @@ func CheckURL(variable string, u URL, schemes ...string) error {
 	}
 	for _, p := range parts {
 		p = strings.TrimSpace(p)
-		if err := redact.CheckEscapes(p); err != nil {
-			return fmt.Errorf("%w: %s is %s: it %w", ErrSettings, variable, URL(p), err)
-		}
 		parsed, err := url.Parse(p)
 		switch {
 		case err != nil || !slices.Contains(schemes, parsed.Scheme):
@@ -84,6 +81,9 @@ func CheckURL(variable string, u URL, schemes ...string) error {
 			return fmt.Errorf("%w: %s is %s: no host follows %s://", ErrSettings, variable, URL(p), parsed.Scheme)
 		case strings.Contains(parsed.Host, ","):
 			return fmt.Errorf("%w: %s is %s: want one URL, of one host", ErrSettings, variable, URL(p))
+		}
+		if err := redact.CheckEscapes(p); err != nil {
+			return fmt.Errorf("%w: %s is %s: it %w", ErrSettings, variable, URL(p), err)
 		}
 	}
 	return nil
