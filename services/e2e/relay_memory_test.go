@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,13 +74,19 @@ func sockets(t *testing.T, want int) int {
 // dialAll opens the given number of connections at once and calls use for each. They stay open until the test ends.
 func dialAll(t *testing.T, address string, n int, use func(i int, conn net.Conn) error) {
 	t.Helper()
+	dialAllBy(t, &net.Dialer{Timeout: time.Minute}, address, n, use)
+}
+
+// dialAllBy is dialAll with a dialer.
+func dialAllBy(t *testing.T, dialer *net.Dialer, address string, n int, use func(i int, conn net.Conn) error) {
+	t.Helper()
 	lanes := make(chan struct{}, 256)
 	var all sync.WaitGroup
 	for i := range n {
 		lanes <- struct{}{}
 		all.Go(func() {
 			defer func() { <-lanes }()
-			conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(t.Context(), "tcp", address)
+			conn, err := dialer.DialContext(t.Context(), "tcp", address)
 			if err != nil {
 				t.Error(err)
 				return
@@ -186,6 +194,38 @@ func TestMemoryOfOpenConnections(t *testing.T) {
 			}
 			checkServed(t, s.instance([]string{"prices"}, relay.URL), rec)
 			checkPeak(t, meter, 16<<20+relayOverhead)
+		})
+	}
+}
+
+// Invariant: answers that fit into the send buffer, and that the clients do not read, take no more memory of a relay than the README
+// says, whether the relay closes their connections, evicts them or keeps them. Clients are served once the others are cut off.
+func TestMemoryOfAnswersThatFitTheSendBuffer(t *testing.T) {
+	const cache, responses, clients = 16 << 20, 256, 1500
+	s := newStorm(t, "")
+	rec := s.publish("prices", 44, 100)
+	if rec.Snapshot.Bytes < 64<<10 || rec.Snapshot.Bytes > sendBuffer/2 {
+		t.Fatalf("the object has %d bytes, want an answer that fits", rec.Snapshot.Bytes)
+	}
+	// The client's own system takes next to nothing for it.
+	dialer := &net.Dialer{Timeout: time.Minute, Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = setReceiveBuffer(fd, 2<<10) }), err)
+	}}
+	for name, header := range map[string]string{"closed": "Connection: close\r\n", "kept": ""} {
+		t.Run(name, func(t *testing.T) {
+			relay, meter := s.measured("RELAY_CACHE_BYTES=16MiB", "RELAY_WRITE_STALL=10s", "RELAY_RESPONSES="+strconv.Itoa(responses))
+			request := fmt.Sprintf("GET /v1/objects/%s HTTP/1.1\r\nHost: relay\r\n%s\r\n", rec.Snapshot.Digest, header)
+			dialAllBy(t, dialer, strings.TrimPrefix(relay.URL, "http://"), sockets(t, clients), func(_ int, conn net.Conn) error {
+				// The relay may close it before its answer, to make room for newer ones.
+				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_, _ = io.WriteString(conn, request)
+				_, _ = conn.Read(make([]byte, 1))
+				return nil
+			})
+			checkPeak(t, meter, cache+relayOverhead+responses*sendBuffer)
+			checkServed(t, s.instance([]string{"prices"}, relay.URL), rec)
+			checkPeak(t, meter, cache+relayOverhead+responses*sendBuffer)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"io"
+	"sync/atomic"
 
 	"freshet.dev/services/relay/internal/segments"
 )
@@ -14,6 +15,7 @@ type body struct {
 	reader *segments.Reader
 	unit   int64 // bytes of a segment
 	left   span  // the bytes that are not sent yet
+	sent   *atomic.Int64
 
 	held *segments.Segment
 	err  error // why there are no more bytes
@@ -36,6 +38,7 @@ func (b *body) Hold() ([]byte, error) {
 // Drop implements [wire.Source].
 func (b *body) Drop(n int) {
 	b.left.from += int64(n)
+	b.sent.Add(int64(n))
 	if b.held != nil {
 		b.held.Release()
 		b.held = nil

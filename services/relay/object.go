@@ -81,15 +81,14 @@ func (r *Relay) object(w http.ResponseWriter, req *http.Request) error {
 func (r *Relay) send(w http.ResponseWriter, req *http.Request, digest dataset.Digest, size int64, want span, status int) error {
 	reader := r.cache.NewReader(digest, size, want.from, want.to)
 	defer reader.Close()
-	body := &body{ctx: req.Context(), reader: reader, unit: r.cache.SegmentBytes(), left: want}
+	body := &body{ctx: req.Context(), reader: reader, unit: r.cache.SegmentBytes(), left: want, sent: &r.count.clientBytes}
 	// The first segment is read before the status is sent, so that a failure of the store has its own status.
 	if _, err := body.Hold(); err != nil && !errors.Is(err, io.EOF) {
 		return r.objectProblem(digest, err)
 	}
 	body.Drop(0)
 	w.WriteHeader(status)
-	n, err := io.Copy(w, body)
-	r.count.clientBytes.Add(n)
+	_, err := io.Copy(w, body)
 	switch {
 	case body.err != nil:
 		return r.objectProblem(digest, body.err) // closes the connection: a part has been sent

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -69,11 +70,37 @@ func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) 
 // ServeHTTP implements [http.Handler]. It discards the rest of the body after the answer, within limits, so that the answer
 // reaches a client that is still sending.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	next := http.Handler(m.mux)
+	if unclean(r.URL.Path) {
+		h, _ := m.mux.Handler(r)
+		if _, ok := h.(*route); !ok {
+			next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: badPath}
+		}
+	}
 	if r.Body == nil || r.Body == http.NoBody {
-		m.mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 		return
 	}
-	m.drainer.serve(w, r, m.mux)
+	m.drainer.serve(w, r, next)
+}
+
+// unclean reports whether [http.ServeMux] may answer a request for the path itself, without a document.
+func unclean(p string) bool {
+	return !strings.HasPrefix(p, "/") || strings.Contains(p, "//") || strings.Contains(p, "/.")
+}
+
+// badPath answers a request whose path no route can have. It names the path without empty and dot segments.
+func badPath(_ http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == "*" {
+		return Refuse(http.StatusBadRequest, "bad-path", "a request for * has no answer; give a path that begins with /")
+	}
+	clean := path.Clean("/" + r.URL.EscapedPath())
+	p := Refuse(http.StatusTemporaryRedirect, "bad-path", "the path %.200q has empty segments, or . or ..; use %.200q", r.URL.EscapedPath(), clean)
+	if r.URL.RawQuery != "" {
+		clean += "?" + r.URL.RawQuery
+	}
+	p.Header = http.Header{"Location": {clean}}
+	return p
 }
 
 // notFound answers a request without a route: 405 if the path has a route with another method, else 404.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,44 @@ func TestProblems(t *testing.T) {
 	for _, want := range []string{`"level":"ERROR"`, "web_test.go", `"error":"secret cause"`, `"error":"503 busy: come back: secret cause"`, `"route":"GET /v1/things/{name}"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s is not in the log:\n%s", want, log)
+		}
+	}
+}
+
+// A path that net/http's mux answers itself, without a document, has a problem document. A redirect keeps the query.
+func TestUncleanPaths(t *testing.T) {
+	mux, _ := newMux(t, web.AlwaysReady)
+	mux.Handle("GET /v1/things/{name}", func(w http.ResponseWriter, r *http.Request) error {
+		return web.WriteJSON(w, http.StatusOK, map[string]any{"name": r.PathValue("name")})
+	})
+	for target, want := range map[string]struct {
+		status   int
+		location string
+	}{
+		"*":                        {400, ""},
+		"/v1//things/a?b=c":        {307, "/v1/things/a?b=c"},
+		"/v1/x/../things/a%2Fb":    {307, "/v1/things/a%2Fb"},
+		"//other.example/v1/./x":   {307, "/other.example/v1/x"},
+		"/v1/things/.hidden":       {200, ""},
+		"/v1/things/a%2F%2Fb%2F..": {200, ""},
+	} {
+		req := httptest.NewRequest("GET", "/", nil)
+		u, err := url.ParseRequestURI(target)
+		if target == "*" {
+			u, err = &url.URL{Path: "*"}, nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(target, "//") { // as net/http reads it
+			u = &url.URL{Path: target}
+		}
+		req.RequestURI, req.URL = target, u
+		rec := httptest.NewRecorder()
+		mux.ServeHTTP(rec, req)
+		problem := rec.Header().Get("Content-Type") == web.ProblemType
+		if rec.Code != want.status || rec.Header().Get("Location") != want.location || problem != (want.status != 200) {
+			t.Errorf("%s: %d, %v", target, rec.Code, rec.Header())
 		}
 	}
 }

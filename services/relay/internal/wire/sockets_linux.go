@@ -37,6 +37,25 @@ func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 	})
 }
 
+// held returns how many bytes the kernel holds that the client has not acknowledged.
+func (c *tcp) held() (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	err = raw.Control(func(fd uintptr) {
+		// A kernel that does not answer counts as one that holds nothing.
+		if n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); n <= restBytes {
+			return
+		}
+		// A connection that the client has reset holds nothing, and keeps its number.
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == unix.BPF_TCP_CLOSE {
+			n = 0
+		}
+	})
+	return n, err
+}
+
 // allowed lists the congestion controls that a program may choose.
 const allowed = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 

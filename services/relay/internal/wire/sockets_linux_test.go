@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -100,3 +101,63 @@ func TestSendBuffer(t *testing.T) {
 
 // unacknowledged returns how many bytes the kernel holds that the client has not taken.
 func unacknowledged(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCOUTQ) }
+
+// A send whose bytes all fit into the send buffer ends when the client has taken them, fails when the client takes none, and ends
+// when the client leaves. The client gets all bytes, also if it has sent its next request before.
+func TestASendEndsWithTheClient(t *testing.T) {
+	want := content(100_000)
+	// The client's own system takes next to nothing for it.
+	dialer := &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<10) })
+	}}
+	for name, c := range map[string]struct {
+		stall time.Duration
+		act   func(t *testing.T, conn net.Conn)
+		err   error
+	}{
+		"takes all": {time.Minute, func(t *testing.T, conn net.Conn) {
+			if n, err := io.CopyN(io.Discard, conn, int64(len(want))); err != nil {
+				t.Errorf("%d bytes came, %v", n, err)
+			}
+		}, nil},
+		"takes none": {time.Second, func(*testing.T, net.Conn) {}, os.ErrDeadlineExceeded},
+		"sends more": {time.Second, func(t *testing.T, conn net.Conn) {
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Error(err)
+			}
+		}, os.ErrDeadlineExceeded},
+		"leaves": {time.Minute, func(_ *testing.T, conn net.Conn) { conn.Close() }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 2)
+			addr, _ := serveOver(t, wire.Config{Stall: c.stall, SendBytes: 512 << 10}, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "x/y")
+				w.Header().Set("Content-Length", fmt.Sprint(len(want)))
+				_, err := io.Copy(w, &source{rest: want, parts: 256 << 10})
+				ended <- err
+			})
+			conn, err := dialer.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				t.Fatalf("the send ended before the client took the bytes, %v", err)
+			case <-time.After(200 * time.Millisecond):
+			}
+			c.act(t, conn)
+			select {
+			case err := <-ended:
+				if !errors.Is(err, c.err) {
+					t.Errorf("the send ended with %v, want %v", err, c.err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("the send does not end")
+			}
+		})
+	}
+}

@@ -8,7 +8,11 @@
 //
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
-// [Config.SendBytes] bounds the memory of the kernel for a connection. Bytes are copied to the kernel. Pages that
+// [Config.SendBytes] bounds the memory of the kernel for a connection. On Linux, Write and ReadFrom return when the kernel holds
+// almost nothing for the client, or fail when the client is too slow. A handler that sends a body within a limit on responses
+// thus limits the send buffers of all connections: those that are idle or closed have none to speak of.
+//
+// Bytes are copied to the kernel. Pages that
 // vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a container counts it, until the client has read
 // them.
 package wire
@@ -34,6 +38,14 @@ type Source interface {
 // Quantum is how much a client must take within each stall time.
 const Quantum = 256 << 10
 
+const (
+	// restBytes is how much the kernel may hold for a client after a send: most answers without an object.
+	restBytes = 4 << 10
+	// firstPause and lastPause are the least and the most time between two looks at what the kernel holds.
+	firstPause = time.Millisecond
+	lastPause  = 100 * time.Millisecond
+)
+
 // Config configures [Sockets].
 type Config struct {
 	// Stall is how long a client may take for [Quantum] bytes.
@@ -49,29 +61,87 @@ type Config struct {
 type Sockets struct{ cfg Config }
 
 // New returns the sockets of a server. A send to a client that takes less than [Quantum] bytes within cfg.Stall fails with
-// os.ErrDeadlineExceeded, and what the kernel still holds for it is dropped when its connection is closed.
+// os.ErrDeadlineExceeded. The kernel drops what it holds for the client when the connection is closed.
 func New(cfg Config) *Sockets { return &Sockets{cfg: cfg} }
 
 // Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
 // package comment says. It replaces the connection's write deadline.
-func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn { return &tcp{TCPConn: conn, stall: s.cfg.Stall} }
+func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
+	return &tcp{TCPConn: conn, stall: s.cfg.Stall, came: make(chan struct{}, 1)}
+}
 
 type tcp struct {
 	*net.TCPConn
 	stall time.Duration
+	came  chan struct{} // receives a value when Read returns, after which the kernel may hold less
+}
+
+// Read implements [net.Conn].
+func (c *tcp) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	select {
+	case c.came <- struct{}{}:
+	default:
+	}
+	return n, err
+}
+
+// Write implements [net.Conn].
+func (c *tcp) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	return n, c.settle(err)
 }
 
 // ReadFrom implements [io.ReaderFrom].
-func (c *tcp) ReadFrom(r io.Reader) (int64, error) {
-	src, ok := r.(Source)
-	if !ok {
-		return c.TCPConn.ReadFrom(r)
+func (c *tcp) ReadFrom(r io.Reader) (n int64, err error) {
+	if src, ok := r.(Source); ok {
+		n, err = c.send(src)
+	} else {
+		n, err = c.TCPConn.ReadFrom(r)
 	}
-	n, err := c.send(src)
+	return n, c.settle(err)
+}
+
+// settle ends a send that returned err. It waits until the client has taken what the kernel holds, and returns err or its own
+// error. If the client is too slow, closing the connection drops the rest; otherwise the kernel holds it for minutes.
+func (c *tcp) settle(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		if late := c.await(); err == nil || late != nil {
+			err = late
+		}
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		_ = c.SetLinger(0) // otherwise the kernel holds for minutes what the client does not take
+		_ = c.SetLinger(0)
 	}
-	return n, err
+	return err
+}
+
+// await waits until the kernel holds at most restBytes. The deadline moves with each Quantum that the client takes.
+func (c *tcp) await() error {
+	held, err := c.held()
+	if err != nil || held <= restBytes {
+		return err
+	}
+	mark, deadline := held, time.Now().Add(c.stall)
+	timer := time.NewTimer(firstPause)
+	defer timer.Stop()
+	for pause := firstPause; ; timer.Reset(pause) {
+		select {
+		case <-c.came: // the client's next request comes with its last acknowledgement
+		case <-timer.C:
+			pause = min(2*pause, lastPause)
+		}
+		if held, err = c.held(); err != nil || held <= restBytes {
+			return err
+		}
+		now := time.Now()
+		if mark-held >= Quantum {
+			mark, deadline = held, now.Add(c.stall)
+		}
+		if now.After(deadline) {
+			return os.ErrDeadlineExceeded
+		}
+	}
 }
 
 // send writes src to its end. The deadline moves with each Quantum, and by the time that the source takes.
