@@ -187,6 +187,9 @@ func (c *Cache) streamed(size int64) bool { return size > c.capacity }
 // head returns how many segments at the beginning of a streamed object may stay in the cache: as many as it holds.
 func (c *Cache) head() int64 { return c.capacity / c.SegmentBytes() }
 
+// free returns how many segments the cache can keep without evicting others.
+func (c *Cache) free() int64 { return c.head() - int64(c.kept.EstimatedSize()) }
+
 // Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold or wait for
 // stay valid.
 func (c *Cache) Forget(digest dataset.Digest, size int64) {

@@ -186,9 +186,9 @@ func (s *scan) slot(i int64) *slot { return &s.window[i%int64(len(s.window))] }
 func (s *scan) run() {
 	c := s.set.cache
 	for n := s.room(c.ctx); n > 0; n = s.room(c.ctx) {
-		limit, keep := s.next+n, s.next < c.head()
-		if keep {
-			limit = min(limit, c.head())
+		limit, keep := s.next+n, false
+		if end := min(c.head(), s.next+c.free()); s.next < end {
+			limit, keep = min(limit, end), true
 		}
 		segments, _, err := c.request(place{s.digest, s.size, s.next}, limit, keep)
 		if err != nil {
