@@ -27,12 +27,12 @@ const (
 // unix:///path. It fails only for a malformed url, and does not connect. A timeout or pool size in the query of url
 // (such as ?read_timeout=5s) overrides the default. The caller closes the client.
 func Connect(url string) (redis.UniversalClient, error) {
+	if err := redact.CheckOne(url); err != nil {
+		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): it %w", err)
+	}
 	o, err := redis.ParseURL(url)
 	if err != nil { // err quotes the URL, which may contain a password
 		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): %w", urlError(url))
-	}
-	if err := redact.CheckEscapes(url); err != nil {
-		return nil, fmt.Errorf("parse the URL of Redis (want redis://[user:password@]host:port/db): it %w", err)
 	}
 	setDefault(&o.DialTimeout, dialTimeout)
 	setDefault(&o.ReadTimeout, callTimeout)

@@ -3,8 +3,10 @@ package redact
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -63,8 +65,66 @@ func Text(s string) string {
 }
 
 // ErrUnescaped is returned for a URL with a credential that is not escaped. Its text is a predicate.
-var ErrUnescaped = errors.New("has an @ after the host, as if its user, password or token had a /, ? or # that is not escaped; " +
-	"write / ? # in a password or token as %2F %3F %23, and an @ of the path or query as %40")
+var ErrUnescaped = errors.New("has an @ after the host, as if its user, password or token had a /, ?, # or comma that is not escaped; " +
+	"write / ? # , in a password or token as %2F %3F %23 %2C, and an @ of the path or query as %40")
+
+// ErrList is returned for a list of URLs where one URL is wanted. Its text is a predicate.
+var ErrList = errors.New("is a list of URLs; want one URL")
+
+// CheckOne returns ErrList if a comma and another URL follow the URL in text, and otherwise the result of [CheckEscapes]. It accepts every
+// URL with the scheme dir or unix: their paths may contain commas. Callers use it before they parse the URL: the error of a parser does
+// not say what to escape.
+func CheckOne(text string) error {
+	parts := strings.Split(text, ",")
+	if s := scheme(parts[0]); s != "dir" && s != "unix" && slices.ContainsFunc(parts[1:], func(part string) bool { return scheme(part) != "" }) {
+		return ErrList
+	}
+	return CheckEscapes(text)
+}
+
+// CheckList returns ErrUnescaped if text, a list of URLs with commas between them, looks like it has a credential that is not escaped: if
+// one of the URLs does, or if a comma may be a part of a credential. Then one of the URLs has a user, and an earlier one has neither user nor
+// port. A URL of the list may omit its scheme.
+func CheckList(text string) error {
+	bare := 0 // the number of the first URL without user and port
+	for i, part := range strings.Split(text, ",") {
+		_, rest, ok := strings.Cut(part, "://")
+		if !ok {
+			rest = part
+		}
+		if err := CheckEscapes("nats://" + rest); err != nil {
+			return fmt.Errorf("%w (server %d)", err, i+1)
+		}
+		host, _, _ := strings.Cut(strings.TrimSpace(rest), "/")
+		switch hasUser := strings.Contains(host, "@"); {
+		case hasUser && bare > 0:
+			return fmt.Errorf("%w (if server %d has no user, add its port)", ErrUnescaped, bare)
+		case !hasUser && bare == 0 && !hasPort(host):
+			bare = i + 1
+		}
+	}
+	return nil
+}
+
+// hasPort reports whether host ends with a colon and digits.
+func hasPort(host string) bool {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 {
+		return false
+	}
+	_, err := strconv.ParseUint(host[i+1:], 10, 16)
+	return err == nil
+}
+
+// scheme returns the scheme of the URL at the beginning of text in lower case, or "" if there is none.
+func scheme(text string) string {
+	s, _, ok := strings.Cut(strings.TrimSpace(text), "://")
+	s = strings.ToLower(s)
+	if !ok || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		return ""
+	}
+	return s
+}
 
 // CheckEscapes returns ErrUnescaped if text looks like a URL with a credential that is not escaped. The beginning of such a credential
 // would be taken for the host: it would be logged, and sent to name servers. The URL has an @ after its host. CheckEscapes accepts every

@@ -1,6 +1,7 @@
 package redact_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -39,6 +40,51 @@ func TestText(t *testing.T) {
 	} {
 		if got := redact.Text(text); got != want {
 			t.Errorf("%q is redacted to %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCheckOne(t *testing.T) {
+	for text, want := range map[string]error{
+		"http://h":                            nil,
+		"http://a,http://u:p@b":               redact.ErrList,
+		"redis://h:1, REDIS://:hunter2@h:2":   redact.ErrList,
+		"redis://:pa/ss@h":                    redact.ErrUnescaped,
+		"redis://:pa,ss@h":                    nil,
+		"redis://:pa,s/s@h":                   redact.ErrUnescaped,
+		"s3://b/a,b?endpoint=http://h":        nil,
+		"dir:///a,dir://b":                    nil,
+		"unix:///a,unix://b":                  nil,
+		"http://a,://b":                       nil,
+		"http://h/a,b c://d":                  nil,
+		"redis://user:hunter2,http://x@h:1/0": redact.ErrList,
+	} {
+		if err := redact.CheckOne(text); !errors.Is(err, want) {
+			t.Errorf("%q: the error is %v, want %v", text, err, want)
+		}
+	}
+}
+
+func TestCheckList(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                     "",
+		"nats://h":                             "",
+		"nats://a,nats://b,c":                  "",
+		"nats://u:p@a,nats://u:p@b, c":         "",
+		"nats://h:4222,nats://[::1]:4222,u@b":  "",
+		"nats://u:p@a,nats://h:1/,nats://u@b":  "",
+		"nats://hunter2,hunter2@h":             "(if server 1 has no user, add its port)",
+		"nats://u:hunter2,hunter2@h:4222":      "(if server 1 has no user, add its port)",
+		"nats://a:1, nats://hunter2,hunter2@h": "(if server 2 has no user, add its port)",
+		"nats://[::1],nats://u:p@h":            "(if server 1 has no user, add its port)",
+		"nats://u:hunter2/x,hunter2@h":         "(if server 1 has no user, add its port)",
+		"nats://u:hunter2,x/hunter2@h":         "(server 2)",
+		"nats://u:hunter2/x@h":                 "(server 1)",
+		"hunter2?x@h":                          "(server 1)",
+	} {
+		err := redact.CheckList(text)
+		if (err == nil) != (want == "") || err != nil && (!errors.Is(err, redact.ErrUnescaped) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%q: the error is %v, want %q", text, err, want)
 		}
 	}
 }

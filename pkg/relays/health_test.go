@@ -76,6 +76,7 @@ func TestParseHidesPasswords(t *testing.T) {
 		"http://u:1/hunter2@h:8481":   "%2F %3F %23",
 		"http://h/a%40b":              "",
 		"http://u:hunter2@h:8481,h:1": "not a URL",
+		"http://a,http://u:hunter2@b": "is a list of URLs",
 	} {
 		u, err := relays.Parse(text)
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")) {

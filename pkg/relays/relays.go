@@ -74,7 +74,7 @@ func (s *Set) All() []*Relay { return s.all }
 // Parse parses a relay's base URL. Its errors are predicates, such as "has no host", without a subject, and never contain
 // a password.
 func Parse(text string) (*url.URL, error) {
-	if err := redact.CheckEscapes(text); err != nil {
+	if err := redact.CheckOne(text); err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(text)

@@ -107,6 +107,7 @@ type Store interface {
 	// returned when the datasets cannot be listed.
 	//
 	// A call after one that ctx ended starts with other datasets. So repeated calls reach all datasets, however slow the store is.
+	// While 16 reads hang, no other dataset is read.
 	Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error)
 	// String returns the store's URL, without secrets.
 	String() string

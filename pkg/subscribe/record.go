@@ -17,7 +17,7 @@ var redisSchemes = []string{"redis", "rediss", "unix"}
 // checkRedis returns an error for a text that is no Redis URL. The error does not repeat the text, which may hold a password.
 func checkRedis(text string) error {
 	const want = "want redis://[user:password@]host:port/db, rediss:// or unix:///path"
-	if err := redact.CheckEscapes(text); err != nil {
+	if err := redact.CheckOne(text); err != nil {
 		return err
 	}
 	u, err := url.Parse(text)

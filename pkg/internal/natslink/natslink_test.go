@@ -21,7 +21,10 @@ func TestErrSaysWhatToCheck(t *testing.T) {
 }
 
 func TestCheckURLRefusesUnescapedCredentials(t *testing.T) {
-	for _, url := range []string{"nats://hunter2/x@127.0.0.1:25222", "nats://h:4222,hunter2?x@h", "tls://user:12#hunter2@h"} {
+	for _, url := range []string{
+		"nats://hunter2/x@127.0.0.1:25222", "nats://h:4222,hunter2?x@h", "tls://user:12#hunter2@h",
+		"nats://user:hunter2/word@h", "nats://hunter2,en@h", "hunter2,en@h:4222", "nats://h:4222,nats://user:hunter2,en@h",
+	} {
 		if err := natslink.CheckURL(url); err == nil || !strings.Contains(err.Error(), "%2F %3F %23") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the error is %v", url, err)
 		}

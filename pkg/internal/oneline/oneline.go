@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Join is errors.Join, except that the texts are separated by a semicolon instead of a line end. It returns nil if all errs are nil.
+// Join is errors.Join, except that the texts are separated by a semicolon instead of a line end, also those of errors that errors.Join made.
+// It returns nil if all errs are nil.
 func Join(errs ...error) error {
 	all := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	if len(all) == 0 {
@@ -22,7 +23,7 @@ func (j joined) Error() string {
 	for i, err := range j {
 		texts[i] = err.Error()
 	}
-	return strings.Join(texts, "; ")
+	return strings.ReplaceAll(strings.Join(texts, "; "), "\n", "; ")
 }
 
 func (j joined) Unwrap() []error { return j }

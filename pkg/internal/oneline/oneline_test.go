@@ -2,6 +2,7 @@ package oneline_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -14,6 +15,10 @@ func TestJoin(t *testing.T) {
 	}
 	err := oneline.Join(nil, io.EOF, oneline.Join(io.ErrClosedPipe, errors.ErrUnsupported))
 	if err.Error() != "EOF; io: read/write on closed pipe; unsupported operation" || !errors.Is(err, io.EOF) || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("the joined error is %q", err)
+	}
+	nested := fmt.Errorf("read: %w", errors.Join(io.ErrClosedPipe, errors.ErrUnsupported))
+	if err := oneline.Join(io.EOF, nested); err.Error() != "EOF; read: io: read/write on closed pipe; unsupported operation" {
 		t.Errorf("the joined error is %q", err)
 	}
 }

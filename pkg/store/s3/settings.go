@@ -124,7 +124,7 @@ func parseEndpoint(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("its endpoint is not of the form http://host:port or https://host (without user or path, without query or fragment)")
+		return nil, errors.New("its endpoint is not of the form http://host:port or https://host (without user, path, query or fragment)")
 	}
 	return u, nil
 }

@@ -52,7 +52,7 @@ func TestURLsThatNameNoStore(t *testing.T) {
 		"s3://bucket?endpoint=http://u:hunter2@host":   "without user",
 		"s3://bucket?endpoint=http://hunter2%23b@host": "query or fragment",
 		"s3://bucket?endpoint=http://hunter2%3Fb@host": "query or fragment",
-		"s3://bucket?endpoint=http://host/path":        "without user or path",
+		"s3://bucket?endpoint=http://host/path":        "without user, path",
 		"s3://bucket?endpoint=%zz":                     "query",
 		"s3://b?endpoint=http://host":                  "bucket",
 	} {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -20,7 +21,11 @@ func (u URL) Reveal() string { return string(u) }
 // String returns the URL without credentials. A URL of NATS may be a list of URLs, separated by commas.
 func (u URL) String() string {
 	parts := strings.Split(string(u), ",")
-	if !natsScheme(parts[0]) {
+	switch isNATS := natsScheme(parts[0]); {
+	case isNATS && redact.CheckList(string(u)) != nil: // any part may be of a credential
+		scheme, _, _ := strings.Cut(strings.TrimSpace(parts[0]), "://")
+		return strings.ToLower(scheme) + "://xxxxx"
+	case !isNATS:
 		// One URL, which may contain commas. A text that looks like several URLs is redacted as several: an error shows it when
 		// CheckURL refuses it.
 		for i := len(parts) - 1; i > 0; i-- {
@@ -66,9 +71,16 @@ func CheckURL(variable string, u URL, schemes ...string) error {
 	if u == "" {
 		return fmt.Errorf("%w: %s is not set: want a URL beginning with %s", ErrSettings, variable, want)
 	}
-	parts := []string{string(u)}
+	parts, check := []string{string(u)}, redact.CheckOne
 	if natsScheme(string(u)) {
-		parts = strings.Split(string(u), ",")
+		parts, check = strings.Split(string(u), ","), redact.CheckList
+	}
+	// The checks precede the parser: a password with a slash makes a port that it refuses.
+	switch err := check(string(u)); {
+	case errors.Is(err, redact.ErrList):
+		return fmt.Errorf("%w: %s is %s: want one URL, of one host", ErrSettings, variable, u)
+	case err != nil:
+		return fmt.Errorf("%w: %s is %s: it %w", ErrSettings, variable, u, err)
 	}
 	for _, p := range parts {
 		p = strings.TrimSpace(p)
@@ -81,9 +93,6 @@ func CheckURL(variable string, u URL, schemes ...string) error {
 			return fmt.Errorf("%w: %s is %s: no host follows %s://", ErrSettings, variable, URL(p), parsed.Scheme)
 		case strings.Contains(parsed.Host, ","):
 			return fmt.Errorf("%w: %s is %s: want one URL, of one host", ErrSettings, variable, URL(p))
-		}
-		if err := redact.CheckEscapes(p); err != nil {
-			return fmt.Errorf("%w: %s is %s: it %w", ErrSettings, variable, URL(p), err)
 		}
 	}
 	return nil

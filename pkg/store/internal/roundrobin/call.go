@@ -2,6 +2,7 @@ package roundrobin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,9 +23,10 @@ type call struct {
 	// results has room for all running reads, so that abandoned reads end without a receiver.
 	results chan result
 
-	next   int // the first of names that the call had no time for
-	newest map[string]dataset.Ref
-	unread map[string]error
+	stalled bool // no read has returned for the time stall
+	next    int  // the first of names that the call had no time for
+	newest  map[string]dataset.Ref
+	unread  map[string]error
 }
 
 // running is a read of this call.
@@ -56,6 +58,7 @@ func (c *call) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-stalled.C:
+			c.stalled = true
 			return
 		}
 		stalled.Reset(stall)
@@ -140,14 +143,18 @@ func (c *call) end(ctx context.Context) {
 		}
 	}
 	why := context.Cause(ctx)
-	if why == nil {
+	switch {
+	case c.stalled:
 		why = fmt.Errorf("no read of the store has returned for %s", stall)
+	case why == nil:
+		why = errors.New("the read of an earlier call was in flight until the end of this call")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, one := range c.running {
 		one.abandoned = true
-		c.unread[c.names[i]] = fmt.Errorf("the read of the newest version does not return: %w", why)
+		// The error does not wrap why: with more time, a read that hangs does not return either.
+		c.unread[c.names[i]] = fmt.Errorf("the read of the newest version does not return: %v", why)
 		c.late(i)
 	}
 	for i := c.begun; i < len(c.names); i++ {
@@ -155,7 +162,7 @@ func (c *call) end(ctx context.Context) {
 	}
 	for _, i := range c.deferred {
 		name := c.names[i]
-		if one := c.reads[name]; one != nil {
+		if one := c.reads[name]; one != nil && one.abandoned {
 			c.unread[name] = fmt.Errorf("a read of the newest version hangs since %s; check the disk or the mount of the store",
 				one.began.UTC().Format(time.RFC3339))
 			continue

@@ -24,7 +24,8 @@ const (
 // ends would leave out the same datasets each time. The zero value is ready for use, by any number of goroutines.
 //
 // A read on a disk that hangs cannot be interrupted. Read abandons such a read and starts no second read of the dataset until the first
-// one has returned. All calls together have at most 16 reads in flight, including abandoned ones.
+// one has returned. All calls together have at most 16 reads in flight, including abandoned ones. While 16 reads hang, no other dataset is
+// read.
 type Reader struct {
 	mu    sync.Mutex
 	next  string              // the first name that the last call had no time for

@@ -2,6 +2,7 @@ package roundrobin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -163,6 +164,36 @@ func TestReadWithoutDeadline(t *testing.T) {
 			})
 		}
 		calls.Wait()
+	})
+}
+
+// A read that hangs is not an error of the deadline: more time does not help. A call that waits for a read of another call has too little
+// time, unless that call has abandoned the read.
+func TestReadSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{t: t, released: make(chan struct{}), reading: map[string]bool{}, hangs: func(string) bool { return true }}
+		defer close(h.released)
+		var r Reader
+		within := func(d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			_, unread := r.Read(ctx, []string{"a"}, h.read)
+			return unread["a"]
+		}
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			if err := within(5 * time.Second); err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not return") {
+				t.Errorf("the error of the read that hangs is %v", err)
+			}
+		})
+		synctest.Wait()
+		if err := within(time.Second); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "hangs") {
+			t.Errorf("the error during the other call is %v", err)
+		}
+		calls.Wait()
+		if err := within(time.Second); err == nil || !strings.Contains(err.Error(), "hangs since") {
+			t.Errorf("the error after the other call is %v", err)
+		}
 	})
 }
 

@@ -145,11 +145,15 @@ func (s *waiting) line(r fleet.Report) {
 	s.serves(r)
 }
 
-// serves records that an instance serves the version, once for each process.
+// serves records that an instance serves the version, once for each process. A restarted process replaces the one before.
 func (s *waiting) serves(r fleet.Report) {
 	if slices.ContainsFunc(s.report.Served, func(o fleet.Report) bool { return processOf(o) == processOf(r) }) {
 		return
 	}
+	s.report.Served = slices.DeleteFunc(s.report.Served, func(o fleet.Report) bool {
+		o.Run = r.Run
+		return processOf(o) == processOf(r)
+	})
 	s.report.Served = append(s.report.Served, r)
 	if s.lines {
 		printServed(s.p.Out, r, s.report.Created)

@@ -135,4 +135,11 @@ func TestWaitDistinguishesRestarts(t *testing.T) {
 			t.Errorf("the record of the %s run lacks the version: %v, want %v", run, got, want)
 		}
 	}
+	for _, other := range []fleet.Report{{Instance: "api", Host: "h", PID: 2, Run: "second"}, {Instance: "api", Host: "g", PID: 1, Run: "second"}, {Instance: "web", Host: "h", PID: 1, Run: "second"}} {
+		s.serves(other)
+	}
+	s.serves(fleet.Report{Instance: "api", Host: "h", PID: 1, Run: "second", Dataset: "prices", Version: 2})
+	if served := s.report.Served; len(served) != 4 || served[3].Run != "second" {
+		t.Errorf("after the restart, the version is served by %v", served)
+	}
 }

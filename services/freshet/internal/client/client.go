@@ -38,7 +38,7 @@ type Client struct {
 // New returns a client of the service at base, an absolute HTTP URL. what names the service in messages. hint says what to do if
 // the service cannot be reached. The caller closes the client.
 func New(base, what, hint string) (*Client, error) {
-	if err := redact.CheckEscapes(base); err != nil {
+	if err := redact.CheckOne(base); err != nil {
 		return nil, exit.Errorf(exit.Usage, "the URL of the %s %w", what, err)
 	}
 	u, err := url.Parse(base)

@@ -126,7 +126,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, base := range []string{"", "127.0.0.1:8480", "nats://h:1", "http://", "http://[::1", "http://hunter2/x@h:1", "http://u:1?hunter2@h"} {
+	for _, base := range []string{"", "127.0.0.1:8480", "nats://h:1", "http://", "http://[::1", "http://hunter2/x@h:1", "http://u:1?hunter2@h", "http://a,http://u:hunter2@b"} {
 		if c, err := New(base, "publisher", ""); exit.Of(err) != exit.Usage || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got %v, %v", base, c, err)
 		}
