@@ -17,10 +17,7 @@ func (e *Engine[T, D]) dispatch(now time.Time) {
 			e.grant(resuming)
 		case queued >= 0:
 			e.queueNext = false
-			if u.flights >= maxFlights(e.cfg) {
-				e.evict(now)
-			}
-			e.start(queued, now)
+			e.start(queued, now, u)
 		default:
 			return
 		}
@@ -75,7 +72,7 @@ func (e *Engine[T, D]) nextResuming(u usage) int {
 //   - Datasets that fail stand behind the others, unless they have waited for Retry.Max. They occupy neither all lanes nor more than
 //     half of the flights.
 //   - When long flights have all lanes, a healthy dataset gets one lane more.
-//   - When there are maxFlights, a healthy dataset takes the place of a flight that hangs.
+//   - When there are maxFlights, a healthy dataset takes the place of a flight that hangs (see victim).
 func (e *Engine[T, D]) nextQueued(now time.Time, u usage) int {
 	most := min(flightsPerLane*e.cfg.Lanes, maxFlights(e.cfg))
 	if u.alive >= most {
@@ -83,7 +80,7 @@ func (e *Engine[T, D]) nextQueued(now time.Time, u usage) int {
 	}
 	free, room := u.lanes < e.cfg.Lanes, u.flights < maxFlights(e.cfg)
 	extra := u.lanes == e.cfg.Lanes && !e.allLongAt().After(now)
-	evicts := u.evicted < maxFlights(e.cfg) && e.longestHanging(now) != nil
+	evicts := u.evicted < maxFlights(e.cfg) && e.victim(now) != nil
 	healthyAllowed, otherAllowed := (free || extra) && (room || evicts), free && room
 	failingAllowed := otherAllowed && u.failingLanes < maxFailing(e.cfg) && u.failingFlights < max(most/2, 1)
 	healthy, other, failing := -1, -1, -1 // the first of each kind
@@ -125,22 +122,26 @@ func (e *Engine[T, D]) grant(i int) {
 
 // start starts a job for the dataset at index i of the queue. Only now does it choose the version, so that the job includes what was
 // announced while the dataset waited.
-func (e *Engine[T, D]) start(i int, now time.Time) {
+func (e *Engine[T, D]) start(i int, now time.Time, u usage) {
 	s := e.queue[i]
 	e.queue = slices.Delete(e.queue, i, i+1)
 	s.queued = false
-	if s.storedTried && s.targetBarred {
-		return // the target was barred after the dataset was queued
+	if s.storedTried && !s.wantsRefresh() {
+		return // since the dataset was queued, the target was barred or rejected, or belongs to another store
+	}
+	if u.flights >= maxFlights(e.cfg) {
+		e.evict(now)
 	}
 	e.otherNext = s.healthy()
-	f := &flight[T, D]{dataset: s, failing: s.lastAttemptFailed(), began: now, granted: make(chan struct{}, 1)}
+	f := &flight[T, D]{
+		dataset: s, failing: s.lastAttemptFailed(), healthy: s.healthy(), stored: !s.storedTried, began: now, granted: make(chan struct{}, 1),
+	}
 	f.ctx, f.cancel = context.WithCancelCause(e.ctx)
 	e.flights = append(e.flights, f)
-	stored := !s.storedTried
 	s.running, s.storedTried, s.tried = true, true, s.target.Version
 	s.updateHealth(func(h *Health) { h.Refreshing, h.RefreshingSince = true, now })
 	// The channel has space for every flight.
 	e.jobs <- job[T, D]{
-		dataset: s, stored: stored, rec: s.target, served: s.served.Load(), replaces: !stored && s.replacement != nil, flight: f,
+		dataset: s, stored: f.stored, rec: s.target, served: s.served.Load(), replaces: !f.stored && s.replacement != nil, flight: f,
 	}
 }

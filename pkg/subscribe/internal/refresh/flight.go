@@ -16,6 +16,9 @@ const (
 	longAfter = 2 * time.Second
 	// hangsAfter is how long after it yielded its lane a flight counts as hanging.
 	hangsAfter = time.Second
+	// healthyHangsAfter replaces hangsAfter for the eviction of a healthy dataset's flight: relays that are slow for everyone must not
+	// make healthy datasets evict each other.
+	healthyHangsAfter = 5 * time.Second
 	// flightsPerLane bounds the flights for each lane that do not hang. As many may hang.
 	flightsPerLane = 8
 )
@@ -25,6 +28,8 @@ const (
 type flight[T, D any] struct {
 	dataset *datasetState[T, D]
 	failing bool // an attempt of the dataset failed, and none has succeeded since
+	healthy bool // the dataset was healthy when the flight began
+	stored  bool // loads the stored version, which is tried once
 	began   time.Time
 	ctx     context.Context // of the job
 	cancel  context.CancelCauseFunc
@@ -91,20 +96,34 @@ func (e *Engine[T, D]) endFlight(f *flight[T, D]) {
 	e.flights, e.resuming = slices.DeleteFunc(e.flights, same), slices.DeleteFunc(e.resuming, same)
 }
 
-// longestHanging returns the flight that has hung for the longest; nil if none hangs.
-func (e *Engine[T, D]) longestHanging(now time.Time) (longest *flight[T, D]) {
-	for _, f := range e.flights {
-		if !f.evicted && f.hangs(now) && (longest == nil || f.yieldedAt.Before(longest.yieldedAt)) {
-			longest = f
-		}
+// evictableAt returns when the flight may be evicted if it makes no progress; zero if it may not.
+func (f *flight[T, D]) evictableAt() time.Time {
+	switch {
+	case f.evicted || f.stored || f.yieldedAt.IsZero():
+		return time.Time{}
+	case f.healthy:
+		return f.yieldedAt.Add(healthyHangsAfter)
 	}
-	return longest
+	return f.yieldedAt.Add(hangsAfter)
 }
 
-// evict cancels the flight that has hung for the longest, to make room for a healthy dataset. The attempt fails, so the dataset's next one
-// stands behind the others. One must hang.
+// victim returns the flight to evict: of those that may be evicted, one whose dataset is not healthy if there is one, and the one that has
+// hung for the longest. It returns nil if there is none.
+func (e *Engine[T, D]) victim(now time.Time) (victim *flight[T, D]) {
+	for _, f := range e.flights {
+		if at := f.evictableAt(); at.IsZero() || at.After(now) {
+			continue
+		}
+		if victim == nil || victim.healthy && !f.healthy || victim.healthy == f.healthy && f.yieldedAt.Before(victim.yieldedAt) {
+			victim = f
+		}
+	}
+	return victim
+}
+
+// evict cancels the victim, to make room for a healthy dataset. The attempt fails, so the dataset's next one stands behind the others.
 func (e *Engine[T, D]) evict(now time.Time) {
-	f := e.longestHanging(now)
+	f := e.victim(now)
 	f.evicted = true
 	f.cancel(fmt.Errorf("%w for %s while another dataset waited", ErrStalled, (now.Sub(f.yieldedAt) + yieldAfter).Round(yieldAfter)))
 }
@@ -119,11 +138,13 @@ func (e *Engine[T, D]) allLongAt() (at time.Time) {
 	return at
 }
 
-// nextHangAt returns when the next flight will count as hanging, which makes room for another; zero if no flight may.
-func (e *Engine[T, D]) nextHangAt(now time.Time) (at time.Time) {
+// nextRoomAt returns when the next flight will count as hanging or may be evicted, which makes room for another; zero if none may.
+func (e *Engine[T, D]) nextRoomAt(now time.Time) (at time.Time) {
 	for _, f := range e.flights {
-		if hangs := f.yieldedAt.Add(hangsAfter); !f.yieldedAt.IsZero() && hangs.After(now) && (at.IsZero() || hangs.Before(at)) {
-			at = hangs
+		for _, t := range []time.Time{f.yieldedAt.Add(hangsAfter), f.evictableAt()} {
+			if !f.yieldedAt.IsZero() && t.After(now) && (at.IsZero() || t.Before(at)) {
+				at = t
+			}
 		}
 	}
 	return at

@@ -135,7 +135,7 @@ func (e *Engine[T, D]) startDue(now time.Time) time.Time {
 	if at := e.allLongAt(); at.After(now) {
 		next = earlier(next, at)
 	}
-	if at := e.nextHangAt(now); !at.IsZero() {
+	if at := e.nextRoomAt(now); !at.IsZero() {
 		next = earlier(next, at)
 	}
 	return next

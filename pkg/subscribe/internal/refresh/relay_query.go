@@ -20,8 +20,8 @@ const (
 	// maxOpenQueries bounds the queries in flight, including the slow ones.
 	maxOpenQueries = 32
 	// queryHangsAfter is when a query counts as hanging. At maxOpenQueries, it is cancelled in favor of a dataset whose last query did
-	// not hang. It is longer than a query waits for a slow relay after another has answered (see pull.Client.LatestOfAll), because a cancelled
-	// query loses its answers.
+	// not hang. It is longer than a query waits for a slow relay after another has answered for the instance's store (see
+	// pull.Client.LatestOfAll), because a cancelled query loses its answers.
 	queryHangsAfter = 2 * time.Second
 	// headStart is how long a record of the log that may belong to an ended history waits for the relays.
 	headStart = 500 * time.Millisecond
@@ -71,6 +71,12 @@ func (e *Engine[T, D]) startQueries(now, next time.Time) time.Time {
 			next = earlier(next, slow)
 		}
 	}
+	waiting := 0 // datasets whose last query did not hang
+	for _, s := range e.queryQueue {
+		if !s.queryHung {
+			waiting++
+		}
+	}
 	for _, hung := range []bool{false, true} {
 		for i := 0; i < len(e.queryQueue) && counted < max(maxQueries, len(e.queries)-counted); {
 			s := e.queryQueue[i]
@@ -80,7 +86,7 @@ func (e *Engine[T, D]) startQueries(now, next time.Time) time.Time {
 			}
 			if len(e.queries) >= maxOpenQueries {
 				if !hung {
-					next = e.cancelOldestQuery(now, next)
+					next = e.cancelOldestQuery(now, next, waiting)
 				}
 				break
 			}
@@ -103,10 +109,10 @@ func (e *Engine[T, D]) startQuery(s *datasetState[T, D], now time.Time) {
 }
 
 // cancelOldestQuery cancels the oldest query if it hangs. The query makes room when it returns, so no more than maxQueries are cancelled at
-// a time. cancelOldestQuery returns when the oldest will hang, or next if that is earlier.
-func (e *Engine[T, D]) cancelOldestQuery(now, next time.Time) time.Time {
-	oldest := slices.IndexFunc(e.queries, func(q *relayQuery[T, D]) bool { return !q.cancelled })
-	if oldest < 0 || oldest >= maxQueries {
+// a time, nor more than datasets are waiting. cancelOldestQuery returns when the oldest will hang, or next if that is earlier.
+func (e *Engine[T, D]) cancelOldestQuery(now, next time.Time, waiting int) time.Time {
+	oldest := slices.IndexFunc(e.queries, func(q *relayQuery[T, D]) bool { return !q.cancelled }) // those before it are cancelled
+	if oldest < 0 || oldest >= min(maxQueries, waiting) {
 		return next
 	}
 	q := e.queries[oldest]
@@ -132,7 +138,7 @@ func (e *Engine[T, D]) query(ctx context.Context, q *relayQuery[T, D]) {
 func (e *Engine[T, D]) onQueried(q *relayQuery[T, D]) {
 	e.queries = slices.DeleteFunc(e.queries, func(o *relayQuery[T, D]) bool { return o == q })
 	s, m := q.dataset, q.m
-	s.queryHung = time.Since(q.began) >= queryHangsAfter
+	s.queryHung = len(q.answers) == 0 && time.Since(q.began) >= queryHangsAfter
 	if q.cancelled && q.err != nil {
 		q.err = fmt.Errorf("the relays did not answer about %s within %s, and other datasets waited: %w", s.name, queryHangsAfter, q.err)
 	}

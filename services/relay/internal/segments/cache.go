@@ -68,6 +68,7 @@ type Cache struct {
 	kept     *otter.Cache[place, *Segment]
 	capacity int64 // of kept, in bytes
 	scans    scans
+	head     head
 	sizes    *otter.Cache[dataset.Digest, int64]
 	stats    *flight.Group[dataset.Digest, int64]
 
@@ -120,6 +121,7 @@ func New(cfg Config, origin Origin) (*Cache, error) {
 	}
 	width := int64(buffers / (2 * maxScans))
 	c.scans = scans{cache: c, width: width, run: max(1, min(cfg.ReadAhead/c.SegmentBytes(), width/4))}
+	c.head.cache = c
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.kept, err = otter.New(&otter.Options[place, *Segment]{
 		MaximumSize:      capacity,
@@ -183,12 +185,6 @@ func (c *Cache) has(p place) bool {
 
 // streamed reports whether an object of size bytes is too large for the cache.
 func (c *Cache) streamed(size int64) bool { return size > c.capacity }
-
-// head returns how many segments at the beginning of a streamed object may stay in the cache: as many as it holds.
-func (c *Cache) head() int64 { return c.capacity / c.SegmentBytes() }
-
-// free returns how many segments the cache can keep without evicting others.
-func (c *Cache) free() int64 { return c.head() - int64(c.kept.EstimatedSize()) }
 
 // Forget removes the object of size bytes, so that it is read from the origin again. Segments that callers hold or wait for
 // stay valid.

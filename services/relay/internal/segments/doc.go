@@ -30,8 +30,8 @@
 //
 // The cache should be a quarter larger than the largest snapshot. Readers of a larger object share scans: a scan reads
 // the object once for all readers that are within its window; see scans. Windows take at most half of the buffers, first from the
-// coldest segments of the cache. The cache keeps the head of the object while it has free places, so the next scan reads
-// from the origin only what did not fit. A reader that is too slow for the others is expelled from its scan: it reads one
+// coldest segments of the cache. The cache keeps the head of the object in places that no other object uses, so the next
+// scan reads from the origin only what did not fit. A reader that is too slow for the others is expelled from its scan: it reads one
 // segment at a time, except those in the window of another scan, and holds up no scan again.
 //
 // # Eviction

@@ -99,6 +99,9 @@ func (c *Cache) finish(p place, run []*Segment, keep bool, err error) {
 		if c.filling[p] == s {
 			delete(c.filling, p)
 			if keep {
+				if !c.streamed(p.size) && int64(c.kept.EstimatedSize())*c.SegmentBytes() >= c.capacity {
+					c.head.yield()
+				}
 				s.acquire() // for the cache
 				c.kept.Set(p, s)
 			}

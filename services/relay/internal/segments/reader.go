@@ -51,7 +51,7 @@ func (r *Reader) Segment(ctx context.Context, index int64) (*Segment, error) {
 			}
 			return s, err
 		}
-		limit = max(index+1, min(limit, c.head())) // nothing holds what would be read ahead behind the head
+		limit = index + 1 // no window holds what would be read ahead
 	}
 	if s := c.get(p); s != nil {
 		c.count.hits.Add(1)

@@ -167,6 +167,13 @@ func (ss *scans) forget(digest dataset.Digest, size int64) {
 	}
 }
 
+// scanned reports whether a scan of the object at p is in progress.
+func (ss *scans) scanned(p place) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return slices.ContainsFunc(ss.list, func(s *scan) bool { return s.of(p.digest, p.size) })
+}
+
 // close ends all scans and starts no more.
 func (ss *scans) close() {
 	ss.mu.Lock()
@@ -182,15 +189,16 @@ func (s *scan) of(digest dataset.Digest, size int64) bool {
 }
 func (s *scan) slot(i int64) *slot { return &s.window[i%int64(len(s.window))] }
 
-// run reads segments as long as the scan has readers. Those of the object's head stay in the cache for the next scan.
+// run reads segments as long as the scan has readers.
 func (s *scan) run() {
 	c := s.set.cache
 	for n := s.room(c.ctx); n > 0; n = s.room(c.ctx) {
-		limit, keep := s.next+n, false
-		if end := min(c.head(), s.next+c.free()); s.next < end {
-			limit, keep = min(limit, end), true
+		p := place{s.digest, s.size, s.next}
+		kept := c.head.extend(p, n)
+		if kept > 0 {
+			n = kept
 		}
-		segments, _, err := c.request(place{s.digest, s.size, s.next}, limit, keep)
+		segments, _, err := c.request(p, s.next+n, kept > 0)
 		if err != nil {
 			break // the cache is closed
 		}

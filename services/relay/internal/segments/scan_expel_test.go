@@ -55,7 +55,7 @@ func TestAnExpelledReaderReturns(t *testing.T) {
 		}
 		<-time.After(time.Minute) // expelled stops, and the scan does not wait
 		wg.Wait()
-		if n, rest := c.Stats().OriginBytes-before, size-c.head()*segment; n != rest {
+		if n, rest := c.Stats().OriginBytes-before, size-c.capacity; n != rest {
 			t.Errorf("%d bytes were read for two readers, want the %d behind the head", n, rest)
 		}
 		before = c.Stats().OriginBytes

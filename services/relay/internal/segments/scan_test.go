@@ -279,41 +279,34 @@ func TestAScanFails(t *testing.T) {
 	})
 }
 
-// The cache keeps the head of an object that does not fit while it has free places. No other object leaves the cache for it.
+// The cache keeps the head of an object that does not fit in places that no other object uses. A new version takes the head over.
 func TestScansKeepTheHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin()
 		c := newReaders(t, o)
 		large, much := o.add(60 * segment)
-		hot, some := o.add(20 * segment)
-		read := func(d dataset.Digest, want []byte) int64 {
+		next, more := o.add(60*segment + 1)
+		small, some := o.add(20 * segment)
+		expect := func(what string, d dataset.Digest, want []byte, n int64) {
 			t.Helper()
 			was := c.Stats().OriginBytes
 			if err := pass(t.Context(), c, d, want, 0, nothing); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			return c.Stats().OriginBytes - was
-		}
-		if n := read(large, much); n != int64(len(much)) {
-			t.Errorf("the first scan read %d bytes of an object of %d", n, len(much))
-		}
-		for range 3 {
-			if n := read(large, much); n != 8*segment {
-				t.Errorf("a scan read %d bytes again, want the %d behind the head", n, 8*segment)
+			if read := c.Stats().OriginBytes - was; read != n {
+				t.Errorf("%s: %d bytes were read from the origin, want %d", what, read, n)
 			}
 		}
-		for range 8 {
-			read(hot, some)
-		}
-		for range 3 {
-			if n := read(large, much); n < 20*segment {
-				t.Errorf("a scan read only %d bytes while another object took the cache", n)
-			}
-			if n := read(hot, some); n != 0 {
-				t.Errorf("%d bytes of an object in use were read again", n)
-			}
-		}
+		expect("first scan", large, much, 60*segment)
+		expect("second scan", large, much, 8*segment)
+		expect("third scan", large, much, 8*segment)
+		expect("next version", next, more, 60*segment+1)
+		expect("next version again", next, more, 8*segment+1)
+		expect("small object", small, some, 20*segment)
+		expect("small object again", small, some, 0)
+		expect("scan next to a small object", next, more, 28*segment+1)
+		expect("small object after a scan", small, some, 0)
 		if s := c.Stats(); s.Busy != 0 || s.Resident > s.Budget {
 			t.Errorf("%+v", s)
 		}
