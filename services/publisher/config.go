@@ -15,7 +15,7 @@ import (
 // Config configures a publisher. Its fields are read from the environment by package settings.
 type Config struct {
 	Listen    string        `split_words:"true" default:":8480" desc:"address to listen on, host:port; port 0 takes any free one"`
-	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
+	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"lowest level that is logged: debug, info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the publisher stops"`
 
 	StoreURL     settings.URL   `split_words:"true" desc:"the store: dir:///path or s3://bucket/prefix; required"`
@@ -30,7 +30,7 @@ type Config struct {
 	Workers     int            `split_words:"true" default:"0" desc:"goroutines of one publish that parse and compress; 0: one for each processor, at most 4"`
 	Source      string         `split_words:"true" desc:"name of the publisher, kept with versions whose request has no source"`
 
-	MaxDeltas       int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due; at most 128"`
+	MaxDeltas       int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due"`
 	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
 	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are checked for a snapshot that is due because of patches; datasets patched by this publisher are checked immediately"`
 

@@ -15,7 +15,7 @@ import (
 // Config configures a relay. Its fields are read from the environment by package settings.
 type Config struct {
 	Listen    string        `split_words:"true" default:":8481" desc:"address to listen on, host:port; port 0 takes any free one"`
-	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"least level that is logged: debug, info, warn or error"`
+	LogLevel  slog.Level    `split_words:"true" default:"info" desc:"lowest level that is logged: debug, info, warn or error"`
 	StopGrace time.Duration `split_words:"true" default:"20s" desc:"how long requests may take to finish when the relay stops"`
 
 	StoreURL  settings.URL `split_words:"true" desc:"the store, dir:///path or s3://bucket/prefix, or other relays, http://host:port, in any order but written the same way for all relays, with commas between them; required"`
@@ -29,8 +29,8 @@ type Config struct {
 	RelayOriginTimeout time.Duration  `split_words:"true" default:"10s" desc:"how long the store may take for one segment (256 KiB)"`
 	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; never more than an eighth of the cache; 0 reads nothing ahead"`
 	RelayWriteStall    time.Duration  `split_words:"true" default:"30s" desc:"how long a client may take to receive 256 KiB before it is cut off"`
-	RelaySendBytes     settings.Bytes `split_words:"true" default:"256KiB" desc:"memory of the kernel for what one response has to send, at least 128KiB and at most what net.core.wmem_max allows; a client far away gets no more than this in a round trip"`
-	RelayConnections   int            `split_words:"true" default:"0" desc:"how many connections may be open; for a new one the one is closed that is idle, or sends its header, for longest, and if none is, the new one gets 503; 0: 512 more than FRESHET_RELAY_RESPONSES"`
+	RelaySendBytes     settings.Bytes `split_words:"true" default:"256KiB" desc:"memory of the kernel for what one response has to send, at most what net.core.wmem_max allows; a client far away gets no more than this in a round trip"`
+	RelayConnections   int            `split_words:"true" default:"0" desc:"how many connections may be open; at the bound, a new one closes the one that has been idle, or sending its header, for the longest; if there is none, the new one gets 503; 0: 512 more than FRESHET_RELAY_RESPONSES"`
 	RelayCongestion    string         `split_words:"true" desc:"TCP congestion control for the relay's clients, such as reno for a network without losses; the system's if not set"`
 }
 

@@ -127,7 +127,7 @@ func (m *Metrics) Published(r publish.Result, bytes int64, took time.Duration) {
 			m.deltas.WithLabelValues(name).Add(float64(own.Bytes))
 		}
 	}
-	m.chain.WithLabelValues(name).Set(float64(r.Record.Version - r.Record.Snapshot.Version))
+	m.chain.WithLabelValues(name).Set(float64(len(r.Record.Chain()) - 1))
 	m.publishes.WithLabelValues(name, created).Inc()
 	m.bytes.WithLabelValues(name).Add(float64(bytes))
 	m.seconds.Observe(took.Seconds())

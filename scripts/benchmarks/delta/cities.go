@@ -131,7 +131,10 @@ func publishEditions(ctx context.Context, folder string, editions []edition) (_ 
 		if i == 0 {
 			t, _, err = refresh(ctx, st, nil, rec.Snapshot)
 		} else {
-			o := rec.Deltas[len(rec.Deltas)-1]
+			o, ok := rec.OwnDelta()
+			if !ok {
+				return nil, fmt.Errorf("the version record of edition %s names no delta", e.name)
+			}
 			s.pulled = o.Bytes
 			t, s.alone, err = refresh(ctx, st, t, o)
 		}

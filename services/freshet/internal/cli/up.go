@@ -55,7 +55,7 @@ The services read their other settings from the environment, as their own progra
 	flags.StringVar(&dir, "dir", "freshet-data", "folder for the store, the event log and the caches; created if it does not exist")
 	flags.StringVar(&host, "host", "127.0.0.1", "address to listen on; no service requires a password, so do not expose it to an untrusted network")
 	flags.IntVar(&instances, "instances", 1, "number of instances")
-	flags.TextVar(&level, "log-level", level, "least level of log lines on stderr: debug, info, warn or error")
+	flags.TextVar(&level, "log-level", level, "lowest level of log lines on stderr: debug, info, warn or error")
 	namespace.add(cmd, p, &inNamespace)
 	addPorts(cmd, &ports, stack.Ports{NATS: 4222, Redis: 6379, Publisher: 8480, Relay: 8481, Server: 8482})
 	return cmd
