@@ -53,8 +53,8 @@ type Config struct {
 	// more than 128 MiB never.
 	MemoryBytes int64
 	// MaxDecompressedBytes bounds a compressed Input.Body once it is decompressed, and the records of any Input.Body, since rows of CSV
-	// become objects with the names of all columns; 0 means 256 GiB. Above 128 MiB neither may have more than 1,000 times the size of the
-	// body.
+	// become objects with the names of all columns; 0 means 256 GiB. Above 128 MiB the decompressed body may have at most 1,000 times its
+	// size, and the records at most 1,000 times the size of the decompressed body.
 	MaxDecompressedBytes int64
 	// Source is Input.Source where that is empty.
 	Source string

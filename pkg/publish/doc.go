@@ -13,7 +13,7 @@
 //
 //   - NDJSON: one JSON object a line. Lines of only spaces and tabs are skipped.
 //   - JSON: one array of objects, laid out in any way.
-//   - CSV (RFC 4180), comma-separated, with a header line. Empty lines are skipped; a CRLF within a quoted field is read as LF.
+//   - CSV (RFC 4180), comma-separated, with a header line. Empty lines are skipped; a CRLF within a quoted field is kept.
 //
 // A record's key is the value of its member (column) Input.Key: a JSON string that is not empty, or a JSON number, by its literal text, so
 // that 7 and "7" are the same key and 7 and 7.0 are not. The record's value is the object's bytes as they stand in the input, without the

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrRunning is returned by Publisher.Run while another Run of the Publisher is in progress.
-var ErrRunning = errors.New("publish: Run of this Publisher is in progress already; call it once")
+var ErrRunning = errors.New("publish: another Run of this Publisher is in progress; call Run once")
 
 // Errors of Publish and Patch. Nothing was published when they return one, except for ErrUnknown.
 var (

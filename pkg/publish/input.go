@@ -24,10 +24,10 @@ type Input struct {
 	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
 	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
 	//
-	// Publish copies each record, so that Records may reuse the bytes for the next. It ranges over Records once, on its own goroutine,
-	// and returns after Records has returned. It stops at the next record when ctx ends; a sequence that waits must watch ctx itself.
-	// If Records yields an error, Publish returns an error that wraps it. If Records panics, the panic passes to the caller. In both
-	// cases nothing is published.
+	// Publish copies each record, so that Records may reuse the bytes for the next. It ranges over Records once, on the goroutine that
+	// called Publish, and returns after Records has returned. It stops at the next record when ctx ends; a sequence that waits must watch
+	// ctx itself. If Records yields an error, Publish returns an error that wraps it. If Records panics, the panic passes to the caller. In
+	// both cases nothing is published.
 	Records iter.Seq2[dataset.Record, error]
 	// Source names the publisher, for people to read; if empty, Config.Source.
 	Source string

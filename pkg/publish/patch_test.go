@@ -104,7 +104,7 @@ func TestPatchRefuses(t *testing.T) {
 		`the field in column "$remove" is "yes"`: {Input: publish.Input{
 			Body: strings.NewReader("id,$remove\na,yes\n"), Key: "id", Format: publish.FormatCSV,
 		}},
-		`line 1: the header has no column "gone", which was named to tell removals; its columns are "id", "v"`: {Remove: "gone", Input: publish.Input{
+		`line 1: the header has no column "gone", which marks removals; its columns are "id", "v"`: {Remove: "gone", Input: publish.Input{
 			Body: strings.NewReader("id,v\na,1\n"), Key: "id", Format: publish.FormatCSV,
 		}},
 	} {

@@ -126,11 +126,11 @@ func (b *body) failure() error {
 	return b.err
 }
 
-// unread reports whether there is more to read, and nothing has read for the given time.
+// unread reports whether nothing has read the body for the given time, although its reading has not failed.
 func (b *body) unread(d time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.reading && !b.finished && b.err == nil && time.Since(b.returned) >= d
+	return !b.reading && !b.finished && (b.err == nil || b.err == io.EOF) && time.Since(b.returned) >= d
 }
 
 // read returns the number of bytes read.

@@ -39,7 +39,7 @@ type Config struct {
 	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are refused as busy"`
 	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, in addition to publishes; more are refused as busy"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
-	TextBytes settings.Bytes `split_words:"true" default:"256GiB" desc:"largest compressed body of a publish once it is decompressed, and most bytes of the records of any body; above 128MiB neither may have more than 1000 times the size of the body as sent"`
+	TextBytes settings.Bytes `split_words:"true" default:"256GiB" desc:"largest compressed body of a publish once it is decompressed, and most bytes of the records of any body; above 128MiB the decompressed body may have at most 1000 times its size as sent, and the records at most 1000 times the decompressed body"`
 	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before the request fails"`
 	BodyRate  settings.Bytes `split_words:"true" default:"1KiB" desc:"least bytes a second that a body sends, on average over each FRESHET_BODY_STALL of waiting for it"`
 	BodyTime  time.Duration  `split_words:"true" default:"6h" desc:"how long a body may take from its first byte to its last"`

@@ -20,7 +20,10 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 // watch returns r with a context that also ends when the client closes the connection while nothing reads the body. net/http notices
 // that only at the end of the body: a publish that waits for the store, or parses for minutes what few bytes decompress to, would keep
-// its slot. After the end of the body, net/http watches the connection. The caller must call stop.
+// its slot. After the end of the body, net/http watches the connection until a byte follows the body; watch watches it until stop.
+//
+// The end of a connection arrives after all bytes that the client sent before. It is seen only if the unread rest of the body fits the
+// socket's receive buffer, about 100 KB by default; else once the publisher has read that far. The caller must call stop.
 func watch(r *http.Request, body *body) (_ *http.Request, stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	r = r.WithContext(ctx)

@@ -84,7 +84,8 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 	settle(body.read())
 	// An error means that w is no network connection, as in a test.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait))
-	if err != nil && gone {
+	if err != nil && gone && canceled(err) {
+		p.deps.Log.InfoContext(r.Context(), "the client has left; nothing was published", "dataset", name, "error", err.Error())
 		p.metrics.Failed(kind(context.Canceled))
 		panic(http.ErrAbortHandler)
 	}
@@ -104,6 +105,12 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
 		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.LogConflict, Warnings: result.Warnings, Patch: result.patch,
 	})
+}
+
+// canceled reports whether err says that a publish ended, without a version, because its context ended.
+func canceled(err error) bool {
+	_, unknown := errors.AsType[*publish.UnknownError](err)
+	return errors.Is(err, context.Canceled) && !unknown
 }
 
 // slots is a semaphore of requests of a kind. Patches have their own: they take milliseconds, and must not wait for a publish that
@@ -129,6 +136,9 @@ func (p *Publisher) acquire(r *http.Request, of slots) (release func(), err erro
 	case of.taken <- struct{}{}:
 		return func() { <-of.taken }, nil
 	case <-wait.Done():
+		if err := r.Context().Err(); err != nil {
+			return nil, err
+		}
 		return nil, web.Unavailable("busy", 5, nil, "%d %s are in progress, as many as %s allows; try again", cap(of.taken), of.what, of.variable)
 	}
 }

@@ -28,7 +28,7 @@ const checkEvery = 1 << 14
 // Config configures a Builder.
 type Config struct {
 	MemoryBytes          int64 // of records before they are spilled, for each input
-	MaxDecompressedBytes int64 // the most that a compressed input may have once decompressed
+	MaxDecompressedBytes int64 // the most that a compressed body may have once decompressed, and the records of any body
 	Workers              int   // goroutines that parse and compress
 	Limits               history.Limits
 }
@@ -84,6 +84,12 @@ func (b *Builder) Sort(ctx context.Context, in Input, meter *Meter, seed uint64,
 
 func (b *Builder) sort(ctx context.Context, in Input, meter *Meter, seed uint64, folder *scratch.Folder, windows *input.Windows) (*spill.Sorter, error) {
 	sorter := b.newSorter(seed, folder)
+	sorted := false
+	defer func() {
+		if !sorted { // also after a panic of in.Records
+			sorter.Close()
+		}
+	}()
 	var err error
 	if in.Body != nil {
 		err = b.ingest(ctx, in, meter, sorter, windows)
@@ -94,9 +100,9 @@ func (b *Builder) sort(ctx context.Context, in Input, meter *Meter, seed uint64,
 		err = &input.Refusal{Problem: "the input has no record", Hint: in.EmptyHint, Err: ErrEmpty}
 	}
 	if err != nil {
-		sorter.Close()
 		return nil, err
 	}
+	sorted = true
 	return sorter, nil
 }
 

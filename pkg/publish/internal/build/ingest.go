@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// maxRatio is how many times its own size compressed input may have. gzip reaches 1,032; zstd of rows is far below, but a few
-	// hundred KB of zstd can make 10 GB.
+	// maxRatio is how many times the size of the body its text may have, and how many times the size of the text its records. gzip
+	// reaches 1,032; zstd of rows is far below, but a few hundred KB of zstd can make 10 GB. Rows of CSV become objects that repeat the
+	// names of columns, some ten times the size of an empty field.
 	maxRatio = 1000
-	// anyRatioBytes is how large an input may become whatever its ratio: some seconds of reading, for the shortest records.
+	// anyRatioBytes is how large text and records may become whatever their ratio: some seconds of reading, for the shortest records.
 	anyRatioBytes = 128 << 20
 	// partBytes is the size at which the records of a batch go to the next run: a batch of rows can make several times its bytes.
 	partBytes = 512 << 10
@@ -47,13 +48,13 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 		if err = src.Next(batch); err != nil {
 			break
 		}
-		read := body.BytesRead()
+		read, textBytes := body.BytesRead(), text.TextBytes()
 		workers.Go(func() stream.Callback {
 			runs, err := g.decode(ctx, batch)
-			line := batch.Line(0)
+			last := batch.Line(batch.Len() - 1)
 			g.batches.Put(batch)
 			return func() {
-				g.add(runs, line, read, err)
+				g.add(runs, last, textBytes, err)
 				m.bytes = read
 				m.Report(Reading, sorter.Totals().Entries())
 			}
@@ -120,8 +121,8 @@ func (g *ingestion) decode(ctx context.Context, b *input.Batch) (runs []*spill.R
 	return runs, nil
 }
 
-// add is called for one batch after the other, with its first line and how many bytes of the body were read before its records.
-func (g *ingestion) add(runs []*spill.Run, line int, read int64, err error) {
+// add is called for one batch after the other, with the line of its last record and how many bytes of text were read until then.
+func (g *ingestion) add(runs []*spill.Run, last int, text int64, err error) {
 	if g.err != nil {
 		return
 	}
@@ -131,7 +132,7 @@ func (g *ingestion) add(runs []*spill.Run, line int, read int64, err error) {
 		}
 	}
 	if err == nil {
-		err = g.check(line, read)
+		err = g.check(last, text)
 	}
 	if err != nil {
 		g.err = err
@@ -139,8 +140,9 @@ func (g *ingestion) add(runs []*spill.Run, line int, read int64, err error) {
 	}
 }
 
-// check refuses an input whose records have become too large for its body. The records of a CSV repeat the names of its columns.
-func (g *ingestion) check(line int, read int64) error {
+// check refuses an input whose records, up to the given line, have become too large, or too large for their text. Only the records of a
+// CSV can be larger than their text: they repeat the names of the columns.
+func (g *ingestion) check(line int, text int64) error {
 	bytes := g.sorter.Totals().PayloadBytes
 	switch {
 	case g.maxBytes > 0 && bytes > g.maxBytes:
@@ -149,10 +151,10 @@ func (g *ingestion) check(line int, read int64) error {
 			Hint: "raise FRESHET_TEXT_BYTES of the publisher (MaxDecompressedBytes of the library)",
 			Err:  input.ErrTooLarge,
 		}
-	case bytes > anyRatioBytes && bytes/maxRatio > read:
+	case bytes > anyRatioBytes && bytes/maxRatio > text:
 		return &input.Refusal{
-			Line: line, Problem: fmt.Sprintf("the records up to here have more than %d times the size of the body", maxRatio),
-			Hint: "use shorter names of columns, or send the body uncompressed",
+			Line: line, Problem: fmt.Sprintf("the records up to here have more than %d times the size of their text", maxRatio),
+			Hint: "use shorter names of columns: each record repeats them",
 			Err:  input.ErrTooLarge,
 		}
 	}

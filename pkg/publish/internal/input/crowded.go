@@ -29,14 +29,15 @@ func (c *fieldCounter) Read(p []byte) (int, error) {
 		c.refused = &Refusal{
 			Line:    c.began + 1,
 			Problem: fmt.Sprintf("the row has more than %d fields", MaxFields),
-			Hint:    "publish NDJSON, and put values that belong together into one array or object",
+			Hint:    "publish NDJSON, and put values that belong together into one array or object; if its lines end in CR alone, write LF or CRLF",
 		}
 		return good, c.refused
 	}
 	return n, err
 }
 
-// count returns how many bytes of b may be passed on.
+// count returns how many bytes of b may be passed on: all, or those before the row that has too many fields. Of a row that has quotes, it
+// may pass on the first bytes too.
 func (c *fieldCounter) count(b []byte) int {
 	for at := 0; at < len(b); {
 		part := b[at:]
@@ -46,8 +47,8 @@ func (c *fieldCounter) count(b []byte) int {
 		}
 		if c.inQuotes {
 			c.line += bytes.Count(part, []byte{'\n'})
-		} else if !c.rows(part) {
-			return at
+		} else if wide, ok := c.rows(part); !ok {
+			return at + wide
 		}
 		at += len(part)
 		if quote >= 0 {
@@ -58,23 +59,20 @@ func (c *fieldCounter) count(b []byte) int {
 	return len(b)
 }
 
-// rows counts the commas of b, which has no quotes. It returns false for a row of too many.
-func (c *fieldCounter) rows(b []byte) bool {
+// rows counts the commas of b, which has no quotes. For a row of too many it returns false, and where the row begins in b: 0 if it begins
+// before b.
+func (c *fieldCounter) rows(b []byte) (begin int, ok bool) {
 	for {
-		end := bytes.IndexByte(b, '\n')
-		row := b
-		if end >= 0 {
-			row = b[:end]
-		}
+		row, _, ended := bytes.Cut(b[begin:], []byte{'\n'})
 		if c.commas += bytes.Count(row, []byte{','}); c.commas >= MaxFields {
-			return false
+			return begin, false
 		}
-		if end < 0 {
-			return true
+		if !ended {
+			return 0, true
 		}
 		c.line++
 		c.commas, c.began = 0, c.line
-		b = b[end+1:]
+		begin += len(row) + 1
 	}
 }
 

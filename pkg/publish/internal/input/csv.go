@@ -61,12 +61,12 @@ func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	if s.remove >= 0 && o.refused {
 		return nil, &Refusal{
 			Line:    1,
-			Problem: fmt.Sprintf("the header has the column %q: that tells removals in a patch, and this publishes all records", o.remove),
+			Problem: fmt.Sprintf("the header has the column %q, which marks removals in a patch, and this publishes all records", o.remove),
 			Hint:    "publish it as a patch, or rename the column",
 		}
 	}
 	if s.remove < 0 && o.required {
-		return nil, s.lacks(o.remove, "which was named to tell removals")
+		return nil, s.lacks(o.remove, "which marks removals")
 	}
 	s.names = quoteNames(s.header, s.remove)
 	for _, name := range s.names {
@@ -204,7 +204,7 @@ func (s *rows) miscounted(row []string) *Refusal {
 
 // marked is the problem of joined files, and joinedHint the remedy.
 const (
-	marked     = "a byte order mark stands at the begin of a line within the file"
+	marked     = "a byte order mark stands at the start of a line within the file"
 	joinedHint = "files that are joined need one header in all: leave it out of the second and later ones, and their byte order mark"
 )
 

@@ -28,9 +28,19 @@ type Limits struct {
 // Stream is the text of an input: decompressed, without byte order mark.
 type Stream struct {
 	*bufio.Reader
+	body   *Body
+	packed *unpacked // nil if the body is not compressed
 	limits Limits
 	window uint64 // taken of limits.Windows
 	zstd   *zstd.Decoder
+}
+
+// TextBytes returns how many bytes of text were read so far, once decompressed. It is for the goroutine that reads the Stream.
+func (s *Stream) TextBytes() int64 {
+	if s.packed != nil {
+		return s.packed.bytes
+	}
+	return s.body.BytesRead()
 }
 
 // Close releases the decompressor and its window. It does not touch the Body.
@@ -67,7 +77,7 @@ func (s *Stream) setWindow(window uint64) {
 
 // NewStream detects the compression of body by its first bytes, and decompresses it.
 func NewStream(body *Body, limits Limits) (*Stream, error) {
-	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), limits: limits}
+	s := &Stream{Reader: bufio.NewReaderSize(body, 64<<10), body: body, limits: limits}
 	opened := false
 	defer func() {
 		if !opened { // also after a panic, so that the window is free again
@@ -119,7 +129,7 @@ func (s *Stream) decompress(body *Body) error {
 	default:
 		return nil
 	}
-	s.Reader = bufio.NewReaderSize(packed, 64<<10)
+	s.Reader, s.packed = bufio.NewReaderSize(packed, 64<<10), packed
 	return nil
 }
 

@@ -20,15 +20,15 @@ func (s *sorted) at(it item) (line int, rec dataset.Record) {
 	return line, rec
 }
 
-// sort sorts the items. It returns a *DuplicateError for a duplicate key.
+// sort sorts the items, those of a duplicate key by their lines. It returns a *DuplicateError for a duplicate key.
 func (s *sorted) sort() error {
 	slices.SortFunc(s.items, func(a, b item) int {
 		if c := cmp.Compare(a.hash, b.hash); c != 0 {
 			return c
 		}
-		_, x := s.at(a)
-		_, y := s.at(b)
-		return bytes.Compare(x.Key, y.Key)
+		first, x := s.at(a)
+		second, y := s.at(b)
+		return cmp.Or(bytes.Compare(x.Key, y.Key), cmp.Compare(first, second))
 	})
 	var dup *DuplicateError
 	for i := 1; i < len(s.items); i++ {
@@ -40,7 +40,6 @@ func (s *sorted) sort() error {
 		if !bytes.Equal(a.Key, b.Key) {
 			continue
 		}
-		first, second = min(first, second), max(first, second)
 		if dup == nil || second < dup.Second {
 			dup = &DuplicateError{Key: bytes.Clone(a.Key), First: first, Second: second}
 		}

@@ -185,6 +185,8 @@ func TestDuplicates(t *testing.T) {
 	}{
 		"in memory":              {with(with(many, 400, "key-7"), 300, "key-9"), 1 << 20, 10, 301},
 		"thrice":                 {[]string{"a", "b", "a", "a"}, 1 << 20, 1, 3},
+		"thrice among many":      {append([]string{"same", "same", "same"}, many...), 1 << 20, 1, 2},
+		"often among many":       {append(slices.Clone(many), slices.Repeat([]string{"same"}, 20)...), 1 << 20, 501, 502},
 		"spilled":                {with(many, 400, "key-7"), 10_000, 8, 401},
 		"one key only":           {slices.Repeat([]string{"same"}, 2000), 2000, 1, 2},
 		"one key in a crowd":     {append(crowd(100, 9), slices.Repeat([]string{crowd(1, 9)[0]}, 100)...), 2000, 0, 0},
