@@ -21,14 +21,17 @@ type body struct {
 	err  error // why there are no more bytes
 }
 
-// Hold implements [wire.Source].
+// Hold implements [wire.Source]. It closes the reader when it returns an error: the sender then waits for the client, and the
+// shared scan must not wait for the reader.
 func (b *body) Hold() ([]byte, error) {
 	if b.left.from >= b.left.to {
+		b.reader.Close()
 		return nil, io.EOF
 	}
 	index := b.left.from / b.unit
 	b.held, b.err = b.reader.Segment(b.ctx, index)
 	if b.err != nil {
+		b.reader.Close()
 		return nil, b.err
 	}
 	bytes, skip := b.held.Bytes(), b.left.from-index*b.unit

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet.dev/services/relay"
 )
@@ -140,5 +141,27 @@ func TestManyConnections(t *testing.T) {
 	}
 	if n := x.gather(t, "connections_open"); n > 50 {
 		t.Errorf("%d connections are open", n)
+	}
+}
+
+// A client that stops inside the send buffer keeps its response slot, but no reader: the shared scan releases its window at once.
+func TestAClientThatStopsInTheSendBufferLeavesTheScan(t *testing.T) {
+	const size, part = 17 << 20, 120_000 // more than the cache takes, less than the send buffer takes
+	m := newMemory()
+	d, _ := m.add(size)
+	cfg := config()
+	cfg.RelayWriteStall, cfg.RelayCacheTTL = time.Minute, time.Second // the cache trims its memory as often
+	x := run(t, cfg, relay.Deps{Store: m})
+	conn := x.dial(t, "")
+	if err := conn.(*net.TCPConn).SetReadBuffer(2 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "GET /v1/objects/%s HTTP/1.1\r\nHost: x\r\nRange: bytes=%d-\r\n\r\n", d, size-part); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the part is not sent", func() bool { return x.gather(t, "client_bytes_total") == part })
+	eventually(t, "the scan keeps its window", func() bool { return x.gather(t, "cache_resident_bytes") == 0 })
+	if n := x.gather(t, "responses_active"); n != 1 {
+		t.Errorf("%d responses are in progress", n)
 	}
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"time"
@@ -78,10 +79,31 @@ func statusText(status int) string {
 	return statusTexts[status-100]
 }
 
+// metricsHandler sends the metrics with one Write, so that a slow client is waited for once and holds no gathered metrics.
 func metricsHandler(reg *prometheus.Registry) Handler {
 	h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	return func(w http.ResponseWriter, r *http.Request) error {
-		h.ServeHTTP(w, r)
+		page := &page{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(page, r)
+		w.Header().Set("Content-Length", strconv.Itoa(page.body.Len()))
+		w.WriteHeader(page.status)
+		_, _ = w.Write(page.body.Bytes()) // fails if the client has disconnected
 		return nil
 	}
 }
+
+// page is a response in memory.
+type page struct {
+	header http.Header // of the response to send
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements [http.ResponseWriter].
+func (p *page) Header() http.Header { return p.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (p *page) WriteHeader(status int) { p.status = status }
+
+// Write implements [http.ResponseWriter].
+func (p *page) Write(b []byte) (int, error) { return p.body.Write(b) }

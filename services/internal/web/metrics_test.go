@@ -1,7 +1,11 @@
 package web_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 
 	"freshet.dev/services/internal/web"
@@ -26,4 +30,19 @@ func TestBuildInfo(t *testing.T) {
 		return
 	}
 	t.Error("there is no freshet_build_info")
+}
+
+// The metrics have a length, and are compressed for a client that takes that.
+func TestMetricsHaveALength(t *testing.T) {
+	mux, _ := newMux(t, web.AlwaysReady)
+	for encoding, want := range map[string]string{"": "", "gzip": "gzip"} {
+		req := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		req.Header.Set("Accept-Encoding", encoding)
+		rec := httptest.NewRecorder()
+		mux.ServeHTTP(rec, req)
+		h, n := rec.Header(), rec.Body.Len()
+		if rec.Code != http.StatusOK || n == 0 || h.Get("Content-Length") != fmt.Sprint(n) || h.Get("Content-Encoding") != want || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
+			t.Errorf("%q: %d with %d bytes, %v", encoding, rec.Code, n, h)
+		}
+	}
 }

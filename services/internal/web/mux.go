@@ -94,8 +94,15 @@ func badPath(_ http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "*" {
 		return Refuse(http.StatusBadRequest, "bad-path", "a request for * has no answer; give a path that begins with /")
 	}
-	clean := path.Clean("/" + r.URL.EscapedPath())
-	p := Refuse(http.StatusTemporaryRedirect, "bad-path", "the path %.200q has empty segments, or . or ..; use %.200q", r.URL.EscapedPath(), clean)
+	given := r.URL.EscapedPath()
+	if given == "" { // of http://host
+		return Refuse(http.StatusBadRequest, "bad-path", "the request has no path; give a path that begins with /")
+	}
+	clean := path.Clean("/" + given)
+	if strings.HasSuffix(given, "/") && clean != "/" {
+		clean += "/"
+	}
+	p := Refuse(http.StatusTemporaryRedirect, "bad-path", "the path %.200q has empty segments, or . or ..; use %.200q", given, clean)
 	if r.URL.RawQuery != "" {
 		clean += "?" + r.URL.RawQuery
 	}

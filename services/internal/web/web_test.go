@@ -124,6 +124,9 @@ func TestUncleanPaths(t *testing.T) {
 		"/v1//things/a?b=c":        {307, "/v1/things/a?b=c"},
 		"/v1/x/../things/a%2Fb":    {307, "/v1/things/a%2Fb"},
 		"//other.example/v1/./x":   {307, "/other.example/v1/x"},
+		"/v1//x/":                  {307, "/v1/x/"},
+		"//":                       {307, "/"},
+		"http://other.example":     {400, ""},
 		"/v1/things/.hidden":       {200, ""},
 		"/v1/things/a%2F%2Fb%2F..": {200, ""},
 	} {

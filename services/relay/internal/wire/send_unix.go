@@ -11,14 +11,9 @@ import (
 // write writes as much of part, which src holds, as the kernel takes at once, and drops it. If the kernel takes nothing, write
 // then waits until the socket is writable.
 func (c *tcp) write(src Source, part []byte) (n int, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		src.Drop(0)
-		return 0, err
-	}
 	tried := false
 	var failed error
-	err = raw.Write(func(fd uintptr) (done bool) {
+	err = c.raw.Write(func(fd uintptr) (done bool) {
 		if tried {
 			return true
 		}

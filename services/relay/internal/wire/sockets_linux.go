@@ -37,15 +37,11 @@ func (s *Sockets) Control(_, _ string, raw syscall.RawConn) error {
 	})
 }
 
-// held returns how many bytes the kernel holds that the client has not acknowledged.
-func (c *tcp) held() (n int, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	err = raw.Control(func(fd uintptr) {
+// held returns how many bytes the kernel holds that the client's system has not acknowledged. last is the last result, or -1.
+func (c *tcp) held(last int) (n int, err error) {
+	err = c.raw.Control(func(fd uintptr) {
 		// A kernel that does not answer counts as one that holds nothing.
-		if n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); n <= restBytes {
+		if n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); n <= restBytes || n != last {
 			return
 		}
 		// A connection that the client has reset holds nothing, and keeps its number.

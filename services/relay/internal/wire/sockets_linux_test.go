@@ -102,14 +102,26 @@ func TestSendBuffer(t *testing.T) {
 // unacknowledged returns how many bytes the kernel holds that the client has not taken.
 func unacknowledged(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCOUTQ) }
 
-// A send whose bytes all fit into the send buffer ends when the client has taken them, fails when the client takes none, and ends
-// when the client leaves. The client gets all bytes, also if it has sent its next request before.
+// requestInSmallParts sends a request on a connection for which the client's system takes next to nothing.
+func requestInSmallParts(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := (&net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<10) })
+	}}).Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// A send whose bytes all fit into the send buffer ends when the client has taken them, and when the client leaves. It fails when
+// the client takes none, also if the client sends its next request.
 func TestASendEndsWithTheClient(t *testing.T) {
 	want := content(100_000)
-	// The client's own system takes next to nothing for it.
-	dialer := &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<10) })
-	}}
 	for name, c := range map[string]struct {
 		stall time.Duration
 		act   func(t *testing.T, conn net.Conn)
@@ -136,14 +148,7 @@ func TestASendEndsWithTheClient(t *testing.T) {
 				_, err := io.Copy(w, &source{rest: want, parts: 256 << 10})
 				ended <- err
 			})
-			conn, err := dialer.Dial("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-				t.Fatal(err)
-			}
+			conn := requestInSmallParts(t, addr)
 			select {
 			case err := <-ended:
 				t.Fatalf("the send ended before the client took the bytes, %v", err)
@@ -157,6 +162,39 @@ func TestASendEndsWithTheClient(t *testing.T) {
 				}
 			case <-time.After(30 * time.Second):
 				t.Error("the send does not end")
+			}
+		})
+	}
+}
+
+// An answer that is not a Source fails at the write deadline, and after a few seconds whatever the stall, if the client takes nothing.
+func TestAWriteEndsSoon(t *testing.T) {
+	for name, c := range map[string]struct {
+		deadline, least, most time.Duration
+	}{
+		"without a deadline":    {0, 4 * time.Second, 30 * time.Second},
+		"with a deadline":       {300 * time.Millisecond, 300 * time.Millisecond, 4 * time.Second},
+		"with a later deadline": {time.Hour, 4 * time.Second, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended, took := make(chan error, 2), time.Duration(0)
+			addr, _ := serveOver(t, wire.Config{Stall: time.Minute, SendBytes: 512 << 10}, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "100000")
+				start, deadline := time.Now(), time.Time{}
+				if c.deadline > 0 {
+					deadline = start.Add(c.deadline)
+				}
+				if err := http.NewResponseController(w).SetWriteDeadline(deadline); err != nil {
+					t.Error(err)
+				}
+				_, err := w.Write(content(100_000))
+				took = time.Since(start)
+				ended <- err
+			})
+			requestInSmallParts(t, addr)
+			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) || took < c.least || took > c.most {
+				t.Errorf("the answer ended after %v with %v", took, err)
 			}
 		})
 	}

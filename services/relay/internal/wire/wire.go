@@ -8,13 +8,12 @@
 //
 // Where a response is not written to such a connection, as in a test, the Source is read like any reader.
 //
-// [Config.SendBytes] bounds the memory of the kernel for a connection. On Linux, Write and ReadFrom return when the kernel holds
-// almost nothing for the client, or fail when the client is too slow. A handler that sends a body within a limit on responses
-// thus limits the send buffers of all connections: those that are idle or closed have none to speak of.
+// [Config.SendBytes] bounds the memory of the kernel for a connection. On Linux, Write and ReadFrom return when the client's
+// system has acknowledged almost all bytes, or fail when the client is too slow. A handler that sends a body within a limit on
+// responses thus limits the send buffers of all connections: those that are idle or closed have none to speak of.
 //
-// Bytes are copied to the kernel. Pages that
-// vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a container counts it, until the client has read
-// them.
+// Bytes are copied to the kernel. Pages that vmsplice(2) and splice(2) pass to it stay in the memory of the process, as a
+// container counts it, until the client's system has acknowledged them.
 package wire
 
 import (
@@ -22,6 +21,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -39,8 +40,10 @@ type Source interface {
 const Quantum = 256 << 10
 
 const (
-	// restBytes is how much the kernel may hold for a client after a send: most answers without an object.
+	// restBytes is how much the kernel may hold for a client after a send. Most answers without an object fit into it.
 	restBytes = 4 << 10
+	// writeStall replaces a longer [Config.Stall] for Write, which sends answers without an object.
+	writeStall = 5 * time.Second
 	// firstPause and lastPause are the least and the most time between two looks at what the kernel holds.
 	firstPause = time.Millisecond
 	lastPause  = 100 * time.Millisecond
@@ -48,7 +51,7 @@ const (
 
 // Config configures [Sockets].
 type Config struct {
-	// Stall is how long a client may take for [Quantum] bytes.
+	// Stall is how long a client may take for [Quantum] bytes. Write waits at most 5 seconds for its bytes to be acknowledged.
 	Stall time.Duration
 	// SendBytes is the most memory of the kernel for what is to be sent to one client: bytes, and their packet headers. It is at
 	// least [MinSendBytes]; zero leaves the bound to the kernel.
@@ -61,19 +64,34 @@ type Config struct {
 type Sockets struct{ cfg Config }
 
 // New returns the sockets of a server. A send to a client that takes less than [Quantum] bytes within cfg.Stall fails with
-// os.ErrDeadlineExceeded. The kernel drops what it holds for the client when the connection is closed.
+// os.ErrDeadlineExceeded. The kernel then drops the rest when the connection is closed.
 func New(cfg Config) *Sockets { return &Sockets{cfg: cfg} }
 
 // Wrap returns conn, which a listener prepared by [Sockets.Control] accepted, with a ReadFrom that sends a [Source] as the
-// package comment says. It replaces the connection's write deadline.
+// package comment says. Sending a Source replaces the connection's write deadline.
 func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
-	return &tcp{TCPConn: conn, stall: s.cfg.Stall, came: make(chan struct{}, 1)}
+	raw, _ := conn.SyscallConn() // it fails for a nil connection only
+	return &tcp{TCPConn: conn, raw: raw, stall: s.cfg.Stall, came: make(chan struct{}, 1)}
 }
 
 type tcp struct {
 	*net.TCPConn
-	stall time.Duration
-	came  chan struct{} // receives a value when Read returns, after which the kernel may hold less
+	raw      syscall.RawConn
+	stall    time.Duration
+	came     chan struct{}             // receives a value when Read returns, after which the kernel may hold less
+	deadline atomic.Pointer[time.Time] // the write deadline; nil or zero: none, or the moving one of a send
+}
+
+// SetDeadline implements [net.Conn].
+func (c *tcp) SetDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.TCPConn.SetDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *tcp) SetWriteDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.TCPConn.SetWriteDeadline(t)
 }
 
 // Read implements [net.Conn].
@@ -89,7 +107,7 @@ func (c *tcp) Read(p []byte) (int, error) {
 // Write implements [net.Conn].
 func (c *tcp) Write(p []byte) (int, error) {
 	n, err := c.TCPConn.Write(p)
-	return n, c.settle(err)
+	return n, c.settle(err, min(c.stall, writeStall))
 }
 
 // ReadFrom implements [io.ReaderFrom].
@@ -99,14 +117,15 @@ func (c *tcp) ReadFrom(r io.Reader) (n int64, err error) {
 	} else {
 		n, err = c.TCPConn.ReadFrom(r)
 	}
-	return n, c.settle(err)
+	return n, c.settle(err, c.stall)
 }
 
-// settle ends a send that returned err. It waits until the client has taken what the kernel holds, and returns err or its own
-// error. If the client is too slow, closing the connection drops the rest; otherwise the kernel holds it for minutes.
-func (c *tcp) settle(err error) error {
+// settle ends a send that returned err. It waits until the client's system has acknowledged what the kernel holds, and returns
+// err or its own error. If the client is too slow, closing the connection drops the rest; otherwise the kernel holds it for
+// minutes.
+func (c *tcp) settle(err error, stall time.Duration) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		if late := c.await(); err == nil || late != nil {
+		if late := c.await(stall); err == nil || late != nil {
 			err = late
 		}
 	}
@@ -116,13 +135,14 @@ func (c *tcp) settle(err error) error {
 	return err
 }
 
-// await waits until the kernel holds at most restBytes. The deadline moves with each Quantum that the client takes.
-func (c *tcp) await() error {
-	held, err := c.held()
+// await waits until the kernel holds at most restBytes, or fails at the connection's write deadline, or after stall. The stall
+// begins again with each Quantum that the client's system acknowledges.
+func (c *tcp) await(stall time.Duration) error {
+	held, err := c.held(-1)
 	if err != nil || held <= restBytes {
 		return err
 	}
-	mark, deadline := held, time.Now().Add(c.stall)
+	mark, deadline := held, time.Now().Add(stall)
 	timer := time.NewTimer(firstPause)
 	defer timer.Stop()
 	for pause := firstPause; ; timer.Reset(pause) {
@@ -131,21 +151,28 @@ func (c *tcp) await() error {
 		case <-timer.C:
 			pause = min(2*pause, lastPause)
 		}
-		if held, err = c.held(); err != nil || held <= restBytes {
+		if held, err = c.held(held); err != nil || held <= restBytes {
 			return err
 		}
 		now := time.Now()
 		if mark-held >= Quantum {
-			mark, deadline = held, now.Add(c.stall)
+			mark, deadline = held, now.Add(stall)
 		}
-		if now.After(deadline) {
+		if now.After(deadline) || c.late(now) {
 			return os.ErrDeadlineExceeded
 		}
 	}
 }
 
+// late reports whether the write deadline has passed.
+func (c *tcp) late(now time.Time) bool {
+	t := c.deadline.Load()
+	return t != nil && !t.IsZero() && now.After(*t)
+}
+
 // send writes src to its end. The deadline moves with each Quantum, and by the time that the source takes.
 func (c *tcp) send(src Source) (sent int64, err error) {
+	c.deadline.Store(nil)
 	var deadline time.Time
 	due := int64(0) // the deadline moves when so many bytes are sent
 	for {
@@ -164,7 +191,7 @@ func (c *tcp) send(src Source) (sent int64, err error) {
 		} else if waited > time.Millisecond {
 			deadline = deadline.Add(waited)
 		}
-		if err := c.SetWriteDeadline(deadline); err != nil {
+		if err := c.TCPConn.SetWriteDeadline(deadline); err != nil {
 			src.Drop(0)
 			return sent, err
 		}
