@@ -79,7 +79,7 @@ func statusText(status int) string {
 	return statusTexts[status-100]
 }
 
-// metricsHandler sends the metrics with one Write, so that a slow client is waited for once and holds no gathered metrics.
+// metricsHandler sends the metrics with one Write, so that it waits for a slow client once, and holds no gathered metrics while it waits.
 func metricsHandler(reg *prometheus.Registry) Handler {
 	h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	return func(w http.ResponseWriter, r *http.Request) error {
