@@ -61,7 +61,6 @@ type stream interface {
 	io.ReaderFrom
 	syscall.Conn
 	CloseWrite() error
-	SetLinger(sec int) error
 }
 
 // tracked counts as open until Close. net/http reports no state of a connection after the drainer has hijacked it.
@@ -90,7 +89,6 @@ func (b *bounded) Accept() (net.Conn, error) {
 		oldest, ok := b.admit(conn)
 		if oldest != nil {
 			b.evicted.Add(1)
-			_ = oldest.SetLinger(0) // the kernel would hold an unread answer for minutes after Close
 			_ = oldest.Close()
 		}
 		if ok {
@@ -107,7 +105,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 }
 
 // admit records the connection if the limit allows. oldest, if not nil, is the evicted connection, which the caller closes.
-func (b *bounded) admit(conn *tracked) (oldest *tracked, ok bool) {
+func (b *bounded) admit(conn net.Conn) (oldest net.Conn, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.open) >= b.most {
@@ -115,7 +113,7 @@ func (b *bounded) admit(conn *tracked) (oldest *tracked, ok bool) {
 		if first == nil {
 			return nil, false
 		}
-		oldest = first.Value.(*tracked)
+		oldest = first.Value.(net.Conn)
 		b.forget(oldest)
 	}
 	b.open[conn] = b.waiting.PushBack(conn)

@@ -2,12 +2,9 @@ package web
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -66,23 +63,4 @@ func TestConnectionsThatDrainAreBounded(t *testing.T) {
 	conn.Close()
 	lingering[1].Close()
 	w.waitConnections(t, "connections are closed, and take places", func(c Connections) bool { return c.Open == 0 && c.Waiting == 0 })
-}
-
-// An evicted connection is reset, so that the kernel holds no answer for it.
-func TestAnEvictionResets(t *testing.T) {
-	w := newBoundedWorld(t, 1, nil)
-	evicted, answer := w.dial(t)
-	fmt.Fprint(evicted, "GET /only-get HTTP/1.1\r\nHost: x\r\n\r\n")
-	res, err := http.ReadResponse(answer, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(res.Body); err != nil {
-		t.Error(err)
-	}
-	w.waitConnections(t, "the connection does not wait", func(c Connections) bool { return c.Waiting == 1 })
-	w.dial(t)
-	if _, err := answer.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the evicted connection ends with %v", err)
-	}
 }
