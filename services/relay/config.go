@@ -30,7 +30,7 @@ type Config struct {
 	RelayReadAhead     settings.Bytes `split_words:"true" default:"4MiB" desc:"the most that one read of the store asks for, of what a client that reads on will need; never more than an eighth of the cache; 0 reads nothing ahead"`
 	RelayWriteStall    time.Duration  `split_words:"true" default:"30s" desc:"how long a client may take to receive 256 KiB before it is cut off"`
 	RelaySendBytes     settings.Bytes `split_words:"true" default:"256KiB" desc:"memory of the kernel for what one response has to send, at most what net.core.wmem_max allows; a client far away gets no more than this in a round trip"`
-	RelayConnections   int            `split_words:"true" default:"0" desc:"how many connections may be open; at the bound, a new one closes the one that has been idle, or sending its header, for the longest; if there is none, the new one gets 503; 0: 512 more than FRESHET_RELAY_RESPONSES"`
+	RelayConnections   int            `split_words:"true" default:"0" desc:"how many connections may be open; at the bound, a new one closes the one that has been idle, or sending its header, for the longest; if there is none, the new one gets 503; 0: 256 more than FRESHET_RELAY_RESPONSES"`
 	RelayCongestion    string         `split_words:"true" desc:"TCP congestion control for the relay's clients, such as reno for a network without losses; the system's if not set"`
 }
 
@@ -65,7 +65,7 @@ func (c *Config) Validate() error {
 const maxSendBytes = settings.Bytes(1 << 30)
 
 // moreConnections is how many connections may be idle while FRESHET_RELAY_RESPONSES are in progress.
-const moreConnections = 512
+const moreConnections = 256
 
 // connections returns how many connections may be open.
 func (c *Config) connections() int {
