@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -118,6 +120,23 @@ func TestMeasure(t *testing.T) {
 	for _, part := range []string{"structs", "keys", "clone"} {
 		if ns, err := measureMap(small, part); err != nil || ns <= 0 {
 			t.Errorf("a map of %s takes %d: %v", part, ns, err)
+		}
+	}
+}
+
+// TestPhasesAreFunctions checks that this program has the function of each phase: a phase whose function was renamed takes no time.
+func TestPhasesAreFunctions(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "bench")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "..").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	symbols, err := exec.CommandContext(t.Context(), "go", "tool", "nm", program).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phase := range phases {
+		if !regexp.MustCompile("(?m)" + phase.function).Match(symbols) {
+			t.Errorf("the program has no function %s, for %q", phase.function, phase.label)
 		}
 	}
 }
