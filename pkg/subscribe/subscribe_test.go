@@ -262,7 +262,8 @@ func TestOpenNamesTheField(t *testing.T) {
 	for want, change := range map[string]func(*subscribe.Config){
 		"NATS is empty":                                  func(c *subscribe.Config) { c.NATS = " " },
 		"NATS has the scheme":                            func(c *subscribe.Config) { c.NATS = "http://user:secret@host" },
-		"NATS has no URL as server 2":                    func(c *subscribe.Config) { c.NATS = "host, nats://user:secret@%zz" },
+		"NATS has no URL as server 2":                    func(c *subscribe.Config) { c.NATS = "host:4222, nats://user:secret@%zz" },
+		"if server 1 has no user, add its port":          func(c *subscribe.Config) { c.NATS = "host, nats://user:secret@host" },
 		"Relays is empty":                                func(c *subscribe.Config) { c.Relays = nil },
 		"Relays[0] has the scheme":                       func(c *subscribe.Config) { c.Relays = []string{"localhost:80"} },
 		"Datasets is empty":                              func(c *subscribe.Config) { c.Datasets = nil },
