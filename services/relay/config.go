@@ -64,7 +64,8 @@ func (c *Config) Validate() error {
 // maxSendBytes is more than any network needs.
 const maxSendBytes = settings.Bytes(1 << 30)
 
-// moreConnections is how many connections may be idle while FRESHET_RELAY_RESPONSES are in progress.
+// moreConnections is how many connections may be idle while FRESHET_RELAY_RESPONSES are in progress. With 512, clients that stop within a
+// body took a relay with a cache of 16 MiB to 70 to 82 MiB, and the documented bound is 80.
 const moreConnections = 256
 
 // connections returns how many connections may be open.

@@ -16,11 +16,10 @@ type head struct {
 // object is being scanned.
 func (h *head) extend(p place, n int64) int64 {
 	c := h.cache
-	busy := c.scans.scanned(h.object())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.end.digest != p.digest || h.end.size != p.size {
-		if busy {
+		if c.scans.scanned(h.end) {
 			return 0
 		}
 		for h.end.index > 0 {
@@ -48,11 +47,4 @@ func (h *head) drop() bool {
 	h.end.index--
 	_, ok := h.cache.kept.Invalidate(h.end)
 	return ok
-}
-
-// object returns the place whose object the head belongs to.
-func (h *head) object() place {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.end
 }

@@ -44,7 +44,7 @@ const (
 	restBytes = 4 << 10
 	// writeStall replaces a longer [Config.Stall] for Write, which sends answers without an object.
 	writeStall = 5 * time.Second
-	// firstPause and lastPause are the least and the most time between two looks at what the kernel holds.
+	// firstPause and lastPause are the least and the most time between two checks of what the kernel holds.
 	firstPause = time.Millisecond
 	lastPause  = 100 * time.Millisecond
 )
@@ -71,14 +71,14 @@ func New(cfg Config) *Sockets { return &Sockets{cfg: cfg} }
 // package comment says. Sending a Source replaces the connection's write deadline.
 func (s *Sockets) Wrap(conn *net.TCPConn) net.Conn {
 	raw, _ := conn.SyscallConn() // it fails for a nil connection only
-	return &tcp{TCPConn: conn, raw: raw, stall: s.cfg.Stall, came: make(chan struct{}, 1)}
+	return &tcp{TCPConn: conn, raw: raw, stall: s.cfg.Stall, readDone: make(chan struct{}, 1)}
 }
 
 type tcp struct {
 	*net.TCPConn
 	raw      syscall.RawConn
 	stall    time.Duration
-	came     chan struct{}             // receives a value when Read returns, after which the kernel may hold less
+	readDone chan struct{}             // receives a value when Read returns, after which the kernel may hold less
 	deadline atomic.Pointer[time.Time] // the write deadline; nil or zero: none, or the moving one of a send
 }
 
@@ -98,7 +98,7 @@ func (c *tcp) SetWriteDeadline(t time.Time) error {
 func (c *tcp) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	select {
-	case c.came <- struct{}{}:
+	case c.readDone <- struct{}{}:
 	default:
 	}
 	return n, err
@@ -147,7 +147,7 @@ func (c *tcp) await(stall time.Duration) error {
 	defer timer.Stop()
 	for pause := firstPause; ; timer.Reset(pause) {
 		select {
-		case <-c.came: // the client's next request comes with its last acknowledgement
+		case <-c.readDone: // the client's next request comes with its last acknowledgement
 		case <-timer.C:
 			pause = min(2*pause, lastPause)
 		}
