@@ -246,7 +246,7 @@ func TestDeltasAreGivenUpForTheSnapshot(t *testing.T) {
 				t.Errorf("the refresh was %+v", got)
 			}
 			if got.Fallback == nil || !strings.Contains(got.Fallback.Error(), "delta to version 2") || !book.has("deltas did not lead to a version") {
-				t.Errorf("it was given up for %v", got.Fallback)
+				t.Errorf("the refresh fell back to the snapshot because of %v", got.Fallback)
 			}
 			if d := statusOf(t, s, "prices"); d.Refreshes.Fallbacks != 1 || d.LastPull.Fallback == "" {
 				t.Errorf("the status is %+v", d)

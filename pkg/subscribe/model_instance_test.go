@@ -76,7 +76,7 @@ func (i *member) config() subscribe.Config {
 	cfg.Observer = subscribe.Observer{
 		Swapped: func(r subscribe.Refresh) {
 			if !i.m.gaps.Load() || !errors.Is(r.Fallback, pull.ErrNotFound) {
-				fail("deltas were given up", r.Fallback)
+				fail("a refresh pulled the snapshot instead of deltas", r.Fallback)
 			}
 		},
 		CacheFailed: func(f subscribe.CacheFailure) {
