@@ -253,16 +253,23 @@ func program(t testing.TB, name, install string) string {
 	return ""
 }
 
-// freePort returns a loopback port on which nothing listens.
+// freePort returns a loopback port on which nothing listens. No other test gets the port until t ends, in this process or another: a UDP
+// socket with the same number, which the servers do not use, reserves it.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp", loopback(port))
+		reservation, err := net.ListenPacket("udp", loopback(port))
 		if err != nil {
 			continue
 		}
+		l, err := net.Listen("tcp", loopback(port))
+		if err != nil {
+			_ = reservation.Close()
+			continue
+		}
 		_ = l.Close()
+		t.Cleanup(func() { _ = reservation.Close() })
 		return port
 	}
 	t.Fatalf("found no free port from %d to %d on 127.0.0.1", firstPort, lastPort)
@@ -271,7 +278,7 @@ func freePort(t testing.TB) int {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// startOnFreePort calls run with free ports until the returned server starts: another test may use a port between the check
+// startOnFreePort calls run with free ports until the returned server starts: another program may use a port between the check
 // and the start.
 func startOnFreePort(t testing.TB, ports int, run func(ports []int) *Process) {
 	t.Helper()

@@ -33,5 +33,6 @@ func New(t testing.TB, p Program) *Process {
 	return newProcess(t, command{name: p.Name, path: p.Path, args: p.Args, env: p.Env, dir: t.TempDir(), ready: p.Ready, meter: p.Meter})
 }
 
-// FreePort returns a loopback port on which nothing listens, outside the range of ephemeral ports.
+// FreePort returns a loopback port on which nothing listens, outside the range of ephemeral ports. No other test gets the port until t
+// ends.
 func FreePort(t testing.TB) int { return freePort(t) }

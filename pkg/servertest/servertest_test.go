@@ -2,6 +2,8 @@ package servertest
 
 import (
 	"context"
+	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -119,4 +121,27 @@ func TestClusterReplicates(t *testing.T) {
 	if c.Node(leader) == nil {
 		t.Errorf("the leader %q is none of the cluster's nodes", leader)
 	}
+}
+
+// A test that gets a port has it until its end: a server on it starts later, and may be restarted.
+func TestFreePortIsReserved(t *testing.T) {
+	var port int
+	t.Run("taken", func(t *testing.T) {
+		port = FreePort(t)
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if second, err := net.ListenPacket("udp", address); err == nil {
+			_ = second.Close()
+			t.Errorf("another test could reserve port %d", port)
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatalf("the server of the test cannot listen: %v", err)
+		}
+		_ = l.Close()
+	})
+	again, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatalf("port %d is reserved after the end of the test: %v", port, err)
+	}
+	_ = again.Close()
 }
