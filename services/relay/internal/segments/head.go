@@ -8,8 +8,8 @@ import "sync"
 type head struct {
 	cache *Cache
 
-	mu  sync.Mutex
-	end place // of the object; its segments before index end.index may be in the cache; guarded by mu
+	mu  sync.Mutex // locked before scans.mu, and after Cache.mu where both are held
+	end place      // of the object; its segments before index end.index may be in the cache; guarded by mu
 }
 
 // extend returns how many segments from p on a scan may keep as the head. The head of another object leaves the cache first, unless that
