@@ -62,8 +62,8 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 	for {
 		// gofail: var refreshLoop struct{}
 		now := time.Now()
-		next := e.startDue(now)
-		timer.Reset(earlier(next, e.reportStates(now)).Sub(now))
+		next, changeAt := e.startDue(now), e.reportStates(now)
+		timer.Reset(earlier(next, changeAt).Sub(now))
 		select {
 		case <-ctx.Done():
 			return
@@ -84,8 +84,10 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				beacons = nil
 				continue
 			}
+			e.reportPassed(changeAt)
 			e.onBeacons(received)
 		case m := <-e.messages:
+			e.reportPassed(changeAt)
 			e.onMessage(m)
 		case <-e.deps.StoredAgain:
 			e.onStoredAgain()

@@ -32,6 +32,14 @@ func (e *Engine[T, D]) reportStates(now time.Time) time.Time {
 	return next
 }
 
+// reportPassed reports the states that began by time alone if changeAt has passed. The loop calls it before a message that may end
+// such a state: a status request may have shown the state already, so the Watcher must receive it too.
+func (e *Engine[T, D]) reportPassed(changeAt time.Time) {
+	if now := time.Now(); !now.Before(changeAt) {
+		e.reportStates(now)
+	}
+}
+
 // routine reports whether every refresh of a fresh dataset changes to the state.
 func (s *datasetState[T, D]) routine(now fleet.State) bool {
 	return s.settled == fleet.Fresh && (now == fleet.Refreshing || now == fleet.Fresh || now == fleet.Lagging && s.queued)

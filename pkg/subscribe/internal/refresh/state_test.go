@@ -95,6 +95,33 @@ func TestStatesFromTheStart(t *testing.T) {
 	})
 }
 
+// A beacon that comes just after the dataset became blind does not hide that from the Watcher: a status may have shown it.
+func TestBlindIsReportedBeforeABeaconEndsIt(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var slow atomic.Bool
+		r.wall = func() time.Time {
+			if slow.CompareAndSwap(true, false) {
+				time.Sleep((events.BlindAfter + 1) * time.Second)
+			}
+			return time.Now()
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		r.beacon(map[string]uint64{"prices": 1})
+		want := r.went("prices")
+		for range 50 {
+			slow.Store(true) // the loop takes so long that the dataset becomes blind, and then finds a beacon
+			r.versions <- rec("prices", 1)
+			time.Sleep(events.BlindAfter * time.Second)
+			r.beacon(map[string]uint64{"prices": 1})
+			want += ">blind>fresh"
+		}
+		if went := r.went("prices"); went != want {
+			t.Errorf("the Watcher received %s", went)
+		}
+	})
+}
+
 // Changes that every refresh causes are usual; others deserve a log line.
 func TestUsualChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
