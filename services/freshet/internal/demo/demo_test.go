@@ -286,6 +286,9 @@ func TestSuggestedCommandsWork(t *testing.T) {
 		}
 		suggested = strings.HasPrefix(lines.Text(), "  # ")
 	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
 	if len(commands) != 6 {
 		t.Fatalf("%d commands are suggested: %q", len(commands), commands)
 	}
