@@ -86,7 +86,7 @@ func TestAnnouncesWhatWasMissed(t *testing.T) {
 		c.AnnounceTimeout = 500 * time.Millisecond
 		d.Events, d.Catalog = s.log, s.index
 	})
-	patient, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store, Events: s.log, Catalog: s.index})
+	patient, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store, Events: s.log, Catalog: s.index})
 	if err != nil {
 		t.Fatal(err)
 	}

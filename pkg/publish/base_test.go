@@ -69,7 +69,7 @@ func TestPatchForAVersionThatARestoreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	restored := must(publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st}))
+	restored := must(publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st}))
 	now := must(restored.Publish(t.Context(), "prices", input(`{"id":"now"}`))).Record
 	if now.Version != 2 || now.VersionID() == lost {
 		t.Fatalf("%+v", now)

@@ -70,7 +70,7 @@ type sender struct {
 func newSender(t *testing.T, every time.Duration, newest func(ctx context.Context) (map[string]dataset.Ref, map[string]error, error)) *sender {
 	t.Helper()
 	s := &sender{}
-	p, err := publish.New(publish.Config{
+	p, err := publish.Open(publish.Config{
 		TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&s.log, nil)), BeaconEvery: every, BeaconName: "here",
 		OnBeacon: func(r publish.BeaconRound) {
 			s.Lock()
@@ -288,7 +288,7 @@ func TestBeaconSurvivesAPanic(t *testing.T) {
 func TestBeaconConfig(t *testing.T) {
 	r := newRig(t, nil)
 	for _, every := range []time.Duration{-1, time.Millisecond, events.MaxBeaconEvery + 1} {
-		if _, err := publish.New(publish.Config{TempDir: r.temp, BeaconEvery: every}, publish.Deps{Store: r.store}); err == nil {
+		if _, err := publish.Open(publish.Config{TempDir: r.temp, BeaconEvery: every}, publish.Deps{Store: r.store}); err == nil {
 			t.Errorf("a period of %v is accepted", every)
 		}
 	}

@@ -199,7 +199,7 @@ func TestDeltaIsMadeAnewAfterALostRace(t *testing.T) {
 			})
 			m := numbered(c.records)
 			m.publish(t, r)
-			other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+			other, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,7 +32,7 @@ func (r *rig) sibling(t *testing.T) *publish.Publisher {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	p, err := publish.New(publish.Config{TempDir: t.TempDir(), Workers: 2}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir(), Workers: 2}, publish.Deps{Store: st})
 	if err != nil {
 		t.Fatal(err)
 	}

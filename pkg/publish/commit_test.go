@@ -55,7 +55,7 @@ func input(lines ...string) publish.Input {
 // the seed of the first.
 func TestFirstVersionIsContested(t *testing.T) {
 	r, f := newFaulty(t)
-	other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+	other, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func TestCompactionsRacePatches(t *testing.T) {
 	const publishers, patches = 3, 8
 	var all sync.WaitGroup
 	for who := range publishers {
-		p := must(publish.New(publish.Config{TempDir: r.temp, MaxDeltas: 2}, publish.Deps{Store: r.store}))
+		p := must(publish.Open(publish.Config{TempDir: r.temp, MaxDeltas: 2}, publish.Deps{Store: r.store}))
 		for n := range patches {
 			m.set(who*patches+n, -1)
 		}
@@ -254,7 +254,7 @@ func TestLostObjectStopsPatches(t *testing.T) {
 	if err := os.Remove(r.objectPath(rec.Deltas[3])); err != nil {
 		t.Fatal(err)
 	}
-	other := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})) // which remembers nothing
+	other := must(publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})) // which remembers nothing
 	_, err := other.Patch(t.Context(), "prices", patch(`{"id":"new"}`))
 	if !errors.Is(err, publish.ErrLost) || !strings.Contains(err.Error(), rec.Deltas[3].Digest.String()) || !strings.Contains(err.Error(), "publish all") {
 		t.Errorf("error is %v", err)

@@ -86,7 +86,7 @@ func TestCompactLoop(t *testing.T) {
 
 func TestCompactConfig(t *testing.T) {
 	r := newRig(t, nil)
-	if _, err := publish.New(publish.Config{TempDir: r.temp, CompactEvery: -1}, publish.Deps{Store: r.store}); err == nil {
+	if _, err := publish.Open(publish.Config{TempDir: r.temp, CompactEvery: -1}, publish.Deps{Store: r.store}); err == nil {
 		t.Error("a negative CompactEvery is accepted")
 	}
 }

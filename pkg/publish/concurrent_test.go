@@ -150,7 +150,7 @@ func publisherChild() error {
 		return err
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{TempDir: os.Getenv("TEMP_DIR")}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: os.Getenv("TEMP_DIR")}, publish.Deps{Store: st})
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func TestPatchesLetAPublishThrough(t *testing.T) {
 	r, f := newFaulty(t)
 	m := numbered(300)
 	m.publish(t, r)
-	other := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
+	other := must(publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
 	attempts := 0
 	patched := make(chan publish.PatchResult, 1)
 	f.putVersion = func(ctx context.Context, rec dataset.VersionRecord) error {

@@ -9,7 +9,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
-	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/store"
@@ -32,7 +32,7 @@ const (
 	DefaultMaxDeltaPercent = 50
 	// MaxMaxDeltas is the largest Config.MaxDeltas. It is half of the hard limit, so that as many patches again can be
 	// committed during a compaction.
-	MaxMaxDeltas = history.HardMaxDeltas / 2
+	MaxMaxDeltas = versions.HardMaxDeltas / 2
 )
 
 const (
@@ -45,7 +45,7 @@ const (
 // Config configures a Publisher. The zero Config is usable.
 type Config struct {
 	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs space for twice the uncompressed input and a
-	// snapshot, and should not be in memory. New creates it if it is missing.
+	// snapshot, and should not be in memory. Open creates it if it is missing.
 	TempDir string
 	// MemoryBytes bounds the bytes of records in memory, with the window that decompresses them, before records are spilled: 4 MiB to
 	// 2 GiB; 0 means 64 MiB. It also bounds the windows of all concurrent inputs: a quarter is for patches, the rest for publishes, each

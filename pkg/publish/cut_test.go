@@ -114,7 +114,7 @@ func TestStoreFailsAtEachStep(t *testing.T) {
 					c.calls.Store(0)
 					c.at = int64(step)
 					// Another Publisher each time, which remembers nothing.
-					err := do(t, must(publish.New(publish.Config{TempDir: r.temp, MaxDeltas: 3}, publish.Deps{Store: c})), op, m, step)
+					err := do(t, must(publish.Open(publish.Config{TempDir: r.temp, MaxDeltas: 3}, publish.Deps{Store: c})), op, m, step)
 					reached := c.calls.Load() >= c.at
 					c.at = 0
 					switch {

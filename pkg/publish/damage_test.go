@@ -44,7 +44,7 @@ func newS3Site(t *testing.T) func(*testing.T) *site {
 func (s *site) fresh(t *testing.T, cfg publish.Config) *publish.Publisher {
 	t.Helper()
 	cfg.TempDir = s.temp
-	p, err := publish.New(cfg, publish.Deps{Store: s.store})
+	p, err := publish.Open(cfg, publish.Deps{Store: s.store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ var damages = map[string]func(t *testing.T, s *site, m table) []dataset.Object{
 		rec := must(s.store.Latest(t.Context(), "prices"))
 		m.set(7, -7)
 		// A publisher that does not see the compaction commits another version.
-		blindPublisher := must(publish.New(publish.Config{TempDir: s.temp}, publish.Deps{Store: noSnapshots{s.store}}))
+		blindPublisher := must(publish.Open(publish.Config{TempDir: s.temp}, publish.Deps{Store: noSnapshots{s.store}}))
 		if next := must(blindPublisher.Patch(t.Context(), "prices", patch(m["7"]))); next.Record.Snapshot != rec.Snapshot {
 			t.Fatalf("%+v", next)
 		}
@@ -267,7 +267,7 @@ func TestPatchFromMemoryNamesNoDamagedObject(t *testing.T) {
 	s, m := newDirSite(t), numbered(2000)
 	rec := patched(t, s.rig, m, 3) // remembers what its patches read
 	s.flip(t, rec.Snapshot)
-	p := must(publish.New(publish.Config{TempDir: s.temp, MaxDeltas: 1}, publish.Deps{Store: s.store}))
+	p := must(publish.Open(publish.Config{TempDir: s.temp, MaxDeltas: 1}, publish.Deps{Store: s.store}))
 	next := must(s.Patch(t.Context(), "prices", patch(`{"id":"1"}`))).Record // nothing has read the damage yet
 	if _, err := p.Compact(t.Context(), "prices"); !errors.Is(err, publish.ErrLost) {
 		t.Fatalf("error is %v", err)

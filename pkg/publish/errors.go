@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/patch"
 )
@@ -33,7 +33,7 @@ var (
 	ErrNoVersion = patch.ErrNoVersion
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
-	ErrStoreID = history.ErrStoreID
+	ErrStoreID = versions.ErrStoreID
 	// ErrUnknown is wrapped by every [*UnknownError]. It is returned when the store did not answer whether it has the version record.
 	// The version may exist, now or in a moment. The message says how to find out.
 	ErrUnknown = commit.ErrUnknown
@@ -41,7 +41,7 @@ var (
 	ErrRequestID = commit.ErrRequestID
 	// ErrLost is returned when an object of the newest version is missing in the store or damaged, so that the version can be neither
 	// patched nor compacted. A publish of all records heals the dataset.
-	ErrLost = history.ErrLost
+	ErrLost = versions.ErrLost
 )
 
 // InputError says what in the input, or in its description, cannot be published.

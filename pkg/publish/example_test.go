@@ -29,7 +29,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{Source: "nightly pipeline"}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{Source: "nightly pipeline"}, publish.Deps{Store: st})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func ExampleInputError() {
 		log.Fatal(err)
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{}, publish.Deps{Store: st})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func ExampleInput_records() {
 		log.Fatal(err)
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{}, publish.Deps{Store: st})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func TestStandIn(t *testing.T) {
 // A version of equal content that another publisher commits during the publish is healed like any other.
 func TestPutBackWhenContested(t *testing.T) {
 	r, f := newFaulty(t)
-	other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+	other, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
 	if err != nil {
 		t.Fatal(err)
 	}

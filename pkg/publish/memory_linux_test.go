@@ -35,7 +35,7 @@ func footprintChild() error {
 		return err
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{TempDir: os.Getenv("TEMP_DIR")}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: os.Getenv("TEMP_DIR")}, publish.Deps{Store: st})
 	if err != nil {
 		return err
 	}

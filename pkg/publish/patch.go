@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/patch"
-	"freshet.dev/pkg/publish/internal/scratch"
 )
 
 // DefaultRemove is the member or column that names removals in a patch. Publish refuses inputs with such removals: a patch that is

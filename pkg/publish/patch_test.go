@@ -239,7 +239,7 @@ func TestConcurrentPatches(t *testing.T) {
 func TestBaseIsOvertaken(t *testing.T) {
 	r, f := newFaulty(t)
 	numbered(300).publish(t, r)
-	other := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
+	other := must(publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
 	f.putVersion = func(ctx context.Context, rec dataset.VersionRecord) error {
 		f.putVersion = nil
 		if _, err := other.Patch(ctx, "prices", patch(`{"id":"theirs"}`)); err != nil {

@@ -49,7 +49,7 @@ func publishChild(body io.Reader, progress func(publish.Progress)) error {
 		return err
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{TempDir: os.Getenv("TEMP_DIR"), MemoryBytes: 4 << 20}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: os.Getenv("TEMP_DIR"), MemoryBytes: 4 << 20}, publish.Deps{Store: st})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func TestNewRemovesWhatADeadPublisherLeft(t *testing.T) {
 	}
 	restart := func() {
 		t.Helper()
-		if _, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}); err != nil {
+		if _, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,20 +10,20 @@ import (
 	"sync/atomic"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/compact"
 	"freshet.dev/pkg/publish/internal/follow"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/inflight"
-	"freshet.dev/pkg/publish/internal/scratch"
 )
 
 // Publisher publishes versions of any number of datasets. It is safe for concurrent use; each Publish takes its own memory.
 type Publisher struct {
 	cfg       Config
 	deps      Deps
-	history   *history.History
+	history   *versions.History
 	builder   *build.Builder
 	committer *commit.Committer
 	compactor *compact.Compactor
@@ -34,9 +34,9 @@ type Publisher struct {
 	running    atomic.Bool // a Run is in progress
 }
 
-// New returns a Publisher. It creates the folder for temporary files if that is missing, and removes files of publishers that died from
+// Open returns a Publisher. It creates the folder for temporary files if that is missing, and removes files of publishers that died from
 // it. It starts nothing; see Run.
-func New(cfg Config, deps Deps) (*Publisher, error) {
+func Open(cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Store == nil {
 		return nil, errors.New("publish: Deps has no Store")
 	}
@@ -46,13 +46,13 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if err := cleanTempDir(cfg); err != nil {
 		return nil, err
 	}
-	limits := history.Limits{Deltas: cfg.MaxDeltas, Percent: cfg.MaxDeltaPercent}
-	h := history.New(deps.Store, cfg.Workers, cfg.Log)
-	versions := &inflight.Versions{}
+	limits := versions.Limits{Deltas: cfg.MaxDeltas, Percent: cfg.MaxDeltaPercent}
+	h := versions.New(deps.Store, cfg.Workers, cfg.Log)
+	inFlight := &inflight.Versions{}
 	p := &Publisher{
-		cfg: cfg, deps: deps, history: h, inflight: versions,
+		cfg: cfg, deps: deps, history: h, inflight: inFlight,
 		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
-		committer: commit.New(deps.Store, h.Records, versions, cfg.Log),
+		committer: commit.New(deps.Store, h.Records, inFlight, cfg.Log),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}

@@ -176,7 +176,7 @@ func TestNewRefuses(t *testing.T) {
 		"the folder for temporary files":     {publish.Config{TempDir: file}, publish.Deps{Store: st}},
 		filepath.Join(file, "sub") + ": not": {publish.Config{TempDir: filepath.Join(file, "sub")}, publish.Deps{Store: st}},
 	} {
-		if _, err := publish.New(c.cfg, c.deps); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), file) {
+		if _, err := publish.Open(c.cfg, c.deps); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), file) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
 	}

@@ -107,7 +107,7 @@ func TestPublishBesideACopyOfTheStore(t *testing.T) {
 	}
 	ours := open()
 	first := open().text(t, "prices", `{"id":"first"}`).Record // announced as version 3
-	quiet, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: open().store})
+	quiet, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: open().store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestPublishBesideACopyOfTheStore(t *testing.T) {
 	}
 	theirs := second.Record
 	log := &overtaken{Log: w.log, by: theirs}
-	p, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: ours.store, Events: log})
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: ours.store, Events: log})
 	if err != nil {
 		t.Fatal(err)
 	}

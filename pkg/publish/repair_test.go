@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 // publisher returns a publisher on st with the servers.
 func (w *world) publisher(t *testing.T, st store.Store) *publish.Publisher {
 	t.Helper()
-	p, err := publish.New(publish.Config{TempDir: t.TempDir(), AnnounceTimeout: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.lines, nil))},
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir(), AnnounceTimeout: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.lines, nil))},
 		publish.Deps{Store: st, Events: w.log, Catalog: w.index})
 	if err != nil {
 		t.Fatal(err)

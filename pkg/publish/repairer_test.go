@@ -52,7 +52,7 @@ func TestRepairerHeals(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "prices", 3)
 	var newest atomic.Uint64 // of the last beacon
-	p, err := publish.New(publish.Config{
+	p, err := publish.Open(publish.Config{
 		TempDir: t.TempDir(), AnnounceTimeout: 2 * time.Second, Log: slog.New(slog.NewTextHandler(w.lines, nil)), BeaconEvery: 100 * time.Millisecond,
 	}, publish.Deps{
 		Store: w.dead.store, Events: w.log, Catalog: w.index,
@@ -172,7 +172,7 @@ func TestRepairerGoesOn(t *testing.T) {
 			return nil
 		}}
 		var failures, repairs atomic.Int32
-		p, err := publish.New(publish.Config{
+		p, err := publish.Open(publish.Config{
 			TempDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&text, nil)),
 			OnRepair: func(r publish.RepairResult) {
 				if r.Err != nil {

@@ -215,7 +215,7 @@ func TestCommitThatWasGivenUpIsUnknown(t *testing.T) {
 func TestRequestThatIsCarriedOutTwiceMakesOneVersion(t *testing.T) {
 	r := newRig(t, nil)
 	base := r.text(t, "prices", `{"id":"a"}`).Record.Ref()
-	other, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+	other, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
 	if err != nil {
 		t.Fatal(err)
 	}

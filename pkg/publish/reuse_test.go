@@ -63,7 +63,7 @@ func TestRepeatedPatchOfAVersionWithoutObjects(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(strings.TrimPrefix(r.url, "dir://"), "objects")); err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
+	fresh, err := publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func newRig(t testing.TB, change func(*publish.Config, *publish.Deps)) *rig {
 	if change != nil {
 		change(&cfg, &deps)
 	}
-	if r.Publisher, err = publish.New(cfg, deps); err != nil {
+	if r.Publisher, err = publish.Open(cfg, deps); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -35,7 +35,7 @@ func ExamplePublisher_Run() {
 		}
 		defer rdb.Close()
 
-		p, err := publish.New(publish.Config{BeaconName: "pipeline", Log: slog.Default()}, publish.Deps{
+		p, err := publish.Open(publish.Config{BeaconName: "pipeline", Log: slog.Default()}, publish.Deps{
 			Store: st, Events: log, Catalog: catalog.New(rdb, ""),
 			SendBeacon: func(b events.Beacon) error { return events.SendBeacon(nc, "", b) },
 		})

@@ -70,7 +70,7 @@ func (l *memoryLog) Latest(context.Context, []string) (map[string]dataset.Versio
 func TestDecoratedFollowersAreRepaired(t *testing.T) {
 	w := newWorld(t)
 	log := &counted{EventLog: w.log}
-	p, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{
 		Store: w.dead.store, Events: log, Catalog: struct{ publish.Catalog }{w.index},
 	})
 	if err != nil {
@@ -121,7 +121,7 @@ func TestRun(t *testing.T) {
 			return nil
 		}
 	})
-	silent := must(publish.New(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
+	silent := must(publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: r.store}))
 	must(silent.Publish(t.Context(), "prices", numbered(200).input()))
 
 	ctx, cancel := context.WithCancel(t.Context())

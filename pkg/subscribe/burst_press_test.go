@@ -89,7 +89,7 @@ func newPress(name string, records int, temp string, st store.Store, log *events
 		p.filler = append(p.filler, "\"}\n"...)
 	}
 	var err error
-	p.publisher, err = publish.New(publish.Config{TempDir: temp, Source: "press"}, publish.Deps{Store: st, Events: log, Catalog: p.catalog})
+	p.publisher, err = publish.Open(publish.Config{TempDir: temp, Source: "press"}, publish.Deps{Store: st, Events: log, Catalog: p.catalog})
 	return p, err
 }
 

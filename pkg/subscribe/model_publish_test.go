@@ -28,7 +28,7 @@ func (m *model) publisher(name string, deps publish.Deps) *publish.Publisher {
 	cfg := m.publishing
 	cfg.BeaconEvery, cfg.BeaconName = events.MinBeaconEvery, name
 	deps.SendBeacon = func(b events.Beacon) error { return events.SendBeacon(m.nc, "", b) }
-	p, err := publish.New(cfg, deps)
+	p, err := publish.Open(cfg, deps)
 	if err != nil {
 		m.t.Fatal(err)
 	}

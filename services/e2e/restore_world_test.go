@@ -158,7 +158,7 @@ func (w *restoration) diverge(folder string, history []map[string]string, versio
 		w.t.Fatal(err)
 	}
 	defer objects.Close()
-	elsewhere, err := publish.New(publish.Config{TempDir: w.t.TempDir()}, publish.Deps{Store: objects})
+	elsewhere, err := publish.Open(publish.Config{TempDir: w.t.TempDir()}, publish.Deps{Store: objects})
 	if err != nil {
 		w.t.Fatal(err)
 	}

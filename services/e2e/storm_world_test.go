@@ -58,7 +58,7 @@ func newStorm(t *testing.T, storeURL string) *storm {
 	if err := log.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.publisher, err = publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: objects, Events: log})
+	s.publisher, err = publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: objects, Events: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestCommandsOfRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st, Catalog: index})
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st, Catalog: index})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func newLibrary(cfg Config, deps Deps, m *prom.Metrics) (*publish.Publisher, err
 		OnCompact: logCompaction(deps.Log),
 	}
 	m.Observe(&library)
-	return publish.New(library, with)
+	return publish.Open(library, with)
 }
 
 // wakeOnConnect sends a beacon and repairs whenever the connection to NATS is back: instances may be blind until the next beacon, and

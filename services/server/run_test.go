@@ -134,7 +134,7 @@ func TestRunWithRealNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log})
+	publisher, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // that alerts for the service also work for pipelines that link the library.
 //
 //	metrics := prom.New(prometheus.DefaultRegisterer)
-//	metrics.Observe(&config) // before publish.New
+//	metrics.Observe(&config) // before publish.Open
 //	...
 //	result, err := publisher.Publish(ctx, "prices", input)
 //	if err != nil {

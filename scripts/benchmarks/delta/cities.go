@@ -103,7 +103,7 @@ func publishEditions(ctx context.Context, folder string, editions []edition) (_ 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	p, err := publish.New(publish.Config{TempDir: folder}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: folder}, publish.Deps{Store: st})
 	if err != nil {
 		return nil, err
 	}

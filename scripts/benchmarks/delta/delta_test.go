@@ -168,7 +168,7 @@ func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	p, err := publish.New(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: st})
 	if err != nil {
 		t.Fatal(err)
 	}

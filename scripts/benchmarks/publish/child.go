@@ -71,7 +71,7 @@ func publishInput(ctx context.Context, st store.Store, folder string) (cost, err
 		return cost{}, err
 	}
 	defer f.Close()
-	p, err := publish.New(publish.Config{TempDir: folder}, publish.Deps{Store: st})
+	p, err := publish.Open(publish.Config{TempDir: folder}, publish.Deps{Store: st})
 	if err != nil {
 		return cost{}, err
 	}

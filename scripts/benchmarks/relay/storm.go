@@ -154,7 +154,7 @@ func publishStorm(ctx context.Context, dir, nats string, size int64) (dataset.Ve
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}
-	p, err := publish.New(publish.Config{TempDir: dir}, publish.Deps{Store: st, Events: log})
+	p, err := publish.Open(publish.Config{TempDir: dir}, publish.Deps{Store: st, Events: log})
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/input"
-	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/snapshot"
 )
@@ -30,19 +30,19 @@ type Config struct {
 	MemoryBytes          int64 // of records before they are spilled, for each input
 	MaxDecompressedBytes int64 // the most that a compressed body may have once decompressed, and the records of any body
 	Workers              int   // goroutines that parse and compress
-	Limits               history.Limits
+	Limits               versions.Limits
 }
 
 // Builder reads inputs and writes files. It is safe for concurrent use.
 type Builder struct {
 	cfg     Config
-	history *history.History
+	history *versions.History
 	windows *input.Windows // of publishes
 	patches *input.Windows // of patches
 }
 
 // New returns a Builder that compares with the versions in h.
-func New(cfg Config, h *history.History) *Builder {
+func New(cfg Config, h *versions.History) *Builder {
 	return &Builder{cfg: cfg, history: h, windows: input.NewWindows(cfg.MemoryBytes), patches: input.NewPatchWindows(cfg.MemoryBytes)}
 }
 

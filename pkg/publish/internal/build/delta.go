@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/publish/internal/history"
-	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
@@ -25,7 +25,7 @@ type Delta struct {
 
 // Put puts the delta from latest into the store, and names it in rec with the deltas before it.
 func (b *Builder) Put(ctx context.Context, latest dataset.VersionRecord, delta Delta, rec *dataset.VersionRecord) error {
-	rec.Deltas = history.Kept(append(slices.Clone(latest.Deltas), delta.Object), rec.Snapshot)
+	rec.Deltas = versions.Kept(append(slices.Clone(latest.Deltas), delta.Object), rec.Snapshot)
 	if len(rec.Deltas) == 0 {
 		return nil // the delta is larger than the snapshot, so no instance would pull it
 	}
@@ -107,15 +107,15 @@ func (e *unreadableError) Unwrap() error { return e.err }
 
 // compare writes the delta from the version before, which c leads to, to the draft. It reads both as streams, the draft as it is
 // sorted, so that memory does not depend on their size. It returns an *unreadableError if the version before is lost.
-func (d *Draft) compare(ctx context.Context, before dataset.VersionRecord, c history.Chain) (comparison, error) {
+func (d *Draft) compare(ctx context.Context, before dataset.VersionRecord, c versions.Chain) (comparison, error) {
 	made, err := d.diff(ctx, before, c)
-	if err != nil && history.IsLost(err) {
+	if err != nil && versions.IsLost(err) {
 		err = &unreadableError{before, err}
 	}
 	return made, err
 }
 
-func (d *Draft) diff(ctx context.Context, before dataset.VersionRecord, c history.Chain) (made comparison, err error) {
+func (d *Draft) diff(ctx context.Context, before dataset.VersionRecord, c versions.Chain) (made comparison, err error) {
 	old, err := d.builder.history.Open(ctx, d.folder, before, c)
 	if err != nil {
 		return comparison{}, err

@@ -7,7 +7,7 @@ import (
 	"iter"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/publish/internal/spill"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"

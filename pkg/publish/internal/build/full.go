@@ -8,9 +8,9 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/publish/internal/commit"
-	"freshet.dev/pkg/publish/internal/history"
 )
 
 // Full makes the next version of a dataset from all its records. It is a commit.Job.
@@ -18,7 +18,7 @@ type Full struct {
 	draft   *Draft
 	meta    Meta
 	builder *Builder
-	history *history.History
+	history *versions.History
 
 	verified map[dataset.Digest]bool // objects in the store that this publish has verified
 }
@@ -48,7 +48,7 @@ func (f *Full) Prepare(ctx context.Context, latest dataset.VersionRecord) (made 
 			made.Record = latest
 			made.Warnings = append(made.Warnings, f.meta.DroppedLabels(latest)...)
 			// No version is made that could name a wrong store, so a wrong id is only a warning.
-			if _, err := f.history.Records.StoreID(ctx, latest); errors.Is(err, history.ErrStoreID) {
+			if _, err := f.history.Records.StoreID(ctx, latest); errors.Is(err, versions.ErrStoreID) {
 				made.Warnings = append(made.Warnings, err.Error())
 			}
 			return made, nil
@@ -95,7 +95,7 @@ func (f *Full) next(ctx context.Context, latest dataset.VersionRecord, unchanged
 		}
 	}
 	if err := f.history.Objects.CheckNamed(ctx, &rec); err != nil {
-		return history.LostError(err)
+		return versions.LostError(err)
 	}
 	if err := f.history.Records.Stamp(ctx, &rec, latest); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, rec *da
 		return err
 	}
 	var made comparison
-	err = f.history.Chains.Read(ctx, latest, c, func(by history.Chain) (err error) {
+	err = f.history.Chains.Read(ctx, latest, c, func(by versions.Chain) (err error) {
 		c = by
 		made, err = f.draft.compare(ctx, latest, by)
 		return err

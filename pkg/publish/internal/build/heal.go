@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/commit"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
 )
@@ -74,7 +74,7 @@ func (f *Full) verifyAll(ctx context.Context, objects []dataset.Object) (wrong [
 		}
 		verifiers.Go(func(ctx context.Context) error {
 			err := f.history.Objects.Verify(ctx, o)
-			if err != nil && !history.IsLost(err) {
+			if err != nil && !versions.IsLost(err) {
 				return err
 			}
 			wrong[i] = err

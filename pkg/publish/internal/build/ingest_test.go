@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/input"
-	"freshet.dev/pkg/publish/internal/scratch"
 )
 
 // sort sorts a text in CSV.

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/clock"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 )
 
@@ -42,8 +42,8 @@ func (f *Full) renew(ctx context.Context, latest dataset.VersionRecord, rec *dat
 		return err
 	}
 	if c.Snapshot != latest.Snapshot {
-		if err := f.verifyOnce(ctx, c.Snapshot); history.IsLost(err) {
-			c = history.Named(latest)
+		if err := f.verifyOnce(ctx, c.Snapshot); versions.IsLost(err) {
+			c = versions.Named(latest)
 		} else if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/oneline"
-	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/inflight"
 	"freshet.dev/pkg/publish/internal/keyed"
 	"freshet.dev/pkg/store"
@@ -50,7 +50,7 @@ type Result struct {
 // Committer commits the versions of one process.
 type Committer struct {
 	store     store.Store
-	records   *history.Records
+	records   *versions.Records
 	log       *slog.Logger
 	inflight  *inflight.Versions
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
@@ -58,7 +58,7 @@ type Committer struct {
 }
 
 // New returns a Committer for st. It marks versions as in flight before it commits them; the caller ends the mark of committed ones.
-func New(st store.Store, records *history.Records, versions *inflight.Versions, log *slog.Logger) *Committer {
+func New(st store.Store, records *versions.Records, versions *inflight.Versions, log *slog.Logger) *Committer {
 	return &Committer{store: st, records: records, inflight: versions, log: log}
 }
 

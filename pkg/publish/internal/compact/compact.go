@@ -8,11 +8,11 @@ import (
 	"log/slog"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/clock"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/keyed"
-	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
 )
@@ -33,7 +33,7 @@ type Compaction struct {
 type Config struct {
 	TempDir string
 	Workers int // goroutines that compress
-	Limits  history.Limits
+	Limits  versions.Limits
 	Log     *slog.Logger
 }
 
@@ -41,12 +41,12 @@ type Config struct {
 type Compactor struct {
 	cfg     Config
 	store   store.Store
-	history *history.History
+	history *versions.History
 	locks   keyed.Mutex
 }
 
 // New returns a Compactor of the versions in st.
-func New(cfg Config, st store.Store, h *history.History) *Compactor {
+func New(cfg Config, st store.Store, h *versions.History) *Compactor {
 	return &Compactor{cfg: cfg, store: st, history: h}
 }
 
@@ -63,7 +63,7 @@ func (c *Compactor) Compact(ctx context.Context, name string) (Compaction, error
 	}
 	chain, err := c.history.Chains.Shortest(ctx, newest)
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, history.LostError(err))
+		return Compaction{}, fmt.Errorf("compact dataset %q: %w", name, versions.LostError(err))
 	}
 	if !c.cfg.Limits.Exceeded(chain.Deltas, chain.Snapshot.Bytes) {
 		return Compaction{}, nil
@@ -73,10 +73,10 @@ func (c *Compactor) Compact(ctx context.Context, name string) (Compaction, error
 
 // Shorten returns a chain to rec of fewer than most deltas. It waits for the compaction of the dataset that is in progress, and
 // compacts the dataset if that was not enough.
-func (c *Compactor) Shorten(ctx context.Context, rec dataset.VersionRecord, most int) (history.Chain, error) {
+func (c *Compactor) Shorten(ctx context.Context, rec dataset.VersionRecord, most int) (versions.Chain, error) {
 	unlock, _, err := c.locks.Lock(ctx, rec.Dataset)
 	if err != nil {
-		return history.Chain{}, err
+		return versions.Chain{}, err
 	}
 	defer unlock()
 	chain, err := c.history.Chains.Shortest(ctx, rec)
@@ -84,12 +84,12 @@ func (c *Compactor) Shorten(ctx context.Context, rec dataset.VersionRecord, most
 		return chain, err
 	}
 	made, err := c.compact(ctx, rec, chain)
-	return history.Chain{Snapshot: made.Record.Object}, err
+	return versions.Chain{Snapshot: made.Record.Object}, err
 }
 
 // compact writes a snapshot of the version of rec, which chain leads to. It reads the chain that rec names if chain is damaged.
-func (c *Compactor) compact(ctx context.Context, rec dataset.VersionRecord, chain history.Chain) (done Compaction, err error) {
-	err = c.history.Chains.Read(ctx, rec, chain, func(by history.Chain) (err error) {
+func (c *Compactor) compact(ctx context.Context, rec dataset.VersionRecord, chain versions.Chain) (done Compaction, err error) {
+	err = c.history.Chains.Read(ctx, rec, chain, func(by versions.Chain) (err error) {
 		done, err = c.write(ctx, rec, by)
 		return err
 	})
@@ -97,7 +97,7 @@ func (c *Compactor) compact(ctx context.Context, rec dataset.VersionRecord, chai
 }
 
 // write puts the snapshot into the store, and then its record.
-func (c *Compactor) write(ctx context.Context, rec dataset.VersionRecord, chain history.Chain) (_ Compaction, err error) {
+func (c *Compactor) write(ctx context.Context, rec dataset.VersionRecord, chain versions.Chain) (_ Compaction, err error) {
 	folder, err := scratch.New(c.cfg.TempDir)
 	if err != nil {
 		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
@@ -115,12 +115,12 @@ func (c *Compactor) write(ctx context.Context, rec dataset.VersionRecord, chain 
 		err = c.history.Objects.Put(ctx, path, object)
 	}
 	if err != nil {
-		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), history.LostError(err))
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), versions.LostError(err))
 	}
 	// gofail: var snapshotWritten struct{}
 	done := Compaction{
 		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, VersionID: rec.VersionID(), State: rec.State, Created: clock.Now().UTC()},
-		Deltas: len(chain.Deltas), Bytes: history.TotalBytes(chain.Deltas),
+		Deltas: len(chain.Deltas), Bytes: versions.TotalBytes(chain.Deltas),
 	}
 	err = c.store.PutSnapshot(ctx, done.Record)
 	if errors.Is(err, store.ErrExists) {
@@ -141,7 +141,7 @@ func (c *Compactor) adopt(ctx context.Context, rec dataset.VersionRecord, own da
 	if err == nil && other.Object.Digest != own.Object.Digest {
 		err = c.history.Objects.Verify(ctx, other.Object)
 	}
-	if err == nil || !history.IsLost(err) {
+	if err == nil || !versions.IsLost(err) {
 		return other, err
 	}
 	damage := err
@@ -154,7 +154,7 @@ func (c *Compactor) adopt(ctx context.Context, rec dataset.VersionRecord, own da
 }
 
 // merge writes the records of the version of rec, which chain leads to, into a file as a snapshot.
-func (c *Compactor) merge(ctx context.Context, folder *scratch.Folder, path string, rawBytes int64, rec dataset.VersionRecord, chain history.Chain) (_ snapshot.Totals, err error) {
+func (c *Compactor) merge(ctx context.Context, folder *scratch.Folder, path string, rawBytes int64, rec dataset.VersionRecord, chain versions.Chain) (_ snapshot.Totals, err error) {
 	from, err := c.history.Open(ctx, folder, rec, chain)
 	if err != nil {
 		return snapshot.Totals{}, err

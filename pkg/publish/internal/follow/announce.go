@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
-	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/store"
 )
 
@@ -33,7 +33,7 @@ type Followers struct {
 }
 
 // New returns the followers of st. The log and the catalog may be nil.
-func New(cfg Config, st store.Store, records *history.Records, log EventLog, catalog Catalog) *Followers {
+func New(cfg Config, st store.Store, records *versions.Records, log EventLog, catalog Catalog) *Followers {
 	f := &Followers{store: st, log: cfg.Log}
 	replaced := &replaced{}
 	target := func(to follower) *Target {
@@ -57,7 +57,7 @@ type Target struct {
 	done     string // what add has done, for warnings
 	most     uint64 // of the versions that the follower lacks, how many are brought
 	store    store.Store
-	records  *history.Records
+	records  *versions.Records
 	timeout  time.Duration
 	replaced *replaced
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
@@ -29,7 +29,7 @@ type editor struct {
 }
 
 // edit looks up the patch's entries in the version of e, which c leads to, and applies them.
-func (p *Patch) edit(ctx context.Context, c history.Chain, e *editor) error {
+func (p *Patch) edit(ctx context.Context, c versions.Chain, e *editor) error {
 	before := e.rec
 	for batch, err := range p.batches() {
 		if err == nil {
@@ -48,7 +48,7 @@ func (p *Patch) edit(ctx context.Context, c history.Chain, e *editor) error {
 }
 
 // apply applies one entry that Lookup has answered.
-func (e *editor) apply(q *history.Query) error {
+func (e *editor) apply(q *versions.Query) error {
 	var op snapshot.Op
 	switch {
 	case q.Removed && !q.Exists:
@@ -91,16 +91,16 @@ func clone(r dataset.Record) dataset.Record {
 }
 
 // batches yields the entries in batches of bounded size. A batch is valid until the next.
-func (p *Patch) batches() iter.Seq2[[]history.Query, error] {
-	return func(yield func([]history.Query, error) bool) {
-		var batch []history.Query
+func (p *Patch) batches() iter.Seq2[[]versions.Query, error] {
+	return func(yield func([]versions.Query, error) bool) {
+		var batch []versions.Query
 		size := 0
 		for r, err := range p.entries.Records() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			batch = append(batch, history.Query{Record: clone(r), Hash: dataset.Hash(p.Seed, r.Key)})
+			batch = append(batch, versions.Query{Record: clone(r), Hash: dataset.Hash(p.Seed, r.Key)})
 			if size += len(r.Key) + len(r.Value); len(batch) == batchRecords || size >= batchBytes {
 				if !yield(batch, nil) {
 					return

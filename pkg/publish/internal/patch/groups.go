@@ -6,8 +6,8 @@ import (
 	"iter"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
@@ -21,7 +21,7 @@ const maxCountedBytes = 3 * dataset.MaxGroupBytes / 2
 //
 // Most patches need only the sums of the version, or the lengths of the blocks that the records of a group are in. Only if these may
 // be too large does checkGroups read the blocks.
-func (p *Patch) checkGroups(ctx context.Context, newest, after dataset.VersionRecord, c history.Chain, changes *tape.Tape) (history.Chain, error) {
+func (p *Patch) checkGroups(ctx context.Context, newest, after dataset.VersionRecord, c versions.Chain, changes *tape.Tape) (versions.Chain, error) {
 	if after.PayloadBytes+dataset.MaxHeadBytes*after.State.Records <= dataset.MaxGroupBytes {
 		return c, nil
 	}
@@ -54,7 +54,7 @@ func (p *Patch) checkGroups(ctx context.Context, newest, after dataset.VersionRe
 
 // largeGroups returns the groups to which changes add more bytes than are certain to fit, and the raw bytes of the blocks in files
 // that hold the largest of these groups.
-func (p *Patch) largeGroups(files []*history.File, changes *tape.Tape) (large []uint32, blocks int64, err error) {
+func (p *Patch) largeGroups(files []*versions.File, changes *tape.Tape) (large []uint32, blocks int64, err error) {
 	grown := snapshot.NewGroups(p.Seed)
 	var group uint32
 	added := int64(0)
@@ -126,7 +126,7 @@ func (p *Patch) groups(changes *tape.Tape, groups []uint32) iter.Seq2[groupChang
 }
 
 // addUp refuses the changes of a group that make the group too large. The refusal names the last of their records.
-func (p *Patch) addUp(ctx context.Context, files []*history.File, g groupChanges) error {
+func (p *Patch) addUp(ctx context.Context, files []*versions.File, g groupChanges) error {
 	streams := make([]iter.Seq2[dataset.Record, error], 0, len(files)+1)
 	for _, f := range files {
 		streams = append(streams, p.History.Blocks.Group(ctx, f, g.group))

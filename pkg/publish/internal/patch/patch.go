@@ -10,13 +10,13 @@ import (
 	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/compact"
-	"freshet.dev/pkg/publish/internal/history"
 	"freshet.dev/pkg/publish/internal/input"
-	"freshet.dev/pkg/publish/internal/scratch"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
@@ -24,7 +24,7 @@ import (
 // Deps is what patches work with.
 type Deps struct {
 	Builder   *build.Builder
-	History   *history.History
+	History   *versions.History
 	Compactor *compact.Compactor
 }
 
@@ -96,7 +96,7 @@ func (p *Patch) Prepare(ctx context.Context, newest dataset.VersionRecord) (comm
 	}
 	made, err := p.apply(ctx, newest)
 	if err != nil {
-		return commit.Proposal{}, fmt.Errorf("patch version %s: %w", newest.ID(), history.LostError(err))
+		return commit.Proposal{}, fmt.Errorf("patch version %s: %w", newest.ID(), versions.LostError(err))
 	}
 	return made, nil
 }
@@ -114,15 +114,15 @@ func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ comm
 	if err != nil {
 		return commit.Proposal{}, err
 	}
-	if len(c.Deltas) >= history.HardMaxDeltas {
-		if c, err = p.Compactor.Shorten(ctx, newest, history.HardMaxDeltas); err != nil {
+	if len(c.Deltas) >= versions.HardMaxDeltas {
+		if c, err = p.Compactor.Shorten(ctx, newest, versions.HardMaxDeltas); err != nil {
 			return commit.Proposal{}, err
 		}
 	}
 	changes := tape.New(p.Folder.Path("changes"))
 	defer func() { err = errors.Join(err, changes.Close()) }()
 	var e editor
-	err = p.History.Chains.Read(ctx, newest, c, func(by history.Chain) error {
+	err = p.History.Chains.Read(ctx, newest, c, func(by versions.Chain) error {
 		if err := changes.Close(); err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ comm
 }
 
 // propose puts the delta of changes into the store. Sums has the state and the payload bytes of the new version, c leads to newest.
-func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord, c history.Chain, changes *tape.Tape) (commit.Proposal, error) {
+func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord, c versions.Chain, changes *tape.Tape) (commit.Proposal, error) {
 	delta, err := p.Builder.Write(ctx, p.Folder, changes, newest, sums.State)
 	if large, ok := errors.AsType[*build.DeltaSizeError](err); ok {
 		err = deltaTooLarge(large.Key)
@@ -165,7 +165,7 @@ func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord,
 	// gofail: var patchDeltaStored struct{}
 	rec := dataset.VersionRecord{
 		Dataset: p.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: sums.State, PayloadBytes: sums.PayloadBytes,
-		Snapshot: c.Snapshot, Deltas: history.Kept(append(slices.Clone(newest.Deltas), delta.Object), c.Snapshot),
+		Snapshot: c.Snapshot, Deltas: versions.Kept(append(slices.Clone(newest.Deltas), delta.Object), c.Snapshot),
 		Changes: p.counts.Changes, Created: clock.Now().UTC(), Source: p.Meta.Source, Labels: p.Meta.Labels,
 		ExpectEvery: p.Meta.Promise(newest), RequestID: p.Meta.RequestID,
 	}

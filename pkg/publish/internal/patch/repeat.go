@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/publish/internal/history"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/tape"
 )
 
@@ -26,7 +26,7 @@ func (p *Patch) Differs(ctx context.Context, made dataset.VersionRecord) (differ
 	p.counts = Counts{Changes: made.Changes}
 	counts, changed, err := p.compare(ctx, made)
 	switch did := made.Changes; {
-	case history.IsLost(err):
+	case versions.IsLost(err):
 		return "", nil
 	case err != nil:
 		return "", err
@@ -48,7 +48,7 @@ func (p *Patch) compare(ctx context.Context, rec dataset.VersionRecord) (_ Count
 	changes := tape.New(p.Folder.Path("repeated"))
 	defer func() { err = errors.Join(err, changes.Close()) }()
 	var e editor
-	err = p.History.Chains.Read(ctx, rec, c, func(by history.Chain) error {
+	err = p.History.Chains.Read(ctx, rec, c, func(by versions.Chain) error {
 		e = editor{rec: rec, changes: changes}
 		return p.edit(ctx, by, &e)
 	})

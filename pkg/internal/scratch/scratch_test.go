@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/internal/scratch"
 )
 
 // TestMain is also the process that makes a folder and is then killed.

@@ -1,11 +1,11 @@
-// Package history reads the committed versions of a store.
+// Package versions reads the committed versions of a store.
 //
 //   - [Records] reads version records, and knows which store they belong to.
 //   - [Chains] finds the snapshot and the deltas that a version is read from.
 //   - [Objects] puts and verifies objects, and tracks those that are lost or damaged.
 //   - [Blocks] looks single records up, in cached blocks of objects.
 //   - [Stream] reads all records of a version.
-package history
+package versions
 
 import (
 	"log/slog"

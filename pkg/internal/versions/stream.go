@@ -1,4 +1,4 @@
-package history
+package versions
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/publish/internal/scratch"
+	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/snapshot"
 )
 
