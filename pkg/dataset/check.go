@@ -3,6 +3,8 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -42,7 +44,31 @@ func (r VersionRecord) checkMetadata() error {
 	case r.ExpectEvery != 0 && (r.ExpectEvery < MinExpectEvery || r.ExpectEvery > MaxExpectEvery):
 		return fmt.Errorf("the next version is expected within %s; want %s to %s, or 0", r.ExpectEvery, MinExpectEvery, MaxExpectEvery)
 	case r.RequestID != "":
-		return CheckRequestID(r.RequestID)
+		if err := CheckRequestID(r.RequestID); err != nil {
+			return err
+		}
+	}
+	if r.Restores.Version >= r.Version && r.Restores.Version > 0 {
+		return fmt.Errorf("version %d restores the later version %d", r.Version, r.Restores.Version)
+	}
+	return CheckAudit(r.By, r.Reason)
+}
+
+// CheckAudit returns an error if by (who) or reason (why) is too long, is not UTF-8 or has a control character: logs and tables show both
+// on one line.
+func CheckAudit(by, reason string) error {
+	for _, text := range []struct {
+		name, value string
+		most        int
+	}{{"by", by, MaxByBytes}, {"reason", reason, MaxReasonBytes}} {
+		switch {
+		case len(text.value) > text.most:
+			return fmt.Errorf("%s has %d bytes, the most is %d", text.name, len(text.value), text.most)
+		case !utf8.ValidString(text.value): // JSON would not preserve it
+			return fmt.Errorf("%s %.40q is not UTF-8", text.name, text.value)
+		case strings.ContainsFunc(text.value, unicode.IsControl):
+			return fmt.Errorf("%s %.40q has a control character; write it as one line of text", text.name, text.value)
+		}
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ const (
 	MaxLabelBytes  = 256
 	// MaxRequestIDBytes is the length of the longest request id.
 	MaxRequestIDBytes = 128
+	// MaxByBytes and MaxReasonBytes bound who published a version and why.
+	MaxByBytes     = 256
+	MaxReasonBytes = 1 << 10
 	// MinExpectEvery and MaxExpectEvery bound VersionRecord.ExpectEvery.
 	MinExpectEvery = time.Second
 	MaxExpectEvery = 10 * 366 * 24 * time.Hour

@@ -87,6 +87,13 @@ type VersionRecord struct {
 	// to detect a request that was repeated after its commit.
 	RequestID string `json:"request_id,omitempty"`
 
+	// By is who published the version, as the caller named itself, such as "user@host"; nothing verifies it. Reason is why. Both
+	// are empty if the request did not say.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Restores is the version whose content a rollback restored; zero for every other version.
+	Restores Ref `json:"restores,omitzero"`
+
 	// Extra holds members of later releases that this release does not define. They are part of the version id.
 	Extra map[string]json.RawMessage `json:"-"`
 }
