@@ -116,6 +116,12 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.datasets[name] = newDataset(s, name)
 	}
 
+	s.start(ctx, listener)
+	return s, nil
+}
+
+// start starts the goroutines of s. The values of ctx are theirs, its end is not.
+func (s *Subscriber) start(ctx context.Context, listener *events.Listener) {
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.close = sync.OnceValue(s.shutDown)
 	s.running.Go(func() { s.engine.Run(s.ctx) })
@@ -136,7 +142,6 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 			s.keep("confirm versions", func(ctx context.Context) error { return s.guard.Run(ctx, watcher{s}.unconfirmed) })
 		})
 	}
-	return s, nil
 }
 
 // Close ends everything that Open started and waits for it, except for the caller's connections. Handles, tables and views stay
