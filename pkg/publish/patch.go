@@ -36,7 +36,7 @@ type PatchInput struct {
 // the newest version.
 type PatchResult struct {
 	Result
-	// Changes are those of the patch: those of Record if it was created, else zero.
+	// Changes are those of the patch: those of Record if it was created, of the Preview if there is one, else zero.
 	Changes dataset.Changes
 	// Unchanged counts records that the dataset has as they are in the patch, Missing removals of keys that it does not have. Neither
 	// is an error.
@@ -120,19 +120,31 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	meter := in.meter()
 	job, err := patch.Read(ctx, patch.Deps{Builder: p.builder, History: p.history, Compactor: p.compactor}, patch.Spec{
 		Dataset: name, Seed: uint64(race.Newest.Seed), Meta: p.meta(in.Input), Base: in.base(), Meter: meter, Folder: folder,
+		DryRun: in.DryRun,
 	}, in.content())
 	if err != nil {
 		return PatchResult{}, publicError(name, err)
 	}
 	defer job.Close() // of a file in the folder; a failure must not hide that the version is committed
+	race.AllowShrink = in.AllowShrink
+	if in.DryRun {
+		previewed, err := preview(ctx, race, job)
+		if err != nil {
+			return PatchResult{}, err
+		}
+		return newPatchResult(previewed, job.Counts()), nil
+	}
 	made, err := race.Run(ctx, job)
 	if err != nil {
 		return PatchResult{}, publicError(name, err)
 	}
-	counts := job.Counts()
-	result := PatchResult{Result: newResult(made), Changes: counts.Changes, Unchanged: counts.Unchanged, Missing: counts.Missing}
+	result := newPatchResult(newResult(made), job.Counts())
 	meter.Report(build.Announcing, job.Entries())
 	p.announce(context.WithoutCancel(ctx), &result.Result)
 	p.background.compaction.Wake(name)
 	return result, nil
+}
+
+func newPatchResult(result Result, counts patch.Counts) PatchResult {
+	return PatchResult{Result: result, Changes: counts.Changes, Unchanged: counts.Unchanged, Missing: counts.Missing}
 }

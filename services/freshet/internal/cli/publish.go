@@ -216,29 +216,16 @@ type publication struct {
 	Served []fleet.Report `json:"served,omitempty"`
 }
 
-// toPull returns the bytes that an instance on the previous version has to pull: the delta, or the snapshot with its deltas if
-// there is no delta or they are smaller.
-func toPull(rec dataset.VersionRecord) int64 {
-	var whole int64
-	for _, o := range rec.Chain() {
-		whole += o.Bytes
-	}
-	if delta, ok := rec.OwnDelta(); ok {
-		return min(whole, delta.Bytes)
-	}
-	return whole
-}
-
 func (r publication) print(p Process) {
 	rec := r.Record
 	switch {
 	case r.Created && rec.Changes.Total() == 0 && len(rec.Deltas) > 0: // changes are counted only with a delta
 		fmt.Fprintf(p.Out, "%s version %d: the same %s as in version %d, confirmed, %s to pull\n", rec.Dataset, rec.Version,
-			show.Records(rec.State.Records), rec.Version-1, show.Bytes(toPull(rec)))
+			show.Records(rec.State.Records), rec.Version-1, show.Bytes(rec.PullBytes()))
 	case r.Created:
 		fmt.Fprintf(p.Out, "%s version %d: %s (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
-			show.Count(rec.Changes.Removed), show.Bytes(toPull(rec)))
+			show.Count(rec.Changes.Removed), show.Bytes(rec.PullBytes()))
 	case r.Patch != nil:
 		fmt.Fprintf(p.Out, "%s is unchanged: the patch changes nothing in version %d; no version was created\n", rec.Dataset, rec.Version)
 	default:
