@@ -74,16 +74,24 @@ func (in PatchInput) removeName() string {
 
 func (in PatchInput) base() patch.Base { return patch.Base{Version: in.Base, ID: in.BaseID} }
 
-// ParseBase returns the Base and the BaseID of a PatchInput from text: "41", or "41@" and a version id or at least its first 12
-// digits.
+// ParseBase returns the Base and the BaseID of a PatchInput from text: see ParseRef.
 func ParseBase(text string) (version uint64, id string, err error) {
+	if number, _, _ := strings.Cut(text, "@"); number == "0" {
+		return 0, "", fmt.Errorf("%.60q: versions begin at 1; leave it out if the patch is for any version", text)
+	}
+	return ParseRef(text)
+}
+
+// ParseRef returns the number and the id of a version from text: "41", or "41@" and a version id or at least its first 12 digits. Without an
+// id it is empty.
+func ParseRef(text string) (version uint64, id string, err error) {
 	number, id, hasID := strings.Cut(text, "@")
 	version, err = strconv.ParseUint(number, 10, 63)
 	switch {
 	case err != nil:
 		return 0, "", fmt.Errorf("%.60q names no version: want a whole number such as 41, or number and id such as 41@0123456789ab", text)
 	case version == 0:
-		return 0, "", fmt.Errorf("%.60q: versions begin at 1; leave it out if the patch is for any version", text)
+		return 0, "", fmt.Errorf("%.60q: versions begin at 1", text)
 	case hasID && id == "":
 		return 0, "", fmt.Errorf("%.60q: the @ has no id after it; add the id or leave the @ out", text)
 	}

@@ -17,7 +17,7 @@ type RollbackInput struct {
 	Dataset string
 	// To is the version to restore.
 	To uint64
-	// ToID is that version's id as text, or at least its first 12 digits; see ParseBase. If it is empty, only the number is compared.
+	// ToID is that version's id as text, or at least its first 12 digits; see ParseRef. If it is empty, only the number is compared.
 	ToID string
 	// Reason is why, and By is who, such as "user@host"; see Input. Reason is required.
 	Reason, By string

@@ -30,8 +30,8 @@ type Publication struct {
 	Created bool `json:"created"`
 	// Repeated is as in publish.Result.
 	Repeated bool `json:"repeated,omitempty"`
-	// Record is the version with the body's content.
-	Record dataset.VersionRecord `json:"version_record"`
+	// Record is the version with the body's content. In a dry run it is the newest version, and absent if there is none.
+	Record dataset.VersionRecord `json:"version_record,omitzero"`
 	// Announced and Indexed report whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
@@ -41,12 +41,14 @@ type Publication struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Patch is what a patch did; absent for a publish of all records.
 	Patch *Patch `json:"patch,omitempty"`
+	// Preview is what the request would do; absent unless it is a dry run.
+	Preview *publish.Preview `json:"preview,omitempty"`
 }
 
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 	return p.answer(w, r, func(r *http.Request, body *body) (outcome, error) {
-		in, err := input(r, "key", "label*", "source", "expect-every")
+		in, err := input(r, inputParameters...)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -94,8 +96,10 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 		p.metrics.Failed(kind(err))
 		return err
 	}
-	p.metrics.Published(result.Result, body.read(), time.Since(start))
-	p.log(r.Context(), result.Result, time.Since(start))
+	if result.Preview == nil {
+		p.metrics.Published(result.Result, body.read(), time.Since(start))
+	}
+	p.log(r.Context(), name, result.Result, time.Since(start))
 	status := http.StatusOK
 	if result.Created {
 		status = http.StatusCreated
@@ -104,6 +108,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 	return web.WriteJSON(w, status, Publication{
 		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
 		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.LogConflict, Warnings: result.Warnings, Patch: result.patch,
+		Preview: result.Preview,
 	})
 }
 
@@ -173,6 +178,9 @@ func requestID(r *http.Request) (string, error) {
 	return id, nil
 }
 
+// inputParameters are the query parameters of a publish; a patch has more.
+var inputParameters = []string{"key", "label*", "source", "expect-every", "allow_shrink", "reason", "by", "dry_run"}
+
 // input returns the description of the body in the request. It refuses parameters other than the given ones.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
 	query, err := web.Query(r, parameters...)
@@ -205,6 +213,13 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "expect-every is %.40q; want a duration such as 24h or 90m, or 0 to end a promise", query.Get("expect-every"))
 		}
 		in.ExpectEvery = &every
+	}
+	in.Reason, in.By = query.Get("reason"), query.Get("by")
+	if in.AllowShrink, err = flag(query, "allow_shrink"); err != nil {
+		return in, err
+	}
+	if in.DryRun, err = flag(query, "dry_run"); err != nil {
+		return in, err
 	}
 	if in.RequestID, err = requestID(r); err != nil {
 		return in, err
@@ -277,6 +292,7 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	var (
 		problem  *web.Problem
 		refused  *publish.InputError
+		gates    *publish.GateError
 		tooLarge *http.MaxBytesError
 		slow     *slowError
 	)
@@ -293,6 +309,10 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		return web.Refuse(http.StatusBadRequest, "body-cut-short", "the body could not be read to its end: %v; nothing was published", err).With("dataset", name)
 	case errors.As(err, &refused):
 		return inputProblem(refused)
+	case errors.As(err, &gates):
+		return gateProblem(gates)
+	case errors.Is(err, publish.ErrUnknownVersion):
+		return web.Refuse(http.StatusNotFound, "unknown-version", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrNoVersion):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrConflict):
@@ -356,12 +376,31 @@ func inputProblem(e *publish.InputError) *web.Problem {
 	return p
 }
 
+func gateProblem(e *publish.GateError) *web.Problem {
+	p := web.Refuse(http.StatusUnprocessableEntity, "gate-refused", "%v; nothing was published", e).With("dataset", e.Dataset).With("gates", e.Refusals)
+	if e.Base.Version > 0 {
+		p.With("base", e.Base)
+	}
+	return p
+}
+
 // log logs the version for operators.
-func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Duration) {
+func (p *Publisher) log(ctx context.Context, name string, result publish.Result, took time.Duration) {
 	rec := result.Record
+	if seen := result.Preview; seen != nil {
+		p.deps.Log.InfoContext(ctx, "dry run", "dataset", name, "newest", rec.Version, "creates", seen.Creates, "changes", seen.Changes.Total(),
+			"refused", len(seen.Refused), "seconds", took.Seconds())
+		return
+	}
 	attrs := []any{
 		"dataset", rec.Dataset, "version", rec.Version, "id", rec.VersionID().String(), "created", result.Created, "records", rec.State.Records,
 		"repeated", result.Repeated, "changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
+	}
+	if rec.Reason != "" && result.Created {
+		attrs = append(attrs, "by", rec.By, "reason", rec.Reason)
+	}
+	if rec.Restores.Version > 0 && result.Created {
+		attrs = append(attrs, "restores", rec.Restores.Version)
 	}
 	if len(result.Warnings) > 0 {
 		p.deps.Log.WarnContext(ctx, "published, with warnings", append(attrs, "warnings", result.Warnings)...)

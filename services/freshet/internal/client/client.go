@@ -78,7 +78,7 @@ var ErrUnknown = errors.New("the outcome is unknown")
 // may succeed.
 var ErrUnavailable = errors.New("the service is not available")
 
-// ErrReused is returned when the publisher answers 422: another request with the same id created a version.
+// ErrReused is returned when another request with the same id created a version.
 var ErrReused = errors.New("the request id was used before")
 
 // kindError has the text of err and wraps err and kind.
@@ -129,7 +129,8 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 		switch resp.StatusCode {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			err = kindError{err, ErrUnavailable}
-		case http.StatusUnprocessableEntity:
+		}
+		if kind == "request-id-reused" {
 			err = kindError{err, ErrReused}
 		}
 		return nil, err
