@@ -126,7 +126,7 @@ func CheckInput(name string, in Input) error {
 	case in.Format > FormatCSV:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
 	case in.AllowShrink && in.Reason == "":
-		return refuse("the dataset may shrink (AllowShrink), and no reason is given", "say why with --reason TEXT (Reason)", nil)
+		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
 	}
 	if err := checkPromise(in.ExpectEvery); err != nil {
 		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,6 +152,7 @@ func (p *Publisher) acquire(r *http.Request, of slots) (release func(), err erro
 // The headers of a publish that HTTP does not define.
 const (
 	sourceHeader = "Freshet-Source"
+	byHeader     = "Freshet-By"
 	labelHeader  = "Freshet-Label"
 )
 
@@ -214,7 +216,10 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		}
 		in.ExpectEvery = &every
 	}
-	in.Reason, in.By = query.Get("reason"), query.Get("by")
+	in.Reason = query.Get("reason")
+	if in.By, err = by(r, query); err != nil {
+		return in, err
+	}
 	if in.AllowShrink, err = flag(query, "allow_shrink"); err != nil {
 		return in, err
 	}
@@ -244,6 +249,15 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
 		return in, p
 	}
+}
+
+// by returns who makes the request, as the request says. The command line sends the header, which earlier publishers ignore.
+func by(r *http.Request, query url.Values) (string, error) {
+	name, err := web.OneHeader(r, byHeader)
+	if name == "" {
+		name = query.Get("by")
+	}
+	return name, err
 }
 
 // acceptPost is the value of the header of that name (https://www.w3.org/TR/ldp/#header-accept-post).

@@ -33,7 +33,10 @@ func rollbackInput(r *http.Request) (in publish.RollbackInput, err error) {
 	if err != nil {
 		return in, err
 	}
-	in.Dataset, in.Reason, in.By = r.PathValue("name"), query.Get("reason"), query.Get("by")
+	in.Dataset, in.Reason = r.PathValue("name"), query.Get("reason")
+	if in.By, err = by(r, query); err != nil {
+		return in, err
+	}
 	if to := query.Get("to"); to != "" {
 		if in.To, in.ToID, err = publish.ParseRef(to); err != nil {
 			return in, web.Refuse(http.StatusBadRequest, "bad-parameter", "to: %v", err)

@@ -23,6 +23,13 @@ func (f *auditFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would change, and which gates would refuse it; publish nothing")
 }
 
+// fill sets the default of --by.
+func (f *auditFlags) fill() {
+	if f.by == "" {
+		f.by = caller()
+	}
+}
+
 // caller returns the user of this process as user@host. It is empty if neither is known or a version could not keep it.
 func caller() string {
 	name := "unknown"

@@ -91,6 +91,7 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 			if err := dataset.CheckRequestID(f.requestID); err != nil {
 				return exit.Errorf(exit.Usage, "--request-id: %w", err)
 			}
+			f.audit.fill()
 			f.expectEverySet = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
 		},
@@ -213,6 +214,9 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 	req := client.PublishRequest{
 		Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch, RequestID: f.requestID,
 		AllowShrink: f.allowShrink, Reason: f.audit.reason, By: f.audit.by, DryRun: f.audit.dryRun,
+	}
+	if f.audit.dryRun {
+		req.RequestID = "" // a lost answer leaves nothing unknown
 	}
 	if f.expectEverySet {
 		req.ExpectEvery = &f.expectEvery

@@ -44,6 +44,7 @@ A rollback passes the gates about fewer records and bytes, because it has a reas
 			if !cmd.Flags().Changed("request-id") {
 				f.requestID = rand.Text()
 			}
+			f.audit.fill()
 			return f.run(cmd.Context(), p, args[0])
 		},
 	}
@@ -73,6 +74,9 @@ func (f *rollbackFlags) run(ctx context.Context, p Process, name string) error {
 	}
 	defer w.Close()
 	req := client.RollbackRequest{To: f.to, Reason: f.audit.reason, By: f.audit.by, RequestID: f.requestID, DryRun: f.audit.dryRun}
+	if f.audit.dryRun {
+		req.RequestID = "" // a lost answer leaves nothing unknown
+	}
 	result, err := request{name: name, id: f.requestID, client: c, verb: "rolled back", once: func() (publisher.Publication, error) {
 		return c.Rollback(ctx, name, req)
 	}}.send(ctx, p)

@@ -68,6 +68,8 @@ type request struct {
 	body        io.Reader
 	// id is the request id; empty for none.
 	id string
+	// by is who makes the request; empty for nobody. Publishers before version 0.3 ignore it.
+	by string
 }
 
 // ErrUnknown is returned when the outcome of a request is unknown: the connection broke before the answer, or the publisher does
@@ -105,6 +107,9 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if r.id != "" {
 		req.Header.Set("Idempotency-Key", strconv.Quote(r.id))
+	}
+	if r.by != "" {
+		req.Header.Set("Freshet-By", r.by)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

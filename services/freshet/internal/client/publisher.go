@@ -65,7 +65,7 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	if in.AllowShrink {
 		query.Set("allow_shrink", "true")
 	}
-	audit(query, in.Reason, in.By, in.DryRun)
+	audit(query, in.Reason, in.DryRun)
 	body := &input{r: in.Body}
 	method, path := http.MethodPost, []string{"v1", "datasets", name, "versions"}
 	if in.Patch {
@@ -79,7 +79,7 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	}
 	resp, err := c.call(ctx, request{
 		method: method, path: path, query: query,
-		contentType: contentTypes[in.Format], body: body, id: in.RequestID,
+		contentType: contentTypes[in.Format], body: body, id: in.RequestID, by: in.By,
 	})
 	if failed := body.failure(); failed != nil && ctx.Err() == nil {
 		if err == nil {
@@ -97,13 +97,10 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	return answer, nil
 }
 
-// audit adds why and by whom a request is made, and whether it is a dry run, to its parameters.
-func audit(query url.Values, reason, by string, dryRun bool) {
+// audit adds why a request is made, and whether it is a dry run, to its parameters.
+func audit(query url.Values, reason string, dryRun bool) {
 	if reason != "" {
 		query.Set("reason", reason)
-	}
-	if by != "" {
-		query.Set("by", by)
 	}
 	if dryRun {
 		query.Set("dry_run", "true")

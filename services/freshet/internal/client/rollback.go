@@ -22,9 +22,9 @@ type RollbackRequest struct {
 // been made.
 func (c *Client) Rollback(ctx context.Context, name string, in RollbackRequest) (answer publisher.Publication, err error) {
 	query := url.Values{"to": {in.To}}
-	audit(query, in.Reason, in.By, in.DryRun)
+	audit(query, in.Reason, in.DryRun)
 	resp, err := c.call(ctx, request{
-		method: http.MethodPost, path: []string{"v1", "datasets", name, "rollback"}, query: query, id: in.RequestID,
+		method: http.MethodPost, path: []string{"v1", "datasets", name, "rollback"}, query: query, id: in.RequestID, by: in.By,
 	})
 	if err != nil {
 		return answer, err
