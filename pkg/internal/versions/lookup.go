@@ -39,8 +39,8 @@ func (b *Blocks) Lookup(ctx context.Context, rec dataset.VersionRecord, c Chain,
 	return b.Fetch(ctx, rec, c, queries, 0)
 }
 
-// Fetch is Lookup that also copies the values of present records that differ to Held, as long as they have fewer than most bytes together. With a most
-// above [dataset.MaxValueBytes] it always copies the value for a single query.
+// Fetch is Lookup that also copies the values of present records that differ to Held, as long as they have fewer than most bytes together.
+// With a most above [dataset.MaxValueBytes] it always copies the value for a single query.
 func (b *Blocks) Fetch(ctx context.Context, rec dataset.VersionRecord, c Chain, queries []Query, most int64) error {
 	deltas, err := b.Open(ctx, uint64(rec.Seed), c.Deltas)
 	if err != nil {
