@@ -147,8 +147,8 @@
 //
 // Between stages stand comments that go.etcd.io/gofail turns into failpoints, in test builds only. A publish passes bodyRead, snapshotStored
 // and deltaStored (in this order, each of the last two only if its object is written: the store has the objects, no version names them),
-// committed (before the announcement), announced (before the catalog) and indexed. A patch passes patchRead and patchDeltaStored, a
-// rollback only the second, then both as a publish from committed on, which a publish that created no version passes too. A compaction passes snapshotMerged (the snapshot is in a
-// temporary file) and snapshotWritten (it is in the store, without a snapshot record). The failpoint clockAhead takes a duration that is
-// added to the clock from which Created, and the time of a beacon, is read.
+// committed (before the announcement), announced (before the catalog) and indexed. A patch passes patchRead and patchDeltaStored, a rollback
+// only the second, then both as a publish from committed on, which a publish that created no version passes too. A compaction passes
+// snapshotMerged (the snapshot is in a temporary file) and snapshotWritten (it is in the store, without a snapshot record). The failpoint
+// clockAhead takes a duration that is added to the clock from which Created, and the time of a beacon, is read.
 package publish

@@ -68,7 +68,7 @@ type request struct {
 	body        io.Reader
 	// id is the request id; empty for none.
 	id string
-	// by is who makes the request; empty for nobody. Publishers before version 0.3 ignore it.
+	// by is who makes the request; empty if unknown. Publishers before version 0.3 ignore it.
 	by string
 }
 
