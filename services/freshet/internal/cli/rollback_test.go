@@ -70,7 +70,13 @@ func TestRollback(t *testing.T) {
 	}
 	roll("--to", "4").want(t, exit.NotFound, "stderr:it has the versions 1 to 3")
 	roll("--to", "1@0123456789ab").want(t, exit.NotFound, "stderr:the version with that number has the id")
-	roll("--to", "1", "--dry-run").want(t, exit.OK, "stdout:dry run: nothing was published", "stdout:removed                       2", "stdout:no gate would refuse it")
+	dry := roll("--to", "1", "--dry-run")
+	dry.want(t, exit.OK, "stdout:dry run: nothing was published", "stdout:no gate would refuse it")
+	for _, row := range []string{" 4 records 302 300 added 0 changed 0 removed 2 keys and values ", " to pull "} {
+		if words := strings.Join(strings.Fields(dry.out), " "); !strings.Contains(words, row) {
+			t.Errorf("it prints no %q: %s", row, dry.out)
+		}
+	}
 	roll("--to", "3", "--dry-run").want(t, exit.OK, "stdout:dry run: prices would stay at version 3; nothing changes")
 	roll("--to", "3").want(t, exit.OK, "stdout:prices is unchanged: version 3 has the same 302 records; no version was created")
 	one := f.versionRecords(t)[2]
