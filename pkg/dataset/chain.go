@@ -23,3 +23,15 @@ func (r VersionRecord) OwnDelta() (o Object, ok bool) {
 	}
 	return Object{}, false
 }
+
+// PullBytes returns the bytes that an instance on the version before pulls: the delta, or the snapshot with its deltas if the record names
+// no delta or they are smaller.
+func (r VersionRecord) PullBytes() (bytes int64) {
+	for _, o := range r.Chain() {
+		bytes += o.Bytes
+	}
+	if own, ok := r.OwnDelta(); ok {
+		return min(bytes, own.Bytes)
+	}
+	return bytes
+}

@@ -39,7 +39,20 @@ func (m table) input() publish.Input {
 // publish publishes m as it is and checks what comes of it.
 func (m table) publish(t *testing.T, r *rig) dataset.VersionRecord {
 	t.Helper()
-	result, err := r.Publish(t.Context(), "prices", m.input())
+	return m.publishAs(t, r, m.input())
+}
+
+// shrink publishes m, which may have far fewer records than before.
+func (m table) shrink(t *testing.T, r *rig) dataset.VersionRecord {
+	t.Helper()
+	in := m.input()
+	in.AllowShrink, in.Reason = true, "a test"
+	return m.publishAs(t, r, in)
+}
+
+func (m table) publishAs(t *testing.T, r *rig, in publish.Input) dataset.VersionRecord {
+	t.Helper()
+	result, err := r.Publish(t.Context(), "prices", in)
 	if err != nil || !result.Created || len(result.Warnings) > 0 {
 		t.Fatalf("%+v: %v", result, err)
 	}
@@ -110,7 +123,7 @@ func TestSnapshotIsWrittenWhenDeltasAreLarge(t *testing.T) {
 	for i := range 1990 {
 		delete(m, fmt.Sprint(i))
 	}
-	fifth := m.publish(t, r)
+	fifth := m.shrink(t, r)
 	if fifth.Snapshot.Version != 5 || len(fifth.Deltas) != 0 || fifth.Changes.Removed != 1990 {
 		t.Errorf("%+v", fifth)
 	}

@@ -65,6 +65,22 @@
 // [Publisher.Run] writes the snapshots that patches make due, in the background; the store keeps a snapshot record of each, which later
 // versions refer to.
 //
+// # Gates and dry runs
+//
+// Each version must meet the gates of its dataset (Config.Gates) before it is committed: see [freshet.dev/pkg/dataset.Gates]. A version that
+// does not is refused with a [*GateError], and nothing of it is in the store. The verdict is about the newest version: if another publisher
+// commits first, the version is compared and judged again. By default a version with less than half of the records is refused; AllowShrink and
+// a Reason pass it. Content equal to the newest version's meets every gate.
+//
+// With Input.DryRun a call prepares its version and judges it, and writes nothing to the store: Result.Preview has what it would do.
+//
+// # Rollbacks
+//
+// [Publisher.Rollback] makes a new version with the content of an earlier one. It combines the deltas since that version, which tell the keys
+// that differ, looks these up in the earlier version as a patch does, and writes the delta back. Its cost follows the changes. If a delta is
+// missing, or if the deltas have more bytes than both versions, it reads all records of the earlier version and publishes them. Either way the
+// state checksum of the new version is that of the earlier one.
+//
 // # Concurrent publishers
 //
 // Any number of processes may publish the same dataset. Exactly one of them commits each version number. A publisher that loses the race
@@ -131,8 +147,8 @@
 //
 // Between stages stand comments that go.etcd.io/gofail turns into failpoints, in test builds only. A publish passes bodyRead, snapshotStored
 // and deltaStored (in this order, each of the last two only if its object is written: the store has the objects, no version names them),
-// committed (before the announcement), announced (before the catalog) and indexed. A patch passes patchRead and patchDeltaStored, then as a
-// publish from committed on, which a publish that created no version passes too. A compaction passes snapshotMerged (the snapshot is in a
-// temporary file) and snapshotWritten (it is in the store, without a snapshot record). The failpoint clockAhead takes a duration that is
-// added to the clock from which Created, and the time of a beacon, is read.
+// committed (before the announcement), announced (before the catalog) and indexed. A patch passes patchRead and patchDeltaStored, a rollback
+// only the second, then both as a publish from committed on, which a publish that created no version passes too. A compaction passes
+// snapshotMerged (the snapshot is in a temporary file) and snapshotWritten (it is in the store, without a snapshot record). The failpoint
+// clockAhead takes a duration that is added to the clock from which Created, and the time of a beacon, is read.
 package publish

@@ -11,12 +11,13 @@ import (
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/patch"
+	"freshet.dev/pkg/publish/internal/rollback"
 )
 
 // ErrRunning is returned by Publisher.Run while another Run of the Publisher is in progress.
 var ErrRunning = errors.New("publish: another Run of this Publisher is in progress; call Run once")
 
-// Errors of Publish and Patch. Nothing was published when they return one, except for ErrUnknown.
+// Errors of Publish, Patch and Rollback. Nothing was published when they return one, except for ErrUnknown.
 var (
 	// ErrInput is wrapped by every [*InputError]: the input cannot be published as it is, and a retry does not help.
 	ErrInput = errors.New("input refused")
@@ -29,7 +30,7 @@ var (
 	ErrTooLarge = input.ErrTooLarge
 	// ErrBusy is returned for zstd data when the windows of other inputs take the memory for windows for some seconds. A retry helps.
 	ErrBusy = input.ErrBusy
-	// ErrNoVersion is returned when the dataset has no version to patch.
+	// ErrNoVersion is returned when the dataset has no version to patch or to roll back.
 	ErrNoVersion = patch.ErrNoVersion
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
@@ -39,9 +40,13 @@ var (
 	ErrUnknown = commit.ErrUnknown
 	// ErrRequestID is returned when a version of the dataset has Input.RequestID, and other content.
 	ErrRequestID = commit.ErrRequestID
-	// ErrLost is returned when an object of the newest version is missing in the store or damaged, so that the version can be neither
-	// patched nor compacted. A publish of all records heals the dataset.
+	// ErrLost is returned when an object of a version is missing in the store or damaged, so that the version can be neither patched,
+	// compacted nor restored by a rollback. A publish of all records heals the newest version.
 	ErrLost = versions.ErrLost
+	// ErrGate is wrapped by every [*GateError].
+	ErrGate = errors.New("refused by a gate")
+	// ErrUnknownVersion is returned by Rollback when the dataset does not have the version.
+	ErrUnknownVersion = rollback.ErrUnknownVersion
 )
 
 // InputError says what in the input, or in its description, cannot be published.
@@ -112,13 +117,16 @@ func (e *UnknownError) Error() string {
 // Unwrap returns ErrUnknown and the cause.
 func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
 
-// publicError gives a refusal of the input and an unknown outcome their public types, and returns any other error as it is.
+// publicError gives a refusal of the input, of a gate and an unknown outcome their public types, and returns any other error as it is.
 func publicError(name string, err error) error {
 	if r, ok := errors.AsType[*input.Refusal](err); ok {
 		return &InputError{Dataset: name, Line: r.Line, Record: r.Record, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
 	}
 	if u, ok := errors.AsType[*commit.UnknownError](err); ok {
 		return &UnknownError{u.Record, u.Err}
+	}
+	if g, ok := errors.AsType[*commit.GateError](err); ok {
+		return &GateError{Dataset: g.Dataset, Base: g.Base, Refusals: g.Refusals}
 	}
 	return err
 }

@@ -125,7 +125,7 @@ func fill(keys []string, size int) (rows []row) {
 }
 
 func (r *rig) rows(t *testing.T, rows []row) (publish.Result, error) {
-	return r.Publish(t.Context(), "prices", publish.Input{Body: body(rows), Key: "id"})
+	return r.Publish(t.Context(), "prices", publish.Input{Body: body(rows), Key: "id", AllowShrink: true, Reason: "a test"})
 }
 
 func (r *rig) patchRows(t *testing.T, rows []row, removed ...string) (publish.PatchResult, error) {

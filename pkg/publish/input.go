@@ -43,6 +43,13 @@ type Input struct {
 	// the answer is known. A request that makes no version, because the content is that of the newest, leaves no trace of its id. Empty
 	// means no id.
 	RequestID string
+	// AllowShrink passes the gates about fewer records and bytes (see [dataset.Gates]). It needs a Reason.
+	AllowShrink bool
+	// By is who publishes, such as "user@host", and Reason is why. Both are kept with the version: 256 and 1,024 bytes of one line.
+	// Nothing verifies By.
+	By, Reason string
+	// DryRun says what the call would do, in Result.Preview: nothing is committed, and nothing is written to the store.
+	DryRun bool
 	// Progress, if not nil, is called from time to time from one goroutine at a time, and for each new phase. It should return at
 	// once: nothing is read while it runs.
 	Progress func(Progress)
@@ -99,7 +106,7 @@ func (p Phase) String() string {
 }
 
 // CheckInput returns an error if in cannot be published as the dataset called name because of its name, key, format, promise, request
-// id or labels. It reads neither Body nor Records. Publish calls it first; a service calls it before it accepts a body.
+// id, labels, author or reason. It reads neither Body nor Records. Publish calls it first; a service calls it before it accepts a body.
 func CheckInput(name string, in Input) error {
 	refuse := func(problem, hint string, err error) error {
 		return &InputError{Dataset: name, Problem: problem, Hint: hint, Err: err}
@@ -118,6 +125,8 @@ func CheckInput(name string, in Input) error {
 		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
 	case in.Format > FormatCSV:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
+	case in.AllowShrink && in.Reason == "":
+		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
 	}
 	if err := checkPromise(in.ExpectEvery); err != nil {
 		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)
@@ -130,6 +139,7 @@ func CheckInput(name string, in Input) error {
 	// The fields of the version record that are known before the body is read.
 	trial := dataset.VersionRecord{
 		Dataset: name, Version: 1, Created: time.Unix(0, 0), Source: in.Source, Labels: in.Labels,
+		By: in.By, Reason: in.Reason,
 		Snapshot: dataset.Object{Version: 1, Digest: dataset.Digest{1}, Bytes: 1},
 	}
 	if err := trial.Check(); err != nil {
@@ -173,6 +183,7 @@ func (in Input) meter() *build.Meter {
 func (p *Publisher) meta(in Input) build.Meta {
 	return build.Meta{
 		Source: in.Source, DefaultSource: in.Source == p.cfg.Source, Labels: in.Labels, ExpectEvery: in.ExpectEvery, RequestID: in.RequestID,
+		By: in.By, Reason: in.Reason,
 	}
 }
 

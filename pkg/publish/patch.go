@@ -36,7 +36,7 @@ type PatchInput struct {
 // the newest version.
 type PatchResult struct {
 	Result
-	// Changes are those of the patch: those of Record if it was created, else zero.
+	// Changes are those of the patch: those of Record if it was created, of the Preview if there is one, else zero.
 	Changes dataset.Changes
 	// Unchanged counts records that the dataset has as they are in the patch, Missing removals of keys that it does not have. Neither
 	// is an error.
@@ -74,16 +74,24 @@ func (in PatchInput) removeName() string {
 
 func (in PatchInput) base() patch.Base { return patch.Base{Version: in.Base, ID: in.BaseID} }
 
-// ParseBase returns the Base and the BaseID of a PatchInput from text: "41", or "41@" and a version id or at least its first 12
-// digits.
+// ParseBase returns the Base and the BaseID of a PatchInput from text: see ParseRef.
 func ParseBase(text string) (version uint64, id string, err error) {
+	if number, _, _ := strings.Cut(text, "@"); number == "0" {
+		return 0, "", fmt.Errorf("%.60q: versions begin at 1; leave it out if the patch is for any version", text)
+	}
+	return ParseRef(text)
+}
+
+// ParseRef returns the number and the id of a version from text: "41", or "41@" and a version id or at least its first 12 digits. Without an
+// id it is empty.
+func ParseRef(text string) (version uint64, id string, err error) {
 	number, id, hasID := strings.Cut(text, "@")
 	version, err = strconv.ParseUint(number, 10, 63)
 	switch {
 	case err != nil:
 		return 0, "", fmt.Errorf("%.60q names no version: want a whole number such as 41, or number and id such as 41@0123456789ab", text)
 	case version == 0:
-		return 0, "", fmt.Errorf("%.60q: versions begin at 1; leave it out if the patch is for any version", text)
+		return 0, "", fmt.Errorf("%.60q: versions begin at 1", text)
 	case hasID && id == "":
 		return 0, "", fmt.Errorf("%.60q: the @ has no id after it; add the id or leave the @ out", text)
 	}
@@ -120,19 +128,31 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	meter := in.meter()
 	job, err := patch.Read(ctx, patch.Deps{Builder: p.builder, History: p.history, Compactor: p.compactor}, patch.Spec{
 		Dataset: name, Seed: uint64(race.Newest.Seed), Meta: p.meta(in.Input), Base: in.base(), Meter: meter, Folder: folder,
+		DryRun: in.DryRun,
 	}, in.content())
 	if err != nil {
 		return PatchResult{}, publicError(name, err)
 	}
 	defer job.Close() // of a file in the folder; a failure must not hide that the version is committed
+	race.AllowShrink = in.AllowShrink
+	if in.DryRun {
+		previewed, err := preview(ctx, race, job)
+		if err != nil {
+			return PatchResult{}, err
+		}
+		return newPatchResult(previewed, job.Counts()), nil
+	}
 	made, err := race.Run(ctx, job)
 	if err != nil {
 		return PatchResult{}, publicError(name, err)
 	}
-	counts := job.Counts()
-	result := PatchResult{Result: newResult(made), Changes: counts.Changes, Unchanged: counts.Unchanged, Missing: counts.Missing}
+	result := newPatchResult(newResult(made), job.Counts())
 	meter.Report(build.Announcing, job.Entries())
 	p.announce(context.WithoutCancel(ctx), &result.Result)
 	p.background.compaction.Wake(name)
 	return result, nil
+}
+
+func newPatchResult(result Result, counts patch.Counts) PatchResult {
+	return PatchResult{Result: result, Changes: counts.Changes, Unchanged: counts.Unchanged, Missing: counts.Missing}
 }

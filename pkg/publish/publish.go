@@ -52,7 +52,7 @@ func Open(cfg Config, deps Deps) (*Publisher, error) {
 	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: inFlight,
 		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
-		committer: commit.New(deps.Store, h.Records, inFlight, cfg.Log),
+		committer: commit.New(deps.Store, h.Records, inFlight, cfg.Gates, cfg.Log),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}
@@ -75,7 +75,7 @@ func cleanTempDir(cfg Config) error {
 }
 
 // Publish reads in and makes its records the next version of the dataset called name. When it returns nil the version in the Result is
-// committed; on any error but [ErrUnknown] nothing is published. It returns an [*InputError] for an input that is refused,
+// committed; on any error but [ErrUnknown] nothing is published. It returns an [*InputError] for an input that is refused, a [*GateError],
 // [ErrConflict], ctx's error, or an error of Body or Records, the temporary folder or the store.
 //
 // If the content equals the newest version's, Publish verifies the objects of that version in the store, and heals damaged ones. That
@@ -103,7 +103,12 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 		return Result{}, publicError(name, err)
 	}
 	defer draft.Close()
-	made, err := race.Run(ctx, build.NewFull(draft, p.meta(in)))
+	race.AllowShrink = in.AllowShrink
+	job := build.NewFull(draft, p.meta(in))
+	if in.DryRun {
+		return preview(ctx, race, job)
+	}
+	made, err := race.Run(ctx, job)
 	if err != nil {
 		return Result{}, publicError(name, err)
 	}

@@ -7,7 +7,7 @@ import (
 
 // Result is what a Publish did.
 type Result struct {
-	// Record is the version with the content of the input.
+	// Record is the version with the content of the input. In a dry run it is the newest version, the zero record if there is none.
 	Record dataset.VersionRecord
 	// Created is false if the newest version had this content already, so that no version was created. It is true for equal content
 	// if an object of the newest version was lost and could not be put back, and if the promise of a cadence is renewed
@@ -24,6 +24,8 @@ type Result struct {
 	// Warnings describe what failed after the commit, and which damage this publish repaired. The version exists nevertheless. A
 	// repair or the next publish of the dataset, even of equal content, completes what is missing.
 	Warnings []string
+	// Preview is what the call would have done; nil unless it was a dry run. Created is false then.
+	Preview *Preview
 }
 
 func newResult(made commit.Result) Result {

@@ -110,7 +110,7 @@ func (e edit) publish(ctx context.Context, publisher *program, name string) (uin
 		}
 		text = strings.Join(all, "\n")
 	}
-	status, header, body, err := do(ctx, method, publisher.URL+"/v1/datasets/"+name+path+"?key=key", "application/x-ndjson", []byte(text))
+	status, header, body, err := do(ctx, method, publisher.URL+"/v1/datasets/"+name+path+"?key=key&allow_shrink=true&reason=edit", "application/x-ndjson", []byte(text))
 	if err != nil || status == http.StatusConflict {
 		return 0, err
 	}

@@ -75,7 +75,7 @@ func (s *storm) publish(name string, seed byte, records int) dataset.VersionReco
 		random.Read(value)
 		fmt.Fprintf(&body, `{"key":"%d-%d","value":"%s"}`+"\n", seed, i, hex.EncodeToString(value))
 	}
-	result, err := s.publisher.Publish(s.t.Context(), name, publish.Input{Body: &body, Key: "key"})
+	result, err := s.publisher.Publish(s.t.Context(), name, publish.Input{Body: &body, Key: "key", AllowShrink: true, Reason: "a storm"})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ func limitsTable() string {
 		},
 		{"labels of a version", fmt.Sprintf("%d, names and values of up to %s each, in UTF-8", dataset.MaxLabels, size(dataset.MaxLabelBytes))},
 		{"source of a version", size(dataset.MaxSourceBytes) + " of UTF-8"},
+		{"who publishes a version (by)", size(dataset.MaxByBytes) + " of UTF-8 on one line"},
+		{"why it is published (reason)", size(dataset.MaxReasonBytes) + " of UTF-8 on one line"},
 		{"request id", fmt.Sprintf("1 to %d of A-Z, a-z, 0-9, `.`, `_`, `:`, `+`, `/`, `=` and `-`", dataset.MaxRequestIDBytes)},
 		{"promised cadence", fmt.Sprintf("%v to %v", dataset.MinExpectEvery, dataset.MaxExpectEvery)},
 		{"deltas that a version record names", fmt.Sprintf("%d; a publisher names %d at most", dataset.MaxDeltas, 2*publish.MaxMaxDeltas)},

@@ -174,6 +174,18 @@ func number(query url.Values, parameter string, absent uint64) (uint64, error) {
 	return n, nil
 }
 
+// flag returns the query's parameter, which is true or false; false if the query lacks it.
+func flag(query url.Values, parameter string) (bool, error) {
+	switch text := query.Get(parameter); {
+	case !query.Has(parameter), text == "false":
+		return false, nil
+	case text == "true":
+		return true, nil
+	default:
+		return false, web.Refuse(http.StatusBadRequest, "bad-parameter", "%s is %.40q; want true or false", parameter, text)
+	}
+}
+
 func storeProblem(name string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"net/http"
+	"slices"
 
 	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/web"
@@ -47,7 +48,7 @@ func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
 
 // patchInput returns the description of the body in the request.
 func patchInput(r *http.Request) (in publish.PatchInput, err error) {
-	if in.Input, err = input(r, "key", "label*", "source", "expect-every", "remove", "base"); err != nil {
+	if in.Input, err = input(r, slices.Concat(inputParameters, []string{"remove", "base"})...); err != nil {
 		return in, err
 	}
 	in.Remove = r.URL.Query().Get("remove")

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/store"
 	"freshet.dev/services/internal/web"
 )
 
@@ -30,8 +29,8 @@ type Publication struct {
 	Created bool `json:"created"`
 	// Repeated is as in publish.Result.
 	Repeated bool `json:"repeated,omitempty"`
-	// Record is the version with the body's content.
-	Record dataset.VersionRecord `json:"version_record"`
+	// Record is the version with the body's content. In a dry run it is the newest version, and absent if there is none.
+	Record dataset.VersionRecord `json:"version_record,omitzero"`
 	// Announced and Indexed report whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
@@ -41,12 +40,14 @@ type Publication struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Patch is what a patch did; absent for a publish of all records.
 	Patch *Patch `json:"patch,omitempty"`
+	// Preview is what the request would do; absent unless it is a dry run.
+	Preview *publish.Preview `json:"preview,omitempty"`
 }
 
 // publish answers POST /v1/datasets/{name}/versions.
 func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 	return p.answer(w, r, func(r *http.Request, body *body) (outcome, error) {
-		in, err := input(r, "key", "label*", "source", "expect-every")
+		in, err := input(r, inputParameters...)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -94,8 +95,10 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 		p.metrics.Failed(kind(err))
 		return err
 	}
-	p.metrics.Published(result.Result, body.read(), time.Since(start))
-	p.log(r.Context(), result.Result, time.Since(start))
+	if result.Preview == nil {
+		p.metrics.Published(result.Result, body.read(), time.Since(start))
+	}
+	p.log(r.Context(), name, result.Result, time.Since(start))
 	status := http.StatusOK
 	if result.Created {
 		status = http.StatusCreated
@@ -104,6 +107,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 	return web.WriteJSON(w, status, Publication{
 		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
 		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.LogConflict, Warnings: result.Warnings, Patch: result.patch,
+		Preview: result.Preview,
 	})
 }
 
@@ -146,6 +150,7 @@ func (p *Publisher) acquire(r *http.Request, of slots) (release func(), err erro
 // The headers of a publish that HTTP does not define.
 const (
 	sourceHeader = "Freshet-Source"
+	byHeader     = "Freshet-By"
 	labelHeader  = "Freshet-Label"
 )
 
@@ -172,6 +177,9 @@ func requestID(r *http.Request) (string, error) {
 	}
 	return id, nil
 }
+
+// inputParameters are the query parameters of a publish; a patch has more.
+var inputParameters = []string{"key", "label*", "source", "expect-every", "allow_shrink", "reason", "by", "dry_run"}
 
 // input returns the description of the body in the request. It refuses parameters other than the given ones.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
@@ -206,6 +214,16 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		}
 		in.ExpectEvery = &every
 	}
+	in.Reason = query.Get("reason")
+	if in.By, err = by(r, query); err != nil {
+		return in, err
+	}
+	if in.AllowShrink, err = flag(query, "allow_shrink"); err != nil {
+		return in, err
+	}
+	if in.DryRun, err = flag(query, "dry_run"); err != nil {
+		return in, err
+	}
 	if in.RequestID, err = requestID(r); err != nil {
 		return in, err
 	}
@@ -229,6 +247,15 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 		p.Header = http.Header{"Accept-Encoding": {"gzip, zstd"}}
 		return in, p
 	}
+}
+
+// by returns who makes the request, as the request says. The command line sends the header, which earlier publishers ignore.
+func by(r *http.Request, query url.Values) (string, error) {
+	name, err := web.OneHeader(r, byHeader)
+	if name == "" {
+		name = query.Get("by")
+	}
+	return name, err
 }
 
 // acceptPost is the value of the header of that name (https://www.w3.org/TR/ldp/#header-accept-post).
@@ -265,119 +292,27 @@ func format(contentType string) (publish.Format, error) {
 	return 0, refuse("type " + strconv.Quote(kind[:min(len(kind), 80)]))
 }
 
-// problem returns the problem that answers a publish that failed with err. An error of the body takes precedence, because err may
-// follow from it.
-func (p *Publisher) problem(r *http.Request, name string, body *body, err error) error {
-	if unknown, ok := errors.AsType[*publish.UnknownError](err); ok {
-		return unknownProblem(unknown)
-	}
-	if failed := body.failure(); failed != nil {
-		err = failed
-	}
-	var (
-		problem  *web.Problem
-		refused  *publish.InputError
-		tooLarge *http.MaxBytesError
-		slow     *slowError
-	)
-	switch {
-	case errors.As(err, &problem):
-		return problem
-	case errors.As(err, &tooLarge):
-		return web.Refuse(http.StatusRequestEntityTooLarge, "too-large", "the body is over %d bytes, what FRESHET_BODY_BYTES allows; send it compressed", tooLarge.Limit).With("dataset", name)
-	case errors.As(err, &slow):
-		return web.Refuse(http.StatusRequestTimeout, "body-stalled", "%v; nothing was published; write the records into a file first, and publish that", err).With("dataset", name)
-	case r.Context().Err() != nil:
-		return err // the client is gone, or the publisher stops
-	case body.failure() != nil:
-		return web.Refuse(http.StatusBadRequest, "body-cut-short", "the body could not be read to its end: %v; nothing was published", err).With("dataset", name)
-	case errors.As(err, &refused):
-		return inputProblem(refused)
-	case errors.Is(err, publish.ErrNoVersion):
-		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
-	case errors.Is(err, publish.ErrConflict):
-		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
-	case errors.Is(err, publish.ErrRequestID):
-		return web.Refuse(http.StatusUnprocessableEntity, "request-id-reused", "%v; nothing was published", err).With("dataset", name)
-	case errors.Is(err, publish.ErrBusy):
-		return web.Unavailable("busy", 5, err, "%v, which FRESHET_MEMORY_BYTES bounds; nothing was published; try again", publish.ErrBusy).With("dataset", name)
-	case errors.Is(err, publish.ErrLost):
-		// The error names the object, its place in the store, and the remedy.
-		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)
-		problem.Cause = err
-		return problem
-	case errors.Is(err, publish.ErrStoreID), errors.Is(err, store.ErrDamaged):
-		// The error names the file or the key. A retry does not help.
-		problem = web.Refuse(http.StatusInternalServerError, "damaged-store", "%v; nothing was published", err).With("dataset", name)
-		problem.Cause = err
-		return problem
-	case errors.Is(err, store.ErrUnusable):
-		return err // a retry does not help: 500
-	case errors.Is(err, syscall.ENOSPC):
-		problem = web.Refuse(http.StatusInsufficientStorage, "no-space", "there is no space left for temporary files or in the store; nothing was published").With("dataset", name)
-		problem.Cause = err
-		return problem
-	default:
-		return web.Unavailable("store-unavailable", 5, err, "the store or the temporary folder failed; nothing was published; the publisher's log says why").With("dataset", name)
-	}
-}
-
-// unknownProblem says how to find out whether the version was committed.
-func unknownProblem(e *publish.UnknownError) *web.Problem {
-	ref := e.Record.Ref()
-	remedy := "look for it before you publish again"
-	if e.Record.RequestID != "" {
-		remedy = "or send the request again with its " + requestIDHeader + ", within an hour and 1,000 versions: it makes no second version"
-	}
-	p := web.Unavailable("commit-unknown", 5, e, "the store did not answer whether it has version %d of dataset %s, so it is not known whether the version was published; "+
-		"it was if GET /v1/datasets/%[2]s/versions/%[1]d answers with the id %[3]s; %[4]s", ref.Version, e.Record.Dataset, ref.ID, remedy)
-	p.With("dataset", e.Record.Dataset).With("version", ref.Version).With("version_id", ref.ID)
-	if e.Record.RequestID != "" {
-		p.With("request_id", e.Record.RequestID)
-	}
-	return p
-}
-
-func inputProblem(e *publish.InputError) *web.Problem {
-	status, kind := http.StatusBadRequest, "bad-input"
-	if errors.Is(e, publish.ErrTooLarge) {
-		status, kind = http.StatusRequestEntityTooLarge, "too-large"
-	}
-	p := web.Refuse(status, kind, "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
-	if e.Line > 0 {
-		p.With("line", e.Line)
-	}
-	if e.Key != "" {
-		p.With("key", e.Key)
-	}
-	if e.Hint != "" {
-		p.With("hint", e.Hint)
-	}
-	return p
-}
-
 // log logs the version for operators.
-func (p *Publisher) log(ctx context.Context, result publish.Result, took time.Duration) {
+func (p *Publisher) log(ctx context.Context, name string, result publish.Result, took time.Duration) {
 	rec := result.Record
+	if seen := result.Preview; seen != nil {
+		p.deps.Log.InfoContext(ctx, "dry run", "dataset", name, "newest", rec.Version, "creates", seen.Creates, "changes", seen.Changes.Total(),
+			"refused", len(seen.Refused), "seconds", took.Seconds())
+		return
+	}
 	attrs := []any{
 		"dataset", rec.Dataset, "version", rec.Version, "id", rec.VersionID().String(), "created", result.Created, "records", rec.State.Records,
 		"repeated", result.Repeated, "changes", rec.Changes.Total(), "seconds", took.Seconds(), "announced", result.Announced, "indexed", result.Indexed,
+	}
+	if rec.Reason != "" && result.Created {
+		attrs = append(attrs, "by", rec.By, "reason", rec.Reason)
+	}
+	if rec.Restores.Version > 0 && result.Created {
+		attrs = append(attrs, "restores", rec.Restores.Version)
 	}
 	if len(result.Warnings) > 0 {
 		p.deps.Log.WarnContext(ctx, "published, with warnings", append(attrs, "warnings", result.Warnings)...)
 		return
 	}
 	p.deps.Log.InfoContext(ctx, "published", attrs...)
-}
-
-// kind returns the kind of problem in err, for the metrics.
-func kind(err error) string {
-	var p *web.Problem
-	switch {
-	case errors.As(err, &p):
-		return p.Kind
-	case errors.Is(err, context.Canceled):
-		return "client-gone"
-	}
-	return "internal"
 }

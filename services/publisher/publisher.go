@@ -48,6 +48,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
 	p.mux.Handle("PATCH /v1/datasets/{name}", p.patch)
+	p.mux.Handle("POST /v1/datasets/{name}/rollback", p.rollback)
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)

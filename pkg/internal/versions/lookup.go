@@ -27,6 +27,7 @@ type Present struct {
 	Equal   bool             // the record equals the one in the Query
 	Sum     dataset.Checksum // its part of the state checksum
 	Payload uint64           // bytes of its key and value
+	Held    []byte           // its value, if it differs and Fetch has copied it; else nil
 
 	file int // number in the chain of the newest file with an entry; the snapshot's is 1; 0 if no file has one
 }
@@ -35,14 +36,20 @@ type Present struct {
 // key may be in: of every delta, and of the snapshot only for keys that no delta has. The queries share each block, so that a
 // block is read once for all of them.
 func (b *Blocks) Lookup(ctx context.Context, rec dataset.VersionRecord, c Chain, queries []Query) error {
+	return b.Fetch(ctx, rec, c, queries, 0)
+}
+
+// Fetch is Lookup that also copies the values of present records that differ to Held, as long as they have fewer than most bytes together.
+// With a most above [dataset.MaxValueBytes] it always copies the value for a single query.
+func (b *Blocks) Fetch(ctx context.Context, rec dataset.VersionRecord, c Chain, queries []Query, most int64) error {
 	deltas, err := b.Open(ctx, uint64(rec.Seed), c.Deltas)
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex // guards the answers: blocks of several files are read at a time
+	to := &answers{room: most}
 	readers := newReaders(ctx)
 	for i, f := range deltas {
-		b.search(readers, f, i+2, queries, &mu)
+		b.search(readers, f, i+2, queries, to)
 	}
 	if err := readers.Wait(); err != nil {
 		return err
@@ -62,7 +69,7 @@ func (b *Blocks) Lookup(ctx context.Context, rec dataset.VersionRecord, c Chain,
 		return err
 	}
 	readers = newReaders(ctx)
-	b.search(readers, base, 1, open, &mu)
+	b.search(readers, base, 1, open, to)
 	if err := readers.Wait(); err != nil {
 		return err
 	}
@@ -78,7 +85,7 @@ func newReaders(ctx context.Context) *pool.ContextPool {
 
 // search starts to read each block of f that a key of queries may be in, and to answer them. The answer of the file with the
 // highest number is the newest.
-func (b *Blocks) search(readers *pool.ContextPool, f *File, number int, queries []Query, mu *sync.Mutex) {
+func (b *Blocks) search(readers *pool.ContextPool, f *File, number int, queries []Query, to *answers) {
 	for i := 0; i < len(queries); {
 		block, ok := f.index.Block(queries[i].Hash)
 		end := i + 1
@@ -95,7 +102,7 @@ func (b *Blocks) search(readers *pool.ContextPool, f *File, number int, queries 
 				if err != nil {
 					return err
 				}
-				if err := b.decode(s, func(raw []byte) error { return answer(s, raw, number, same, mu) }); err != nil {
+				if err := b.decode(s, func(raw []byte) error { return to.walk(s, raw, number, same) }); err != nil {
 					return b.failed(f, err)
 				}
 				return nil
@@ -105,8 +112,14 @@ func (b *Blocks) search(readers *pool.ContextPool, f *File, number int, queries 
 	}
 }
 
-// answer walks through a block for the queries, both in order, up to the place of the last one.
-func answer(s snapshot.Stored, raw []byte, number int, queries []Query, mu *sync.Mutex) error {
+// answers guards the answers to the queries of one Fetch: blocks of several files are read at a time.
+type answers struct {
+	mu   sync.Mutex
+	room int64 // bytes of values that may still be copied; guarded by mu
+}
+
+// walk walks through a block for the queries, both in order, up to the place of the last one.
+func (a *answers) walk(s snapshot.Stored, raw []byte, number int, queries []Query) error {
 	w := s.Walk(raw)
 	var buf []byte
 	i := 0
@@ -126,14 +139,25 @@ func answer(s snapshot.Stored, raw []byte, number int, queries []Query, mu *sync
 			buf = dataset.AppendRecord(buf[:0], r)
 			p.Sum.Add(s.Header.Seed, buf)
 		}
-		mu.Lock()
-		if number > queries[i].file {
-			queries[i].Present = p
-		}
-		mu.Unlock()
+		a.answer(&queries[i], p, r)
 		i++
 	}
 	return w.Err()
+}
+
+// answer sets the answer to q, unless a newer file has answered it. P describes r.
+func (a *answers) answer(q *Query, p Present, r dataset.Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p.file <= q.file {
+		return
+	}
+	a.room += int64(len(q.Held))
+	if p.Exists && !p.Equal && int64(len(r.Value)) < a.room {
+		p.Held = append(make([]byte, 0, len(r.Value)), r.Value...)
+		a.room -= int64(len(r.Value))
+	}
+	q.Present = p
 }
 
 func compareKeys(hash uint64, key []byte, otherHash uint64, other []byte) int {

@@ -14,9 +14,9 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// ErrLost is returned when an object of the newest version is missing in the store or damaged, so that the version can be
-// neither patched nor compacted. A publish of all records heals the dataset.
-var ErrLost = errors.New("the newest version has lost an object")
+// ErrLost is returned when an object of a version is missing in the store or damaged, so that the version can be neither patched,
+// compacted nor restored. A publish of all records heals the newest version.
+var ErrLost = errors.New("the version has lost an object")
 
 // Objects puts objects into the store and verifies them. It remembers the objects that a reader in this process found lost or
 // damaged, until a verification of all their bytes or a repair clears them. No version that names one of them is committed.

@@ -37,17 +37,8 @@ func (h *History) Open(ctx context.Context, folder *scratch.Folder, rec dataset.
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	for _, o := range c.Deltas {
-		f, err := h.spool(ctx, folder, o)
-		if err != nil {
-			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, h.Objects.Failed(o, err))
-		}
-		s.closers = append(s.closers, f)
-		r, err := snapshot.NewReader(f, snapshot.Expect(o))
-		if err != nil {
-			return nil, fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, rec.Dataset, h.Objects.Failed(o, err))
-		}
-		s.deltas = append(s.deltas, r)
+	if err := s.openDeltas(ctx, h, folder); err != nil {
+		return nil, err
 	}
 	f, err := h.store.OpenObject(ctx, c.Snapshot.Digest, 0, -1)
 	if err != nil {
@@ -58,6 +49,23 @@ func (h *History) Open(ctx context.Context, folder *scratch.Folder, rec dataset.
 		return nil, fmt.Errorf("read version %s: %w", rec.ID(), h.Objects.Failed(c.Snapshot, err))
 	}
 	return s, nil
+}
+
+// openDeltas copies the deltas of s to files in folder, and opens them.
+func (s *Stream) openDeltas(ctx context.Context, h *History, folder *scratch.Folder) error {
+	for _, o := range s.chain.Deltas {
+		f, err := h.spool(ctx, folder, o)
+		if err != nil {
+			return fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, s.rec.Dataset, h.Objects.Failed(o, err))
+		}
+		s.closers = append(s.closers, f)
+		r, err := snapshot.NewReader(f, snapshot.Expect(o))
+		if err != nil {
+			return fmt.Errorf("read the delta to version %d of dataset %q: %w", o.Version, s.rec.Dataset, h.Objects.Failed(o, err))
+		}
+		s.deltas = append(s.deltas, r)
+	}
+	return nil
 }
 
 // temporary is a file that Close removes.
@@ -91,12 +99,8 @@ func (s *Stream) SnapshotTotals() snapshot.Totals { return s.snapshot.Totals() }
 // Records yields the version's records in order. It ends with an error when ctx ends, when an object has another digest, or
 // when all records together have another state checksum than the version.
 func (s *Stream) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
-	deltas := make([]iter.Seq2[dataset.Record, error], len(s.deltas))
-	for i, d := range s.deltas {
-		deltas[i] = s.read(d, s.chain.Deltas[i])
-	}
 	seed := uint64(s.rec.Seed)
-	merged := snapshot.Merge(seed, s.read(s.snapshot, s.chain.Snapshot), deltas...)
+	merged := snapshot.Merge(seed, s.read(s.snapshot, s.chain.Snapshot), s.readDeltas()...)
 	return func(yield func(dataset.Record, error) bool) {
 		var state dataset.Checksum
 		var buf []byte
@@ -121,6 +125,14 @@ func (s *Stream) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 				snapshot.ErrCorrupt, s.rec.ID(), state, s.rec.State))
 		}
 	}
+}
+
+func (s *Stream) readDeltas() []iter.Seq2[dataset.Record, error] {
+	deltas := make([]iter.Seq2[dataset.Record, error], len(s.deltas))
+	for i, d := range s.deltas {
+		deltas[i] = s.read(d, s.chain.Deltas[i])
+	}
+	return deltas
 }
 
 // read yields the records of object o that r reads. A Reader reports a wrong digest at the end of the file.

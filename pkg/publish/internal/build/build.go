@@ -12,7 +12,6 @@ import (
 	"iter"
 	"os"
 	"strconv"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
@@ -57,24 +56,6 @@ type Input struct {
 	Removals bool
 	// EmptyHint is the hint of the refusal of an input without records.
 	EmptyHint string
-}
-
-// Meta is what a publisher adds to the records of a version.
-type Meta struct {
-	Source string
-	// DefaultSource is set if the caller gave no Source.
-	DefaultSource bool
-	Labels        map[string]string
-	ExpectEvery   *time.Duration // nil keeps the promise of the version before
-	RequestID     string
-}
-
-// Promise returns the cadence that the version after before promises.
-func (m Meta) Promise(before dataset.VersionRecord) time.Duration {
-	if m.ExpectEvery != nil {
-		return *m.ExpectEvery
-	}
-	return before.ExpectEvery
 }
 
 // Sort reads in and returns its records in a sorter, as a patch: its windows are those of patches.

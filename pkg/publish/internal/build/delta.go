@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
@@ -17,23 +16,10 @@ import (
 // from every delta of the chain, and decodes each whole.
 const deltaScale = 8
 
-// Delta is a delta in a temporary file.
+// Delta is a delta in a temporary file. The zero Delta is none.
 type Delta struct {
 	Path   string
 	Object dataset.Object
-}
-
-// Put puts the delta from latest into the store, and names it in rec with the deltas before it.
-func (b *Builder) Put(ctx context.Context, latest dataset.VersionRecord, delta Delta, rec *dataset.VersionRecord) error {
-	rec.Deltas = versions.Kept(append(slices.Clone(latest.Deltas), delta.Object), rec.Snapshot)
-	if len(rec.Deltas) == 0 {
-		return nil // the delta is larger than the snapshot, so no instance would pull it
-	}
-	if err := b.history.Objects.Put(ctx, delta.Path, delta.Object); err != nil {
-		return err
-	}
-	// gofail: var deltaStored struct{}
-	return nil
 }
 
 // Write writes entries, which are in order, as the delta from the version before to the version after it, whose state checksum

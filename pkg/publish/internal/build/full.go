@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"freshet.dev/pkg/dataset"
@@ -28,103 +27,156 @@ func NewFull(d *Draft, meta Meta) *Full {
 	return &Full{draft: d, meta: meta, builder: d.builder, history: d.builder.history, verified: map[dataset.Digest]bool{}}
 }
 
+// plan is the next version, made in temporary files.
+type plan struct {
+	rec      dataset.VersionRecord
+	snapshot bool  // the draft's snapshot is rec's, and is not in the store yet
+	delta    Delta // from the version before; it is not in the store yet
+	// putBack is the object of latest that is lost, and that the draft's snapshot is put back for; zero if there is none.
+	putBack  lostObject
+	warnings []string
+}
+
 // Prepare makes the version after latest. If latest has the draft's content, Prepare verifies its objects. No version is made if
 // they are whole and the promise needs no renewal.
 func (f *Full) Prepare(ctx context.Context, latest dataset.VersionRecord) (made commit.Proposal, err error) {
 	if err := f.draft.reseed(ctx, latest); err != nil {
 		return commit.Proposal{}, err
 	}
-	whole := false // latest is whole, and has the draft's content
+	p := &plan{rec: latest}
+	whole := false // latest is whole or will be, and has the draft's content
 	if latest.Version > 0 && latest.State == f.draft.State() {
-		if whole, err = f.heal(ctx, latest, &made); err != nil {
+		if whole, err = f.heal(ctx, latest, p); err != nil {
 			return commit.Proposal{}, err
 		}
 	}
+	made.Create = true
 	if whole {
 		if err := f.draft.check(ctx); err != nil {
 			return commit.Proposal{}, err
 		}
-		if !f.meta.Renews(latest) {
-			made.Record = latest
-			made.Warnings = append(made.Warnings, f.meta.DroppedLabels(latest)...)
-			// No version is made that could name a wrong store, so a wrong id is only a warning.
-			if _, err := f.history.Records.StoreID(ctx, latest); errors.Is(err, versions.ErrStoreID) {
-				made.Warnings = append(made.Warnings, err.Error())
-			}
-			return made, nil
-		}
+		made.Create = f.meta.Renews(latest)
 	}
-	made.Create = true
-	if err := f.next(ctx, latest, whole, &made); err != nil {
-		return commit.Proposal{}, fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, f.draft.name, err)
+	if made.Create {
+		err = f.next(ctx, latest, whole, p)
+	} else {
+		p.warnings = append(p.warnings, f.meta.DroppedLabels(latest)...)
 	}
+	if err != nil {
+		return commit.Proposal{}, f.failed(latest, err)
+	}
+	made.Record, made.Warnings = p.rec, p.warnings
+	made.Store = func(ctx context.Context, made *commit.Proposal) error { return f.store(ctx, latest, p, made) }
 	return made, nil
 }
 
-// next puts the objects of the version after latest into the store: the delta from latest, and a snapshot of the draft if one is
-// due. Unchanged says that latest has the draft's content and is whole.
-func (f *Full) next(ctx context.Context, latest dataset.VersionRecord, unchanged bool, made *commit.Proposal) error {
+func (f *Full) failed(latest dataset.VersionRecord, err error) error {
+	return fmt.Errorf("publish version %d of dataset %q: %w", latest.Version+1, f.draft.name, err)
+}
+
+// next makes the version after latest: the delta from latest, and a snapshot of the draft if one is due. Unchanged says that latest has
+// the draft's content and is whole.
+func (f *Full) next(ctx context.Context, latest dataset.VersionRecord, unchanged bool, p *plan) error {
 	sum := f.draft.sorter.Totals()
-	rec := dataset.VersionRecord{
+	p.rec = dataset.VersionRecord{
 		Dataset: f.draft.name, Version: latest.Version + 1, Seed: dataset.Seed(f.draft.seed),
 		State: sum.State, PayloadBytes: uint64(sum.PayloadBytes),
-		Source: f.meta.Source, Labels: f.meta.Labels, ExpectEvery: f.meta.Promise(latest), RequestID: f.meta.RequestID,
 	}
+	f.meta.Describe(&p.rec, latest)
 	switch {
 	case latest.Version == 0:
-		rec.Changes.Added = sum.State.Records
+		p.rec.Changes.Added = sum.State.Records
 	case unchanged:
-		if err := f.renew(ctx, latest, &rec); err != nil {
+		if err := f.renew(ctx, latest, p); err != nil {
 			return err
 		}
 	case latest.State == sum.State:
-		if err := f.replace(ctx, latest, &rec); err != nil {
+		if err := f.replace(ctx, latest, p); err != nil {
 			return err
 		}
 	default:
-		err := f.follow(ctx, latest, &rec)
+		err := f.follow(ctx, latest, p)
 		if lost, ok := errors.AsType[*unreadableError](err); ok {
-			made.Warnings = append(made.Warnings, lost.Error())
+			p.warnings = append(p.warnings, lost.Error())
 		} else if err != nil {
 			return err
 		}
 	}
-	if rec.Snapshot.Version == 0 {
-		if err := f.putSnapshot(ctx, &rec); err != nil {
+	if p.rec.Snapshot.Version == 0 {
+		if err := f.writeSnapshot(ctx, p); err != nil {
 			return err
 		}
 	}
-	if err := f.history.Objects.CheckNamed(ctx, &rec); err != nil {
-		return versions.LostError(err)
+	if p.delta.Path != "" {
+		p.rec.Deltas = versions.Kept(append(slices.Clone(latest.Deltas), p.delta.Object), p.rec.Snapshot)
 	}
-	if err := f.history.Records.Stamp(ctx, &rec, latest); err != nil {
-		return err
+	if len(p.rec.Deltas) == 0 {
+		p.delta = Delta{} // larger than the snapshot, so no instance would pull it
 	}
-	rec.Created = clock.Now().UTC()
-	made.Record = rec
 	return nil
 }
 
-// putSnapshot puts the draft's snapshot into the store, and names it in rec. After a lost race the store has the object already,
-// and keeps it.
-func (f *Full) putSnapshot(ctx context.Context, rec *dataset.VersionRecord) error {
+// writeSnapshot writes the draft's snapshot, and names it in the plan.
+func (f *Full) writeSnapshot(ctx context.Context, p *plan) error {
 	object, err := f.draft.snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	f.draft.meter.Report(Storing, f.draft.totals.Entries)
-	object.Version = rec.Version
-	rec.Snapshot = object
-	if err := f.history.Objects.Put(ctx, f.draft.path, object); err != nil {
-		return err
-	}
-	// gofail: var snapshotStored struct{}
+	object.Version = p.rec.Version
+	p.rec.Snapshot, p.snapshot = object, true
 	return nil
 }
 
-// follow makes rec, the draft's record, lead on from latest: it puts the delta between the two into the store, and names in rec
-// the snapshot of latest or, if one is due, a new one. If it fails, rec has neither.
-func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
+// store puts what p makes into the store, and completes made. After a lost race the store has the snapshot already, and keeps it.
+func (f *Full) store(ctx context.Context, latest dataset.VersionRecord, p *plan, made *commit.Proposal) error {
+	if p.putBack.err != nil {
+		if err := f.putBack(ctx, latest, p, made); err != nil {
+			return err
+		}
+	}
+	if !made.Create {
+		// No version is made that could name a wrong store, so a wrong id is only a warning.
+		if _, err := f.history.Records.StoreID(ctx, latest); errors.Is(err, versions.ErrStoreID) {
+			made.Warnings = append(made.Warnings, err.Error())
+		}
+		return nil
+	}
+	if err := f.putNext(ctx, latest, p); err != nil {
+		return f.failed(latest, err)
+	}
+	made.Record = p.rec
+	return nil
+}
+
+// putNext puts the objects of the next version into the store, and completes its record.
+func (f *Full) putNext(ctx context.Context, latest dataset.VersionRecord, p *plan) error {
+	objects := f.history.Objects
+	if p.snapshot {
+		if err := objects.Put(ctx, f.draft.path, p.rec.Snapshot); err != nil {
+			return err
+		}
+		// gofail: var snapshotStored struct{}
+	}
+	if p.delta.Path != "" {
+		if err := objects.Put(ctx, p.delta.Path, p.delta.Object); err != nil {
+			return err
+		}
+		// gofail: var deltaStored struct{}
+	}
+	if err := objects.CheckNamed(ctx, &p.rec); err != nil {
+		return versions.LostError(err)
+	}
+	if err := f.history.Records.Stamp(ctx, &p.rec, latest); err != nil {
+		return err
+	}
+	p.rec.Created = clock.Now().UTC()
+	return nil
+}
+
+// follow makes the plan lead on from latest: by the delta between the two, and with the snapshot of latest or, if one is due, a new one.
+// If it fails, the plan has neither.
+func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, p *plan) error {
 	c, err := f.history.Chains.Shortest(ctx, latest)
 	if err != nil {
 		return err
@@ -138,22 +190,19 @@ func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, rec *da
 	if err != nil {
 		return err
 	}
-	rec.Changes = made.changes
-	if made.delta.Path == "" {
-		return f.putSnapshot(ctx, rec) // which begins a chain
+	p.rec.Changes, p.delta = made.changes, made.delta
+	if p.delta.Path == "" {
+		return f.writeSnapshot(ctx, p) // which begins a chain
 	}
 	f.draft.meter.Report(Storing, f.draft.State().Records)
 	// The snapshot that the draft would have counts too: a dataset that shrinks has deltas that are large compared with its new
 	// size. The compression ratio is assumed to change little.
 	own := int64(float64(c.Snapshot.Bytes) * float64(f.draft.sorter.Totals().RawBytes) / float64(made.base.RawBytes))
-	if f.builder.cfg.Limits.Exceeded(append(slices.Clone(c.Deltas), made.delta.Object), min(c.Snapshot.Bytes, own)) {
-		if err := f.putSnapshot(ctx, rec); err != nil {
-			return err
-		}
-	} else {
-		rec.Snapshot = c.Snapshot
+	if f.builder.cfg.Limits.Exceeded(append(slices.Clone(c.Deltas), p.delta.Object), min(c.Snapshot.Bytes, own)) {
+		return f.writeSnapshot(ctx, p)
 	}
-	return f.builder.Put(ctx, latest, made.delta, rec)
+	p.rec.Snapshot = c.Snapshot
+	return nil
 }
 
 // Differs returns how made, the version that an earlier call with the same request id committed, differs from this publish; ""
@@ -169,18 +218,4 @@ func (f *Full) Differs(ctx context.Context, made dataset.VersionRecord) (string,
 		return "other records", nil
 	}
 	return "", nil
-}
-
-// Differs returns in what rec differs from m; "" if in nothing. A default source does not count, because another publisher may
-// carry out the repetition.
-func (m Meta) Differs(rec dataset.VersionRecord) string {
-	switch {
-	case !maps.Equal(rec.Labels, m.Labels):
-		return "other labels"
-	case !m.DefaultSource && rec.Source != m.Source:
-		return "another source"
-	case m.ExpectEvery != nil && rec.ExpectEvery != *m.ExpectEvery:
-		return "another promise"
-	}
-	return ""
 }

@@ -104,10 +104,10 @@ func (f *Full) verifyOnce(ctx context.Context, o dataset.Object) error {
 	return nil
 }
 
-// heal repairs latest, whose content the draft has too: no instance that starts could load it otherwise. It reports false if
+// heal plans the repair of latest, whose content the draft has too: no instance that starts could load it otherwise. It reports false if
 // only another version of the same content can, because the draft's snapshot is not the object that is lost. It adds what it
-// found and did to the warnings.
-func (f *Full) heal(ctx context.Context, latest dataset.VersionRecord, made *commit.Proposal) (whole bool, err error) {
+// found to the plan's warnings.
+func (f *Full) heal(ctx context.Context, latest dataset.VersionRecord, p *plan) (whole bool, err error) {
 	lost, err := f.lost(ctx, latest)
 	if err != nil || len(lost) == 0 {
 		return err == nil, err
@@ -122,29 +122,33 @@ func (f *Full) heal(ctx context.Context, latest dataset.VersionRecord, made *com
 		if !slices.ContainsFunc(others, func(o lostObject) bool { return slices.Contains(latest.Chain(), o.Object) }) {
 			harm = "no version may be built on a snapshot that was written since version %s"
 		}
-		made.Warnings = append(made.Warnings, fmt.Sprintf(
+		p.warnings = append(p.warnings, fmt.Sprintf(
 			harm+": %s; what this publisher makes of the same content has other bytes, so that version %d was made to stand in for it",
 			latest.ID(), reasons(others), latest.Version+1))
 		return false, nil
 	}
-	if err := f.history.Objects.Put(ctx, f.draft.path, own); err != nil {
-		return false, fmt.Errorf("put back the snapshot of version %s: %w", latest.ID(), err)
-	}
-	made.Warnings = append(made.Warnings, fmt.Sprintf("put back the snapshot of version %s: %v", latest.ID(), lost[0].err))
+	p.putBack = lost[0]
 	return true, nil
 }
 
-// replace makes rec, which has the content of latest, replace it, because latest has lost objects. The snapshot of rec depends on
-// none of them. Instances that serve latest follow by a delta without changes, which has some hundred bytes.
-func (f *Full) replace(ctx context.Context, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
-	if err := f.putSnapshot(ctx, rec); err != nil {
+// putBack puts the draft's snapshot into the store, for the object of latest that is lost.
+func (f *Full) putBack(ctx context.Context, latest dataset.VersionRecord, p *plan, made *commit.Proposal) error {
+	if err := f.history.Objects.Put(ctx, f.draft.path, p.putBack.Object); err != nil {
+		return fmt.Errorf("put back the snapshot of version %s: %w", latest.ID(), err)
+	}
+	made.Warnings = slices.Insert(made.Warnings, 0, fmt.Sprintf("put back the snapshot of version %s: %v", latest.ID(), p.putBack.err))
+	return nil
+}
+
+// replace makes the next version, which has the content of latest, replace it, because latest has lost objects. The snapshot of the next
+// depends on none of them. Instances that serve latest follow by a delta without changes, which has some hundred bytes.
+func (f *Full) replace(ctx context.Context, latest dataset.VersionRecord, p *plan) error {
+	if err := f.writeSnapshot(ctx, p); err != nil {
 		return err
 	}
 	delta, err := f.noChanges(ctx, latest)
-	if err != nil {
-		return err
-	}
-	return f.builder.Put(ctx, latest, delta, rec)
+	p.delta = delta
+	return err
 }
 
 // reasons returns what is wrong with the objects, in one line.

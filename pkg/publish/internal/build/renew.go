@@ -34,9 +34,9 @@ func (m Meta) DroppedLabels(latest dataset.VersionRecord) []string {
 		strings.Join(slices.Sorted(maps.Keys(m.Labels)), ", "), latest.Version)}
 }
 
-// renew makes rec, which has the content of latest, lead on from latest by a delta without changes. It does not compare the
+// renew makes the next version, which has the content of latest, lead on from latest by a delta without changes. It does not compare the
 // content. Heal has verified the objects of latest; renew verifies a snapshot that a compaction wrote.
-func (f *Full) renew(ctx context.Context, latest dataset.VersionRecord, rec *dataset.VersionRecord) error {
+func (f *Full) renew(ctx context.Context, latest dataset.VersionRecord, p *plan) error {
 	c, err := f.history.Chains.Shortest(ctx, latest)
 	if err != nil {
 		return err
@@ -48,17 +48,14 @@ func (f *Full) renew(ctx context.Context, latest dataset.VersionRecord, rec *dat
 			return err
 		}
 	}
-	delta, err := f.noChanges(ctx, latest)
-	if err != nil {
+	if p.delta, err = f.noChanges(ctx, latest); err != nil {
 		return err
 	}
-	rec.Snapshot = c.Snapshot
-	if f.builder.cfg.Limits.Exceeded(append(slices.Clone(c.Deltas), delta.Object), c.Snapshot.Bytes) {
-		if err := f.putSnapshot(ctx, rec); err != nil {
-			return err
-		}
+	if f.builder.cfg.Limits.Exceeded(append(slices.Clone(c.Deltas), p.delta.Object), c.Snapshot.Bytes) {
+		return f.writeSnapshot(ctx, p)
 	}
-	return f.builder.Put(ctx, latest, delta, rec)
+	p.rec.Snapshot = c.Snapshot
+	return nil
 }
 
 // noChanges writes the delta from latest to a version with the same content.

@@ -23,18 +23,30 @@ var ErrConflict = errors.New("other publishers were faster")
 
 // Job makes versions.
 type Job interface {
-	// Prepare makes the version after newest and puts its objects into the store. It may find that no version is needed.
+	// Prepare makes the version after newest, in temporary files. It may find that no version is needed. It writes nothing to the store:
+	// Proposal.Store does.
 	Prepare(ctx context.Context, newest dataset.VersionRecord) (Proposal, error)
 	// Differs returns how made, the version that an earlier call with the job's request id committed, differs from the job; "" if
 	// it does not.
 	Differs(ctx context.Context, made dataset.VersionRecord) (differs string, err error)
 }
 
-// Proposal is a version that is ready to be committed.
+// Proposal is the version that a job makes.
 type Proposal struct {
 	Record   dataset.VersionRecord // the newest version if Create is false
 	Create   bool
 	Warnings []string
+	// Store puts the objects of the version into the store and completes Record, which may be committed then. It may add warnings. It is
+	// nil if nothing is to be done.
+	Store func(context.Context, *Proposal) error
+}
+
+// store calls Store.
+func (p *Proposal) store(ctx context.Context) error {
+	if p.Store == nil {
+		return nil
+	}
+	return p.Store(ctx, p)
 }
 
 // Result is what a race ended with.
@@ -53,13 +65,15 @@ type Committer struct {
 	records   *versions.Records
 	log       *slog.Logger
 	inflight  *inflight.Versions
+	gates     GatesOf
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
 	sightings sightings
 }
 
-// New returns a Committer for st. It marks versions as in flight before it commits them; the caller ends the mark of committed ones.
-func New(st store.Store, records *versions.Records, versions *inflight.Versions, log *slog.Logger) *Committer {
-	return &Committer{store: st, records: records, inflight: versions, log: log}
+// New returns a Committer for st, of versions that meet gates. It marks versions as in flight before it commits them; the caller ends the
+// mark of committed ones.
+func New(st store.Store, records *versions.Records, versions *inflight.Versions, gates GatesOf, log *slog.Logger) *Committer {
+	return &Committer{store: st, records: records, inflight: versions, gates: gates, log: log}
 }
 
 // put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has

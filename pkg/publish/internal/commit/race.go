@@ -31,6 +31,8 @@ var (
 	Publish = Mode{verb: "publish", lockAfter: 2, claimAfter: 3, reread: true}
 	// Patch is the mode of a patch. The patches of one process would only overtake one another, so they wait from the start.
 	Patch = Mode{verb: "patch", lockAfter: 0, claimAfter: maxAttempts}
+	// Rollback is the mode of a rollback. It costs as little as a patch, unless deltas are missing: then it compares all records.
+	Rollback = Mode{verb: "roll back", lockAfter: 1, claimAfter: 3}
 )
 
 // Race is the commit of one job.
@@ -39,6 +41,8 @@ type Race struct {
 	Newest dataset.VersionRecord
 	// Repeated is true if Newest or a version before it has the request id.
 	Repeated bool
+	// AllowShrink passes the gates about fewer records and bytes. Set it before Run.
+	AllowShrink bool
 
 	committer *Committer
 	mode      Mode
@@ -118,6 +122,14 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	if err != nil {
 		return Result{}, true, err
 	}
+	if made.Create {
+		if stale, err := r.refuse(ctx, newest, made.Record); err != nil || stale {
+			return Result{}, !stale, err
+		}
+	}
+	if err := made.store(ctx); err != nil {
+		return Result{}, true, err
+	}
 	result := Result{Record: made.Record, Created: made.Create, Warnings: made.Warnings}
 	if !made.Create {
 		if current {
@@ -155,3 +167,6 @@ func (r *Race) checkRepeat(ctx context.Context, existing dataset.VersionRecord, 
 func (r *Race) failed(err error) error {
 	return fmt.Errorf("%s dataset %q: %w", r.mode.verb, r.dataset, err)
 }
+
+// Dataset returns the name of the dataset.
+func (r *Race) Dataset() string { return r.dataset }

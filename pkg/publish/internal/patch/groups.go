@@ -34,6 +34,9 @@ func (p *Patch) checkGroups(ctx context.Context, newest, after dataset.VersionRe
 		return c, err
 	}
 	if blocks > maxCountedBytes && len(c.Deltas) > 0 {
+		if p.DryRun {
+			return c, nil // to count them would write a snapshot to the store, or take too much memory
+		}
 		if c, err = p.Compactor.Shorten(ctx, newest, 1); err != nil {
 			return c, err
 		}

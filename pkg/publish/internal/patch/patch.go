@@ -7,13 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
-	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/compact"
 	"freshet.dev/pkg/publish/internal/input"
@@ -36,6 +34,8 @@ type Spec struct {
 	Base    Base
 	Meter   *build.Meter
 	Folder  *scratch.Folder
+	// DryRun says that the patch will not be stored. Its chain is then never compacted, which writes to the store.
+	DryRun bool
 }
 
 // Counts says what a patch did.
@@ -96,9 +96,13 @@ func (p *Patch) Prepare(ctx context.Context, newest dataset.VersionRecord) (comm
 	}
 	made, err := p.apply(ctx, newest)
 	if err != nil {
-		return commit.Proposal{}, fmt.Errorf("patch version %s: %w", newest.ID(), versions.LostError(err))
+		return commit.Proposal{}, failed(newest, err)
 	}
 	return made, nil
+}
+
+func failed(newest dataset.VersionRecord, err error) error {
+	return fmt.Errorf("patch version %s: %w", newest.ID(), versions.LostError(err))
 }
 
 func (p *Patch) checkSeed(rec dataset.VersionRecord) error {
@@ -108,13 +112,13 @@ func (p *Patch) checkSeed(rec dataset.VersionRecord) error {
 	return fmt.Errorf("patch dataset %q: %w: its seed has changed, so the store was replaced; patch it again", p.Dataset, commit.ErrConflict)
 }
 
-// apply puts the delta from newest by the patch into the store.
+// apply makes the delta from newest by the patch.
 func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ commit.Proposal, err error) {
 	c, err := p.History.Chains.Shortest(ctx, newest)
 	if err != nil {
 		return commit.Proposal{}, err
 	}
-	if len(c.Deltas) >= versions.HardMaxDeltas {
+	if len(c.Deltas) >= versions.HardMaxDeltas && !p.DryRun {
 		if c, err = p.Compactor.Shorten(ctx, newest, versions.HardMaxDeltas); err != nil {
 			return commit.Proposal{}, err
 		}
@@ -150,7 +154,7 @@ func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ comm
 	return p.propose(ctx, newest, e.rec, c, changes)
 }
 
-// propose puts the delta of changes into the store. Sums has the state and the payload bytes of the new version, c leads to newest.
+// propose writes the delta of changes. Sums has the state and the payload bytes of the new version, c leads to newest.
 func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord, c versions.Chain, changes *tape.Tape) (commit.Proposal, error) {
 	delta, err := p.Builder.Write(ctx, p.Folder, changes, newest, sums.State)
 	if large, ok := errors.AsType[*build.DeltaSizeError](err); ok {
@@ -159,23 +163,13 @@ func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord,
 	if err != nil {
 		return commit.Proposal{}, err
 	}
-	if err := p.History.Objects.Put(ctx, delta.Path, delta.Object); err != nil {
-		return commit.Proposal{}, err
-	}
-	// gofail: var patchDeltaStored struct{}
-	rec := dataset.VersionRecord{
-		Dataset: p.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: sums.State, PayloadBytes: sums.PayloadBytes,
-		Snapshot: c.Snapshot, Deltas: versions.Kept(append(slices.Clone(newest.Deltas), delta.Object), c.Snapshot),
-		Changes: p.counts.Changes, Created: clock.Now().UTC(), Source: p.Meta.Source, Labels: p.Meta.Labels,
-		ExpectEvery: p.Meta.Promise(newest), RequestID: p.Meta.RequestID,
-	}
-	if err := p.History.Objects.CheckNamed(ctx, &rec); err != nil {
-		return commit.Proposal{}, err
-	}
-	if err := p.History.Records.Stamp(ctx, &rec, newest); err != nil {
-		return commit.Proposal{}, err
-	}
-	return commit.Proposal{Record: rec, Create: true}, nil
+	rec := build.Lead(newest, c, delta, build.Sums{State: sums.State, PayloadBytes: sums.PayloadBytes, Changes: p.counts.Changes}, p.Meta)
+	return commit.Proposal{Record: rec, Create: true, Store: func(ctx context.Context, made *commit.Proposal) error {
+		if err := p.Builder.Store(ctx, newest, delta, &made.Record); err != nil {
+			return failed(newest, err)
+		}
+		return nil
+	}}, nil
 }
 
 // deltaTooLarge refuses a patch whose changes do not fit into a delta.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,8 +24,6 @@ import (
 // publishFlags are the flags of publish.
 type publishFlags struct {
 	publisher           string
-	nats, redis         string
-	namespace           string
 	format, key, source string
 	labels              []string
 	patch               bool
@@ -33,8 +32,9 @@ type publishFlags struct {
 	requestID           string
 	expectEvery         time.Duration
 	expectEverySet      bool // whether the user gave expectEvery
-	wait                bool
-	waitTimeout         time.Duration
+	allowShrink         bool
+	audit               auditFlags
+	waits               waitFlags
 	out                 output
 }
 
@@ -67,6 +67,12 @@ If the publisher's answer is lost, the outcome is unknown. The command then retr
 which creates no second version. For standard input it searches the versions for the request id. If that fails too, the
 error says how to find out and with which --request-id to run the command again.
 
+A publish that removes more than half of a dataset of 100 records or more is refused, unless --allow-shrink and --reason
+say that it is meant. The reason and who publishes (--by) are stored with the version.
+
+--dry-run shows what would change, and which gates would refuse it. Nothing is published. The exit code is ` + strconv.Itoa(int(exit.Refused)) + `
+if a gate would refuse it.
+
 --wait ends when every live instance that has the dataset serves the version. With --redis it also waits for instances
 that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
@@ -85,15 +91,16 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 			if err := dataset.CheckRequestID(f.requestID); err != nil {
 				return exit.Errorf(exit.Usage, "--request-id: %w", err)
 			}
+			f.audit.fill()
 			f.expectEverySet = cmd.Flags().Changed("expect-every")
 			return f.run(cmd.Context(), p, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
-	natsURL.add(cmd, p, &f.nats)
-	redisURL.add(cmd, p, &f.redis)
-	namespace.add(cmd, p, &f.namespace)
+	f.waits.add(cmd, p)
+	f.audit.add(cmd)
+	flags.BoolVar(&f.allowShrink, "allow-shrink", false, "pass the gates about fewer records and bytes; requires --reason")
 	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
 	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else by its first character")
 	flags.StringVar(&f.source, "source", "", "name of the publishing pipeline, stored with the version (default: the publisher's FRESHET_SOURCE)")
@@ -103,8 +110,6 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that marks removals")
 	flags.DurationVar(&f.expectEvery, "expect-every", 0, "promise a new version at least this often, such as 24h; 0 ends the promise (default: the promise stays)")
 	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, stored with the version: a retry with the same id creates no second version (default: random)")
-	flags.BoolVar(&f.wait, "wait", false, "wait until every live instance that has the dataset serves the version")
-	flags.DurationVar(&f.waitTimeout, "wait-timeout", time.Minute, "timeout of --wait")
 	complete(cmd, "format", "auto", "ndjson", "json", "csv")
 	f.out.add(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -117,7 +122,7 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 }
 
 func (f *publishFlags) run(ctx context.Context, p Process, name, path string) error {
-	if err := settings.CheckNamespace(f.namespace); err != nil {
+	if err := settings.CheckNamespace(f.waits.namespace); err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	req, err := f.request(path)
@@ -129,7 +134,10 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		return err
 	}
 	defer in.close() //nolint:errcheck // only read
-	check := publish.Input{Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery}
+	check := publish.Input{
+		Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery,
+		AllowShrink: req.AllowShrink, Reason: req.Reason, By: req.By,
+	}
 	err = publish.CheckInput(name, check)
 	if f.patch {
 		err = publish.CheckPatch(name, publish.PatchInput{Input: check, Remove: req.Remove})
@@ -142,33 +150,40 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		return err
 	}
 	defer c.Close()
-	var w *wait
-	if f.wait {
-		// Before the publish, so that a wait that is not possible fails before it.
-		if w, err = f.openWait(ctx); err != nil {
-			return err
-		}
-		defer w.Close()
-		w.record = c.Version
+	w, err := f.waits.open(ctx, c)
+	if err != nil {
+		return err
 	}
-
+	defer w.Close()
 	result, err := f.send(ctx, p, c, name, req, in)
 	if err != nil {
 		return err
 	}
-	report := publication{Publication: result}
-	if f.out == textOutput {
-		report.print(p)
+	return publication{Publication: result}.finish(ctx, p, name, w, f.out)
+}
+
+// finish prints the report, and waits for the instances unless w is nil. In a dry run the error is that of the gates.
+func (r publication) finish(ctx context.Context, p Process, name string, w *wait, out output) error {
+	var err error
+	switch {
+	case r.Preview != nil && out == textOutput:
+		r.warn(p)
+		err = printPreview(p, name, r.Preview)
+	case out == textOutput:
+		r.print(p)
 	}
-	if f.wait {
-		err = w.run(ctx, &report, f.out == textOutput, p)
-		if result.Disputed && (err == nil || exit.Of(err) == exit.NoInstance) {
+	if r.Preview != nil {
+		err = errors.Join(err, verdictOnPreview(name, r.Preview))
+	}
+	if w != nil {
+		err = w.run(ctx, &r, out == textOutput, p)
+		if result := r.Publication; result.Disputed && (err == nil || exit.Of(err) == exit.NoInstance) {
 			err = exit.Errorf(exit.TimedOut, "version %s is published and was not announced, because the event log holds a version of another history; "+
 				"the warning names both versions and their stores, and says what to do", result.Record.Ref())
 		}
 	}
-	if f.out == jsonOutput {
-		err = errors.Join(err, writeJSON(p.Out, report))
+	if out == jsonOutput {
+		err = errors.Join(err, writeJSON(p.Out, r))
 	}
 	return err
 }
@@ -193,10 +208,16 @@ func (f *publishFlags) request(path string) (client.PublishRequest, error) {
 		}
 		labels[k] = v
 	}
-	if f.wait && f.waitTimeout <= 0 {
-		return client.PublishRequest{}, exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.waitTimeout)
+	if err := f.waits.check(f.audit.dryRun); err != nil {
+		return client.PublishRequest{}, err
 	}
-	req := client.PublishRequest{Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch, RequestID: f.requestID}
+	req := client.PublishRequest{
+		Format: format, Key: f.key, Source: f.source, Labels: labels, Patch: f.patch, RequestID: f.requestID,
+		AllowShrink: f.allowShrink, Reason: f.audit.reason, By: f.audit.by, DryRun: f.audit.dryRun,
+	}
+	if f.audit.dryRun {
+		req.RequestID = "" // a lost answer leaves nothing unknown
+	}
 	if f.expectEverySet {
 		req.ExpectEvery = &f.expectEvery
 	}
@@ -216,29 +237,20 @@ type publication struct {
 	Served []fleet.Report `json:"served,omitempty"`
 }
 
-// toPull returns the bytes that an instance on the previous version has to pull: the delta, or the snapshot with its deltas if
-// there is no delta or they are smaller.
-func toPull(rec dataset.VersionRecord) int64 {
-	var whole int64
-	for _, o := range rec.Chain() {
-		whole += o.Bytes
-	}
-	if delta, ok := rec.OwnDelta(); ok {
-		return min(whole, delta.Bytes)
-	}
-	return whole
-}
-
 func (r publication) print(p Process) {
 	rec := r.Record
 	switch {
+	case r.Created && rec.Restores.Version > 0:
+		fmt.Fprintf(p.Out, "%s version %d: the %s of version %d again (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
+			show.Records(rec.State.Records), rec.Restores.Version, show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
+			show.Count(rec.Changes.Removed), show.Bytes(rec.PullBytes()))
 	case r.Created && rec.Changes.Total() == 0 && len(rec.Deltas) > 0: // changes are counted only with a delta
 		fmt.Fprintf(p.Out, "%s version %d: the same %s as in version %d, confirmed, %s to pull\n", rec.Dataset, rec.Version,
-			show.Records(rec.State.Records), rec.Version-1, show.Bytes(toPull(rec)))
+			show.Records(rec.State.Records), rec.Version-1, show.Bytes(rec.PullBytes()))
 	case r.Created:
 		fmt.Fprintf(p.Out, "%s version %d: %s (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),
-			show.Count(rec.Changes.Removed), show.Bytes(toPull(rec)))
+			show.Count(rec.Changes.Removed), show.Bytes(rec.PullBytes()))
 	case r.Patch != nil:
 		fmt.Fprintf(p.Out, "%s is unchanged: the patch changes nothing in version %d; no version was created\n", rec.Dataset, rec.Version)
 	default:
@@ -249,6 +261,10 @@ func (r publication) print(p Process) {
 		fmt.Fprintf(p.Out, "  unchanged: %s, removals of keys that are not there: %s\n",
 			show.Count(r.Patch.Unchanged), show.Count(r.Patch.Missing))
 	}
+	r.warn(p)
+}
+
+func (r publication) warn(p Process) {
 	for _, w := range r.Warnings {
 		fmt.Fprintf(p.Err, "freshet: warning: %s\n", w)
 	}

@@ -18,9 +18,19 @@ var repeatAfter = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.
 // requestVersions is how many of the newest versions send searches for a request id. A publisher searches the same number.
 const requestVersions = 1000
 
-// send publishes the input. If the outcome of an attempt is unknown, send retries with the same request id until the publisher
-// answers with the version or with 422. Any other failure of a retry leaves the outcome of the earlier attempt unknown, and the
-// error says so. Standard input cannot be read again: send then searches the versions for the request id.
+// request is a request that makes at most one version.
+type request struct {
+	name   string // of the dataset
+	id     string // of the request
+	client *client.Client
+	verb   string // what the request does, as a participle
+	// once sends the request.
+	once func() (publisher.Publication, error)
+	// rewind prepares the next once. It reports false if there can be none; nil stands for a request that can always be sent again.
+	rewind func() bool
+}
+
+// send publishes the input.
 func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, name string, req client.PublishRequest, in inputFile) (publisher.Publication, error) {
 	once := func() (publisher.Publication, error) {
 		body, hide := in.progress(p.Err, commitTick)
@@ -28,7 +38,21 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 		req.Body = body
 		return c.Publish(ctx, name, req)
 	}
-	result, err := once()
+	rewind := func() bool {
+		again, ok := in.again()
+		if ok {
+			in.Reader = again
+		}
+		return ok
+	}
+	return request{name, req.RequestID, c, "published", once, rewind}.send(ctx, p)
+}
+
+// send sends the request. If the outcome of an attempt is unknown, send retries with the same request id until the publisher answers with
+// the version or that the id was used before. Any other failure of a retry leaves the outcome of the earlier attempt unknown, and the error
+// says so. Standard input cannot be read again: send then searches the versions for the request id.
+func (r request) send(ctx context.Context, p Process) (publisher.Publication, error) {
+	result, err := r.once()
 	if !errors.Is(err, client.ErrUnknown) {
 		return result, err
 	}
@@ -37,29 +61,27 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return result, f.unknown(name, req, context.Cause(ctx))
+			return result, r.unknown(context.Cause(ctx))
 		}
-		again, ok := in.again()
-		if !ok {
-			if published, ok := find(ctx, c, name, req.RequestID); ok {
+		if r.rewind != nil && !r.rewind() {
+			if published, ok := find(ctx, r.client, r.name, r.id); ok {
 				return published, nil
 			}
 			continue
 		}
-		in.Reader = again
-		result, err = once()
+		result, err = r.once()
 		switch {
 		case err == nil, errors.Is(err, client.ErrReused):
 			return result, err
 		case !errors.Is(err, client.ErrUnknown) && !errors.Is(err, client.ErrUnavailable):
-			return result, f.unknown(name, req, err)
+			return result, r.unknown(err)
 		}
 	}
-	return result, f.unknown(name, req, err)
+	return result, r.unknown(err)
 }
 
-// unknown returns err, of the last attempt, with instructions to find out whether the request was published.
-func (f *publishFlags) unknown(name string, req client.PublishRequest, err error) error {
+// unknown returns err, of the last attempt, with instructions to find out whether the request made a version.
+func (r request) unknown(err error) error {
 	code := exit.Failure // the code of a conflict, for example, would mean that nothing was published
 	if exit.Of(err) == exit.Interrupted {
 		code = exit.Interrupted
@@ -68,8 +90,8 @@ func (f *publishFlags) unknown(name string, req client.PublishRequest, err error
 	if !errors.Is(err, client.ErrUnknown) {
 		earlier = "that is the error of the last attempt; of an earlier one "
 	}
-	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was published: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
-		"within an hour and %[5]d versions, the same command with --request-id %[4]s publishes it at most once", err, earlier, name, req.RequestID, requestVersions))
+	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was %s: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
+		"within an hour and %[6]d versions, the same command with --request-id %[5]s makes one version at most", err, earlier, r.verb, r.name, r.id, requestVersions))
 }
 
 // again returns a reader of the input from its beginning. ok is false if the input cannot be read again.

@@ -88,7 +88,7 @@ func TestHelp(t *testing.T) {
 	for _, c := range exit.Codes {
 		r.want(t, exit.OK, fmt.Sprintf("stdout:%3d  %s", c.Code, c.Text))
 	}
-	for _, name := range []string{"publish", "get", "versions", "status", "up", "demo"} {
+	for _, name := range []string{"publish", "rollback", "get", "versions", "status", "up", "demo"} {
 		run(t.Context(), nil, "", name, "--help").want(t, exit.OK, "stdout:Usage:", "stdout:freshet "+name)
 	}
 }

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/freshet/internal/show"
@@ -32,9 +34,40 @@ type wait struct {
 	records func(ctx context.Context) ([]overview.Record, error)
 }
 
-// openWait connects to the instances of the namespace.
-func (f *publishFlags) openWait(ctx context.Context) (*wait, error) {
-	w := &wait{namespace: f.namespace, timeout: f.waitTimeout}
+// waitFlags are the flags of a command with --wait.
+type waitFlags struct {
+	nats, redis string
+	namespace   string
+	on          bool
+	timeout     time.Duration
+}
+
+func (f *waitFlags) add(cmd *cobra.Command, p Process) {
+	natsURL.add(cmd, p, &f.nats)
+	redisURL.add(cmd, p, &f.redis)
+	namespace.add(cmd, p, &f.namespace)
+	cmd.Flags().BoolVar(&f.on, "wait", false, "wait until every live instance that has the dataset serves the version")
+	cmd.Flags().DurationVar(&f.timeout, "wait-timeout", time.Minute, "timeout of --wait")
+}
+
+// check returns an error if the flags are wrong.
+func (f *waitFlags) check(dryRun bool) error {
+	switch {
+	case f.on && f.timeout <= 0:
+		return exit.Errorf(exit.Usage, "--wait-timeout %s: want more than 0", f.timeout)
+	case f.on && dryRun:
+		return exit.Errorf(exit.Usage, "--dry-run makes no version to wait for; leave out --wait")
+	}
+	return nil
+}
+
+// open connects to the instances of the namespace. It returns nil without --wait. The caller opens a wait before it publishes, so that a
+// wait that is not possible fails first.
+func (f *waitFlags) open(ctx context.Context, c *client.Client) (*wait, error) {
+	if !f.on {
+		return nil, nil
+	}
+	w := &wait{namespace: f.namespace, timeout: f.timeout, record: c.Version}
 	if f.redis != "" {
 		if err := settings.CheckURL("--redis", settings.URL(f.redis), redisSchemes...); err != nil {
 			return nil, exit.With(exit.Usage, err)
@@ -42,12 +75,19 @@ func (f *publishFlags) openWait(ctx context.Context) (*wait, error) {
 		w.records = func(ctx context.Context) ([]overview.Record, error) { return records(ctx, f.redis, f.namespace) }
 	}
 	conn, err := dialFleet(ctx, f.nats)
+	if err != nil {
+		return nil, err
+	}
 	w.conn = conn
-	return w, err
+	return w, nil
 }
 
-// Close closes the connection.
-func (w *wait) Close() { w.conn.Close() }
+// Close closes the connection. A nil wait has none.
+func (w *wait) Close() {
+	if w != nil {
+		w.conn.Close()
+	}
+}
 
 // waiting is the state of a wait.
 type waiting struct {

@@ -68,6 +68,8 @@ type request struct {
 	body        io.Reader
 	// id is the request id; empty for none.
 	id string
+	// by is who makes the request; empty if unknown. Publishers before version 0.3 ignore it.
+	by string
 }
 
 // ErrUnknown is returned when the outcome of a request is unknown: the connection broke before the answer, or the publisher does
@@ -78,7 +80,7 @@ var ErrUnknown = errors.New("the outcome is unknown")
 // may succeed.
 var ErrUnavailable = errors.New("the service is not available")
 
-// ErrReused is returned when the publisher answers 422: another request with the same id created a version.
+// ErrReused is returned when another request with the same id created a version.
 var ErrReused = errors.New("the request id was used before")
 
 // kindError has the text of err and wraps err and kind.
@@ -106,6 +108,9 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 	if r.id != "" {
 		req.Header.Set("Idempotency-Key", strconv.Quote(r.id))
 	}
+	if r.by != "" {
+		req.Header.Set("Freshet-By", r.by)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		failed := c.unreachable(ctx, err)
@@ -129,7 +134,8 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, error) {
 		switch resp.StatusCode {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			err = kindError{err, ErrUnavailable}
-		case http.StatusUnprocessableEntity:
+		}
+		if kind == "request-id-reused" {
 			err = kindError{err, ErrReused}
 		}
 		return nil, err

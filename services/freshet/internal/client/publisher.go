@@ -33,6 +33,12 @@ type PublishRequest struct {
 	// RequestID identifies the request: a retry with the same id creates no second version.
 	RequestID string
 	Remove    string // the member or column that marks removals; empty for the publisher's default
+	// AllowShrink passes the gates about fewer records and bytes. It needs a Reason.
+	AllowShrink bool
+	// Reason is why, and By is who publishes.
+	Reason, By string
+	// DryRun says to publish nothing: the answer has a Preview.
+	DryRun bool
 }
 
 // contentTypes holds the media type of each format. The publisher detects the format of application/octet-stream.
@@ -56,6 +62,10 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	for label, value := range in.Labels {
 		query.Add("label", label+"="+value)
 	}
+	if in.AllowShrink {
+		query.Set("allow_shrink", "true")
+	}
+	audit(query, in.Reason, in.DryRun)
 	body := &input{r: in.Body}
 	method, path := http.MethodPost, []string{"v1", "datasets", name, "versions"}
 	if in.Patch {
@@ -69,7 +79,7 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	}
 	resp, err := c.call(ctx, request{
 		method: method, path: path, query: query,
-		contentType: contentTypes[in.Format], body: body, id: in.RequestID,
+		contentType: contentTypes[in.Format], body: body, id: in.RequestID, by: in.By,
 	})
 	if failed := body.failure(); failed != nil && ctx.Err() == nil {
 		if err == nil {
@@ -85,6 +95,16 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 		return answer, unknown(err)
 	}
 	return answer, nil
+}
+
+// audit adds why a request is made, and whether it is a dry run, to its parameters.
+func audit(query url.Values, reason string, dryRun bool) {
+	if reason != "" {
+		query.Set("reason", reason)
+	}
+	if dryRun {
+		query.Set("dry_run", "true")
+	}
 }
 
 // input is a request body that records its read error, because the transport returns another error. A goroutine of the transport

@@ -1,0 +1,78 @@
+package commit
+
+import (
+	"context"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+)
+
+// GatesOf returns the gates of a dataset. A nil GatesOf stands for the zero Gates.
+type GatesOf func(ctx context.Context, dataset string) (dataset.Gates, error)
+
+// GateError is returned when a version does not meet its gates.
+type GateError struct {
+	Dataset  string
+	Base     dataset.Ref // the version before; zero if there is none
+	Refusals []dataset.GateRefusal
+}
+
+func (e *GateError) Error() string {
+	return fmt.Sprintf("dataset %q: %d gates refuse the version after %s", e.Dataset, len(e.Refusals), e.Base)
+}
+
+// verdict is what the gates of a dataset say about a version.
+type verdict struct {
+	refused []dataset.GateRefusal
+	allowed []dataset.GateRefusal // gates about shrinking that AllowShrink passes
+}
+
+// judge judges rec, the version after newest. Content equal to newest's meets every gate.
+func (r *Race) judge(ctx context.Context, newest, rec dataset.VersionRecord) (v verdict, err error) {
+	before := &newest
+	switch {
+	case newest.Version == 0:
+		before = nil
+	case newest.State == rec.State:
+		return v, nil
+	}
+	var gates dataset.Gates
+	if of := r.committer.gates; of != nil {
+		if gates, err = of(ctx, r.dataset); err != nil {
+			return v, fmt.Errorf("read the gates of dataset %q: %w", r.dataset, err)
+		}
+	}
+	for _, refusal := range gates.Judge(before, rec) {
+		if refusal.Shrinks && r.AllowShrink {
+			v.allowed = append(v.allowed, refusal)
+		} else {
+			v.refused = append(v.refused, refusal)
+		}
+	}
+	return v, nil
+}
+
+// refuse returns a *GateError if rec, the version after newest, does not meet the gates. Stale is true instead if newest is no longer the
+// newest version: compared with that, rec may meet them.
+func (r *Race) refuse(ctx context.Context, newest, rec dataset.VersionRecord) (stale bool, err error) {
+	v, err := r.judge(ctx, newest, rec)
+	if err != nil || len(v.refused) == 0 {
+		return false, err
+	}
+	now, err := r.committer.records.Newest(ctx, r.dataset)
+	switch {
+	case err != nil:
+		return false, err
+	case now.Ref() != newest.Ref():
+		return true, nil
+	}
+	return false, &GateError{Dataset: r.dataset, Base: refOf(newest), Refusals: v.refused}
+}
+
+// refOf returns the ref of rec; the zero Ref for the zero record, whose hash is not zero.
+func refOf(rec dataset.VersionRecord) dataset.Ref {
+	if rec.Version == 0 {
+		return dataset.Ref{}
+	}
+	return rec.Ref()
+}
