@@ -71,11 +71,11 @@ See it work, with nothing else installed:  ` + p.Command + ` demo
 
 Exit codes:
 ` + exit.Text() + "`go run` replaces every exit code but 0 with 1: build the program for use in scripts.",
-		Version:                    build.Read().String(),
-		SilenceUsage:               true,
-		SilenceErrors:              true,
-		Args:                       suggestCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       build.Read().String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          suggestCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("freshet {{.Version}}\n")
 	root.Flags().Bool("version", false, "print the version and exit")
