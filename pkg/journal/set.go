@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +62,7 @@ func (j *Journal) Set(ctx context.Context, name string, c Change) (Result, error
 		result, e, err := j.try(ctx, name, c, id, unknown)
 		switch {
 		case err == nil && result.Changed:
+			j.made(ctx, name, result.Current)
 			return j.announce(ctx, result), nil
 		case err == nil:
 			return result, nil
@@ -137,12 +136,15 @@ func (j *Journal) try(ctx context.Context, name string, c Change, id dataset.Sto
 	if err := j.deps.Store.PutEntry(ctx, e); err != nil {
 		return Result{}, e, err
 	}
-	result := Result{Current: Current{after, e}, Changed: true}
+	return Result{Current: Current{after, e}, Changed: true}, e, nil
+}
+
+// made records and logs a change that is in the store.
+func (j *Journal) made(ctx context.Context, name string, c Current) {
 	now := time.Now()
-	j.remember(name, known{newest: e.Number, current: result.Current, looked: now, read: now})
-	j.cfg.Log.InfoContext(ctx, "settings changed", "dataset", name, "entry", e.Number, "by", e.By, "reason", e.Reason,
-		"settings", slices.Sorted(maps.Keys(changes)))
-	return result, e, nil
+	j.remember(name, known{newest: c.Entry.Number, current: c, looked: now, read: now})
+	j.cfg.Log.InfoContext(ctx, "settings changed", "dataset", name, "entry", c.Entry.Number, "by", c.Entry.By, "reason", c.Entry.Reason,
+		"content", string(c.Entry.Content))
 }
 
 // base are the settings that a change starts from.
