@@ -245,7 +245,7 @@ func TestDamagedRecords(t *testing.T) {
 	damage(h.st.RecordPlace("a", 3))
 	damage(h.st.RecordPlace("a", 1))
 	damage(h.st.EntryPlace("b", 1))
-	h.want(timeline.Query{}, "a!1 a.1 b1 b!1 a2 a!3 c.1")
+	h.want(timeline.Query{}, "a!1 b!1 a.1 b1 a2 a!3 c.1") // the first of a sequence has no time
 	h.want(timeline.Query{Dataset: "a"}, "a!1 a.1 a2 a!3")
 	h.want(timeline.Query{Dataset: "a", FromVersion: 1}, "a!1 a.1 a2 a!3")
 	h.want(timeline.Query{Since: noon.Add(30 * time.Minute)}, "a2 a!3 c.1")
