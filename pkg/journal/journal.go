@@ -53,7 +53,7 @@ type Journal struct {
 type known struct {
 	newest  uint64 // the number of the newest entry
 	current Current
-	looked  time.Time // when newest was looked up
+	looked  time.Time // the time of the last look for newest
 	read    time.Time // when the entries were read
 }
 
