@@ -149,7 +149,7 @@ func (r *Reader) newest(ctx context.Context, name string) (versions, entries map
 	versions, entries = map[string]uint64{}, map[string]uint64{}
 	journals := []string{name}
 	if name != "" {
-		if versions[name], err = newestVersion(ctx, r.store, name); err != nil {
+		if versions[name], err = store.NewestVersion(ctx, r.store, name); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -180,21 +180,6 @@ func (r *Reader) newest(ctx context.Context, name string) (versions, entries map
 		return nil, nil, fmt.Errorf("dataset %s has neither a version nor a journal: %w %s", name, store.ErrNotFound, r.store)
 	}
 	return versions, entries, nil
-}
-
-// newestVersion returns the number of the newest version, whose record may be damaged; 0 if there is none.
-func newestVersion(ctx context.Context, st store.Store, name string) (uint64, error) {
-	records, err := st.Versions(ctx, name, 0, 1)
-	damaged, ok := errors.AsType[store.RecordErrors](err)
-	switch {
-	case ok && len(damaged) > 0:
-		return damaged[0].Version, nil
-	case err != nil:
-		return 0, err
-	case len(records) == 0:
-		return 0, nil
-	}
-	return records[0].Version, nil
 }
 
 // begin sets the first event of each sequence.

@@ -77,7 +77,7 @@ func (p *Publisher) events(w http.ResponseWriter, r *http.Request, name string, 
 
 // unknownVersion returns the problem for a first version that does not exist: the dataset or the version.
 func (p *Publisher) unknownVersion(r *http.Request, name string, version uint64) error {
-	newest, err := newestVersion(r.Context(), p.deps.Store, name)
+	newest, err := store.NewestVersion(r.Context(), p.deps.Store, name)
 	if err != nil {
 		return storeProblem(name, err)
 	}

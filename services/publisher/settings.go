@@ -119,7 +119,7 @@ func (p *Publisher) changeSettings(w http.ResponseWriter, r *http.Request) error
 // describe returns the settings of the dataset with its newest version.
 func (p *Publisher) describe(ctx context.Context, name string, current journal.Current) (DatasetSettings, error) {
 	answer := describe(name, current)
-	newest, err := newestVersion(ctx, p.deps.Store, name)
+	newest, err := store.NewestVersion(ctx, p.deps.Store, name)
 	if err != nil {
 		return answer, storeProblem(name, err)
 	}
@@ -132,21 +132,6 @@ func (p *Publisher) describe(ctx context.Context, name string, current journal.C
 func describe(name string, current journal.Current) DatasetSettings {
 	e := current.Entry
 	return DatasetSettings{Dataset: name, Settings: current.Settings, Entry: e.Number, Time: e.Time, By: e.By, Reason: e.Reason}
-}
-
-// newestVersion returns the number of the newest version, whose record may be damaged; 0 if there is none.
-func newestVersion(ctx context.Context, st store.Store, name string) (uint64, error) {
-	records, err := st.Versions(ctx, name, 0, 1)
-	damaged, ok := errors.AsType[store.RecordErrors](err)
-	switch {
-	case ok && len(damaged) > 0:
-		return damaged[0].Version, nil
-	case err != nil:
-		return 0, err
-	case len(records) == 0:
-		return 0, nil
-	}
-	return records[0].Version, nil
 }
 
 // unknownDataset returns the problem for a dataset with neither a version nor a journal. It names those with similar names.
