@@ -37,14 +37,14 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Store == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
 	}
+	journals, err := newJournal(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
 	metrics := prom.New(deps.Registry)
 	lib, err := newLibrary(cfg, deps, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
-	}
-	journals, err := newJournal(cfg, deps)
-	if err != nil {
-		return nil, err
 	}
 	p := &Publisher{
 		cfg: cfg, deps: deps, publisher: lib, journal: journals, metrics: metrics,

@@ -16,8 +16,12 @@ import (
 	"freshet.dev/services/internal/web"
 )
 
-// maxSettingsBytes bounds the body of a change of settings.
-const maxSettingsBytes = 64 << 10
+const (
+	// maxSettingsBytes bounds the body of a change of settings.
+	maxSettingsBytes = 64 << 10
+	// hintTimeout bounds the search for similar names: a hint is no part of the answer.
+	hintTimeout = 2 * time.Second
+)
 
 // DatasetSettings is the answer about the settings of a dataset.
 type DatasetSettings struct {
@@ -141,9 +145,11 @@ func (p *Publisher) unknownDataset(ctx context.Context, name string) error {
 
 // hint returns the names of the datasets that name may mean, as nearest.Hint does.
 func (p *Publisher) hint(ctx context.Context, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
+	defer cancel()
 	newest, _, err := p.deps.Store.Newest(ctx)
 	if err != nil {
-		return "" // the hint is no part of the answer
+		return ""
 	}
 	var names []string
 	for known := range newest {
