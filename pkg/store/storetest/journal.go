@@ -182,7 +182,7 @@ func (s suite) aDamagedEntryHidesNoOther(t *testing.T) {
 	}
 	overwrite := func(number uint64, b []byte) {
 		t.Helper()
-		if err := errors.Join(os.Remove(path(number)), os.WriteFile(path(number), b, 0o600)); err != nil {
+		if err := errors.Join(os.Chmod(path(number), 0o644), os.WriteFile(path(number), b, 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
