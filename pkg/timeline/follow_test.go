@@ -63,6 +63,7 @@ func (f following) end(t *testing.T) {
 func TestFollow(t *testing.T) {
 	h := example(t)
 	synctest.Test(t, func(t *testing.T) {
+		h := history{t, h.st} // the context of the outer test does not belong to the bubble
 		f := h.follow(timeline.Query{Since: noon.Add(50 * time.Minute)}, nil)
 		defer f.end(t)
 		expect := func(want string) {
@@ -105,6 +106,7 @@ func TestFollow(t *testing.T) {
 func TestFollowRetries(t *testing.T) {
 	h := example(t)
 	synctest.Test(t, func(t *testing.T) {
+		h := history{t, h.st} // the context of the outer test does not belong to the bubble
 		down := errors.New("the publisher is down")
 		broken := []error{nil, down, down}
 		f := h.follow(timeline.Query{Dataset: "a"}, &broken)
@@ -128,6 +130,7 @@ func TestFollowRetries(t *testing.T) {
 func TestFollowEnds(t *testing.T) {
 	h := example(t)
 	synctest.Test(t, func(t *testing.T) {
+		h := history{t, h.st} // the context of the outer test does not belong to the bubble
 		h.follow(timeline.Query{}, nil).end(t) // before the first change
 		down := errors.New("the publisher is down")
 		broken := []error{down}
