@@ -19,8 +19,8 @@ const (
 	idAttribute = "versionid"
 )
 
-// ErrEvent is wrapped by the errors of DecodeEvent.
-var ErrEvent = errors.New("not a version event")
+// ErrEvent is wrapped by the errors of DecodeEvent and DecodeEntryEvent.
+var ErrEvent = errors.New("not an event of freshet")
 
 // EncodeEvent returns the event that announces r, in the JSON format of CloudEvents 1.0
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md). Its data is r.
@@ -47,18 +47,9 @@ func EncodeEvent(r VersionRecord) ([]byte, error) {
 // DecodeEvent returns the version record that the event b announces. The event's type, id and subject must agree with the
 // record that it carries.
 func DecodeEvent(b []byte) (VersionRecord, error) {
-	var e cloudevents.Event
-	if err := e.UnmarshalJSON(b); err != nil {
-		return VersionRecord{}, fmt.Errorf("%w: %w", ErrEvent, err)
-	}
-	if err := e.Validate(); err != nil {
-		return VersionRecord{}, fmt.Errorf("%w: %s", ErrEvent, strings.TrimSpace(err.Error()))
-	}
-	if e.SpecVersion() != cloudevents.CloudEventsVersionV1 {
-		return VersionRecord{}, fmt.Errorf("%w: the version of CloudEvents is %.20q, want %q", ErrEvent, e.SpecVersion(), cloudevents.CloudEventsVersionV1)
-	}
-	if e.Type() != EventType {
-		return VersionRecord{}, fmt.Errorf("%w: the type is %.80q, want %q", ErrEvent, e.Type(), EventType)
+	e, err := decodeCloudEvent(b, EventType)
+	if err != nil {
+		return VersionRecord{}, err
 	}
 	r, err := DecodeVersionRecord(e.Data())
 	if err != nil {
@@ -74,4 +65,21 @@ func DecodeEvent(b []byte) (VersionRecord, error) {
 		}
 	}
 	return r, nil
+}
+
+// decodeCloudEvent decodes a CloudEvents message of the given type.
+func decodeCloudEvent(b []byte, eventType string) (e cloudevents.Event, err error) {
+	if err := e.UnmarshalJSON(b); err != nil {
+		return e, fmt.Errorf("%w: %w", ErrEvent, err)
+	}
+	if err := e.Validate(); err != nil {
+		return e, fmt.Errorf("%w: %s", ErrEvent, strings.TrimSpace(err.Error()))
+	}
+	if e.SpecVersion() != cloudevents.CloudEventsVersionV1 {
+		return e, fmt.Errorf("%w: the version of CloudEvents is %.20q, want %q", ErrEvent, e.SpecVersion(), cloudevents.CloudEventsVersionV1)
+	}
+	if e.Type() != eventType {
+		return e, fmt.Errorf("%w: the type is %.80q, want %q", ErrEvent, e.Type(), eventType)
+	}
+	return e, nil
 }

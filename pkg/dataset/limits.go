@@ -41,4 +41,6 @@ const (
 	MaxDeltas = 1024
 	// MaxRecordBytes bounds the JSON of a version record. A record that reaches every limit above has a third of that.
 	MaxRecordBytes = 1 << 20
+	// MaxEntryBytes bounds the JSON of a journal entry.
+	MaxEntryBytes = 64 << 10
 )

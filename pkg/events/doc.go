@@ -9,6 +9,7 @@
 //     start, after every reconnect, after every asynchronous error, after an unreadable event.
 //   - A [Beacon] reports every few seconds, on core NATS, the newest version of each dataset in the store. An instance that
 //     has received no event of such a version has missed it; an instance that receives no beacons may be missing events.
+//   - [SendEntry] sends a journal entry on core NATS, and [Watcher] reports which datasets have a new version or entry.
 //   - [Log.Latest] catches up: it returns the last event of each dataset, in one request.
 //   - [Log.History] returns the events of a dataset from a version on.
 //

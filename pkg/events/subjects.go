@@ -12,6 +12,8 @@ type subjects struct {
 	versions string // a prefix; the dataset's name follows
 	// beacon is the subject of beacons, on core NATS: an instance that misses one receives the next.
 	beacon string
+	// journal is the prefix of the subjects of journal entries, on core NATS; the dataset's name follows. The stream does not take them.
+	journal string
 }
 
 func newSubjects(namespace string) (subjects, error) {
@@ -19,7 +21,7 @@ func newSubjects(namespace string) (subjects, error) {
 		return subjects{}, err
 	}
 	root := dataset.SubjectRoot(namespace)
-	return subjects{versions: root + "versions.", beacon: root + "beacon"}, nil
+	return subjects{versions: root + "versions.", beacon: root + "beacon", journal: root + "journal."}, nil
 }
 
 // of returns the subject of the dataset's version events.

@@ -17,6 +17,7 @@
 //	versions/<dataset>/<version, 20 decimal digits>.json                  a version record
 //	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
 //	claims/<dataset>/<version, 20 decimal digits>.json                    a claim of a publisher
+//	journal/<dataset>/<number, 20 decimal digits>.json                    a journal entry
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
@@ -24,14 +25,15 @@
 // restores it from the records. A copy of a store has the id of the original, and must not be used at the same time as the original.
 //
 // A snapshot record names a snapshot that was written after its version was committed, to shorten the chains of later versions. A
-// missing snapshot record loses no data. A claim exists while a publish that other publishers overtook is in progress, and need not be
+// missing snapshot record loses no data. The journal of a dataset has its settings: a copy without it loses them. Earlier releases have no
+// journals and ignore the folder. A claim exists while a publish that other publishers overtook is in progress, and need not be
 // copied: see [freshet.dev/pkg/dataset.Claim]. Files with other names in these folders are ignored.
 //
 // # Durability
 //
-// When PutObject or PutVersion return nil, the data survives a crash of the process and of the machine. In a folder, the file and every
-// folder above it are synced. When they return an error or the process dies in them, no partial write can be read as an object or
-// version record. A later writer removes the remains of a dead upload once they are a day old.
+// When PutObject, PutVersion or PutEntry return nil, the data survives a crash of the process and of the machine. In a folder, the file
+// and every folder above it are synced. When they return an error or the process dies in them, no partial write can be read as an object
+// or record. A later writer removes the remains of a dead upload once they are a day old.
 //
 // The next PutObject of an object that is missing or has the wrong size writes it again. PutObject compares the size only, to avoid
 // reading gigabytes. RepairObject also compares the bytes, and replaces an object of the right size that was damaged at rest. A publish

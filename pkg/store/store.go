@@ -13,9 +13,9 @@ var (
 	// ErrNotFound is returned when the store has no such object, version or dataset.
 	ErrNotFound = errors.New("not in the store")
 	// ErrExists is returned when the version is taken, whatever its content: another publisher committed first. It is also returned when
-	// a version has a snapshot record or a claim already.
+	// a version has a snapshot record or a claim already, and when the number of a journal entry is taken.
 	ErrExists = errors.New("the version exists already")
-	// ErrGap is returned when the version is not the next one, because the version before it does not exist.
+	// ErrGap is returned when the version, or the journal entry, is not the next one, because the one before it does not exist.
 	ErrGap = errors.New("the version would leave a gap")
 	// ErrRange is returned when the requested range is not within the object.
 	ErrRange = errors.New("range outside of the object")
@@ -27,15 +27,15 @@ var (
 	ErrURL = errors.New("not the URL of a store")
 	// ErrMissing is returned when a store is opened for reading and its folder does not exist.
 	ErrMissing = errors.New("the store's folder does not exist")
-	// ErrUnknown is returned when the store did not confirm whether it created a version record. The record may exist, or may appear
-	// later: a cancelled request can still arrive.
+	// ErrUnknown is returned when the store did not confirm whether it created a version record or a journal entry. It may exist, or may
+	// appear later: a cancelled request can still arrive.
 	ErrUnknown = errors.New("it is not known whether it is committed")
 	// ErrUnusable is returned when the store exists but cannot work as one. Examples are a server that ignores conditional writes and a
 	// file system without hard links. A retry does not help.
 	ErrUnusable = errors.New("cannot be used as a store")
 )
 
-// Store keeps objects, version records and snapshot records. Its methods are safe for concurrent use, and any number of processes may
+// Store keeps objects, version records, snapshot records and journals. Its methods are safe for concurrent use, and any number of processes may
 // use one store. A call that fails with an error that wraps none of this package's sentinels may succeed when retried: the network
 // failed, the disk is full, the context ended.
 type Store interface {
@@ -87,6 +87,21 @@ type Store interface {
 	NewestClaim(ctx context.Context, name string, after, upTo uint64) (dataset.Claim, error)
 	// DropClaim removes the claim of the version, if the version has one.
 	DropClaim(ctx context.Context, name string, version uint64) error
+	// PutEntry adds an entry to the journal of its dataset, which may have no version. It fails with ErrExists or ErrGap unless the entry
+	// is the one after the newest, and with ErrUnknown if it may have added the entry.
+	PutEntry(ctx context.Context, e dataset.Entry) error
+	// Entry returns one journal entry, or ErrNotFound, or an [*EntryError].
+	Entry(ctx context.Context, name string, number uint64) (dataset.Entry, error)
+	// NewestEntry returns the number of the newest journal entry, 0 if the dataset has no journal. The entry itself may be damaged.
+	NewestEntry(ctx context.Context, name string) (uint64, error)
+	// Entries returns the journal entries from the number from on, oldest first, at most limit; a limit of 0 or less returns all. Damaged
+	// entries count toward limit and are left out: the error is then an [EntryErrors], and all other entries are returned with it. With
+	// any other error, Entries returns the entries that are older than the one that failed.
+	Entries(ctx context.Context, name string, from uint64, limit int) ([]dataset.Entry, error)
+	// Journals returns the sorted names of the datasets that have a journal entry, with or without versions.
+	Journals(ctx context.Context) ([]string, error)
+	// EntryPlace returns the location of a journal entry.
+	EntryPlace(name string, number uint64) string
 	// Datasets returns the sorted names of the datasets that have a version.
 	Datasets(ctx context.Context) ([]string, error)
 	// ID returns the id of the store, or ErrNotFound if it has none yet, or ErrDamaged. ID reads the store at each call, because another

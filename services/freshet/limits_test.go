@@ -30,6 +30,7 @@ func limitsTable() string {
 		{"promised cadence", fmt.Sprintf("%v to %v", dataset.MinExpectEvery, dataset.MaxExpectEvery)},
 		{"deltas that a version record names", fmt.Sprintf("%d; a publisher names %d at most", dataset.MaxDeltas, 2*publish.MaxMaxDeltas)},
 		{"version record as JSON", size(dataset.MaxRecordBytes)},
+		{"journal entry as JSON", size(dataset.MaxEntryBytes)},
 		{"records and bytes of a dataset", "none but the memory of the instances"},
 	} {
 		fmt.Fprintf(&b, "| %s | %s |\n", l[0], l[1])

@@ -6,6 +6,10 @@
 //	GET  /v1/datasets/{name}/versions            the versions, newest first
 //	GET  /v1/datasets/{name}/versions/{version}  one version record
 //	GET  /v1/datasets                            the datasets, with their newest versions
+//	GET  /v1/datasets/{name}/settings            the settings of the dataset
+//	PATCH /v1/datasets/{name}/settings           change settings
+//	GET  /v1/datasets/{name}/events              what happened to the dataset, in the order of time, one event a line
+//	GET  /v1/events                              what happened to all datasets
 //	GET  /healthz, /readyz, /metrics
 //
 // A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is

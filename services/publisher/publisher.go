@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/publish/prom"
 	"freshet.dev/services/internal/web"
@@ -19,6 +20,7 @@ type Publisher struct {
 	cfg       Config
 	deps      Deps
 	publisher *publish.Publisher
+	journal   *journal.Journal
 	publishes slots
 	patches   slots
 	metrics   *prom.Metrics
@@ -35,13 +37,17 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Store == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("publisher: Deps lacks the Store, the Log or the Registry")
 	}
+	journals, err := newJournal(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
 	metrics := prom.New(deps.Registry)
 	lib, err := newLibrary(cfg, deps, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
 	}
 	p := &Publisher{
-		cfg: cfg, deps: deps, publisher: lib, metrics: metrics,
+		cfg: cfg, deps: deps, publisher: lib, journal: journals, metrics: metrics,
 		publishes: newSlots(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
 	}
@@ -52,6 +58,10 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)
+	p.mux.Handle("GET /v1/datasets/{name}/settings", p.settings)
+	p.mux.Handle("PATCH /v1/datasets/{name}/settings", p.changeSettings)
+	p.mux.Handle("GET /v1/datasets/{name}/events", p.datasetEvents)
+	p.mux.Handle("GET /v1/events", p.allEvents)
 	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.mux)
 	return p, nil
 }

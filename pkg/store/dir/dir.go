@@ -28,7 +28,7 @@ type Store struct {
 	root *os.Root
 
 	mu sync.Mutex // guards the fields below, except datasets
-	// newest has, by dataset, a version that existed at the last call. The search for the newest version starts there.
+	// newest has, by folder, the number of a record that existed at the last call. The search for the newest record starts there.
 	newest map[string]uint64
 	// durable has the folders that are known to be on disk, with all folders above them.
 	durable map[string]bool

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"syscall"
 
 	"freshet.dev/pkg/dataset"
@@ -46,8 +45,9 @@ func (s *Store) PutVersion(_ context.Context, rec dataset.VersionRecord) error {
 	case err != nil:
 		return fmt.Errorf("commit %s: %w", rec.ID(), err)
 	}
+	folder := layout.Versions(rec.Dataset)
 	s.mu.Lock()
-	s.newest[rec.Dataset] = max(s.newest[rec.Dataset], rec.Version)
+	s.newest[folder] = max(s.newest[folder], rec.Version)
 	s.mu.Unlock()
 	return nil
 }
@@ -134,32 +134,7 @@ func (s *Store) Versions(ctx context.Context, name string, before uint64, limit 
 
 // Datasets implements [store.Store].
 func (s *Store) Datasets(ctx context.Context) ([]string, error) {
-	entries, err := fs.ReadDir(s.root.FS(), layout.VersionsFolder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, s.failed("list folder", layout.VersionsFolder, err)
-	}
-	var names []string
-	for _, e := range entries {
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		if !e.IsDir() || dataset.CheckName(e.Name()) != nil {
-			continue
-		}
-		// A folder alone is no dataset: it is created just before the first commit.
-		newest, err := s.findNewest(e.Name())
-		if err != nil {
-			return nil, err
-		}
-		if newest > 0 {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+	return s.foldersWithRecords(ctx, layout.VersionsFolder)
 }
 
 // Newest implements [store.Store].
@@ -187,34 +162,39 @@ func (s *Store) Newest(ctx context.Context) (newest map[string]dataset.Ref, unre
 	return newest, unread, nil
 }
 
-// findNewest returns the newest version of the dataset, 0 if it has none. The first call for a dataset lists its folder. Later calls
-// start from the result of the call before and look up 2 + 2*log2(versions since) names.
+// findNewest returns the newest version of the dataset, 0 if it has none.
 func (s *Store) findNewest(name string) (uint64, error) {
 	if err := dataset.CheckName(name); err != nil {
 		return 0, err
 	}
+	return s.newestIn(layout.Versions(name))
+}
+
+// newestIn returns the highest number of a record in the folder, 0 if it has none. The numbers have no gaps. The first call for a folder
+// lists it. Later calls start from the result of the call before and look up 2 + 2*log2(records since) names.
+func (s *Store) newestIn(folder string) (uint64, error) {
 	s.mu.Lock()
-	known := s.newest[name]
+	known := s.newest[folder]
 	s.mu.Unlock()
 	exists := known > 0
 	var err error
 	if exists {
-		// The version is missing if an older copy replaced the store. Then the known version is of no use.
-		if exists, err = s.hasVersion(name, known); err != nil {
+		// The record is missing if an older copy replaced the store. Then the known number is of no use.
+		if exists, err = s.hasRecord(folder, known); err != nil {
 			return 0, err
 		}
 	}
 	newest := uint64(0)
 	if exists {
-		newest, err = lastOf(known, func(v uint64) (bool, error) { return s.hasVersion(name, v) })
+		newest, err = lastOf(known, func(n uint64) (bool, error) { return s.hasRecord(folder, n) })
 	} else {
-		newest, err = s.listNewest(name)
+		newest, err = s.highest(folder, 0, layout.MaxVersion)
 	}
 	if err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
-	s.newest[name] = newest
+	s.newest[folder] = newest
 	s.mu.Unlock()
 	return newest, nil
 }
@@ -248,21 +228,16 @@ func lastOf(known uint64, exists func(uint64) (bool, error)) (uint64, error) {
 	return low, nil
 }
 
-func (s *Store) hasVersion(name string, version uint64) (bool, error) {
-	file := layout.Version(name, version)
+func (s *Store) hasRecord(folder string, number uint64) (bool, error) {
+	file := folder + "/" + layout.RecordFile(number)
 	_, err := s.root.Lstat(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, s.failed("look for version record", file, err)
+		return false, s.failed("look for record", file, err)
 	}
 	return true, nil
-}
-
-// listNewest returns the newest version in the dataset's folder, 0 if there is none.
-func (s *Store) listNewest(name string) (uint64, error) {
-	return s.highest(layout.Versions(name), 0, layout.MaxVersion)
 }
 
 // highest returns the highest version above after, up to upTo, that has a record in the folder; 0 if there is none. It holds a bounded

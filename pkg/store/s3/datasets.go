@@ -3,12 +3,10 @@ package s3
 import (
 	"context"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/sourcegraph/conc/iter"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store/internal/layout"
@@ -16,34 +14,16 @@ import (
 
 // Datasets implements [store.Store].
 func (s *Store) Datasets(ctx context.Context) ([]string, error) {
-	names, err := s.folders(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// A folder may have other files than version records.
-	newest, err := iter.Mapper[string, knownRecord]{MaxGoroutines: readConcurrency}.MapErr(names, func(name *string) (knownRecord, error) {
-		return s.findNewest(ctx, *name)
-	})
-	if err != nil {
-		return nil, err
-	}
-	var datasets []string
-	for i, name := range names {
-		if newest[i].version > 0 {
-			datasets = append(datasets, name)
-		}
-	}
-	slices.Sort(datasets)
-	return datasets, nil
+	return s.foldersWithRecords(ctx, layout.VersionsFolder)
 }
 
-// folders returns the names of the folders that may have version records.
-func (s *Store) folders(ctx context.Context) ([]string, error) {
+// folders returns the names of the datasets whose folders in folder may have records.
+func (s *Store) folders(ctx context.Context, folder string) ([]string, error) {
 	var names []string
-	folders := minio.ListObjectsOptions{Prefix: s.key(layout.VersionsFolder + "/")} // not recursive
+	folders := minio.ListObjectsOptions{Prefix: s.key(folder + "/")} // not recursive
 	for entry := range s.core.ListObjectsIter(ctx, s.settings.bucket, folders) {
 		if entry.Err != nil {
-			return nil, s.failed("list", layout.VersionsFolder+"/", entry.Err)
+			return nil, s.failed("list", folder+"/", entry.Err)
 		}
 		name := path.Base(entry.Key)
 		if strings.HasSuffix(entry.Key, "/") && dataset.CheckName(name) == nil {
@@ -51,14 +31,14 @@ func (s *Store) folders(ctx context.Context) ([]string, error) {
 		}
 	}
 	if err := context.Cause(ctx); err != nil { // the listing then ends without an error
-		return nil, s.failed("list", layout.VersionsFolder+"/", err)
+		return nil, s.failed("list", folder+"/", err)
 	}
 	return names, nil
 }
 
 // Newest implements [store.Store].
 func (s *Store) Newest(ctx context.Context) (newest map[string]dataset.Ref, unread map[string]error, err error) {
-	names, err := s.folders(ctx)
+	names, err := s.folders(ctx, layout.VersionsFolder)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,8 +49,9 @@ func (s *Store) Newest(ctx context.Context) (newest map[string]dataset.Ref, unre
 // newestRef returns the newest version of a dataset, the zero Ref if it has none. It does not list the dataset while there is no version
 // after the known one and the last listing is recent. It reads a record that was not read before.
 func (s *Store) newestRef(ctx context.Context, name string) (dataset.Ref, error) {
+	folder := layout.Versions(name)
 	s.mu.Lock()
-	known, listed := s.newest[name], s.listed[name]
+	known, listed := s.newest[folder], s.listed[folder]
 	s.mu.Unlock()
 	if known.version > 0 && time.Since(listed) < s.listInterval {
 		file := layout.Version(name, known.version+1)
@@ -97,7 +78,7 @@ func (s *Store) ref(ctx context.Context, name string, known knownRecord) (datase
 			return dataset.Ref{}, err
 		}
 		known.id = rec.VersionID()
-		s.remember(name, known)
+		s.remember(layout.Versions(name), known)
 	}
 	return dataset.Ref{Version: known.version, ID: known.id}, nil
 }

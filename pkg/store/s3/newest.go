@@ -12,59 +12,64 @@ import (
 )
 
 // findNewest returns the dataset's newest version record, with its content if that is known.
-//
-// It costs one list request for up to a page (1000) of versions since the last call, else about 2*log2(pages since) more. A listing can
-// start anywhere, so findNewest finds the last page by doubling and halving. That relies on the order of versions only, and works also if
-// versions are missing.
 func (s *Store) findNewest(ctx context.Context, name string) (knownRecord, error) {
 	if err := dataset.CheckName(name); err != nil {
 		return knownRecord{}, err
 	}
+	return s.newestIn(ctx, layout.Versions(name))
+}
+
+// newestIn returns the record with the highest number in the folder, with its content if that is known.
+//
+// It costs one list request for up to a page (1000) of records since the last call, else about 2*log2(pages since) more. A listing can
+// start anywhere, so newestIn finds the last page by doubling and halving. That relies on the order of numbers only, and works also if
+// records are missing.
+func (s *Store) newestIn(ctx context.Context, folder string) (knownRecord, error) {
 	s.mu.Lock()
-	known := s.newest[name]
+	known := s.newest[folder]
 	s.mu.Unlock()
-	// The listing starts at the known version, not after it. If that version is missing or has another content, a copy replaced the
-	// store, and the known version is of no use.
-	versions, err := s.listFrom(ctx, layout.Versions(name), known.version, s.pageKeys)
-	if err == nil && known.version > 0 && (len(versions) == 0 || versions[0].version != known.version) {
-		versions, err = s.listFrom(ctx, layout.Versions(name), 0, s.pageKeys)
+	// The listing starts at the known record, not after it. If that record is missing or has another content, a copy replaced the
+	// store, and the known record is of no use.
+	records, err := s.listFrom(ctx, folder, known.version, s.pageKeys)
+	if err == nil && known.version > 0 && (len(records) == 0 || records[0].version != known.version) {
+		records, err = s.listFrom(ctx, folder, 0, s.pageKeys)
 	}
-	for err == nil && len(versions) == s.pageKeys {
+	for err == nil && len(records) == s.pageKeys {
 		var low uint64
-		if low, err = s.nearEnd(ctx, name, versions[len(versions)-1].version); err == nil {
-			versions, err = s.listFrom(ctx, layout.Versions(name), low, s.pageKeys)
+		if low, err = s.nearEnd(ctx, folder, records[len(records)-1].version); err == nil {
+			records, err = s.listFrom(ctx, folder, low, s.pageKeys)
 		}
 	}
 	if err != nil {
 		return knownRecord{}, err
 	}
 	var newest knownRecord
-	if len(versions) > 0 {
-		newest = versions[len(versions)-1]
+	if len(records) > 0 {
+		newest = records[len(records)-1]
 	}
 	s.mu.Lock()
-	s.listed[name] = time.Now()
+	s.listed[folder] = time.Now()
 	s.mu.Unlock()
 	if newest.version == known.version && newest.etag == known.etag {
 		return known, nil
 	}
-	s.remember(name, newest)
+	s.remember(folder, newest)
 	return newest, nil
 }
 
-// remember records rec as the newest version, at which the next search starts.
-func (s *Store) remember(name string, rec knownRecord) {
+// remember records rec as the newest record of the folder, at which the next search starts.
+func (s *Store) remember(folder string, rec knownRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.newest[name] = rec
+	s.newest[folder] = rec
 }
 
-// nearEnd returns an existing version that is low or later, and less than a page before the newest.
-func (s *Store) nearEnd(ctx context.Context, name string, low uint64) (uint64, error) {
+// nearEnd returns the number of an existing record that is low or later, and less than a page before the newest.
+func (s *Store) nearEnd(ctx context.Context, folder string, low uint64) (uint64, error) {
 	page := uint64(s.pageKeys)
 	stride := page
 	for { // low exists
-		next, err := s.listFrom(ctx, layout.Versions(name), low+stride, 1)
+		next, err := s.listFrom(ctx, folder, low+stride, 1)
 		if err != nil {
 			return 0, err
 		}
@@ -76,7 +81,7 @@ func (s *Store) nearEnd(ctx context.Context, name string, low uint64) (uint64, e
 	}
 	for high := low + stride; high-low >= page; { // no version from high on exists
 		mid := low + (high-low)/2
-		next, err := s.listFrom(ctx, layout.Versions(name), mid, 1)
+		next, err := s.listFrom(ctx, folder, mid, 1)
 		if err != nil {
 			return 0, err
 		}

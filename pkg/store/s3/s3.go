@@ -57,9 +57,9 @@ type Store struct {
 	swept time.Time
 
 	mu sync.Mutex // guards newest and listed
-	// newest has, by dataset, the newest version at the last call.
+	// newest has, by folder, the newest record at the last call.
 	newest map[string]knownRecord
-	// listed has, by dataset, the time of the last listing.
+	// listed has, by folder, the time of the last listing.
 	listed map[string]time.Time
 
 	datasets roundrobin.Reader // of Newest
@@ -67,7 +67,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// knownRecord is a version record that was in the bucket. A version of 0 means that there was none.
+// knownRecord is a version record, or a journal entry, that was in the bucket. A version of 0 means that there was none.
 type knownRecord struct {
 	version uint64
 	etag    string

@@ -35,7 +35,7 @@ func (s *Store) PutVersion(ctx context.Context, rec dataset.VersionRecord) error
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", rec.ID(), err)
 	}
-	s.remember(rec.Dataset, knownRecord{version: rec.Version, etag: etag, content: b})
+	s.remember(layout.Versions(rec.Dataset), knownRecord{version: rec.Version, etag: etag, content: b})
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (s *Store) Latest(ctx context.Context, name string) (dataset.VersionRecord,
 	if err != nil {
 		return dataset.VersionRecord{}, err
 	}
-	s.remember(name, newest)
+	s.remember(layout.Versions(name), newest)
 	return rec, nil
 }
 

@@ -25,6 +25,9 @@ const (
 	roleRace  = "race"
 	roleCrash = "crash"
 	roleStall = "stall"
+
+	roleEntryRace  = "entry-race"
+	roleEntryCrash = "entry-crash"
 )
 
 // Main runs the tests and then checks for leaked goroutines. It is called by the TestMain of a package that uses the suite, which must
@@ -58,15 +61,21 @@ func runChild(role string, open func(ctx context.Context, location string) (stor
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
 	}
-	if role == roleRace {
+	switch role {
+	case roleRace:
 		return raceChild(ctx, st, os.Getenv(argumentVariable), os.Stdin, report)
+	case roleEntryRace:
+		return entryRaceChild(ctx, st, os.Getenv(argumentVariable), os.Stdin, report)
 	}
 	go func() { // a child that runs until it is killed must not outlive a parent that died
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	if role == roleStall {
+	switch role {
+	case roleStall:
 		return stallChild(ctx, st, os.Getenv(argumentVariable), report)
+	case roleEntryCrash:
+		return entryCrashChild(ctx, st, report)
 	}
 	return crashChild(ctx, st, report)
 }

@@ -87,9 +87,16 @@ func (s suite) oneGoroutineWinsEachVersion(t *testing.T) {
 
 func (s suite) oneProcessWinsEachVersion(t *testing.T) {
 	location := s.Location(t)
+	wins := raceProcesses(t, roleRace, location)
+	checkWins(t, s.open(t, location), wins)
+}
+
+// raceProcesses runs child processes with the role at the same time, and returns the wins that they report.
+func raceProcesses(t *testing.T, role, location string) (wins map[uint64][]string) {
+	t.Helper()
 	var children []*child
 	for i := range 3 {
-		children = append(children, startChild(t, roleRace, location, fmt.Sprintf("process %d", i)))
+		children = append(children, startChild(t, role, location, fmt.Sprintf("process %d", i)))
 	}
 	for _, c := range children { // all have opened the store
 		if line := c.line(t); line != "ready" {
@@ -99,23 +106,23 @@ func (s suite) oneProcessWinsEachVersion(t *testing.T) {
 	for _, c := range children {
 		c.send(t, "go")
 	}
-	wins := map[uint64][]string{}
+	wins = map[uint64][]string{}
 	for _, c := range children {
 		for {
 			line := c.line(t)
 			if line == "" {
 				break
 			}
-			var version uint64
-			digits, source, _ := strings.Cut(line, " ")
-			if _, err := fmt.Sscan(digits, &version); err != nil {
+			var number uint64
+			digits, who, _ := strings.Cut(line, " ")
+			if _, err := fmt.Sscan(digits, &number); err != nil {
 				t.Fatalf("a child process reports %q", line)
 			}
-			wins[version] = append(wins[version], source)
+			wins[number] = append(wins[number], who)
 		}
 		c.wait(t)
 	}
-	checkWins(t, s.open(t, location), wins)
+	return wins
 }
 
 // raceChild is the role of a child process of oneProcessWinsEachVersion.

@@ -20,7 +20,8 @@ type Config struct {
 	Location func(t *testing.T) string
 	// Open opens a store in this process. Child processes use the function that was passed to Main.
 	Open func(ctx context.Context, location string) (store.Store, error)
-	// File returns the path of the file that has the object at the given place (see [store.Store].ObjectPlace); nil if the place is that path.
+	// File returns the path of the file that has the object or record at the given place (see [store.Store].ObjectPlace); nil if the place
+	// is that path.
 	File func(place string) string
 	// LargeBytes is the size of an object that the implementation does not write in one request.
 	LargeBytes int64
@@ -60,6 +61,14 @@ func Run(t *testing.T, cfg Config) {
 		{"ReturnedRecordsAreTheCallers", s.returnedRecordsAreTheCallers},
 		{"SnapshotRecordsReadAsPut", s.snapshotRecordsReadAsPut},
 		{"ClaimsReadAsPut", s.claimsReadAsPut},
+		{"EntriesReadAsPut", s.entriesReadAsPut},
+		{"EntriesNeitherRepeatNorSkip", s.entriesNeitherRepeatNorSkip},
+		{"AJournalIsNoDataset", s.aJournalIsNoDataset},
+		{"ADamagedEntryHidesNoOther", s.aDamagedEntryHidesNoOther},
+		{"OldStoresHaveNoJournal", s.oldStoresHaveNoJournal},
+		{"OneGoroutineWinsEachEntry", s.oneGoroutineWinsEachEntry},
+		{"OneProcessWinsEachEntry", s.oneProcessWinsEachEntry},
+		{"KilledWritersLeaveAWholeJournal", s.killedWritersLeaveAWholeJournal},
 		{"SnapshotRecordIsRepaired", s.snapshotRecordIsRepaired},
 		{"BadSnapshotRecordsAreRefused", s.badSnapshotRecordsAreRefused},
 		{"OneOfManySnapshotRecordsWins", s.oneOfManySnapshotRecordsWins},

@@ -76,6 +76,9 @@ var forbidden = map[string][]string{
 	pkg + "store/storetest": {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "publish":         {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "journal":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "timeline":        {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "nearest":         {nats, redis, s3, http},
 
 	pkg + "catalog": {nats, s3},
 	pkg + "events":  {redis, s3},

@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"freshet.dev/pkg/nearest"
 )
 
 // Prefix begins the name of every variable; an underscore follows it.
@@ -94,42 +96,12 @@ func CheckNames(own, environ []string) (warnings []string, err error) {
 		if !strings.HasPrefix(name, Prefix+"_") || value == "" || slices.Contains(Known, name) || orchestrated.MatchString(name) {
 			continue
 		}
-		if near, distance := nearest(name, own); distance <= 2 {
+		if near, distance := nearest.One(name, own); distance <= 2 {
 			return nil, fmt.Errorf("%w: %s is not a setting; did you mean %s?", ErrSettings, name, near)
 		}
 		warnings = append(warnings, name+" is not a setting of any freshet program and is ignored")
 	}
 	return warnings, nil
-}
-
-func nearest(name string, known []string) (near string, distance int) {
-	distance = len(name)
-	for _, k := range known {
-		if d := editDistance(name, k); d < distance {
-			near, distance = k, d
-		}
-	}
-	return near, distance
-}
-
-// editDistance returns the Levenshtein distance of a and b in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // Usage writes a table of spec's variables with their meanings and defaults.

@@ -15,6 +15,8 @@ const (
 	ObjectsFolder = "objects"
 	// VersionsFolder has a folder of version records for each dataset.
 	VersionsFolder = "versions"
+	// JournalFolder has a folder of journal entries for each dataset.
+	JournalFolder = "journal"
 	// TmpFolder has unfinished uploads.
 	TmpFolder = "tmp"
 	// IDFile has the store id.
@@ -59,12 +61,18 @@ func Claims(name string) string { return claimsFolder + "/" + name }
 // Claim returns the name of a version's claim.
 func Claim(name string, version uint64) string { return Claims(name) + "/" + RecordFile(version) }
 
-// RecordFile returns the name of a version's record in its folder.
+// Entries returns the name of the folder with the journal of a dataset.
+func Entries(name string) string { return JournalFolder + "/" + name }
+
+// Entry returns the name of a journal entry.
+func Entry(name string, number uint64) string { return Entries(name) + "/" + RecordFile(number) }
+
+// RecordFile returns the name of the record of a version, or of a journal entry, in its folder.
 func RecordFile(version uint64) string {
 	return fmt.Sprintf("%0*d%s", recordDigits, version, recordSuffix)
 }
 
-// ParseRecordFile returns the version of the record with that name in its folder; ok is false for any other name.
+// ParseRecordFile returns the version, or the number, of the record with that name in its folder; ok is false for any other name.
 func ParseRecordFile(file string) (version uint64, ok bool) {
 	digits, ok := strings.CutSuffix(file, recordSuffix)
 	if !ok || len(digits) != recordDigits {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"freshet.dev/pkg/nearest"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/internal/build"
 	"freshet.dev/services/internal/settings"
@@ -70,12 +71,11 @@ See it work, with nothing else installed:  ` + p.Command + ` demo
 
 Exit codes:
 ` + exit.Text() + "`go run` replaces every exit code but 0 with 1: build the program for use in scripts.",
-		Version:                    build.Read().String(),
-		SilenceUsage:               true,
-		SilenceErrors:              true,
-		SuggestionsMinimumDistance: 2,
-		Args:                       suggestCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       build.Read().String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          suggestCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("freshet {{.Version}}\n")
 	root.Flags().Bool("version", false, "print the version and exit")
@@ -85,6 +85,7 @@ Exit codes:
 	root.AddCommand(
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
 		newRollback(p),
+		newSettings(p), newEvents(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.
@@ -117,11 +118,13 @@ func suggestCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	near := cmd.SuggestionsFor(args[0])
-	if len(near) == 0 {
-		return fmt.Errorf("unknown command %.40q", args[0])
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
 	}
-	return fmt.Errorf("unknown command %.40q (did you mean %s?)", args[0], strings.Join(near, " or "))
+	return fmt.Errorf("unknown command %.40q%s", args[0], nearest.Hint(args[0], names))
 }
 
 // markStart wraps every command at and below c: the command sets *started, and the commands below the root check the environment.

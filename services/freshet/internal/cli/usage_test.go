@@ -58,6 +58,22 @@ func TestUsage(t *testing.T) {
 		{"0 instances", []string{"up", "prices", "--instances", "0", "--dir", t.TempDir()}},
 		{"port 70000", []string{"demo", "--nats-port", "70000"}},
 		{"unknown command", []string{"demo", "now"}},
+		{"not a dataset name", []string{"settings", "Prices"}},
+		{"accepts 1 arg(s)", []string{"settings"}},
+		{"needs --reason", []string{"settings", "prices", "--set", "min_records=5"}},
+		{"want name=value", []string{"settings", "prices", "--set", "min_records", "--reason", "x"}},
+		{"want name=value", []string{"settings", "prices", "--set", "min_records=", "--reason", "x"}},
+		{"the setting min_records comes twice", []string{"settings", "prices", "--set", "min_records=5", "--unset", "min_records", "--reason", "x"}},
+		{"--reason and --by belong to a change", []string{"settings", "prices", "--reason", "x"}},
+		{"not a dataset name", []string{"events", "Prices"}},
+		{"accepts at most 1 arg(s)", []string{"events", "prices", "cities"}},
+		{"--since \"yesterday\"", []string{"events", "--since", "yesterday"}},
+		{"--since \"-2h\"", []string{"events", "--since", "-2h"}},
+		{"--from-version requires a dataset", []string{"events", "--from-version", "3"}},
+		{"versions begin at 1", []string{"events", "prices", "--from-version", "0"}},
+		{"exclude each other", []string{"events", "prices", "--from-version", "3", "--since", "2h"}},
+		{"--nats", []string{"events", "--follow", "--nats", "http://h"}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"events", "--namespace", "a.b"}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			r := run(t.Context(), nil, "", c.args...)
@@ -88,7 +104,7 @@ func TestHelp(t *testing.T) {
 	for _, c := range exit.Codes {
 		r.want(t, exit.OK, fmt.Sprintf("stdout:%3d  %s", c.Code, c.Text))
 	}
-	for _, name := range []string{"publish", "rollback", "get", "versions", "status", "up", "demo"} {
+	for _, name := range []string{"publish", "rollback", "get", "versions", "status", "up", "demo", "settings", "events"} {
 		run(t.Context(), nil, "", name, "--help").want(t, exit.OK, "stdout:Usage:", "stdout:freshet "+name)
 	}
 }

@@ -29,13 +29,13 @@ type Column struct {
 	Width int
 }
 
-// Row writes one row of cells with two spaces between columns and no trailing spaces.
+// Row writes one row of cells with two spaces between columns and no trailing spaces. A control character in a cell becomes a space.
 func Row(w io.Writer, columns []Column, cells ...string) error {
 	var b strings.Builder
 	for i, c := range columns {
 		var cell string
 		if i < len(cells) {
-			cell = cells[i]
+			cell = strings.Map(oneLine, cells[i])
 		}
 		pad := strings.Repeat(" ", max(0, max(c.Width, utf8.RuneCountInString(c.Title))-utf8.RuneCountInString(cell)))
 		if i > 0 {

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/publisher"
+)
+
+// wantSettings fails the test unless the table shows the values.
+func wantSettings(t *testing.T, f freshet, want map[string]string) {
+	t.Helper()
+	shown := map[string]string{}
+	table := f.run(t, "settings", "prices").out
+	for line := range strings.Lines(table) {
+		if fields := strings.Fields(line); len(fields) > 1 {
+			shown[fields[0]] = fields[1]
+		}
+	}
+	for name, value := range want {
+		if shown[name] != value {
+			t.Errorf("%s is %q, want %q:\n%s", name, shown[name], value, table)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "settings", "prices").want(t, exit.NotFound, "stderr:dataset prices has neither a version nor settings")
+	f.run(t, "settings", "prices", "--set", "min_records=1", "--set", "max_fewer_records_percent=10", "--reason", "cut twice", "--by", "ann@host").
+		want(t, exit.OK, "stdout:ann@host, journal entry 1: cut twice", "stderr:warning: dataset prices has no version yet")
+	wantSettings(t, f, map[string]string{"min_records": "1", "max_fewer_records_percent": "10", "max_records": "-"})
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
+	f.run(t, "settings", "prices", "--set", "min_records=1", "--reason", "again").
+		want(t, exit.OK, "stdout:had these values already; nothing was changed", "stdout:journal entry 1: cut twice", "!warning")
+	f.run(t, "settings", "prices", "--unset", "min_records", "--set", "max_records=1000", "--reason", "the season is over").
+		want(t, exit.OK, "stdout:journal entry 2: the season is over")
+	wantSettings(t, f, map[string]string{"min_records": "-", "max_records": "1000"})
+
+	got := f.run(t, "settings", "prices", "--output", "json")
+	got.want(t, exit.OK)
+	var answer publisher.DatasetSettings
+	if err := json.Unmarshal([]byte(got.out), &answer); err != nil || answer.Version != 1 || answer.Entry != 2 || answer.Settings.Gates.MaxRecords != 1000 || answer.By == "" || answer.Changed != nil {
+		t.Errorf("%s, %v", got.out, err)
+	}
+	f.run(t, "settings", "prices", "--replace", "--reason", "no settings").want(t, exit.OK, "journal entry 3", "!1000")
+
+	f.run(t, "settings", "prices", "--set", "min_recods=5", "--reason", "x").want(t, exit.Refused, `stderr:there is no setting "min_recods" (did you mean min_records?)`)
+	f.run(t, "settings", "prices", "--set", "min_records=many", "--reason", "x").want(t, exit.Refused, `stderr:min_records is "many"; want a whole number`)
+	f.run(t, "settings", "price").want(t, exit.NotFound, "stderr:did you mean prices?")
+	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": "http://127.0.0.1:1"}, "", "settings", "prices").want(t, exit.Failure, "stderr:is it running there?")
+}
+
+// The help names every setting with its meaning.
+func TestSettingsHelp(t *testing.T) {
+	r := run(t.Context(), nil, "", "settings", "--help")
+	r.want(t, exit.OK, "stdout:min_records (default: none)", "stdout:max_fewer_records_percent (default: 50, from 100 records)", "stdout:--replace")
+	for line := range strings.Lines(r.out) {
+		if len(line) > 140 {
+			t.Errorf("a line of the help has %d bytes: %s", len(line), line)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/journal"
+	"freshet.dev/pkg/nearest"
+	"freshet.dev/pkg/store"
+	"freshet.dev/services/internal/web"
+)
+
+const (
+	// maxSettingsBytes bounds the body of a change of settings.
+	maxSettingsBytes = 64 << 10
+	// hintTimeout bounds the search for similar names: a hint is no part of the answer.
+	hintTimeout = 2 * time.Second
+)
+
+// DatasetSettings is the answer about the settings of a dataset.
+type DatasetSettings struct {
+	Dataset string `json:"dataset"`
+	// Version is the newest version; absent if there is none yet.
+	Version uint64 `json:"version,omitempty"`
+	// Settings are those that are set, by name.
+	Settings dataset.Settings `json:"settings"`
+	// Entry is the number of the journal entry that made them; absent if nothing was ever set. Time, By and Reason are those of the entry.
+	Entry  uint64    `json:"entry,omitempty"`
+	Time   time.Time `json:"time,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	// Changed and Announced are absent in the answer to GET: whether the request changed a setting, and whether that was announced.
+	Changed   *bool `json:"changed,omitempty"`
+	Announced *bool `json:"announced,omitempty"`
+	// Warnings say what failed after the change, and that the dataset has no version.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// SettingsChange is the body of a change of settings.
+type SettingsChange struct {
+	// Settings has the new values, by name; null unsets a setting.
+	Settings map[string]json.RawMessage `json:"settings"`
+	// Replace unsets all settings that are not in Settings.
+	Replace bool `json:"replace,omitempty"`
+	// By is who makes the change, Reason why.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// newJournal returns the journal of the store. Without NATS its entries are not announced.
+func newJournal(cfg Config, deps Deps) (*journal.Journal, error) {
+	with := journal.Deps{Store: deps.Store}
+	if deps.NATS != nil {
+		with.Announce = func(ctx context.Context, e dataset.Entry) error {
+			return events.SendEntry(ctx, deps.NATS, cfg.Namespace, e)
+		}
+	}
+	return journal.New(journal.Config{Log: deps.Log}, with)
+}
+
+// settings answers GET /v1/datasets/{name}/settings.
+func (p *Publisher) settings(w http.ResponseWriter, r *http.Request) error {
+	name, err := datasetName(r)
+	if err != nil {
+		return err
+	}
+	if _, err := web.Query(r); err != nil {
+		return err
+	}
+	current, err := p.journal.Settings(r.Context(), name)
+	if err != nil {
+		return storeProblem(name, err)
+	}
+	answer, err := p.describe(r.Context(), name, current)
+	if err != nil {
+		return err
+	}
+	if answer.Version == 0 && current.Entry.Number == 0 {
+		return p.unknownDataset(r.Context(), name)
+	}
+	return web.WriteJSON(w, http.StatusOK, answer)
+}
+
+// changeSettings answers PATCH /v1/datasets/{name}/settings.
+func (p *Publisher) changeSettings(w http.ResponseWriter, r *http.Request) error {
+	name, err := datasetName(r)
+	if err != nil {
+		return err
+	}
+	if _, err := web.Query(r); err != nil {
+		return err
+	}
+	id, err := requestID(r)
+	if err != nil {
+		return err
+	}
+	var change SettingsChange
+	if err := web.ReadJSON(w, r, maxSettingsBytes, &change); err != nil {
+		return err
+	}
+	result, err := p.journal.Set(r.Context(), name, journal.Change{
+		Set: change.Settings, Replace: change.Replace, By: change.By, Reason: change.Reason, RequestID: id,
+	})
+	if err != nil {
+		return settingsProblem(name, err)
+	}
+	answer, err := p.describe(r.Context(), name, result.Current)
+	if err != nil { // the change is in the store
+		answer = describe(name, result.Current)
+		answer.Warnings = append(answer.Warnings, "the newest version of the dataset could not be read")
+	}
+	answer.Changed, answer.Announced = &result.Changed, &result.Announced
+	answer.Warnings = append(answer.Warnings, result.Warnings...)
+	return web.WriteJSON(w, http.StatusOK, answer)
+}
+
+// describe returns the settings of the dataset with its newest version.
+func (p *Publisher) describe(ctx context.Context, name string, current journal.Current) (DatasetSettings, error) {
+	answer := describe(name, current)
+	newest, err := store.NewestVersion(ctx, p.deps.Store, name)
+	if err != nil {
+		return answer, storeProblem(name, err)
+	}
+	if answer.Version = newest; newest == 0 {
+		answer.Warnings = append(answer.Warnings, fmt.Sprintf("dataset %s has no version yet; its settings hold from its first publish on%s", name, p.hint(ctx, name)))
+	}
+	return answer, nil
+}
+
+func describe(name string, current journal.Current) DatasetSettings {
+	e := current.Entry
+	return DatasetSettings{Dataset: name, Settings: current.Settings, Entry: e.Number, Time: e.Time, By: e.By, Reason: e.Reason}
+}
+
+// unknownDataset returns the problem for a dataset with neither a version nor a journal. It names those with similar names.
+func (p *Publisher) unknownDataset(ctx context.Context, name string) error {
+	return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has neither a version nor settings%s", name, p.hint(ctx, name)).With("dataset", name)
+}
+
+// hint returns the names of the datasets that name may mean, as nearest.Hint does.
+func (p *Publisher) hint(ctx context.Context, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
+	defer cancel()
+	newest, _, err := p.deps.Store.Newest(ctx)
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for known := range newest {
+		if known != name {
+			names = append(names, known)
+		}
+	}
+	return nearest.Hint(name, names)
+}
+
+// settingsProblem returns the problem that answers a change of settings that failed with err.
+func settingsProblem(name string, err error) error {
+	switch {
+	case errors.Is(err, journal.ErrChange):
+		return web.Refuse(http.StatusBadRequest, "bad-settings", "%v", err).With("dataset", name)
+	case errors.Is(err, journal.ErrBusy):
+		return web.Unavailable("busy", 2, err, "%v; nothing was changed; try again", err).With("dataset", name)
+	case errors.Is(err, store.ErrUnknown):
+		return web.Unavailable("change-unknown", 2, err, "the store did not answer whether it has the new settings of dataset %s; send the request again: a change that was made is not made twice", name).With("dataset", name)
+	}
+	return storeProblem(name, err)
+}
