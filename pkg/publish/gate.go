@@ -43,5 +43,5 @@ func refusalText(refusals []dataset.GateRefusal) string {
 	if !slices.ContainsFunc(refusals, func(r dataset.GateRefusal) bool { return !r.Shrinks }) {
 		return strings.Join(texts, "; ")
 	}
-	return strings.Join(append(texts, "correct the input, or change the dataset's gates"), "; ")
+	return strings.Join(append(texts, "correct the input, or change the gate with freshet settings DATASET --set (package journal in Go)"), "; ")
 }

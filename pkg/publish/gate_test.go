@@ -191,9 +191,9 @@ func TestGatesOfADataset(t *testing.T) {
 		delete(m, fmt.Sprint(i))
 	}
 	_, err := r.Publish(t.Context(), "prices", m.input())
-	gateError(t, err, 1, []string{"min_records", fewer, "max_changed_records_percent"}, "--allow-shrink", "correct the input, or change the dataset's gates")
+	gateError(t, err, 1, []string{"min_records", fewer, "max_changed_records_percent"}, "--allow-shrink", "correct the input, or change the gate with freshet settings")
 	_, err = r.Publish(t.Context(), "prices", shrinking(m.input()))
-	gateError(t, err, 1, []string{"max_changed_records_percent"}, "correct the input, or change the dataset's gates")
+	gateError(t, err, 1, []string{"max_changed_records_percent"}, "correct the input, or change the gate with freshet settings")
 	if strings.Contains(err.Error(), "--allow-shrink") {
 		t.Errorf("it advises what does not help: %v", err)
 	}

@@ -250,7 +250,7 @@ func TestDryRunOfARollback(t *testing.T) {
 			t.Errorf("to 300 records: %+v", seen)
 		}
 		_, err := r.Rollback(t.Context(), back(1))
-		gateError(t, err, 4, []string{"max_more_records_percent"}, "correct the input, or change the dataset's gates")
+		gateError(t, err, 4, []string{"max_more_records_percent"}, "correct the input, or change the gate with freshet settings")
 	})
 	gates = dataset.Gates{}
 	r.rollback(t, 1, numbered(300))

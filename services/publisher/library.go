@@ -8,12 +8,13 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/publish/prom"
 )
 
-// newLibrary returns the publisher that cfg describes. Without NATS it sends no beacons.
-func newLibrary(cfg Config, deps Deps, m *prom.Metrics) (*publish.Publisher, error) {
+// newLibrary returns the publisher that cfg describes, with the gates that the journal has. Without NATS it sends no beacons.
+func newLibrary(cfg Config, deps Deps, m *prom.Metrics, journals *journal.Journal) (*publish.Publisher, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown" // only people read it
@@ -26,7 +27,7 @@ func newLibrary(cfg Config, deps Deps, m *prom.Metrics) (*publish.Publisher, err
 		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), MaxDecompressedBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 		BeaconEvery: cfg.BeaconEvery, BeaconName: fmt.Sprintf("%s-%d", host, os.Getpid()), CompactEvery: cfg.CompactEvery,
-		OnCompact: logCompaction(deps.Log),
+		OnCompact: logCompaction(deps.Log), Gates: journals.Gates,
 	}
 	m.Observe(&library)
 	return publish.Open(library, with)

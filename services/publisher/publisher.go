@@ -42,7 +42,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		return nil, err
 	}
 	metrics := prom.New(deps.Registry)
-	lib, err := newLibrary(cfg, deps, metrics)
+	lib, err := newLibrary(cfg, deps, metrics, journals)
 	if err != nil {
 		return nil, fmt.Errorf("FRESHET_TEMP_DIR, FRESHET_MEMORY_BYTES: %w", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -150,20 +148,7 @@ func (f *settingsFlags) change() (*publisher.SettingsChange, error) {
 		}
 		values[name] = json.RawMessage("null")
 	}
-	return &publisher.SettingsChange{Settings: values, Replace: f.replace, By: cmp.Or(f.by, userAndHost()), Reason: f.reason}, nil
-}
-
-// userAndHost returns who runs this program, as user@host; empty if neither is known.
-func userAndHost() string {
-	var name string
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil || name == "" {
-		return name
-	}
-	return name + "@" + host
+	return &publisher.SettingsChange{Settings: values, Replace: f.replace, By: cmp.Or(f.by, caller()), Reason: f.reason}, nil
 }
 
 var settingsColumns = []show.Column{{Title: "setting"}, {Title: "value", Align: show.Right}, {Title: "default"}, {Title: "meaning"}}

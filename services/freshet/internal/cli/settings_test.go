@@ -53,6 +53,20 @@ func TestSettings(t *testing.T) {
 	run(t.Context(), map[string]string{"FRESHET_PUBLISHER_URL": "http://127.0.0.1:1"}, "", "settings", "prices").want(t, exit.Failure, "stderr:is it running there?")
 }
 
+// A publish meets the gates that the settings have, its refusal names the command that changes them, and the command helps.
+func TestGatesOfTheSettings(t *testing.T) {
+	f := start(t, "prices")
+	f.run(t, "settings", "prices", "--set", "max_more_records_percent=10", "--reason", "the feed was doubled once").want(t, exit.OK)
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", priceList(10))).want(t, exit.OK)
+	more := file(t, "more.ndjson", priceList(20))
+	f.run(t, "publish", "prices", more).want(t, exit.Refused, "stderr:max_more_records_percent: the version has 20 records and the one before 10: 100% more, the most is 10%",
+		"stderr:freshet settings DATASET --set")
+	f.run(t, "publish", "prices", more, "--patch").want(t, exit.Refused, "stderr:max_more_records_percent")
+	f.run(t, "settings", "prices", "--set", "max_more_records_percent=100", "--reason", "the catalogue of the second shop").want(t, exit.OK)
+	f.run(t, "publish", "prices", more).want(t, exit.OK, "stdout:version 2: 20 records")
+	f.run(t, "events", "prices").want(t, exit.OK, "stdout:the feed was doubled once", "stdout:the catalogue of the second shop")
+}
+
 // The help names every setting with its meaning.
 func TestSettingsHelp(t *testing.T) {
 	r := run(t.Context(), nil, "", "settings", "--help")
