@@ -5,6 +5,12 @@
 //	GET  /v1/datasets/{name}/versions            the versions, newest first
 //	GET  /v1/datasets/{name}/versions/{version}  one version record
 //	GET  /v1/datasets                            the datasets, with their newest versions
+//	GET  /v1/datasets/{name}/records/{key}       one record of any version
+//	GET  /v1/datasets/{name}/records:export      all records of a version
+//	GET  /v1/datasets/{name}/keys                the keys of a version
+//	GET  /v1/datasets/{name}/diff                the changes between two versions
+//	GET  /v1/datasets/{name}/history/{key}       one record through the versions
+//	GET  /v1/datasets/{name}/size                what a version takes in the store and in memory
 //	GET  /healthz, /readyz, /metrics
 //
 // A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is

@@ -35,7 +35,7 @@ var description []byte
 func config(t *testing.T) publisher.Config {
 	return publisher.Config{
 		Listen: "127.0.0.1:0", StoreURL: "dir:///unused", NatsURL: "nats://127.0.0.1:4222", TempDir: t.TempDir(),
-		MemoryBytes: 8 << 20, MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2, BodyBytes: 64 << 20, Source: "test",
+		MemoryBytes: 8 << 20, MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2, Reads: 4, BodyBytes: 64 << 20, Source: "test",
 		TextBytes: 1 << 30, BodyStall: 10 * time.Second, BodyRate: 1, BodyTime: time.Minute,
 	}
 }

@@ -84,6 +84,7 @@ Exit codes:
 	root.SetErr(p.Err)
 	root.AddCommand(
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
+		newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.
