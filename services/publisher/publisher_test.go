@@ -322,6 +322,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_WORKERS":        func(c *publisher.Config) { c.Workers = -1 },
 		"FRESHET_PUBLISHES":      func(c *publisher.Config) { c.Publishes = 0 },
 		"FRESHET_PATCHES":        func(c *publisher.Config) { c.Patches = 0 },
+		"FRESHET_READS":          func(c *publisher.Config) { c.Reads = -1 },
 		"FRESHET_BODY_BYTES":     func(c *publisher.Config) { c.BodyBytes = 0 },
 		"FRESHET_BODY_STALL":     func(c *publisher.Config) { c.BodyStall = 0 },
 		"FRESHET_BODY_RATE":      func(c *publisher.Config) { c.BodyRate = 0 },
