@@ -203,7 +203,7 @@ func (d *Diff) byDeltas(ctx context.Context, after []byte) iter.Seq2[snapshot.Ch
 	}
 }
 
-// batch holds entries of deltas, in order, until their old records are looked up.
+// batch holds entries of deltas, in order, until flush reads their old records.
 type batch struct {
 	version *Version // that has the old records
 	queries []versions.Query

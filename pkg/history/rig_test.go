@@ -102,6 +102,9 @@ func (r *rig) patch(t testing.TB, content map[string]string) dataset.VersionReco
 			changes = append(changes, dataset.Record{Key: []byte(key), Removed: true})
 		}
 	}
+	if len(changes) == 0 {
+		return r.records[len(r.records)-1]
+	}
 	result, err := r.Patch(t.Context(), name, publish.PatchInput{Input: publish.Input{Records: func(yield func(dataset.Record, error) bool) {
 		for _, c := range changes {
 			if !yield(c, nil) {

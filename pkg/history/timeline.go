@@ -67,7 +67,7 @@ func (t *Timeline) Next() uint64 {
 	return 0
 }
 
-// state is what is known of the record in a version: its value, or nil if the version has no such record.
+// state is the record in a version: its value, or nil if the version has no such record.
 type state struct {
 	version dataset.VersionRecord
 	value   []byte

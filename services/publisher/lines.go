@@ -147,6 +147,11 @@ func problemLine(problem *web.Problem) []byte {
 
 // writeAnswer sends v as the whole answer.
 func writeAnswer(w http.ResponseWriter, v any) error {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait)) // as in stream.send
+	limitAnswer(w)
 	return web.WriteJSON(w, http.StatusOK, v)
+}
+
+// limitAnswer bounds the time that a client may take to receive an answer that is no stream.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWait)) // as in stream.send
 }

@@ -64,7 +64,7 @@ func (p *Publisher) reading(parse func(r *http.Request, name string) (answerFunc
 			return err
 		}
 		defer release()
-		// A read may take longer than a response may by default; a stream sets deadlines of its own. An error means that w is no network
+		// A read may take longer than a response may by default; a stream sets a deadline for each part. An error means that w is no network
 		// connection, as in a test.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		return p.readProblem(r.Context(), name, answer(r.Context(), w))

@@ -68,8 +68,8 @@ func TestTooManyReads(t *testing.T) {
 	wantProblem(t, send(none, "GET", datasetURL+"/size", ""), http.StatusServiceUnavailable, "busy")
 }
 
-// A reader that reads slowly, but reads, gets all of an export that takes longer than the server's time for an answer.
-func TestAnExportToASlowReader(t *testing.T) {
+// An export may take longer than the server's time for an answer, here none at all.
+func TestALongExport(t *testing.T) {
 	s := openStore(t)
 	const records = 300
 	publishRecords(t, s, func(yield func(string, string) bool) {
@@ -81,7 +81,7 @@ func TestAnExportToASlowReader(t *testing.T) {
 	})
 	h := newPublisher(t, s, nil).Handler()
 	srv := httptest.NewUnstartedServer(h)
-	srv.Config.WriteTimeout = 500 * time.Millisecond
+	srv.Config.WriteTimeout = time.Nanosecond
 	srv.Start()
 	defer srv.Close()
 	transport := &http.Transport{}
@@ -95,7 +95,6 @@ func TestAnExportToASlowReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	<-time.After(time.Second)
 	body, err := io.ReadAll(resp.Body)
 	if lines := strings.Count(string(body), "\n"); err != nil || lines != records {
 		t.Errorf("%d lines: %v", lines, err)

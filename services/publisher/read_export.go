@@ -86,7 +86,7 @@ func (p *Publisher) export(ctx context.Context, w http.ResponseWriter, name stri
 	}
 	if refused, ok := errors.AsType[*ndjson.RecordError](err); ok {
 		err = web.Refuse(http.StatusNotAcceptable, "record-not-writable",
-			"%v; the form %s (freshet export --output json) has every record, and no publish reads it; a key in another member needs the parameter key (--key)", refused, FormEntries).
+			"%v; the form %s (freshet export --output json) has every record, as other lines; a key in another member needs the parameter key (--key)", refused, FormEntries).
 			With("dataset", name).With("key", string(refused.Key))
 	}
 	if err = s.end(p.readProblem(ctx, name, err), last); err != nil {

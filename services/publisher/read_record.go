@@ -46,6 +46,7 @@ func (p *Publisher) readRecord(r *http.Request, name string) (answerFunc, error)
 		h.Set("Content-Length", strconv.Itoa(len(value)))
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		limitAnswer(w)
 		_, _ = w.Write(value) // it fails only when the client has left
 		return nil
 	}, nil

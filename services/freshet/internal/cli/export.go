@@ -29,8 +29,8 @@ is the value of a record, byte for byte. Publishing the lines again makes the sa
 A publish takes a record's key from a member of its value. --key names that member; without it, export finds one that
 holds the key in every record, and stderr says which. A record that a publish would not read back is refused by its key:
 a value that is no JSON object, has a line end in it, or has another key in the member. --output json has every record,
-as lines {"key":...,"value":...}, which no publish takes; a value that is no JSON is the member value_text, or value_base64
-if it is not UTF-8.
+as lines {"key":...,"value":...} for other programs: publishing these would make other records. A value that is no JSON is
+the member value_text, or value_base64 if it is not UTF-8.
 
 An export that fails ends with a line that is no JSON, so that a publish of its output is refused as a whole.
 
@@ -61,7 +61,7 @@ The exit code is %d if there is no such dataset or version.`, exit.NotFound),
 	return cmd
 }
 
-// exportRecords writes an export to p.Out. If it fails after it has begun, the last line is no JSON.
+// exportRecords writes an export to p.Out. If it fails after it has begun, the last line says so; in the form of a publish it is no JSON.
 func exportRecords(ctx context.Context, p Process, c *client.Client, name string, version uint64, form, key string) error {
 	body, err := c.Export(ctx, name, version, form, key)
 	if err != nil {
@@ -85,7 +85,7 @@ func exportRecords(ctx context.Context, p Process, c *client.Client, name string
 	}
 	if why := end.why(); why != nil {
 		err = why
-	} else if form == publisher.FormPublish {
+	} else {
 		_, _ = io.WriteString(p.Out, "\n"+publisher.IncompleteLine+err.Error()+"\n") // the error is returned anyway
 	}
 	return fmt.Errorf("the export of %s version %d is incomplete: %w", name, body.Version, err)

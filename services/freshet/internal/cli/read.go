@@ -19,7 +19,7 @@ import (
 // versionFlags are the flags of commands that read a version from the publisher's store.
 type versionFlags struct {
 	publisher string
-	version   uint64 // 0: the flag is not given
+	version   uint64 // 0 without the flag
 }
 
 func (f *versionFlags) add(cmd *cobra.Command, p Process, usage string) {
