@@ -12,7 +12,7 @@
 //     a compaction does. They start at any key for the cost of the rest, hold one decoded block of each object in memory, and write no
 //     temporary files.
 //   - A [Diff] of versions that the store has all deltas between reads those deltas, and the old values of the changed keys.
-//   - A [Timeline] reads the footer and at most one block of the delta of each version.
+//   - A [Timeline] reads the footer and at most one block of the delta of each version, or all of a delta of up to 8 KiB.
 //
 // A Reader caches 16 MiB of blocks and footers, for all datasets together.
 //

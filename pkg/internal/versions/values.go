@@ -48,9 +48,9 @@ func (b *Blocks) Values(ctx context.Context, rec dataset.VersionRecord, c Chain,
 }
 
 // Entry returns the entry that an object of a dataset with the given seed has for the key; ok is false if it has none. It reads the
-// object's index and at most the one block that can hold the key.
+// object's index and at most the one block that can hold the key, or all of a small object.
 func (b *Blocks) Entry(ctx context.Context, o dataset.Object, seed uint64, key []byte) (r dataset.Record, ok bool, err error) {
-	f, err := b.open(ctx, o, seed)
+	f, err := b.openPart(ctx, o, seed, part{o.Digest, entryPart}, wholeEntryBytes)
 	if err != nil {
 		return dataset.Record{}, false, err
 	}
