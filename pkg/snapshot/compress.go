@@ -9,6 +9,9 @@ import (
 // A Writer aims at blocks with between half of maxTarget and maxTarget raw bytes.
 const maxTarget = 384 << 10
 
+// PartitionBits returns the [Header].Bits of a file that a [Writer] writes for the given [WriterConfig].RawBytes.
+func PartitionBits(rawBytes int64) uint8 { return bitsFor(rawBytes) }
+
 // bitsFor returns the number of partition bits for the expected sum of raw bytes.
 func bitsFor(raw int64) uint8 {
 	bits := uint8(0)

@@ -11,9 +11,16 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// tailRead is the size of the first read at the end of a file. It covers trailer and footer of a file of up to 2,000
-// blocks (some 700 MB raw).
-const tailRead = 64 << 10
+// The first read at the end of a file. Its size grows with that of the file, up to maxTail, so that an index of a small file
+// costs little more than the footer. A footer has 32 bytes for each block, and nearly all blocks have more than 4 KiB. maxTail
+// covers trailer and footer of a file of up to 2,000 blocks (some 700 MB raw).
+const (
+	minTail = 2 << 10
+	maxTail = 64 << 10
+)
+
+// tailRead returns the size of the first read at the end of a file of the given size.
+func tailRead(size int64) int64 { return min(minTail+size/128, maxTail) }
 
 // Index is the footer's table of a file's blocks, for random access to single blocks. It is immutable. ReadIndex does not
 // read the blocks: Read verifies each one, and only a Reader verifies the digest of the file.
@@ -38,7 +45,7 @@ func ReadIndex(src io.ReaderAt, size int64) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := make([]byte, min(size-headerBytes, tailRead))
+	end := make([]byte, min(size-headerBytes, tailRead(size)))
 	if err := readAt(src, end, size-int64(len(end))); err != nil {
 		return nil, fmt.Errorf("read footer: %w", err)
 	}
@@ -144,6 +151,10 @@ func (x *Index) search(partition uint32) int {
 	}
 	return lo
 }
+
+// From returns the number of the first block that may hold an entry with the given hash or a higher one. It is Blocks() if there is
+// none.
+func (x *Index) From(hash uint64) int { return x.search(x.partition(hash)) }
 
 // Group returns the range [first, end) of the blocks that hold the entries of a group (see the function [Group]), and the
 // raw bytes of these blocks. The blocks may also hold entries of other groups.

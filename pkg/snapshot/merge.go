@@ -171,3 +171,28 @@ func (o *overlay) choose() {
 		}
 	}
 }
+
+// MergeDeltas returns the entries of deltas that follow one another, as one delta: for each key the entry of the last delta that
+// has one, also if that is a removal. The inputs are as for [Merge], and so is the result. An entry need not change anything: a
+// later delta may restore the record of the base.
+func MergeDeltas(seed uint64, deltas ...iter.Seq2[dataset.Record, error]) iter.Seq2[dataset.Record, error] {
+	return func(yield func(dataset.Record, error) bool) {
+		entries := overlay{last: input{seed: seed}}
+		defer entries.stop()
+		for i, d := range deltas {
+			if err := entries.add(i, seed, d); err != nil {
+				yield(dataset.Record{}, fmt.Errorf("merge: %w", err))
+				return
+			}
+		}
+		for entries.live() {
+			if !yield(entries.entry(), nil) {
+				return
+			}
+			if err := entries.advance(); err != nil {
+				yield(dataset.Record{}, fmt.Errorf("merge: %w", err))
+				return
+			}
+		}
+	}
+}

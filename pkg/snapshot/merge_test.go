@@ -212,3 +212,77 @@ func TestIndexRefusesEveryFlippedBit(t *testing.T) {
 		t.Errorf("half of the file: error is %v, want ErrTruncated", err)
 	}
 }
+
+// Invariant: MergeDeltas yields one delta that does what the deltas do in turn.
+func TestMergeDeltas(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seed := rapid.Uint64Range(0, 3).Draw(t, "seed")
+		key := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h"})
+		want := map[string]string{}
+		var deltas []iter.Seq2[dataset.Record, error]
+		for i := range rapid.IntRange(0, 4).Draw(t, "deltas") {
+			var rs []dataset.Record
+			for _, k := range rapid.SliceOfNDistinct(key, 0, 8, rapid.ID).Draw(t, "keys") {
+				r := up(k, fmt.Sprint(i, k))
+				if rapid.Bool().Draw(t, "removed") {
+					r = gone(k)
+				}
+				want[k] = fmt.Sprint(r.Removed, string(r.Value))
+				rs = append(rs, r)
+			}
+			deltas = append(deltas, streamOf(sorted(seed, rs), nil))
+		}
+		got := map[string]string{}
+		in := input{seed: seed, delta: true}
+		for r, err := range MergeDeltas(seed, deltas...) {
+			if err == nil {
+				err = in.set(r) // fails unless r is in order
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[string(r.Key)] = fmt.Sprint(r.Removed, string(r.Value))
+		}
+		if !maps.Equal(got, want) {
+			t.Fatalf("merged to %v, want %v", got, want)
+		}
+	})
+	broken := errors.New("broken")
+	good := sorted(testSeed, []dataset.Record{up("a", "1"), gone("b"), up("c", "3")})
+	for name, deltas := range map[string][]iter.Seq2[dataset.Record, error]{
+		"at once": {streamOf(good, nil), streamOf(nil, broken)},
+		"later":   {streamOf(good[:2], broken), streamOf(good, nil)},
+	} {
+		var last error
+		for _, err := range MergeDeltas(testSeed, deltas...) {
+			last = err
+		}
+		if !errors.Is(last, broken) {
+			t.Errorf("%s: error is %v", name, last)
+		}
+	}
+	for range MergeDeltas(testSeed, streamOf(good, nil), streamOf(good, nil)) {
+		break // goleak finds goroutines that leak when a consumer stops early
+	}
+}
+
+// From is the first block that a hash or a higher one may be in.
+func TestIndexFrom(t *testing.T) {
+	file := snapshotOf(t, rows(3000), 64*maxTarget)
+	x, err := ReadIndex(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.From(0) != 0 || x.Blocks() < 2 {
+		t.Errorf("the first of %d blocks is %d", x.Blocks(), x.From(0))
+	}
+	for _, r := range rows(3000) {
+		hash := dataset.Hash(testSeed, r.Key)
+		if block, ok := x.Block(hash); !ok || x.From(hash) != block {
+			t.Fatalf("hash %x is in block %d, From says %d", hash, block, x.From(hash))
+		}
+	}
+	if last := x.From(1<<64 - 1); last < x.Blocks()-1 {
+		t.Errorf("the highest hash is from block %d of %d on", last, x.Blocks())
+	}
+}

@@ -188,13 +188,18 @@ func (l *loader) build(block snapshot.Stored) error {
 	return nil
 }
 
+// The runtime's page size, and its largest size class below whole pages.
+const (
+	runtimePage = 8 << 10
+	pagedSlab   = 32 << 10
+)
+
 // newSlab returns an empty slice with capacity for n bytes, or more if the allocator rounds up.
 func newSlab(n int) []byte {
-	const page, small = 8 << 10, 32 << 10 // the runtime's page size, and its largest size class below whole pages
-	if n <= small {
+	if n <= pagedSlab {
 		return slices.Grow([]byte(nil), n)
 	}
-	return make([]byte, 0, (n+page-1)&^(page-1)) // slices.Grow would clear the memory, and so touch it
+	return make([]byte, 0, (n+runtimePage-1)&^(runtimePage-1)) // slices.Grow would clear the memory, and so touch it
 }
 
 // checkBits refuses a file whose directory, 1<<Bits entries of 8 bytes, would be much larger than the file itself. A

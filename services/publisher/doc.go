@@ -10,6 +10,12 @@
 //	PATCH /v1/datasets/{name}/settings           change settings
 //	GET  /v1/datasets/{name}/events              what happened to the dataset, in the order of time, one event a line
 //	GET  /v1/events                              what happened to all datasets
+//	GET  /v1/datasets/{name}/records/{key}       one record of any version
+//	GET  /v1/datasets/{name}/records:export      all records of a version
+//	GET  /v1/datasets/{name}/keys                the keys of a version
+//	GET  /v1/datasets/{name}/diff                the changes between two versions
+//	GET  /v1/datasets/{name}/history/{key}       one record through the versions
+//	GET  /v1/datasets/{name}/size                what a version takes in the store and in memory
 //	GET  /healthz, /readyz, /metrics
 //
 // A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is

@@ -66,7 +66,7 @@ func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
 		return storeProblem(name, err)
 	}
 	if len(records)+len(damaged) == 0 && before == 0 {
-		return storeProblem(name, store.ErrNotFound)
+		return p.unknownDataset(r.Context(), name)
 	}
 	list := VersionList{Dataset: name, Versions: records}
 	if list.Versions == nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"freshet.dev/pkg/history"
 	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/publish/prom"
@@ -21,8 +22,10 @@ type Publisher struct {
 	deps      Deps
 	publisher *publish.Publisher
 	journal   *journal.Journal
+	history   *history.Reader
 	publishes slots
 	patches   slots
+	reads     slots
 	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -50,6 +53,8 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		cfg: cfg, deps: deps, publisher: lib, journal: journals, metrics: metrics,
 		publishes: newSlots(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
+		history:   history.New(history.Config{Workers: readWorkers, Log: deps.Log}, deps.Store),
+		reads:     newSlots(cfg.Reads, "reads of versions", "FRESHET_READS"),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
@@ -62,12 +67,13 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	p.mux.Handle("PATCH /v1/datasets/{name}/settings", p.changeSettings)
 	p.mux.Handle("GET /v1/datasets/{name}/events", p.datasetEvents)
 	p.mux.Handle("GET /v1/events", p.allEvents)
-	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.mux)
+	p.handleReads()
+	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.Handler())
 	return p, nil
 }
 
 // Handler returns the HTTP handler of all routes.
-func (p *Publisher) Handler() http.Handler { return p.mux }
+func (p *Publisher) Handler() http.Handler { return web.KeepKeys(p.mux) }
 
 // Ready returns a channel that is closed once the publisher listens; Addr then returns the address.
 func (p *Publisher) Ready() <-chan struct{} { return p.server.Ready() }

@@ -35,7 +35,7 @@ var description []byte
 func config(t *testing.T) publisher.Config {
 	return publisher.Config{
 		Listen: "127.0.0.1:0", StoreURL: "dir:///unused", NatsURL: "nats://127.0.0.1:4222", TempDir: t.TempDir(),
-		MemoryBytes: 8 << 20, MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2, BodyBytes: 64 << 20, Source: "test",
+		MemoryBytes: 8 << 20, MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2, Reads: 4, BodyBytes: 64 << 20, Source: "test",
 		TextBytes: 1 << 30, BodyStall: 10 * time.Second, BodyRate: 1, BodyTime: time.Minute,
 	}
 }
@@ -322,6 +322,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_WORKERS":        func(c *publisher.Config) { c.Workers = -1 },
 		"FRESHET_PUBLISHES":      func(c *publisher.Config) { c.Publishes = 0 },
 		"FRESHET_PATCHES":        func(c *publisher.Config) { c.Patches = 0 },
+		"FRESHET_READS":          func(c *publisher.Config) { c.Reads = -1 },
 		"FRESHET_BODY_BYTES":     func(c *publisher.Config) { c.BodyBytes = 0 },
 		"FRESHET_BODY_STALL":     func(c *publisher.Config) { c.BodyStall = 0 },
 		"FRESHET_BODY_RATE":      func(c *publisher.Config) { c.BodyRate = 0 },

@@ -45,7 +45,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 // Handler returns the handler of all routes.
-func (s *Server) Handler() http.Handler { return keepKeys(s.mux) }
+func (s *Server) Handler() http.Handler { return web.KeepKeys(s.mux) }
 
 // Ready returns a channel that is closed when the server listens. Addr then returns its address.
 func (s *Server) Ready() <-chan struct{} { return s.server.Ready() }

@@ -18,6 +18,8 @@ const (
 	// wholeBytes is the size up to which an object is read and cached whole: reading its footer alone takes as many requests.
 	// Such an object is a small delta, which each later patch reads.
 	wholeBytes = 32 << 10
+	// wholeEntryBytes is wholeBytes for Entry, which reads one block of an object: larger ones of several blocks would cost more bytes.
+	wholeEntryBytes = 8 << 10
 	// maxBufferBytes is the largest buffer that is reused for the next block: enough for records of usual size.
 	maxBufferBytes = 1 << 20
 )
@@ -26,7 +28,7 @@ const (
 type File struct {
 	object dataset.Object
 	index  *snapshot.Index
-	whole  []byte // nil for an object over wholeBytes
+	whole  []byte // nil for an object that is too large to be read whole
 }
 
 func (f *File) cachedBytes() int64 { return int64(f.index.Blocks())*32 + int64(len(f.whole)) + 256 }
@@ -56,14 +58,19 @@ func newBlocks(st store.Store, decoders int, objects *Objects) *Blocks {
 
 // open returns the file of an object that belongs to a dataset with the given seed.
 func (b *Blocks) open(ctx context.Context, o dataset.Object, seed uint64) (*File, error) {
-	known, ok := b.cache.get(part{o.Digest, indexPart})
+	return b.openPart(ctx, o, seed, part{o.Digest, indexPart}, wholeBytes)
+}
+
+// openPart returns the file of an object from its place in the cache, or reads its index. It reads an object of up to whole bytes whole.
+func (b *Blocks) openPart(ctx context.Context, o dataset.Object, seed uint64, at part, whole int64) (*File, error) {
+	known, ok := b.cache.get(at)
 	f := known.file
 	if !ok {
 		var err error
-		if f, err = b.load(ctx, o); err != nil {
+		if f, err = b.load(ctx, o, whole); err != nil {
 			return nil, b.objects.Failed(o, err)
 		}
-		b.cache.add(part{o.Digest, indexPart}, cached{file: f, bytes: f.cachedBytes()})
+		b.cache.add(at, cached{file: f, bytes: f.cachedBytes()})
 	}
 	if f.index.Header.Seed != seed {
 		return nil, b.objects.Failed(o, fmt.Errorf("read the index of object %s: %w: it is in the order of seed %016x, the dataset's is %016x",
@@ -85,9 +92,9 @@ func (b *Blocks) Open(ctx context.Context, seed uint64, objects []dataset.Object
 	return opened, readers.Wait()
 }
 
-func (b *Blocks) load(ctx context.Context, o dataset.Object) (*File, error) {
+func (b *Blocks) load(ctx context.Context, o dataset.Object, most int64) (*File, error) {
 	f := &File{object: o}
-	if o.Bytes <= wholeBytes {
+	if o.Bytes <= most {
 		whole := make([]byte, o.Bytes)
 		if _, err := (ranged{ctx: ctx, store: b.store, object: o}).ReadAt(whole, 0); err != nil {
 			return nil, fmt.Errorf("read object %s: %w", o.Digest, err)

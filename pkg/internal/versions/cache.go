@@ -20,11 +20,15 @@ type part struct {
 	block  int
 }
 
-const indexPart = -1
+// indexPart is the index, entryPart the index for Entry.
+const (
+	indexPart = -1
+	entryPart = -2
+)
 
 // cached is a part of an object. Objects never change.
 type cached struct {
-	file  *File           // of an indexPart
+	file  *File           // of an indexPart or entryPart
 	block snapshot.Stored // of any other
 	bytes int64
 }

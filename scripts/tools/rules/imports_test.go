@@ -75,6 +75,7 @@ var forbidden = map[string][]string{
 	pkg + "store/internal":  {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "store/storetest": {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "publish":         {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "history":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "journal":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "timeline":        {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},

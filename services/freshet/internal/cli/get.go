@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -9,40 +10,90 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/services/publisher"
 )
 
 func newGet(p Process) *cobra.Command {
 	var server string
+	var at versionFlags
+	var out output
 	cmd := &cobra.Command{
-		Use:   "get DATASET KEY",
-		Short: "Look up a record in an instance and print its value",
-		Long: fmt.Sprintf(`Look up a record in an instance and print its value, unchanged and without a line end.
+		Use:   "get DATASET KEY...",
+		Short: "Look up records and print their values",
+		Long: fmt.Sprintf(`Look up records in an instance, or with --version in a version of the publisher's store.
 
-The exit code is %d if the dataset has no such record, or the instance does not have the dataset.`, exit.NotFound),
-		Example: `  freshet get browser-compat webassembly.memory64 | jq .support`,
-		Args:    cobra.ExactArgs(2),
+The value of one record is printed unchanged and without a line end. Several records, and all with --output json, are
+printed as lines: {"dataset":...,"version":...,"key":...,"value":...}. A value that is no JSON is the member value_text,
+or value_base64 if it is not UTF-8.
+
+The exit code is %d if there is no such record, dataset or version.`, exit.NotFound),
+		Example: `  freshet get browser-compat webassembly.memory64 | jq .support
+  freshet get prices A1 --version 41`,
+		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, key := args[0], args[1]
+			name, keys := args[0], args[1:]
 			if err := dataset.CheckName(name); err != nil {
 				return exit.With(exit.Usage, err)
 			}
-			if err := dataset.CheckKey([]byte(key)); err != nil {
-				return exit.With(exit.Usage, err)
+			for _, key := range keys {
+				if err := dataset.CheckKey([]byte(key)); err != nil {
+					return exit.With(exit.Usage, err)
+				}
 			}
-			c, err := client.New(server, "server", serverURL.hint())
+			if err := at.check(cmd); err != nil {
+				return err
+			}
+			c, err := at.openGet(server)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			record, err := c.Record(cmd.Context(), name, key)
-			if err != nil {
-				return err
-			}
-			_, err = p.Out.Write(record.Value)
-			return err
+			return printRecords(cmd.Context(), p, name, keys, out == textOutput && len(keys) == 1, func(ctx context.Context, key string) (client.Record, error) {
+				if at.version > 0 {
+					return c.RecordAt(ctx, name, key, at.version)
+				}
+				return c.Record(ctx, name, key)
+			})
 		},
 	}
 	serverURL.add(cmd, p, &server)
+	at.add(cmd, p, "look the records up in this version of the publisher's store (default: in an instance)")
+	out.add(cmd)
 	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return servedNames(ctx, server) })
 	return cmd
+}
+
+// openGet returns a client of the publisher if the flags name a version, else of the server.
+func (f *versionFlags) openGet(server string) (*client.Client, error) {
+	if f.version > 0 {
+		return f.open()
+	}
+	return client.New(server, "server", serverURL.hint())
+}
+
+// printRecords prints the records with the keys: one value as it is if bare is true, else lines. It prints all that exist, and returns an
+// error about the rest.
+func printRecords(ctx context.Context, p Process, name string, keys []string, bare bool, lookup func(ctx context.Context, key string) (client.Record, error)) error {
+	var missing []error
+	for _, key := range keys {
+		record, err := lookup(ctx, key)
+		switch {
+		case err != nil && exit.Of(err) == exit.NotFound:
+			missing = append(missing, err)
+			continue
+		case err != nil:
+			return err
+		case bare:
+			_, err = p.Out.Write(record.Value)
+		default:
+			line := fmt.Appendf(nil, `{"dataset":"%s","version":%d,`, name, record.Version)
+			line = publisher.AppendKey(line, []byte(key))
+			line = publisher.AppendValue(append(line, ','), "value", record.Value)
+			_, err = p.Out.Write(append(line, "}\n"...))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return exit.With(exit.NotFound, errors.Join(missing...))
 }

@@ -86,6 +86,7 @@ Exit codes:
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
 		newRollback(p),
 		newSettings(p), newEvents(p),
+		newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.

@@ -132,13 +132,13 @@ func (i *input) failure() error {
 	return i.err
 }
 
-// maxPage is the most versions that the publisher lists in one answer.
-const maxPage = 1000
+// MaxPage is the most versions or keys that the publisher lists in one answer.
+const MaxPage = 1000
 
 // Versions returns at most limit versions of the dataset, newest first. damaged are the versions whose records are damaged.
 func (c *Client) Versions(ctx context.Context, name string, limit int) (all []dataset.VersionRecord, damaged []publisher.DamagedVersion, err error) {
 	for before := uint64(0); ; {
-		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all)-len(damaged), maxPage))}}
+		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all)-len(damaged), MaxPage))}}
 		if before > 0 {
 			query.Set("before", strconv.FormatUint(before, 10))
 		}

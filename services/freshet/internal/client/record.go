@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"freshet.dev/pkg/fleet"
@@ -20,7 +21,11 @@ type Record struct {
 
 // Record looks up a record in an instance.
 func (c *Client) Record(ctx context.Context, name, key string) (Record, error) {
-	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "records", key}})
+	return c.record(ctx, name, key, nil)
+}
+
+func (c *Client) record(ctx context.Context, name, key string, query url.Values) (Record, error) {
+	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "records", key}, query: query})
 	if err != nil {
 		return Record{}, err
 	}

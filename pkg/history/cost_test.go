@@ -1,0 +1,208 @@
+package history_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"testing"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/snapshot"
+)
+
+// row returns a record that compresses like a row of a real table.
+func row(i, n int) dataset.Record {
+	return dataset.Record{
+		Key:   fmt.Appendf(nil, "item-%011d", i),
+		Value: fmt.Appendf(nil, `{"key":"item-%011d","price":%d,"stock":%d,"name":"item number %d","n":%d}`, i, i*7919%10007, i*104729%997, i, n),
+	}
+}
+
+// publishRows publishes n rows as a whole.
+func (r *rig) publishRows(t testing.TB, n int) dataset.VersionRecord {
+	t.Helper()
+	result, err := r.Publish(t.Context(), name, publish.Input{Records: func(yield func(dataset.Record, error) bool) {
+		for i := range n {
+			if !yield(row(i, 0), nil) {
+				return
+			}
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Record
+}
+
+// patchRows changes rows: each every-th, the first is first.
+func (r *rig) patchRows(t testing.TB, n, first, every, round int) dataset.VersionRecord {
+	t.Helper()
+	result, err := r.Patch(t.Context(), name, publish.PatchInput{Input: publish.Input{Records: func(yield func(dataset.Record, error) bool) {
+		for i := first; i < n; i += every {
+			if !yield(row(i, round), nil) {
+				return
+			}
+		}
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Record
+}
+
+// The history of a record over 100 versions reads the footer and at most one block of each delta, and of the one snapshot at its
+// beginning: less than 1 % of 100 snapshots.
+func TestHistoryReadsOneBlockOfEachDelta(t *testing.T) {
+	rows := 1_000_000
+	if testing.Short() {
+		rows /= 10
+	}
+	const versions = 100
+	r := newRig(t, publish.MaxMaxDeltas)
+	records := []dataset.VersionRecord{r.publishRows(t, rows)}
+	for v := 2; v <= versions; v++ {
+		every := rows / 100 // a patch of 100 changes
+		if v%10 == 0 {
+			every = 50 // one of 2 %, whose delta has several blocks
+		}
+		records = append(records, r.patchRows(t, rows, v%every, every, v))
+	}
+	most := map[dataset.Digest]int64{} // that may be read of an object
+	for _, rec := range records {
+		o, ok := rec.OwnDelta()
+		if !ok {
+			o = rec.Snapshot
+		}
+		index, err := snapshot.ReadIndex(file{r, o}, o.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		footer := int64(32 + 8 + 32*index.Blocks() + 80 + 24)
+		largest := o.Bytes
+		if index.Blocks() > 1 {
+			largest = o.Bytes / int64(index.Blocks()) * 3 / 2 // blocks are about equally large
+		}
+		most[o.Digest] = max(8<<10, largest+footer+(2<<10)+o.Bytes/128) // a small object whole; the footer is found by a read of the end
+	}
+	var events int
+	reads := r.store.count(func() {
+		timeline, err := r.History(t.Context(), name, row(60, 0).Key, 0, versions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range timeline.Events(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			events++
+		}
+	})
+	snapshots := versions * records[0].Snapshot.Bytes
+	t.Logf("%d versions of %d records: %d events, %d bytes read of %d objects; the snapshots would have %d bytes: %.3f %%",
+		versions, rows, events, sum(reads), len(reads), snapshots, 100*float64(sum(reads))/float64(snapshots))
+	if sum(reads)*100 >= snapshots {
+		t.Errorf("%d bytes are 1 %% of %d or more", sum(reads), snapshots)
+	}
+	if len(reads) != versions || events < 2 {
+		t.Errorf("%d objects were read for %d events", len(reads), events)
+	}
+	for digest, got := range reads {
+		var bytes int64
+		for _, n := range got {
+			bytes += n
+		}
+		if bytes > most[digest] || len(got) > 4 {
+			t.Errorf("%d bytes of object %s were read in %d reads, want at most %d", bytes, digest, len(got), most[digest])
+		}
+	}
+}
+
+// file reads an object of the rig.
+type file struct {
+	r *rig
+	o dataset.Object
+}
+
+func (f file) ReadAt(b []byte, off int64) (int, error) {
+	body, err := f.r.store.OpenObject(context.Background(), f.o.Digest, off, int64(len(b)))
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	return io.ReadFull(body, b)
+}
+
+// A diff by deltas reads the deltas and the blocks of the old values, and not the versions.
+func TestDiffReadsTheDeltas(t *testing.T) {
+	const rows = 100_000
+	r := newRig(t, publish.MaxMaxDeltas)
+	first := r.publishRows(t, rows)
+	for v := range 5 {
+		r.patchRows(t, rows, 17, rows/4, v+1) // four changes, which lie in four blocks
+	}
+	changes := 0
+	reads := r.store.count(func() {
+		d, err := r.Diff(t.Context(), name, 6, 1)
+		if err != nil || !d.ByDeltas() {
+			t.Fatalf("by deltas: %v: %v", d.ByDeltas(), err)
+		}
+		for c, err := range d.Changes(t.Context(), nil) {
+			if err != nil || c.Op != snapshot.Changed {
+				t.Fatal(c, err)
+			}
+			changes++
+		}
+	})
+	if changes != 4 || sum(reads) > first.Snapshot.Bytes/2 {
+		t.Errorf("%d changes, %d bytes read; the snapshot has %d", changes, sum(reads), first.Snapshot.Bytes)
+	}
+	t.Logf("%d bytes read; the snapshot has %d", sum(reads), first.Snapshot.Bytes)
+}
+
+// One record is read without the rest of its version.
+func TestGetReadsOneBlockOfEachObject(t *testing.T) {
+	const rows = 100_000
+	r := newRig(t, publish.MaxMaxDeltas)
+	first := r.publishRows(t, rows)
+	r.patchRows(t, rows, 3, rows/3, 1)
+	v := r.open(t, 2)
+	reads := r.store.count(func() {
+		values, err := v.Get(t.Context(), row(5, 0).Key)
+		if err != nil || string(values[0]) != string(row(5, 0).Value) {
+			t.Errorf("%q: %v", values, err)
+		}
+	})
+	if sum(reads) > first.Snapshot.Bytes/4 || len(reads) != 2 {
+		t.Errorf("%d bytes of %d objects were read; the snapshot has %d", sum(reads), len(reads), first.Snapshot.Bytes)
+	}
+}
+
+// A size is made of version records.
+func TestSize(t *testing.T) {
+	r := newRig(t, publish.MaxMaxDeltas)
+	content := map[string]string{"a": "1", "b": "22"}
+	first := r.publish(t, content)
+	content["c"] = "333"
+	second := r.patch(t, maps.Clone(content))
+	reads := r.store.count(func() {
+		s, err := r.Size(t.Context(), name, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, _ := second.OwnDelta()
+		if s.Version.Version != 2 || s.Snapshot != first.Snapshot || len(s.Deltas) != 1 || s.DeltaBytes() != own.Bytes || s.TableBytes <= 0 {
+			t.Errorf("%+v", s)
+		}
+		if g := s.Growth; len(g) != 2 || g[0].Version.Version != 2 || g[0].DeltaBytes != own.Bytes || g[1].DeltaBytes != 0 || g[1].TableBytes > g[0].TableBytes {
+			t.Errorf("%+v", s.Growth)
+		}
+		if s, err = r.Size(t.Context(), name, 1, 0); err != nil || s.Version.Version != 1 || len(s.Deltas) != 0 || s.Growth != nil {
+			t.Errorf("%+v: %v", s, err)
+		}
+	})
+	if len(reads) != 0 {
+		t.Errorf("%d objects were read", len(reads))
+	}
+}

@@ -1,0 +1,55 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
+)
+
+var (
+	// ErrNotFound is wrapped by every [*NotFoundError].
+	ErrNotFound = errors.New("no such version")
+	// ErrLost is returned when an object that the version needs is missing in the store or damaged. The message names the object, its
+	// place and the version.
+	ErrLost = errors.New("the version has lost an object")
+)
+
+// NotFoundError is returned when the dataset, or the version, is not in the store.
+type NotFoundError struct {
+	Dataset string
+	// Version is the version that was requested; 0 means the newest.
+	Version uint64
+	// Newest is the newest version of the dataset; 0 if it has none.
+	Newest uint64
+}
+
+// Error names the versions that exist.
+func (e *NotFoundError) Error() string {
+	switch {
+	case e.Newest == 0:
+		return fmt.Sprintf("dataset %s has no version", e.Dataset)
+	case e.Version > e.Newest:
+		return fmt.Sprintf("dataset %s has no version %d; it has the versions 1 to %d", e.Dataset, e.Version, e.Newest)
+	}
+	return fmt.Sprintf("the store has no record of version %d of dataset %s, which has the versions 1 to %d; put back a copy of the record",
+		e.Version, e.Dataset, e.Newest)
+}
+
+// Unwrap returns ErrNotFound.
+func (e *NotFoundError) Unwrap() error { return ErrNotFound }
+
+// readError returns err, of reading the version of rec, with the name of the version, and as an ErrLost if it says that an object is
+// lost or damaged.
+func readError(rec dataset.VersionRecord, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrLost), errors.Is(err, ErrNotFound):
+		return err
+	case versions.IsLost(err):
+		return fmt.Errorf("version %d of dataset %s cannot be read: %w: %w; put back a good copy of the object", rec.Version, rec.Dataset, ErrLost, err)
+	}
+	return fmt.Errorf("read version %d of dataset %s: %w", rec.Version, rec.Dataset, err)
+}
