@@ -29,8 +29,11 @@ func (w *walk) consequences(f *fault) (effect, remedy string) {
 		if len(f.lost) > 0 {
 			effect = w.cannotLoad(f) + "; " + w.newestText(newest)
 		}
-		if newest {
+		switch {
+		case newest:
 			return effect, w.publishAgain()
+		case len(f.lost) == 0:
+			return effect, "nothing: the next version has a delta of its own"
 		}
 		return effect, "nothing can make these versions again; later ones do not need them"
 	case KindRecord:
@@ -83,7 +86,7 @@ func (w *walk) cannotLoad(f *fault) string {
 		from = fmt.Sprintf("the snapshots of versions %d to %d", f.sources.First, f.sources.Last)
 	}
 	if slices.Equal(f.readable, f.lost) {
-		return text + ", but the publisher can read them from " + from
+		return text + ", which the publisher can read from " + from
 	}
 	return text + "; the publisher can read " + Text(f.readable) + " from " + from
 }
