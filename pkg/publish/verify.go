@@ -137,7 +137,7 @@ func (p *Publisher) standIn(ctx context.Context, name string, findings []verify.
 	if err != nil || rec.Version == 0 || !p.restorer.Lost(rec) {
 		return
 	}
-	made, err := p.publishAgain(ctx, rec)
+	made, err := p.publishStandIn(ctx, rec)
 	for i := range findings {
 		f := &findings[i]
 		if f.Repaired || !slices.ContainsFunc(f.Lost, func(r verify.Range) bool { return r.First <= rec.Version && rec.Version <= r.Last }) {
@@ -146,8 +146,10 @@ func (p *Publisher) standIn(ctx context.Context, name string, findings []verify.
 		switch {
 		case err != nil && !versions.IsLost(err):
 			f.Repair = join(f.Repair, fmt.Sprintf("no version could be published in its place: %v", err))
-		case err == nil && made.Version > rec.Version:
-			f.Repair = join(f.Repair, fmt.Sprintf("version %d was published in its place: it has the content of version %d, and loads", made.Version, rec.Version))
+		case err == nil && !made.Created:
+			f.Repair = join(f.Repair, fmt.Sprintf("another publisher has published version %d; verify again", made.Record.Version))
+		case err == nil:
+			f.Repair = join(f.Repair, fmt.Sprintf("version %d was published in its place: it has the content of version %d, and loads", made.Record.Version, rec.Version))
 			f.Remedy = "nothing for the newest version; to read the earlier ones again, put back a copy of " + f.Place + " from a backup"
 		}
 	}
@@ -161,29 +163,29 @@ func join(text, more string) string {
 	return text + "; " + more
 }
 
-// publishAgain publishes a version with the content of the version of rec, and returns the newest version.
-func (p *Publisher) publishAgain(ctx context.Context, rec dataset.VersionRecord) (dataset.VersionRecord, error) {
+// publishStandIn publishes a version with the content of the version of rec. It creates none if that is not the newest version any more.
+func (p *Publisher) publishStandIn(ctx context.Context, rec dataset.VersionRecord) (Result, error) {
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
-		return rec, err
+		return Result{}, err
 	}
 	defer folder.Discard(p.cfg.Log, rec.Dataset)
 	job, err := p.restorer.StandIn(ctx, rec, folder)
 	if err != nil {
-		return rec, err
+		return Result{}, err
 	}
 	race, err := p.committer.Start(ctx, commit.Publish, rec.Dataset, "")
 	if err != nil {
-		return rec, err
+		return Result{}, err
 	}
 	defer race.Release(ctx)
 	made, err := race.Run(ctx, job)
 	if err != nil {
-		return rec, err
+		return Result{}, err
 	}
 	result := newResult(made)
 	p.announce(context.WithoutCancel(ctx), &result)
-	return result.Record, nil
+	return result, nil
 }
 
 // repairFollowers brings the event log and the catalog up to date, and records the results in the findings.
