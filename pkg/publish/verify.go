@@ -36,7 +36,7 @@ type VerifyInput struct {
 //     publishes a version with the same content that names it.
 //   - It brings the event log and the catalog up to date, as Repair does, and writes a missing store id.
 //
-// What is left needs a backup, or a publish of all records; the finding says which. Verify may run while others publish, patch and compact.
+// The rest needs a backup, or a publish of all records; the finding says which. Verify may run while others publish, patch and compact.
 func (p *Publisher) Verify(ctx context.Context, in VerifyInput) (sum verify.Totals, err error) {
 	v, err := verify.New(
 		verify.Config{TempDir: p.cfg.TempDir, Timeout: p.cfg.AnnounceTimeout},

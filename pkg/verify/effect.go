@@ -33,7 +33,7 @@ func (w *walk) consequences(f *fault) (effect, remedy string) {
 		case newest:
 			return effect, w.publishAgain()
 		case len(f.lost) == 0:
-			return effect, "nothing: the next version has a delta of its own"
+			return effect, "nothing: the deltas of other versions do not depend on it"
 		}
 		return effect, "nothing can make these versions again; later ones do not need them"
 	case KindRecord:

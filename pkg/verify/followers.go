@@ -45,6 +45,7 @@ func (v *Verifier) followers() (all []follower) {
 // version that is missing there is a finding if it is still missing after Config.Settle.
 func (v *Verifier) Followers(ctx context.Context, names []string, found func(Finding) error) (Totals, error) {
 	var t Totals
+	until := time.Now().Add(v.cfg.Settle)
 	for _, to := range v.followers() {
 		want := map[string]dataset.Ref{}
 		for _, name := range names {
@@ -56,7 +57,7 @@ func (v *Verifier) Followers(ctx context.Context, names []string, found func(Fin
 				return t, fmt.Errorf("verify dataset %q: %w", name, err)
 			}
 		}
-		findings, err := v.compareFollower(ctx, to, want)
+		findings, err := v.compareFollower(ctx, to, want, until)
 		if err != nil {
 			return t, err
 		}
@@ -70,9 +71,8 @@ func (v *Verifier) Followers(ctx context.Context, names []string, found func(Fin
 	return t, nil
 }
 
-// compareFollower compares a follower with the newest versions in the store until it has them, or Config.Settle has passed.
-func (v *Verifier) compareFollower(ctx context.Context, to follower, want map[string]dataset.Ref) ([]Finding, error) {
-	until := time.Now().Add(v.cfg.Settle)
+// compareFollower compares a follower with the newest versions in the store until it has them, or until the given time.
+func (v *Verifier) compareFollower(ctx context.Context, to follower, want map[string]dataset.Ref, until time.Time) ([]Finding, error) {
 	for {
 		have, failed := v.query(ctx, to, want)
 		findings := map[string]Finding{}

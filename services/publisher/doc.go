@@ -5,6 +5,8 @@
 //	GET  /v1/datasets/{name}/versions            the versions, newest first
 //	GET  /v1/datasets/{name}/versions/{version}  one version record
 //	GET  /v1/datasets                            the datasets, with their newest versions
+//	POST /v1/verify                              verify the store, and repair it
+//	POST /v1/datasets/{name}/verify              verify one dataset, and repair it
 //	GET  /healthz, /readyz, /metrics
 //
 // A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is

@@ -21,6 +21,7 @@ type Publisher struct {
 	publisher *publish.Publisher
 	publishes slots
 	patches   slots
+	verifying chan struct{} // has one element while a verification is in progress
 	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -44,6 +45,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		cfg: cfg, deps: deps, publisher: lib, metrics: metrics,
 		publishes: newSlots(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
+		verifying: make(chan struct{}, 1),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
@@ -51,6 +53,8 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)
+	p.mux.Handle("POST /v1/verify", p.verifyAll)
+	p.mux.Handle("POST /v1/datasets/{name}/verify", p.verifyDataset)
 	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.mux)
 	return p, nil
 }

@@ -21,7 +21,7 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// ErrOtherBytes is returned when the object can be made again, and has other bytes: another release wrote it.
+// ErrOtherBytes is returned when what this release makes of the same records has other bytes: another release wrote the object.
 var ErrOtherBytes = errors.New("what this release makes of the same records has other bytes")
 
 // Config configures a Restorer.

@@ -84,6 +84,7 @@ Exit codes:
 	root.SetErr(p.Err)
 	root.AddCommand(
 		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
+		newVerify(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.
