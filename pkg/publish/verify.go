@@ -23,7 +23,8 @@ type VerifyInput struct {
 	Datasets []string
 	// Repair says to repair what is found.
 	Repair bool
-	// Found is called for each finding, after its repair, on the goroutine that called Verify. An error ends Verify, which returns it.
+	// Found is called for each finding, after its repair, on the goroutine that called Verify. It is required. An error of it ends Verify,
+	// which returns the error.
 	Found func(verify.Finding) error
 }
 

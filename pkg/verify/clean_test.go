@@ -200,3 +200,41 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	t.Logf("a snapshot of %d KiB took %d KiB of heap", rec.Snapshot.Bytes>>10, (int64(watch.peak)-int64(before))>>10)
 }
+
+// A long chain spans several pages of records. A lost delta in it loses the versions from there on, and instances after it go on.
+func TestLongChain(t *testing.T) {
+	s := newDirSite(t)
+	for i := range 200 {
+		s.records[fmt.Sprint(i)] = line(i, i)
+	}
+	s.publish(t)
+	const last = 151
+	for i := range last - 1 {
+		s.patch(t, i, -i-1)
+	}
+	c := &counting{Store: s.reopen(t)}
+	if findings, totals := s.verify(t, c); len(findings) > 0 || totals.Versions != last || totals.Objects != last {
+		t.Errorf("found %+v in %+v", findings, totals)
+	}
+	for digest, n := range c.opened {
+		if n != 1 {
+			t.Errorf("object %s was opened %d times", digest, n)
+		}
+	}
+	s.flip(t, s.store.ObjectPlace(s.delta(t, 100).Digest))
+	findings, _ := s.verify(t, s.store)
+	if len(findings) != 1 || fmt.Sprint(findings[0].Lost) != fmt.Sprintf("[versions 100 to %d]", last) || len(findings[0].Readable) > 0 ||
+		!strings.Contains(findings[0].Effect, "instances that serve version 100 or later refresh by deltas") {
+		t.Errorf("found %+v", findings)
+	}
+}
+
+// A temporary folder that is missing is named.
+func TestNoTemporaryFolder(t *testing.T) {
+	s := newDirSite(t)
+	s.fill(t)
+	v := must(verify.New(verify.Config{TempDir: s.temp + "/missing"}, verify.Deps{Store: s.store}))
+	if _, err := v.Run(t.Context(), nil, func(f verify.Finding) error { return fmt.Errorf("found %+v", f) }); err == nil || !strings.Contains(err.Error(), "/missing") {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -20,6 +20,15 @@ type play struct {
 	closers []io.Closer
 }
 
+// localError is an error of a temporary file.
+type localError struct{ err error }
+
+func (e *localError) Error() string {
+	return fmt.Sprintf("the temporary folder failed: %v; a folder with more room can be named as TempDir", e.err)
+}
+
+func (e *localError) Unwrap() error { return e.err }
+
 // deltaError is the error of a delta.
 type deltaError struct {
 	number int // in the order of the deltas
@@ -37,7 +46,7 @@ func (w *walk) open(ctx context.Context, seed uint64, o dataset.Object, to []*fa
 	for i, f := range to {
 		file, err := os.Open(f.path)
 		if err != nil {
-			return p, err
+			return p, &localError{err}
 		}
 		p.closers = append(p.closers, file)
 		r, err := newReader(file, f.delta, snapshot.Delta, seed)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/store"
 	"github.com/sourcegraph/conc/pool"
@@ -114,11 +116,18 @@ func (w *walk) copyOnce(ctx context.Context, o dataset.Object, path string) (err
 	defer body.Close()
 	f, err := os.Create(path)
 	if err != nil {
-		return err
+		return &localError{err}
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() {
+		if failed := f.Close(); failed != nil && err == nil {
+			err = &localError{failed}
+		}
+	}()
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(body, o.Bytes+1))
+	if at, ok := errors.AsType[*fs.PathError](err); ok && at.Path == path {
+		return &localError{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -181,7 +190,7 @@ func (w *walk) apply(ctx context.Context, base *facts, o dataset.Object, to []*f
 		if ctx.Err() != nil {
 			return 0, false, context.Cause(ctx)
 		}
-		if bad, ok := errors.AsType[*deltaError](err); ok {
+		if bad, ok := errors.AsType[*deltaError](err); ok && versions.IsLost(bad.err) {
 			// The file has the right digest: what the publisher wrote is no delta that can be applied.
 			to[bad.number].fault = w.malformed(to[bad.number].delta, bad.err)
 			to = to[:bad.number]
@@ -191,9 +200,15 @@ func (w *walk) apply(ctx context.Context, base *facts, o dataset.Object, to []*f
 			_, err := w.lost(ctx, KindSnapshot, o, lost)
 			return 0, false, err
 		}
-		if tries++; tries > 1 { // the first failure may have been one of the transport
+		tries++
+		switch { // the first failure may have been one of the transport
+		case tries == 1:
+		case versions.IsLost(err):
 			w.malformed(o, err)
 			return 0, false, nil
+		default:
+			_, err := w.lost(ctx, KindSnapshot, o, err)
+			return 0, false, err
 		}
 	}
 }
@@ -233,8 +248,10 @@ func (w *walk) decode(ctx context.Context, before, f *facts) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil:
+	case versions.IsLost(err):
 		f.fault = w.malformed(f.delta, err)
+	case err != nil:
+		return fmt.Errorf("verify dataset %q: %w", w.name, err)
 	default:
 		w.compareFooter(before, f, p.deltas[0].Totals())
 	}

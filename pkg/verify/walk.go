@@ -155,11 +155,14 @@ func (w *walk) note(o dataset.Object) {
 	w.whole.Add(o.Digest, struct{}{})
 }
 
-// lost records that o cannot be read because of err. It returns err if it is no fault of the object: if ctx has ended or the store does not
-// answer.
+// lost records that o cannot be read because of err. It returns err if it is no fault of the object: if ctx has ended, if the temporary folder
+// failed, or if the store does not answer.
 func (w *walk) lost(ctx context.Context, kind Kind, o dataset.Object, err error) (*fault, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if local, ok := errors.AsType[*localError](err); ok {
+		return nil, fmt.Errorf("verify dataset %q: %w", w.name, local)
 	}
 	if !versions.IsLost(err) {
 		if w.unread++; w.unread >= maxUnread {
