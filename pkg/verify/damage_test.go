@@ -242,7 +242,7 @@ func testDamageIsFound(t *testing.T, s *site, damage func(*testing.T, *site), wa
 
 // A file that was put back from a backup, the remedy of most findings, makes the store clean again.
 func TestBackupIsARemedy(t *testing.T) {
-	s := newDirSite(t)
+	test, s := t, newDirSite(t)
 	s.fill(t)
 	for name, damage := range damages {
 		if strings.HasPrefix(name, "version ") || strings.HasPrefix(name, "snapshot that") || name == "snapshot record of other records" {
@@ -261,7 +261,7 @@ func TestBackupIsARemedy(t *testing.T) {
 			if err := errors.Join(os.RemoveAll(folder), os.CopyFS(folder, os.DirFS(backup))); err != nil {
 				t.Fatal(err)
 			}
-			s.store = s.reopen(t) // the folder is another one now
+			s.store = s.reopen(test) // the folder is another one now
 			s.clean(t)
 		})
 	}
