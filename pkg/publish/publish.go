@@ -17,6 +17,7 @@ import (
 	"freshet.dev/pkg/publish/internal/compact"
 	"freshet.dev/pkg/publish/internal/follow"
 	"freshet.dev/pkg/publish/internal/inflight"
+	"freshet.dev/pkg/publish/internal/restore"
 )
 
 // Publisher publishes versions of any number of datasets. It is safe for concurrent use; each Publish takes its own memory.
@@ -29,6 +30,7 @@ type Publisher struct {
 	compactor *compact.Compactor
 	inflight  *inflight.Versions
 	followers *follow.Followers
+	restorer  *restore.Restorer
 
 	background background
 	running    atomic.Bool // a Run is in progress
@@ -56,6 +58,7 @@ func Open(cfg Config, deps Deps) (*Publisher, error) {
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}
+	p.restorer = restore.New(restore.Config{TempDir: cfg.TempDir, Log: cfg.Log}, deps.Store, h, p.builder, p.compactor)
 	p.background = p.newBackground()
 	return p, nil
 }

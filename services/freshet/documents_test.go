@@ -196,6 +196,7 @@ func TestDocumentTables(t *testing.T) {
 	for _, place := range []struct{ file, name, table string }{
 		{operationsFile, "commands", commandsTable()},
 		{operationsFile, "exit codes", exitCodeTable()},
+		{operationsFile, "findings", findingsTable()},
 		{publishingFile, "limits", limitsTable()},
 		{settingsFile, "settings", settingsTable(t)},
 		{metricsFile, "metrics", metricsTable(t)},

@@ -16,6 +16,8 @@
 //	GET  /v1/datasets/{name}/diff                the changes between two versions
 //	GET  /v1/datasets/{name}/history/{key}       one record through the versions
 //	GET  /v1/datasets/{name}/size                what a version takes in the store and in memory
+//	POST /v1/verify                              verify the store, and repair it
+//	POST /v1/datasets/{name}/verify              verify one dataset, and repair it
 //	GET  /healthz, /readyz, /metrics
 //
 // A body streams through pkg/publish into a temporary folder and from there into the store; it is never in memory as a whole. An input is

@@ -26,6 +26,7 @@ type Publisher struct {
 	publishes slots
 	patches   slots
 	reads     slots
+	verifying chan struct{} // has one element while a verification is in progress
 	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -55,8 +56,16 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
 		history:   history.New(history.Config{Workers: readWorkers, Log: deps.Log}, deps.Store),
 		reads:     newSlots(cfg.Reads, "reads of versions", "FRESHET_READS"),
+		verifying: make(chan struct{}, 1),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
+	p.handle()
+	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.Handler())
+	return p, nil
+}
+
+// handle registers all routes.
+func (p *Publisher) handle() {
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
 	p.mux.Handle("PATCH /v1/datasets/{name}", p.patch)
 	p.mux.Handle("POST /v1/datasets/{name}/rollback", p.rollback)
@@ -67,9 +76,9 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	p.mux.Handle("PATCH /v1/datasets/{name}/settings", p.changeSettings)
 	p.mux.Handle("GET /v1/datasets/{name}/events", p.datasetEvents)
 	p.mux.Handle("GET /v1/events", p.allEvents)
+	p.mux.Handle("POST /v1/verify", p.verifyAll)
+	p.mux.Handle("POST /v1/datasets/{name}/verify", p.verifyDataset)
 	p.handleReads()
-	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.Handler())
-	return p, nil
 }
 
 // Handler returns the HTTP handler of all routes.

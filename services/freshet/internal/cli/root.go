@@ -87,6 +87,7 @@ Exit codes:
 		newRollback(p),
 		newSettings(p), newEvents(p),
 		newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p),
+		newVerify(p),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.

@@ -23,6 +23,7 @@ const (
 	TimedOut    Code = 6
 	Stale       Code = 7
 	NoInstance  Code = 8
+	Findings    Code = 10
 	Interrupted Code = 130
 )
 
@@ -43,6 +44,7 @@ var Codes = [...]Meaning{
 	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
 	{NoInstance, "published, but no live instance has the dataset (publish --wait)"},
+	{Findings, "verify found something that is lost, damaged or out of step, and that is not repaired"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }
 

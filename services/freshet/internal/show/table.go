@@ -96,6 +96,9 @@ func TableWithNotes(w io.Writer, columns []Column, rows [][]string, notes []stri
 	return nil
 }
 
+// OneLine returns text with a space in place of each control character.
+func OneLine(text string) string { return strings.Map(oneLine, text) }
+
 func oneLine(r rune) rune {
 	if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 		return ' '

@@ -1,0 +1,87 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/clock"
+	"freshet.dev/pkg/publish/internal/commit"
+	"freshet.dev/pkg/publish/internal/tape"
+)
+
+// StandIn is a commit.Job: it makes a version of the content of the newest version, which has lost objects and can be read from others.
+// Its chain begins with a new snapshot.
+type StandIn struct {
+	restorer *Restorer
+	of       dataset.VersionRecord
+	folder   *scratch.Folder
+	snapshot dataset.Object
+}
+
+// StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder.
+func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder) (*StandIn, error) {
+	chain, err := r.history.Chains.Whole(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	made, err := r.compactor.Rebuild(ctx, rec, chain)
+	if err != nil {
+		return nil, err
+	}
+	return &StandIn{restorer: r, of: rec, folder: folder, snapshot: made.Record.Object}, nil
+}
+
+// Lost reports whether the version of rec names an object, for its load, that a reader found lost.
+func (r *Restorer) Lost(rec dataset.VersionRecord) bool {
+	for _, o := range rec.Chain() {
+		if r.history.Objects.Suspect(o.Digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// Prepare makes the version after newest. It makes none if newest is not the version that has lost objects: its publisher has healed the
+// dataset, or has published other content.
+func (s *StandIn) Prepare(ctx context.Context, newest dataset.VersionRecord) (commit.Proposal, error) {
+	if newest.Ref() != s.of.Ref() {
+		return commit.Proposal{Record: newest}, nil
+	}
+	made, err := s.propose(ctx, newest)
+	if err != nil {
+		return commit.Proposal{}, fmt.Errorf("publish version %d of dataset %q: %w", newest.Version+1, newest.Dataset, err)
+	}
+	return commit.Proposal{Record: made, Create: true}, nil
+}
+
+func (s *StandIn) propose(ctx context.Context, newest dataset.VersionRecord) (made dataset.VersionRecord, err error) {
+	nothing := tape.New(s.folder.Path("nothing"))
+	defer func() { err = errors.Join(err, nothing.Close()) }()
+	delta, err := s.restorer.builder.Write(ctx, s.folder, nothing, newest, newest.State)
+	if err != nil {
+		return made, err
+	}
+	made = dataset.VersionRecord{
+		Dataset: newest.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: newest.State, PayloadBytes: newest.PayloadBytes,
+		Snapshot: s.snapshot, Source: newest.Source, Labels: newest.Labels, ExpectEvery: build.Meta{}.Promise(newest),
+	}
+	if err := s.restorer.builder.Put(ctx, newest, delta, &made); err != nil {
+		return made, err
+	}
+	objects, records := s.restorer.history.Objects, s.restorer.history.Records
+	if err := objects.CheckNamed(ctx, &made); err != nil {
+		return made, err
+	}
+	if err := records.Stamp(ctx, &made, newest); err != nil {
+		return made, err
+	}
+	made.Created = clock.Now().UTC()
+	return made, nil
+}
+
+// Differs implements commit.Job. A StandIn has no request id.
+func (s *StandIn) Differs(context.Context, dataset.VersionRecord) (string, error) { return "", nil }

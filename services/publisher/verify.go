@@ -1,0 +1,130 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/verify"
+	"freshet.dev/services/internal/web"
+)
+
+// VerifyLine is one line of the answer to a verification. It has one member: a finding, or in the last line the totals or the problem that
+// ended the verification.
+type VerifyLine struct {
+	Finding *verify.Finding `json:"finding,omitempty"`
+	Totals  *verify.Totals  `json:"totals,omitempty"`
+	// Problem is a problem document (RFC 9457).
+	Problem json.RawMessage `json:"problem,omitempty"`
+}
+
+// verifyAll answers POST /v1/verify.
+func (p *Publisher) verifyAll(w http.ResponseWriter, r *http.Request) error { return p.verify(w, r) }
+
+// verifyDataset answers POST /v1/datasets/{name}/verify.
+func (p *Publisher) verifyDataset(w http.ResponseWriter, r *http.Request) error {
+	name, err := datasetName(r)
+	if err != nil {
+		return err
+	}
+	if _, err := p.deps.Store.Latest(r.Context(), name); err != nil && !errors.Is(err, store.ErrDamaged) { // damage is a finding
+		return storeProblem(name, err)
+	}
+	return p.verify(w, r, name)
+}
+
+// verify verifies the datasets, or all, and answers with a line for each finding.
+func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...string) error {
+	query, err := web.Query(r, "repair")
+	if err != nil {
+		return err
+	}
+	repair := query.Get("repair")
+	if query.Has("repair") && repair != "true" && repair != "false" {
+		return web.Refuse(http.StatusBadRequest, "bad-parameter", "repair is %.40q; want true or false", repair)
+	}
+	select {
+	case p.verifying <- struct{}{}:
+		defer func() { <-p.verifying }()
+	default:
+		busy := web.Refuse(http.StatusTooManyRequests, "busy", "a verification is in progress, and one at a time is allowed; try again when it has ended")
+		busy.RetryAfter = 60
+		return busy
+	}
+	lines := &verifyLines{w: w, control: http.NewResponseController(w)}
+	lines.begin()
+	began := time.Now()
+	totals, err := p.publisher.Verify(r.Context(), publish.VerifyInput{Datasets: datasets, Repair: repair == "true", Found: func(f verify.Finding) error {
+		p.logFinding(r.Context(), f)
+		return lines.write(VerifyLine{Finding: &f})
+	}})
+	switch {
+	case err == nil:
+		p.deps.Log.InfoContext(r.Context(), "verified", "datasets", totals.Datasets, "versions", totals.Versions, "objects", totals.Objects,
+			"bytes", totals.Bytes, "findings", totals.Findings, "repaired", totals.Repaired, "seconds", time.Since(began).Seconds())
+		return lines.write(VerifyLine{Totals: &totals})
+	case r.Context().Err() != nil || lines.failed:
+		return err // the client has left, or the publisher stops
+	}
+	p.deps.Log.ErrorContext(r.Context(), "a verification did not end", "error", err.Error())
+	return lines.write(VerifyLine{Problem: verifyProblem(err)})
+}
+
+// verifyProblem returns the problem document for the error that ended a verification.
+func verifyProblem(err error) json.RawMessage {
+	problem := web.Refuse(http.StatusServiceUnavailable, "store-unavailable", "the verification did not end: the store or the temporary folder failed; the publisher's log says why")
+	if errors.Is(err, store.ErrNotFound) {
+		problem = web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err)
+	}
+	document, err := json.Marshal(problem)
+	if err != nil {
+		return nil // a problem without members has a JSON form
+	}
+	return document
+}
+
+func (p *Publisher) logFinding(ctx context.Context, f verify.Finding) {
+	p.deps.Log.WarnContext(ctx, "a verification found something wrong", "kind", string(f.Kind), "dataset", f.Dataset, "version", f.Version,
+		"place", f.Place, "problem", f.Problem, "effect", f.Effect, "repaired", f.Repaired, "repair", f.Repair)
+}
+
+// verifyLines is an answer of JSON lines. A client may take answerWait to receive a line; the time between lines is not bounded, because a
+// store may take hours to read.
+type verifyLines struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	failed  bool // the client does not receive what is written
+}
+
+// begin sends the header, so that the client knows that the verification has begun.
+func (l *verifyLines) begin() {
+	h := l.w.Header()
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Cache-Control", "no-store")
+	l.w.WriteHeader(http.StatusOK)
+	l.send()
+}
+
+func (l *verifyLines) write(line VerifyLine) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	// An error of the controller means that w is no network connection, as in a test.
+	_ = l.control.SetWriteDeadline(time.Now().Add(answerWait))
+	if _, err := l.w.Write(append(text, '\n')); err != nil {
+		l.failed = true
+		return err
+	}
+	l.send()
+	return nil
+}
+
+func (l *verifyLines) send() {
+	_ = l.control.Flush()
+	_ = l.control.SetWriteDeadline(time.Time{})
+}
