@@ -118,10 +118,19 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.close = sync.OnceValue(s.shutDown)
+	s.start(listener)
+	return s, nil
+}
+
+// start starts the goroutines of the parts.
+func (s *Subscriber) start(listener *events.Listener) {
 	s.running.Go(func() { s.engine.Run(s.ctx) })
 	s.running.Go(func() { s.keep("listen to events", listener.Run) })
 	s.running.Go(func() {
 		s.keep("answer for the instance", fleet.NewResponder(s.nc.Conn, s.cfg.Namespace, s.Status).Run)
+	})
+	s.running.Go(func() {
+		s.keep("answer remote gets", fleet.NewGetResponder(s.nc.Conn, s.cfg.Namespace, s.run, s.remoteGet).Run)
 	})
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
@@ -136,7 +145,6 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 			s.keep("confirm versions", func(ctx context.Context) error { return s.guard.Run(ctx, watcher{s}.unconfirmed) })
 		})
 	}
-	return s, nil
 }
 
 // Close ends everything that Open started and waits for it, except for the caller's connections. Handles, tables and views stay
