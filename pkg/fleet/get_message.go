@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/oneline"
 )
 
 // Bounds of a remote get.
@@ -53,7 +54,7 @@ type getResponse struct {
 // encodeGet returns the request for opts.
 func encodeGet(opts GetOptions) ([]byte, error) {
 	r := getRequest{Dataset: opts.Dataset, Keys: opts.Keys}
-	if err := errors.Join(dataset.CheckNamespace(opts.Namespace), r.check()); err != nil {
+	if err := oneline.Join(dataset.CheckNamespace(opts.Namespace), r.check()); err != nil {
 		return nil, err
 	}
 	return json.Marshal(r)

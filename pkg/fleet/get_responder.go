@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -101,8 +102,8 @@ func queueGet(requests chan<- getMessage, m *nats.Msg) {
 
 // respond answers a request. It ignores the error of a failed answer: the sender of the request times out.
 func (r *GetResponder) respond(m getMessage) error {
-	if m.reply == "" {
-		return nil // nothing to answer
+	if m.reply == "" || strings.HasPrefix(m.reply, "freshet.") || strings.HasPrefix(m.reply, "$") {
+		return nil // no inbox: the instance sends nothing on freshet's and the server's subjects on behalf of others
 	}
 	limit := int(r.nc.MaxPayload())
 	if limit <= 0 {
