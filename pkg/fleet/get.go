@@ -116,8 +116,8 @@ func (g *getting) run(parent context.Context, nc *nats.Conn, request []byte) err
 	defer cancel()
 	inbox := nc.NewInbox() + "."
 	// A channel and no NextMsg: that drops the subject of the server's message that there is no responder. The channel has room for
-	// one answer of each instance.
-	arrived := make(chan *nats.Msg, len(g.Instances)+1)
+	// more than the answers, so that a second answer of an instance displaces none.
+	arrived := make(chan *nats.Msg, 2*len(g.Instances)+16)
 	sub, err := nc.ChanSubscribe(inbox+"*", arrived)
 	if err != nil {
 		return fmt.Errorf("subscribe to the answers: %w", err)

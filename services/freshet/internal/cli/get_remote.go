@@ -147,7 +147,7 @@ func (g *remoteGet) chosen(ctx context.Context, p Process, conn *nats.Conn, sele
 			})
 		}
 	}
-	if err := g.exist(selection, all, r); err != nil {
+	if err := g.exist(selection, all, r, err == nil); err != nil {
 		return nil, err
 	}
 	var with []fleet.Status
@@ -171,18 +171,25 @@ func (g *remoteGet) chosen(ctx context.Context, p Process, conn *nats.Conn, sele
 	return with, nil
 }
 
-// exist returns an error with the nearest names if no instance has a chosen name or the labels.
-func (g *remoteGet) exist(selection fleet.Selection, all []fleet.Status, r *comparison) error {
-	if missing := selection.Missing(all); len(missing) > 0 {
+// exist returns an error with the nearest names if no instance has a chosen name or the labels. If complete is false, an instance that is
+// not in all may exist: then exist adds the missing names to r.
+func (g *remoteGet) exist(selection fleet.Selection, all []fleet.Status, r *comparison, complete bool) error {
+	missing := selection.Missing(all)
+	switch {
+	case !complete:
+		for _, name := range missing {
+			r.Failed = append(r.Failed, failure{Instance: name, Why: "no instance with this name answers"})
+		}
+		return nil
+	case len(missing) > 0:
 		var names []string
 		for _, i := range all {
 			names = append(names, i.Instance)
 		}
+		slices.Sort(names)
 		return exit.Errorf(exit.NotFound, "no instance %s answers%s%s; `freshet status` shows all instances",
-			missing[0], where(g.namespace), nearest.Hint(missing[0], names))
-	}
-	switch {
-	case len(selection.Filter(all)) > 0 || len(r.Failed) > 0:
+			missing[0], where(g.namespace), nearest.Hint(missing[0], slices.Compact(names)))
+	case len(selection.Filter(all)) > 0:
 		return nil
 	case len(selection.Labels) > 0:
 		return noneWithLabels(selection.Labels, g.namespace, labelsOf(all))
