@@ -12,8 +12,8 @@ import (
 const maxText = 200
 
 // Encode returns s as JSON of at most limit bytes. It drops parts of a longer status, in this order: the ends of long errors
-// and warnings, the relays, datasets, those in the least severe states first. It returns an error if not even the instance's
-// name fits.
+// and warnings, the relays, datasets, those in the least severe states first. It never drops labels, because instances are chosen
+// by them. It returns an error if not even the instance's name and labels fit.
 func (s Status) Encode(limit int) ([]byte, error) {
 	data, err := json.Marshal(s)
 	if err != nil || len(data) <= limit {

@@ -58,3 +58,34 @@ func TestEncodeWithinBounds(t *testing.T) {
 		t.Error("the status was changed")
 	}
 }
+
+// Invariant: labels are never dropped, because instances are chosen by them. The longest labels leave room for datasets in a record
+// in Redis and in a message.
+func TestEncodeKeepsLabels(t *testing.T) {
+	whole := fleet.Status{Instance: "a", Labels: map[string]string{}}
+	for i := range fleet.MaxLabels {
+		whole.Labels[fmt.Sprintf("%063d", i)] = strings.Repeat("v", fleet.MaxLabelBytes)
+	}
+	if err := fleet.CheckLabels(whole.Labels); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4000 {
+		whole.Datasets = append(whole.Datasets, serving(fmt.Sprintf("d%04d", i), 1))
+	}
+	for most, least := range map[int]int{1 << 20: 1000, 64 << 10: 50, 2300: 0} {
+		data, err := whole.Encode(most)
+		if err != nil || len(data) > most {
+			t.Fatalf("%d bytes for %d, %v", len(data), most, err)
+		}
+		var s fleet.Status
+		if err := json.Unmarshal(data, &s); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(whole.Labels, s.Labels); diff != "" || len(s.Datasets) < least {
+			t.Errorf("within %d bytes there are %d datasets, want at least %d: %s", most, len(s.Datasets), least, diff)
+		}
+	}
+	if data, err := whole.Encode(1000); err == nil {
+		t.Errorf("1000 bytes hold %s", data)
+	}
+}

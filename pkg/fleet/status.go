@@ -58,8 +58,10 @@ type Status struct {
 	Started  time.Time `json:"started"`
 	// Run is random for each start. It distinguishes an instance from the one before a restart, which may have the same name,
 	// host and process id. It is empty in releases up to v0.2.
-	Run      string          `json:"run,omitempty"`
-	Datasets []DatasetStatus `json:"datasets"`
+	Run string `json:"run,omitempty"`
+	// Labels are the instance's configured labels, by which a [Selection] chooses it. It is empty in releases before labels.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Datasets []DatasetStatus   `json:"datasets"`
 	// Store is the store of the instance's relays; zero if no relay has reported one.
 	Store dataset.StoreID `json:"store,omitzero"`
 	// StoreWarning is not empty if the instance ignores messages of another store, or if its relays read different stores.
@@ -208,12 +210,13 @@ const (
 // Report is sent by an instance when a refresh succeeds or fails, and when the state of a dataset changes.
 type Report struct {
 	Kind Kind `json:"kind"`
-	// Instance, Host, PID and Run are as in the instance's [Status].
-	Instance string `json:"instance"`
-	Host     string `json:"host"`
-	PID      int    `json:"pid"`
-	Run      string `json:"run,omitempty"`
-	Dataset  string `json:"dataset"`
+	// Instance, Host, PID, Run and Labels are as in the instance's [Status].
+	Instance string            `json:"instance"`
+	Host     string            `json:"host"`
+	PID      int               `json:"pid"`
+	Run      string            `json:"run,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Dataset  string            `json:"dataset"`
 	// Version is the version that the instance now serves or, after a failed refresh, the version that it failed to load.
 	Version uint64 `json:"version"`
 	// ID is the id of that version; zero if it is unknown.

@@ -7,6 +7,11 @@ func statusSubject(namespace string) string {
 	return dataset.SubjectRoot(namespace) + "instances.status"
 }
 
+// getSubject returns the subject of requests for records of the run of an instance, see [Get].
+func getSubject(namespace, run string) string {
+	return dataset.SubjectRoot(namespace) + "instances.get." + run
+}
+
 // reportPrefix returns the prefix of the subject of every report in the namespace; the dataset's name follows.
 func reportPrefix(namespace string) string { return dataset.SubjectRoot(namespace) + "reports." }
 

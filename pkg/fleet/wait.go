@@ -143,7 +143,7 @@ func (w *waiting) surveyed(all []Status) {
 		p := w.answered(s)
 		p.missed, p.state, p.store, p.omitted = 0, d.State, s.Store, 0
 		r := Report{
-			Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
+			Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Labels: s.Labels, Dataset: w.want.Dataset, Version: d.Version, ID: d.ID,
 			PulledBytes: d.LastPull.Bytes, Full: d.LastPull.Full, Deltas: d.LastPull.Deltas, Fallback: d.LastPull.Fallback,
 			Duration: d.LastPull.Duration, Created: d.Created, Served: d.Served,
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/natslink"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -74,6 +76,12 @@ type Config struct {
 	ConfirmAfter time.Duration
 	// Instance is the name of this instance in the fleet; empty means "<host>-<pid>".
 	Instance string
+	// Labels are names and values by which operators choose instances, such as tier=canary: at most 16, each name and value 1 to 63
+	// of a-z, 0-9, ., _ and -, beginning and ending with a letter or digit (see [fleet.CheckLabels]). The status has them.
+	Labels map[string]string
+	// RemoteGet allows anyone who may use the NATS account to read the records that this instance serves, by [fleet.Get]. If it is
+	// false the instance refuses.
+	RemoteGet bool
 
 	// Lanes is the number of datasets that are refreshed at a time, and of eager views that decode at a time. Zero means
 	// DefaultLanes. More lanes than datasets are not used.
@@ -130,7 +138,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Instance = host + "-" + strconv.Itoa(os.Getpid())
 	}
-	c.Datasets = slices.Clone(c.Datasets)
+	c.Datasets, c.Labels = slices.Clone(c.Datasets), maps.Clone(c.Labels)
 	return c, nil
 }
 
@@ -160,6 +168,9 @@ func (c Config) Check() error {
 	// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-6.md
 	if strings.ContainsAny(c.Stream, " \t\r\n.*>/\\") {
 		return bad("Stream is %q; a stream's name has no space and none of . * > / \\", c.Stream)
+	}
+	if err := fleet.CheckLabels(c.Labels); err != nil {
+		return bad("Labels (FRESHET_LABELS): %w", err)
 	}
 	if len(c.Datasets) == 0 {
 		return bad("Datasets is empty; name at least one")

@@ -61,6 +61,12 @@
 // overdue: the pipeline is at fault, not the instance. Only this state and the age of the data depend on the wall clock. A clock
 // that jumps makes them wrong and stops nothing.
 //
+// # Labels and remote gets
+//
+// [Config].Labels are in the status; operators choose instances by them. With [Config].RemoteGet the instance answers requests over
+// NATS for the records that it serves ([fleet.Get], the command `freshet get --instance`). One goroutine answers them, one at a time,
+// from the served table. Requests that arrive faster are dropped, and neither lookups nor refreshes wait for them.
+//
 // # Verification
 //
 // A table is served only if all of the following hold. No part of another table is ever served.

@@ -61,7 +61,7 @@ func text(err error) string {
 // report queues r to be sent.
 func (s *Subscriber) report(r fleet.Report) {
 	s.recordChanged()
-	r.Instance, r.Host, r.PID, r.Run, r.At = s.cfg.Instance, s.host, os.Getpid(), s.run, time.Now()
+	r.Instance, r.Host, r.PID, r.Run, r.Labels, r.At = s.cfg.Instance, s.host, os.Getpid(), s.run, s.cfg.Labels, time.Now()
 	select {
 	case s.reports <- r:
 	default:

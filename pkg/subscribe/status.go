@@ -3,6 +3,7 @@ package subscribe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 func (s *Subscriber) Status() fleet.Status {
 	store := s.engine.Store()
 	status := fleet.Status{
-		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run,
+		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run, Labels: maps.Clone(s.cfg.Labels),
 		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.IgnoredMessages, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {

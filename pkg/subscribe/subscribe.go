@@ -129,6 +129,9 @@ func (s *Subscriber) start(ctx context.Context, listener *events.Listener) {
 	s.running.Go(func() {
 		s.keep("answer for the instance", fleet.NewResponder(s.nc.Conn, s.cfg.Namespace, s.Status).Run)
 	})
+	s.running.Go(func() {
+		s.keep("answer remote gets", fleet.NewGetResponder(s.nc.Conn, s.cfg.Namespace, s.run, s.remoteGet).Run)
+	})
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })
 	if s.record != nil {

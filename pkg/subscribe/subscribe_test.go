@@ -278,6 +278,7 @@ func TestOpenNamesTheField(t *testing.T) {
 		"Namespace (FRESHET_NAMESPACE): not a namespace": func(c *subscribe.Config) { c.Namespace = "a.b" },
 		"NATSConn is set together":                       func(c *subscribe.Config) { c.NATSConn = new(nats.Conn) },
 		"Stream":                                         func(c *subscribe.Config) { c.Stream = "no.such name" },
+		"Labels (FRESHET_LABELS): unusable labels":       func(c *subscribe.Config) { c.Labels = map[string]string{"Tier": "canary"} },
 		"ConfirmAfter must not":                          func(c *subscribe.Config) { c.ConfirmAfter = -1 },
 	} {
 		cfg := good

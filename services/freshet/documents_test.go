@@ -125,6 +125,8 @@ func exampleBody(t *testing.T, file, name string) string {
 // TestShellCodeOfDocumentsRuns runs the blocks that are marked so, in order and in one folder, against `freshet up`. Only
 // the ports differ: those of the documents may be in use here.
 func TestShellCodeOfDocumentsRuns(t *testing.T) {
+	t.Setenv("FRESHET_LABELS", "zone=a,tier=canary") // as in operations.md
+	t.Setenv("FRESHET_REMOTE_GET", "true")
 	p := begin(t, "up", "prices", "--dir", t.TempDir(),
 		"--nats-port", "0", "--redis-port", "0", "--publisher-port", "0", "--relay-port", "0", "--server-port", "0")
 	urls := map[string]string{}
@@ -165,6 +167,7 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 		"up-1 serves version 1", `{"sku":"A1","cents":995}`, `{"sku":"B/2","cents":1250}`, "no such key", "fresh",
 		"prices version 2: 1 record (0 added, 1 changed, 1 removed)", "up-1 serves version 2",
 		`"patch":{"added":1,"changed":0,"removed":1,"unchanged":0,"missing":0}`, "1 delta",
+		"1 instance answers", `"agree": true`,
 	) {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("printed no %q:\n%s", want, printed.String())

@@ -61,7 +61,7 @@ func (p *Publisher) events(w http.ResponseWriter, r *http.Request, name string, 
 	case errors.Is(err, store.ErrNotFound) && q.FromVersion > 0:
 		return p.unknownVersion(r, name, q.FromVersion)
 	case errors.Is(err, store.ErrNotFound):
-		return p.unknownDataset(r.Context(), name)
+		return p.noHistory(r.Context(), name)
 	case err != nil:
 		return storeProblem(name, err) // after the first bytes, this ends the connection: the client sees that the last line is missing
 	}
@@ -82,7 +82,7 @@ func (p *Publisher) unknownVersion(r *http.Request, name string, version uint64)
 		return storeProblem(name, err)
 	}
 	if newest == 0 {
-		return p.unknownDataset(r.Context(), name)
+		return p.noHistory(r.Context(), name)
 	}
 	return web.Refuse(http.StatusNotFound, "unknown-version", "dataset %s has no version %d; the newest is %d", name, version, newest).With("dataset", name)
 }

@@ -12,8 +12,8 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/history"
+	"freshet.dev/pkg/nearest"
 	"freshet.dev/pkg/store"
-	"freshet.dev/services/internal/nearest"
 	"freshet.dev/services/internal/web"
 )
 
@@ -102,11 +102,7 @@ func (p *Publisher) readProblem(ctx context.Context, name string, err error) err
 // unknownDataset returns the problem of a dataset without a version. It names datasets with similar names.
 func (p *Publisher) unknownDataset(ctx context.Context, name string) error {
 	problem := web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has no version", name).With("dataset", name)
-	all, err := p.deps.Store.Datasets(ctx)
-	if err != nil {
-		return problem // without suggestions
-	}
-	if near := nearest.Names(name, all); len(near) > 0 {
+	if near := nearest.Names(name, p.others(ctx, name)); len(near) > 0 {
 		problem.Detail += "; did you mean " + strings.Join(near, " or ") + "?"
 		problem.With("nearest", near)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -82,7 +83,7 @@ func (p *Publisher) settings(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if answer.Version == 0 && current.Entry.Number == 0 {
-		return p.unknownDataset(r.Context(), name)
+		return p.noHistory(r.Context(), name)
 	}
 	return web.WriteJSON(w, http.StatusOK, answer)
 }
@@ -138,26 +139,25 @@ func describe(name string, current journal.Current) DatasetSettings {
 	return DatasetSettings{Dataset: name, Settings: current.Settings, Entry: e.Number, Time: e.Time, By: e.By, Reason: e.Reason}
 }
 
-// unknownDataset returns the problem for a dataset with neither a version nor a journal. It names those with similar names.
-func (p *Publisher) unknownDataset(ctx context.Context, name string) error {
+// noHistory returns the problem for a dataset with neither a version nor a journal. It names those with similar names.
+func (p *Publisher) noHistory(ctx context.Context, name string) error {
 	return web.Refuse(http.StatusNotFound, "unknown-dataset", "dataset %s has neither a version nor settings%s", name, p.hint(ctx, name)).With("dataset", name)
 }
 
 // hint returns the names of the datasets that name may mean, as nearest.Hint does.
 func (p *Publisher) hint(ctx context.Context, name string) string {
+	return nearest.Hint(name, p.others(ctx, name))
+}
+
+// others returns the names of the datasets but name, none if the store does not list them in time.
+func (p *Publisher) others(ctx context.Context, name string) []string {
 	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
 	defer cancel()
-	newest, _, err := p.deps.Store.Newest(ctx)
+	names, err := p.deps.Store.Datasets(ctx)
 	if err != nil {
-		return ""
+		return nil
 	}
-	var names []string
-	for known := range newest {
-		if known != name {
-			names = append(names, known)
-		}
-	}
-	return nearest.Hint(name, names)
+	return slices.DeleteFunc(names, func(known string) bool { return known == name })
 }
 
 // settingsProblem returns the problem that answers a change of settings that failed with err.

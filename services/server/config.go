@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/internal/settings"
 )
 
@@ -24,6 +25,9 @@ type Config struct {
 	Namespace string        `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 	CacheDir  string        `split_words:"true" desc:"folder for this instance alone that keeps the last good versions; without it a restarted instance serves nothing until a relay answers, and there is no boot guard"`
 	Instance  string        `split_words:"true" desc:"name of this instance in the fleet; <host>-<pid> if not set"`
+
+	Labels    settings.List `split_words:"true" desc:"labels by which operators choose instances, such as zone=a,tier=canary: at most 16, each name and value 1 to 63 of a-z, 0-9, ., _ and -, beginning and ending with a letter or digit"`
+	RemoteGet bool          `split_words:"true" default:"false" desc:"whether anyone who may use NATS may read records from this instance with freshet get --instance, --label or --all; false: the instance refuses"`
 
 	ReadyMaxLag time.Duration `split_words:"true" default:"0" desc:"how long a newer version may be known and not served before /readyz answers 503; 0 means no limit"`
 
@@ -67,6 +71,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Datasets) == 0 {
 		bad("FRESHET_DATASETS is not set: want the names of datasets, separated by commas")
+	}
+	if _, err := fleet.ParseLabels(c.Labels); err != nil {
+		bad("FRESHET_LABELS: %w", err)
 	}
 	for i, name := range c.Datasets {
 		if err := dataset.CheckName(name); err != nil {

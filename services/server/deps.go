@@ -56,11 +56,15 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	if cfg.CacheDir == "" {
 		log.WarnContext(ctx, "FRESHET_CACHE_DIR is not set: after a restart nothing is served until a relay answers, and a version that kills the process kills it at every restart")
 	}
+	labels, err := fleet.ParseLabels(cfg.Labels)
+	if err != nil {
+		return Deps{}, fmt.Errorf("%w: FRESHET_LABELS: %w", settings.ErrSettings, err)
+	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
-		ConfirmAfter: cfg.ConfirmAfter,
-		Observer:     prom.Observer(d.Registry, cfg.Datasets...),
+		ConfirmAfter: cfg.ConfirmAfter, Labels: labels, RemoteGet: cfg.RemoteGet,
+		Observer: prom.Observer(d.Registry, cfg.Datasets...),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {
 		err = fmt.Errorf("%w: %w", settings.ErrSettings, err)

@@ -210,6 +210,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_DATASETS is not set":    func(c *server.Config) { c.Datasets = nil },
 		"FRESHET_DATASETS: not a":        func(c *server.Config) { c.Datasets = []string{"Cities"} },
 		"FRESHET_DATASETS: cities is na": func(c *server.Config) { c.Datasets = []string{"cities", "cities"} },
+		"FRESHET_LABELS: unusable":       func(c *server.Config) { c.Labels = []string{"zone=a", "tier"} },
+		"FRESHET_LABELS: unusable label": func(c *server.Config) { c.Labels = []string{"Zone=a"} },
 		"FRESHET_REDIS_URL is":           func(c *server.Config) { c.RedisURL = "http://h" },
 		"FRESHET_READY_MAX_LAG":          func(c *server.Config) { c.ReadyMaxLag = -1 },
 		"FRESHET_CONFIRM_AFTER":          func(c *server.Config) { c.ConfirmAfter = 0 },

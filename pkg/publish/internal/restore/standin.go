@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/publish/internal/commit"
@@ -67,12 +69,14 @@ func (s *StandIn) propose(ctx context.Context, newest dataset.VersionRecord) (ma
 	}
 	made = dataset.VersionRecord{
 		Dataset: newest.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: newest.State, PayloadBytes: newest.PayloadBytes,
-		Snapshot: s.snapshot, Source: newest.Source, Labels: newest.Labels, ExpectEvery: build.Meta{}.Promise(newest),
-	}
-	if err := s.restorer.builder.Put(ctx, newest, delta, &made); err != nil {
-		return made, err
+		Snapshot: s.snapshot, Deltas: versions.Kept(append(slices.Clone(newest.Deltas), delta.Object), s.snapshot), Source: newest.Source, Labels: newest.Labels, ExpectEvery: build.Meta{}.Promise(newest),
 	}
 	objects, records := s.restorer.history.Objects, s.restorer.history.Records
+	if len(made.Deltas) > 0 { // else the delta is larger than the snapshot, so no instance would pull it
+		if err := objects.Put(ctx, delta.Path, delta.Object); err != nil {
+			return made, err
+		}
+	}
 	if err := objects.CheckNamed(ctx, &made); err != nil {
 		return made, err
 	}

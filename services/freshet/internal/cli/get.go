@@ -16,7 +16,7 @@ import (
 func newGet(p Process) *cobra.Command {
 	var server string
 	var at versionFlags
-	var out output
+	var remote remoteGet
 	cmd := &cobra.Command{
 		Use:   "get DATASET KEY...",
 		Short: "Look up records and print their values",
@@ -26,9 +26,12 @@ The value of one record is printed unchanged and without a line end. Several rec
 printed as lines: {"dataset":...,"version":...,"key":...,"value":...}. A value that is no JSON is the member value_text,
 or value_base64 if it is not UTF-8.
 
-The exit code is %d if there is no such record, dataset or version.`, exit.NotFound),
+The exit code is %d if there is no such record, dataset or version.
+
+`, exit.NotFound) + remoteGetHelp,
 		Example: `  freshet get browser-compat webassembly.memory64 | jq .support
-  freshet get prices A1 --version 41`,
+  freshet get prices A1 --version 41
+  freshet get prices A1 B2 --all`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, keys := args[0], args[1:]
@@ -43,12 +46,18 @@ The exit code is %d if there is no such record, dataset or version.`, exit.NotFo
 			if err := at.check(cmd); err != nil {
 				return err
 			}
+			if remote.choose.given() {
+				if at.version > 0 {
+					return exit.Errorf(exit.Usage, "--version reads the publisher's store; leave out --instance, --label and --all")
+				}
+				return remote.run(cmd.Context(), p, name, keys)
+			}
 			c, err := at.openGet(server)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			return printRecords(cmd.Context(), p, name, keys, out == textOutput && len(keys) == 1, func(ctx context.Context, key string) (client.Record, error) {
+			return printRecords(cmd.Context(), p, name, keys, remote.out == textOutput && len(keys) == 1, func(ctx context.Context, key string) (client.Record, error) {
 				if at.version > 0 {
 					return c.RecordAt(ctx, name, key, at.version)
 				}
@@ -58,7 +67,7 @@ The exit code is %d if there is no such record, dataset or version.`, exit.NotFo
 	}
 	serverURL.add(cmd, p, &server)
 	at.add(cmd, p, "look the records up in this version of the publisher's store (default: in an instance)")
-	out.add(cmd)
+	remote.add(cmd, p)
 	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return servedNames(ctx, server) })
 	return cmd
 }

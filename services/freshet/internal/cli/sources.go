@@ -20,7 +20,7 @@ const askTimeout = 10 * time.Second
 // sources returns the sources of a status. Each look opens new connections, so that --watch shows the same as a new command.
 func (f *statusFlags) sources(c *client.Client) overview.Sources {
 	s := overview.Sources{
-		Namespace: f.namespace,
+		Namespace: f.namespace, Select: f.selected,
 		Latest: func(ctx context.Context) (map[string]dataset.VersionRecord, error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("the publisher did not answer within %s", askTimeout))
 			defer cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/overview"
@@ -26,6 +27,8 @@ type statusFlags struct {
 	watch                  bool
 	interval               time.Duration
 	wide                   bool
+	labels                 []string
+	selected               *fleet.Selection // by the labels; nil for all instances
 	failIfStale            bool
 	instances              int
 	maxLag                 time.Duration
@@ -49,8 +52,8 @@ The second table shows the instances, which answer over NATS:
   memory  the memory of the records
 
 --wide shows more columns: the sizes of the delta (- if there is none) and of the snapshot, the ids, the age of the
-version, and what the last refresh pulled over the network: a snapshot, deltas, or both. from is the relay, or the
-instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
+version, what the last refresh pulled over the network (a snapshot, deltas, or both), and the labels of the instance. from
+is the relay, or the instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
 
   failing     the last refresh failed; the instance retries
   quarantined processes died of the newest version; the instance does not load it and serves the version before
@@ -77,8 +80,12 @@ requested dataset,
 killed counts only while its record is in Redis, for 30 seconds. If the publisher, NATS or Redis cannot be queried the
 freshness is unknown, and the exit code is %d.
 
+--label chooses instances: the status shows, and --fail-if-stale checks, only the instances with the label, and the datasets
+that they have. It may be repeated; then an instance needs all of the labels. FRESHET_LABELS sets the labels of an instance.
+
 --watch repeats the status until Ctrl-C (exit code 0).`, exit.Failure, exit.Stale, exit.Failure),
 		Example: `  freshet status --watch
+  freshet status --label tier=canary --label zone=a
   freshet status prices --fail-if-stale --max-lag 30s --instances 3 || send-alert`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("instances") && f.instances < 1 {
@@ -96,6 +103,7 @@ freshness is unknown, and the exit code is %d.
 	flags.BoolVarP(&f.watch, "watch", "w", false, "repeat the status until Ctrl-C")
 	flags.DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: pause between two looks")
 	flags.BoolVar(&f.wide, "wide", false, "show all columns")
+	addLabels(cmd, &f.labels, "only instances with this label, name=value; may be repeated")
 	flags.BoolVar(&f.failIfStale, "fail-if-stale", false, fmt.Sprintf("exit with %d if anything is stale", exit.Stale))
 	flags.DurationVar(&f.maxLag, "max-lag", 10*time.Second, "with --fail-if-stale: how long an instance may take to serve a new version")
 	flags.IntVar(&f.instances, "instances", 0, "with --fail-if-stale: how many instances must answer, for each dataset that is named (default: any number)")
@@ -120,6 +128,13 @@ func (f *statusFlags) check(names []string) error {
 		if err := settings.CheckURL("--redis", settings.URL(f.redis), redisSchemes...); err != nil {
 			return exit.With(exit.Usage, err)
 		}
+	}
+	labels, err := parseLabels(f.labels)
+	if err != nil {
+		return err
+	}
+	if len(labels) > 0 {
+		f.selected = &fleet.Selection{Labels: labels}
 	}
 	switch {
 	case f.watch && f.failIfStale:
@@ -166,10 +181,21 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 	}
 	// After the output: the instances are shown even if the publisher, or another instance, does not answer.
 	err = errors.Join(err, o.Err())
+	if err == nil && f.selected != nil && o.Known == 0 {
+		return noneWithLabels(f.selected.Labels, f.namespace, o.Labels)
+	}
 	if unknown := o.Unknown(); err == nil && len(unknown) > 0 {
-		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no instance subscribes to it", strings.Join(unknown, ", "))
+		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no %sinstance subscribes to it", strings.Join(unknown, ", "), f.chosen())
 	}
 	return err
+}
+
+// chosen qualifies the instances of the status in a message.
+func (f *statusFlags) chosen() string {
+	if f.selected == nil {
+		return ""
+	}
+	return "chosen "
 }
 
 // omissions returns a text for each instance that left datasets out of its answer.

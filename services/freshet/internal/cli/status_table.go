@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/freshet/internal/show"
 )
@@ -40,6 +41,7 @@ var instanceColumns = []show.Column{
 	{Title: "made from"},
 	{Title: "from"},
 	{Title: "id"},
+	{Title: "labels"},
 	{Title: "trouble"},
 }
 
@@ -55,7 +57,11 @@ func printStatus(w io.Writer, o overview.Overview, wide bool) error {
 		if o.Err() != nil {
 			return nil
 		}
-		_, err := fmt.Fprintln(w, "no dataset has a version, and no instance answers")
+		none := "no dataset has a version, and no instance answers"
+		if o.Select != nil {
+			none = "none of the " + o.Select.String() + " answers"
+		}
+		_, err := fmt.Fprintln(w, none)
 		return err
 	}
 	var newest, instances [][]string
@@ -140,7 +146,7 @@ func instanceRow(name string, i overview.Instance, now time.Time) []string {
 	}
 	return []string{
 		name, i.Instance, serves, state, since, age, show.Ago(now, i.BehindSince), records, memory,
-		pulled, made, string(cmp.Or(i.From, show.None)), i.ID.Short(), trouble(i, now),
+		pulled, made, string(cmp.Or(i.From, show.None)), i.ID.Short(), fleet.FormatLabels(i.Labels), trouble(i, now),
 	}
 }
 

@@ -52,6 +52,18 @@ func TestUsage(t *testing.T) {
 		{"--redis", []string{"publish", "prices", records, "--wait", "--redis", "http://h"}},
 		{"leave one of them out", []string{"status", "--watch", "--fail-if-stale"}},
 		{"the key is empty", []string{"get", "prices", ""}},
+		{"--version reads the publisher's store; leave out --instance", []string{"get", "prices", "A1", "--version", "1", "--all"}},
+		{"choose instances with one of --instance, --label and --all", []string{"get", "prices", "A1", "--all", "--instance", "a"}},
+		{"choose instances with one of --instance, --label and --all", []string{"get", "prices", "A1", "--instance", ""}},
+		{"--label: unusable labels: \"tier\" is no label; want name=value", []string{"get", "prices", "A1", "--label", "tier"}},
+		{"the label tier comes twice", []string{"get", "prices", "A1", "--label", "tier=a", "--label", "tier=b"}},
+		{"the key \"A1\" comes twice", []string{"get", "prices", "A1", "B2", "A1", "--all"}},
+		{"65 keys: want at most 64", append([]string{"get", "prices", "--all"}, manyKeys(65)...)},
+		{"--timeout 1ms: want 100ms or more", []string{"get", "prices", "A1", "--all", "--timeout", "1ms"}},
+		{"--nats", []string{"get", "prices", "A1", "--all", "--nats", "http://h"}},
+		{"--redis", []string{"get", "prices", "A1", "--all", "--redis", "http://h"}},
+		{"FRESHET_NAMESPACE: not a namespace", []string{"get", "prices", "A1", "--all", "--namespace", "Prod"}},
+		{"--label: unusable labels: the name \"Tier\"", []string{"status", "--label", "Tier=a"}},
 		{"--limit", []string{"versions", "prices", "--limit", "0"}},
 		{"use text or json", []string{"versions", "prices", "--output", "xml"}},
 		{"requires at least 1 arg", []string{"up"}},
@@ -83,6 +95,14 @@ func TestUsage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyKeys returns n different keys.
+func manyKeys(n int) (keys []string) {
+	for i := range n {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
+	return keys
 }
 
 // A flag whose value is a URL may hold a password.

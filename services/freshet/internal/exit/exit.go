@@ -23,6 +23,7 @@ const (
 	TimedOut    Code = 6
 	Stale       Code = 7
 	NoInstance  Code = 8
+	Disagree    Code = 9
 	Findings    Code = 10
 	Interrupted Code = 130
 )
@@ -38,12 +39,13 @@ var Codes = [...]Meaning{
 	{OK, "done"},
 	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written, a version record is damaged"},
 	{Usage, "wrong arguments, flags or settings"},
-	{Refused, "the publisher refused the input; nothing was published"},
+	{Refused, "the publisher refused the input, and nothing was published; or an instance refuses remote gets (get --instance)"},
 	{Conflict, "nothing was published: other publishers committed versions at the same time, or the newest version is not --base"},
-	{NotFound, "no such dataset, version or key"},
-	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store"},
+	{NotFound, "no such dataset, version, key, instance or label"},
+	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store; or an instance did not answer in time (get --instance)"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
 	{NoInstance, "published, but no live instance has the dataset (publish --wait)"},
+	{Disagree, "the instances do not serve the same value (get --instance, --label or --all)"},
 	{Findings, "verify found something that is lost, damaged or out of step, and that is not repaired"},
 	{Interrupted, "stopped by Ctrl-C or SIGTERM before it was done"},
 }

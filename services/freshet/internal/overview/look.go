@@ -15,6 +15,8 @@ import (
 type Sources struct {
 	// Namespace is that of the instances; empty is the default one.
 	Namespace string
+	// Select chooses the instances of the overview; nil chooses all.
+	Select *fleet.Selection
 	// Latest returns the newest version of every dataset, from the publisher. With an error it may return some of them.
 	Latest func(ctx context.Context) (map[string]dataset.VersionRecord, error)
 	// Survey queries all instances over NATS. It ends when no answer arrives within stall after the last one.
@@ -42,10 +44,10 @@ func of(s fleet.Status) process { return process{s.Instance, s.Host, s.PID} }
 // Look queries all sources about the named datasets, or about all if only is empty. It queries the publisher before the instances,
 // so that the instances have had time to learn of the versions that the publisher reports.
 func Look(ctx context.Context, from Sources, only []string) Overview {
-	o := Overview{Namespace: from.Namespace, Only: only, Omitted: map[string]int{}, omitting: map[string]bool{}}
+	o := Overview{Namespace: from.Namespace, Select: from.Select, Only: only, Omitted: map[string]int{}, omitting: map[string]bool{}}
 	latest, err := from.Latest(ctx)
 	o.Publisher = err
-	all := o.instances(ctx, from)
+	all := o.choose(o.instances(ctx, from))
 	o.Known = len(all)
 	for _, r := range all {
 		if r.Omitted > 0 {
@@ -56,6 +58,12 @@ func Look(ctx context.Context, from Sources, only []string) Overview {
 			o.omitting[r.Instance] = r.Omitted > 0
 		}
 	}
+	if o.Select != nil && len(only) == 0 { // other datasets are not those of the chosen instances
+		latest = maps.Clone(latest)
+		maps.DeleteFunc(latest, func(name string, _ dataset.VersionRecord) bool {
+			return !slices.ContainsFunc(all, func(r report) bool { _, ok := r.Dataset(name); return ok || r.Omitted > 0 })
+		})
+	}
 	o.Datasets = gather(all, latest, only)
 	for i := range o.Datasets {
 		if d := &o.Datasets[i]; len(d.Instances) == 0 {
@@ -64,6 +72,35 @@ func Look(ctx context.Context, from Sources, only []string) Overview {
 	}
 	o.At = time.Now()
 	return o
+}
+
+// choose returns the reports of the chosen instances, and records the labels of all.
+func (o *Overview) choose(all []report) []report {
+	if o.Select == nil {
+		return all
+	}
+	for _, r := range all {
+		for name, value := range r.Labels {
+			o.Labels = append(o.Labels, name+"="+value)
+		}
+	}
+	slices.Sort(o.Labels)
+	o.Labels = slices.Compact(o.Labels)
+	return slices.DeleteFunc(all, func(r report) bool { return !o.Select.Match(r.Status) })
+}
+
+// Fleet returns the instances that answer over NATS, and the records in Redis of those that do not. The second result is nil without
+// Redis. With an error of NATS that [Surveyed] accepts, the instances are known. The error of Redis is the last result.
+func Fleet(ctx context.Context, from Sources) (answering []fleet.Status, silent []Record, nats, redis error) {
+	var o Overview
+	for _, r := range o.instances(ctx, from) {
+		if r.age == nil {
+			answering = append(answering, r.Status)
+		} else {
+			silent = append(silent, Record{Status: r.Status, Age: time.Duration(*r.age * float64(time.Second))})
+		}
+	}
+	return answering, silent, o.Instances, o.Records
 }
 
 // instances returns the answers over NATS, and the records of the instances that do not answer.

@@ -17,7 +17,10 @@ type Overview struct {
 	// Namespace is that of the instances; empty is the default one.
 	Namespace string
 	At        time.Time
-	Datasets  []Dataset
+	// Select chose the instances; nil for all. Then Labels has the labels of all instances, chosen or not, each as name=value.
+	Select   *fleet.Selection
+	Labels   []string
+	Datasets []Dataset
 	// Only are the names of the requested datasets; empty for all.
 	Only []string
 	// Known is the number of instances, by their answers or their records, whatever their datasets. Answering is the number of
@@ -73,6 +76,8 @@ type Instance struct {
 	Instance string `json:"instance"`
 	Host     string `json:"host,omitempty"`
 	PID      int    `json:"pid,omitempty"`
+	// Labels are the instance's labels; nil for an instance of a release before labels.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Silent is true if the instance does not answer over NATS. The status is then from the instance's record in Redis.
 	Silent bool `json:"silent,omitempty"`
 	// RecordAge is the age of that record in seconds; nil if the instance answered. If NATS cannot be reached, the status of every
@@ -120,7 +125,7 @@ func gather(all []report, latest map[string]dataset.VersionRecord, only []string
 			if wanted(d.Dataset) {
 				s := add(d.Dataset)
 				s.Instances = append(s.Instances, Instance{
-					Instance: r.Instance, Host: r.Host, PID: r.PID, Silent: r.silent, RecordAge: r.age,
+					Instance: r.Instance, Host: r.Host, PID: r.PID, Labels: r.Labels, Silent: r.silent, RecordAge: r.age,
 					Store: r.Store, StoreWarning: r.StoreWarning, DatasetStatus: d,
 				})
 			}

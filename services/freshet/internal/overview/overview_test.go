@@ -118,6 +118,79 @@ func TestSilentInstances(t *testing.T) {
 	}
 }
 
+// TestSelect chooses instances by labels, among answers and records.
+func TestSelect(t *testing.T) {
+	labelled := func(s fleet.Status, pairs ...string) fleet.Status {
+		var err error
+		if s.Labels, err = fleet.ParseLabels(pairs); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a, b, old := labelled(status("a", 7), "tier=canary", "zone=a"), labelled(status("b", 6), "tier=canary", "zone=b"), status("old", 7)
+	gone := labelled(status("gone", 7), "tier=canary")
+	other := labelled(fleet.Status{Instance: "other", Datasets: []fleet.DatasetStatus{{Dataset: "rules"}}}, "tier=stable")
+	look := func(only []string, pairs ...string) Overview {
+		s := script{
+			surveys: [][]fleet.Status{{a, b, old, other}}, records: [][]Record{{{gone, time.Second}}},
+			latest: map[string]dataset.VersionRecord{"prices": committedAt(7, time.Hour), "rules": {Dataset: "rules", Version: 1}},
+		}
+		from := s.sources()
+		labels, err := fleet.ParseLabels(pairs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from.Select = &fleet.Selection{Labels: labels}
+		return Look(t.Context(), from, only)
+	}
+	for _, tc := range []struct {
+		pairs            []string
+		want             string
+		datasets         int
+		known, answering int
+	}{
+		{[]string{"tier=canary"}, "a/1 b/1 gone/1!", 1, 3, 2},
+		{[]string{"tier=canary", "zone=b"}, "b/1", 1, 1, 1},
+		{[]string{"tier=stable"}, "other/0", 1, 1, 1},
+		{[]string{"tier=none"}, "", 0, 0, 0},
+	} {
+		o := look(nil, tc.pairs...)
+		if got := shown(o); got != tc.want || len(o.Datasets) != tc.datasets || o.Known != tc.known || o.Answering != tc.answering || o.Err() != nil {
+			t.Errorf("%q: %q of %d datasets, %d known, %d answer, %v", tc.pairs, got, len(o.Datasets), o.Known, o.Answering, o.Err())
+		}
+		if diff := cmp.Diff([]string{"tier=canary", "tier=stable", "zone=a", "zone=b"}, o.Labels); diff != "" {
+			t.Error(diff)
+		}
+	}
+	o := look([]string{"prices", "rules"}, "zone=b") // requested datasets are shown in any case
+	if shown(o) != "b/1" || len(o.Datasets) != 2 || len(o.Unknown()) != 0 {
+		t.Errorf("%q of %d datasets, unknown are %q", shown(o), len(o.Datasets), o.Unknown())
+	}
+	if o.Datasets[0].Instances[0].Labels["tier"] != "canary" {
+		t.Errorf("%+v", o.Datasets[0].Instances[0])
+	}
+	reasons := fmt.Sprint(look([]string{"rules"}, "zone=b").Stale(t.Context(), time.Hour, nil), look(nil, "tier=none").Stale(t.Context(), time.Hour, nil), o.TooFew(2))
+	for _, want := range []string{"rules: no instance with zone=b has it", "there is no instance with tier=none", "prices: 1 instance answers with zone=b, want 2"} {
+		if !strings.Contains(reasons, want) {
+			t.Errorf("the reasons are %s, want %s", reasons, want)
+		}
+	}
+}
+
+// TestFleet returns answers and the records of silent instances.
+func TestFleet(t *testing.T) {
+	s := script{surveys: [][]fleet.Status{{status("a", 7)}}, records: [][]Record{{{status("a", 7), time.Second}, {status("b", 7), 12 * time.Second}}}}
+	answering, silent, nats, redis := Fleet(t.Context(), s.sources())
+	if len(answering) != 1 || answering[0].Instance != "a" || len(silent) != 1 || silent[0].Instance != "b" || silent[0].Age != 12*time.Second || nats != nil || redis != nil {
+		t.Errorf("%v, %v, %v, %v", answering, silent, nats, redis)
+	}
+	down := errors.New("connection refused")
+	s = script{surveyErrs: []error{down}, recordErr: down}
+	if _, _, nats, redis = Fleet(t.Context(), s.sources()); !errors.Is(nats, down) || !errors.Is(redis, down) {
+		t.Errorf("%v, %v", nats, redis)
+	}
+}
+
 // committedAt returns the record of version v, committed d ago.
 func committedAt(v uint64, d time.Duration) dataset.VersionRecord {
 	return dataset.VersionRecord{Dataset: "prices", Version: v, Created: ago(d)}

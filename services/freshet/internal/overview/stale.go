@@ -100,12 +100,17 @@ func answer(n int) string {
 	return fmt.Sprintf("%d instances answer", n)
 }
 
-// where names the namespace unless it is the default one: a missing instance may be in another namespace.
+// where names the namespace unless it is the default one, and the labels: a missing instance may be in another namespace, or have
+// other labels.
 func (o Overview) where() string {
-	if o.Namespace == "" {
-		return ""
+	text := ""
+	if o.Select != nil && len(o.Select.Labels) > 0 {
+		text = " with " + fleet.FormatLabels(o.Select.Labels)
 	}
-	return " in namespace " + o.Namespace
+	if o.Namespace != "" {
+		text += " in namespace " + o.Namespace
+	}
+	return text
 }
 
 // why returns why the dataset is stale on the instance; empty if it is not stale.
