@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/publish"
 )
@@ -86,5 +87,53 @@ func BenchmarkPatch(b *testing.B) {
 			}
 			b.ReportMetric(float64(count.bytes.Load())/float64(n), "read-B/op")
 		})
+	}
+}
+
+// BenchmarkUndo compares a rollback with a patch of the same changes, to the commit: of 1,000,000 records, by one version and by five, each
+// of 100 changes and of 1 %.
+func BenchmarkUndo(b *testing.B) {
+	const records = 1_000_000
+	for _, changes := range []int{100, records / 100} {
+		for _, versions := range []int{1, 5} {
+			b.Run(fmt.Sprintf("%d changes, %d versions", changes, versions), func(b *testing.B) {
+				r := newRig(b, nil)
+				newest := uint64(1)
+				if _, err := r.Publish(b.Context(), "prices", publish.Input{Body: bytes.NewReader(revision(records, 0)), Key: "key"}); err != nil {
+					b.Fatal(err)
+				}
+				apply := func(rev int) {
+					var text bytes.Buffer
+					for i := range changes {
+						line(&text, i*(records/changes)+rev%(records/changes), rev)
+					}
+					got, err := r.Patch(b.Context(), "prices", publish.PatchInput{Input: publish.Input{Body: &text, Key: "key"}})
+					if err != nil || !got.Created {
+						b.Fatalf("%+v: %v", got, err)
+					}
+					newest = got.Record.Version
+				}
+				var patched, rolled time.Duration
+				rev := 1000
+				n := 0
+				for b.Loop() {
+					n++
+					for range versions {
+						rev++
+						began := time.Now()
+						apply(rev)
+						patched += time.Since(began)
+					}
+					began := time.Now()
+					got, err := r.Rollback(b.Context(), publish.RollbackInput{Dataset: "prices", To: newest - uint64(versions), Reason: "a benchmark"})
+					if rolled += time.Since(began); err != nil || !got.Created {
+						b.Fatalf("%+v: %v", got, err)
+					}
+					newest = got.Record.Version
+				}
+				b.ReportMetric(float64(patched.Microseconds())/1000/float64(n), "ms-patches/op")
+				b.ReportMetric(float64(rolled.Microseconds())/1000/float64(n), "ms-rollback/op")
+			})
+		}
 	}
 }
