@@ -130,7 +130,7 @@ func TestFollowRetries(t *testing.T) {
 func TestFollowEnds(t *testing.T) {
 	h := example(t)
 	synctest.Test(t, func(t *testing.T) {
-		h := history{t, h.st} // the context of the outer test does not belong to the bubble
+		h := history{t, h.st}                  // the context of the outer test does not belong to the bubble
 		h.follow(timeline.Query{}, nil).end(t) // before the first change
 		down := errors.New("the publisher is down")
 		broken := []error{down}
