@@ -13,7 +13,7 @@ import (
 )
 
 // ErrSettings is wrapped by the errors of Settings.With and Settings.Check.
-var ErrSettings = errors.New("not the settings of a dataset")
+var ErrSettings = errors.New("the settings are refused")
 
 // Settings is what a dataset is held to. The zero Settings are those of a dataset for which nothing was set. Later releases add
 // settings.

@@ -166,12 +166,16 @@ func (j *Journal) apply(ctx context.Context, name string, c Change, newest uint6
 	if c.Replace {
 		from = dataset.Settings{}
 	}
-	after, err = from.With(c.Set)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrChange, err)
+	if after, err = from.With(c.Set); err != nil {
+		err = refusal{err}
 	}
 	return before, after, err
 }
+
+// refusal has the text of its error, which it wraps together with ErrChange.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() []error { return []error{ErrChange, r.error} }
 
 // announce sends the entry of the result over NATS. The end of ctx does not stop it, because the change is in the store.
 func (j *Journal) announce(ctx context.Context, r Result) Result {

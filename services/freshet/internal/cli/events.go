@@ -156,7 +156,7 @@ var eventColumns = []show.Column{
 	{Title: "event", Width: 8},
 	{Title: "number", Align: show.Right},
 	{Title: "by", Width: 16},
-	{Title: "what", Width: 40},
+	{Title: "what", Width: 44},
 	{Title: "reason"},
 }
 

@@ -53,8 +53,8 @@ damaged in the store and there is no good copy of their entry, --replace with --
 	}
 	publisherURL.add(cmd, p, &f.publisher)
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.set, "set", nil, "NAME=VALUE: a setting to change; may be repeated")
-	flags.StringArrayVar(&f.unset, "unset", nil, "NAME: a setting to unset, so that its default holds; may be repeated")
+	flags.StringArrayVar(&f.set, "set", nil, "a setting and its new value as `NAME=VALUE`; may be repeated")
+	flags.StringArrayVar(&f.unset, "unset", nil, "the `NAME` of a setting to unset, so that its default holds; may be repeated")
 	flags.BoolVar(&f.replace, "replace", false, "unset every setting that is not named by --set")
 	flags.StringVar(&f.reason, "reason", "", "why; required for a change, and kept with it")
 	flags.StringVar(&f.by, "by", "", "who makes the change, kept with it (default: user@host)")
