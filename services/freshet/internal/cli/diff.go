@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,11 +46,8 @@ versions. The exit code is %d if there is no such dataset or version.`, exit.Not
 				return exit.Errorf(exit.Usage, "--stat counts all changes; leave it or --limit out")
 			}
 			from, err := versionArgument(args[1])
-			if err != nil {
-				return err
-			}
-			to, err := versionArgument(args[2])
-			if err != nil {
+			to, err2 := versionArgument(args[2])
+			if err := cmp.Or(err, err2); err != nil {
 				return err
 			}
 			c, err := at.start(cmd, args[0])

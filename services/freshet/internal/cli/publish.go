@@ -96,6 +96,18 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 			return f.run(cmd.Context(), p, args[0], args[1])
 		},
 	}
+	f.add(cmd, p)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return nil, cobra.ShellCompDirectiveDefault // a file
+		}
+		return completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })(cmd, args, typed)
+	}
+	return cmd
+}
+
+// add adds the flags to cmd.
+func (f *publishFlags) add(cmd *cobra.Command, p Process) {
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
 	f.waits.add(cmd, p)
@@ -112,13 +124,6 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, stored with the version: a retry with the same id creates no second version (default: random)")
 	complete(cmd, "format", "auto", "ndjson", "json", "csv")
 	f.out.add(cmd)
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) == 1 {
-			return nil, cobra.ShellCompDirectiveDefault // a file
-		}
-		return completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })(cmd, args, typed)
-	}
-	return cmd
 }
 
 func (f *publishFlags) run(ctx context.Context, p Process, name, path string) error {

@@ -95,6 +95,12 @@ that they have. It may be repeated; then an instance needs all of the labels. FR
 		},
 		ValidArgsFunction: completeArgs(true, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) }),
 	}
+	f.add(cmd, p)
+	return cmd
+}
+
+// add adds the flags to cmd.
+func (f *statusFlags) add(cmd *cobra.Command, p Process) {
 	flags := cmd.Flags()
 	publisherURL.add(cmd, p, &f.publisher)
 	natsURL.add(cmd, p, &f.nats)
@@ -108,7 +114,6 @@ that they have. It may be repeated; then an instance needs all of the labels. FR
 	flags.DurationVar(&f.maxLag, "max-lag", 10*time.Second, "with --fail-if-stale: how long an instance may take to serve a new version")
 	flags.IntVar(&f.instances, "instances", 0, "with --fail-if-stale: how many instances must answer, for each dataset that is named (default: any number)")
 	f.out.add(cmd)
-	return cmd
 }
 
 // check validates the names and flags.
