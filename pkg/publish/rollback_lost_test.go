@@ -166,3 +166,47 @@ func TestRollbacksHoldWhatWasThere(t *testing.T) {
 	})
 	noTemp(t, r.temp)
 }
+
+// At whichever step of a rollback the store fails: either the call fails and the dataset is as it was, or it succeeds. The same rollback
+// works afterwards.
+func TestStoreFailsAtEachStepOfARollback(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		c := &cutting{after: after}
+		r := newRig(t, func(_ *publish.Config, d *publish.Deps) {
+			c.Store = d.Store
+			d.Store = c
+		})
+		all := history(t, r, 4, func(v int) bool { return v%2 == 0 })
+		for step := 1; ; step++ {
+			newest := must(c.Store.Latest(t.Context(), "prices"))
+			to := newest.Version - 1
+			c.calls.Store(0)
+			c.at = int64(step)
+			// Another Publisher each time, which remembers nothing.
+			got, err := must(publish.Open(publish.Config{TempDir: r.temp}, publish.Deps{Store: c})).Rollback(t.Context(), back(to))
+			reached := c.calls.Load() >= c.at
+			c.at = 0
+			noTemp(t, r.temp)
+			now := must(c.Store.Latest(t.Context(), "prices"))
+			switch {
+			case err != nil && (!reached || !errors.Is(err, errCut)):
+				t.Fatalf("step %d: error is %v", step, err)
+			case err != nil && now.Ref() != newest.Ref():
+				t.Fatalf("step %d: %v, and version %s was committed", step, err, now.ID())
+			case err == nil && (!got.Created || now.Ref() != got.Record.Ref()):
+				t.Fatalf("step %d: %+v; the newest is %s", step, got, now.ID())
+			case err == nil:
+				if diff := cmp.Diff(map[string]string(all[to]), content(t, r.store, now)); diff != "" {
+					t.Fatalf("step %d: %s", step, diff)
+				}
+				all = append(all, all[to])
+			}
+			if !reached {
+				if step < 4 {
+					t.Errorf("it took %d steps", step-1)
+				}
+				break
+			}
+		}
+	}
+}
