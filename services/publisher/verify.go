@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"freshet.dev/pkg/publish"
@@ -47,9 +48,10 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 	if query.Has("repair") && repair != "true" && repair != "false" {
 		return web.Refuse(http.StatusBadRequest, "bad-parameter", "repair is %.40q; want true or false", repair)
 	}
+	ended := sync.OnceFunc(func() { <-p.verifying })
 	select {
 	case p.verifying <- struct{}{}:
-		defer func() { <-p.verifying }()
+		defer ended()
 	default:
 		busy := web.Refuse(http.StatusTooManyRequests, "busy", "a verification is in progress, and one at a time is allowed; try again when it has ended")
 		busy.RetryAfter = 60
@@ -62,6 +64,7 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 		p.logFinding(r.Context(), f)
 		return lines.write(VerifyLine{Finding: &f})
 	}})
+	ended() // a client that has the last line may verify again at once
 	switch {
 	case err == nil:
 		p.deps.Log.InfoContext(r.Context(), "verified", "datasets", totals.Datasets, "versions", totals.Versions, "objects", totals.Objects,
