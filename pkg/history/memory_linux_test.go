@@ -71,9 +71,9 @@ func peak() (int64, error) {
 }
 
 // Memory does not follow the size of a version that is read, nor that of the difference of two: one of 200 MB (50 MB with -short) takes
-// less than 64 MiB resident with the collector's defaults, beside a chain of deltas that change a tenth of its records.
+// less than 96 MiB resident with the collector's defaults, beside a chain of deltas that change a tenth of its records.
 func TestPeakMemory(t *testing.T) {
-	const most = 64 << 20
+	const most = 96 << 20
 	rows := 2_000_000
 	if testing.Short() {
 		rows /= 4

@@ -206,7 +206,7 @@ func checkDiff(t *testing.T, d *history.Diff, want []string, counts dataset.Chan
 
 // Invariant: the history of a record is its changes through what was published, whatever the page.
 func TestHistoryIsTheRecordThroughTheInputs(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := randomRig(t, seed)
 			keys := inOrder(r.records[0].Seed, append(slices.Clone(r.contents), map[string]string{"never there": ""})...)
