@@ -54,7 +54,7 @@ type Deltas struct{ stream *Stream }
 func (d *Deltas) Entries(ctx context.Context) iter.Seq2[dataset.Record, error] {
 	return func(yield func(dataset.Record, error) bool) {
 		n := 0
-		for r, err := range snapshot.Combine(uint64(d.stream.rec.Seed), d.stream.readDeltas()...) {
+		for r, err := range snapshot.MergeDeltas(uint64(d.stream.rec.Seed), d.stream.readDeltas()...) {
 			if n%checkEvery == 0 && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
