@@ -20,7 +20,7 @@ type Gates struct {
 	MinRecords uint64 `json:"min_records,omitempty"`
 	MaxRecords uint64 `json:"max_records,omitempty"`
 	// MaxFewerRecords, MaxMoreRecords and MaxChangedRecords are how many percent of the records a version may have fewer or more, and may
-	// change in place. nil is no bound, but MaxFewerRecords is then DefaultMaxFewerRecords for a version before of at least GateRecords
+	// change in place. Records that are removed count as fewer, even if as many are added: the keys may be those of another dataset. nil is no bound, but MaxFewerRecords is then DefaultMaxFewerRecords for a version before of at least GateRecords
 	// records. 100 percent fewer allows everything.
 	MaxFewerRecords   *int `json:"max_fewer_records_percent,omitempty"`
 	MaxMoreRecords    *int `json:"max_more_records_percent,omitempty"`
@@ -100,6 +100,8 @@ func (g Gates) Judge(before *VersionRecord, after VersionRecord) []GateRefusal {
 	}
 	if records < had && exceeds(had-records, had, fewer) {
 		refuse("max_fewer_records_percent", true, "the version has %d records and the one before %d: %s fewer, the most is %d%%", records, had, percent(had-records, had), *fewer)
+	} else if removed := after.Changes.Removed; exceeds(removed, had, fewer) {
+		refuse("max_fewer_records_percent", true, "the version removes %d of %d records: %s, the most is %d%%", removed, had, percent(removed, had), *fewer)
 	}
 	if records > had && exceeds(records-had, had, g.MaxMoreRecords) {
 		refuse("max_more_records_percent", false, "the version has %d records and the one before %d: %s more, the most is %d%%", records, had, percent(records-had, had), *g.MaxMoreRecords)

@@ -46,6 +46,12 @@ func TestGatesJudge(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
+	replaced := version(100, 1, 0)
+	replaced.Changes = Changes{Added: 51, Removed: 51}
+	before := version(100, 1, 0)
+	if got := (Gates{}).Judge(&before, replaced); len(got) != 1 || !got[0].Shrinks || got[0].Detail != "the version removes 51 of 100 records: 51%, the most is 50%" {
+		t.Errorf("a version with other keys: %+v", got)
+	}
 	if got := (Gates{MinRecords: 5, MaxFewerBytes: p(1)}).Judge(&VersionRecord{State: Checksum{Records: 100}, PayloadBytes: 9}, version(1, 1, 0)); len(got) != 3 {
 		t.Errorf("a version that meets no gate: %+v", got)
 	}

@@ -49,7 +49,7 @@ var knownSettings = []Setting{
 	{"max_records", "none", "the most records that a version may have", wantCount, 63},
 	{
 		"max_fewer_records_percent", fmt.Sprintf("%d, from %d records", DefaultMaxFewerRecords, GateRecords),
-		"how many percent of the records a version may have fewer than the one before; 100 allows everything", wantPart, 31,
+		"how many percent of the records a version may remove, also if it adds as many; 100 allows everything", wantPart, 31,
 	},
 	{"max_more_records_percent", "none", "how many percent of the records a version may have more than the one before", wantPercent, 31},
 	{"max_changed_records_percent", "none", "how many percent of the records a version may change", wantPart, 31},

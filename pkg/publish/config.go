@@ -71,7 +71,7 @@ type Config struct {
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
 	// Gates returns the gates of a dataset, which each version must meet before it is committed; nil stands for the zero [dataset.Gates],
-	// whose default gate refuses a version with less than half of the records. A publish that cannot read its gates fails.
+	// whose default gate refuses a version that removes more than half of the records. A publish that cannot read its gates fails.
 	Gates func(ctx context.Context, name string) (dataset.Gates, error)
 	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
 	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
