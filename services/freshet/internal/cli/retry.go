@@ -53,7 +53,7 @@ func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, na
 // says so. Standard input cannot be read again: send then searches the versions for the request id.
 func (r request) send(ctx context.Context, p Process) (publisher.Publication, error) {
 	result, err := r.once()
-	if !errors.Is(err, client.ErrUnknown) {
+	if r.id == "" || !errors.Is(err, client.ErrUnknown) { // a dry run has no id, and publishes nothing
 		return result, err
 	}
 	for _, pause := range repeatAfter {

@@ -77,7 +77,7 @@ func (f *rollbackFlags) run(ctx context.Context, p Process, name string) error {
 	if f.audit.dryRun {
 		req.RequestID = "" // a lost answer leaves nothing unknown
 	}
-	result, err := request{name: name, id: f.requestID, client: c, verb: "rolled back", once: func() (publisher.Publication, error) {
+	result, err := request{name: name, id: req.RequestID, client: c, verb: "rolled back", once: func() (publisher.Publication, error) {
 		return c.Rollback(ctx, name, req)
 	}}.send(ctx, p)
 	if err != nil {
