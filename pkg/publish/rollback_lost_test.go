@@ -72,6 +72,36 @@ func TestRollbackWithoutDeltas(t *testing.T) {
 	}
 }
 
+// A rollback undoes a version whose snapshot is lost, whether the publisher knows that already or not: it writes a snapshot.
+func TestRollbackOfALostVersion(t *testing.T) {
+	for name, known := range map[string]bool{"known": true, "unknown": false} {
+		t.Run(name, func(t *testing.T) {
+			r, log := newLoggedRig(t, func(c *publish.Config) { c.MaxDeltas = 1 })
+			all := history(t, r, 5, func(int) bool { return false })
+			newest := must(r.store.Latest(t.Context(), "prices"))
+			if newest.Snapshot.Version != newest.Version {
+				t.Fatalf("the newest version has no snapshot of its own: %+v", newest)
+			}
+			if err := os.Remove(r.objectPath(newest.Snapshot)); err != nil {
+				t.Fatal(err)
+			}
+			if known {
+				if _, err := r.Patch(t.Context(), "prices", patch(`{"id":"new"}`)); !errors.Is(err, publish.ErrLost) {
+					t.Fatalf("error is %v", err)
+				}
+			}
+			got, err := r.Rollback(t.Context(), back(4))
+			if err != nil || !got.Created || got.Record.Snapshot.Version != 6 || !rebuilt(log) {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			got.Record.Deltas = nil
+			if diff := cmp.Diff(map[string]string(all[4]), content(t, r.store, got.Record)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // A version whose own objects are gone cannot be restored. The error names the object and its place, and its remedies work.
 func TestRollbackToALostVersion(t *testing.T) {
 	r := newRig(t, func(c *publish.Config, _ *publish.Deps) { c.MaxDeltas = 1 })

@@ -106,6 +106,25 @@ func (o *Objects) CheckNamed(ctx context.Context, rec *dataset.VersionRecord) er
 	return nil
 }
 
+// CheckChain returns an error for which IsLost holds if the store lacks the snapshot of c, or if a suspect of c is damaged. A version that
+// leads on from c needs it, although its publisher has not read it.
+func (o *Objects) CheckChain(ctx context.Context, c Chain) error {
+	for _, object := range c.Objects() {
+		if o.Suspect(object.Digest) {
+			if err := o.Verify(ctx, object); err != nil {
+				return err
+			}
+		}
+	}
+	switch size, err := o.store.StatObject(ctx, c.Snapshot.Digest); {
+	case err != nil:
+		return o.Failed(c.Snapshot, err)
+	case size != c.Snapshot.Bytes:
+		return o.Failed(c.Snapshot, fmt.Errorf("%w: it has %d bytes in the store, not %d", store.ErrDamaged, size, c.Snapshot.Bytes))
+	}
+	return nil
+}
+
 // Put puts the file at path into the store as the object. If the store has an object of that name and size, Put verifies its
 // bytes and replaces it if they are damaged: the same content makes the same object, whose name may come from a version of
 // long ago. That is rare, and costs less than writing the object does.

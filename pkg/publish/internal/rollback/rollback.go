@@ -126,6 +126,9 @@ func (r *Rollback) reverse(ctx context.Context, newest, target dataset.VersionRe
 	if err != nil {
 		return commit.Proposal{}, err
 	}
+	if err := r.History.Objects.CheckChain(ctx, c); err != nil {
+		return commit.Proposal{}, err // the delta would lead on from a version that cannot be loaded
+	}
 	if bytes, all := versions.TotalBytes(deltas), versions.TotalBytes(append(from.Objects(), c.Objects()...)); bytes > all {
 		return commit.Proposal{}, fmt.Errorf("%w: they have %d bytes, and both versions %d", errDeltas, bytes, all)
 	}
