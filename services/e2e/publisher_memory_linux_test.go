@@ -113,6 +113,6 @@ func TestPublisherMemoryOfShapes(t *testing.T) {
 		{"many members", "application/x-ndjson", io.MultiReader(numbered(next, 200, most), strings.NewReader(`last"}`)), http.StatusCreated},
 		{"too many members", "application/x-ndjson", numbered(next, 10, object(100_000)), http.StatusBadRequest},
 	} {
-		sendLarge(t, p, c.what, http.MethodPost, "/v1/datasets/shapes/versions?key=key", c.contentType, c.body, c.status)
+		sendLarge(t, p, c.what, http.MethodPost, "/v1/datasets/shapes/versions?key=key&allow_shrink=true&reason=shapes", c.contentType, c.body, c.status)
 	}
 }
