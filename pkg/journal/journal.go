@@ -110,13 +110,24 @@ func (j *Journal) Gates(ctx context.Context, name string) (dataset.Gates, error)
 	return current.Settings.Gates, err
 }
 
-// remember records the settings, unless a concurrent call looked later.
+// remember records the settings, unless a concurrent call found later ones.
 func (j *Journal) remember(name string, k known) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.known[name].looked.After(k.looked) {
+	if before, ok := j.known[name]; !ok || !before.after(k) {
 		j.known[name] = k
 	}
+}
+
+// after reports whether k is later than o: the journal of a store only grows. If their looks are further apart than concurrent calls are,
+// an older copy may have replaced the store.
+func (k known) after(o known) bool {
+	a, b := k.current.Entry.StoreID, o.current.Entry.StoreID
+	sameStore := a == b || a.IsZero() || b.IsZero()
+	if sameStore && k.newest != o.newest && o.looked.Sub(k.looked) < maxFresh {
+		return k.newest > o.newest
+	}
+	return k.looked.After(o.looked)
 }
 
 // search returns the settings after the entry newest. It reads backward to the newest entry that changed settings.

@@ -59,10 +59,11 @@ func (j *Journal) Set(ctx context.Context, name string, c Change) (Result, error
 	}
 	var unknown *dataset.Entry // of an attempt whose outcome is unknown
 	for range maxTries {
+		looked := time.Now() // before the number of the newest entry is read
 		result, e, err := j.try(ctx, name, c, id, unknown)
 		switch {
 		case err == nil && result.Changed:
-			j.made(ctx, name, result.Current)
+			j.made(ctx, name, result.Current, looked)
 			return j.announce(ctx, result), nil
 		case err == nil:
 			return result, nil
@@ -139,10 +140,9 @@ func (j *Journal) try(ctx context.Context, name string, c Change, id dataset.Sto
 	return Result{Current: Current{after, e}, Changed: true}, e, nil
 }
 
-// made records and logs a change that is in the store.
-func (j *Journal) made(ctx context.Context, name string, c Current) {
-	now := time.Now()
-	j.remember(name, known{newest: c.Entry.Number, current: c, looked: now, read: now})
+// made records and logs a change that is in the store. Other changes may have followed it since looked.
+func (j *Journal) made(ctx context.Context, name string, c Current, looked time.Time) {
+	j.remember(name, known{newest: c.Entry.Number, current: c, looked: looked, read: looked})
 	j.cfg.Log.InfoContext(ctx, "settings changed", "dataset", name, "entry", c.Entry.Number, "by", c.Entry.By, "reason", c.Entry.Reason,
 		"content", string(c.Entry.Content))
 }
