@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	// maxFresh bounds the use of settings while the number of the newest entry stays the same: an older copy of the store may have
 	// another entry with that number.
 	maxFresh = time.Minute
+	// maxKnown is the number of remembered datasets from which on a Journal adds only those that have entries: the names come from requests.
+	maxKnown = 1000
 	// announceTimeout bounds the announcement of an entry.
 	announceTimeout = 5 * time.Second
 )
@@ -114,9 +117,17 @@ func (j *Journal) Gates(ctx context.Context, name string) (dataset.Gates, error)
 func (j *Journal) remember(name string, k known) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if before, ok := j.known[name]; !ok || !before.after(k) {
-		j.known[name] = k
+	before, ok := j.known[name]
+	if ok && before.after(k) {
+		return
 	}
+	if !ok && len(j.known) >= maxKnown {
+		maps.DeleteFunc(j.known, func(_ string, k known) bool { return time.Since(k.looked) > maxFresh })
+		if len(j.known) >= maxKnown && k.newest == 0 {
+			return
+		}
+	}
+	j.known[name] = k
 }
 
 // after reports whether k is later than o: the journal of a store only grows. If their looks are further apart than concurrent calls are,
