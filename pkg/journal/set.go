@@ -47,7 +47,8 @@ type Result struct {
 	// Changed is false if the settings had the values already, or if an earlier call with the RequestID made the change. Then there is no
 	// new entry; after such an earlier call, Current are the settings that it made.
 	Changed bool
-	// Announced reports whether the entry was sent over NATS.
+	// Announced reports whether the entry was sent over NATS. NATS may still deny it, if the account may not publish there: it says so only
+	// later. Those who follow the events then see the entry within a minute.
 	Announced bool
 	// Warnings say what failed after the change was in the store, and whether entries follow that of an earlier call.
 	Warnings []string

@@ -11,7 +11,7 @@ import (
 
 const (
 	// sweepEvery is how often Follow reads without a reported change. An event that was not announced, because NATS was down for its
-	// sender, is then found.
+	// sender or denied it, is then found.
 	sweepEvery = time.Minute
 	// followRetry is the pause before a read that failed is repeated.
 	followRetry = time.Second

@@ -36,7 +36,8 @@ type DatasetSettings struct {
 	Time   time.Time `json:"time,omitzero"`
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	// Changed and Announced are absent in the answer to GET: whether the request changed a setting, and whether that was announced.
+	// Changed and Announced are absent in the answer to GET: whether the request changed a setting, and whether that was sent over NATS,
+	// which may still deny it; those who follow the events then see it within a minute.
 	Changed   *bool `json:"changed,omitempty"`
 	Announced *bool `json:"announced,omitempty"`
 	// Warnings say what failed after the change, and that the dataset has no version.
