@@ -156,7 +156,8 @@ func (j *Journal) search(ctx context.Context, name string, newest uint64) (Curre
 			err = &store.EntryError{Dataset: name, Number: number, Place: j.deps.Store.EntryPlace(name, number), Err: err}
 		}
 		if errors.Is(err, store.ErrDamaged) {
-			return Current{}, fmt.Errorf("%w, or set all settings again (freshet settings --replace)", err)
+			return Current{}, fmt.Errorf("%w, or set all settings again: freshet settings %s --replace --set NAME=VALUE --reason TEXT, "+
+				"with a --set for each (over HTTP, PATCH the settings with \"replace\": true)", err, name)
 		}
 		if err != nil {
 			return Current{}, err

@@ -116,7 +116,7 @@ func TestDamagedSettings(t *testing.T) {
 		wantProblem(t, send(h, "GET", settingsPath, ""), 500, "damaged-store"),
 		wantProblem(t, send(h, "PATCH", settingsPath, `{"settings":{"max_records":2},"reason":"x"}`), 500, "damaged-store"),
 	} {
-		if !strings.Contains(rec.Detail, place) || !strings.Contains(rec.Detail, "--replace") {
+		if !strings.Contains(rec.Detail, place) || !strings.Contains(rec.Detail, `"replace": true`) {
 			t.Errorf("%q", rec.Detail)
 		}
 	}

@@ -260,7 +260,15 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 
 	path = filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
 	put([]byte("{"))
-	f.run(t, "settings", "prices", "--replace", "--set", "max_records=7", "--reason", "entry 2 was damaged").want(t, exit.OK, "stdout:journal entry 3")
+	refused := f.run(t, "settings", "prices", "--set", "max_records=7", "--reason", "more")
+	refused.want(t, exit.Failure, "stderr:"+path)
+	_, remedy, found := strings.Cut(refused.err, "set all settings again: freshet ")
+	remedy, _, ended := strings.Cut(remedy, ", with a --set for each")
+	args := strings.Fields(strings.NewReplacer("NAME=VALUE", "max_records=7", "TEXT", "damaged").Replace(remedy))
+	if !found || !ended || len(args) == 0 {
+		t.Fatalf("the message has no command: %s", refused.err)
+	}
+	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 3: damaged")
 	wantSettings(t, f, map[string]string{"max_records": "7"})
 }
 

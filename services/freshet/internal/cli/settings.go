@@ -48,7 +48,7 @@ The dataset need not have a version: its settings then hold from the first publi
 
 If the outcome of a change is unknown, "freshet events DATASET" shows whether it was made. To run the command again is a
 further change: it sets the values over those that another change set since. If the newest settings are damaged in the
-store and there is no good copy of their entry, --replace with --set sets all settings again.`,
+store and there is no good copy of their entry, --replace with a --set for each sets all settings again.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args[0]) },
 	}
