@@ -16,6 +16,9 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
+// maxHeaderBytes allows, in addition to other headers, a cursor of the events of some 40,000 datasets in the request line.
+const maxHeaderBytes = 1<<20 + 64<<10
+
 // Publisher is the service.
 type Publisher struct {
 	cfg       Config
@@ -60,7 +63,9 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.handle()
-	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.Handler())
+	p.server = web.NewServer(web.ServerConfig{
+		Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, MaxHeaderBytes: maxHeaderBytes, Log: deps.Log,
+	}, p.Handler())
 	return p, nil
 }
 
