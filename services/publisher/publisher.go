@@ -58,7 +58,7 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		publishes: newSlots(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
 		history:   history.New(history.Config{Workers: readWorkers, Log: deps.Log}, deps.Store),
-		reads:     newSlots(cfg.Reads, "reads of versions", "FRESHET_READS"),
+		reads:     newSlots(cfg.Reads, "reads of versions or events", "FRESHET_READS"),
 		verifying: make(chan struct{}, 1),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
