@@ -67,6 +67,8 @@ func (p *Publisher) events(w http.ResponseWriter, r *http.Request, name string, 
 	switch {
 	case errors.Is(err, timeline.ErrQuery):
 		return web.Refuse(http.StatusBadRequest, "bad-parameter", "%v", err)
+	case err != nil && name == "":
+		return wholeStoreProblem(err)
 	case errors.Is(err, store.ErrNotFound) && q.FromVersion > 0:
 		return p.unknownVersion(r, name, q.FromVersion)
 	case errors.Is(err, store.ErrNotFound):

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/timeline"
 )
 
@@ -164,6 +165,17 @@ func TestEventsRefuse(t *testing.T) {
 	}
 	down := newPublisher(t, &broken{Store: openStore(t), err: errors.New("the disk is gone")}, nil).Handler()
 	wantProblem(t, send(down, "GET", "/v1/datasets/prices/events", ""), 503, "store-unavailable")
+	down = newPublisher(t, noJournals{openStore(t)}, nil).Handler()
+	if p := wantProblem(t, send(down, "GET", "/v1/events", ""), 503, "store-unavailable"); !strings.HasPrefix(p.Detail, "the store did not answer;") {
+		t.Errorf("%q", p.Detail)
+	}
+}
+
+// noJournals is a store that does not list its journals.
+type noJournals struct{ store.Store }
+
+func (noJournals) Journals(context.Context) ([]string, error) {
+	return nil, errors.New("the disk is gone")
 }
 
 // A damaged record is an event that names its file, and the others are there.
