@@ -35,8 +35,8 @@ type Change struct {
 	Replace bool
 	// By is who makes the change, as the caller names itself, such as "user@host"; it may be empty. Reason is why. It is required.
 	By, Reason string
-	// RequestID is the id of the request, drawn by its caller; it may be empty. If one of the last 100 entries of the journal has it, the
-	// change was made before, and is not made again, whatever changed since.
+	// RequestID is the id of the request, drawn by its caller; it may be empty. If one of the last 100 entries of the journal has it, an
+	// earlier call made the change, and Set makes no second one, whatever changed since.
 	RequestID string
 }
 
@@ -173,7 +173,7 @@ func (j *Journal) earlier(ctx context.Context, name string, c Change, newest uin
 		}
 		result := Result{Current: Current{change.Settings, e}}
 		if newest > e.Number {
-			result.Warnings = append(result.Warnings, fmt.Sprintf("the request was made before, as journal entry %d, and is not made again; "+
+			result.Warnings = append(result.Warnings, fmt.Sprintf("an earlier request with this id made the change, as journal entry %d, and this one changed nothing; "+
 				"entries up to %d follow, which may have changed the settings", e.Number, newest))
 		}
 		return result, nil

@@ -62,7 +62,7 @@ func TestRequestIDs(t *testing.T) {
 	request(one, true, 1, 1, "")
 	request(one, false, 1, 1, "")
 	set(t, j, "prices", `{"min_records":2}`)
-	request(one, false, 1, 1, "made before, as journal entry 1, and is not made again; entries up to 2 follow")
+	request(one, false, 1, 1, "made the change, as journal entry 1, and this one changed nothing; entries up to 2 follow")
 	if gates, err := j.Gates(t.Context(), "prices"); err != nil || gates.MinRecords != 2 {
 		t.Errorf("the gates are %+v, %v", gates, err)
 	}
@@ -81,7 +81,7 @@ func TestRequestIDs(t *testing.T) {
 	if err := errors.Join(os.Remove(place), os.WriteFile(place, []byte("{"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	request(one, false, 1, 1, "made before")
+	request(one, false, 1, 1, "an earlier request")
 	one.RequestID = ""
 	request(one, true, 6, 1, "")
 }
