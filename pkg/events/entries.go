@@ -10,7 +10,8 @@ import (
 
 // SendEntry sends the event of a journal entry on core NATS, and returns when the server has received it. The event log does not keep
 // it, because a catch-up reads the last message of a dataset's subject, which must be a version. A reader that misses the event finds the
-// entry in the store. SendEntry fails without a connection.
+// entry in the store. SendEntry fails without a connection. It returns nil if the server denies the subject to the account, because the
+// server says that only to the connection's error handler.
 func SendEntry(ctx context.Context, nc *nats.Conn, namespace string, e dataset.Entry) error {
 	err := sendEntry(ctx, nc, namespace, e)
 	if err != nil {

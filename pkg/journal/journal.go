@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	// maxFresh bounds the use of settings while the number of the newest entry stays the same: an older copy of the store may have
 	// another entry with that number.
 	maxFresh = time.Minute
+	// maxKnown is the number of remembered datasets from which on a Journal adds only those that have entries: the names come from requests.
+	maxKnown = 1000
 	// announceTimeout bounds the announcement of an entry.
 	announceTimeout = 5 * time.Second
 )
@@ -110,13 +113,32 @@ func (j *Journal) Gates(ctx context.Context, name string) (dataset.Gates, error)
 	return current.Settings.Gates, err
 }
 
-// remember records the settings, unless a concurrent call looked later.
+// remember records the settings, unless a concurrent call found later ones.
 func (j *Journal) remember(name string, k known) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.known[name].looked.After(k.looked) {
-		j.known[name] = k
+	before, ok := j.known[name]
+	if ok && before.after(k) {
+		return
 	}
+	if !ok && len(j.known) >= maxKnown {
+		maps.DeleteFunc(j.known, func(_ string, k known) bool { return time.Since(k.looked) > maxFresh })
+		if len(j.known) >= maxKnown && k.newest == 0 {
+			return
+		}
+	}
+	j.known[name] = k
+}
+
+// after reports whether k is later than o: the journal of a store only grows. If their looks are further apart than concurrent calls are,
+// an older copy may have replaced the store.
+func (k known) after(o known) bool {
+	a, b := k.current.Entry.StoreID, o.current.Entry.StoreID
+	sameStore := a == b || a.IsZero() || b.IsZero()
+	if sameStore && k.newest != o.newest && o.looked.Sub(k.looked) < maxFresh {
+		return k.newest > o.newest
+	}
+	return k.looked.After(o.looked)
 }
 
 // search returns the settings after the entry newest. It reads backward to the newest entry that changed settings.
@@ -134,7 +156,8 @@ func (j *Journal) search(ctx context.Context, name string, newest uint64) (Curre
 			err = &store.EntryError{Dataset: name, Number: number, Place: j.deps.Store.EntryPlace(name, number), Err: err}
 		}
 		if errors.Is(err, store.ErrDamaged) {
-			return Current{}, fmt.Errorf("%w, or set all settings again (freshet settings --replace)", err)
+			return Current{}, fmt.Errorf("%w, or set all settings again: freshet settings %s --replace --set NAME=VALUE --reason TEXT, "+
+				"with a --set for each (over HTTP, PATCH the settings with \"replace\": true)", err, name)
 		}
 		if err != nil {
 			return Current{}, err

@@ -275,7 +275,7 @@ func TestDamagedSettings(t *testing.T) {
 	damage([]byte("{"))
 	fresh := func() *journal.Journal { return open(t, st, nil) }
 	_, err = fresh().Gates(t.Context(), "prices")
-	for _, part := range []string{place, "put back a good copy of it", "set all settings again (freshet settings --replace)"} {
+	for _, part := range []string{place, "put back a good copy of it", "set all settings again: freshet settings prices --replace --set NAME=VALUE --reason TEXT, with a --set for each"} {
 		if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v, want %q", err, part)
 		}

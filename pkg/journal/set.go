@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 
 // maxTries is how often Set starts again because another change came first.
 const maxTries = 100
+
+// requestEntries is how many of the last entries Set searches for a RequestID.
+const requestEntries = 100
 
 var (
 	// ErrChange is returned when a Change is refused; nothing was changed. The error says what to do.
@@ -31,7 +35,8 @@ type Change struct {
 	Replace bool
 	// By is who makes the change, as the caller names itself, such as "user@host"; it may be empty. Reason is why. It is required.
 	By, Reason string
-	// RequestID is the id of the request, if it has one. A request is not repeated by accident: the same values twice change nothing.
+	// RequestID is the id of the request, drawn by its caller; it may be empty. If one of the last 100 entries of the journal has it, an
+	// earlier call made the change, and Set makes no second one, whatever changed since.
 	RequestID string
 }
 
@@ -39,16 +44,19 @@ type Change struct {
 type Result struct {
 	// Current are the settings after the call.
 	Current
-	// Changed is false if the settings had the values already. Then there is no new entry.
+	// Changed is false if the settings had the values already, or if an earlier call with the RequestID made the change. Then there is no
+	// new entry; after such an earlier call, Current are the settings that it made.
 	Changed bool
-	// Announced reports whether the entry was sent over NATS.
+	// Announced reports whether the entry was sent over NATS. NATS may still deny it, if the account may not publish there: it says so only
+	// later. Those who follow the events then see the entry within a minute.
 	Announced bool
-	// Warnings say what failed after the change was in the store.
+	// Warnings say what failed after the change was in the store, and whether entries follow that of an earlier call.
 	Warnings []string
 }
 
 // Set changes the settings of the dataset, which need not have a version. It returns [ErrChange] for a change that is refused, [ErrBusy],
-// or an error of the store. After an error that wraps [store.ErrUnknown], the change may be in the store; to repeat it does no harm.
+// or an error of the store. After an error that wraps [store.ErrUnknown], the change may be in the store: a call with the same RequestID
+// makes it if it is not. Without a RequestID, such a call may set the values again over those of a change in between.
 func (j *Journal) Set(ctx context.Context, name string, c Change) (Result, error) {
 	if err := c.check(name); err != nil {
 		return Result{}, err
@@ -59,10 +67,11 @@ func (j *Journal) Set(ctx context.Context, name string, c Change) (Result, error
 	}
 	var unknown *dataset.Entry // of an attempt whose outcome is unknown
 	for range maxTries {
+		looked := time.Now() // before the number of the newest entry is read
 		result, e, err := j.try(ctx, name, c, id, unknown)
 		switch {
 		case err == nil && result.Changed:
-			j.made(ctx, name, result.Current)
+			j.made(ctx, name, result.Current, looked)
 			return j.announce(ctx, result), nil
 		case err == nil:
 			return result, nil
@@ -111,6 +120,9 @@ func (j *Journal) try(ctx context.Context, name string, c Change, id dataset.Sto
 			return Result{Current: Current{change.Settings, e}, Changed: true}, e, err
 		}
 	}
+	if result, err := j.earlier(ctx, name, c, newest); err != nil || result.Entry.Number > 0 {
+		return result, result.Entry, err
+	}
 	before, after, err := j.apply(ctx, name, c, newest)
 	if err != nil {
 		return Result{}, dataset.Entry{}, err
@@ -139,10 +151,56 @@ func (j *Journal) try(ctx context.Context, name string, c Change, id dataset.Sto
 	return Result{Current: Current{after, e}, Changed: true}, e, nil
 }
 
-// made records and logs a change that is in the store.
-func (j *Journal) made(ctx context.Context, name string, c Current) {
-	now := time.Now()
-	j.remember(name, known{newest: c.Entry.Number, current: c, looked: now, read: now})
+// earlier returns the result of an earlier call with the change's RequestID; the zero Result if there is none among the last entries.
+func (j *Journal) earlier(ctx context.Context, name string, c Change, newest uint64) (Result, error) {
+	if c.RequestID == "" || newest == 0 {
+		return Result{}, nil
+	}
+	entries, err := j.deps.Store.Entries(ctx, name, max(newest, requestEntries)-requestEntries+1, requestEntries)
+	if _, damaged := errors.AsType[store.EntryErrors](err); err != nil && !damaged {
+		return Result{}, err
+	}
+	for _, e := range slices.Backward(entries) {
+		if e.RequestID != c.RequestID || e.Kind != dataset.EntrySettings {
+			continue
+		}
+		change, err := e.SettingsChange()
+		if err != nil {
+			return Result{}, err
+		}
+		if err := c.madeBy(e, change.Settings); err != nil {
+			return Result{}, err
+		}
+		result := Result{Current: Current{change.Settings, e}}
+		if newest > e.Number {
+			result.Warnings = append(result.Warnings, fmt.Sprintf("an earlier request with this id made the change, as journal entry %d, and this one changed nothing; "+
+				"entries up to %d follow, which may have changed the settings", e.Number, newest))
+		}
+		return result, nil
+	}
+	return Result{}, nil
+}
+
+// madeBy fails unless the entry, which has the change's RequestID and made the settings, made the change.
+func (c Change) madeBy(e dataset.Entry, settings dataset.Settings) error {
+	from := settings
+	if c.Replace {
+		from = dataset.Settings{}
+	}
+	again, err := from.With(c.Set)
+	if err != nil {
+		return refusal{err}
+	}
+	differ, err := settings.Diff(again)
+	if err == nil && len(differ) > 0 {
+		err = fmt.Errorf("%w: journal entry %d, of another change, has the request id %q; draw a new id for each change", ErrChange, e.Number, c.RequestID)
+	}
+	return err
+}
+
+// made records and logs a change that is in the store. Other changes may have followed it since looked.
+func (j *Journal) made(ctx context.Context, name string, c Current, looked time.Time) {
+	j.remember(name, known{newest: c.Entry.Number, current: c, looked: looked, read: looked})
 	j.cfg.Log.InfoContext(ctx, "settings changed", "dataset", name, "entry", c.Entry.Number, "by", c.Entry.By, "reason", c.Entry.Reason,
 		"content", string(c.Entry.Content))
 }

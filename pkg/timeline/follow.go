@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -11,7 +12,7 @@ import (
 
 const (
 	// sweepEvery is how often Follow reads without a reported change. An event that was not announced, because NATS was down for its
-	// sender, is then found.
+	// sender or denied it, is then found.
 	sweepEvery = time.Minute
 	// followRetry is the pause before a read that failed is repeated.
 	followRetry = time.Second
@@ -82,22 +83,27 @@ type follower struct {
 	dirty   map[string]bool // the datasets to read; an empty name means all
 }
 
-// catchUp reads the datasets that have changed.
+// catchUp reads the datasets that have changed. If all are to be read and that fails, those that are known to have changed may succeed.
 func (f *follower) catchUp(ctx context.Context) error {
+	var failed error
 	if f.dirty[""] {
-		if err := f.from(ctx, f.query.Dataset); err != nil {
-			return err
+		if failed = f.from(ctx, f.query.Dataset); failed == nil {
+			clear(f.dirty)
 		}
-		clear(f.dirty)
-		return nil
 	}
 	for name := range f.dirty {
+		if name == "" {
+			continue
+		}
+		if f.yielded != nil || ctx.Err() != nil {
+			break
+		}
 		if err := f.from(ctx, name); err != nil {
-			return err
+			return cmp.Or(failed, err)
 		}
 		delete(f.dirty, name)
 	}
-	return nil
+	return failed
 }
 
 // from reads the events of the dataset, or of all if name is empty, after those that were read. A read that fails half-way counts for

@@ -127,6 +127,34 @@ func TestFollowRetries(t *testing.T) {
 	})
 }
 
+// If the read of all datasets fails, those that have changed are read nevertheless, and the events come once.
+func TestFollowWithoutASweep(t *testing.T) {
+	h := example(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := history{t, h.st} // the context of the outer test does not belong to the bubble
+		tooMany := errors.New("too many datasets")
+		var broken []error
+		f := h.follow(timeline.Query{}, &broken)
+		defer f.end(t)
+		f.changes <- ""
+		if got := f.take(); got != "a.1 a1 b1 a2 b.1 a3 c.1" {
+			t.Errorf("%s", got)
+		}
+		h.version("a", 4, 70)
+		h.version("b", 2, 71)
+		broken = []error{tooMany, tooMany, nil, tooMany}
+		f.changes <- ""
+		f.changes <- "a"
+		if got := f.take(); got != "a4" {
+			t.Errorf("%q", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := f.take(); got != "b2" || len(f.fails) != 3 {
+			t.Errorf("%q, %d failures", got, len(f.fails))
+		}
+	})
+}
+
 func TestFollowEnds(t *testing.T) {
 	h := example(t)
 	synctest.Test(t, func(t *testing.T) {

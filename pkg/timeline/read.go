@@ -187,10 +187,11 @@ func (r *Reader) begin(ctx context.Context, q Query, sequences []*sequence) erro
 	since := q.Since
 	if q.FromVersion > 0 {
 		rec, err := r.store.Version(ctx, q.Dataset, q.FromVersion)
-		if err != nil && !errors.Is(err, store.ErrDamaged) {
+		lost := errors.Is(err, store.ErrNotFound) && slices.ContainsFunc(sequences, func(s *sequence) bool { return !s.journal && q.FromVersion <= s.newest })
+		if err != nil && !lost && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
-		since = rec.Created // zero if the record is damaged: then all entries are selected
+		since = rec.Created // zero if the record is damaged or lost: then all entries are selected
 	}
 	for _, s := range sequences {
 		switch {

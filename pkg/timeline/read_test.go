@@ -268,6 +268,16 @@ func TestDamagedRecords(t *testing.T) {
 	}
 }
 
+// A record that is lost is a damaged one, also if the events begin with it.
+func TestLostRecord(t *testing.T) {
+	h := example(t)
+	if err := os.Remove(h.st.RecordPlace("a", 2)); err != nil {
+		t.Fatal(err)
+	}
+	h.want(timeline.Query{Dataset: "a"}, "a.1 a1 a!2 a3")
+	h.want(timeline.Query{Dataset: "a", FromVersion: 2}, "a!2 a.1 a3")
+}
+
 func TestLines(t *testing.T) {
 	h := example(t)
 	var kinds []string

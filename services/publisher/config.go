@@ -38,7 +38,7 @@ type Config struct {
 
 	Publishes int            `split_words:"true" default:"2" desc:"how many publishes of all records may be in progress; more are refused as busy"`
 	Patches   int            `split_words:"true" default:"8" desc:"how many patches may be in progress, in addition to publishes; more are refused as busy"`
-	Reads     int            `split_words:"true" default:"4" desc:"how many reads of versions (records, keys, exports, diffs, histories, sizes) may be in progress, in addition to publishes; more are refused as busy, with 0 all are"`
+	Reads     int            `split_words:"true" default:"4" desc:"how many reads of versions (records, keys, exports, diffs, histories, sizes) or events may be in progress, in addition to publishes; more are refused as busy, with 0 all are"`
 	BodyBytes settings.Bytes `split_words:"true" default:"64GiB" desc:"largest body of a publish, as sent"`
 	TextBytes settings.Bytes `split_words:"true" default:"256GiB" desc:"largest compressed body of a publish once it is decompressed, and most bytes of the records of any body; above 128MiB the decompressed body may have at most 1000 times its size as sent, and the records at most 1000 times the decompressed body"`
 	BodyStall time.Duration  `split_words:"true" default:"60s" desc:"how long a body may send nothing before the request fails"`

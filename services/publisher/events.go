@@ -31,12 +31,21 @@ func (p *Publisher) allEvents(w http.ResponseWriter, r *http.Request) error {
 	return p.events(w, r, "")
 }
 
-// events answers with the events of the dataset, or of all if name is empty, one a line. more are further parameters.
+// events answers with the events of the dataset, or of all if name is empty, one a line. more are further parameters. The answer takes a
+// slot of the reads.
 func (p *Publisher) events(w http.ResponseWriter, r *http.Request, name string, more ...string) error {
+	if err := refuseHead(r); err != nil {
+		return err
+	}
 	q, err := eventsQuery(r, name, more)
 	if err != nil {
 		return err
 	}
+	release, err := p.acquireRead(w, r)
+	if err != nil {
+		return err
+	}
+	defer release()
 	out := bufio.NewWriter(w)
 	line := func(b []byte) error {
 		// An error means that w is no network connection, as in a test.
@@ -58,6 +67,8 @@ func (p *Publisher) events(w http.ResponseWriter, r *http.Request, name string, 
 	switch {
 	case errors.Is(err, timeline.ErrQuery):
 		return web.Refuse(http.StatusBadRequest, "bad-parameter", "%v", err)
+	case err != nil && name == "":
+		return wholeStoreProblem(err)
 	case errors.Is(err, store.ErrNotFound) && q.FromVersion > 0:
 		return p.unknownVersion(r, name, q.FromVersion)
 	case errors.Is(err, store.ErrNotFound):

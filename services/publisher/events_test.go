@@ -3,6 +3,8 @@ package publisher_test
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/timeline"
 )
 
@@ -94,6 +97,45 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// A cursor of the events of many datasets fits into a request.
+func TestEventsOfManyDatasets(t *testing.T) {
+	p := newPublisher(t, openStore(t), nil)
+	story(t, p.Handler())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	<-p.Ready()
+	at := timeline.Positions{"prices": {Version: 2, Entry: 1}, "cities": {Version: 1}}
+	for i := range 20_000 {
+		sum := sha256.Sum256(fmt.Append(nil, i))
+		at[fmt.Sprintf("%.12x", sum[:])] = timeline.Position{Version: uint64(sum[0]) * uint64(sum[1]), Entry: uint64(sum[2] % 10)}
+	}
+	transport := &http.Transport{}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addr()+"/v1/events?cursor="+at.Cursor(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	rec.Code = resp.StatusCode
+	rec.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	if _, err := rec.Body.ReadFrom(resp.Body); err != nil {
+		t.Error(err)
+	}
+	resp.Body.Close()
+	if got, end := lines(t, rec); got != "prices.2 prices3" || end.More {
+		t.Errorf("with a cursor of %d bytes: %s, %+v", len(at.Cursor()), got, end)
+	}
+	transport.CloseIdleConnections()
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEventsRefuse(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler()
 	story(t, h)
@@ -123,6 +165,17 @@ func TestEventsRefuse(t *testing.T) {
 	}
 	down := newPublisher(t, &broken{Store: openStore(t), err: errors.New("the disk is gone")}, nil).Handler()
 	wantProblem(t, send(down, "GET", "/v1/datasets/prices/events", ""), 503, "store-unavailable")
+	down = newPublisher(t, noJournals{openStore(t)}, nil).Handler()
+	if p := wantProblem(t, send(down, "GET", "/v1/events", ""), 503, "store-unavailable"); !strings.HasPrefix(p.Detail, "the store did not answer;") {
+		t.Errorf("%q", p.Detail)
+	}
+}
+
+// noJournals is a store that does not list its journals.
+type noJournals struct{ store.Store }
+
+func (noJournals) Journals(context.Context) ([]string, error) {
+	return nil, errors.New("the disk is gone")
 }
 
 // A damaged record is an event that names its file, and the others are there.

@@ -153,6 +153,19 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, map[string]any{"datasets": list})
 }
 
+// wholeStoreProblem returns the problem of a read of all datasets that failed with err.
+func wholeStoreProblem(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, store.ErrDamaged): // a retry does not help
+		problem := web.Refuse(http.StatusInternalServerError, "damaged-store", "%v", err)
+		problem.Cause = err
+		return problem
+	}
+	return web.Unavailable("store-unavailable", 2, err, "the store did not answer; the publisher's log says why")
+}
+
 func datasetName(r *http.Request) (string, error) {
 	name := r.PathValue("name")
 	if err := dataset.CheckName(name); err != nil {

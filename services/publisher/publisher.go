@@ -16,6 +16,9 @@ import (
 	"github.com/sourcegraph/conc/pool"
 )
 
+// maxHeaderBytes allows, in addition to other headers, a cursor of the events of some 40,000 datasets in the request line.
+const maxHeaderBytes = 1<<20 + 64<<10
+
 // Publisher is the service.
 type Publisher struct {
 	cfg       Config
@@ -55,12 +58,14 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		publishes: newSlots(cfg.Publishes, "publishes", "FRESHET_PUBLISHES"),
 		patches:   newSlots(cfg.Patches, "patches", "FRESHET_PATCHES"),
 		history:   history.New(history.Config{Workers: readWorkers, Log: deps.Log}, deps.Store),
-		reads:     newSlots(cfg.Reads, "reads of versions", "FRESHET_READS"),
+		reads:     newSlots(cfg.Reads, "reads of versions or events", "FRESHET_READS"),
 		verifying: make(chan struct{}, 1),
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.handle()
-	p.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, Log: deps.Log}, p.Handler())
+	p.server = web.NewServer(web.ServerConfig{
+		Listen: cfg.Listen, Grace: cfg.StopGrace, ConnContext: withConn, MaxHeaderBytes: maxHeaderBytes, Log: deps.Log,
+	}, p.Handler())
 	return p, nil
 }
 

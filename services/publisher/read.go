@@ -50,25 +50,41 @@ func (p *Publisher) reading(parse func(r *http.Request, name string) (answerFunc
 		if err != nil {
 			return err
 		}
-		if r.Method == http.MethodHead { // a GET costs as much, and only it has an answer to show for that
-			problem := web.Refuse(http.StatusMethodNotAllowed, "method-not-allowed", "%.200q takes GET, not HEAD", r.URL.EscapedPath())
-			problem.Header = http.Header{"Allow": {http.MethodGet}}
-			return problem
+		if err := refuseHead(r); err != nil {
+			return err
 		}
 		answer, err := parse(r, name)
 		if err != nil {
 			return err
 		}
-		release, err := p.acquire(r, p.reads)
+		release, err := p.acquireRead(w, r)
 		if err != nil {
 			return err
 		}
 		defer release()
-		// A read may take longer than a response may by default; a stream sets a deadline for each part. An error means that w is no network
-		// connection, as in a test.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		return p.readProblem(r.Context(), name, answer(r.Context(), w))
 	}
+}
+
+// refuseHead refuses HEAD: a GET costs as much, and only it has an answer to show for that.
+func refuseHead(r *http.Request) error {
+	if r.Method != http.MethodHead {
+		return nil
+	}
+	problem := web.Refuse(http.StatusMethodNotAllowed, "method-not-allowed", "%.200q takes GET, not HEAD", r.URL.EscapedPath())
+	problem.Header = http.Header{"Allow": {http.MethodGet}}
+	return problem
+}
+
+// acquireRead waits for a slot of the reads. The answer may then take longer than a response may by default: a stream sets a deadline for
+// each part.
+func (p *Publisher) acquireRead(w http.ResponseWriter, r *http.Request) (release func(), err error) {
+	release, err = p.acquire(r, p.reads)
+	if err == nil {
+		// An error means that w is no network connection, as in a test.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	}
+	return release, err
 }
 
 // readProblem returns the problem that answers a read of the dataset that failed with err.

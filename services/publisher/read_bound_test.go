@@ -45,6 +45,15 @@ func TestTooManyReads(t *testing.T) {
 	if rec.Header().Get("Retry-After") == "" || !strings.Contains(rec.Body.String(), "FRESHET_READS") {
 		t.Errorf("%v %s", rec.Header(), rec.Body)
 	}
+	for _, path := range []string{"/v1/events", datasetURL + "/events"} {
+		wantProblem(t, send(h, "GET", path, ""), http.StatusServiceUnavailable, "busy")
+		if rec := send(h, "HEAD", path, ""); rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET" {
+			t.Errorf("HEAD: %d %v", rec.Code, rec.Header())
+		}
+		if rec := send(h, "GET", path+"?limit=x", ""); rec.Code != 400 {
+			t.Errorf("%d %s", rec.Code, rec.Body)
+		}
+	}
 	if rec := send(h, "POST", "/v1/datasets/other/versions?key=id", ndjson); rec.Code != 201 {
 		t.Errorf("a publish while reads are in progress: %d %s", rec.Code, rec.Body)
 	}

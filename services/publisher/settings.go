@@ -36,7 +36,8 @@ type DatasetSettings struct {
 	Time   time.Time `json:"time,omitzero"`
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	// Changed and Announced are absent in the answer to GET: whether the request changed a setting, and whether that was announced.
+	// Changed and Announced are absent in the answer to GET: whether the request changed a setting, and whether that was sent over NATS,
+	// which may still deny it; those who follow the events then see it within a minute.
 	Changed   *bool `json:"changed,omitempty"`
 	Announced *bool `json:"announced,omitempty"`
 	// Warnings say what failed after the change, and that the dataset has no version.
@@ -109,7 +110,7 @@ func (p *Publisher) changeSettings(w http.ResponseWriter, r *http.Request) error
 		Set: change.Settings, Replace: change.Replace, By: change.By, Reason: change.Reason, RequestID: id,
 	})
 	if err != nil {
-		return settingsProblem(name, err)
+		return settingsProblem(name, id, err)
 	}
 	answer, err := p.describe(r.Context(), name, result.Current)
 	if err != nil { // the change is in the store
@@ -160,15 +161,19 @@ func (p *Publisher) others(ctx context.Context, name string) []string {
 	return slices.DeleteFunc(names, func(known string) bool { return known == name })
 }
 
-// settingsProblem returns the problem that answers a change of settings that failed with err.
-func settingsProblem(name string, err error) error {
+// settingsProblem returns the problem that answers a change of settings that failed with err. requestID is the id of the request, or empty.
+func settingsProblem(name, requestID string, err error) error {
 	switch {
 	case errors.Is(err, journal.ErrChange):
 		return web.Refuse(http.StatusBadRequest, "bad-settings", "%v", err).With("dataset", name)
 	case errors.Is(err, journal.ErrBusy):
 		return web.Unavailable("busy", 2, err, "%v; nothing was changed; try again", err).With("dataset", name)
 	case errors.Is(err, store.ErrUnknown):
-		return web.Unavailable("change-unknown", 2, err, "the store did not answer whether it has the new settings of dataset %s; send the request again: a change that was made is not made twice", name).With("dataset", name)
+		next := "send the request again: a change that was made is not made twice"
+		if requestID == "" {
+			next = "the events of the dataset show it if it has; send the request again if not, with the header " + requestIDHeader + ", so that it can be repeated safely"
+		}
+		return web.Unavailable("change-unknown", 2, err, "the store did not answer whether it has the new settings of dataset %s; %s", name, next).With("dataset", name)
 	}
 	return storeProblem(name, err)
 }

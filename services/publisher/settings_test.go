@@ -37,6 +37,10 @@ func TestSettings(t *testing.T) {
 	if rec.Code != 200 || !*got.Changed || got.Entry != 2 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
+	rec = send(h, "PATCH", settingsPath, `{"settings":{"min_records":2,"max_more_records_percent":10},"by":"ann@host","reason":"a <test>"}`, "Idempotency-Key", "r-1")
+	if got = decode[publisher.DatasetSettings](t, rec); rec.Code != 200 || *got.Changed || got.Entry != 1 || len(got.Warnings) != 1 {
+		t.Errorf("a request that is repeated late: %d %s", rec.Code, rec.Body)
+	}
 	rec = send(h, "GET", settingsPath, "")
 	var plain map[string]json.RawMessage
 	if err := json.Unmarshal(rec.Body.Bytes(), &plain); err != nil || rec.Code != 200 || string(plain["settings"]) != `{"max_more_records_percent":10}` ||
@@ -112,7 +116,7 @@ func TestDamagedSettings(t *testing.T) {
 		wantProblem(t, send(h, "GET", settingsPath, ""), 500, "damaged-store"),
 		wantProblem(t, send(h, "PATCH", settingsPath, `{"settings":{"max_records":2},"reason":"x"}`), 500, "damaged-store"),
 	} {
-		if !strings.Contains(rec.Detail, place) || !strings.Contains(rec.Detail, "--replace") {
+		if !strings.Contains(rec.Detail, place) || !strings.Contains(rec.Detail, `"replace": true`) {
 			t.Errorf("%q", rec.Detail)
 		}
 	}
@@ -134,7 +138,12 @@ func TestSettingsWithoutAStore(t *testing.T) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	unknown := &unknownEntries{Store: openStore(t)}
-	wantProblem(t, send(newPublisher(t, unknown, nil).Handler(), "PATCH", settingsPath, `{"settings":{"max_records":2},"reason":"x"}`), 503, "change-unknown")
+	lost := newPublisher(t, unknown, nil).Handler()
+	for want, header := range map[string][]string{"is not made twice": {"Idempotency-Key", "r-1"}, "send the request again if not, with the header Idempotency-Key": nil} {
+		if p := wantProblem(t, send(lost, "PATCH", settingsPath, `{"settings":{"max_records":2},"reason":"x"}`, header...), 503, "change-unknown"); !strings.Contains(p.Detail, want) {
+			t.Errorf("%q, want %q", p.Detail, want)
+		}
+	}
 }
 
 // The change is announced over NATS. Without it, the change is in the store, and a warning says that it was not announced.

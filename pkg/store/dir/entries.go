@@ -26,8 +26,16 @@ func (s *Store) PutEntry(ctx context.Context, e dataset.Entry) error {
 	if err := records.CheckNextEntry(e, newest); err != nil {
 		return err
 	}
-	err = s.putRecord("entry", layout.Entry(e.Dataset, e.Number), b, s.root.Link)
+	return s.putEntry(e, b, s.root.Link)
+}
+
+// putEntry creates the file of the entry with link, which fails with fs.ErrExist if there is one.
+func (s *Store) putEntry(e dataset.Entry, b []byte, link func(from, to string) error) error {
+	err := s.putRecord("entry", layout.Entry(e.Dataset, e.Number), b, link)
+	_, exists := errors.AsType[unsynced](err)
 	switch {
+	case exists:
+		return fmt.Errorf("put journal entry %s: %w: %w", e.ID(), store.ErrUnknown, err)
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("put journal entry %s: %w: another process put it at the same time", e.ID(), store.ErrExists)
 	case err != nil:

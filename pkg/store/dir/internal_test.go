@@ -1,11 +1,19 @@
 package dir
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"math/bits"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/store"
+	"freshet.dev/pkg/store/internal/layout"
 )
 
 func TestLastOfIsRightAndCheap(t *testing.T) {
@@ -20,6 +28,37 @@ func TestLastOfIsRightAndCheap(t *testing.T) {
 				t.Errorf("from %d to %d takes %d lookups, want at most %d", known, last, lookups, most)
 			}
 		}
+	}
+}
+
+// An entry that has its name, but whose folder cannot be synced, may exist.
+func TestEntryWithoutASync(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e := dataset.Entry{
+		StoreID: dataset.StoreID{1}, Dataset: "prices", Number: 1, Kind: dataset.EntrySettings, Time: time.Now().UTC(),
+		Content: json.RawMessage(`{"settings":{},"changes":{}}`),
+	}
+	b, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := layout.Entries("prices")
+	err = s.putEntry(e, b, func(from, to string) error { return errors.Join(s.root.Link(from, to), s.root.Rename(folder, "away")) })
+	if !errors.Is(err, store.ErrUnknown) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if err := s.root.Rename("away", folder); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Entry(t.Context(), "prices", 1); err != nil || got.Sum() != e.Sum() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := s.putEntry(e, b, s.root.Link); !errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrUnknown) {
+		t.Errorf("the entry of another: %v", err)
 	}
 }
 

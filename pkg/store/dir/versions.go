@@ -36,7 +36,10 @@ func (s *Store) PutVersion(_ context.Context, rec dataset.VersionRecord) error {
 	}
 	// A link to an existing name fails, atomically also among processes. A rename would replace the record.
 	err = s.publish(tmp, layout.Version(rec.Dataset, rec.Version), s.root.Link)
+	_, exists := errors.AsType[unsynced](err)
 	switch {
+	case exists:
+		return fmt.Errorf("commit %s: %w: %w", rec.ID(), store.ErrUnknown, err)
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("commit %s: %w: another publisher committed it at the same time", rec.ID(), store.ErrExists)
 	case errors.Is(err, syscall.EPERM), errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EMLINK):

@@ -54,7 +54,13 @@ func (s *Store) writeTmp(kind string, fill func(io.Writer) error) (name string, 
 	return "", err
 }
 
-// publish names the file tmp with link or rename, and syncs the folder of that name. It removes tmp in any case.
+// unsynced is the error about a file that has its name, and may lose it when the machine fails.
+type unsynced struct{ error }
+
+func (u unsynced) Unwrap() error { return u.error }
+
+// publish names the file tmp with link or rename, and syncs the folder of that name. It removes tmp in any case. If the file has its name
+// and the sync fails, the error is an unsynced.
 func (s *Store) publish(tmp, name string, linkOrRename func(from, to string) error) error {
 	err := s.makeFolder(path.Dir(name))
 	if err == nil {
@@ -67,10 +73,15 @@ func (s *Store) publish(tmp, name string, linkOrRename func(from, to string) err
 		return err
 	}
 	// Also if the name exists: the caller may build on the file, and its writer may not have synced the folder yet.
-	if e := s.syncFolder(path.Dir(name)); e != nil {
+	e := s.syncFolder(path.Dir(name))
+	switch {
+	case e == nil:
+		return err
+	case err == nil:
+		return unsynced{e}
+	default:
 		return e
 	}
-	return err
 }
 
 // putRecord writes b to a file, and names it with link or rename. kind is part of the name of the temporary file. A link to an existing

@@ -224,7 +224,7 @@ func served(t *testing.T) (f freshet, folder string) {
 	t.Cleanup(func() { _ = s.Close() })
 	p, err := publisher.New(publisher.Config{
 		Listen: "127.0.0.1:0", StoreURL: settings.URL("dir://" + folder), NatsURL: "nats://127.0.0.1:4222", TempDir: t.TempDir(), MemoryBytes: 8 << 20,
-		MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2,
+		MaxDeltas: 32, MaxDeltaPercent: 50, CompactEvery: time.Hour, BeaconEvery: time.Minute, Publishes: 2, Patches: 2, Reads: 2,
 		BodyBytes: 1 << 20, TextBytes: 1 << 20, BodyStall: 10 * time.Second, BodyRate: 1, BodyTime: time.Minute,
 	}, publisher.Deps{Store: s, Log: slog.New(slog.DiscardHandler), Registry: web.NewRegistry()})
 	if err != nil {
@@ -260,7 +260,15 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 
 	path = filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
 	put([]byte("{"))
-	f.run(t, "settings", "prices", "--replace", "--set", "max_records=7", "--reason", "entry 2 was damaged").want(t, exit.OK, "stdout:journal entry 3")
+	refused := f.run(t, "settings", "prices", "--set", "max_records=7", "--reason", "more")
+	refused.want(t, exit.Failure, "stderr:"+path)
+	_, remedy, found := strings.Cut(refused.err, "set all settings again: freshet ")
+	remedy, _, ended := strings.Cut(remedy, ", with a --set for each")
+	args := strings.Fields(strings.NewReplacer("NAME=VALUE", "max_records=7", "TEXT", "damaged").Replace(remedy))
+	if !found || !ended || len(args) == 0 {
+		t.Fatalf("the message has no command: %s", refused.err)
+	}
+	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 3: damaged")
 	wantSettings(t, f, map[string]string{"max_records": "7"})
 }
 

@@ -46,8 +46,9 @@ The gates bound what a version may change. A publisher refuses a version that do
 ` + settingsText() + `
 The dataset need not have a version: its settings then hold from the first publish on.
 
-A change that was made is not made twice: run the command again if its outcome is unknown. If the newest settings are
-damaged in the store and there is no good copy of their entry, --replace with --set sets all settings again.`,
+If the outcome of a change is unknown, "freshet events DATASET" shows whether it was made. To run the command again is a
+further change: it sets the values over those that another change set since. If the newest settings are damaged in the
+store and there is no good copy of their entry, --replace with a --set for each sets all settings again.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), p, args[0]) },
 	}
@@ -98,7 +99,7 @@ func (f *settingsFlags) run(ctx context.Context, p Process, name string) error {
 		got, err = c.ChangeSettings(ctx, name, *change, rand.Text())
 	}
 	if errors.Is(err, client.ErrUnknown) {
-		return fmt.Errorf("%w; it is not known whether the settings were changed: run the command again, a change that was made is not made twice", err)
+		return fmt.Errorf("%w; it is not known whether the settings were changed: look at `freshet events %s`, and run the command again if it does not show the change", err, name)
 	}
 	if err != nil {
 		return err

@@ -67,6 +67,15 @@ func TestGatesOfTheSettings(t *testing.T) {
 	f.run(t, "events", "prices").want(t, exit.OK, "stdout:the feed was doubled once", "stdout:the catalogue of the second shop")
 }
 
+// If the publisher's answer is lost, the message names the command that shows what happened.
+func TestSettingsWithALostAnswer(t *testing.T) {
+	f, proxy := loses(t)
+	proxy.lose.Store(1)
+	f.run(t, "settings", "prices", "--set", "max_records=7", "--reason", "the lost one").
+		want(t, exit.Failure, "stderr:it is not known whether the settings were changed: look at `freshet events prices`")
+	f.run(t, "events", "prices").want(t, exit.OK, "stdout:the lost one")
+}
+
 // The help names every setting with its meaning.
 func TestSettingsHelp(t *testing.T) {
 	r := run(t.Context(), nil, "", "settings", "--help")

@@ -14,8 +14,8 @@ func (c *Client) Settings(ctx context.Context, name string) (publisher.DatasetSe
 	return c.settings(ctx, request{method: http.MethodGet, path: settingsPath(name)})
 }
 
-// ChangeSettings changes the settings of a dataset. The error wraps [ErrUnknown] if they may have been changed; to repeat the change does
-// no harm.
+// ChangeSettings changes the settings of a dataset. The error wraps [ErrUnknown] if they may have been changed; with the same
+// id, a further call makes no second change.
 func (c *Client) ChangeSettings(ctx context.Context, name string, change publisher.SettingsChange, id string) (publisher.DatasetSettings, error) {
 	body, err := json.Marshal(change)
 	if err != nil {
