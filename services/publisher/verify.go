@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/verify"
@@ -40,13 +41,9 @@ func (p *Publisher) verifyDataset(w http.ResponseWriter, r *http.Request) error 
 
 // verify verifies the datasets, or all, and answers with a line for each finding.
 func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...string) error {
-	query, err := web.Query(r, "repair")
+	in, err := verifyInput(r)
 	if err != nil {
 		return err
-	}
-	repair := query.Get("repair")
-	if query.Has("repair") && repair != "true" && repair != "false" {
-		return web.Refuse(http.StatusBadRequest, "bad-parameter", "repair is %.40q; want true or false", repair)
 	}
 	ended := sync.OnceFunc(func() { <-p.verifying })
 	select {
@@ -60,10 +57,12 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 	lines := &verifyLines{w: w, control: http.NewResponseController(w)}
 	lines.begin()
 	began := time.Now()
-	totals, err := p.publisher.Verify(r.Context(), publish.VerifyInput{Datasets: datasets, Repair: repair == "true", Found: func(f verify.Finding) error {
+	in.Datasets = datasets
+	in.Found = func(f verify.Finding) error {
 		p.logFinding(r.Context(), f)
 		return lines.write(VerifyLine{Finding: &f})
-	}})
+	}
+	totals, err := p.publisher.Verify(r.Context(), in)
 	ended() // a client that has the last line may verify again at once
 	switch {
 	case err == nil:
@@ -75,6 +74,24 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 	}
 	p.deps.Log.ErrorContext(r.Context(), "a verification did not end", "error", err.Error())
 	return lines.write(VerifyLine{Problem: verifyProblem(err)})
+}
+
+// verifyInput returns what the request asks for.
+func verifyInput(r *http.Request) (in publish.VerifyInput, err error) {
+	query, err := web.Query(r, "repair", "by")
+	if err != nil {
+		return in, err
+	}
+	if in.Repair, err = flag(query, "repair"); err != nil {
+		return in, err
+	}
+	if in.By, err = by(r, query); err != nil {
+		return in, err
+	}
+	if err := dataset.CheckAudit(in.By, ""); err != nil {
+		return in, web.Refuse(http.StatusBadRequest, "bad-input", "%v", err)
+	}
+	return in, nil
 }
 
 // verifyProblem returns the problem document for the error that ended a verification.

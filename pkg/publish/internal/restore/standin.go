@@ -20,12 +20,14 @@ import (
 type StandIn struct {
 	restorer *Restorer
 	of       dataset.VersionRecord
+	by       string
 	folder   *scratch.Folder
 	snapshot dataset.Object
 }
 
-// StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder.
-func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder) (*StandIn, error) {
+// StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder. The new
+// version names by, who asked for the repair.
+func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder, by string) (*StandIn, error) {
 	chain, err := r.history.Chains.Whole(ctx, rec)
 	if err != nil {
 		return nil, err
@@ -34,7 +36,7 @@ func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folde
 	if err != nil {
 		return nil, err
 	}
-	return &StandIn{restorer: r, of: rec, folder: folder, snapshot: made.Record.Object}, nil
+	return &StandIn{restorer: r, of: rec, by: by, folder: folder, snapshot: made.Record.Object}, nil
 }
 
 // Lost reports whether the version of rec names an object, for its load, that a reader found lost.
@@ -74,6 +76,7 @@ func (s *StandIn) propose(ctx context.Context, newest dataset.VersionRecord) (_ 
 	rec := dataset.VersionRecord{
 		Dataset: newest.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: newest.State, PayloadBytes: newest.PayloadBytes,
 		Snapshot: s.snapshot, Deltas: versions.Kept(append(slices.Clone(newest.Deltas), delta.Object), s.snapshot), Source: newest.Source, Labels: newest.Labels, ExpectEvery: build.Meta{}.Promise(newest),
+		By: s.by, Reason: fmt.Sprintf("verify --repair: version %d has lost objects", newest.Version),
 	}
 	return commit.Proposal{Record: rec, Create: true, Store: func(ctx context.Context, made *commit.Proposal) error {
 		if err := s.store(ctx, newest, delta, &made.Record); err != nil {

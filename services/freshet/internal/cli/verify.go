@@ -38,7 +38,7 @@ The findings:
 ` + kindsText() + `
 --repair puts right what the publisher can put right: a lost object that other objects of the store make again, the record
 of a compaction's snapshot, the event log, the catalog, and a missing store id. If the newest version cannot be loaded and can still
-be read, it publishes a version with the same content. The rest needs a backup, or a publish of all records.
+be read, it publishes a version with the same content, which names you (user@host). The rest needs a backup, or a publish of all records.
 
 JSON output has a line for each finding and a last line with the totals.
 
@@ -63,7 +63,7 @@ The exit code is ` + strconv.Itoa(int(exit.Findings)) + ` if something was found
 			if out == jsonOutput {
 				report = func(l publisher.VerifyLine) error { return writeLine(p.Out, l) }
 			}
-			totals, err := c.Verify(cmd.Context(), name, repair, report)
+			totals, err := c.Verify(cmd.Context(), name, repair, caller(), report)
 			if err != nil {
 				return err
 			}

@@ -110,3 +110,17 @@ func TestVerifyWithoutTotals(t *testing.T) {
 	defer busy.Close()
 	run(t.Context(), nil, "", "verify", "--publisher", busy.URL).want(t, exit.Failure, "stderr:a verification is in progress")
 }
+
+// A verification names its caller, which a version that a repair publishes keeps.
+func TestVerifyNamesTheCaller(t *testing.T) {
+	var by string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by = r.Header.Get("Freshet-By")
+		_, _ = w.Write([]byte(`{"totals":{"datasets":1}}` + "\n"))
+	}))
+	defer server.Close()
+	run(t.Context(), nil, "", "verify", "--repair", "--publisher", server.URL).want(t, exit.OK)
+	if by == "" || by != caller() {
+		t.Errorf("the request names %q", by)
+	}
+}

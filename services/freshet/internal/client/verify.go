@@ -14,10 +14,10 @@ import (
 	"freshet.dev/services/publisher"
 )
 
-// Verify has the publisher verify a dataset, or all if name is empty, and repair it if repair is true. It calls line for each line of the
+// Verify has the publisher verify a dataset, or all if name is empty, and repair it if repair is true; by is who asks. It calls line for each line of the
 // answer as it arrives, and returns the totals.
-func (c *Client) Verify(ctx context.Context, name string, repair bool, line func(publisher.VerifyLine) error) (verify.Totals, error) {
-	r := request{method: http.MethodPost, path: []string{"v1", "verify"}}
+func (c *Client) Verify(ctx context.Context, name string, repair bool, by string, line func(publisher.VerifyLine) error) (verify.Totals, error) {
+	r := request{method: http.MethodPost, path: []string{"v1", "verify"}, by: by}
 	if name != "" {
 		r.path = []string{"v1", "datasets", name, "verify"}
 	}
