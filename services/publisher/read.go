@@ -55,6 +55,9 @@ func (p *Publisher) reading(parse func(r *http.Request, name string) (answerFunc
 			problem.Header = http.Header{"Allow": {http.MethodGet}}
 			return problem
 		}
+		if err := noBody(r); err != nil {
+			return err
+		}
 		answer, err := parse(r, name)
 		if err != nil {
 			return err
