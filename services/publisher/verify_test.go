@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -185,4 +187,25 @@ func TestVerifyEndsWithAProblem(t *testing.T) {
 	if err := json.Unmarshal(last.Problem, &p); err != nil || last.Totals != nil || p.Status != 503 || p.Type != "https://freshet.dev/problems/store-unavailable" {
 		t.Errorf("%s, %v", last.Problem, err)
 	}
+}
+
+// slowStore is a store whose list of datasets takes a minute.
+type slowStore struct{ store.Store }
+
+func (s slowStore) Datasets(ctx context.Context) ([]string, error) {
+	<-time.After(time.Minute)
+	return s.Store.Datasets(ctx)
+}
+
+// While a verification goes on, its answer has an empty line every 15 seconds, and none after its end.
+func TestVerifyWritesEmptyLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPublisher(t, slowStore{openStore(t)}, nil).Handler()
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("POST", "/v1/verify", http.NoBody))
+		time.Sleep(time.Hour)
+		if body := rec.Body.String(); !strings.HasPrefix(body, "{}\n{}\n{}\n{") || strings.Count(body, "{}\n") > 4 || !strings.HasSuffix(body, `"repaired":0}}`+"\n") {
+			t.Errorf("the answer is %s", body)
+		}
+	})
 }

@@ -103,9 +103,6 @@ func printFinding(w io.Writer) func(publisher.VerifyLine) error {
 		if l.Totals != nil {
 			return printTotals(w, *l.Totals)
 		}
-		if l.Finding == nil {
-			return nil // a line of a later release
-		}
 		if !titled {
 			titled = true
 			if err := show.Titles(w, findingColumns); err != nil {

@@ -116,10 +116,14 @@ func TestVerifyNamesTheCaller(t *testing.T) {
 	var by string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		by = r.Header.Get("Freshet-By")
-		_, _ = w.Write([]byte(`{"totals":{"datasets":1}}` + "\n"))
+		_, _ = w.Write([]byte("{}\n{}\n" + `{"totals":{"datasets":1}}` + "\n"))
 	}))
 	defer server.Close()
 	run(t.Context(), nil, "", "verify", "--repair", "--publisher", server.URL).want(t, exit.OK)
+	r := run(t.Context(), nil, "", "verify", "--output", "json", "--publisher", server.URL)
+	if r.want(t, exit.OK); strings.Count(r.out, "\n") != 1 { // not the lines that say that the verification goes on
+		t.Errorf("the output is %s", r.out)
+	}
 	if by == "" || by != caller() {
 		t.Errorf("the request names %q", by)
 	}
