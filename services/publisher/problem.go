@@ -73,9 +73,9 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	}
 }
 
-// noBody refuses a request with a body, for handlers that do not read it. net/http watches the connection only after the end of the body, so the
-// context of a long answer would not end when the client leaves.
-func noBody(r *http.Request) error {
+// refuseBody refuses a request with a body, for handlers that do not read it. net/http watches the connection only after the end of the
+// body, so the context of a long answer would not end when the client leaves.
+func refuseBody(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
 	}

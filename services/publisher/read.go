@@ -55,7 +55,7 @@ func (p *Publisher) reading(parse func(r *http.Request, name string) (answerFunc
 			problem.Header = http.Header{"Allow": {http.MethodGet}}
 			return problem
 		}
-		if err := noBody(r); err != nil {
+		if err := refuseBody(r); err != nil {
 			return err
 		}
 		answer, err := parse(r, name)

@@ -84,7 +84,7 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 
 // verifyInput returns what the request asks for.
 func verifyInput(r *http.Request) (in publish.VerifyInput, err error) {
-	if err := noBody(r); err != nil {
+	if err := refuseBody(r); err != nil {
 		return in, err
 	}
 	query, err := web.Query(r, "repair", "by")
