@@ -81,6 +81,12 @@ func (p *Publisher) Verify(ctx context.Context, in VerifyInput) (sum verify.Tota
 			return sum, err
 		}
 	}
+	if len(in.Datasets) == 0 {
+		t, err := v.Journals(ctx, names, collect)
+		if err := report(t, err, func() {}); err != nil { // a journal entry needs a decision or a backup
+			return sum, err
+		}
+	}
 	t, err := v.Followers(ctx, names, collect)
 	return sum, report(t, err, func() { p.repairFollowers(ctx, findings) })
 }

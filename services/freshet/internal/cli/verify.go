@@ -30,7 +30,7 @@ func newVerify(p Process) *cobra.Command {
 		Long: `Read the store to its end and say what is lost or damaged, and what still serves it.
 
 The publisher reads every version record and every object of the dataset, or of all datasets. It compares ids, chains, digests
-and state checksums, and the event log and the catalog with the store. It reads each object once. Publishes, patches and
+and state checksums, and the event log and the catalog with the store. It reads the journals of settings. It reads each object once. Publishes, patches and
 compactions may go on. One verification runs at a time.
 
 Each finding has a line in the table, and below it what is wrong, which versions cannot be loaded and which can, and what to do.
