@@ -29,16 +29,17 @@ func newVerify(p Process) *cobra.Command {
 		Short: "Read the store to its end and say what is lost or damaged, and what still serves it",
 		Long: `Read the store to its end and say what is lost or damaged, and what still serves it.
 
-The publisher reads every version record and every object of the dataset, or of all datasets. It compares ids, chains, digests
-and state checksums, and the event log and the catalog with the store. It reads the journals of settings. It reads each object once. Publishes, patches and
-compactions may go on. One verification runs at a time.
+The publisher reads every version record, every object and every journal entry of the dataset, or of all datasets. It compares
+ids, chains, digests and state checksums, and the event log and the catalog with the store. It reads each object once. Publishes,
+patches and compactions may go on. One verification runs at a time.
 
 Each finding has a line in the table, and below it what is wrong, which versions cannot be loaded and which can, and what to do.
 The findings:
 ` + kindsText() + `
 --repair puts right what the publisher can put right: a lost object that other objects of the store make again, the record
 of a compaction's snapshot, the event log, the catalog, and a missing store id. If the newest version cannot be loaded and can still
-be read, it publishes a version with the same content, which names you (user@host). The rest needs a backup, or a publish of all records.
+be read, it publishes a version with the same content, which names you (user@host). The rest needs a backup, a publish of all
+records, or for damaged settings new ones.
 
 JSON output has a line for each finding and a last line with the totals.
 
