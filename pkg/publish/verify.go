@@ -23,6 +23,8 @@ type VerifyInput struct {
 	Datasets []string
 	// Repair says to repair what is found.
 	Repair bool
+	// By is who asks for the repair, such as "user@host"; it may be empty. A version that the repair publishes keeps it, with a reason.
+	By string
 	// Found is called for each finding, after its repair, on the goroutine that called Verify. It is required. An error of it ends Verify,
 	// which returns the error.
 	Found func(verify.Finding) error
@@ -34,11 +36,14 @@ type VerifyInput struct {
 //   - It restores a lost snapshot from another snapshot and the deltas to its version, and a lost delta from two snapshots, if the bytes come
 //     out equal. It writes a damaged snapshot record again.
 //   - If the newest version still cannot be loaded, but can be read from a compaction's snapshot, it writes a snapshot of that version, and
-//     publishes a version with the same content that names it.
+//     publishes a version with the same content that names it. By and a reason are kept with the version.
 //   - It brings the event log and the catalog up to date, as Repair does, and writes a missing store id.
 //
 // The rest needs a backup, or a publish of all records; the finding says which. Verify may run while others publish, patch and compact.
 func (p *Publisher) Verify(ctx context.Context, in VerifyInput) (sum verify.Totals, err error) {
+	if err := dataset.CheckAudit(in.By, ""); err != nil {
+		return sum, fmt.Errorf("verify: %w", err)
+	}
 	v, err := verify.New(
 		verify.Config{TempDir: p.cfg.TempDir, Timeout: p.cfg.AnnounceTimeout},
 		verify.Deps{Store: p.deps.Store, Events: p.deps.Events, Catalog: p.deps.Catalog})
@@ -72,7 +77,13 @@ func (p *Publisher) Verify(ctx context.Context, in VerifyInput) (sum verify.Tota
 	}
 	for _, name := range names {
 		t, err := v.Dataset(ctx, name, collect)
-		if err := report(t, err, func() { p.repairDataset(ctx, name, findings) }); err != nil {
+		if err := report(t, err, func() { p.repairDataset(ctx, name, findings, in.By) }); err != nil {
+			return sum, err
+		}
+	}
+	if len(in.Datasets) == 0 {
+		t, err := v.Journals(ctx, names, collect)
+		if err := report(t, err, func() {}); err != nil { // a journal entry needs a decision or a backup
 			return sum, err
 		}
 	}
@@ -81,7 +92,7 @@ func (p *Publisher) Verify(ctx context.Context, in VerifyInput) (sum verify.Tota
 }
 
 // repairDataset repairs the findings of a dataset, which are in the order of versions: an earlier object may be what restores a later one.
-func (p *Publisher) repairDataset(ctx context.Context, name string, findings []verify.Finding) {
+func (p *Publisher) repairDataset(ctx context.Context, name string, findings []verify.Finding, by string) {
 	// All lost objects become suspects first, so that no repair reads one.
 	for i := range findings {
 		if f := &findings[i]; f.Kind == verify.KindSnapshot || f.Kind == verify.KindDelta {
@@ -94,7 +105,7 @@ func (p *Publisher) repairDataset(ctx context.Context, name string, findings []v
 		}
 	}
 	if ctx.Err() == nil {
-		p.standIn(ctx, name, findings)
+		p.standIn(ctx, name, findings, by)
 	}
 }
 
@@ -133,12 +144,12 @@ func settle(f *verify.Finding, repaired bool, what string, err error) {
 }
 
 // standIn publishes a version of the same content if the newest version cannot be loaded after all repairs, and can be read.
-func (p *Publisher) standIn(ctx context.Context, name string, findings []verify.Finding) {
+func (p *Publisher) standIn(ctx context.Context, name string, findings []verify.Finding, by string) {
 	rec, err := p.history.Records.Newest(ctx, name)
 	if err != nil || rec.Version == 0 || !p.restorer.Lost(rec) {
 		return
 	}
-	made, err := p.publishStandIn(ctx, rec)
+	made, err := p.publishStandIn(ctx, rec, by)
 	for i := range findings {
 		f := &findings[i]
 		if f.Repaired || !slices.ContainsFunc(f.Lost, func(r verify.Range) bool { return r.First <= rec.Version && rec.Version <= r.Last }) {
@@ -165,13 +176,13 @@ func join(text, more string) string {
 }
 
 // publishStandIn publishes a version with the content of the version of rec. It creates none if that is not the newest version any more.
-func (p *Publisher) publishStandIn(ctx context.Context, rec dataset.VersionRecord) (Result, error) {
+func (p *Publisher) publishStandIn(ctx context.Context, rec dataset.VersionRecord, by string) (Result, error) {
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return Result{}, err
 	}
 	defer folder.Discard(p.cfg.Log, rec.Dataset)
-	job, err := p.restorer.StandIn(ctx, rec, folder)
+	job, err := p.restorer.StandIn(ctx, rec, folder, by)
 	if err != nil {
 		return Result{}, err
 	}

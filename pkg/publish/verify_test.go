@@ -19,7 +19,7 @@ import (
 func verified(t *testing.T, p *publish.Publisher, repair bool, datasets ...string) ([]verify.Finding, verify.Totals) {
 	t.Helper()
 	var findings []verify.Finding
-	totals, err := p.Verify(t.Context(), publish.VerifyInput{Datasets: datasets, Repair: repair, Found: func(f verify.Finding) error {
+	totals, err := p.Verify(t.Context(), publish.VerifyInput{Datasets: datasets, Repair: repair, By: "ann@host", Found: func(f verify.Finding) error {
 		findings = append(findings, f)
 		return nil
 	}})
@@ -142,6 +142,9 @@ func TestStandInForALostSnapshot(t *testing.T) {
 	if delta, _ := next.OwnDelta(); next.Version != 5 || next.Snapshot.Version != 4 || delta.From != rec.VersionID() || next.State != rec.State || next.Source != rec.Source {
 		t.Errorf("the version is %+v", next)
 	}
+	if next.By != "ann@host" || next.Reason != "verify --repair: version 4 has lost objects" {
+		t.Errorf("it was published by %q because of %q", next.By, next.Reason)
+	}
 	findings, _ = verified(t, s.fresh(t, publish.Config{}), true)
 	if len(findings) != 1 || !strings.Contains(findings[0].Effect, "versions 1 to 4 cannot be loaded; the publisher can read version 4 from the snapshot of version 4; the newest version, 5, loads") {
 		t.Errorf("found %+v", findings)
@@ -150,6 +153,15 @@ func TestStandInForALostSnapshot(t *testing.T) {
 		t.Errorf("the second repair made version %s", latest.ID())
 	}
 	noTemp(t, s.temp)
+}
+
+// A caller that no version record can name is refused at the start.
+func TestVerifyRefusesACaller(t *testing.T) {
+	s := newDirSite(t)
+	found := func(f verify.Finding) error { return fmt.Errorf("found %+v", f) }
+	if _, err := s.fresh(t, publish.Config{}).Verify(t.Context(), publish.VerifyInput{By: "ann\n", Found: found}); err == nil || !strings.Contains(err.Error(), "control character") {
+		t.Errorf("error is %v", err)
+	}
 }
 
 // A stand-in is not committed after another version: it would undo that one.

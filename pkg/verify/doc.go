@@ -7,6 +7,7 @@
 //   - The records of each version have the state checksum and the payload bytes in its version record. The Verifier applies the deltas
 //     that follow a snapshot to it in one pass, which proves every version on the way, at the cost of its delta. The deltas after a lost
 //     snapshot, or after a lost delta, prove less: that each is a valid file and leads from the state before to the next one.
+//   - Each journal entry exists and decodes, also those of datasets without a version.
 //   - The event log and the catalog end with the newest version of the store.
 //
 // # Cost

@@ -20,6 +20,7 @@ const (
 	KindState          Kind = "state"
 	KindUnread         Kind = "unread"
 	KindStoreID        Kind = "store-id"
+	KindEntry          Kind = "entry"
 	KindEventLog       Kind = "event-log"
 	KindCatalog        Kind = "catalog"
 )
@@ -40,6 +41,7 @@ var Kinds = [...]Meaning{
 	{KindState, "the objects of a version have the right digests, and make other records than the version record says"},
 	{KindUnread, "an object could not be read, so it is not known whether it is damaged"},
 	{KindStoreID, "the store id is missing or damaged, or version records name another store"},
+	{KindEntry, "a journal entry, which may have the settings, is missing or damaged"},
 	{KindEventLog, "the event log does not end with the newest version, or could not be queried"},
 	{KindCatalog, "the catalog does not end with the newest version, or could not be queried"},
 }
@@ -51,6 +53,8 @@ type Finding struct {
 	Dataset string `json:"dataset,omitempty"`
 	// Version is the version of the record or object at fault, or the newest version in the store for the event log and the catalog.
 	Version uint64 `json:"version,omitempty"`
+	// Entry is the number of the journal entry at fault; 0 if there is none.
+	Entry uint64 `json:"entry,omitempty"`
 	// Object is the object at fault; zero if there is none.
 	Object dataset.Object `json:"object,omitzero"`
 	// Place is the file or key of the record or object at fault.

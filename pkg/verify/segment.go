@@ -105,7 +105,10 @@ func (w *walk) copy(ctx context.Context, o dataset.Object) (path string, err err
 	if err := w.history.Objects.Verify(ctx, o); err != nil {
 		return "", err
 	}
-	return path, w.copyOnce(ctx, o, path)
+	if err := w.copyOnce(ctx, o, path); err != nil {
+		return "", err // a path stands for a whole copy
+	}
+	return path, nil
 }
 
 func (w *walk) copyOnce(ctx context.Context, o dataset.Object, path string) (err error) {

@@ -1,10 +1,12 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,5 +201,38 @@ func TestFollowers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// damaging is a store that damages the bytes of one object in transit, in the reads with the given numbers.
+type damaging struct {
+	store.Store
+	digest dataset.Digest
+	reads  int
+	bad    []int
+}
+
+func (d *damaging) OpenObject(ctx context.Context, digest dataset.Digest, offset, length int64) (io.ReadCloser, error) {
+	body, err := d.Store.OpenObject(ctx, digest, offset, length)
+	if err != nil || digest != d.digest {
+		return body, err
+	}
+	if d.reads++; !slices.Contains(d.bad, d.reads) {
+		return body, nil
+	}
+	b, err := io.ReadAll(body)
+	b[len(b)/2] ^= 1
+	return io.NopCloser(bytes.NewReader(b)), errors.Join(err, body.Close())
+}
+
+// A copy that is damaged twice in transit, while the object is whole in between, is not replayed: its object is not verified.
+func TestDamagedCopyIsNotReplayed(t *testing.T) {
+	s := newDirSite(t)
+	s.fill(t)
+	_, whole := s.verify(t, s.store)
+	bad := s.delta(t, 3)
+	findings, totals := s.verify(t, &damaging{Store: s.store, digest: bad.Digest, bad: []int{1, 3}})
+	if len(findings) != 1 || findings[0].Kind != verify.KindDelta || findings[0].Object != bad || totals.Objects != whole.Objects-1 {
+		t.Errorf("found %+v; %+v, want an object less than in %+v", findings, totals, whole)
 	}
 }

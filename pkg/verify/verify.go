@@ -95,15 +95,23 @@ func New(cfg Config, deps Deps) (*Verifier, error) {
 	}, nil
 }
 
-// Run verifies the named datasets, or all without names, and then compares the event log and the catalog with the store. It calls found
+// Run verifies the named datasets, or all datasets and journals without names, and then compares the event log and the catalog with the store. It calls found
 // for each finding; an error of found ends Run, which returns it. Run also returns an error if ctx ends, if the store does not answer, and
 // one that wraps [store.ErrNotFound] if a named dataset has no version.
 func (v *Verifier) Run(ctx context.Context, names []string, found func(Finding) error) (sum Totals, err error) {
+	all := len(names) == 0
 	if names, err = v.Names(ctx, names); err != nil {
 		return sum, err
 	}
 	for _, name := range names {
 		t, err := v.Dataset(ctx, name, found)
+		sum.Add(t)
+		if err != nil {
+			return sum, err
+		}
+	}
+	if all {
+		t, err := v.Journals(ctx, names, found)
 		sum.Add(t)
 		if err != nil {
 			return sum, err

@@ -75,8 +75,8 @@ type fault struct {
 	sources  Range // the versions of the snapshots from which readable are read
 }
 
-// Dataset verifies one dataset, without the event log and the catalog. See Run for found and the errors. It calls found at the end, in the
-// order of versions.
+// Dataset verifies one dataset and its journal, without the event log and the catalog. See Run for found and the errors. It calls found at
+// the end, in the order of versions and then of journal entries.
 func (v *Verifier) Dataset(ctx context.Context, name string, found func(Finding) error) (_ Totals, err error) {
 	w := &walk{Verifier: v, name: name, recent: map[uint64]*facts{}, byObject: map[dataset.Digest]*fault{}}
 	if w.newest, err = v.newest(ctx, name); err != nil {
@@ -89,13 +89,21 @@ func (v *Verifier) Dataset(ctx context.Context, name string, found func(Finding)
 	if err := w.run(ctx); err != nil {
 		return w.totals, err
 	}
+	entries, err := v.journal(ctx, name)
+	if err != nil {
+		return w.totals, err
+	}
 	w.totals.Datasets = 1
 	slices.SortStableFunc(w.faults, func(a, b *fault) int {
 		return cmp.Or(cmp.Compare(a.version, b.version), -cmp.Compare(a.kind, b.kind)) // a snapshot before a delta
 	})
+	findings := make([]Finding, 0, len(w.faults)+len(entries))
 	for _, f := range w.faults {
+		findings = append(findings, w.finding(f))
+	}
+	for _, f := range append(findings, entries...) {
 		w.totals.Findings++
-		if err := found(w.finding(f)); err != nil {
+		if err := found(f); err != nil {
 			return w.totals, err
 		}
 	}

@@ -101,6 +101,9 @@ func (p *Publisher) unknownVersion(r *http.Request, name string, version uint64)
 // eventsQuery returns the query in the request's parameters.
 func eventsQuery(r *http.Request, name string, more []string) (timeline.Query, error) {
 	q := timeline.Query{Dataset: name}
+	if err := refuseBody(r); err != nil {
+		return q, err
+	}
 	query, err := web.Query(r, append([]string{"since", "cursor", "limit"}, more...)...)
 	if err != nil {
 		return q, err

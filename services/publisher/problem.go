@@ -73,6 +73,15 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	}
 }
 
+// refuseBody refuses a request with a body, for handlers that do not read it. net/http watches the connection only after the end of the
+// body, so the context of a long answer would not end when the client leaves.
+func refuseBody(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return web.Refuse(http.StatusBadRequest, "bad-request", "%s %.200q takes no body, and the request has one; send the request without it", r.Method, r.URL.EscapedPath())
+}
+
 // unknownProblem says how to find out whether the version was committed.
 func unknownProblem(e *publish.UnknownError) *web.Problem {
 	ref := e.Record.Ref()

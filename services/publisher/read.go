@@ -53,6 +53,9 @@ func (p *Publisher) reading(parse func(r *http.Request, name string) (answerFunc
 		if err := refuseHead(r); err != nil {
 			return err
 		}
+		if err := refuseBody(r); err != nil {
+			return err
+		}
 		answer, err := parse(r, name)
 		if err != nil {
 			return err

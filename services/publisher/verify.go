@@ -8,14 +8,18 @@ import (
 	"sync"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/verify"
 	"freshet.dev/services/internal/web"
 )
 
+// verifyPulse is the time between two empty lines of the answer to a verification, which a proxy with an idle timeout would cut else.
+const verifyPulse = 15 * time.Second
+
 // VerifyLine is one line of the answer to a verification. It has one member: a finding, or in the last line the totals or the problem that
-// ended the verification.
+// ended the verification. A line without a member says that the verification goes on.
 type VerifyLine struct {
 	Finding *verify.Finding `json:"finding,omitempty"`
 	Totals  *verify.Totals  `json:"totals,omitempty"`
@@ -40,13 +44,9 @@ func (p *Publisher) verifyDataset(w http.ResponseWriter, r *http.Request) error 
 
 // verify verifies the datasets, or all, and answers with a line for each finding.
 func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...string) error {
-	query, err := web.Query(r, "repair")
+	in, err := verifyInput(r)
 	if err != nil {
 		return err
-	}
-	repair := query.Get("repair")
-	if query.Has("repair") && repair != "true" && repair != "false" {
-		return web.Refuse(http.StatusBadRequest, "bad-parameter", "repair is %.40q; want true or false", repair)
 	}
 	ended := sync.OnceFunc(func() { <-p.verifying })
 	select {
@@ -59,11 +59,16 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 	}
 	lines := &verifyLines{w: w, control: http.NewResponseController(w)}
 	lines.begin()
+	stop := lines.pulse()
+	defer stop()
 	began := time.Now()
-	totals, err := p.publisher.Verify(r.Context(), publish.VerifyInput{Datasets: datasets, Repair: repair == "true", Found: func(f verify.Finding) error {
+	in.Datasets = datasets
+	in.Found = func(f verify.Finding) error {
 		p.logFinding(r.Context(), f)
 		return lines.write(VerifyLine{Finding: &f})
-	}})
+	}
+	totals, err := p.publisher.Verify(r.Context(), in)
+	stop()
 	ended() // a client that has the last line may verify again at once
 	switch {
 	case err == nil:
@@ -75,6 +80,27 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 	}
 	p.deps.Log.ErrorContext(r.Context(), "a verification did not end", "error", err.Error())
 	return lines.write(VerifyLine{Problem: verifyProblem(err)})
+}
+
+// verifyInput returns what the request asks for.
+func verifyInput(r *http.Request) (in publish.VerifyInput, err error) {
+	if err := refuseBody(r); err != nil {
+		return in, err
+	}
+	query, err := web.Query(r, "repair", "by")
+	if err != nil {
+		return in, err
+	}
+	if in.Repair, err = flag(query, "repair"); err != nil {
+		return in, err
+	}
+	if in.By, err = by(r, query); err != nil {
+		return in, err
+	}
+	if err := dataset.CheckAudit(in.By, ""); err != nil {
+		return in, web.Refuse(http.StatusBadRequest, "bad-input", "%v", err)
+	}
+	return in, nil
 }
 
 // verifyProblem returns the problem document for the error that ended a verification.
@@ -100,7 +126,9 @@ func (p *Publisher) logFinding(ctx context.Context, f verify.Finding) {
 type verifyLines struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	failed  bool // the client does not receive what is written
+
+	mu     sync.Mutex // held while a line is written
+	failed bool       // the client does not receive what is written
 }
 
 // begin sends the header, so that the client knows that the verification has begun.
@@ -112,11 +140,37 @@ func (l *verifyLines) begin() {
 	l.send()
 }
 
+// pulse starts to write an empty line every verifyPulse. The caller must call stop, after which none is written; more calls of it do nothing.
+func (l *verifyLines) pulse() (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(verifyPulse)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+			if l.write(VerifyLine{}) != nil {
+				return // the next finding, or the end of the request, ends the verification
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(end)
+		<-ended
+	})
+}
+
 func (l *verifyLines) write(line VerifyLine) error {
 	text, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	// An error of the controller means that w is no network connection, as in a test.
 	_ = l.control.SetWriteDeadline(time.Now().Add(answerWait))
 	if _, err := l.w.Write(append(text, '\n')); err != nil {

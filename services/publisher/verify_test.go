@@ -4,14 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/verify"
 	"freshet.dev/services/publisher"
@@ -88,12 +92,40 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// A version that a repair publishes names who asked for it, as a rollback does.
+func TestRepairNamesTheCaller(t *testing.T) {
+	s := openStore(t)
+	h := newPublisher(t, s, nil).Handler()
+	var all strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&all, `{"id":"%d","v":%d}`+"\n", i, i)
+	}
+	first := decode[publisher.Publication](t, send(h, "POST", versions+"?key=id", all.String())).Record
+	for i := range 2 {
+		send(h, "PATCH", "/v1/datasets/prices?key=id", fmt.Sprintf(`{"id":"%d","v":"new"}`, i))
+	}
+	lib, err := publish.Open(publish.Config{TempDir: t.TempDir(), MaxDeltas: 1}, publish.Deps{Store: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := lib.Compact(t.Context(), "prices"); err != nil || c.Record.Object.Version != 3 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	spoil(t, s, first.Snapshot)
+	verifyLines(t, send(h, "POST", "/v1/datasets/prices/verify?repair=true&by=bob", "", "Freshet-By", "ann@host"))
+	rec, err := s.Latest(t.Context(), "prices")
+	if err != nil || rec.Version != 4 || rec.By != "ann@host" || rec.Reason != "verify --repair: version 3 has lost objects" {
+		t.Errorf("the newest version is %+v, %v", rec, err)
+	}
+}
+
 func TestVerifyIsRefused(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler()
 	wantProblem(t, send(h, "POST", "/v1/datasets/prices/verify", ""), 404, "unknown-dataset")
 	wantProblem(t, send(h, "POST", "/v1/datasets/Prices/verify", ""), 400, "bad-dataset-name")
 	wantProblem(t, send(h, "POST", "/v1/verify?repair=yes", ""), 400, "bad-parameter")
 	wantProblem(t, send(h, "POST", "/v1/verify?fix=true", ""), 400, "bad-parameter")
+	wantProblem(t, send(h, "POST", "/v1/verify?by=ann%0A", ""), 400, "bad-input")
 	wantProblem(t, send(h, "GET", "/v1/verify", ""), 405, "method-not-allowed")
 }
 
@@ -155,4 +187,25 @@ func TestVerifyEndsWithAProblem(t *testing.T) {
 	if err := json.Unmarshal(last.Problem, &p); err != nil || last.Totals != nil || p.Status != 503 || p.Type != "https://freshet.dev/problems/store-unavailable" {
 		t.Errorf("%s, %v", last.Problem, err)
 	}
+}
+
+// slowStore is a store whose list of datasets takes a minute.
+type slowStore struct{ store.Store }
+
+func (s slowStore) Datasets(ctx context.Context) ([]string, error) {
+	<-time.After(time.Minute)
+	return s.Store.Datasets(ctx)
+}
+
+// While a verification goes on, its answer has an empty line every 15 seconds, and none after its end.
+func TestVerifyWritesEmptyLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPublisher(t, slowStore{openStore(t)}, nil).Handler()
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("POST", "/v1/verify", http.NoBody))
+		time.Sleep(time.Hour)
+		if body := rec.Body.String(); !strings.HasPrefix(body, "{}\n{}\n{}\n{") || strings.Count(body, "{}\n") > 4 || !strings.HasSuffix(body, `"repaired":0}}`+"\n") {
+			t.Errorf("the answer is %s", body)
+		}
+	})
 }

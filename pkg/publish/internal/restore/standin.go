@@ -20,12 +20,14 @@ import (
 type StandIn struct {
 	restorer *Restorer
 	of       dataset.VersionRecord
+	by       string
 	folder   *scratch.Folder
 	snapshot dataset.Object
 }
 
-// StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder.
-func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder) (*StandIn, error) {
+// StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder. The new
+// version names by, who asked for the repair.
+func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder, by string) (*StandIn, error) {
 	chain, err := r.history.Chains.Whole(ctx, rec)
 	if err != nil {
 		return nil, err
@@ -34,7 +36,7 @@ func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folde
 	if err != nil {
 		return nil, err
 	}
-	return &StandIn{restorer: r, of: rec, folder: folder, snapshot: made.Record.Object}, nil
+	return &StandIn{restorer: r, of: rec, by: by, folder: folder, snapshot: made.Record.Object}, nil
 }
 
 // Lost reports whether the version of rec names an object, for its load, that a reader found lost.
@@ -55,36 +57,48 @@ func (s *StandIn) Prepare(ctx context.Context, newest dataset.VersionRecord) (co
 	}
 	made, err := s.propose(ctx, newest)
 	if err != nil {
-		return commit.Proposal{}, fmt.Errorf("publish version %d of dataset %q: %w", newest.Version+1, newest.Dataset, err)
+		return commit.Proposal{}, failed(newest, err)
 	}
-	return commit.Proposal{Record: made, Create: true}, nil
+	return made, nil
 }
 
-func (s *StandIn) propose(ctx context.Context, newest dataset.VersionRecord) (made dataset.VersionRecord, err error) {
+func failed(newest dataset.VersionRecord, err error) error {
+	return fmt.Errorf("publish version %d of dataset %q: %w", newest.Version+1, newest.Dataset, err)
+}
+
+func (s *StandIn) propose(ctx context.Context, newest dataset.VersionRecord) (_ commit.Proposal, err error) {
 	nothing := tape.New(s.folder.Path("nothing"))
 	defer func() { err = errors.Join(err, nothing.Close()) }()
 	delta, err := s.restorer.builder.Write(ctx, s.folder, nothing, newest, newest.State)
 	if err != nil {
-		return made, err
+		return commit.Proposal{}, err
 	}
-	made = dataset.VersionRecord{
+	rec := dataset.VersionRecord{
 		Dataset: newest.Dataset, Version: newest.Version + 1, Seed: newest.Seed, State: newest.State, PayloadBytes: newest.PayloadBytes,
 		Snapshot: s.snapshot, Deltas: versions.Kept(append(slices.Clone(newest.Deltas), delta.Object), s.snapshot), Source: newest.Source, Labels: newest.Labels, ExpectEvery: build.Meta{}.Promise(newest),
+		By: s.by, Reason: fmt.Sprintf("verify --repair: version %d has lost objects", newest.Version),
 	}
+	return commit.Proposal{Record: rec, Create: true, Store: func(ctx context.Context, made *commit.Proposal) error {
+		if err := s.store(ctx, newest, delta, &made.Record); err != nil {
+			return failed(newest, err)
+		}
+		return nil
+	}}, nil
+}
+
+// store puts delta into the store, and completes rec.
+func (s *StandIn) store(ctx context.Context, newest dataset.VersionRecord, delta build.Delta, rec *dataset.VersionRecord) error {
 	objects, records := s.restorer.history.Objects, s.restorer.history.Records
-	if len(made.Deltas) > 0 { // else the delta is larger than the snapshot, so no instance would pull it
+	if len(rec.Deltas) > 0 { // else the delta is larger than the snapshot, so no instance would pull it
 		if err := objects.Put(ctx, delta.Path, delta.Object); err != nil {
-			return made, err
+			return err
 		}
 	}
-	if err := objects.CheckNamed(ctx, &made); err != nil {
-		return made, err
+	if err := objects.CheckNamed(ctx, rec); err != nil {
+		return err
 	}
-	if err := records.Stamp(ctx, &made, newest); err != nil {
-		return made, err
-	}
-	made.Created = clock.Now().UTC()
-	return made, nil
+	rec.Created = clock.Now().UTC()
+	return records.Stamp(ctx, rec, newest)
 }
 
 // Differs implements commit.Job. A StandIn has no request id.

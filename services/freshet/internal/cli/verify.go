@@ -29,16 +29,17 @@ func newVerify(p Process) *cobra.Command {
 		Short: "Read the store to its end and say what is lost or damaged, and what still serves it",
 		Long: `Read the store to its end and say what is lost or damaged, and what still serves it.
 
-The publisher reads every version record and every object of the dataset, or of all datasets. It compares ids, chains, digests
-and state checksums, and the event log and the catalog with the store. It reads each object once. Publishes, patches and
-compactions may go on. One verification runs at a time.
+The publisher reads every version record, every object and every journal entry of the dataset, or of all datasets. It compares
+ids, chains, digests and state checksums, and the event log and the catalog with the store. It reads each object once. Publishes,
+patches and compactions may go on. One verification runs at a time.
 
 Each finding has a line in the table, and below it what is wrong, which versions cannot be loaded and which can, and what to do.
 The findings:
 ` + kindsText() + `
 --repair puts right what the publisher can put right: a lost object that other objects of the store make again, the record
 of a compaction's snapshot, the event log, the catalog, and a missing store id. If the newest version cannot be loaded and can still
-be read, it publishes a version with the same content. The rest needs a backup, or a publish of all records.
+be read, it publishes a version with the same content, which names you (user@host). The rest needs a backup, a publish of all
+records, or for damaged settings new ones.
 
 JSON output has a line for each finding and a last line with the totals.
 
@@ -63,7 +64,7 @@ The exit code is ` + strconv.Itoa(int(exit.Findings)) + ` if something was found
 			if out == jsonOutput {
 				report = func(l publisher.VerifyLine) error { return writeLine(p.Out, l) }
 			}
-			totals, err := c.Verify(cmd.Context(), name, repair, report)
+			totals, err := c.Verify(cmd.Context(), name, repair, caller(), report)
 			if err != nil {
 				return err
 			}
@@ -102,9 +103,6 @@ func printFinding(w io.Writer) func(publisher.VerifyLine) error {
 	return func(l publisher.VerifyLine) error {
 		if l.Totals != nil {
 			return printTotals(w, *l.Totals)
-		}
-		if l.Finding == nil {
-			return nil // a line of a later release
 		}
 		if !titled {
 			titled = true

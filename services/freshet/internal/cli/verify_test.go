@@ -93,6 +93,29 @@ func TestVerifyCommand(t *testing.T) {
 	f.run(t, "verify").want(t, exit.OK)
 }
 
+// A damaged journal entry is found, and the command that the finding names works.
+func TestVerifyFindsADamagedEntry(t *testing.T) {
+	f, s := verifiable(t)
+	f.run(t, "settings", "prices", "--set", "min_records=1", "--reason", "cut twice").want(t, exit.OK)
+	f.run(t, "verify").want(t, exit.OK)
+	place := s.EntryPlace("prices", 1)
+	if err := errors.Join(os.Remove(place), os.WriteFile(place, []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, "verify", "--repair").want(t, exit.Findings, "stdout:entry ", "stdout:journal entry 1 is lost", "stdout:"+place,
+		"stdout:or set all settings again: `freshet settings prices --replace --set NAME=VALUE --reason TEXT`")
+	f.run(t, "settings", "prices", "--replace", "--set", "min_records=1", "--reason", "the entry is damaged").want(t, exit.OK)
+	f.run(t, "verify").want(t, exit.Findings, "stdout:the settings do not need it, entry 2 has them")
+
+	// A dataset without a version.
+	f.run(t, "settings", "rules", "--set", "min_records=1", "--reason", "no empty rules").want(t, exit.OK)
+	place = s.EntryPlace("rules", 1)
+	if err := errors.Join(os.Remove(place), os.WriteFile(place, []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t, "verify").want(t, exit.Findings, "stdout:2 findings", "stdout:"+place, "stdout:freshet settings rules --replace")
+}
+
 // An answer that a broken connection cuts short, and one that ends with a problem, are failures.
 func TestVerifyWithoutTotals(t *testing.T) {
 	for answer, want := range map[string]string{
@@ -109,4 +132,22 @@ func TestVerifyWithoutTotals(t *testing.T) {
 	}))
 	defer busy.Close()
 	run(t.Context(), nil, "", "verify", "--publisher", busy.URL).want(t, exit.Failure, "stderr:a verification is in progress")
+}
+
+// A verification names its caller, which a version that a repair publishes keeps.
+func TestVerifyNamesTheCaller(t *testing.T) {
+	var by string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by = r.Header.Get("Freshet-By")
+		_, _ = w.Write([]byte("{}\n{}\n" + `{"totals":{"datasets":1}}` + "\n"))
+	}))
+	defer server.Close()
+	run(t.Context(), nil, "", "verify", "--repair", "--publisher", server.URL).want(t, exit.OK)
+	r := run(t.Context(), nil, "", "verify", "--output", "json", "--publisher", server.URL)
+	if r.want(t, exit.OK); strings.Count(r.out, "\n") != 1 { // not the lines that say that the verification goes on
+		t.Errorf("the output is %s", r.out)
+	}
+	if by == "" || by != caller() {
+		t.Errorf("the request names %q", by)
+	}
 }

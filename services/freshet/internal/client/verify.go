@@ -14,10 +14,10 @@ import (
 	"freshet.dev/services/publisher"
 )
 
-// Verify has the publisher verify a dataset, or all if name is empty, and repair it if repair is true. It calls line for each line of the
-// answer as it arrives, and returns the totals.
-func (c *Client) Verify(ctx context.Context, name string, repair bool, line func(publisher.VerifyLine) error) (verify.Totals, error) {
-	r := request{method: http.MethodPost, path: []string{"v1", "verify"}}
+// Verify has the publisher verify a dataset, or all if name is empty, and repair it if repair is true; by is who asks. It calls line
+// for each finding as it arrives, and for the totals, which it returns.
+func (c *Client) Verify(ctx context.Context, name string, repair bool, by string, line func(publisher.VerifyLine) error) (verify.Totals, error) {
+	r := request{method: http.MethodPost, path: []string{"v1", "verify"}, by: by}
 	if name != "" {
 		r.path = []string{"v1", "datasets", name, "verify"}
 	}
@@ -43,6 +43,9 @@ func (c *Client) Verify(ctx context.Context, name string, repair bool, line func
 				return verify.Totals{}, fmt.Errorf("read the problem in the answer of the %s at %s: %w", c.what, redact.URL(c.base), err)
 			}
 			return verify.Totals{}, exit.With(codeOf(p.Status), errors.New(p.Detail))
+		}
+		if l.Finding == nil && l.Totals == nil {
+			continue // the verification goes on; or a line of a later release
 		}
 		if err := line(l); err != nil {
 			return verify.Totals{}, err
