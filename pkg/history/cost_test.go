@@ -228,6 +228,49 @@ func TestGetOfManyRecordsReadsEachBlockOnce(t *testing.T) {
 	}
 }
 
+// An export and a diff read several blocks of a delta with one request.
+func TestDeltasAreReadAhead(t *testing.T) {
+	const rows = 100_000
+	r := newRig(t, publish.MaxMaxDeltas)
+	r.publishRows(t, rows)
+	o, ok := r.patchRows(t, rows, 0, 3, 1).OwnDelta()
+	if !ok {
+		t.Fatal("version 2 has no delta")
+	}
+	index, err := snapshot.ReadIndex(file{r, o}, o.Bytes)
+	if err != nil || index.Blocks() < 20 {
+		t.Fatalf("%d blocks: %v", index.Blocks(), err)
+	}
+	for what, read := range map[string]func() error{
+		"export": func() error {
+			_, _, err := records(t.Context(), r.open(t, 2), nil)
+			return err
+		},
+		"diff": func() error {
+			d, err := r.Diff(t.Context(), name, 1, 2)
+			if err != nil || !d.ByDeltas() {
+				return fmt.Errorf("by deltas: %v", err)
+			}
+			for _, err := range d.Changes(t.Context(), nil) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		r.fresh()
+		reads := r.store.count(func() {
+			if err := read(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n := len(reads[o.Digest]); n > index.Blocks()/2 {
+			t.Errorf("%s: %d reads of %d blocks of %d bytes", what, n, index.Blocks(), o.Bytes)
+		}
+	}
+}
+
 // A size is made of version records.
 func TestSize(t *testing.T) {
 	r := newRig(t, publish.MaxMaxDeltas)
