@@ -32,7 +32,8 @@ type GetOptions struct {
 	Keys [][]byte
 	// Instances are the instances to query, as [Survey] returns them. [Selection.Filter] chooses among them.
 	Instances []Status
-	// Wait bounds the time to wait for answers; 0 means 2 s.
+	// Wait bounds the time that an instance may take to answer; 0 means 2 s. With many instances and large answers, an instance gets its
+	// request when others have answered, or have taken that long.
 	Wait time.Duration
 }
 
@@ -95,25 +96,34 @@ func Get(ctx context.Context, nc *nats.Conn, opts GetOptions) ([]Answer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("get records of %.80s from instances: %w", opts.Dataset, err)
 	}
-	g := &getting{GetOptions: opts, answers: make([]Answer, len(opts.Instances)), pending: map[string]int{}, values: map[dataset.Digest][]byte{}}
+	g := &getting{GetOptions: opts, answers: make([]Answer, len(opts.Instances)), pending: map[string]pendingGet{}, values: map[dataset.Digest][]byte{}}
 	if err := g.run(ctx, nc, request); err != nil {
 		return nil, fmt.Errorf("get records of %s from instances: %w", opts.Dataset, err)
 	}
 	return g.answers, nil
 }
 
+// maxGetBytes bounds the answers that may arrive at a time. A NATS server closes the connection of a client that it holds more than 64 MB
+// for, by default.
+const maxGetBytes = 16 << 20
+
 // getting is the state of one Get.
 type getting struct {
 	GetOptions
 	answers []Answer
-	pending map[string]int            // the indexes of the instances that have not answered, by the subject of the answer
+	next    int                       // the first instance without a request
+	pending map[string]pendingGet     // the requests without an answer, by the subject of the answer
 	values  map[dataset.Digest][]byte // all values of the answers
 }
 
-func (g *getting) run(parent context.Context, nc *nats.Conn, request []byte) error {
-	wait := cmp.Or(g.Wait, defaultWait)
-	ctx, cancel := context.WithTimeout(parent, wait)
-	defer cancel()
+// pendingGet is a request without an answer.
+type pendingGet struct {
+	instance int // its index
+	until    time.Time
+}
+
+func (g *getting) run(ctx context.Context, nc *nats.Conn, request []byte) error {
+	g.Wait = cmp.Or(g.Wait, defaultWait)
 	inbox := nc.NewInbox() + "."
 	// A channel and no NextMsg: that drops the subject of the server's message that there is no responder. The channel has room for
 	// more than the answers, so that a second answer of an instance displaces none.
@@ -123,46 +133,80 @@ func (g *getting) run(parent context.Context, nc *nats.Conn, request []byte) err
 		return fmt.Errorf("subscribe to the answers: %w", err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // fails only if the connection is gone, and the subscription with it
-	for i, s := range g.Instances {
-		g.answers[i] = Answer{Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Labels: s.Labels}
-		if !validRun(s.Run) {
-			g.answers[i].Err = failedGet(ErrSilent, "its release does not answer remote gets")
-			continue
+	most := maxGetBytes / maxAnswer(len(g.Keys), nc.MaxPayload())
+	timer := time.NewTimer(g.Wait)
+	defer timer.Stop()
+	for {
+		for ; g.next < len(g.Instances) && len(g.pending) < most; g.next++ {
+			if err := g.send(nc, inbox, request); err != nil {
+				return err
+			}
 		}
-		reply := inbox + strconv.Itoa(i)
-		if err := nc.PublishRequest(getSubject(g.Namespace, s.Run), reply, request); err != nil {
-			return fmt.Errorf("send the request to instance %s: %w", s.Instance, err)
+		if len(g.pending) == 0 {
+			return nil
 		}
-		g.pending[reply] = i
-	}
-	for len(g.pending) > 0 {
+		timer.Reset(time.Until(g.earliest()))
 		select {
 		case m := <-arrived:
 			g.receive(m)
 		case <-ctx.Done():
-			if parent.Err() != nil {
-				return context.Cause(parent)
-			}
+			return context.Cause(ctx)
+		case <-timer.C:
 			if !nc.IsConnected() {
 				return ErrDisconnected
 			}
-			for _, i := range g.pending {
-				g.answers[i].Err = failedGet(ErrSilent, fmt.Sprintf("no answer within %v", wait))
+			for range len(arrived) { // in time
+				g.receive(<-arrived)
 			}
-			return nil
+			g.expire(time.Now())
 		}
 	}
+}
+
+// send sends the request to the next instance.
+func (g *getting) send(nc *nats.Conn, inbox string, request []byte) error {
+	s := g.Instances[g.next]
+	g.answers[g.next] = Answer{Instance: s.Instance, Host: s.Host, PID: s.PID, Run: s.Run, Labels: s.Labels}
+	if !validRun(s.Run) {
+		g.answers[g.next].Err = failedGet(ErrSilent, "its release does not answer remote gets")
+		return nil
+	}
+	reply := inbox + strconv.Itoa(g.next)
+	if err := nc.PublishRequest(getSubject(g.Namespace, s.Run), reply, request); err != nil {
+		return fmt.Errorf("send the request to instance %s: %w", s.Instance, err)
+	}
+	g.pending[reply] = pendingGet{g.next, time.Now().Add(g.Wait)}
 	return nil
+}
+
+// earliest returns the time at which the first of the pending requests expires.
+func (g *getting) earliest() (first time.Time) {
+	for _, p := range g.pending {
+		if first.IsZero() || p.until.Before(first) {
+			first = p.until
+		}
+	}
+	return first
+}
+
+// expire ends the pending requests that have had their time.
+func (g *getting) expire(now time.Time) {
+	for reply, p := range g.pending {
+		if !now.Before(p.until) {
+			delete(g.pending, reply)
+			g.answers[p.instance].Err = failedGet(ErrSilent, fmt.Sprintf("no answer within %v", g.Wait))
+		}
+	}
 }
 
 // receive handles a message on a subject of an answer.
 func (g *getting) receive(m *nats.Msg) {
-	i, ok := g.pending[m.Subject]
+	p, ok := g.pending[m.Subject]
 	if !ok {
-		return // a second answer
+		return // a second answer, or one that is too late
 	}
 	delete(g.pending, m.Subject)
-	a := &g.answers[i]
+	a := &g.answers[p.instance]
 	if len(m.Data) == 0 && m.Header.Get("Status") == noResponders {
 		a.Err = failedGet(ErrSilent, "nothing answers remote gets for it: it has ended, its release is older, or NATS does not let it subscribe to "+
 			getSubject(g.Namespace, a.Run))

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -108,6 +109,12 @@ func encodeContent(c Content, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("the answer does not fit into %d bytes; ask for fewer keys", limit)
 	}
 	return data, err
+}
+
+// maxAnswer returns the most bytes of an answer for so many keys, where payload is the limit for a message; 0 if it is unknown.
+func maxAnswer(keys int, payload int64) int {
+	most := maxGetHead + keys*(maxGetRecord+base64.StdEncoding.EncodedLen(MaxGetValueBytes))
+	return min(most, int(cmp.Or(max(payload, 0), usualPayload)))
 }
 
 // encodeFailure returns the answer with the error.

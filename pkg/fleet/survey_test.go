@@ -60,6 +60,7 @@ func TestSurveyOfAHangingInstance(t *testing.T) {
 		t.Errorf("of one that hangs: %v", err)
 	}
 	run(t, s.URL, "a")
+	quick.Wait = time.Minute // the survey ends a stall after the answer
 	all, err := fleet.Survey(ctx, nc, quick)
 	if err != nil || len(all) != 1 {
 		t.Errorf("of one that hangs and one that does not: %v, %v", all, err)

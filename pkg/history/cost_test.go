@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"testing"
 
 	"freshet.dev/pkg/dataset"
@@ -176,6 +177,97 @@ func TestGetReadsOneBlockOfEachObject(t *testing.T) {
 	})
 	if sum(reads) > first.Snapshot.Bytes/4 || len(reads) != 2 {
 		t.Errorf("%d bytes of %d objects were read; the snapshot has %d", sum(reads), len(reads), first.Snapshot.Bytes)
+	}
+}
+
+// Many records are read with one read of each block, although the blocks have more bytes than the cache.
+func TestGetOfManyRecordsReadsEachBlockOnce(t *testing.T) {
+	const large, small = 400, 1600 // records; the large ones fill the blocks, and the small ones are read
+	r := newRig(t, publish.MaxMaxDeltas)
+	random := rand.NewChaCha8([32]byte{})
+	value := make([]byte, 64<<10)
+	key := func(i int) []byte { return fmt.Appendf(nil, "item-%04d", i) }
+	result, err := r.Publish(t.Context(), name, publish.Input{Records: func(yield func(dataset.Record, error) bool) {
+		for i := range large + small {
+			v := key(i)
+			if i >= small {
+				_, _ = random.Read(value) // never fails
+				v = value
+			}
+			if !yield(dataset.Record{Key: key(i), Value: v}, nil) {
+				return
+			}
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := result.Record.Snapshot
+	index, err := snapshot.ReadIndex(file{r, o}, o.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys [][]byte
+	for i := range small {
+		keys = append(keys, key(i))
+	}
+	v := r.open(t, 1)
+	reads := r.store.count(func() {
+		values, err := v.Get(t.Context(), keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, value := range values {
+			if string(value) != string(keys[i]) {
+				t.Errorf("%q: %.40q", keys[i], value)
+			}
+		}
+	})
+	if n := len(reads[o.Digest]); n > index.Blocks()+3 || o.Bytes < 24<<20 { // 3 of the index
+		t.Errorf("%d reads of %d blocks of %d bytes", n, index.Blocks(), o.Bytes)
+	}
+}
+
+// An export and a diff read several blocks of a delta with one request.
+func TestDeltasAreReadAhead(t *testing.T) {
+	const rows = 100_000
+	r := newRig(t, publish.MaxMaxDeltas)
+	r.publishRows(t, rows)
+	o, ok := r.patchRows(t, rows, 0, 3, 1).OwnDelta()
+	if !ok {
+		t.Fatal("version 2 has no delta")
+	}
+	index, err := snapshot.ReadIndex(file{r, o}, o.Bytes)
+	if err != nil || index.Blocks() < 20 {
+		t.Fatalf("%d blocks: %v", index.Blocks(), err)
+	}
+	for what, read := range map[string]func() error{
+		"export": func() error {
+			_, _, err := records(t.Context(), r.open(t, 2), nil)
+			return err
+		},
+		"diff": func() error {
+			d, err := r.Diff(t.Context(), name, 1, 2)
+			if err != nil || !d.ByDeltas() {
+				return fmt.Errorf("by deltas: %v", err)
+			}
+			for _, err := range d.Changes(t.Context(), nil) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		r.fresh()
+		reads := r.store.count(func() {
+			if err := read(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n := len(reads[o.Digest]); n > index.Blocks()/2 {
+			t.Errorf("%s: %d reads of %d blocks of %d bytes", what, n, index.Blocks(), o.Bytes)
+		}
 	}
 }
 

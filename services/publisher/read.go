@@ -152,7 +152,11 @@ func cursorOf(query url.Values, versions ...string) ([]byte, error) {
 		return nil, nil
 	}
 	for _, parameter := range versions {
-		if !query.Has(parameter) {
+		version, err := number(query, parameter, 0)
+		if err != nil {
+			return nil, err
+		}
+		if version == 0 { // the newest, which may be another one at each page
 			return nil, web.Refuse(http.StatusBadRequest, "bad-parameter", "a request with a cursor needs the parameter %s too: the first page says which version it is of", parameter)
 		}
 	}

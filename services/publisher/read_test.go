@@ -69,6 +69,8 @@ func TestReadRecord(t *testing.T) {
 		"/keys?limit=0":                       " bad-parameter",
 		"/keys?limit=1001":                    " bad-parameter",
 		"/keys?cursor=YQ":                     " bad-parameter", // without the version
+		"/keys?version=0&cursor=YQ":           " bad-parameter",
+		"/keys?version=&cursor=YQ":            " bad-parameter",
 		"/keys?version=1&cursor=%21":          " bad-parameter",
 		"/keys?version=1&cursor=":             " bad-parameter",
 		"/records:export?form=xml":            " bad-parameter",
@@ -76,6 +78,8 @@ func TestReadRecord(t *testing.T) {
 		"/diff":                               " bad-parameter",
 		"/diff?from=1&to=9":                   " unknown-version",
 		"/diff?from=1&cursor=YQ":              " bad-parameter", // without to
+		"/diff?from=1&to=0&cursor=YQ":         " bad-parameter",
+		"/diff?from=1&to=&cursor=YQ":          " bad-parameter",
 		"/diff?from=1&stat=yes":               " bad-parameter",
 		"/history/":                           " bad-key",
 		"/history/a?before=x":                 " bad-parameter",

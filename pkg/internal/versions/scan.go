@@ -11,9 +11,14 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// aheadBytes is how much of a snapshot a scan reads with one request: some blocks. A delta is read block by block, because a chain may
-// have many.
-const aheadBytes = 1 << 20
+const (
+	// aheadBytes is how much of a snapshot a scan reads with one request: some blocks.
+	aheadBytes = 1 << 20
+	// deltaAheadBytes is the same of a delta, and allDeltasAheadBytes bounds it for all of them together: a chain may have many. With very
+	// many a scan reads them block by block.
+	deltaAheadBytes     = 128 << 10
+	allDeltasAheadBytes = 8 << 20
+)
 
 // Scan yields the records of the version of rec, which c leads to, in the order of (hash, key), from the one that follows the key
 // after on; an empty after is the beginning. It reads blocks as it needs them, and keeps one of each object in memory, so it starts
@@ -29,10 +34,10 @@ func (b *Blocks) Scan(ctx context.Context, rec dataset.VersionRecord, c Chain, a
 		}
 		deltas := make([]iter.Seq2[dataset.Record, error], len(files)-1)
 		for i, f := range files[1:] {
-			deltas[i] = b.entries(ctx, f, b.at(ctx, f), from)
+			deltas[i] = b.entries(ctx, f, b.deltaAhead(ctx, f, len(deltas)), from)
 		}
-		ahead := &ahead{src: b.at(ctx, files[0]), size: c.Snapshot.Bytes}
-		for r, err := range snapshot.Merge(uint64(rec.Seed), b.entries(ctx, files[0], ahead, from), deltas...) {
+		base := b.entries(ctx, files[0], b.ahead(ctx, files[0], aheadBytes), from)
+		for r, err := range snapshot.Merge(uint64(rec.Seed), base, deltas...) {
 			if !yield(r, err) {
 				return
 			}
@@ -58,7 +63,7 @@ func (b *Blocks) Deltas(ctx context.Context, seed uint64, deltas []dataset.Objec
 				return
 			}
 			state = f.index.Totals.State
-			entries[i] = b.entries(ctx, f, b.at(ctx, f), from)
+			entries[i] = b.entries(ctx, f, b.deltaAhead(ctx, f, len(files)), from)
 		}
 		if last := files[len(files)-1]; state != to {
 			yield(dataset.Record{}, b.failed(last, fmt.Errorf("%w: it leads to a version of state %v, not %v", snapshot.ErrCorrupt, state, to)))
@@ -124,10 +129,26 @@ func (b *Blocks) entries(ctx context.Context, f *File, src io.ReaderAt, from pos
 	}
 }
 
-// ahead reads an object in pieces of aheadBytes, so that blocks that follow one another share a request to the store.
+// ahead returns a reader of f in pieces of some bytes.
+func (b *Blocks) ahead(ctx context.Context, f *File, piece int64) io.ReaderAt {
+	src := b.at(ctx, f)
+	if f.whole != nil {
+		return src
+	}
+	return &ahead{src: src, size: f.object.Bytes, most: piece}
+}
+
+// deltaAhead returns a reader of f, which is one of n deltas that are read at a time.
+func (b *Blocks) deltaAhead(ctx context.Context, f *File, n int) io.ReaderAt {
+	return b.ahead(ctx, f, min(deltaAheadBytes, allDeltasAheadBytes/int64(n)))
+}
+
+// ahead reads an object in pieces of most bytes, so that blocks that follow one another share a request to the store. It reads a larger
+// block alone.
 type ahead struct {
 	src  io.ReaderAt
 	size int64
+	most int64
 
 	piece []byte
 	off   int64 // of piece
@@ -136,7 +157,7 @@ type ahead struct {
 // ReadAt implements [io.ReaderAt]. Unlike others it is for one goroutine.
 func (a *ahead) ReadAt(b []byte, off int64) (int, error) {
 	if off < a.off || off+int64(len(b)) > a.off+int64(len(a.piece)) {
-		n := int(min(max(int64(len(b)), aheadBytes), a.size-off))
+		n := int(min(max(int64(len(b)), a.most), a.size-off))
 		if n < len(b) {
 			return a.src.ReadAt(b, off)
 		}

@@ -7,36 +7,34 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
+// heldBytes bounds the values that Values keeps from its first reads of the blocks.
+const heldBytes = 4 << 20
+
+const _ = uint(heldBytes - dataset.MaxValueBytes - 1)
+
 // Values is Lookup with the values of the records: it calls use for each query, in order, with the number of the query and the value,
 // which is not nil if there is a record. The value is valid during the call. Memory does not follow the number of queries: Values keeps
-// one decoded block of each object. An error of use ends it and is returned.
+// up to heldBytes of values, and reads blocks again for values beyond that, of which it keeps one decoded block of each object. An error
+// of use ends it and is returned.
 func (b *Blocks) Values(ctx context.Context, rec dataset.VersionRecord, c Chain, queries []Query, use func(i int, value []byte) error) error {
 	for i := range queries {
 		queries[i].Present = Present{}
 	}
-	// It reads blocks concurrently, and leaves them in the cache.
-	if err := b.Lookup(ctx, rec, c, queries); err != nil {
+	if err := b.Fetch(ctx, rec, c, queries, heldBytes); err != nil {
 		return err
 	}
-	found := map[int]*finder{} // by the number of the file in the chain
-	objects := c.Objects()
-	for i, q := range queries {
-		var value []byte
-		if q.Exists {
-			f := found[q.file]
-			if f == nil {
-				file, err := b.open(ctx, objects[q.file-1], uint64(rec.Seed))
-				if err != nil {
+	again := &rereader{blocks: b, seed: uint64(rec.Seed), objects: c.Objects(), finders: map[int]*finder{}}
+	for i := range queries {
+		q := &queries[i]
+		value := q.Held
+		if q.Exists && value == nil {
+			if value = q.Value; !q.Equal {
+				var err error
+				if value, err = again.value(ctx, q); err != nil {
 					return err
 				}
-				f = &finder{blocks: b, file: file, block: -1}
-				found[q.file] = f
 			}
-			r, _, err := f.find(ctx, q.Hash, q.Key)
-			if err != nil {
-				return err
-			}
-			if value = r.Value; value == nil {
+			if value == nil {
 				value = []byte{}
 			}
 		}
@@ -45,6 +43,29 @@ func (b *Blocks) Values(ctx context.Context, rec dataset.VersionRecord, c Chain,
 		}
 	}
 	return nil
+}
+
+// rereader reads values that Fetch has found and not copied, for queries in order.
+type rereader struct {
+	blocks  *Blocks
+	seed    uint64
+	objects []dataset.Object
+	finders map[int]*finder // by the number of the file in the chain
+}
+
+// value returns the value for q. It is valid until the next call.
+func (r *rereader) value(ctx context.Context, q *Query) ([]byte, error) {
+	f := r.finders[q.file]
+	if f == nil {
+		file, err := r.blocks.open(ctx, r.objects[q.file-1], r.seed)
+		if err != nil {
+			return nil, err
+		}
+		f = &finder{blocks: r.blocks, file: file, block: -1}
+		r.finders[q.file] = f
+	}
+	found, _, err := f.find(ctx, q.Hash, q.Key)
+	return found.Value, err
 }
 
 // Entry returns the entry that an object of a dataset with the given seed has for the key; ok is false if it has none. It reads the
