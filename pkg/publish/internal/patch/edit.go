@@ -2,7 +2,6 @@ package patch
 
 import (
 	"context"
-	"iter"
 	"math/bits"
 	"slices"
 
@@ -11,13 +10,6 @@ import (
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
-)
-
-const (
-	// batchRecords and batchBytes bound the records of one Lookup, and with that their memory. A batch
-	// reads each block once; the block between two batches is read twice.
-	batchRecords = 1024
-	batchBytes   = 8 << 20
 )
 
 // editor applies entries to the sums of a version.
@@ -31,7 +23,7 @@ type editor struct {
 // edit looks up the patch's entries in the version of e, which c leads to, and applies them.
 func (p *Patch) edit(ctx context.Context, c versions.Chain, e *editor) error {
 	before := e.rec
-	for batch, err := range p.batches() {
+	for batch, err := range versions.Batches(p.Seed, p.entries.Records()) {
 		if err == nil {
 			err = p.History.Blocks.Lookup(ctx, before, c, batch)
 		}
@@ -88,28 +80,4 @@ func subtract(c, part dataset.Checksum) dataset.Checksum {
 func clone(r dataset.Record) dataset.Record {
 	data := append(slices.Clone(r.Key), r.Value...)
 	return dataset.Record{Key: data[:len(r.Key):len(r.Key)], Value: data[len(r.Key):], Removed: r.Removed}
-}
-
-// batches yields the entries in batches of bounded size. A batch is valid until the next.
-func (p *Patch) batches() iter.Seq2[[]versions.Query, error] {
-	return func(yield func([]versions.Query, error) bool) {
-		var batch []versions.Query
-		size := 0
-		for r, err := range p.entries.Records() {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			batch = append(batch, versions.Query{Record: clone(r), Hash: dataset.Hash(p.Seed, r.Key)})
-			if size += len(r.Key) + len(r.Value); len(batch) == batchRecords || size >= batchBytes {
-				if !yield(batch, nil) {
-					return
-				}
-				batch, size = batch[:0], 0
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch, nil)
-		}
-	}
 }

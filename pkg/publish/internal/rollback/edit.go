@@ -3,8 +3,6 @@ package rollback
 import (
 	"context"
 	"errors"
-	"iter"
-	"slices"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/versions"
@@ -12,15 +10,6 @@ import (
 	"freshet.dev/pkg/publish/internal/tape"
 	"freshet.dev/pkg/snapshot"
 )
-
-const (
-	// batchRecords and batchBytes bound the keys of one Fetch, with their values in the newest version, and batchBytes bounds the values
-	// that it copies. One value always fits.
-	batchRecords = 1024
-	batchBytes   = 8 << 20
-)
-
-const _ = uint(batchBytes - dataset.MaxValueBytes - 1)
 
 // editor reverses the changes since a version.
 type editor struct {
@@ -49,13 +38,13 @@ func (r *Rollback) edit(ctx context.Context, newest dataset.VersionRecord, delta
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	for batch, err := range batches(e.seed, from.Entries(ctx)) {
+	for batch, err := range versions.Batches(e.seed, from.Entries(ctx)) {
 		if err != nil {
 			return err
 		}
 		for n := len(batch); len(batch) > 0; {
 			part := batch[:min(n, len(batch))]
-			if err := r.History.Blocks.Fetch(ctx, target, c, part, batchBytes); err != nil {
+			if err := r.History.Blocks.Fetch(ctx, target, c, part, versions.BatchBytes); err != nil {
 				return err
 			}
 			done, err := e.apply(part)
@@ -112,30 +101,4 @@ func (e *editor) reverse(q *versions.Query) error {
 		e.sums.PayloadBytes += q.Payload
 	}
 	return e.changes.Add(dataset.Record{Key: q.Key, Value: q.Held, Removed: !q.Exists})
-}
-
-// batches yields the entries as queries, in batches of bounded size. A batch is valid until the next.
-func batches(seed uint64, entries iter.Seq2[dataset.Record, error]) iter.Seq2[[]versions.Query, error] {
-	return func(yield func([]versions.Query, error) bool) {
-		var batch []versions.Query
-		size := 0
-		for r, err := range entries {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			data := slices.Concat(r.Key, r.Value)
-			own := dataset.Record{Key: data[:len(r.Key):len(r.Key)], Value: data[len(r.Key):], Removed: r.Removed}
-			batch = append(batch, versions.Query{Record: own, Hash: dataset.Hash(seed, r.Key)})
-			if size += len(data); len(batch) == batchRecords || size >= batchBytes {
-				if !yield(batch, nil) {
-					return
-				}
-				batch, size = batch[:0], 0
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch, nil)
-		}
-	}
 }
