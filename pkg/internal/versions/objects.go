@@ -66,11 +66,8 @@ func LostError(err error) error {
 // Verify reads the object to its end. It returns nil if the store has exactly the object that a record names, and an error for
 // which IsLost holds if not. Either result settles whether the object is a suspect.
 func (o *Objects) Verify(ctx context.Context, object dataset.Object) error {
-	switch size, err := o.store.StatObject(ctx, object.Digest); {
-	case err != nil:
-		return o.Failed(object, err)
-	case size != object.Bytes:
-		return o.Failed(object, fmt.Errorf("%w: it has %d bytes in the store, not %d", store.ErrDamaged, size, object.Bytes))
+	if err := o.stat(ctx, object); err != nil {
+		return err
 	}
 	err := store.VerifyObject(ctx, o.store, object.Digest, object.Bytes)
 	if errors.Is(err, store.ErrDamaged) {
@@ -88,12 +85,8 @@ func (o *Objects) Verify(ctx context.Context, object dataset.Object) error {
 // from before the snapshot that are suspects, and all older ones: an instance that lacks one pulls the snapshot.
 func (o *Objects) CheckNamed(ctx context.Context, rec *dataset.VersionRecord) error {
 	chain := rec.Chain()
-	for _, object := range chain {
-		if o.Suspect(object.Digest) {
-			if err := o.Verify(ctx, object); err != nil {
-				return err
-			}
-		}
+	if err := o.verifySuspects(ctx, chain); err != nil {
+		return err
 	}
 	for i := len(rec.Deltas) - len(chain); i >= 0; i-- { // chain has the snapshot too
 		if o.Suspect(rec.Deltas[i].Digest) {
@@ -109,18 +102,31 @@ func (o *Objects) CheckNamed(ctx context.Context, rec *dataset.VersionRecord) er
 // CheckChain returns an error for which IsLost holds if the store lacks the snapshot of c, or if a suspect of c is damaged. A version that
 // leads on from c needs it, although its publisher has not read it.
 func (o *Objects) CheckChain(ctx context.Context, c Chain) error {
-	for _, object := range c.Objects() {
+	if err := o.verifySuspects(ctx, c.Objects()); err != nil {
+		return err
+	}
+	return o.stat(ctx, c.Snapshot)
+}
+
+// verifySuspects verifies those of the objects that are suspects.
+func (o *Objects) verifySuspects(ctx context.Context, objects []dataset.Object) error {
+	for _, object := range objects {
 		if o.Suspect(object.Digest) {
 			if err := o.Verify(ctx, object); err != nil {
 				return err
 			}
 		}
 	}
-	switch size, err := o.store.StatObject(ctx, c.Snapshot.Digest); {
+	return nil
+}
+
+// stat returns an error for which IsLost holds if the store lacks the object or has it in another size.
+func (o *Objects) stat(ctx context.Context, object dataset.Object) error {
+	switch size, err := o.store.StatObject(ctx, object.Digest); {
 	case err != nil:
-		return o.Failed(c.Snapshot, err)
-	case size != c.Snapshot.Bytes:
-		return o.Failed(c.Snapshot, fmt.Errorf("%w: it has %d bytes in the store, not %d", store.ErrDamaged, size, c.Snapshot.Bytes))
+		return o.Failed(object, err)
+	case size != object.Bytes:
+		return o.Failed(object, fmt.Errorf("%w: it has %d bytes in the store, not %d", store.ErrDamaged, size, object.Bytes))
 	}
 	return nil
 }

@@ -262,25 +262,7 @@ func checkEntryWins(t *testing.T, st store.Store, wins map[uint64][]string) {
 
 func (s suite) oneGoroutineWinsEachEntry(t *testing.T) {
 	location := s.Location(t)
-	wins := make(chan [2]any, 4*raceWorkers*raceVersions)
-	racers := pool.New().WithErrors()
-	for i := range 3 {
-		st := s.open(t, location)
-		racers.Go(func() error {
-			return raceEntries(t.Context(), st, fmt.Sprintf("handle %d", i), func(number uint64, by string) {
-				wins <- [2]any{number, by} // has space for every possible win
-			})
-		})
-	}
-	if err := racers.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	close(wins)
-	byNumber := map[uint64][]string{}
-	for w := range wins {
-		byNumber[w[0].(uint64)] = append(byNumber[w[0].(uint64)], w[1].(string))
-	}
-	checkEntryWins(t, s.open(t, location), byNumber)
+	checkEntryWins(t, s.open(t, location), s.raceHandles(t, location, raceEntries))
 }
 
 func (s suite) oneProcessWinsEachEntry(t *testing.T) {

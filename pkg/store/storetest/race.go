@@ -64,13 +64,19 @@ func checkWins(t *testing.T, st store.Store, wins map[uint64][]string) {
 
 func (s suite) oneGoroutineWinsEachVersion(t *testing.T) {
 	location := s.Location(t)
+	checkWins(t, s.open(t, location), s.raceHandles(t, location, race))
+}
+
+// raceHandles runs compete with three handles of the store at the same time, and returns the wins by number.
+func (s suite) raceHandles(t *testing.T, location string, compete func(ctx context.Context, st store.Store, name string, won func(uint64, string)) error) map[uint64][]string {
+	t.Helper()
 	wins := make(chan [2]any, 4*raceWorkers*raceVersions)
 	racers := pool.New().WithErrors()
 	for i := range 3 {
 		st := s.open(t, location)
 		racers.Go(func() error {
-			return race(t.Context(), st, fmt.Sprintf("handle %d", i), func(version uint64, source string) {
-				wins <- [2]any{version, source} // has space for every possible win
+			return compete(t.Context(), st, fmt.Sprintf("handle %d", i), func(number uint64, by string) {
+				wins <- [2]any{number, by} // has space for every possible win
 			})
 		})
 	}
@@ -78,11 +84,11 @@ func (s suite) oneGoroutineWinsEachVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(wins)
-	byVersion := map[uint64][]string{}
+	byNumber := map[uint64][]string{}
 	for w := range wins {
-		byVersion[w[0].(uint64)] = append(byVersion[w[0].(uint64)], w[1].(string))
+		byNumber[w[0].(uint64)] = append(byNumber[w[0].(uint64)], w[1].(string))
 	}
-	checkWins(t, s.open(t, location), byVersion)
+	return byNumber
 }
 
 func (s suite) oneProcessWinsEachVersion(t *testing.T) {
