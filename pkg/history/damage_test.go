@@ -198,7 +198,7 @@ func TestAnotherState(t *testing.T) {
 	}
 }
 
-// What does not exist is named with what does.
+// The error for an unknown dataset, version or key names those that exist.
 func TestNotFound(t *testing.T) {
 	r := chained(t, publish.MaxMaxDeltas)
 	for version, want := range map[uint64]string{7: "dataset prices has no version 7; it has the versions 1 to 6"} {

@@ -255,7 +255,7 @@ func TestSetWithoutNATS(t *testing.T) {
 	}
 }
 
-// If the newest settings are damaged, no publish passes gates that nobody knows. The two remedies of the message work.
+// If the newest settings are damaged, the gates are unknown and every publish is refused. The two remedies of the message work.
 func TestDamagedSettings(t *testing.T) {
 	st := openStore(t, t.TempDir())
 	j := open(t, st, nil)

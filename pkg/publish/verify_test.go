@@ -187,7 +187,7 @@ func TestStandInLosesARace(t *testing.T) {
 	}
 }
 
-// What cannot be repaired names a remedy, which works: a publish of all records.
+// A finding that repair cannot mend names a remedy, which works: a publish of all records.
 func TestRemedyOfWhatCannotBeRepaired(t *testing.T) {
 	for harm, c := range map[string]struct {
 		patches int

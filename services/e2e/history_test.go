@@ -16,7 +16,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// operator is somebody at a terminal, with the programs of a system and a store in a folder.
+// operator runs the command line against a system whose store is a folder.
 type operator struct {
 	t     *testing.T
 	s     *system
