@@ -15,15 +15,25 @@ import (
 // ErrSettings is wrapped by the errors of Settings.With and Settings.Check.
 var ErrSettings = errors.New("the settings are refused")
 
-// Settings is what a dataset is held to. The zero Settings are those of a dataset for which nothing was set. Later releases add
+// Settings is what a dataset is held to, in groups. The zero Settings are those of a dataset for which nothing was set. Later releases add
 // settings.
 //
 // The JSON of Settings is an object with one member for each setting that is set, by the names of [KnownSettings].
 type Settings struct {
 	Gates Gates
+	Input InputRules
+	Keep  Retention
 	// Extra holds settings of later releases that this release does not define. It keeps and shows them, and does not apply them.
 	Extra map[string]json.RawMessage
 }
+
+// group is a part of Settings, whose JSON has the members of its settings that are set.
+type group interface {
+	// Check returns an error that names the member if no version can meet the settings.
+	Check() error
+}
+
+func (s *Settings) groups() []group { return []group{&s.Gates, &s.Input, &s.Keep} }
 
 // Setting describes a setting that this release has.
 type Setting struct {
@@ -33,28 +43,20 @@ type Setting struct {
 	// Meaning describes the setting in one line.
 	Meaning string
 
-	want string // the values, for an error
-	bits int    // of the largest value
+	// want describes the values, for an error; ok reports whether a value is one of them.
+	want string
+	ok   func(value json.RawMessage) bool
 }
 
-const (
-	wantCount   = "a whole number, 0 or more; 0 is no bound"
-	wantPart    = "a whole number of percent, 0 to 100, without a % sign"
-	wantPercent = "a whole number of percent, 0 or more, without a % sign"
-)
-
 // knownSettings are the settings in the order of tables.
-var knownSettings = []Setting{
-	{"min_records", "none", "the least records that a version may have", wantCount, 63},
-	{"max_records", "none", "the most records that a version may have", wantCount, 63},
-	{
-		"max_fewer_records_percent", fmt.Sprintf("%d, from %d records", DefaultMaxFewerRecords, GateRecords),
-		"how many percent of the records a version may remove, also if it adds as many; 100 allows everything", wantPart, 31,
-	},
-	{"max_more_records_percent", "none", "how many percent of the records a version may have more than the one before", wantPercent, 31},
-	{"max_changed_records_percent", "none", "how many percent of the records a version may change", wantPart, 31},
-	{"max_fewer_bytes_percent", "none", "how many percent of the bytes of keys and values a version may have fewer than the one before", wantPart, 31},
-	{"max_more_bytes_percent", "none", "how many percent of the bytes of keys and values a version may have more than the one before", wantPercent, 31},
+var knownSettings = slices.Concat(gateSettings, inputSettings, keepSettings)
+
+// whole returns a check for whole numbers of that many bits. It accepts neither sign nor space.
+func whole(bits int) func(json.RawMessage) bool {
+	return func(value json.RawMessage) bool {
+		_, err := strconv.ParseUint(string(value), 10, bits)
+		return err == nil && json.Valid(value)
+	}
 }
 
 // KnownSettings returns the settings that this release has.
@@ -70,21 +72,25 @@ func settingNames() []string {
 
 // Check returns an error that wraps [ErrSettings] if no version can meet the settings.
 func (s Settings) Check() error {
-	if err := s.Gates.Check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrSettings, err)
+	for _, g := range s.groups() {
+		if err := g.Check(); err != nil {
+			return fmt.Errorf("%w: %w", ErrSettings, err)
+		}
 	}
 	return nil
 }
 
 // Values returns the settings that are set, by name, as JSON.
 func (s Settings) Values() (map[string]json.RawMessage, error) {
-	text, err := json.Marshal(s.Gates)
-	if err != nil {
-		return nil, err
-	}
 	values := map[string]json.RawMessage{}
-	if err := json.Unmarshal(text, &values); err != nil {
-		return nil, err
+	for _, g := range s.groups() {
+		text, err := json.Marshal(g)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &values); err != nil { // adds to values
+			return nil, err
+		}
 	}
 	maps.Copy(values, s.Extra)
 	return values, nil
@@ -136,8 +142,7 @@ func unknownSetting(name string) error {
 
 // check returns an error if value is not a value of the setting.
 func (k Setting) check(value json.RawMessage) error {
-	_, err := strconv.ParseUint(string(value), 10, k.bits) // accepts neither sign nor space
-	if err != nil || !json.Valid(value) {
+	if !k.ok(value) {
 		return fmt.Errorf("%w: %s is %.40s; want %s", ErrSettings, k.Name, value, k.want)
 	}
 	return nil
@@ -155,8 +160,10 @@ func (s Settings) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler].
 func (s *Settings) UnmarshalJSON(text []byte) error {
 	var read Settings
-	if err := json.Unmarshal(text, &read.Gates); err != nil {
-		return err
+	for _, g := range read.groups() {
+		if err := json.Unmarshal(text, g); err != nil {
+			return err
+		}
 	}
 	if err := json.Unmarshal(text, &read.Extra); err != nil {
 		return err

@@ -4,27 +4,27 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"freshet.dev/pkg/dataset"
 )
 
-// Every gate is a setting: a later gate that is missing in KnownSettings fails here.
-func TestEveryGateIsASetting(t *testing.T) {
-	var names []string
+// Every member of a group is a setting, in order: a later member that is missing in KnownSettings fails here.
+func TestEveryMemberIsASetting(t *testing.T) {
+	var names, members []string
 	for _, k := range dataset.KnownSettings() {
 		names = append(names, k.Name)
 	}
-	gates := reflect.TypeFor[dataset.Gates]()
-	for i := range gates.NumField() {
-		name, _, _ := strings.Cut(gates.Field(i).Tag.Get("json"), ",")
-		if i >= len(names) || names[i] != name {
-			t.Errorf("gate %s is not setting %d of %q", name, i, names)
+	for _, group := range []reflect.Type{reflect.TypeFor[dataset.Gates](), reflect.TypeFor[dataset.InputRules](), reflect.TypeFor[dataset.Retention]()} {
+		for i := range group.NumField() {
+			name, _, _ := strings.Cut(group.Field(i).Tag.Get("json"), ",")
+			members = append(members, name)
 		}
 	}
-	if len(names) != gates.NumField() {
-		t.Errorf("the settings are %q", names)
+	if !slices.Equal(names, members) {
+		t.Errorf("the settings are %q, the members of the groups %q", names, members)
 	}
 }
 

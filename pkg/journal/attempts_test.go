@@ -33,8 +33,8 @@ func TestLateAnswer(t *testing.T) {
 	j := open(t, st, nil)
 	st.after = func() { set(t, j, "prices", `{"min_records":2}`) }
 	set(t, j, "prices", `{"min_records":1}`)
-	if gates, err := j.Gates(t.Context(), "prices"); err != nil || gates.MinRecords != 2 {
-		t.Errorf("the gates are %+v, %v", gates, err)
+	if settings, err := j.Of(t.Context(), "prices"); err != nil || settings.Gates.MinRecords != 2 {
+		t.Errorf("the gates are %+v, %v", settings, err)
 	}
 	st.after = func() {
 		if _, err := j.Settings(t.Context(), "cities"); err != nil { // it finds the entry before its Set does
@@ -42,8 +42,8 @@ func TestLateAnswer(t *testing.T) {
 		}
 	}
 	set(t, j, "cities", `{"min_records":3}`)
-	if gates, err := j.Gates(t.Context(), "cities"); err != nil || gates.MinRecords != 3 {
-		t.Errorf("the gates are %+v, %v", gates, err)
+	if settings, err := j.Of(t.Context(), "cities"); err != nil || settings.Gates.MinRecords != 3 {
+		t.Errorf("the gates are %+v, %v", settings, err)
 	}
 }
 
@@ -63,8 +63,8 @@ func TestRequestIDs(t *testing.T) {
 	request(one, false, 1, 1, "")
 	set(t, j, "prices", `{"min_records":2}`)
 	request(one, false, 1, 1, "made the change, as journal entry 1, and this one changed nothing; entries up to 2 follow")
-	if gates, err := j.Gates(t.Context(), "prices"); err != nil || gates.MinRecords != 2 {
-		t.Errorf("the gates are %+v, %v", gates, err)
+	if settings, err := j.Of(t.Context(), "prices"); err != nil || settings.Gates.MinRecords != 2 {
+		t.Errorf("the gates are %+v, %v", settings, err)
 	}
 	set(t, j, "prices", `{"min_records":null,"max_records":1}`)
 	five := journal.Change{Set: values(`{"min_records":5,"max_records":null}`), Reason: "x", RequestID: "r-5", Replace: true}

@@ -8,6 +8,6 @@
 // Each entry is also sent on NATS, for programs that follow what happens. NATS may be down, or lose what it has: then the change is in
 // the store, and [Result.Warnings] says that it was not announced.
 //
-// [Journal.Gates] is cheap enough for each publish: it looks for a newer entry at most once a second, and reads entries only if there is
+// [Journal.Of] is cheap enough for each publish: it looks for a newer entry at most once a second, and reads entries only if there is
 // one.
 package journal

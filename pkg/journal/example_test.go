@@ -38,7 +38,7 @@ func ExampleJournal_Set() {
 		fmt.Println(err)
 		return
 	}
-	gates, err := j.Gates(ctx, "prices")
-	fmt.Println(result.Changed, result.Entry.Number, gates.MinRecords, err)
+	settings, err := j.Of(ctx, "prices")
+	fmt.Println(result.Changed, result.Entry.Number, settings.Gates.MinRecords, err)
 	// Output: true 1 1000 <nil>
 }

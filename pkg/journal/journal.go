@@ -27,7 +27,7 @@ const (
 
 // Config configures a Journal. The zero Config is usable.
 type Config struct {
-	// Fresh is how long Settings and Gates use settings without a look into the store; 0 means DefaultFresh, a negative value never.
+	// Fresh is how long Settings and Of use settings without a look into the store; 0 means DefaultFresh, a negative value never.
 	// Changes by this Journal are seen immediately.
 	Fresh time.Duration
 	// Log gets the entries that are written; nil means no logging.
@@ -107,10 +107,10 @@ func (j *Journal) Settings(ctx context.Context, name string) (Current, error) {
 	return k.current, nil
 }
 
-// Gates returns the gates of the dataset, as [dataset.Gates.Judge] uses them.
-func (j *Journal) Gates(ctx context.Context, name string) (dataset.Gates, error) {
+// Of returns the settings of the dataset without their entry, as a publisher uses them.
+func (j *Journal) Of(ctx context.Context, name string) (dataset.Settings, error) {
 	current, err := j.Settings(ctx, name)
-	return current.Settings.Gates, err
+	return current.Settings, err
 }
 
 // remember records the settings, unless a concurrent call found later ones.

@@ -113,12 +113,12 @@ func TestSet(t *testing.T) {
 	if err != nil || r.Settings.Gates.MaxRecords != 0 || r.Settings.Gates.MaxMoreRecords != nil || r.Settings.Gates.MinRecords != 1 || r.Entry.RequestID != "r-1" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	gates, err := j.Gates(t.Context(), "prices")
-	if err != nil || gates.MinRecords != 1 || gates.MaxRecords != 0 {
-		t.Errorf("the gates are %+v, %v", gates, err)
+	settings, err := j.Of(t.Context(), "prices")
+	if err != nil || settings.Gates.MinRecords != 1 || settings.Gates.MaxRecords != 0 {
+		t.Errorf("the gates are %+v, %v", settings, err)
 	}
-	if gates, err := j.Gates(t.Context(), "cities"); err != nil || gates != (dataset.Gates{}) {
-		t.Errorf("the gates of another dataset are %+v, %v", gates, err)
+	if settings, err := j.Of(t.Context(), "cities"); err != nil || settings.Gates != (dataset.Gates{}) {
+		t.Errorf("the gates of another dataset are %+v, %v", settings, err)
 	}
 	entries, err := j.Entries(t.Context(), "prices", 2, 0)
 	if err != nil || len(entries) != 2 || len(sent) != 3 || sent[2].Sum() != entries[1].Sum() {
@@ -203,9 +203,9 @@ func TestSettingsAreCached(t *testing.T) {
 			t.Helper()
 			st.looks.Store(0)
 			st.reads.Store(0)
-			gates, err := j.Gates(t.Context(), "prices")
-			if err != nil || gates.MinRecords != want || st.looks.Load() != looks || st.reads.Load() != reads {
-				t.Errorf("min_records is %d, %v, after %d looks and %d reads; want %d after %d and %d", gates.MinRecords, err, st.looks.Load(), st.reads.Load(), want, looks, reads)
+			settings, err := j.Of(t.Context(), "prices")
+			if err != nil || settings.Gates.MinRecords != want || st.looks.Load() != looks || st.reads.Load() != reads {
+				t.Errorf("min_records is %d, %v, after %d looks and %d reads; want %d after %d and %d", settings.Gates.MinRecords, err, st.looks.Load(), st.reads.Load(), want, looks, reads)
 			}
 		}
 		check(0, 1, 0)
@@ -250,8 +250,8 @@ func TestSetWithoutNATS(t *testing.T) {
 	if !r.Changed || r.Announced || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "in the store, as journal entry 1") || !strings.Contains(r.Warnings[0], "not announced: nats: not connected") {
 		t.Errorf("%+v", r)
 	}
-	if gates, err := j.Gates(t.Context(), "prices"); err != nil || gates.MinRecords != 5 {
-		t.Errorf("%+v, %v", gates, err)
+	if settings, err := j.Of(t.Context(), "prices"); err != nil || settings.Gates.MinRecords != 5 {
+		t.Errorf("%+v, %v", settings, err)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestDamagedSettings(t *testing.T) {
 	}
 	damage([]byte("{"))
 	fresh := func() *journal.Journal { return open(t, st, nil) }
-	_, err = fresh().Gates(t.Context(), "prices")
+	_, err = fresh().Of(t.Context(), "prices")
 	for _, part := range []string{place, "put back a good copy of it", "set all settings again: freshet settings prices --replace --set NAME=VALUE --reason TEXT, with a --set for each"} {
 		if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v, want %q", err, part)
@@ -284,16 +284,16 @@ func TestDamagedSettings(t *testing.T) {
 		t.Errorf("a change of unknown settings: %v", err)
 	}
 	damage(good)
-	if gates, err := fresh().Gates(t.Context(), "prices"); err != nil || gates.MinRecords != 5 || gates.MaxRecords != 9 {
-		t.Errorf("after the good copy was put back: %+v, %v", gates, err)
+	if settings, err := fresh().Of(t.Context(), "prices"); err != nil || settings.Gates.MinRecords != 5 || settings.Gates.MaxRecords != 9 {
+		t.Errorf("after the good copy was put back: %+v, %v", settings, err)
 	}
 	damage(good[1:])
 	r, err := fresh().Set(t.Context(), "prices", journal.Change{Replace: true, Reason: "the entry was damaged"})
 	if err != nil || !r.Changed || r.Entry.Number != 3 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if gates, err := fresh().Gates(t.Context(), "prices"); err != nil || gates != (dataset.Gates{}) {
-		t.Errorf("after the settings were replaced: %+v, %v", gates, err)
+	if settings, err := fresh().Of(t.Context(), "prices"); err != nil || settings.Gates != (dataset.Gates{}) {
+		t.Errorf("after the settings were replaced: %+v, %v", settings, err)
 	}
 }
 

@@ -70,9 +70,10 @@ type Config struct {
 	// MaxDeltaPercent is how large they may be together, in percent of the snapshot's bytes, before a new one is due; 0
 	// means [DefaultMaxDeltaPercent], at most 100.
 	MaxDeltaPercent int
-	// Gates returns the gates of a dataset, which each version must meet before it is committed; nil stands for the zero [dataset.Gates],
-	// whose default gate refuses a version that removes more than half of the records. A publish that cannot read its gates fails.
-	Gates func(ctx context.Context, name string) (dataset.Gates, error)
+	// Settings returns the settings of a dataset, such as its gates, which each version must meet before it is committed; nil stands for
+	// the zero [dataset.Settings], whose default gate refuses a version that removes more than half of the records. A publish that cannot
+	// read its settings fails.
+	Settings func(ctx context.Context, name string) (dataset.Settings, error)
 	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
 	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
 	// datasets that are unread by then, and the next one begins with them.

@@ -67,7 +67,7 @@
 //
 // # Gates and dry runs
 //
-// Each version must meet the gates of its dataset (Config.Gates) before it is committed: see [freshet.dev/pkg/dataset.Gates]. A version that
+// Each version must meet the gates of its dataset (Config.Settings) before it is committed: see [freshet.dev/pkg/dataset.Gates]. A version that
 // does not is refused with a [*GateError], and nothing of it is in the store. The verdict is about the newest version: if another publisher
 // commits first, the version is compared and judged again. By default a version that removes more than half of the records is refused; AllowShrink and
 // a Reason pass it. Content equal to the newest version's meets every gate.

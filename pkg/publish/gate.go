@@ -8,7 +8,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// GateError is returned when a version does not meet the gates of its dataset: see Config.Gates. Nothing was published.
+// GateError is returned when a version does not meet the gates of its dataset: see Config.Settings. Nothing was published.
 type GateError struct {
 	Dataset string
 	// Base is the newest version, with which the input was compared; zero if the dataset has none.

@@ -21,7 +21,7 @@ import (
 // gated returns a rig whose datasets have the given gates; a test may change them.
 func gated(t *testing.T, gates *dataset.Gates) *rig {
 	return newRig(t, func(c *publish.Config, _ *publish.Deps) {
-		c.Gates = func(context.Context, string) (dataset.Gates, error) { return *gates, nil }
+		c.Settings = func(context.Context, string) (dataset.Settings, error) { return dataset.Settings{Gates: *gates}, nil }
 	})
 }
 
@@ -176,7 +176,7 @@ func TestReasonsAreChecked(t *testing.T) {
 	}
 }
 
-// Config.Gates decides: AllowShrink passes only those about shrinking, and a refused input passes once the gates are changed.
+// Config.Settings decides: AllowShrink passes only those about shrinking, and a refused input passes once the gates are changed.
 func TestGatesOfADataset(t *testing.T) {
 	percent := func(p int) *int { return &p }
 	gates := dataset.Gates{}
@@ -219,8 +219,8 @@ func TestGatesOfADataset(t *testing.T) {
 func TestGatesThatCannotBeRead(t *testing.T) {
 	broken := errors.New("broken")
 	r := newRig(t, func(c *publish.Config, _ *publish.Deps) {
-		c.Gates = func(_ context.Context, name string) (dataset.Gates, error) {
-			return dataset.Gates{}, fmt.Errorf("%s: %w", name, broken)
+		c.Settings = func(_ context.Context, name string) (dataset.Settings, error) {
+			return dataset.Settings{}, fmt.Errorf("%s: %w", name, broken)
 		}
 	})
 	if _, err := r.Publish(t.Context(), "prices", first(1)); !errors.Is(err, broken) || !strings.Contains(err.Error(), `the gates of dataset "prices"`) {
@@ -305,13 +305,13 @@ func TestVerdictChangesInARace(t *testing.T) {
 			var other *publish.Publisher
 			judged := 0
 			r = newRig(t, func(c *publish.Config, _ *publish.Deps) {
-				c.Gates = func(ctx context.Context, name string) (dataset.Gates, error) {
+				c.Settings = func(ctx context.Context, name string) (dataset.Settings, error) {
 					if judged++; judged == 2 { // after the comparison with 200 records
 						if _, err := other.Publish(ctx, name, shrinking(first(100))); err != nil {
 							t.Error(err)
 						}
 					}
-					return dataset.Gates{}, nil
+					return dataset.Settings{}, nil
 				}
 			})
 			other = r.sibling(t)

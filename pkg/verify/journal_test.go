@@ -33,7 +33,7 @@ func (s *site) journal(t *testing.T) *journal.Journal {
 // gated returns a publisher that reads the gates in the journal.
 func (s *site) gated(t *testing.T) *publish.Publisher {
 	t.Helper()
-	return must(publish.Open(publish.Config{TempDir: t.TempDir(), Gates: s.journal(t).Gates}, publish.Deps{Store: s.store}))
+	return must(publish.Open(publish.Config{TempDir: t.TempDir(), Settings: s.journal(t).Of}, publish.Deps{Store: s.store}))
 }
 
 // entry verifies the store and returns the one finding, of the journal entry with the number. It checks that the texts are in it.

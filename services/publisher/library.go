@@ -13,7 +13,7 @@ import (
 	"freshet.dev/pkg/publish/prom"
 )
 
-// newLibrary returns the publisher that cfg describes, with the gates that the journal has. Without NATS it sends no beacons.
+// newLibrary returns the publisher that cfg describes, with the settings that the journal has. Without NATS it sends no beacons.
 func newLibrary(cfg Config, deps Deps, m *prom.Metrics, journals *journal.Journal) (*publish.Publisher, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -27,7 +27,7 @@ func newLibrary(cfg Config, deps Deps, m *prom.Metrics, journals *journal.Journa
 		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), MaxDecompressedBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 		BeaconEvery: cfg.BeaconEvery, BeaconName: fmt.Sprintf("%s-%d", host, os.Getpid()), CompactEvery: cfg.CompactEvery,
-		OnCompact: logCompaction(deps.Log), Gates: journals.Gates,
+		OnCompact: logCompaction(deps.Log), Settings: journals.Of,
 	}
 	m.Observe(&library)
 	return publish.Open(library, with)

@@ -65,15 +65,15 @@ type Committer struct {
 	records   *versions.Records
 	log       *slog.Logger
 	inflight  *inflight.Versions
-	gates     GatesOf
+	settings  SettingsOf
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
 	sightings sightings
 }
 
-// New returns a Committer for st, of versions that meet gates. It marks versions as in flight before it commits them; the caller ends the
+// New returns a Committer for st, of versions that meet the gates of their settings. It marks versions as in flight before it commits them; the caller ends the
 // mark of committed ones.
-func New(st store.Store, records *versions.Records, versions *inflight.Versions, gates GatesOf, log *slog.Logger) *Committer {
-	return &Committer{store: st, records: records, inflight: versions, gates: gates, log: log}
+func New(st store.Store, records *versions.Records, versions *inflight.Versions, settings SettingsOf, log *slog.Logger) *Committer {
+	return &Committer{store: st, records: records, inflight: versions, settings: settings, log: log}
 }
 
 // put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has

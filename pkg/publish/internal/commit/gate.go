@@ -7,8 +7,8 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// GatesOf returns the gates of a dataset. A nil GatesOf stands for the zero Gates.
-type GatesOf func(ctx context.Context, dataset string) (dataset.Gates, error)
+// SettingsOf returns the settings of a dataset. A nil SettingsOf stands for the zero Settings.
+type SettingsOf func(ctx context.Context, dataset string) (dataset.Settings, error)
 
 // GateError is returned when a version does not meet its gates.
 type GateError struct {
@@ -36,13 +36,13 @@ func (r *Race) judge(ctx context.Context, newest, rec dataset.VersionRecord) (v 
 	case newest.State == rec.State:
 		return v, nil
 	}
-	var gates dataset.Gates
-	if of := r.committer.gates; of != nil {
-		if gates, err = of(ctx, r.dataset); err != nil {
-			return v, fmt.Errorf("read the gates of dataset %q: %w", r.dataset, err)
+	var settings dataset.Settings
+	if of := r.committer.settings; of != nil {
+		if settings, err = of(ctx, r.dataset); err != nil {
+			return v, fmt.Errorf("read the settings of dataset %q: %w", r.dataset, err)
 		}
 	}
-	for _, refusal := range gates.Judge(before, rec) {
+	for _, refusal := range settings.Gates.Judge(before, rec) {
 		if refusal.Shrinks && r.AllowShrink {
 			v.allowed = append(v.allowed, refusal)
 		} else {
