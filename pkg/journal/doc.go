@@ -1,4 +1,4 @@
-// Package journal keeps the settings of datasets in their journals in the store, and reads the journals.
+// Package journal keeps the settings of datasets in their journals in the store, appends other entries, and reads the journals.
 //
 // A journal is a list of small numbered records that say what was changed about a dataset that is no version: when, by whom and why. The
 // store is the truth about it, as about versions. An entry exists exactly when its record was created with put-if-absent, so of

@@ -143,28 +143,24 @@ func (k known) after(o known) bool {
 
 // search returns the settings after the entry newest. It reads backward to the newest entry that changed settings.
 func (j *Journal) search(ctx context.Context, name string, newest uint64) (Current, error) {
-	for number := newest; number > 0; number-- {
-		e, err := j.deps.Store.Entry(ctx, name, number)
-		if err == nil && e.Kind != dataset.EntrySettings {
-			continue
-		}
-		var change dataset.SettingsChange
-		if err == nil {
-			change, err = e.SettingsChange()
-		}
-		if errors.Is(err, store.ErrNotFound) || errors.Is(err, dataset.ErrEntry) && !errors.Is(err, store.ErrDamaged) {
-			err = &store.EntryError{Dataset: name, Number: number, Place: j.deps.Store.EntryPlace(name, number), Err: err}
-		}
-		if errors.Is(err, store.ErrDamaged) {
-			return Current{}, fmt.Errorf("%w, or set all settings again: freshet settings %s --replace --set NAME=VALUE --reason TEXT, "+
-				"with a --set for each (over HTTP, PATCH the settings with \"replace\": true)", err, name)
-		}
-		if err != nil {
-			return Current{}, err
-		}
-		return Current{Settings: change.Settings, Entry: e}, nil
+	e, err := j.newest(ctx, name, newest, dataset.EntrySettings)
+	if err == nil && e.Number == 0 {
+		return Current{}, nil
 	}
-	return Current{}, nil
+	var change dataset.SettingsChange
+	if err == nil {
+		if change, err = e.SettingsChange(); err != nil {
+			err = &store.EntryError{Dataset: name, Number: e.Number, Place: j.deps.Store.EntryPlace(name, e.Number), Err: err}
+		}
+	}
+	if errors.Is(err, store.ErrDamaged) {
+		return Current{}, fmt.Errorf("%w, or set all settings again: freshet settings %s --replace --set NAME=VALUE --reason TEXT, "+
+			"with a --set for each (over HTTP, PATCH the settings with \"replace\": true)", err, name)
+	}
+	if err != nil {
+		return Current{}, err
+	}
+	return Current{Settings: change.Settings, Entry: e}, nil
 }
 
 // Entries returns the entries of the dataset's journal, as [store.Store].Entries does.

@@ -5,26 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 )
 
-// maxTries is how often Set starts again because another change came first.
-const maxTries = 100
-
-// requestEntries is how many of the last entries Set searches for a RequestID.
-const requestEntries = 100
-
-var (
-	// ErrChange is returned when a Change is refused; nothing was changed. The error says what to do.
-	ErrChange = errors.New("the settings are not changed")
-	// ErrBusy is returned when other changes of the dataset's journal came first each time; nothing was changed.
-	ErrBusy = errors.New("other changes of the dataset's journal came first each time")
-)
+// ErrChange is returned when a Change is refused; nothing was changed. The error says what to do.
+var ErrChange = errors.New("the settings are not changed")
 
 // Change is a change of a dataset's settings.
 type Change struct {
@@ -61,30 +49,40 @@ func (j *Journal) Set(ctx context.Context, name string, c Change) (Result, error
 	if err := c.check(name); err != nil {
 		return Result{}, err
 	}
-	id, err := j.deps.Store.EnsureID(ctx)
+	var before base
+	var after dataset.Settings
+	appended, err := j.append(ctx, name, Note{
+		Kind: dataset.EntrySettings, By: c.By, Reason: c.Reason, RequestID: c.RequestID,
+		Content: func(ctx context.Context, newest uint64) (_ any, err error) {
+			if before, after, err = j.apply(ctx, name, c, newest); err != nil {
+				return nil, err
+			}
+			changes, err := before.Settings.Diff(after)
+			if err != nil || len(changes) == 0 && !(c.Replace && before.damaged) {
+				return nil, err
+			}
+			return dataset.SettingsChange{Settings: after, Changes: changes}, nil
+		},
+	})
+	switch {
+	case errors.Is(err, ErrChange):
+		return Result{}, err
+	case errors.Is(err, dataset.ErrEntry) && !errors.Is(err, store.ErrDamaged): // too large
+		return Result{}, refusal{err}
+	case err != nil:
+		return Result{}, fmt.Errorf("change the settings of dataset %s: %w", name, err)
+	case appended.Repeated:
+		return c.earlier(appended)
+	case appended.Entry.Number == 0:
+		return Result{Current: before.Current}, nil
+	}
+	change, err := appended.Entry.SettingsChange()
 	if err != nil {
 		return Result{}, fmt.Errorf("change the settings of dataset %s: %w", name, err)
 	}
-	var unknown *dataset.Entry // of an attempt whose outcome is unknown
-	for range maxTries {
-		looked := time.Now() // before the number of the newest entry is read
-		result, e, err := j.try(ctx, name, c, id, unknown)
-		switch {
-		case err == nil && result.Changed:
-			j.made(ctx, name, result.Current, looked)
-			return j.announce(ctx, result), nil
-		case err == nil:
-			return result, nil
-		case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrGap): // another change came first, or the store was replaced
-		case errors.Is(err, store.ErrUnknown) && unknown == nil && ctx.Err() == nil:
-			unknown = &e
-		case errors.Is(err, ErrChange):
-			return Result{}, err
-		default:
-			return Result{}, fmt.Errorf("change the settings of dataset %s: %w", name, err)
-		}
-	}
-	return Result{}, fmt.Errorf("change the settings of dataset %s: %w", name, ErrBusy)
+	result := Result{Current: Current{change.Settings, appended.Entry}, Changed: true, Announced: appended.Announced, Warnings: appended.Warnings}
+	j.remember(name, known{newest: appended.Entry.Number, current: result.Current, looked: appended.looked, read: appended.looked})
+	return result, nil
 }
 
 // check refuses a change that no settings before could make right.
@@ -108,77 +106,21 @@ func (c Change) check(name string) error {
 	return nil
 }
 
-// try makes one attempt. unknown is the entry of an earlier attempt, which may be in the store.
-func (j *Journal) try(ctx context.Context, name string, c Change, id dataset.StoreID, unknown *dataset.Entry) (Result, dataset.Entry, error) {
-	newest, err := j.deps.Store.NewestEntry(ctx, name)
+// earlier returns the result of an earlier call with the change's RequestID.
+func (c Change) earlier(appended Appended) (Result, error) {
+	change, err := appended.Entry.SettingsChange()
 	if err != nil {
-		return Result{}, dataset.Entry{}, err
-	}
-	if unknown != nil {
-		if e, err := j.deps.Store.Entry(ctx, name, unknown.Number); err == nil && e.Sum() == unknown.Sum() {
-			change, err := e.SettingsChange()
-			return Result{Current: Current{change.Settings, e}, Changed: true}, e, err
-		}
-	}
-	if result, err := j.earlier(ctx, name, c, newest); err != nil || result.Entry.Number > 0 {
-		return result, result.Entry, err
-	}
-	before, after, err := j.apply(ctx, name, c, newest)
-	if err != nil {
-		return Result{}, dataset.Entry{}, err
-	}
-	changes, err := before.Settings.Diff(after)
-	if err != nil {
-		return Result{}, dataset.Entry{}, err
-	}
-	if len(changes) == 0 && !(c.Replace && before.damaged) {
-		return Result{Current: before.Current}, dataset.Entry{}, nil
-	}
-	content, err := json.Marshal(dataset.SettingsChange{Settings: after, Changes: changes})
-	if err != nil {
-		return Result{}, dataset.Entry{}, err
-	}
-	e := dataset.Entry{
-		StoreID: id, Dataset: name, Number: newest + 1, Kind: dataset.EntrySettings, Time: time.Now().UTC(),
-		By: c.By, Reason: c.Reason, RequestID: c.RequestID, Content: content,
-	}
-	if _, err := e.Encode(); err != nil {
-		return Result{}, e, fmt.Errorf("%w: %w", ErrChange, err)
-	}
-	if err := j.deps.Store.PutEntry(ctx, e); err != nil {
-		return Result{}, e, err
-	}
-	return Result{Current: Current{after, e}, Changed: true}, e, nil
-}
-
-// earlier returns the result of an earlier call with the change's RequestID; the zero Result if there is none among the last entries.
-func (j *Journal) earlier(ctx context.Context, name string, c Change, newest uint64) (Result, error) {
-	if c.RequestID == "" || newest == 0 {
-		return Result{}, nil
-	}
-	entries, err := j.deps.Store.Entries(ctx, name, max(newest, requestEntries)-requestEntries+1, requestEntries)
-	if _, damaged := errors.AsType[store.EntryErrors](err); err != nil && !damaged {
 		return Result{}, err
 	}
-	for _, e := range slices.Backward(entries) {
-		if e.RequestID != c.RequestID || e.Kind != dataset.EntrySettings {
-			continue
-		}
-		change, err := e.SettingsChange()
-		if err != nil {
-			return Result{}, err
-		}
-		if err := c.madeBy(e, change.Settings); err != nil {
-			return Result{}, err
-		}
-		result := Result{Current: Current{change.Settings, e}}
-		if newest > e.Number {
-			result.Warnings = append(result.Warnings, fmt.Sprintf("an earlier request with this id made the change, as journal entry %d, and this one changed nothing; "+
-				"entries up to %d follow, which may have changed the settings", e.Number, newest))
-		}
-		return result, nil
+	if err := c.madeBy(appended.Entry, change.Settings); err != nil {
+		return Result{}, err
 	}
-	return Result{}, nil
+	result := Result{Current: Current{change.Settings, appended.Entry}}
+	if appended.newest > appended.Entry.Number {
+		result.Warnings = append(result.Warnings, fmt.Sprintf("an earlier request with this id made the change, as journal entry %d, and this one changed nothing; "+
+			"entries up to %d follow, which may have changed the settings", appended.Entry.Number, appended.newest))
+	}
+	return result, nil
 }
 
 // madeBy fails unless the entry, which has the change's RequestID and made the settings, made the change.
@@ -196,13 +138,6 @@ func (c Change) madeBy(e dataset.Entry, settings dataset.Settings) error {
 		err = fmt.Errorf("%w: journal entry %d, of another change, has the request id %q; draw a new id for each change", ErrChange, e.Number, c.RequestID)
 	}
 	return err
-}
-
-// made records and logs a change that is in the store. Other changes may have followed it since looked.
-func (j *Journal) made(ctx context.Context, name string, c Current, looked time.Time) {
-	j.remember(name, known{newest: c.Entry.Number, current: c, looked: looked, read: looked})
-	j.cfg.Log.InfoContext(ctx, "settings changed", "dataset", name, "entry", c.Entry.Number, "by", c.Entry.By, "reason", c.Entry.Reason,
-		"content", string(c.Entry.Content))
 }
 
 // base are the settings that a change starts from.
@@ -234,19 +169,3 @@ func (j *Journal) apply(ctx context.Context, name string, c Change, newest uint6
 type refusal struct{ error }
 
 func (r refusal) Unwrap() []error { return []error{ErrChange, r.error} }
-
-// announce sends the entry of the result over NATS. The end of ctx does not stop it, because the change is in the store.
-func (j *Journal) announce(ctx context.Context, r Result) Result {
-	if j.deps.Announce == nil {
-		return r
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceTimeout)
-	defer cancel()
-	if err := j.deps.Announce(ctx, r.Entry); err != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("the settings are in the store, as journal entry %d, and hold; they were not announced: %v; "+
-			"programs that follow the events see them when they read the store next", r.Entry.Number, err))
-		return r
-	}
-	r.Announced = true
-	return r
-}
