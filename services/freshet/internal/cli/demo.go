@@ -12,6 +12,8 @@ func newDemo(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work on real data, with nothing to install",
+		Example: `  freshet demo
+  freshet demo --exit`,
 		Long: `Run NATS, Redis, a publisher, a relay and three instances in this process. The demo publishes successive real releases
 of a dataset, and shows what each release cost and when each instance served it. It then runs until Ctrl-C, so that you
 can try commands (exit code 0); with --exit it ends. Ctrl-C before that gives exit code 130. The demo removes its files.`,

@@ -82,13 +82,7 @@ Exit codes:
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
-	root.AddCommand(
-		newPublish(p), newGet(p), newVersions(p), newStatus(p), newUp(p), newDemo(p),
-		newRollback(p),
-		newSettings(p), newEvents(p),
-		newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p),
-		newVerify(p),
-	)
+	addCommands(root, p)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		// The text of pflag repeats the value, which may be a URL with a password.
 		if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok && errors.Is(err, errTwice) {

@@ -30,6 +30,7 @@ func (f *selectionFlags) add(cmd *cobra.Command, verb string) {
 // addLabels adds the flag --label, which chooses instances.
 func addLabels(cmd *cobra.Command, labels *[]string, usage string) {
 	cmd.Flags().StringArrayVar(labels, "label", nil, usage)
+	cmd.Flags().Lookup("label").Annotations = map[string][]string{groupAnnotation: {groupChoose}}
 }
 
 // given reports whether any of the flags is set.

@@ -28,6 +28,8 @@ func newVersions(p Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "versions DATASET",
 		Short: "List the versions of a dataset, newest first",
+		Example: `  freshet versions prices --limit 5
+  freshet versions prices --output json | jq '.[0].changes'`,
 		Long: `List the versions of a dataset, newest first.
 
   id        the first 12 digits of the version id, for publish --base
