@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sourcegraph/conc/pool"
+
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 )
@@ -17,6 +19,8 @@ const (
 	// pageEvents is how many records of a sequence are read at a time; heldEvents bounds those of all sequences together, but for one each.
 	pageEvents = 64
 	heldEvents = 1024
+	// parallelReads is how many sequences are read at a time.
+	parallelReads = 16
 	// clockSlack is how far the clocks of publishers may differ: the search for the first event since a time goes back so much further.
 	clockSlack = 5 * time.Minute
 )
@@ -89,11 +93,11 @@ func (r *Reader) Read(ctx context.Context, q Query, yield func(Event) error) (af
 		s.record(after)
 	}
 	page := max(1, min(pageEvents, heldEvents/max(1, len(sequences))))
+	if err := each(ctx, len(sequences), func(ctx context.Context, i int) error { return sequences[i].fill(ctx, page) }); err != nil {
+		return nil, false, fmt.Errorf("read the events: %w", err)
+	}
 	heads := merge{}
 	for _, s := range sequences {
-		if err := s.fill(ctx, page); err != nil {
-			return nil, false, fmt.Errorf("read the events: %w", err)
-		}
 		if len(s.page) > 0 {
 			heads = append(heads, s)
 		}
@@ -171,10 +175,15 @@ func (r *Reader) newest(ctx context.Context, name string) (versions, entries map
 			return nil, nil, err
 		}
 	}
-	for _, name := range journals {
-		if entries[name], err = r.store.NewestEntry(ctx, name); err != nil {
-			return nil, nil, err
-		}
+	numbers := make([]uint64, len(journals))
+	if err := each(ctx, len(journals), func(ctx context.Context, i int) (err error) {
+		numbers[i], err = r.store.NewestEntry(ctx, journals[i])
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	for i, name := range journals {
+		entries[name] = numbers[i]
 	}
 	if name != "" && versions[name] == 0 && entries[name] == 0 {
 		return nil, nil, fmt.Errorf("dataset %s has neither a version nor a journal: %w %s", name, store.ErrNotFound, r.store)
@@ -193,7 +202,8 @@ func (r *Reader) begin(ctx context.Context, q Query, sequences []*sequence) erro
 		}
 		since = rec.Created // zero if the record is damaged or lost: then all entries are selected
 	}
-	for _, s := range sequences {
+	return each(ctx, len(sequences), func(ctx context.Context, i int) error {
+		s := sequences[i]
 		switch {
 		case q.After != nil:
 			at := q.After[s.dataset]
@@ -201,12 +211,20 @@ func (r *Reader) begin(ctx context.Context, q Query, sequences []*sequence) erro
 		case q.FromVersion > 0 && !s.journal:
 			s.next = q.FromVersion
 		case !since.IsZero():
-			if err := s.seek(ctx, since); err != nil {
-				return err
-			}
+			return s.seek(ctx, since)
 		default:
 			s.next = 1
 		}
+		return nil
+	})
+}
+
+// each calls f for 0 to n-1, several at a time: a read of an S3 store takes milliseconds. It returns the first error, which ends the
+// context of the others.
+func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	p := pool.New().WithMaxGoroutines(parallelReads).WithContext(ctx).WithCancelOnError().WithFirstError()
+	for i := range n {
+		p.Go(func(ctx context.Context) error { return f(ctx, i) })
 	}
-	return nil
+	return p.Wait()
 }
