@@ -13,7 +13,7 @@ func (r VersionRecord) Check() error {
 	if err := CheckName(r.Dataset); err != nil {
 		return fmt.Errorf("%w: %w", ErrVersionRecord, err)
 	}
-	for _, check := range []func() error{r.checkVersion, r.checkMetadata, r.checkLabels, r.checkObjects} {
+	for _, check := range []func() error{r.checkVersion, r.checkMetadata, r.checkLabels, r.checkObjects, r.checkDeleted} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrVersionRecord, r.ID(), err)
 		}

@@ -210,7 +210,7 @@ func (r *VersionRecord) UnmarshalJSON(text []byte) error {
 // knownMembers lists the members of a record's JSON that this release defines.
 var knownMembers = []string{
 	"id", "store_id", "previous", "dataset", "version", "seed", "state", "payload_bytes", "snapshot", "deltas", "changes", "created",
-	"source", "labels", "expect_every_ns", "request_id", "by", "reason", "restores",
+	"source", "labels", "expect_every_ns", "request_id", "by", "reason", "restores", "deleted", "dropped",
 }
 
 // checkID returns an error if the member "id" of text is not the id of r, the record decoded from text. A record without a

@@ -94,6 +94,11 @@ type VersionRecord struct {
 	// Restores is the version whose content a rollback restored; zero for every other version.
 	Restores Ref `json:"restores,omitzero"`
 
+	// Deleted says that the version deletes the dataset: it has no records. Dropped says that instances drop their tables too. By and
+	// Reason say who deleted it, and why.
+	Deleted bool `json:"deleted,omitempty"`
+	Dropped bool `json:"dropped,omitempty"`
+
 	// Extra holds members of later releases that this release does not define. They are part of the version id.
 	Extra map[string]json.RawMessage `json:"-"`
 }

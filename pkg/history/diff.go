@@ -35,10 +35,10 @@ type Diff struct {
 func (r *Reader) Diff(ctx context.Context, name string, from, to uint64) (*Diff, error) {
 	d := &Diff{reader: r}
 	var err error
-	if d.from, err = r.Open(ctx, name, from); err != nil {
+	if d.from, err = r.openAny(ctx, name, from); err != nil {
 		return nil, err
 	}
-	if d.to, err = r.Open(ctx, name, to); err != nil {
+	if d.to, err = r.openAny(ctx, name, to); err != nil {
 		return nil, err
 	}
 	if d.lower, d.upper = d.from, d.to; d.lower.record.Version > d.upper.record.Version {

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,6 +12,8 @@ import (
 var (
 	// ErrNotFound is wrapped by every [*NotFoundError].
 	ErrNotFound = errors.New("no such version")
+	// ErrDeleted is wrapped by every [*DeletedError].
+	ErrDeleted = errors.New("the version deletes the dataset")
 	// ErrLost is returned when an object that the version needs is missing in the store or damaged. The message names the object, its
 	// place and the version.
 	ErrLost = errors.New("the version has lost an object")
@@ -39,6 +42,35 @@ func (e *NotFoundError) Error() string {
 
 // Unwrap returns ErrNotFound.
 func (e *NotFoundError) Unwrap() error { return ErrNotFound }
+
+// DeletedError is returned by Open for a version that deletes its dataset.
+type DeletedError struct {
+	// Version is the record of the version.
+	Version dataset.VersionRecord
+	// Last is the newest version before it that has records.
+	Last uint64
+}
+
+// Error says who deleted the dataset, and which version has its last records.
+func (e *DeletedError) Error() string {
+	return fmt.Sprintf("version %d of dataset %s is %s; version %d has its last records, and `freshet rollback %[2]s --to %[4]d` restores them",
+		e.Version.Version, e.Version.Dataset, e.Version.DeletedText(), e.Last)
+}
+
+// Unwrap returns ErrDeleted.
+func (e *DeletedError) Unwrap() error { return ErrDeleted }
+
+// deleted returns the error of a read of rec, a version that deletes its dataset.
+func (r *Reader) deleted(ctx context.Context, rec dataset.VersionRecord) error {
+	before := rec
+	for before.Deleted {
+		var err error
+		if before, err = r.record(ctx, rec.Dataset, before.Version-1); err != nil {
+			return err
+		}
+	}
+	return &DeletedError{rec, before.Version}
+}
 
 // readError returns err, of reading the version of rec, with the name of the version, and as an ErrLost if it says that an object is
 // lost or damaged.

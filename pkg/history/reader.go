@@ -38,8 +38,17 @@ func New(cfg Config, st store.Store) *Reader {
 }
 
 // Open returns a version of the dataset, the newest if version is 0. It reads the record of the version and no object. It returns a
-// [*NotFoundError] if there is no such version.
+// [*NotFoundError] if there is no such version, and a [*DeletedError] if the version deletes the dataset.
 func (r *Reader) Open(ctx context.Context, name string, version uint64) (*Version, error) {
+	v, err := r.openAny(ctx, name, version)
+	if err == nil && v.record.Deleted {
+		return nil, r.deleted(ctx, v.record)
+	}
+	return v, err
+}
+
+// openAny is Open, also for a version that deletes the dataset.
+func (r *Reader) openAny(ctx context.Context, name string, version uint64) (*Version, error) {
 	rec, err := r.record(ctx, name, version)
 	if err != nil {
 		return nil, err

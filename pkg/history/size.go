@@ -41,7 +41,7 @@ type Growth struct {
 // Size returns the size of a version, of the newest if version is 0, and the sizes of up to last versions up to it. It reads version
 // records only. It leaves out versions whose records are damaged.
 func (r *Reader) Size(ctx context.Context, name string, version uint64, last int) (Size, error) {
-	v, err := r.Open(ctx, name, version)
+	v, err := r.openAny(ctx, name, version)
 	if err != nil {
 		return Size{}, err
 	}

@@ -30,7 +30,7 @@ var (
 	ErrTooLarge = input.ErrTooLarge
 	// ErrBusy is returned for zstd data when the windows of other inputs take the memory for windows for some seconds. A retry helps.
 	ErrBusy = input.ErrBusy
-	// ErrNoVersion is returned when the dataset has no version to patch or to roll back.
+	// ErrNoVersion is returned when the dataset has no version to patch, to roll back or to delete.
 	ErrNoVersion = patch.ErrNoVersion
 	// ErrStoreID is returned when the file with the store's id is damaged, or names another store than the version records. The
 	// message names the files.
@@ -45,6 +45,8 @@ var (
 	ErrLost = versions.ErrLost
 	// ErrGate is wrapped by every [*GateError].
 	ErrGate = errors.New("refused by a gate")
+	// ErrDeleted is returned by Patch when the newest version deletes the dataset, and by Rollback when the version to restore does.
+	ErrDeleted = patch.ErrDeleted
 	// ErrUnknownVersion is returned by Rollback when the dataset does not have the version.
 	ErrUnknownVersion = rollback.ErrUnknownVersion
 )

@@ -13,6 +13,7 @@ import (
 const (
 	KindVersion  = "version"
 	KindRollback = "rollback" // a version with the content of an older one
+	KindDelete   = "delete"   // a version that deletes the dataset
 	KindDamaged  = "damaged"
 )
 
@@ -39,10 +40,12 @@ type Damage struct {
 	Detail string `json:"detail"`
 }
 
-// Kind returns the kind of the event: KindVersion, KindRollback, KindDamaged, the kind of a journal entry, or empty for an event of a later
+// Kind returns the kind of the event: KindVersion, KindRollback, KindDelete, KindDamaged, the kind of a journal entry, or empty for an event of a later
 // release.
 func (e Event) Kind() string {
 	switch {
+	case e.Version != nil && e.Version.Deleted:
+		return KindDelete
 	case e.Version != nil && e.Version.Restores.Version > 0:
 		return KindRollback
 	case e.Version != nil:

@@ -84,7 +84,7 @@ func (f *Full) next(ctx context.Context, latest dataset.VersionRecord, unchanged
 	}
 	f.meta.Describe(&p.rec, latest)
 	switch {
-	case latest.Version == 0:
+	case latest.Version == 0, latest.Deleted: // a deleted dataset begins a chain again: no delta leads from its version
 		p.rec.Changes.Added = sum.State.Records
 	case unchanged:
 		if err := f.renew(ctx, latest, p); err != nil {

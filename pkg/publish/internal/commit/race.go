@@ -33,6 +33,8 @@ var (
 	Patch = Mode{verb: "patch", lockAfter: 0, claimAfter: maxAttempts}
 	// Rollback is the mode of a rollback. It costs as little as a patch, unless deltas are missing: then it compares all records.
 	Rollback = Mode{verb: "roll back", lockAfter: 1, claimAfter: 3}
+	// Delete is the mode of a delete, which costs less than any other job.
+	Delete = Mode{verb: "delete", lockAfter: 1, claimAfter: 3}
 )
 
 // Race is the commit of one job.

@@ -13,6 +13,10 @@ import (
 // ErrNoVersion is returned when the dataset has no version to patch.
 var ErrNoVersion = errors.New("the dataset has no version")
 
+// ErrDeleted is returned when the newest version deletes the dataset, so that there is nothing to patch, or when a rollback would restore
+// a version that does.
+var ErrDeleted = errors.New("the version deletes the dataset")
+
 // minBaseID is the least number of digits of an id in a base: as many as messages show.
 const minBaseID = 12
 
@@ -54,6 +58,9 @@ func (b Base) CheckNewest(name string, newest dataset.VersionRecord) error {
 	switch {
 	case newest.Version == 0:
 		return fmt.Errorf("patch dataset %q: %w; publish all of its records first", name, ErrNoVersion)
+	case newest.Deleted:
+		return fmt.Errorf("patch dataset %q: version %s: %w: %s; publish all of its records, or restore them with freshet rollback",
+			name, newest.Ref(), ErrDeleted, newest.DeletedText())
 	case !b.Matches(newest.Ref()):
 		return fmt.Errorf("patch dataset %q: %w", name, baseError{b, newest.Ref()})
 	}

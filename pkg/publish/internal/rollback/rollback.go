@@ -75,6 +75,9 @@ func (r *Rollback) Prepare(ctx context.Context, newest dataset.VersionRecord) (c
 	if err != nil {
 		return commit.Proposal{}, r.failed(err)
 	}
+	if target.Deleted {
+		return commit.Proposal{}, r.failed(fmt.Errorf("%w: %s; delete it with freshet delete, or restore an earlier version", patch.ErrDeleted, target.DeletedText()))
+	}
 	if target.State == newest.State {
 		return commit.Proposal{Record: newest}, nil
 	}

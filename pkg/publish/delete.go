@@ -1,0 +1,88 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/scratch"
+	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/commit"
+	"freshet.dev/pkg/publish/internal/deletion"
+)
+
+// DeleteInput says which dataset a Delete deletes, and why.
+type DeleteInput struct {
+	Dataset string
+	// Reason is why, and By is who, such as "user@host"; see Input. Reason is required.
+	Reason, By string
+	// Drop says that instances drop their tables too: lookups then find nothing. Without it they go on answering from their tables.
+	Drop bool
+	// RequestID makes a retry safe; see Input.RequestID.
+	RequestID string
+	// DryRun says what the call would do, in Result.Preview, and changes nothing.
+	DryRun bool
+}
+
+// CheckDelete returns an error if in cannot be the input of Delete, without reading the store.
+func CheckDelete(in DeleteInput) error {
+	refuse := func(problem, hint string, err error) error {
+		return &InputError{Dataset: in.Dataset, Problem: problem, Hint: hint, Err: err}
+	}
+	if err := dataset.CheckName(in.Dataset); err != nil {
+		return refuse(err.Error(), "", err)
+	}
+	if in.Reason == "" {
+		return refuse("a delete needs a reason", "say why with --reason TEXT (Reason)", nil)
+	}
+	if err := dataset.CheckAudit(in.By, in.Reason); err != nil {
+		return refuse(err.Error(), "", err)
+	}
+	if in.RequestID != "" {
+		if err := dataset.CheckRequestID(in.RequestID); err != nil {
+			return refuse(err.Error(), "", err)
+		}
+	}
+	return nil
+}
+
+// Delete makes a new version of the dataset that has no records and says that the dataset is deleted (VersionRecord.Deleted). No earlier
+// version changes: Rollback brings the content of one back for as long as the store keeps its objects, and Publish goes on with the next
+// number. If the newest version deletes the dataset already, no version is created, unless in.Drop is set and that version does not drop
+// the tables.
+//
+// Instances of releases up to v0.3 do not know deleted versions: they would serve an empty table. Delete does not know which instances
+// there are. Survey them before with [fleet.Lacking], as the publisher service does.
+//
+// The gates hold as for Publish, except those about fewer records and bytes: a delete has a reason. Delete returns the errors of Publish
+// that are not about the input, and [ErrNoVersion] if the dataset has no version.
+func (p *Publisher) Delete(ctx context.Context, in DeleteInput) (Result, error) {
+	if err := CheckDelete(in); err != nil {
+		return Result{}, err
+	}
+	race, err := p.committer.Start(ctx, commit.Delete, in.Dataset, in.RequestID)
+	if err != nil {
+		return Result{}, err
+	}
+	defer race.Release(ctx)
+	race.AllowShrink = true
+	folder, err := scratch.New(p.cfg.TempDir)
+	if err != nil {
+		return Result{}, fmt.Errorf("delete dataset %q: %w", in.Dataset, err)
+	}
+	defer folder.Discard(p.cfg.Log, in.Dataset)
+	job := &deletion.Deletion{
+		History: p.history, Folder: folder, Dataset: in.Dataset, Drop: in.Drop,
+		Meta: build.Meta{Source: p.cfg.Source, DefaultSource: true, RequestID: in.RequestID, By: in.By, Reason: in.Reason},
+	}
+	if in.DryRun {
+		return preview(ctx, race, job)
+	}
+	made, err := race.Run(ctx, job)
+	if err != nil {
+		return Result{}, publicError(in.Dataset, err)
+	}
+	result := newResult(made)
+	p.announce(context.WithoutCancel(ctx), &result)
+	return result, nil
+}
