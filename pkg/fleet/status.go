@@ -29,6 +29,9 @@ const (
 	Lagging State = "lagging"
 	// Overdue: the cadence that the pipeline promised has passed without a newer version.
 	Overdue State = "overdue"
+	// Deleted: the newest version deletes the dataset. The instance goes on answering from the table that it has, unless the delete
+	// drops it; see [DatasetStatus].Deleted. Releases up to v0.3 do not have this state.
+	Deleted State = "deleted"
 	// Waiting: the dataset has no version yet.
 	Waiting State = "waiting"
 	// Fresh: the instance serves the newest version.
@@ -36,7 +39,7 @@ const (
 )
 
 // States lists all states, the most severe first.
-var States = [...]State{Failing, Quarantined, Diverged, Blind, Refreshing, Lagging, Overdue, Waiting, Fresh}
+var States = [...]State{Failing, Quarantined, Diverged, Blind, Refreshing, Lagging, Overdue, Deleted, Waiting, Fresh}
 
 // Origin is the source of a version on an instance.
 type Origin string
@@ -61,7 +64,9 @@ type Status struct {
 	Run string `json:"run,omitempty"`
 	// Labels are the instance's configured labels, by which a [Selection] chooses it. It is empty in releases before labels.
 	Labels   map[string]string `json:"labels,omitempty"`
-	Datasets []DatasetStatus   `json:"datasets"`
+	// Abilities are what the instance's release can do that earlier ones cannot: see [AbilityDeleted]. It is empty in releases up to v0.3.
+	Abilities []string        `json:"abilities,omitempty"`
+	Datasets  []DatasetStatus `json:"datasets"`
 	// Store is the store of the instance's relays; zero if no relay has reported one.
 	Store dataset.StoreID `json:"store,omitzero"`
 	// StoreWarning is not empty if the instance ignores messages of another store, or if its relays read different stores.
@@ -121,6 +126,8 @@ type DatasetStatus struct {
 	// Quarantined is the version that the instance does not load because processes died of it; zero if there is none. Warning
 	// has the remedy.
 	Quarantined dataset.Ref `json:"quarantined,omitzero"`
+	// Deleted is set while the served version deletes the dataset.
+	Deleted *Deletion `json:"deleted,omitempty"`
 	// Warning is a fault that prevents neither serving nor refreshing but needs attention, such as a cache folder that is not
 	// writable; empty if there is none.
 	Warning string `json:"warning,omitempty"`

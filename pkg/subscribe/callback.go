@@ -90,6 +90,9 @@ func (c *callback) stop() {
 
 // signal passes a swap to the dataset's callbacks.
 func (d *Dataset) signal(next *pendingSwap) {
+	if next == nil {
+		return // a deleted version, which keeps the table
+	}
 	now := next.to
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
@@ -153,7 +156,8 @@ func (c *callback) run() {
 			continue
 		}
 		now := due.to
-		swap := Swap{Dataset: c.d.name, Record: now.Record, ID: now.ID, Old: old, New: now.Value, Full: true}
+		swap := Swap{Dataset: c.d.name, Old: old, New: now.Value, Full: true}
+		swap.Record, swap.ID = now.Content()
 		if due.changes != nil && due.changes.Old() == old {
 			swap.Full, swap.changes = false, due.changes
 		}

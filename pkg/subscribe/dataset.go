@@ -72,8 +72,8 @@ func (d *Dataset) Name() string { return d.name }
 //
 //   - ok is true: value is the record's value, which is not nil even if it is empty.
 //   - ok is false and err is nil: the version has no such record.
-//   - err is an [ErrNoVersion]: no version is served yet, so nothing is known about the key. There is no such error after
-//     [Dataset.Wait] or [Subscriber.Wait] has returned nil, and there are no other errors.
+//   - err is an [ErrNoVersion]: no version is served yet, so nothing is known about the key. It is a [*DeletedError] if the dataset was
+//     deleted before. There is no such error after [Dataset.Wait] or [Subscriber.Wait] has returned nil, and there are no other errors.
 //
 // Get never waits, costs one atomic load more than a lookup in the table, and allocates nothing. Two calls may read two
 // versions: for lookups that belong together call [Dataset.Table] once. [table.Table.GetMany] is the fast way to look up many
@@ -84,7 +84,7 @@ func (d *Dataset) Name() string { return d.name }
 func (d *Dataset) Get(key string) (value []byte, ok bool, err error) {
 	v := d.current.Load()
 	if v == nil {
-		return nil, false, d.noVersion
+		return nil, false, d.none()
 	}
 	value, ok = v.Value.GetString(key)
 	return value, ok, nil
@@ -107,48 +107,67 @@ func (d *Dataset) Table() *table.Table {
 	return nil
 }
 
-// Version returns the record of the version that is served now; ok is false before the first.
+// Version returns the record of the version whose table is served now; ok is false before the first. See also [Dataset.Deleted].
 func (d *Dataset) Version() (rec dataset.VersionRecord, ok bool) {
 	if v := d.current.Load(); v != nil {
-		return v.Record, true
+		rec, _ = v.Content()
+		return rec, true
 	}
 	return dataset.VersionRecord{}, false
 }
 
-// VersionID returns the id of the version that is served now, or zero before the first. A later call of Table may return
+// VersionID returns the id of the version whose table is served now, or zero before the first. A later call of Table may return
 // another version.
 func (d *Dataset) VersionID() dataset.VersionID {
 	if v := d.current.Load(); v != nil {
-		return v.ID
+		_, id := v.Content()
+		return id
 	}
 	return dataset.VersionID{}
 }
 
 // Wait returns nil as soon as a version is served. If ctx ends first, the error names the dataset and says why it has no
-// version. After [Subscriber.Close] the error is an [ErrClosed].
+// version. If the newest version deletes the dataset, the error is a [*DeletedError]; a later call waits for a version after that. After
+// [Subscriber.Close] the error is an [ErrClosed].
 func (d *Dataset) Wait(ctx context.Context) error { return d.s.wait(ctx, []string{d.name}) }
 
 // Wait returns nil as soon as every dataset has a version. If ctx ends first, the error names the datasets that have none and
-// says why. After [Subscriber.Close] the error is an [ErrClosed].
+// says why. If one was deleted, the error is a [*DeletedError]; see [Dataset.Wait]. After [Subscriber.Close] the error is an [ErrClosed].
 func (s *Subscriber) Wait(ctx context.Context) error { return s.wait(ctx, s.cfg.Datasets) }
 
 func (s *Subscriber) wait(ctx context.Context, names []string) error {
 	for _, name := range names {
-		first := s.datasets[name].first
-		select {
-		case <-first:
-			continue // even if ctx has ended
-		default:
-		}
-		select {
-		case <-first:
-		case <-ctx.Done():
-			return s.missing(names, context.Cause(ctx))
-		case <-s.ctx.Done():
-			return s.missing(names, ErrClosed)
+		for waits := true; waits; {
+			var err error
+			if waits, err = s.waitOnce(ctx, name, names); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// waitOnce waits until the dataset called name, one of names, has a version, or was deleted; again is true in that case.
+func (s *Subscriber) waitOnce(ctx context.Context, name string, names []string) (again bool, err error) {
+	first, gone := s.datasets[name].first, s.engine.Gone(name)
+	select {
+	case <-first:
+		return false, nil // even if ctx has ended
+	default:
+	}
+	if err := s.datasets[name].gone(); err != nil {
+		return false, fmt.Errorf("wait for the first version: %w", err)
+	}
+	select {
+	case <-first:
+		return false, nil
+	case <-gone:
+		return true, nil
+	case <-ctx.Done():
+		return false, s.missing(names, context.Cause(ctx))
+	case <-s.ctx.Done():
+		return false, s.missing(names, ErrClosed)
+	}
 }
 
 // missing returns the error of a wait for the datasets that ended because of err.

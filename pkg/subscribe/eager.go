@@ -50,7 +50,7 @@ func (e *eager[V]) shard(vs *values[V], key string) int {
 func (e *eager[V]) get(key string) (value V, ok bool, err error) {
 	vs := e.current.Load()
 	if vs == nil {
-		return value, false, e.view.d.noVersion
+		return value, false, e.view.d.none()
 	}
 	d, ok := vs.shards[e.shard(vs, key)][key]
 	return d.value, ok, d.err

@@ -63,6 +63,11 @@ func logObserver(log *slog.Logger) Observer {
 
 func logRefresh(log *slog.Logger, e Refresh) {
 	name, version := e.Record.Dataset, e.Record.Version
+	if e.Record.Deleted {
+		log.Info("a version deletes the dataset", "dataset", name, "version", version, "id", e.ID.String(), "by", e.Record.By,
+			"reason", e.Record.Reason, "dropped", e.Record.Dropped, "records", e.Records, "created", e.Record.Created)
+		return
+	}
 	if e.Fallback != nil {
 		log.Warn("deltas did not lead to a version, which was loaded from its snapshot instead", "dataset", name, "version", version,
 			"error", e.Fallback, "stack", guard.Stack(e.Fallback))

@@ -20,7 +20,8 @@ func (s *Subscriber) remoteGet(name string, keys [][]byte) (fleet.Content, error
 	}
 	content := fleet.Content{Values: make([][]byte, len(keys))}
 	if v := d.current.Load(); v != nil {
-		content.Version, content.ID = v.Record.Version, v.ID
+		rec, id := v.Content()
+		content.Version, content.ID = rec.Version, id
 		v.Value.GetMany(keys, content.Values)
 	}
 	return content, nil

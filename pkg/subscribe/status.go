@@ -21,6 +21,7 @@ func (s *Subscriber) Status() fleet.Status {
 	store := s.engine.Store()
 	status := fleet.Status{
 		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run, Labels: maps.Clone(s.cfg.Labels),
+		Abilities: fleet.Abilities(),
 		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.IgnoredMessages, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {
@@ -43,8 +44,10 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
 	}
 	if v != nil {
-		st.ID = v.ID
-		st.Version, st.Records, st.Bytes, st.From = v.Record.Version, v.Value.Len(), v.Value.Bytes(), origin(v)
+		st.ID, st.Version, st.From, st.Deleted = v.ID, v.Record.Version, origin(v), deletion(v)
+		if !v.NoValue {
+			st.Records, st.Bytes = v.Value.Len(), v.Value.Bytes()
+		}
 		st.Created, st.ExpectEvery, st.Served = v.Record.Created, v.Record.ExpectEvery, v.At
 		if !v.Record.Created.IsZero() { // a recovered version has no time
 			st.AgeSeconds = max(0, clock.Wall().Sub(v.Record.Created).Seconds())
@@ -139,7 +142,11 @@ func (s *Subscriber) cacheErr(d fleet.DatasetStatus, finish error) error {
 	if s.shortener == nil {
 		return finish
 	}
-	return s.shortener.CacheError(d.Dataset, dataset.Ref{Version: d.Version, ID: d.ID}, finish)
+	served := dataset.Ref{Version: d.Version, ID: d.ID}
+	if d.Deleted != nil {
+		served = d.Deleted.Serves
+	}
+	return s.shortener.CacheError(d.Dataset, served, finish)
 }
 
 // pullOf returns the cost of the refresh that loaded v.

@@ -76,7 +76,7 @@ func (v *View[V]) Get(key string) (value V, ok bool, err error) {
 	}
 	t := v.d.Table()
 	if t == nil {
-		return value, false, v.d.noVersion
+		return value, false, v.d.none()
 	}
 	raw, ok := t.GetString(key)
 	if !ok {

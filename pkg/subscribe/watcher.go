@@ -19,11 +19,17 @@ type watcher struct{ s *Subscriber }
 
 func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	pull := now.Pull
-	w.s.events.Swapped(Refresh{
-		Record: now.Record, ID: now.ID, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
+	e := Refresh{
+		Record: now.Record, ID: now.ID, From: origin(now),
 		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, Fallback: pull.Fallback, At: now.At, Duration: now.Duration,
-		swap: &pendingSwap{to: now, changes: changes, bytes: pull.Bytes},
-	})
+	}
+	if !now.NoValue {
+		e.Records, e.Bytes = now.Value.Len(), now.Value.Bytes()
+	}
+	if !now.NoValue && now.Kept == nil { // otherwise the table stays
+		e.swap = &pendingSwap{to: now, changes: changes, bytes: pull.Bytes}
+	}
+	w.s.events.Swapped(e)
 }
 
 func (w watcher) Failed(f refresh.Failure) {

@@ -60,6 +60,12 @@ type refusals struct {
 // that extend it, and pulls those otherwise. If the deltas from the served version cannot lead to rec, Load pulls the snapshot as well.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
+	if rec.Deleted {
+		return l.deleted(ctx, rec, served, progress)
+	}
+	if !hasTable(served) {
+		served = nil
+	}
 	if sameContent(rec, served) {
 		return l.adopt(ctx, rec, served, progress), nil
 	}
@@ -118,8 +124,8 @@ func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *s
 // deltasFrom returns the deltas from the served version to rec. ok is false if rec does not list them, or if a full load is fewer
 // bytes.
 func deltasFrom(served *served, rec dataset.VersionRecord) (deltas []dataset.Object, ok bool) {
-	if served == nil || uint64(rec.Seed) != served.Value.Seed() {
-		return nil, false
+	if served == nil || served.Record.Deleted || uint64(rec.Seed) != served.Value.Seed() {
+		return nil, false // a table that a deleted version keeps is not that version's
 	}
 	deltas = rec.DeltasFrom(served.Record.Version)
 	if len(deltas) == 0 {

@@ -66,6 +66,9 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	if l.Guard.Bars(name, s.Record.VersionID()) {
 		return loaded{}, cachedir.ErrNone
 	}
+	if s.Record.Deleted { // its table was dropped
+		return loaded{Record: s.Record, NoValue: true}, nil
+	}
 	mark := &guardMark{guard: l.Guard, rec: s.Record}
 	mark.set()
 	defer func() {

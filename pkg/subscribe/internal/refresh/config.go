@@ -93,6 +93,9 @@ type Loaded[T, D any] struct {
 	// unknown, and Record is not the one that the publisher committed.
 	ID    dataset.VersionID
 	Value T
+	// Kept and NoValue are as in [Served]. Such a version has no Swapped and no Finish.
+	Kept    *Kept
+	NoValue bool
 	// Damage is why the version is older than the newest stored one; nil if it is not.
 	Damage error
 	// Difference is how Value differs from the served version. The engine passes it to the Watcher and does not keep it.

@@ -14,7 +14,10 @@ type datasetState[T, D any] struct {
 	name   string
 	served atomic.Pointer[Served[T]]
 	health atomic.Pointer[Health]
-	first  chan struct{} // closed at the first swap
+	// current is what readers have: served, unless that has no value.
+	current atomic.Pointer[Served[T]]
+	first   chan struct{}                 // closed when current is set
+	gone    atomic.Pointer[chan struct{}] // see Engine.Gone
 
 	// Only the loop uses the following fields.
 

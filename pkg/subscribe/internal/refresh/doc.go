@@ -46,6 +46,7 @@
 //   - refreshing: a worker loads a newer version.
 //   - lagging: a newer version is known and waits.
 //   - overdue: the publisher promised a version by now.
+//   - deleted: the newest version is served and deletes the dataset; readers keep the table that they have.
 //   - waiting: the dataset has no version yet.
 //   - fresh: the newest version is served.
 //

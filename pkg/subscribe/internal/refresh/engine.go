@@ -71,6 +71,8 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 	began := time.Now()
 	for _, name := range cfg.Datasets {
 		s := &datasetState[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.newBackoff(), settled: fleet.Blind}
+		gone := make(chan struct{})
+		s.gone.Store(&gone)
 		s.health.Store(&Health{Began: began, Period: e.cfg.BeaconWithin / events.BlindAfter, State: fleet.Blind, Since: began})
 		e.datasets[name] = s
 	}
@@ -107,16 +109,16 @@ func (e *Engine[T, D]) Served(name string) *Served[T] {
 	return nil
 }
 
-// Current returns the pointer to the served version of the dataset, which is nil before the first version; nil if the engine does not have
-// the dataset. Callers must only load from it.
+// Current returns the pointer to the version that readers have, which is nil before the first version with a value; nil if the engine does
+// not have the dataset. Callers must only load from it.
 func (e *Engine[T, D]) Current(name string) *atomic.Pointer[Served[T]] {
 	if s := e.datasets[name]; s != nil {
-		return &s.served
+		return &s.current
 	}
 	return nil
 }
 
-// First returns a channel that is closed when the first version of the dataset is served; nil if the engine does not have the
+// First returns a channel that is closed when readers have the first version of the dataset; nil if the engine does not have the
 // dataset.
 func (e *Engine[T, D]) First(name string) <-chan struct{} {
 	if s := e.datasets[name]; s != nil {

@@ -34,7 +34,7 @@ func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgemen
 	if !overdueAt.IsZero() && !overdue {
 		left = soonest(left, overdueAt.Sub(wall))
 	}
-	state, since := h.judge(versionOf(rec), blind, overdue)
+	state, since := h.judge(versionOf(rec), blind, overdue, isDeleted(rec))
 	switch {
 	case state == h.State:
 		since = h.Since
@@ -42,14 +42,14 @@ func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgemen
 		since = blindAt
 	case state == fleet.Overdue:
 		since = overdueAt
-	case state == fleet.Blind, state == fleet.Waiting, state == fleet.Fresh:
+	case state == fleet.Blind, state == fleet.Deleted, state == fleet.Waiting, state == fleet.Fresh:
 		since = now
 	}
 	return Judgement{State: state, Since: since, Left: left}
 }
 
-// judge returns the state, and when it began if the health records that: not for blind, overdue, waiting and fresh.
-func (h *Health) judge(version uint64, blind, overdue bool) (state fleet.State, since time.Time) {
+// judge returns the state, and when it began if the health records that: not for blind, overdue, deleted, waiting and fresh.
+func (h *Health) judge(version uint64, blind, overdue, deleted bool) (state fleet.State, since time.Time) {
 	switch {
 	case h.Err != nil:
 		return fleet.Failing, h.FailingSince
@@ -65,6 +65,8 @@ func (h *Health) judge(version uint64, blind, overdue bool) (state fleet.State, 
 		return fleet.Lagging, h.BehindSince
 	case overdue:
 		return fleet.Overdue, time.Time{}
+	case deleted:
+		return fleet.Deleted, time.Time{}
 	case version == 0:
 		return fleet.Waiting, time.Time{}
 	}
@@ -107,6 +109,8 @@ func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
 		return h.whyLagging()
 	case fleet.Overdue:
 		return fmt.Sprintf("there is no version after %d, although one was promised every %s", versionOf(rec), rec.ExpectEvery)
+	case fleet.Deleted:
+		return fmt.Sprintf("version %d is %s", versionOf(rec), rec.DeletedText())
 	case fleet.Waiting:
 		return "there is no version yet"
 	}

@@ -12,6 +12,10 @@ type Served[T any] struct {
 	Record dataset.VersionRecord
 	ID     dataset.VersionID // zero if unknown, as the id of a recovered version may be
 	Value  T
+	// Kept is the version that Value is of, if Record deletes the dataset and readers keep the value before; nil for every other version.
+	Kept *Kept
+	// NoValue is true if Record deletes the dataset and there was no value to keep. Value is then not set.
+	NoValue bool
 	// Damage is why an older version than the newest stored one was recovered; nil for every other version.
 	Damage error
 	// Stored is true for a version from the local folder, and false for one from a relay.

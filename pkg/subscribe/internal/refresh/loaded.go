@@ -18,7 +18,7 @@ func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	}
 	now := &Served[T]{
 		Record: m.version.Record, ID: m.version.ID, Value: m.version.Value, Damage: m.version.Damage, Stored: m.stored, At: time.Now(),
-		Pull: m.version.Pull, Duration: m.duration,
+		Pull: m.version.Pull, Duration: m.duration, Kept: m.version.Kept, NoValue: m.version.NoValue,
 	}
 	if now.ID.IsZero() && now.Damage == nil {
 		now.ID = now.Record.VersionID()
@@ -28,10 +28,8 @@ func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	s.clearFailure()
 	s.updateHealth(func(h *Health) { h.Refreshing = false })
 	s.served.Store(now)
+	s.show(now)
 	m.swapped = true
-	if before == nil {
-		close(s.first)
-	}
 	if m.stored {
 		e.checkStored(s, now)
 	} else {

@@ -78,6 +78,9 @@ func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 		answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)
+	if version.Kept != nil || version.NoValue {
+		return done // a Finish would end the failure of the one before
+	}
 	if swapped && version.Swapped != nil {
 		_ = try(version.Swapped) // Finish returns its errors
 	}
