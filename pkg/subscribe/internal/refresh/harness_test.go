@@ -166,7 +166,7 @@ func (r *rig) Stored(_ context.Context, name string, _ func()) (Loaded[string, s
 	return Loaded[string, string]{}, ErrNone
 }
 
-func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[string], progress func()) (Loaded[string, string], error) {
+func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, served *Served[string], progress func()) (Loaded[string, string], error) {
 	r.mu.Lock()
 	r.loads = append(r.loads, rec.ID())
 	r.at = append(r.at, time.Since(r.began))
@@ -175,6 +175,9 @@ func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, _ *Served[str
 		if err := r.load(ctx, rec, progress); err != nil {
 			return Loaded[string, string]{}, err
 		}
+	}
+	if rec.Deleted && !rec.Dropped {
+		return keep(rec, served), nil
 	}
 	l := Loaded[string, string]{Record: rec, Value: rec.ID(), Pull: Pull{Bytes: 7}}
 	if r.finish != nil {
