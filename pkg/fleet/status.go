@@ -63,7 +63,7 @@ type Status struct {
 	// host and process id. It is empty in releases up to v0.2.
 	Run string `json:"run,omitempty"`
 	// Labels are the instance's configured labels, by which a [Selection] chooses it. It is empty in releases before labels.
-	Labels   map[string]string `json:"labels,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
 	// Abilities are what the instance's release can do that earlier ones cannot: see [AbilityDeleted]. It is empty in releases up to v0.3.
 	Abilities []string        `json:"abilities,omitempty"`
 	Datasets  []DatasetStatus `json:"datasets"`

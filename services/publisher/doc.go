@@ -3,6 +3,7 @@
 //	POST /v1/datasets/{name}/versions            publish the body's records as the next version
 //	PATCH /v1/datasets/{name}                    publish the body's changes as the next version
 //	POST /v1/datasets/{name}/rollback            publish the content of an earlier version as the next version
+//	POST /v1/datasets/{name}/delete              publish a version without records, which says that the dataset is deleted
 //	GET  /v1/datasets/{name}/versions            the versions, newest first
 //	GET  /v1/datasets/{name}/versions/{version}  one version record
 //	GET  /v1/datasets                            the datasets, with their newest versions

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"freshet.dev/pkg/dataset"
@@ -143,6 +144,7 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 				return storeProblem(name, err)
 			default:
 				list[i] = Dataset{Dataset: name, Latest: &rec}
+				return p.leaveOut(ctx, &list[i])
 			}
 			return nil
 		})
@@ -150,6 +152,7 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 	if err := reads.Wait(); err != nil {
 		return err
 	}
+	list = slices.DeleteFunc(list, func(d Dataset) bool { return d.Dataset == "" })
 	return web.WriteJSON(w, http.StatusOK, map[string]any{"datasets": list})
 }
 

@@ -307,6 +307,9 @@ func (p *Publisher) log(ctx context.Context, name string, result publish.Result,
 	if rec.Reason != "" && result.Created {
 		attrs = append(attrs, "by", rec.By, "reason", rec.Reason)
 	}
+	if rec.Deleted && result.Created {
+		attrs = append(attrs, "deleted", true, "dropped", rec.Dropped)
+	}
 	if rec.Restores.Version > 0 && result.Created {
 		attrs = append(attrs, "restores", rec.Restores.Version)
 	}

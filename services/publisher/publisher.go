@@ -74,6 +74,7 @@ func (p *Publisher) handle() {
 	p.mux.Handle("POST /v1/datasets/{name}/versions", p.publish)
 	p.mux.Handle("PATCH /v1/datasets/{name}", p.patch)
 	p.mux.Handle("POST /v1/datasets/{name}/rollback", p.rollback)
+	p.mux.Handle("POST /v1/datasets/{name}/delete", p.delete)
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)

@@ -104,6 +104,8 @@ func (p *Publisher) readProblem(ctx context.Context, name string, err error) err
 		return p.unknownDataset(ctx, name)
 	case notFound:
 		return web.Refuse(http.StatusNotFound, "unknown-version", "%v", missing).With("dataset", name).With("newest", missing.Newest)
+	case errors.Is(err, history.ErrDeleted):
+		return web.Refuse(http.StatusNotFound, "deleted", "%v", err).With("dataset", name)
 	case ctx.Err() != nil:
 		return err // the client is gone, or the publisher stops
 	case errors.Is(err, history.ErrLost):

@@ -32,6 +32,8 @@ type Dataset interface {
 	Table() *table.Table
 	// VersionID returns the id of the version that is served now, zero before the first.
 	VersionID() dataset.VersionID
+	// Deleted returns the record of the version that deletes the dataset; ok is false if it is not deleted.
+	Deleted() (rec dataset.VersionRecord, ok bool)
 }
 
 // FromSubscriber returns the source that reads the datasets of s.

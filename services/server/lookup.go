@@ -79,6 +79,12 @@ func (s *Server) view(r *http.Request) (view, error) {
 			name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
 	}
 	v, ok := l.now()
+	if !ok || v.Len() == 0 {
+		if rec, deleted := l.dataset.Deleted(); deleted && (!ok || rec.Dropped) {
+			return view{}, web.Refuse(http.StatusNotFound, "deleted", "dataset %s is %s, and this instance has no table of it", name, rec.DeletedText()).
+				With("dataset", name).With("version", rec.Version)
+		}
+	}
 	if !ok {
 		return view{}, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name).With("dataset", name)
 	}

@@ -21,14 +21,15 @@ type readiness struct {
 	Error         string  `json:"error,omitempty"`
 }
 
-// ready returns an error unless the instance should get requests. It should if every dataset has a version and no dataset has been
-// behind for longer than the configured lag. The map is for the answer, with all datasets if verbose is set.
+// ready returns an error unless the instance should get requests. It should if every dataset has a table and no dataset has been
+// behind for longer than the configured lag. A deleted dataset keeps its table. The map is for the answer, with all datasets if verbose is
+// set.
 func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) {
 	now := time.Now()
 	detail := make(map[string]any)
-	waiting, lagging := make(map[string]string), make(map[string]string)
+	waiting, lagging, deleted := make(map[string]string), make(map[string]string), make(map[string]string)
 	all := make(map[string]readiness, len(s.datasets))
-	var without, late []string
+	var without, late, gone []string
 	for _, d := range s.deps.Source.Status().Datasets {
 		behind := d.Behind(now)
 		all[d.Dataset] = readiness{
@@ -45,6 +46,8 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 		switch {
 		case d.Version == 0:
 			without, waiting[d.Dataset] = append(without, d.Dataset), why
+		case d.Deleted != nil && d.Deleted.Serves.Version == 0:
+			gone, deleted[d.Dataset] = append(gone, fmt.Sprintf("%s is %s", d.Dataset, d.Deleted)), d.Deleted.String()
 		case s.cfg.ReadyMaxLag > 0 && behind > s.cfg.ReadyMaxLag:
 			late, lagging[d.Dataset] = append(late, d.Dataset), fmt.Sprintf("version %d is served, %d has been known for %s; %s",
 				d.Version, d.Newest, behind.Round(time.Second), why)
@@ -52,13 +55,17 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 	}
 	if verbose {
 		detail["datasets"] = all
-	} else if len(without)+len(late) == 0 {
+	} else if len(without)+len(late)+len(gone) == 0 {
 		detail["datasets"] = len(all)
 	}
 	var reasons []string
 	if len(without) > 0 {
 		detail["waiting"] = waiting
 		reasons = append(reasons, "no version is served yet of: "+strings.Join(without, ", "))
+	}
+	if len(gone) > 0 {
+		detail["deleted"] = deleted
+		reasons = append(reasons, strings.Join(gone, ", ")+", and this instance has no table of it; leave it out of FRESHET_DATASETS, or publish it again")
 	}
 	if len(late) > 0 {
 		detail["lagging"] = lagging

@@ -37,20 +37,20 @@ func newEvents(p Process) *cobra.Command {
 	var f eventsFlags
 	cmd := &cobra.Command{
 		Use:   "events [DATASET]",
-		Short: "Show what happened to a dataset, or to all: versions, rollbacks, changes of settings",
+		Short: "Show what happened to a dataset, or to all: versions, rollbacks, deletes, changes of settings",
 		Example: `  freshet events prices --since 24h
   freshet events --since 0s --follow
   freshet events prices --from-version 40 --output json | jq .data.reason`,
-		Long: fmt.Sprintf(`Show what happened to a dataset, or to all datasets, in the order of time: versions, rollbacks and changes of settings,
-with who did it, as the caller named itself, and why.
+		Long: fmt.Sprintf(`Show what happened to a dataset, or to all datasets, in the order of time: versions, rollbacks, deletes and changes of
+settings, with who did it, as the caller named itself, and why.
 
 The events come from the records in the store, through the publisher, so they are complete also if the event log was
 wiped. The times are those of the publishers' clocks. The events of a dataset are never out of order, whatever the
 clocks say.
 
 With --output json each event is a line: the CloudEvents message that announced it, with the type
-%s for a version or a rollback (data.restores names the version whose
-content it has) and %s for an entry of the dataset's journal.
+%s for a version, a rollback (data.restores names the version whose
+content it has) or a delete (data.deleted) and %s for an entry of the dataset's journal.
 
 A record that is damaged in the store is an event too; stderr names its place and what to do, and the exit code is
 then %d.
@@ -204,6 +204,9 @@ func eventRow(e timeline.Event, zone *time.Location) []string {
 		rec := e.Version
 		what := fmt.Sprintf("%s (%s added, %s changed, %s removed)", show.Records(rec.State.Records), show.Count(rec.Changes.Added),
 			show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed))
+		if rec.Deleted {
+			what = deletedEvent(*rec)
+		}
 		if rec.Restores.Version > 0 {
 			what = fmt.Sprintf("the content of version %s, %s", rec.Restores, show.Records(rec.State.Records))
 		}

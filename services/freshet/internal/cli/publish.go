@@ -245,6 +245,8 @@ type publication struct {
 func (r publication) print(p Process) {
 	rec := r.Record
 	switch {
+	case rec.Deleted:
+		fmt.Fprintln(p.Out, deletedLine(r))
 	case r.Created && rec.Restores.Version > 0:
 		fmt.Fprintf(p.Out, "%s version %d: the %s of version %d again (%s added, %s changed, %s removed), %s to pull\n", rec.Dataset, rec.Version,
 			show.Records(rec.State.Records), rec.Restores.Version, show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed),

@@ -127,7 +127,7 @@ func newestRow(d overview.Dataset, now time.Time) []string {
 		snapshot += " of version " + strconv.FormatUint(rec.Snapshot.Version, 10)
 	}
 	return []string{
-		d.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.Count(rec.State.Records),
+		d.Dataset, strconv.FormatUint(rec.Version, 10), show.Ago(now, rec.Created), show.RecordCount(rec),
 		show.Count(rec.Changes.Added), show.Count(rec.Changes.Changed), show.Count(rec.Changes.Removed), show.Delta(rec), snapshot,
 		rec.VersionID().Short(),
 	}

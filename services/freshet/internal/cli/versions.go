@@ -33,6 +33,7 @@ func newVersions(p Process) *cobra.Command {
 		Long: `List the versions of a dataset, newest first.
 
   id        the first 12 digits of the version id, for publish --base
+  records  how many records the version has; deleted if the version deletes the dataset
   added, changed, removed
             the records by which the version differs from the version before
   delta     the size of the file with these changes, which an instance on the version before pulls
@@ -138,7 +139,7 @@ func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVer
 			strconv.FormatUint(r.Version, 10),
 			r.Created.In(zone).Format(time.DateTime),
 			r.VersionID().Short(),
-			show.Count(r.State.Records),
+			show.RecordCount(r),
 			show.Count(r.Changes.Added),
 			show.Count(r.Changes.Changed),
 			show.Count(r.Changes.Removed),

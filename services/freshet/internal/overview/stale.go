@@ -125,7 +125,7 @@ func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Du
 			return Explain(i, o.At)
 		}
 		return followersBehind(i, maxLag)
-	case i.State == fleet.Fresh, i.State == fleet.Waiting:
+	case i.State == fleet.Fresh, i.State == fleet.Waiting, i.State == fleet.Deleted:
 		if why := o.outdated(ctx, d, i, maxLag, committed); why != "" {
 			return why
 		}
@@ -218,10 +218,26 @@ func Explain(i Instance, now time.Time) string {
 		return fmt.Sprintf("blind: no beacon has confirmed for %s that version %d is the newest", since(i.Confirmed), i.Version)
 	case fleet.Refreshing, fleet.Lagging:
 		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, round(max(0, behind(i, now))), i.Version, i.Newest)
+	case fleet.Deleted:
+		return explainDeletion(i)
 	case fleet.Overdue:
 		return fmt.Sprintf("overdue: version %d is %s old, and a newer one is promised every %s", i.Version, since(i.Created), i.ExpectEvery)
 	}
 	return ""
+}
+
+// explainDeletion says who deleted the dataset, and what the instance answers from.
+func explainDeletion(i Instance) string {
+	switch d := i.Deleted; {
+	case d == nil:
+		return ""
+	case d.Serves.Version == 0:
+		return fmt.Sprintf("%s; the instance has no table", d)
+	case d.Dropped:
+		return fmt.Sprintf("%s; the table was dropped", d)
+	default:
+		return fmt.Sprintf("%s; version %d answers", d, d.Serves.Version)
+	}
 }
 
 func round(d time.Duration) time.Duration {

@@ -10,6 +10,14 @@ import (
 // None is the cell for a value that does not exist. An empty cell means that the value is unknown.
 const None = "-"
 
+// RecordCount returns the number of the version's records, or "deleted" if the version deletes its dataset.
+func RecordCount(rec dataset.VersionRecord) string {
+	if rec.Deleted {
+		return "deleted"
+	}
+	return Count(rec.State.Records)
+}
+
 // Delta returns the size of the delta from the previous version to the version, or None if there is no delta.
 func Delta(rec dataset.VersionRecord) string {
 	if delta, ok := rec.OwnDelta(); ok {
