@@ -36,19 +36,21 @@ func (d Deletion) String() string {
 	return dataset.VersionRecord{By: d.By, Reason: d.Reason, Created: d.At}.DeletedText()
 }
 
-// Lacking returns the instances that have the dataset opts.Dataset, or may have it because their answers leave datasets out, and lack the
-// ability. An error says that this is not known, because an instance does not answer readably or NATS is not connected. Instances that are
-// not connected to NATS do not count.
+// Lacks reports whether the instance has the dataset, or may have it because its answer leaves datasets out, and lacks the ability.
+func (s Status) Lacks(name, ability string) bool {
+	_, has := s.Dataset(name)
+	return (has || s.Omitted > 0) && !slices.Contains(s.Abilities, ability)
+}
+
+// Lacking surveys the instances, and returns those for which [Status.Lacks] holds for opts.Dataset. An error says that this is not known,
+// because an instance does not answer readably or NATS is not connected.
 func Lacking(ctx context.Context, nc *nats.Conn, opts SurveyOptions, ability string) ([]Status, error) {
+	if err := dataset.CheckName(opts.Dataset); err != nil {
+		return nil, fmt.Errorf("survey the instances: %w", err)
+	}
 	all, err := Survey(ctx, nc, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := dataset.CheckName(opts.Dataset); err != nil {
-		return nil, fmt.Errorf("survey the instances: %w", err)
-	}
-	return slices.DeleteFunc(all, func(s Status) bool {
-		_, has := s.Dataset(opts.Dataset)
-		return !has && s.Omitted == 0 || slices.Contains(s.Abilities, ability)
-	}), nil
+	return slices.DeleteFunc(all, func(s Status) bool { return !s.Lacks(opts.Dataset, ability) }), nil
 }

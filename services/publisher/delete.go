@@ -2,12 +2,15 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"freshet.dev/pkg/catalog"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store"
@@ -68,13 +71,19 @@ func deleteInput(r *http.Request) (in publish.DeleteInput, force bool, err error
 	return in, force, err
 }
 
+// The survey before a delete waits longer than others do: an instance that is missed would empty its table.
+const (
+	deleteStall = time.Second
+	deleteWait  = 5 * time.Second
+)
+
 // refuseOldInstances returns an error if an instance with the dataset is of a release that would serve an empty table after a delete, or if
 // that is not known. Without NATS there are no instances to ask.
 func (p *Publisher) refuseOldInstances(ctx context.Context, name string) error {
 	if p.deps.NATS == nil {
 		return nil
 	}
-	old, err := fleet.Lacking(ctx, p.deps.NATS, fleet.SurveyOptions{Namespace: p.cfg.Namespace, Dataset: name}, fleet.AbilityDeleted)
+	names, err := p.oldInstances(ctx, name)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -83,20 +92,49 @@ func (p *Publisher) refuseOldInstances(ctx context.Context, name string) error {
 		return web.Unavailable("instances-unknown", 5, err, "it is not known whether an instance is of a release that would empty its table of dataset %s: %v; "+
 			"nothing was published; try again when all instances answer, %s", name, err, forced).With("dataset", name)
 	}
-	if len(old) == 0 {
+	if len(names) == 0 {
 		return nil
 	}
-	var names []string
-	for _, s := range old {
-		names = append(names, s.Instance)
-	}
-	names = slices.Compact(names) // sorted by instance
 	shown := strings.Join(names[:min(len(names), maxOldInstances)], ", ")
 	if more := len(names) - maxOldInstances; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
 	return web.Refuse(http.StatusUnprocessableEntity, "old-instances", "instances of a release up to v0.3 would empty their tables of dataset %s: %s; nothing was published; "+
 		"upgrade them first, %s", name, shown, forced).With("dataset", name).With("instances", names)
+}
+
+// recorder is the part of a catalog that has the records of instances.
+type recorder interface {
+	Instances(ctx context.Context) ([]catalog.Instance, error)
+}
+
+// oldInstances returns the names of the instances that would serve an empty table after a delete: those that answer over NATS, and those
+// that wrote a record to Redis within half a minute.
+func (p *Publisher) oldInstances(ctx context.Context, name string) ([]string, error) {
+	old, err := fleet.Lacking(ctx, p.deps.NATS, fleet.SurveyOptions{
+		Namespace: p.cfg.Namespace, Dataset: name, Stall: deleteStall, Wait: deleteWait,
+	}, fleet.AbilityDeleted)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := p.deps.Catalog.(recorder); ok {
+		records, err := c.Instances(ctx)
+		if err != nil { // most instances write none
+			p.deps.Log.WarnContext(ctx, "the records of instances cannot be read; only instances that answer over NATS are checked", "dataset", name, "error", err.Error())
+		}
+		for _, r := range records {
+			var s fleet.Status
+			if json.Unmarshal(r.Status, &s) == nil && s.Lacks(name, fleet.AbilityDeleted) {
+				old = append(old, s)
+			}
+		}
+	}
+	names := make([]string, len(old))
+	for i, s := range old {
+		names[i] = s.Instance
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // leaveOut clears d if its newest version deletes it and no rollback can bring its content back, so that the list of datasets leaves it out.

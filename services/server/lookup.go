@@ -81,7 +81,7 @@ func (s *Server) view(r *http.Request) (view, error) {
 	v, ok := l.now()
 	if !ok || v.Len() == 0 {
 		if rec, deleted := l.dataset.Deleted(); deleted && (!ok || rec.Dropped) {
-			return view{}, web.Refuse(http.StatusNotFound, "deleted", "dataset %s is %s, and this instance has no table of it", name, rec.DeletedText()).
+			return view{}, web.Refuse(http.StatusNotFound, "deleted", "dataset %s is %s, and this instance has no records of it", name, rec.DeletedText()).
 				With("dataset", name).With("version", rec.Version)
 		}
 	}

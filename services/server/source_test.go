@@ -19,12 +19,14 @@ import (
 type source struct {
 	names  []string
 	tables map[string]*atomic.Pointer[table.Table]
+	// deleted has the versions that delete datasets.
+	deleted map[string]dataset.VersionRecord
 	// says changes the status of a dataset; nil for no change.
 	says map[string]func(*fleet.DatasetStatus)
 }
 
 func newSource(names ...string) *source {
-	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus))}
+	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord)}
 	for _, n := range names {
 		s.tables[n] = new(atomic.Pointer[table.Table])
 	}
@@ -34,7 +36,16 @@ func newSource(names ...string) *source {
 func (s *source) Datasets() []string { return slices.Clone(s.names) }
 
 // served is one dataset of a source.
-type served struct{ *atomic.Pointer[table.Table] }
+type served struct {
+	*atomic.Pointer[table.Table]
+	source *source
+	name   string
+}
+
+func (d served) Deleted() (rec dataset.VersionRecord, ok bool) {
+	rec, ok = d.source.deleted[d.name]
+	return rec, ok
+}
 
 func (d served) Table() *table.Table { return d.Load() }
 
@@ -50,7 +61,7 @@ func (s *source) Dataset(name string) (server.Dataset, error) {
 	if !ok {
 		return nil, errors.New("no such dataset")
 	}
-	return served{p}, nil
+	return served{p, s, name}, nil
 }
 
 // table returns what the test serves of the dataset; nil before the first version.
