@@ -74,6 +74,12 @@
 //
 // With Input.DryRun a call prepares its version and judges it, and writes nothing to the store: Result.Preview has what it would do.
 //
+// # Deletes
+//
+// [Publisher.Delete] makes a new version without records, which says that the dataset is deleted. It has an empty snapshot of its own and
+// no delta, and the version after it has a snapshot: no delta leads from the records before to those after. Instances keep the table that
+// they have. A rollback brings the content back for as long as the store has its objects.
+//
 // # Rollbacks
 //
 // [Publisher.Rollback] makes a new version with the content of an earlier one. It combines the deltas since that version, which tell the keys

@@ -61,6 +61,15 @@
 // overdue: the pipeline is at fault, not the instance. Only this state and the age of the data depend on the wall clock. A clock
 // that jumps makes them wrong and stops nothing.
 //
+// # Deleted datasets
+//
+// A version may delete its dataset ([dataset.VersionRecord].Deleted). The subscriber keeps the table that it has, and lookups go on; the
+// status is deleted and says who deleted the dataset and why, as [Dataset.Deleted] does. If the version drops tables, it replaces the
+// table by an empty one: lookups find nothing. A subscriber without a table has none then; its waits and lookups end with a
+// [DeletedError]. A version after that begins again, from its snapshot.
+//
+// The cache folder keeps the table too. After a restart it is served, and is deleted again once the event log or a relay says so.
+//
 // # Labels and remote gets
 //
 // [Config].Labels are in the status; operators choose instances by them. With [Config].RemoteGet the instance answers requests over
