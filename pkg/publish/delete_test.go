@@ -2,11 +2,13 @@ package publish_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/verify"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -155,5 +157,30 @@ func TestDeleteIsRepeatable(t *testing.T) {
 	back.RequestID = in.RequestID
 	if _, err := r.Rollback(t.Context(), back); !errors.Is(err, publish.ErrRequestID) {
 		t.Errorf("a rollback with the id of the delete: %v", err)
+	}
+}
+
+// A verification finds nothing wrong with deleted versions and those around them, and a repair makes the empty snapshot again.
+func TestVerifyOfADeletedVersion(t *testing.T) {
+	r := newRig(t, nil)
+	m := numbered(300)
+	m.publish(t, r)
+	r.delete(t, deletePrices())
+	r.rollback(t, 1, m)
+	deleted := r.delete(t, deletePrices())
+	for range 2 {
+		if findings, totals := verified(t, r.Publisher, false); len(findings) > 0 || totals.Versions != 4 {
+			t.Errorf("%+v: %+v", totals, findings)
+		}
+		if err := os.Remove(r.store.ObjectPlace(deleted.Snapshot.Digest)); err != nil {
+			t.Fatal(err)
+		}
+		findings, _ := verified(t, r.Publisher, true)
+		if len(findings) != 1 || !findings[0].Repaired || findings[0].Kind != verify.KindSnapshot {
+			t.Errorf("%+v", findings)
+		}
+	}
+	if newest := must(r.store.Latest(t.Context(), "prices")); newest.Ref() != deleted.Ref() {
+		t.Errorf("the repair made version %s", newest.ID())
 	}
 }

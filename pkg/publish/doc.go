@@ -76,9 +76,9 @@
 //
 // # Deletes
 //
-// [Publisher.Delete] makes a new version without records, which says that the dataset is deleted. It has an empty snapshot of its own and
-// no delta, and the version after it has a snapshot: no delta leads from the records before to those after. Instances keep the table that
-// they have. A rollback brings the content back for as long as the store has its objects.
+// [Publisher.Delete] makes a new version without records, which says that the dataset is deleted. It names an empty snapshot and no
+// delta, and the version after it has a snapshot: no delta leads from the records before to those after. Instances keep the table that they
+// have. A rollback brings the content back for as long as the store has its objects.
 //
 // # Rollbacks
 //

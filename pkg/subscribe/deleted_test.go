@@ -82,6 +82,9 @@ func TestDeletedDatasetGoesOnAnswering(t *testing.T) {
 	if err := s.Wait(t.Context()); err != nil {
 		t.Errorf("a wait with a table: %v", err)
 	}
+	if a := w.get(w.surveyed(1), "key1")[0]; a.Version != 2 || a.ID != two.VersionID() || a.Err != nil {
+		t.Errorf("a remote get: %+v", a)
+	}
 	await(t, "the log", func() bool { return book.has("a version deletes the dataset") && book.has("now=deleted") })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 // Package deletion makes the next version of a dataset without records, which says that the dataset is deleted.
 //
-// The version begins a chain: it has a snapshot of its own, which is empty, and no delta. So no instance is led by a delta from the
-// records before to those after it.
+// The version begins a chain: it names an empty snapshot and no delta. So no delta leads an instance from the records before to those
+// after.
 package deletion
 
 import (
@@ -15,7 +15,6 @@ import (
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/patch"
-	"freshet.dev/pkg/snapshot"
 )
 
 // Deletion is a commit.Job.
@@ -37,13 +36,14 @@ func (d *Deletion) Prepare(_ context.Context, newest dataset.VersionRecord) (com
 		return commit.Proposal{Record: newest}, nil
 	}
 	path := d.Folder.Path("empty")
-	totals, err := build.WriteFile(path, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: uint64(newest.Seed), Workers: 1}, noRecords, (*snapshot.Writer).Close)
+	empty, err := build.WriteEmpty(path, newest.Seed)
 	if err != nil {
 		return commit.Proposal{}, d.failed(err)
 	}
+	empty.Version = newest.Version + 1
 	rec := dataset.VersionRecord{
 		Dataset: newest.Dataset, Version: newest.Version + 1, Seed: newest.Seed, Changes: dataset.Changes{Removed: newest.State.Records},
-		Snapshot: dataset.Object{Version: newest.Version + 1, Digest: totals.Digest, Bytes: totals.FileBytes},
+		Snapshot: empty,
 	}
 	d.Meta.Describe(&rec, newest)
 	rec.Deleted, rec.Dropped, rec.ExpectEvery = true, d.Drop, 0 // a deleted dataset promises no version
@@ -51,8 +51,6 @@ func (d *Deletion) Prepare(_ context.Context, newest dataset.VersionRecord) (com
 		return d.store(ctx, newest, path, &made.Record)
 	}}, nil
 }
-
-func noRecords(func(dataset.Record, error) bool) {}
 
 // store puts the snapshot into the store, and completes rec.
 func (d *Deletion) store(ctx context.Context, newest dataset.VersionRecord, path string, rec *dataset.VersionRecord) error {

@@ -47,6 +47,9 @@ func New(cfg Config, st store.Store, h *versions.History, b *build.Builder, c *c
 // Snapshot restores the snapshot o of the dataset. If no version names it, only its snapshot record, and what this release makes has other
 // bytes, Snapshot replaces that record.
 func (r *Restorer) Snapshot(ctx context.Context, name string, o dataset.Object, named bool) error {
+	if rec, err := r.store.Version(ctx, name, o.Version); err == nil && rec.Deleted {
+		return r.empty(ctx, rec, o)
+	}
 	rec, chain, err := r.chain(ctx, name, o.Version)
 	if err != nil {
 		return err

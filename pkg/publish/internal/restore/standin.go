@@ -28,6 +28,9 @@ type StandIn struct {
 // StandIn returns the job for the version of rec. It writes a snapshot of that version into the store. It keeps its files in folder. The new
 // version names by, who asked for the repair.
 func (r *Restorer) StandIn(ctx context.Context, rec dataset.VersionRecord, folder *scratch.Folder, by string) (*StandIn, error) {
+	if rec.Deleted { // Snapshot restores what it needs
+		return nil, ErrOtherBytes
+	}
 	chain, err := r.history.Chains.Whole(ctx, rec)
 	if err != nil {
 		return nil, err

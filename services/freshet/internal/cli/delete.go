@@ -48,7 +48,7 @@ dataset and why.
 A publish goes on with the next number. "freshet rollback" brings the content back for as long as the store keeps it;
 after that, lists leave the dataset out.
 
-Instances of releases up to v0.3 do not know deleted versions: they would serve an empty table. The publisher asks all
+Instances of releases up to v0.3 do not know deleted versions: they would serve an empty table. The publisher surveys the
 instances and refuses the delete while one of them is of such a release; --force deletes nevertheless.`,
 		Example: `  freshet delete prcies --reason "mistyped, see prices"
   freshet delete prices --reason "the shop has closed" --drop --yes --wait`,
@@ -165,7 +165,7 @@ func deletedLine(r publication) string {
 	return fmt.Sprintf("%s version %d: deleted; %s", rec.Dataset, rec.Version, instances)
 }
 
-// deletedEvent is what freshet events says of a version that deletes its dataset; who and why have columns of their own.
+// deletedEvent is what freshet events says of a version that deletes its dataset. Other columns say who and why.
 func deletedEvent(rec dataset.VersionRecord) string {
 	text := fmt.Sprintf("the dataset is deleted (%s removed)", show.Count(rec.Changes.Removed))
 	if rec.Dropped {
