@@ -18,7 +18,9 @@ type DeletedError struct {
 }
 
 // Error says who deleted the dataset, and why.
-func (e *DeletedError) Error() string { return "dataset " + e.Record.Dataset + ": " + e.Record.DeletedText() }
+func (e *DeletedError) Error() string {
+	return "dataset " + e.Record.Dataset + ": " + e.Record.DeletedText()
+}
 
 // Unwrap returns ErrDeleted and ErrNoVersion.
 func (*DeletedError) Unwrap() []error { return []error{ErrDeleted, ErrNoVersion} }

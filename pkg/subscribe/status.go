@@ -22,7 +22,7 @@ func (s *Subscriber) Status() fleet.Status {
 	status := fleet.Status{
 		Instance: s.cfg.Instance, Host: s.host, PID: os.Getpid(), Started: s.started, Run: s.run, Labels: maps.Clone(s.cfg.Labels),
 		Abilities: fleet.Abilities(),
-		Store: store.ID, StoreWarning: store.Warning, ForeignMessages: store.IgnoredMessages, StoreChanges: store.Changes,
+		Store:     store.ID, StoreWarning: store.Warning, ForeignMessages: store.IgnoredMessages, StoreChanges: store.Changes,
 	}
 	for _, name := range s.cfg.Datasets {
 		status.Datasets = append(status.Datasets, s.datasets[name].Status())

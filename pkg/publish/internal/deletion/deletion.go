@@ -64,7 +64,9 @@ func (d *Deletion) store(ctx context.Context, newest dataset.VersionRecord, path
 	return nil
 }
 
-func (d *Deletion) failed(err error) error { return fmt.Errorf("delete dataset %q: %w", d.Dataset, err) }
+func (d *Deletion) failed(err error) error {
+	return fmt.Errorf("delete dataset %q: %w", d.Dataset, err)
+}
 
 // Differs returns how made, the version that an earlier call with the same request id committed, differs from this deletion; "" if it
 // does not.
