@@ -117,7 +117,7 @@ func (p *pages) scan() (memory int64, err error) {
 	dictionary, page := int64(0), int64(0)
 	values := p.left
 	for at := p.next; at < p.end && values > 0; {
-		h, n, buf, err := readHeader(f.r, at, p.end, f.header)
+		h, n, buf, err := readHeader(f.r, at, p.end, f.maxHeader(), f.header)
 		f.header = buf
 		if err != nil {
 			return 0, err
@@ -125,9 +125,9 @@ func (p *pages) scan() (memory int64, err error) {
 		at += int64(n) + int64(h.CompressedPageSize)
 		switch h.Type {
 		case format.DictionaryPage:
-			dictionary = max(dictionary, memoryOf(h))
+			dictionary = max(dictionary, memoryOf(h, n))
 		case format.DataPage, format.DataPageV2:
-			page = max(page, memoryOf(h))
+			page = max(page, memoryOf(h, n))
 			values -= int64(valuesOf(h))
 		}
 	}
@@ -136,6 +136,9 @@ func (p *pages) scan() (memory int64, err error) {
 	}
 	return dictionary + page, nil
 }
+
+// maxHeader returns the most bytes of the header of a page.
+func (f *File) maxHeader() int64 { return f.limits.Memory / (2 * headerCopies) }
 
 // admit asks for memory.
 func (f *File) admit(bytes int64) error {

@@ -10,19 +10,20 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// maxHeaderBytes is the most bytes of a page's header. It has the least and the largest value of its page.
-const maxHeaderBytes = 1 << 20
-
 // headerBytes is how many bytes are read at first for a header.
 const headerBytes = 1 << 10
+
+// headerCopies is how often a header is in memory while it is decoded. It has the least and the largest value of its page.
+const headerCopies = 4
 
 // protocol is Thrift's compact protocol, which has no state.
 var protocol thrift.CompactProtocol
 
-// readHeader reads the header at an offset of r, before end, and returns it with its length. It uses buf, which it may replace.
-func readHeader(r io.ReaderAt, at, end int64, buf []byte) (h *format.PageHeader, n int, _ []byte, err error) {
+// readHeader reads the header at an offset of r, before end, and returns it with its length, which may be most bytes. It uses buf,
+// which it may replace.
+func readHeader(r io.ReaderAt, at, end, most int64, buf []byte) (h *format.PageHeader, n int, _ []byte, err error) {
 	for want := int64(headerBytes); ; want *= 8 {
-		want = min(want, end-at, maxHeaderBytes)
+		want = min(want, end-at, most)
 		if int64(cap(buf)) < want {
 			buf = make([]byte, want)
 		}
@@ -32,12 +33,12 @@ func readHeader(r io.ReaderAt, at, end int64, buf []byte) (h *format.PageHeader,
 		}
 		n, memory, err := measure(buf)
 		switch {
-		case errors.Is(err, errShort) && want < min(end-at, maxHeaderBytes):
+		case errors.Is(err, errShort) && want < min(end-at, most):
 			continue
+		case errors.Is(err, errShort) && want == most, memory > headerCopies*most:
+			return nil, 0, buf, fmt.Errorf("the header of a page has more than %d bytes; write no statistics of the pages", most)
 		case err != nil:
 			return nil, 0, buf, fmt.Errorf("the header of a page: %w", err)
-		case memory > 4*maxHeaderBytes:
-			return nil, 0, buf, errors.New("the header of a page is too large")
 		}
 		h := new(format.PageHeader)
 		if err := thrift.Unmarshal(&protocol, buf[:n], h); err != nil {
@@ -84,10 +85,10 @@ func valuesOf(h *format.PageHeader) int {
 	return 0
 }
 
-// memoryOf returns the bytes of memory that the page takes while it is read and decoded.
-func memoryOf(h *format.PageHeader) int64 {
+// memoryOf returns the bytes of memory that the page, whose header has n bytes, takes while it is read and decoded.
+func memoryOf(h *format.PageHeader, n int) int64 {
 	const perValue = 16 // levels, offset or index, and number
-	return int64(h.CompressedPageSize) + 3*int64(h.UncompressedPageSize) + perValue*int64(valuesOf(h))
+	return headerCopies*int64(n) + int64(h.CompressedPageSize) + 3*int64(h.UncompressedPageSize) + perValue*int64(valuesOf(h))
 }
 
 // checkSum compares the body of a page with the checksum in its header, if that has one.

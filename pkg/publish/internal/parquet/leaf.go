@@ -1,6 +1,8 @@
 package parquet
 
 import (
+	"encoding/binary"
+	"fmt"
 	"io"
 
 	"github.com/parquet-go/parquet-go"
@@ -100,18 +102,39 @@ func (l *leaf) take(rep int) (*parquet.Value, error) {
 	return v, nil
 }
 
-// plainBytes returns the least bytes of n values in the encoding PLAIN.
-func (l *leaf) plainBytes(n int) int64 {
-	size := int64(n)
+// checkPlain checks that b has n values in the encoding PLAIN.
+func (l *leaf) checkPlain(b []byte, n int) error {
+	need := int64(n)
 	switch l.kind {
 	case format.Boolean:
-		return (size + 7) / 8
-	case format.Int32, format.Float, format.ByteArray: // of a string, its length
-		return 4 * size
+		need = (need + 7) / 8
+	case format.Int32, format.Float:
+		need *= 4
 	case format.Int64, format.Double:
-		return 8 * size
+		need *= 8
 	case format.Int96:
-		return 12 * size
+		need *= 12
+	case format.FixedLenByteArray:
+		need *= int64(l.size)
+	case format.ByteArray:
+		return checkStrings(b, n)
 	}
-	return int64(l.size) * size
+	if need > int64(len(b)) {
+		return fmt.Errorf("a page of %d values has %d bytes", n, len(b))
+	}
+	return nil
+}
+
+// checkStrings checks that b has n strings, each after its length.
+func checkStrings(b []byte, n int) error {
+	for left := n; left > 0; left-- {
+		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
+			return fmt.Errorf("it has %d values fewer than its header says", left)
+		}
+		b = b[4+binary.LittleEndian.Uint32(b):]
+	}
+	if len(b) > 0 {
+		return fmt.Errorf("a page of %d values has %d bytes more", n, len(b))
+	}
+	return nil
 }

@@ -54,7 +54,7 @@ func (p *pages) read() error {
 		if p.next >= p.end || p.left <= 0 {
 			return io.EOF
 		}
-		h, n, buf, err := readHeader(f.r, p.next, p.end, f.header)
+		h, n, buf, err := readHeader(f.r, p.next, p.end, f.maxHeader(), f.header)
 		f.header = buf
 		if err != nil {
 			return err
@@ -119,19 +119,18 @@ func (p *pages) unpack(h *format.PageHeader) error {
 func (p *pages) check(h *format.PageHeader, data []byte) error {
 	n, kind := valuesOf(h), p.leaf.kind
 	if h.Type == format.DictionaryPage {
-		if need := p.leaf.plainBytes(n); need > int64(len(data)) {
-			return fmt.Errorf("a dictionary of %d values has %d bytes", n, len(data))
-		}
-		return nil
+		return p.leaf.checkPlain(data, n)
 	}
 	values, set, encoding, err := p.levels(h, data)
 	if err != nil {
 		return err
 	}
-	if encoding == format.Plain && p.leaf.plainBytes(set) > int64(len(values)) {
-		return fmt.Errorf("a page of %d values has %d bytes", set, len(values))
+	extra := int64(0)
+	if encoding == format.Plain {
+		err = p.leaf.checkPlain(values, set)
+	} else {
+		extra, err = checkValues(values, encoding, kind, set)
 	}
-	extra, err := checkValues(values, encoding, kind, set)
 	if err != nil {
 		return err
 	}
@@ -156,9 +155,7 @@ func (p *pages) levels(h *format.PageHeader, data []byte) (values []byte, set in
 		if l.maxDef > 0 && err == nil {
 			set, err = checkLevels(defines, l.maxDef, n)
 		}
-		if err == nil && set != n-int(v2.NumNulls) {
-			err = fmt.Errorf("a page has %d nulls, its header says %d", n-set, v2.NumNulls)
-		}
+		v2.NumNulls = int32(n - set) // arrow-go writes 0 if it writes no statistics
 		return data, set, v2.Encoding, err
 	}
 	v1 := &h.DataPageHeader.V
