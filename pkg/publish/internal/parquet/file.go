@@ -258,7 +258,7 @@ func (f *File) refuse(err error) error {
 		return failed.error
 	}
 	at := fmt.Sprintf("column %.200q", strings.Join(in.path, "."))
-	for _, ofValue := range []error{errNotFinite, errUTF8, errJSON, errYear, errTime} {
+	for _, ofValue := range []error{errNotFinite, errUTF8, errJSON, errYear, errTime, errHeader} {
 		if problem, hint, _ := strings.Cut(ofValue.Error(), "; "); errors.Is(err, ofValue) {
 			return &Refusal{Row: f.row, Problem: at + ": " + problem, Hint: cmp.Or(hint, typeHint)}
 		}

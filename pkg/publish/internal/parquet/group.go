@@ -62,14 +62,16 @@ func (f *File) openGroup(g *format.RowGroup) error {
 		if err != nil {
 			return &columnError{l.path, err}
 		}
-		if need > f.limits.Memory {
-			return f.tooLarge(l.path, need, "the pages of the column")
-		}
 		if need > largest {
 			largest, at = need, i
 		}
 		streams[i] = stream
 		memory += need
+	}
+	if largest > f.limits.Memory {
+		r := f.tooLarge(f.leaves[at].path, largest, "the pages of the column")
+		r.Memory = memory // with the other columns
+		return r
 	}
 	if memory > f.limits.Memory {
 		return f.tooLarge(f.leaves[at].path, memory, fmt.Sprintf("the pages of its %d columns together, of which this one takes the most, %d bytes,", len(f.leaves), largest))
@@ -138,7 +140,7 @@ func (p *pages) scan() (memory int64, err error) {
 }
 
 // maxHeader returns the most bytes of the header of a page.
-func (f *File) maxHeader() int64 { return f.limits.Memory / (2 * headerCopies) }
+func (f *File) maxHeader() int64 { return f.limits.Memory / headerCopies }
 
 // admit asks for memory.
 func (f *File) admit(bytes int64) error {

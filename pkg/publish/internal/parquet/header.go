@@ -16,6 +16,9 @@ const headerBytes = 1 << 10
 // headerCopies is how often a header is in memory while it is decoded. It has the least and the largest value of its page.
 const headerCopies = 4
 
+// errHeader is returned for a header that is too large.
+var errHeader = errors.New("the header of a page is too large; write no statistics of the pages")
+
 // protocol is Thrift's compact protocol, which has no state.
 var protocol thrift.CompactProtocol
 
@@ -36,7 +39,7 @@ func readHeader(r io.ReaderAt, at, end, most int64, buf []byte) (h *format.PageH
 		case errors.Is(err, errShort) && want < min(end-at, most):
 			continue
 		case errors.Is(err, errShort) && want == most, memory > headerCopies*most:
-			return nil, 0, buf, fmt.Errorf("the header of a page has more than %d bytes; write no statistics of the pages", most)
+			return nil, 0, buf, errHeader
 		case err != nil:
 			return nil, 0, buf, fmt.Errorf("the header of a page: %w", err)
 		}
