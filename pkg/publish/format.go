@@ -19,7 +19,7 @@ const (
 	FormatJSON
 	// FormatCSV is comma-separated values with a header line.
 	FormatCSV
-	// FormatParquet is a Parquet file, whose rows become JSON objects; see the table in the documentation of package publish.
+	// FormatParquet is a Parquet file, whose rows become JSON objects.
 	FormatParquet
 )
 
