@@ -48,8 +48,8 @@ type Config struct {
 	// TempDir is the folder for spilled records; if empty, [os.TempDir]. It needs space for twice the uncompressed input and a
 	// snapshot, and should not be in memory. Open creates it if it is missing.
 	TempDir string
-	// MemoryBytes bounds the bytes of records in memory, with the window that decompresses them, before records are spilled: 4 MiB to
-	// 2 GiB; 0 means 64 MiB. It also bounds the windows of all concurrent inputs: a quarter is for patches, the rest for publishes, each
+	// MemoryBytes bounds the bytes of records in memory, with the window that decompresses them or the pages of a Parquet file, before records
+	// are spilled: 4 MiB to 2 GiB; 0 means 64 MiB. It also bounds the windows and pages of all concurrent inputs: a quarter is for patches, the rest for publishes, each
 	// at least 8 MiB. One window takes half of it at most, a patch's window a quarter. Windows of 8 MiB are always accepted, windows of
 	// more than 128 MiB never.
 	MemoryBytes int64

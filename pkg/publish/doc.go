@@ -8,20 +8,23 @@
 //
 // # Input
 //
-// Three formats are supported, each plain or compressed with gzip or zstd (detected by their first bytes), in UTF-8 with or without a byte
-// order mark, with LF or CRLF line ends:
+// Four formats are supported, each plain or compressed with gzip or zstd (detected by their first bytes), in UTF-8 with or without a byte
+// order mark, with LF or CRLF line ends. An input may be one body or several files, each in its own format:
 //
 //   - NDJSON: one JSON object a line. Lines of only spaces and tabs are skipped.
 //   - JSON: one array of objects, laid out in any way.
 //   - CSV (RFC 4180), comma-separated, with a header line. Empty lines are skipped; a CRLF within a quoted field is kept.
+//   - Parquet. A row becomes a JSON object with its columns in order. Numbers and decimals are exact, nulls are null, dates and times strings
+//     of RFC 3339, without a zone if they are local, bytes base64, lists arrays, maps with keys of strings and groups objects. The
+//     documentation of package publish/internal/parquet has the table. A column of another type is refused by its name.
 //
 // A record's key is the value of its member (column) Input.Key: a JSON string that is not empty, or a JSON number, by its literal text, so
 // that 7 and "7" are the same key and 7 and 7.0 are not. The record's value is the object's bytes as they stand in the input, without the
 // blanks around them; for CSV it is a JSON object of the row's fields in column order, all of them strings.
 //
 // JSON is read strictly, as RFC 7493 demands: UTF-8 only, no member name twice in an object, nothing after the object. A record that is not
-// accepted, a duplicate key, an input that is cut short or has no record refuses the whole input with an [*InputError] that names the line,
-// and nothing is published.
+// accepted, a duplicate key, an input that is cut short or has no record refuses the whole input with an [*InputError] that names the
+// file and the line, or the row of a Parquet file, and nothing is published.
 //
 // # Records from Go
 //
@@ -47,6 +50,10 @@
 // files in a separate folder under Config.TempDir, by ranges of the key's hash; each range is then sorted alone. Disk use is up to twice the
 // size of the uncompressed input, and that of its snapshot. Publish removes the folder before it returns; the next [New] with the same
 // Config.TempDir removes the folder of a process that died.
+//
+// A Parquet file that is no [os.File] on disk is copied there first. The pages of its row groups that are in memory at a time, one of each
+// column and its dictionary, count as the window of zstd data does: half of Config.MemoryBytes at most, for a patch a quarter, never
+// over 128 MiB. A row group that needs more is refused by its number and its largest column.
 //
 // # Snapshots and deltas
 //

@@ -55,9 +55,12 @@ var (
 type InputError struct {
 	// Dataset is the dataset of the publish.
 	Dataset string
-	// Line is the line of the input that is at fault, counted from 1 after decompression; 0 if none alone is.
+	// File is the name of the file of Input.Files that is at fault; empty for another input.
+	File string
+	// Line is the line of the input, or of the file, that is at fault, counted from 1 after decompression; 0 if none alone is.
 	Line int
-	// Record is the number of the record in Input.Records that is at fault, counted from 1; 0 if none alone is.
+	// Record is the number of the record in Input.Records, or of the row of a Parquet file, that is at fault, counted from 1; 0 if none
+	// alone is.
 	Record int
 	// Key is the record's key, if it is known.
 	Key string
@@ -73,6 +76,9 @@ type InputError struct {
 func (e *InputError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dataset %q: ", e.Dataset)
+	if e.File != "" {
+		fmt.Fprintf(&b, "file %.200q: ", e.File)
+	}
 	if e.Line > 0 {
 		fmt.Fprintf(&b, "line %d: ", e.Line)
 	}
@@ -122,7 +128,7 @@ func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
 // publicError gives a refusal of the input, of a gate and an unknown outcome their public types, and returns any other error as it is.
 func publicError(name string, err error) error {
 	if r, ok := errors.AsType[*input.Refusal](err); ok {
-		return &InputError{Dataset: name, Line: r.Line, Record: r.Record, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
+		return &InputError{Dataset: name, File: r.File, Line: r.Line, Record: r.Record, Key: r.Key, Problem: r.Problem, Hint: r.Hint, Err: r.Err}
 	}
 	if u, ok := errors.AsType[*commit.UnknownError](err); ok {
 		return &UnknownError{u.Record, u.Err}

@@ -11,7 +11,7 @@ type Format uint8
 
 // The formats. Compression is detected by the first bytes, for any format.
 const (
-	// FormatAuto is NDJSON or JSON, detected by the first character.
+	// FormatAuto is NDJSON, JSON or Parquet, detected by the first characters.
 	FormatAuto Format = iota
 	// FormatNDJSON is one JSON object a line.
 	FormatNDJSON
@@ -19,9 +19,11 @@ const (
 	FormatJSON
 	// FormatCSV is comma-separated values with a header line.
 	FormatCSV
+	// FormatParquet is a Parquet file, whose rows become JSON objects.
+	FormatParquet
 )
 
-const formatNames = "auto, ndjson, json, csv"
+const formatNames = "auto, ndjson, json, csv, parquet"
 
 // String returns the name that ParseFormat reads.
 func (f Format) String() string {
@@ -34,11 +36,13 @@ func (f Format) String() string {
 		return "json"
 	case FormatCSV:
 		return "csv"
+	case FormatParquet:
+		return "parquet"
 	}
 	return fmt.Sprintf("format %d", uint8(f))
 }
 
-// ParseFormat returns the format called name: auto, ndjson (or jsonl), json or csv. The empty name is auto.
+// ParseFormat returns the format called name: auto, ndjson (or jsonl), json, csv or parquet. The empty name is auto.
 func ParseFormat(name string) (Format, error) {
 	switch strings.ToLower(name) {
 	case "", "auto":
@@ -49,6 +53,8 @@ func ParseFormat(name string) (Format, error) {
 		return FormatJSON, nil
 	case "csv":
 		return FormatCSV, nil
+	case "parquet":
+		return FormatParquet, nil
 	}
 	return 0, fmt.Errorf("%w: there is no format %.40q; use one of %s", ErrInput, name, formatNames)
 }
@@ -68,6 +74,8 @@ func FormatOf(filename string) Format {
 		return FormatCSV
 	case ".ndjson", ".jsonl":
 		return FormatNDJSON
+	case ".parquet":
+		return FormatParquet
 	}
 	return FormatAuto
 }

@@ -8,18 +8,24 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/build"
-	"freshet.dev/pkg/publish/internal/input"
 )
 
-// Input is what one call of Publish publishes, or Patch applies. Its records come from either Body or Records: for Publish all of the
-// dataset's, for Patch those to add, change or remove.
+// Input is what one call of Publish publishes, or Patch applies. Its records come from one of Body, Files and Records: for Publish all of
+// the dataset's, for Patch those to add, change or remove.
 type Input struct {
-	// Body is a text of records. It is read to its end once. If Publish returns early, because ctx ended or the input was refused, a
-	// Read in progress goes on, so that an idle pipe does not block Publish. No other goroutine may read Body even then.
+	// Body is a text of records, or a Parquet file. It is read to its end once. If Publish returns early, because ctx ended or the input was
+	// refused, a Read in progress goes on, so that an idle pipe does not block Publish. No other goroutine may read Body even then.
+	//
+	// A Parquet file is read from its end: an [os.File] on disk is read in place, from its offset on; any other Body is copied to
+	// Config.TempDir first.
 	Body io.Reader
-	// Format is the format of Body; FormatAuto detects NDJSON or JSON by the first character.
+	// Files is a sequence of at most MaxFiles bodies, each in its own format: together they have the records. The end of one is read before
+	// the next is yielded. Publish ranges over Files once, on the goroutine that called it. If Files yields an error, Publish
+	// returns an error that wraps it. A file may have no record if another has some.
+	Files iter.Seq2[File, error]
+	// Format is the format of Body; FormatAuto detects NDJSON, JSON or Parquet by the first characters.
 	Format Format
-	// Key names the member (column) of Body that holds a record's key.
+	// Key names the member (column) of Body or Files that holds a record's key.
 	Key string
 	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
 	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
@@ -115,15 +121,17 @@ func CheckInput(name string, in Input) error {
 		return refuse(err.Error(), "", err)
 	}
 	switch {
-	case in.Body == nil && in.Records == nil:
-		return refuse("there is no input to read", "set Body or Records", nil)
-	case in.Body != nil && in.Records != nil:
-		return refuse("Body and Records are both set", "set one of them", nil)
+	case in.Body == nil && in.Files == nil && in.Records == nil:
+		return refuse("there is no input to read", "set Body, Files or Records", nil)
+	case in.Records != nil && (in.Body != nil || in.Files != nil), in.Body != nil && in.Files != nil:
+		return refuse("two of Body, Files and Records are set", "set one of them", nil)
 	case in.Records != nil && (in.Key != "" || in.Format != FormatAuto):
 		return refuse("Key and Format describe Body, and Records is set", "leave both unset", nil)
-	case in.Body != nil && in.Key == "":
+	case in.Files != nil && in.Format != FormatAuto:
+		return refuse("Format describes Body, and Files is set", "set the Format of each file", nil)
+	case in.Records == nil && in.Key == "":
 		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
-	case in.Format > FormatCSV:
+	case in.Format > FormatParquet:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
 	case in.AllowShrink && in.Reason == "":
 		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
@@ -146,30 +154,6 @@ func CheckInput(name string, in Input) error {
 		return refuse(err.Error(), "", err)
 	}
 	return nil
-}
-
-// content is what the records of in are read from.
-func (in Input) content() build.Input {
-	return build.Input{Body: in.Body, Open: in.open, Records: in.Records, Removals: in.removals != "", EmptyHint: in.emptyHint()}
-}
-
-// open returns the reader of the input's format.
-func (in Input) open(text *input.Stream) (input.Source, error) {
-	var opts []input.Option
-	if in.removals == "" {
-		opts = append(opts, input.NoRemovals(DefaultRemove))
-	} else {
-		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
-	}
-	switch in.Format {
-	case FormatCSV:
-		return input.NewCSV(text, in.Key, opts...)
-	case FormatNDJSON:
-		return input.NewNDJSON(text, in.Key, opts...), nil
-	case FormatJSON:
-		return input.NewJSON(text, in.Key, opts...), nil
-	}
-	return input.NewDetected(text, in.Key, opts...)
 }
 
 // meter reports progress to in.Progress.

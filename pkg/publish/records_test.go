@@ -142,7 +142,7 @@ func TestRefusedRecords(t *testing.T) {
 			record: 1, key: "a", want: "the removal has a value", cause: dataset.ErrRecord,
 		},
 		"all removed": {in: records(t, removal("old")), patch: true, want: "removes every record", cause: publish.ErrEmpty},
-		"body too":    {in: publish.PatchInput{Input: publish.Input{Records: sequence(t, nil, nil), Body: body}}, want: "Body and Records are both set"},
+		"body too":    {in: publish.PatchInput{Input: publish.Input{Records: sequence(t, nil, nil), Body: body}}, want: "two of Body, Files and Records are set"},
 		"key member":  {in: publish.PatchInput{Input: publish.Input{Records: sequence(t, nil, nil), Key: "id"}}, want: "Key and Format describe Body"},
 		"format": {
 			in: publish.PatchInput{Input: publish.Input{Records: sequence(t, nil, nil), Format: publish.FormatCSV}}, want: "Key and Format describe Body",

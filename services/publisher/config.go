@@ -26,7 +26,7 @@ type Config struct {
 	Namespace    string         `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 
 	TempDir     string         `split_words:"true" desc:"folder for temporary files, with space for twice the uncompressed input and a snapshot, for every publish in progress; the system's if not set"`
-	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish, with the zstd window of its body, before records go to temporary files; also the most that the windows of all bodies take together, a quarter for patches and the rest for publishes, each at least 8MiB; one window has at most half of it, that of a patch a quarter, but 8MiB always"`
+	MemoryBytes settings.Bytes `split_words:"true" default:"64MiB" desc:"memory for records of one publish, with the zstd window or the Parquet pages of its body, before records go to temporary files; also the most that the windows and pages of all bodies take together, a quarter for patches and the rest for publishes, each at least 8MiB; one body has at most half of it, that of a patch a quarter, but 8MiB always"`
 	Workers     int            `split_words:"true" default:"0" desc:"goroutines of one publish that parse and compress; 0: one for each processor, at most 4"`
 	Source      string         `split_words:"true" desc:"name of the publisher, kept with versions whose request has no source"`
 

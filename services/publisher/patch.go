@@ -25,7 +25,9 @@ func (p *Publisher) patch(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return outcome{}, err
 		}
-		in.Body = body
+		if err := setBody(&in.Input, r, body); err != nil {
+			return outcome{}, err
+		}
 		name := r.PathValue("name")
 		if err := publish.CheckPatch(name, in); err != nil {
 			return outcome{}, err

@@ -51,7 +51,9 @@ func (p *Publisher) publish(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return outcome{}, err
 		}
-		in.Body = body
+		if err := setBody(&in, r, body); err != nil {
+			return outcome{}, err
+		}
 		name := r.PathValue("name")
 		if err := publish.CheckInput(name, in); err != nil {
 			return outcome{}, err
@@ -231,8 +233,10 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 	if err != nil {
 		return in, err
 	}
-	if in.Format, err = format(contentType); err != nil {
-		return in, err
+	if kind, _, _ := mime.ParseMediaType(contentType); !isMultipart(kind) { // each file of a multipart body has its own
+		if in.Format, err = format(contentType); err != nil {
+			return in, err
+		}
 	}
 	encoding, err := web.OneHeader(r, "Content-Encoding")
 	if err != nil {
@@ -259,13 +263,13 @@ func by(r *http.Request, query url.Values) (string, error) {
 }
 
 // acceptPost is the value of the header of that name (https://www.w3.org/TR/ldp/#header-accept-post).
-const acceptPost = "application/x-ndjson, application/json, text/csv"
+const acceptPost = "application/x-ndjson, application/json, text/csv, application/vnd.apache.parquet, multipart/mixed"
 
 // format returns the format that a Content-Type names.
 func format(contentType string) (publish.Format, error) {
 	refuse := func(what string) error {
 		p := web.Refuse(http.StatusUnsupportedMediaType, "unsupported-type",
-			"a body of %s is not accepted; set Content-Type to application/x-ndjson for one JSON object a line, application/json for an array of objects, or text/csv with a header line", what)
+			"a body of %s is not accepted; set Content-Type to application/x-ndjson for one JSON object a line, application/json for an array of objects, text/csv with a header line, application/vnd.apache.parquet, or multipart/mixed for several files", what)
 		p.Header = http.Header{"Accept-Post": {acceptPost}}
 		return p
 	}
@@ -286,6 +290,8 @@ func format(contentType string) (publish.Format, error) {
 		return publish.FormatJSON, nil
 	case "text/csv":
 		return publish.FormatCSV, nil
+	case "application/vnd.apache.parquet":
+		return publish.FormatParquet, nil
 	case "application/octet-stream", "application/gzip", "application/zstd":
 		return publish.FormatAuto, nil
 	}

@@ -106,8 +106,14 @@ func inputProblem(e *publish.InputError) *web.Problem {
 		status, kind = http.StatusRequestEntityTooLarge, "too-large"
 	}
 	p := web.Refuse(status, kind, "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
+	if e.File != "" {
+		p.With("file", e.File)
+	}
 	if e.Line > 0 {
 		p.With("line", e.Line)
+	}
+	if e.Record > 0 {
+		p.With("record", e.Record)
 	}
 	if e.Key != "" {
 		p.With("key", e.Key)

@@ -83,8 +83,8 @@ func decode[T any](t *testing.T, rec *httptest.ResponseRecorder) (v T) {
 }
 
 type problem struct {
-	Type, Title, Detail, Dataset, Key, Hint string
-	Status, Line                            int
+	Type, Title, Detail, Dataset, File, Key, Hint string
+	Status, Line, Record                          int
 }
 
 // wantProblem checks that the answer is the problem, and returns it.

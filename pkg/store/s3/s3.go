@@ -90,6 +90,23 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 
 // open opens the bucket. If wrap is not nil, it wraps the transport in tests.
 func open(ctx context.Context, u *url.URL, wrap func(http.RoundTripper) http.RoundTripper) (*Store, error) {
+	s, err := connect(u, wrap)
+	if err != nil {
+		return nil, err
+	}
+	exists, err := s.core.BucketExists(ctx, s.settings.bucket)
+	if err == nil && !exists {
+		err = minio.ErrorResponse{Code: minio.NoSuchBucket, Message: "no such bucket"}
+	}
+	if err != nil {
+		s.closeIdle()
+		return nil, s.failed("look for the bucket", "", err)
+	}
+	return s, nil
+}
+
+// connect makes the client of the bucket. It sends no request.
+func connect(u *url.URL, wrap func(http.RoundTripper) http.RoundTripper) (*Store, error) {
 	settings, err := parseURL(u)
 	if err != nil {
 		return nil, err
@@ -113,20 +130,11 @@ func open(ctx context.Context, u *url.URL, wrap func(http.RoundTripper) http.Rou
 	if err != nil {
 		return nil, fmt.Errorf("%w: s3 bucket %q at %s: %w", store.ErrURL, settings.bucket, settings.endpoint, err)
 	}
-	s := &Store{
+	return &Store{
 		core: core, settings: settings, closeIdle: transport.CloseIdleConnections,
 		partBytes: defaultPartBytes, pageKeys: defaultPageKeys, staleAfter: layout.StaleAfter, listInterval: defaultListInterval,
 		writeLock: semaphore.NewWeighted(1), newest: map[string]knownRecord{}, listed: map[string]time.Time{},
-	}
-	exists, err := core.BucketExists(ctx, settings.bucket)
-	if err == nil && !exists {
-		err = minio.ErrorResponse{Code: minio.NoSuchBucket, Message: "no such bucket"}
-	}
-	if err != nil {
-		s.closeIdle()
-		return nil, s.failed("look for the bucket", "", err)
-	}
-	return s, nil
+	}, nil
 }
 
 // key returns the key of name.

@@ -8,7 +8,6 @@ package build
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"os"
 	"strconv"
@@ -45,11 +44,12 @@ func New(cfg Config, h *versions.History) *Builder {
 	return &Builder{cfg: cfg, history: h, windows: input.NewWindows(cfg.MemoryBytes), patches: input.NewPatchWindows(cfg.MemoryBytes)}
 }
 
-// Input is what records are read from: Body, or Records if Body is nil.
+// Input is what records are read from: Files, or Records if Files is nil.
 type Input struct {
-	Body io.Reader
-	// Open returns the reader of Body's format.
-	Open func(*input.Stream) (input.Source, error)
+	// Files yields the texts or Parquet files of the records. Each is read to its end before the next.
+	Files iter.Seq2[File, error]
+	// Places is where the records of Files are. The caller makes it.
+	Places *Places
 	// Records yields the records. It may reuse their bytes.
 	Records iter.Seq2[dataset.Record, error]
 	// Removals says to accept removals in Records.
@@ -72,8 +72,8 @@ func (b *Builder) sort(ctx context.Context, in Input, meter *Meter, seed uint64,
 		}
 	}()
 	var err error
-	if in.Body != nil {
-		err = b.ingest(ctx, in, meter, sorter, windows)
+	if in.Files != nil {
+		err = b.ingest(ctx, in, meter, sorter, windows, folder)
 	} else {
 		err = collect(ctx, in, meter, sorter)
 	}

@@ -2,11 +2,13 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 
+	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/spill"
 	"github.com/sourcegraph/conc/stream"
@@ -23,25 +25,44 @@ const (
 	partBytes = 512 << 10
 )
 
-// ingest reads all records of in.Body into sorter. This goroutine cuts the input into texts, which are parsed in parallel. They are
-// added to the sorter one after the other, in the order of the input, so that of several faults the first is reported. Windows
-// of zstd data are taken of windows.
-func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.Sorter, windows *input.Windows) error {
+// ingest reads all records of in.Files into sorter, one file after the other.
+func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.Sorter, windows *input.Windows, folder *scratch.Folder) error {
+	g := &ingestion{sorter: sorter, places: in.Places, meter: m, maxBytes: b.cfg.MaxDecompressedBytes}
+	for file, err := range in.Files {
+		if err == nil {
+			err = b.ingestFile(ctx, g, file, input.Limits{
+				Windows: windows, Reserve: sorter.Reserve, MaxDecompressedBytes: b.cfg.MaxDecompressedBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
+				Spool: folder.Path("input.parquet"),
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ingestFile reads the records of one file. This goroutine cuts the file into texts, which are parsed in parallel. They are
+// added to the sorter one after the other, in the order of the file, so that of several faults the first is reported. Windows
+// of zstd data and the pages of Parquet files are taken of limits.Windows.
+func (b *Builder) ingestFile(ctx context.Context, g *ingestion, file File, limits input.Limits) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the reading of the body
-	body := input.NewBody(ctx, in.Body)
-	text, err := input.NewStream(body, input.Limits{
-		Windows: windows, Reserve: sorter.Reserve, MaxDecompressedBytes: b.cfg.MaxDecompressedBytes, Ratio: maxRatio, RatioFrom: anyRatioBytes,
-	})
+	at := place{name: file.Name}
+	defer func() { err = at.failed(err) }()
+	limits.File = input.RandomAccess(file.Body)
+	body := input.NewBody(ctx, file.Body)
+	text, err := input.NewStream(body, limits)
 	if err != nil {
 		return err
 	}
 	defer text.Close()
-	src, err := in.Open(text)
+	src, err := file.Open(text)
 	if err != nil {
 		return err
 	}
-	g := ingestion{src: src, sorter: sorter, maxBytes: b.cfg.MaxDecompressedBytes}
+	at.rows = input.CountsRows(src)
+	at = g.begin(at, src)
 	workers := stream.New().WithMaxGoroutines(b.cfg.Workers)
 	for err == nil && !g.failed.Load() && ctx.Err() == nil {
 		batch := g.batch()
@@ -55,8 +76,7 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 			g.batches.Put(batch)
 			return func() {
 				g.add(runs, last, textBytes, err)
-				m.bytes = read
-				m.Report(Reading, sorter.Totals().Entries())
+				g.report(read)
 			}
 		})
 	}
@@ -70,19 +90,60 @@ func (b *Builder) ingest(ctx context.Context, in Input, m *Meter, sorter *spill.
 	if err != io.EOF {
 		return err
 	}
-	m.bytes = body.BytesRead()
+	g.end(body.BytesRead(), text.TextBytes())
 	return nil
+}
+
+// failed adds the file to err.
+func (f place) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	if r, ok := errors.AsType[*input.Refusal](err); ok {
+		return f.set(r, r.Line)
+	}
+	if f.name != "" {
+		return fmt.Errorf("file %q: %w", f.name, err)
+	}
+	return err
 }
 
 // ingestion is the shared state of one ingest.
 type ingestion struct {
-	src      input.Source
 	sorter   *spill.Sorter
+	places   *Places
+	meter    *Meter
 	batches  sync.Pool // of *input.Batch
-	decoders sync.Pool // of input.Decoder
 	maxBytes int64     // of all records
-	failed   atomic.Bool
-	err      error // the first failure of add; read once all workers are done
+
+	// For the file in progress.
+	src      input.Source
+	decoders *sync.Pool // of input.Decoder
+	place    place
+	last     int // the line of the last record
+
+	read, text int64 // bytes of the files before, as sent and decompressed
+	failed     atomic.Bool
+	err        error // the first failure of add; read once all workers are done
+}
+
+// begin begins a file.
+func (g *ingestion) begin(at place, src input.Source) place {
+	g.place, g.src, g.decoders, g.last = g.places.add(at), src, new(sync.Pool), 0
+	return g.place
+}
+
+// end ends the file, of which so many bytes were read.
+func (g *ingestion) end(read, text int64) {
+	g.places.lines += g.last
+	g.read, g.text = g.read+read, g.text+text
+	g.meter.bytes = g.read
+}
+
+// report reports the bytes of the file that were read.
+func (g *ingestion) report(read int64) {
+	g.meter.bytes = g.read + read
+	g.meter.Report(Reading, g.sorter.Totals().Entries())
 }
 
 func (g *ingestion) batch() *input.Batch {
@@ -112,16 +173,18 @@ func (g *ingestion) decode(ctx context.Context, b *input.Batch) (runs []*spill.R
 		if err != nil {
 			return nil, err
 		}
+		line := g.place.before + b.Line(i)
 		if value == nil {
-			run.Remove(b.Line(i), key)
+			run.Remove(line, key)
 		} else {
-			run.Append(b.Line(i), key, value)
+			run.Append(line, key, value)
 		}
 	}
 	return runs, nil
 }
 
-// add is called for one batch after the other, with the line of its last record and how many bytes of text were read until then.
+// add is called for one batch after the other, with the line of its last record and how many bytes of text of the file were read until
+// then.
 func (g *ingestion) add(runs []*spill.Run, last int, text int64, err error) {
 	if g.err != nil {
 		return
@@ -131,8 +194,9 @@ func (g *ingestion) add(runs []*spill.Run, last int, text int64, err error) {
 			err = g.sorter.Add(run)
 		}
 	}
+	g.last = last
 	if err == nil {
-		err = g.check(last, text)
+		err = g.check(last, g.text+text)
 	}
 	if err != nil {
 		g.err = err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 // sort sorts a text in CSV.
 func sort(t *testing.T, ctx context.Context, text string, open func(*input.Stream) (input.Source, error), most int64) error {
 	t.Helper()
-	return sortInput(t, ctx, build.Input{Body: strings.NewReader(text), Open: open}, most, newFolder(t))
+	return sortInput(t, ctx, oneFile(strings.NewReader(text), open), most, newFolder(t))
 }
 
 func newFolder(t *testing.T) *scratch.Folder {
@@ -150,4 +151,11 @@ func TestContextEndsBatch(t *testing.T) {
 	if !errors.Is(err, left) || decoded != 1 {
 		t.Errorf("%d records after the end, %v", decoded-1, err)
 	}
+}
+
+// oneFile returns the input of one file.
+func oneFile(body io.Reader, open func(*input.Stream) (input.Source, error)) build.Input {
+	return build.Input{Places: new(build.Places), Files: func(yield func(build.File, error) bool) {
+		yield(build.File{Body: body, Open: open}, nil)
+	}}
 }

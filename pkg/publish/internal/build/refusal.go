@@ -15,12 +15,12 @@ var ErrEmpty = errors.New("no records")
 
 // at returns r for the record on the given line of in, or with the given number.
 func (in Input) at(line int, r *input.Refusal) *input.Refusal {
-	if in.Body == nil {
+	if in.Files == nil {
 		r.Record = line
-	} else {
-		r.Line = line
+		return r
 	}
-	return r
+	at := in.Places.of(line)
+	return at.set(r, at.line)
 }
 
 // Failure returns err as an *input.Refusal if it refuses in, else with what failed.
@@ -30,12 +30,12 @@ func (in Input) Failure(name, doing string, err error) error {
 	}
 	if d, ok := errors.AsType[*spill.DuplicateError](err); ok {
 		r := &input.Refusal{
-			Key: string(d.Key), Problem: fmt.Sprintf("the key stands on line %d already", d.First),
-			Hint: "a key may come once; remove one of the two records, or name a member as the key that tells them apart",
+			Key: string(d.Key), Problem: fmt.Sprintf("record %d has the key already", d.First),
+			Hint: "a key may come once; yield one of the two records",
 		}
-		if in.Body == nil {
-			r.Problem = fmt.Sprintf("record %d has the key already", d.First)
-			r.Hint = "a key may come once; yield one of the two records"
+		if in.Files != nil {
+			r.Problem = in.Places.of(d.First).already(in.Places.of(d.Second))
+			r.Hint = "a key may come once; remove one of the two records, or name a member as the key that tells them apart"
 		}
 		return in.at(d.Second, r)
 	}

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"freshet.dev/pkg/publish/internal/parquet"
 )
 
 // Limits bounds the decompression of an input.
@@ -23,6 +26,10 @@ type Limits struct {
 	// Ratio is how many times its own size compressed data may have once it is decompressed; 0 is no limit. It does not bound data of up to
 	// RatioFrom bytes of text.
 	Ratio, RatioFrom int64
+	// File is the input if it is a file on disk; else nil. See [RandomAccess].
+	File *io.SectionReader
+	// Spool is the path of a temporary file, which a Parquet file that is not on disk is written to. Close removes it.
+	Spool string
 }
 
 // Stream is the text of an input: decompressed, without byte order mark.
@@ -33,22 +40,42 @@ type Stream struct {
 	limits Limits
 	window uint64 // taken of limits.Windows
 	zstd   *zstd.Decoder
+	rows   *parquet.File // of a Parquet file
+	spool  *os.File      // with it, unless it was on disk
 }
 
-// TextBytes returns how many bytes of text were read so far, once decompressed. It is for the goroutine that reads the Stream.
+// TextBytes returns how many bytes of text, or of pages of a Parquet file, were read so far, once decompressed. It is for the goroutine
+// that reads the Stream.
 func (s *Stream) TextBytes() int64 {
+	if s.rows != nil {
+		return s.rows.BytesRead()
+	}
 	if s.packed != nil {
 		return s.packed.bytes
 	}
 	return s.body.BytesRead()
 }
 
-// Close releases the decompressor and its window. It does not touch the Body.
+// Close releases the decompressor, its window, and what a Parquet file takes. It does not touch the Body.
 func (s *Stream) Close() {
+	if s.rows != nil {
+		s.rows.Close()
+	}
+	if s.spool != nil {
+		// A file that is left goes with its folder.
+		_ = s.spool.Close()
+		_ = os.Remove(s.spool.Name())
+	}
+	s.closeZstd()
+	s.Reader, s.rows, s.spool = nil, nil, nil
+}
+
+// closeZstd releases the zstd decoder and all memory that was admitted.
+func (s *Stream) closeZstd() {
 	if s.zstd != nil {
 		s.zstd.Close()
 	}
-	s.Reader, s.zstd = nil, nil
+	s.zstd = nil
 	s.limits.Windows.release(s.window)
 	s.setWindow(0)
 }

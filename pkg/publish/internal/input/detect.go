@@ -1,9 +1,17 @@
 package input
 
-import "fmt"
+import (
+	"fmt"
 
-// NewDetected returns the source of an input that is a JSON array or has one JSON object a line, which its first character shows.
+	"freshet.dev/pkg/publish/internal/parquet"
+)
+
+// NewDetected returns the source of an input that is a Parquet file, a JSON array or has one JSON object a line, which its first characters
+// show.
 func NewDetected(text *Stream, key string, opts ...Option) (Source, error) {
+	if head, _ := text.Peek(len(parquet.Magic)); string(head) == parquet.Magic {
+		return NewParquet(text, key, opts...)
+	}
 	c, ok, err := text.First()
 	switch {
 	case err != nil:
@@ -14,7 +22,7 @@ func NewDetected(text *Stream, key string, opts ...Option) (Source, error) {
 		return NewJSON(text, key, opts...), nil
 	}
 	return nil, &Refusal{
-		Line: 1, Problem: fmt.Sprintf("the input begins with %q: it is neither JSON nor one JSON object a line", c),
+		Line: 1, Problem: fmt.Sprintf("the input begins with %q: it is neither JSON nor one JSON object a line nor Parquet", c),
 		Hint: "name its format if it is csv",
 	}
 }

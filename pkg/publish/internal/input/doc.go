@@ -1,4 +1,4 @@
-// Package input reads records out of a pipeline's bytes: decompression, the three formats, and strict checking.
+// Package input reads records out of a pipeline's bytes: decompression, the four formats, and strict checking.
 //
 // The serial part of the work is small. A [Source] finds where each record's text begins and ends, and puts the texts into a [Batch] with
 // their line numbers. A [Decoder] turns one text into a checked key and value. Many decoders may work on batches at a time.

@@ -10,9 +10,11 @@ var ErrTooLarge = errors.New("too large once decompressed or parsed")
 
 // Refusal says why an input is refused.
 type Refusal struct {
+	// File is the file at fault, if the input has several; else empty.
+	File string
 	// Line is the line at fault, counted from 1; 0 if none alone is.
 	Line int
-	// Record is the number of the record at fault in a sequence, counted from 1; 0 if none alone is.
+	// Record is the number of the record at fault in a sequence or a Parquet file, counted from 1; 0 if none alone is.
 	Record int
 	// Key is the record's key where it is known, shortened if it is too long for one.
 	Key string
@@ -23,7 +25,7 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	return fmt.Sprintf("line %d: record %d: key %q: %s; %s", r.Line, r.Record, r.Key, r.Problem, r.Hint)
+	return fmt.Sprintf("file %q: line %d: record %d: key %q: %s; %s", r.File, r.Line, r.Record, r.Key, r.Problem, r.Hint)
 }
 
 func (r *Refusal) Unwrap() error { return r.Err }

@@ -19,10 +19,10 @@ const (
 	windowWait = 5 * time.Second
 )
 
-// ErrBusy is returned when the windows of other inputs take the memory for as long as an input waits.
-var ErrBusy = errors.New("the windows of other zstd inputs take the memory that there is for them")
+// ErrBusy is returned when the windows and pages of other inputs take the memory for as long as an input waits.
+var ErrBusy = errors.New("the windows of other zstd inputs and the pages of other Parquet inputs take the memory that there is for them")
 
-// Windows is the memory for the windows of zstd decoders: a semaphore, first come, first served. A frame of some bytes declares a
+// Windows is the memory for the windows of zstd decoders and the pages of Parquet files: a semaphore, first come, first served. A frame of some bytes declares a
 // window of any size, and a decoder allocates it whole.
 type Windows struct {
 	each   uint64 // the largest window

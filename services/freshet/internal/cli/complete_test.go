@@ -26,7 +26,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"get", ""}, []string{"prices", "rules"}}, // those of the instance
 		{[]string{"get", "prices", ""}, nil},
 		{[]string{"versions", "--output", ""}, []string{"json", "text"}},
-		{[]string{"publish", "--format", ""}, []string{"auto", "csv", "json", "ndjson"}},
+		{[]string{"publish", "--format", ""}, []string{"auto", "csv", "json", "ndjson", "parquet"}},
 		{[]string{"versions", "--publisher", "http://127.0.0.1:1", ""}, nil},
 		{[]string{"sta"}, []string{"status"}},
 	} {

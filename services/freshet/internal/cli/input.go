@@ -1,52 +1,90 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/term"
 
-	"freshet.dev/services/freshet/internal/exit"
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/freshet/internal/client"
 )
 
-// inputFile is the input of publish.
+// inputFile is the input of publish: one source, or a body that has several.
 type inputFile struct {
-	io.Reader
-	name  string // as given on the command line
-	bytes int64  // -1 if unknown
-	close func() error
+	io.ReadCloser
+	name        string // for people
+	bytes       int64  // -1 if unknown
+	format      publish.Format
+	contentType string // of several sources; else empty
+	sources     *sources
 }
 
-// openInput opens the file with the name, or returns in for "-". The caller calls close.
-func openInput(name string, in io.Reader) (inputFile, error) {
-	if name == "-" {
-		return inputFile{Reader: in, name: "standard input", bytes: -1, close: func() error { return nil }}, nil
-	}
-	file, err := os.Open(name)
+// openInput opens what the names stand for; in is standard input. Unless a format is given, each source has that of its name. The
+// caller calls close.
+func openInput(ctx context.Context, names []string, in io.Reader, format publish.Format) (inputFile, error) {
+	s, err := findSources(ctx, names, in)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return inputFile{}, exit.Errorf(exit.Usage, "there is no file %s; - reads standard input", name)
+		return inputFile{}, err
+	}
+	f := inputFile{sources: s, format: format, name: fmt.Sprintf("%d files", len(s.all))}
+	for _, source := range s.all {
+		if f.bytes >= 0 && source.bytes >= 0 {
+			f.bytes += source.bytes
+		} else {
+			f.bytes = -1
 		}
-		return inputFile{}, exit.With(exit.Usage, err)
 	}
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		err = fmt.Errorf("stat %s: %w", name, err)
-	case info.IsDir():
-		err = exit.Errorf(exit.Usage, "%s is a folder; name one file, or - for standard input", name)
+	if len(s.all) == 1 {
+		f.name, f.format = s.all[0].name, formatOf(s.all[0], format)
 	}
-	if err != nil {
-		return inputFile{}, errors.Join(err, file.Close())
+	if err := f.open(); err != nil {
+		s.close()
+		return inputFile{}, err
 	}
-	size := info.Size()
-	if !info.Mode().IsRegular() {
-		size = -1
+	return f, nil
+}
+
+// formatOf returns the format of the source, unless one is given.
+func formatOf(s source, given publish.Format) publish.Format {
+	if given == publish.FormatAuto {
+		return publish.FormatOf(s.name)
 	}
-	return inputFile{Reader: file, name: name, bytes: size, close: file.Close}, nil
+	return given
+}
+
+// open makes the reader.
+func (f *inputFile) open() (err error) {
+	if len(f.sources.all) == 1 {
+		f.ReadCloser, err = f.sources.all[0].open()
+		return err
+	}
+	files := make([]client.File, 0, len(f.sources.all))
+	for _, s := range f.sources.all {
+		files = append(files, client.File{Name: s.name, Format: formatOf(s, f.format), Open: s.open})
+	}
+	body := client.NewMultipart(files)
+	f.ReadCloser, f.contentType = body, body.ContentType()
+	return nil
+}
+
+// close closes the input.
+func (f *inputFile) close() {
+	_ = f.ReadCloser.Close() // only read
+	f.sources.close()
+}
+
+// again opens the input from its beginning. It reports false if that cannot be done.
+func (f *inputFile) again() bool {
+	for _, s := range f.sources.all {
+		if s.once {
+			return false
+		}
+	}
+	_ = f.ReadCloser.Close()
+	return f.open() == nil
 }
 
 // isTerminal reports whether w is a terminal.

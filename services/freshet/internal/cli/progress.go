@@ -32,9 +32,9 @@ type progress struct {
 
 // progress returns a reader of the input that shows on w, if w is a terminal, how far the publish is. The caller calls hide once the
 // publisher has answered, to clear the terminal. tick is the interval of updates during the commit.
-func (in inputFile) progress(w io.Writer, tick time.Duration) (r io.Reader, hide func()) {
+func (in *inputFile) progress(w io.Writer, tick time.Duration) (r io.Reader, hide func()) {
 	if !isTerminal(w) {
-		return in.Reader, func() {}
+		return in.ReadCloser, func() {}
 	}
 	bar := progressbar.NewOptions64(in.bytes,
 		progressbar.OptionSetWriter(w),
@@ -47,7 +47,7 @@ func (in inputFile) progress(w io.Writer, tick time.Duration) (r io.Reader, hide
 		progressbar.OptionClearOnFinish(),
 	)
 	p := &progress{
-		in: in.Reader, w: w, bar: bar,
+		in: in.ReadCloser, w: w, bar: bar,
 		uploaded: make(chan struct{}), stop: make(chan struct{}), hidden: make(chan struct{}),
 	}
 	go p.run(tick)

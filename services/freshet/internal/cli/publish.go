@@ -41,16 +41,22 @@ type publishFlags struct {
 func newPublish(p Process) *cobra.Command {
 	var f publishFlags
 	cmd := &cobra.Command{
-		Use:   "publish DATASET FILE|-",
-		Short: "Publish a file of records as the next version of a dataset",
-		Long: `Publish a file of records as the next version of a dataset, through the publisher. - reads standard input.
+		Use:   "publish DATASET FILE|FOLDER|s3://BUCKET/KEY|-...",
+		Short: "Publish files of records as the next version of a dataset",
+		Long: `Publish files of records as the next version of a dataset, through the publisher. - reads standard input.
 
-The file holds all records of the dataset: one JSON object a line (NDJSON), one JSON array of objects, or CSV with a
-header line. It may be compressed with gzip or zstd. The value of a record is its JSON object, byte for byte. If one
-record is refused, nothing is published and the error names its line. If the newest version has the same records, no
-version is created.
+The files hold all records of the dataset: one JSON object a line (NDJSON), one JSON array of objects, CSV with a header
+line, or Parquet. They may be compressed with gzip or zstd. The value of a record is its JSON object, byte for byte; the
+rows of a Parquet file become objects. If one record is refused, nothing is published and the error names its file and
+line. If the newest version has the same records, no version is created.
 
-With --patch the file holds changes: records to add or change, and removals. A removal is an object with the member
+A folder stands for all files in it and in its folders, in the order of their names. s3://BUCKET/KEY is an object;
+s3://BUCKET/PREFIX/, with / at the end, stands for all objects below it. This command reads them, with the credentials in
+its environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and, for a server that is not Amazon's, the address in the
+URL: s3://BUCKET/KEY?endpoint=http://HOST:PORT. In folders and below a prefix, names that begin with . or _ are left out.
+Each file has the format of its name. A key may come once in all of them.
+
+With --patch the files hold changes: records to add or change, and removals. A removal is an object with the member
 "$remove" set to true ({"id":"x","$remove":true}) or a CSV row with true or 1 in the column $remove. A record replaces
 the whole record with its key. All other records stay unchanged. The cost of a patch depends on the number of changes,
 not on the size of the dataset. A patch without changes creates no version.
@@ -77,8 +83,10 @@ if a gate would refuse it.
 that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
+  freshet publish prices part-1.parquet part-2.csv.gz --key sku
+  freshet publish prices s3://exports/prices/2026-11-30/ --key sku
   freshet publish cities changes.ndjson --key id --patch --base 41@0123456789ab`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("base") {
 				if _, _, err := publish.ParseBase(f.base); err != nil {
@@ -93,12 +101,12 @@ that have a record in Redis and do not answer over NATS, until they serve the ve
 			}
 			f.audit.fill()
 			f.expectEverySet = cmd.Flags().Changed("expect-every")
-			return f.run(cmd.Context(), p, args[0], args[1])
+			return f.run(cmd.Context(), p, args[0], args[1:])
 		},
 	}
 	f.add(cmd, p)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) == 1 {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault // a file
 		}
 		return completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })(cmd, args, typed)
@@ -114,7 +122,7 @@ func (f *publishFlags) add(cmd *cobra.Command, p Process) {
 	f.audit.add(cmd)
 	flags.BoolVar(&f.allowShrink, "allow-shrink", false, "pass the gates about fewer records and bytes; requires --reason")
 	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
-	flags.StringVar(&f.format, "format", "auto", "ndjson, json, csv, or auto: by the file's name, else by its first character")
+	flags.StringVar(&f.format, "format", "auto", "of all files: ndjson, json, csv, parquet, or auto: by a file's name, else by its first characters")
 	flags.StringVar(&f.source, "source", "", "name of the publishing pipeline, stored with the version (default: the publisher's FRESHET_SOURCE)")
 	flags.StringArrayVar(&f.labels, "label", nil, "name=value, stored with the version; may be repeated")
 	flags.BoolVar(&f.patch, "patch", false, "the file holds changes to the newest version, not all records")
@@ -122,23 +130,24 @@ func (f *publishFlags) add(cmd *cobra.Command, p Process) {
 	flags.StringVar(&f.remove, "remove", publish.DefaultRemove, "with --patch: the member or column that marks removals")
 	flags.DurationVar(&f.expectEvery, "expect-every", 0, "promise a new version at least this often, such as 24h; 0 ends the promise (default: the promise stays)")
 	flags.StringVar(&f.requestID, "request-id", "", "id of this publish, stored with the version: a retry with the same id creates no second version (default: random)")
-	complete(cmd, "format", "auto", "ndjson", "json", "csv")
+	complete(cmd, "format", "auto", "ndjson", "json", "csv", "parquet")
 	f.out.add(cmd)
 }
 
-func (f *publishFlags) run(ctx context.Context, p Process, name, path string) error {
+func (f *publishFlags) run(ctx context.Context, p Process, name string, paths []string) error {
 	if err := settings.CheckNamespace(f.waits.namespace); err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	req, err := f.request(path)
+	req, err := f.request()
 	if err != nil {
 		return err
 	}
-	in, err := openInput(path, p.In)
+	in, err := openInput(ctx, paths, p.In, req.Format)
 	if err != nil {
 		return err
 	}
-	defer in.close() //nolint:errcheck // only read
+	defer in.close()
+	req.Format = in.format
 	check := publish.Input{
 		Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery,
 		AllowShrink: req.AllowShrink, Reason: req.Reason, By: req.By,
@@ -160,7 +169,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name, path string) er
 		return err
 	}
 	defer w.Close()
-	result, err := f.send(ctx, p, c, name, req, in)
+	result, err := f.send(ctx, p, c, name, req, &in)
 	if err != nil {
 		return err
 	}
@@ -194,13 +203,10 @@ func (r publication) finish(ctx context.Context, p Process, name string, w *wait
 }
 
 // request returns the request that the flags describe, without its body.
-func (f *publishFlags) request(path string) (client.PublishRequest, error) {
+func (f *publishFlags) request() (client.PublishRequest, error) {
 	format, err := publish.ParseFormat(f.format)
 	if err != nil {
 		return client.PublishRequest{}, exit.With(exit.Usage, err)
-	}
-	if format == publish.FormatAuto && path != "-" {
-		format = publish.FormatOf(path)
 	}
 	labels := map[string]string{}
 	for _, l := range f.labels {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"freshet.dev/services/freshet/internal/client"
@@ -31,21 +30,14 @@ type request struct {
 }
 
 // send publishes the input.
-func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, name string, req client.PublishRequest, in inputFile) (publisher.Publication, error) {
+func (f *publishFlags) send(ctx context.Context, p Process, c *client.Client, name string, req client.PublishRequest, in *inputFile) (publisher.Publication, error) {
 	once := func() (publisher.Publication, error) {
 		body, hide := in.progress(p.Err, commitTick)
 		defer hide()
-		req.Body = body
+		req.Body, req.ContentType = body, in.contentType
 		return c.Publish(ctx, name, req)
 	}
-	rewind := func() bool {
-		again, ok := in.again()
-		if ok {
-			in.Reader = again
-		}
-		return ok
-	}
-	return request{name, req.RequestID, c, "published", once, rewind}.send(ctx, p)
+	return request{name, req.RequestID, c, "published", once, in.again}.send(ctx, p)
 }
 
 // send sends the request. If the outcome of an attempt is unknown, send retries with the same request id until the publisher answers with
@@ -92,16 +84,6 @@ func (r request) unknown(err error) error {
 	}
 	return exit.With(code, fmt.Errorf("%w; %sit is not known whether it was %s: it was if \"freshet versions %s --output json\" shows the request_id %s; "+
 		"within an hour and %[6]d versions, the same command with --request-id %[5]s makes one version at most", err, earlier, r.verb, r.name, r.id, requestVersions))
-}
-
-// again returns a reader of the input from its beginning. ok is false if the input cannot be read again.
-func (in inputFile) again() (r io.Reader, ok bool) {
-	file, ok := in.Reader.(io.Seeker)
-	if !ok || in.bytes < 0 {
-		return nil, false
-	}
-	_, err := file.Seek(0, io.SeekStart)
-	return in.Reader, err == nil
 }
 
 // find returns the version that the request with the id created.

@@ -20,11 +20,13 @@ import (
 
 // PublishRequest is the input of Publish.
 type PublishRequest struct {
-	Body   io.Reader
-	Format publish.Format
-	Key    string
-	Source string
-	Labels map[string]string
+	Body io.Reader
+	// ContentType is that of a Body of several files; if empty, that of Format.
+	ContentType string
+	Format      publish.Format
+	Key         string
+	Source      string
+	Labels      map[string]string
 	// ExpectEvery is the promised cadence of new versions; 0 ends the promise, nil keeps it.
 	ExpectEvery *time.Duration
 	// Patch makes the request a patch: Body holds changes, not all records. Only a patch has Base and Remove.
@@ -43,10 +45,11 @@ type PublishRequest struct {
 
 // contentTypes holds the media type of each format. The publisher detects the format of application/octet-stream.
 var contentTypes = map[publish.Format]string{
-	publish.FormatAuto:   "application/octet-stream",
-	publish.FormatNDJSON: "application/x-ndjson",
-	publish.FormatJSON:   "application/json",
-	publish.FormatCSV:    "text/csv",
+	publish.FormatAuto:    "application/octet-stream",
+	publish.FormatNDJSON:  "application/x-ndjson",
+	publish.FormatJSON:    "application/json",
+	publish.FormatCSV:     "text/csv",
+	publish.FormatParquet: "application/vnd.apache.parquet",
 }
 
 // Publish streams records to the publisher and returns its answer. The error wraps [ErrUnknown] if the version may have been
@@ -79,7 +82,7 @@ func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (p
 	}
 	resp, err := c.call(ctx, request{
 		method: method, path: path, query: query,
-		contentType: contentTypes[in.Format], body: body, id: in.RequestID, by: in.By,
+		contentType: cmp.Or(in.ContentType, contentTypes[in.Format]), body: body, id: in.RequestID, by: in.By,
 	})
 	if failed := body.failure(); failed != nil && ctx.Err() == nil {
 		if err == nil {

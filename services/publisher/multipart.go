@@ -1,0 +1,87 @@
+package publisher
+
+import (
+	"errors"
+	"io"
+	"iter"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"freshet.dev/pkg/publish"
+	"freshet.dev/services/internal/web"
+)
+
+// setBody sets what the records of in are read from: the body, or its files if it is multipart.
+func setBody(in *publish.Input, r *http.Request, body io.Reader) error {
+	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !isMultipart(kind) {
+		in.Body = body
+		return nil
+	}
+	if encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding != "" && encoding != "identity" {
+		return web.Refuse(http.StatusUnsupportedMediaType, "unsupported-encoding",
+			"a body of %s in Content-Encoding %.40q is not accepted; compress its files instead", kind, encoding)
+	}
+	boundary := parameters["boundary"]
+	if boundary == "" {
+		return web.Refuse(http.StatusBadRequest, "bad-multipart", "the Content-Type %s has no boundary", kind)
+	}
+	in.Files = files(multipart.NewReader(body, boundary))
+	return nil
+}
+
+// isMultipart reports whether a body of the media type has files.
+func isMultipart(kind string) bool { return kind == "multipart/mixed" || kind == "multipart/form-data" }
+
+// files yields the parts of a body.
+func files(parts *multipart.Reader) iter.Seq2[publish.File, error] {
+	return func(yield func(publish.File, error) bool) {
+		for {
+			// Not NextPart, which decodes a Content-Transfer-Encoding.
+			part, err := parts.NextRawPart()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(publish.File{}, badMultipart(err))
+				return
+			}
+			file, err := filePart(part)
+			if !yield(file, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// filePart returns the file in a part.
+func filePart(part *multipart.Part) (publish.File, error) {
+	// Not part.FileName, which drops the folder. The name is only shown.
+	_, disposition, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+	file := publish.File{Name: disposition["filename"], Body: partBody{part}}
+	kind := part.Header.Get("Content-Type")
+	if kind == "" || strings.HasPrefix(kind, "application/octet-stream") {
+		file.Format = publish.FormatOf(file.Name)
+		return file, nil
+	}
+	var err error
+	file.Format, err = format(kind)
+	return file, err
+}
+
+// partBody is the body of a part. A body that ends within a part is a bad request.
+type partBody struct{ part *multipart.Part }
+
+func (b partBody) Read(p []byte) (int, error) {
+	n, err := b.part.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = badMultipart(err)
+	}
+	return n, err
+}
+
+func badMultipart(err error) error {
+	return web.Refuse(http.StatusBadRequest, "bad-multipart", "the multipart body cannot be read to its end: %v; nothing was published", err)
+}
