@@ -9,6 +9,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/input"
+	"freshet.dev/pkg/publish/internal/rules"
 )
 
 // Input is what one call of Publish publishes, or Patch applies. Its records come from either Body or Records: for Publish all of the
@@ -19,8 +20,11 @@ type Input struct {
 	Body io.Reader
 	// Format is the format of Body; FormatAuto detects NDJSON or JSON by the first character.
 	Format Format
-	// Key names the member (column) of Body that holds a record's key.
+	// Key names the member (column) of Body that holds a record's key. If it is empty, the setting key of the dataset names it, and
+	// DefaultKey if that is not set. The first publish sets it; another Key is refused with ErrKey from then on: see Config.FillSettings.
 	Key string
+	// Keys names the members of Body that make a record's key together, in the order of [dataset.JoinKey]; Key is then empty.
+	Keys []string
 	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
 	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
 	//
@@ -54,6 +58,7 @@ type Input struct {
 	// once: nothing is read while it runs.
 	Progress func(Progress)
 
+	ruling *rules.Ruling // of Body; nil for Records
 	// removals is PatchInput.Remove; empty for Publish, which accepts no removals.
 	removals string
 }
@@ -119,14 +124,17 @@ func CheckInput(name string, in Input) error {
 		return refuse("there is no input to read", "set Body or Records", nil)
 	case in.Body != nil && in.Records != nil:
 		return refuse("Body and Records are both set", "set one of them", nil)
-	case in.Records != nil && (in.Key != "" || in.Format != FormatAuto):
+	case in.Records != nil && (len(in.keys()) > 0 || in.Format != FormatAuto):
 		return refuse("Key and Format describe Body, and Records is set", "leave both unset", nil)
-	case in.Body != nil && in.Key == "":
-		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
+	case in.Key != "" && len(in.Keys) > 0:
+		return refuse("Key and Keys are both set", "set one of them", nil)
 	case in.Format > FormatCSV:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
 	case in.AllowShrink && in.Reason == "":
 		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
+	}
+	if err := dataset.CheckKeyMembers(in.keys()); err != nil {
+		return refuse(err.Error(), "", err)
 	}
 	if err := checkPromise(in.ExpectEvery); err != nil {
 		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)
@@ -153,9 +161,17 @@ func (in Input) content() build.Input {
 	return build.Input{Body: in.Body, Open: in.open, Records: in.Records, Removals: in.removals != "", EmptyHint: in.emptyHint()}
 }
 
+// keys returns the members that the input names as the key; nil if it names none.
+func (in Input) keys() []string {
+	if in.Key != "" {
+		return []string{in.Key}
+	}
+	return in.Keys
+}
+
 // open returns the reader of the input's format.
 func (in Input) open(text *input.Stream) (input.Source, error) {
-	var opts []input.Option
+	key, opts := in.ruling.Key(), in.ruling.Options()
 	if in.removals == "" {
 		opts = append(opts, input.NoRemovals(DefaultRemove))
 	} else {
@@ -163,13 +179,13 @@ func (in Input) open(text *input.Stream) (input.Source, error) {
 	}
 	switch in.Format {
 	case FormatCSV:
-		return input.NewCSV(text, in.Key, opts...)
+		return input.NewCSV(text, key, opts...)
 	case FormatNDJSON:
-		return input.NewNDJSON(text, in.Key, opts...), nil
+		return input.NewNDJSON(text, key, opts...), nil
 	case FormatJSON:
-		return input.NewJSON(text, in.Key, opts...), nil
+		return input.NewJSON(text, key, opts...), nil
 	}
-	return input.NewDetected(text, in.Key, opts...)
+	return input.NewDetected(text, key, opts...)
 }
 
 // meter reports progress to in.Progress.

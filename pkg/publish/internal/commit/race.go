@@ -43,6 +43,9 @@ type Race struct {
 	Repeated bool
 	// AllowShrink passes the gates about fewer records and bytes. Set it before Run.
 	AllowShrink bool
+	// Hold, if not nil, is called before the commit of the version after newest, when the version meets the gates and its objects are
+	// stored. An error of it ends the race.
+	Hold func(ctx context.Context, newest dataset.VersionRecord) error
 
 	committer *Committer
 	mode      Mode
@@ -146,6 +149,11 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	}
 	if waited {
 		return Result{}, false, nil // there may be newer versions now
+	}
+	if r.Hold != nil {
+		if err := r.Hold(ctx, newest); err != nil {
+			return Result{}, true, err
+		}
 	}
 	err = r.committer.put(ctx, made.Record)
 	if errors.Is(err, store.ErrExists) {

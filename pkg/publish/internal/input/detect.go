@@ -3,7 +3,7 @@ package input
 import "fmt"
 
 // NewDetected returns the source of an input that is a JSON array or has one JSON object a line, which its first character shows.
-func NewDetected(text *Stream, key string, opts ...Option) (Source, error) {
+func NewDetected(text *Stream, key Key, opts ...Option) (Source, error) {
 	c, ok, err := text.First()
 	switch {
 	case err != nil:
