@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/store"
 )
 
@@ -133,8 +134,8 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	if err := made.store(ctx); err != nil {
 		return Result{}, true, err
 	}
-	result := Result{Record: made.Record, Created: made.Create, Warnings: made.Warnings}
 	if !made.Create {
+		result := Result{Record: made.Record, Warnings: made.Warnings}
 		if current {
 			return result, true, nil
 		}
@@ -154,12 +155,13 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 		if err := r.Hold(ctx, newest); err != nil {
 			return Result{}, true, err
 		}
+		made.Record.Created = clock.Now().UTC() // after what Hold may have written
 	}
 	err = r.committer.put(ctx, made.Record)
 	if errors.Is(err, store.ErrExists) {
 		return Result{}, false, nil
 	}
-	return result, true, err
+	return Result{Record: made.Record, Created: true, Warnings: made.Warnings}, true, err
 }
 
 // checkRepeat returns an error if existing, which has the race's request id, is not what job asks for.
