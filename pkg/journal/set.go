@@ -26,6 +26,8 @@ type Change struct {
 	// RequestID is the id of the request, drawn by its caller; it may be empty. If one of the last 100 entries of the journal has it, an
 	// earlier call made the change, and Set makes no second one, whatever changed since.
 	RequestID string
+
+	unsetOnly bool // Set is only for settings that are not set
 }
 
 // Result is the outcome of Set.
@@ -158,6 +160,11 @@ func (j *Journal) apply(ctx context.Context, name string, c Change, newest uint6
 	from := before.Settings
 	if c.Replace {
 		from = dataset.Settings{}
+	}
+	if c.unsetOnly {
+		if c.Set, err = unset(from, c.Set); err != nil {
+			return before, after, err
+		}
 	}
 	if after, err = from.With(c.Set); err != nil {
 		err = refusal{err}

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -74,6 +75,10 @@ type Config struct {
 	// the zero [dataset.Settings], whose default gate refuses a version that removes more than half of the records. A publish that cannot
 	// read its settings fails.
 	Settings func(ctx context.Context, name string) (dataset.Settings, error)
+	// FillSettings sets those of the values, by name, that are not set, and returns the settings after that:
+	// [freshet.dev/pkg/journal.Journal.Fill]. The first publish of a dataset sets the key and which numbers are keys. If it is nil, nothing
+	// is set, and every publish without the setting names its key.
+	FillSettings func(ctx context.Context, name string, values map[string]json.RawMessage, by, reason string) (dataset.Settings, error)
 	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
 	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
 	// datasets that are unread by then, and the next one begins with them.

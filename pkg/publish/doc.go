@@ -13,14 +13,19 @@
 //
 //   - NDJSON: one JSON object a line. Lines of only spaces and tabs are skipped.
 //   - JSON: one array of objects, laid out in any way.
-//   - CSV (RFC 4180), comma-separated, with a header line. Empty lines are skipped; a CRLF within a quoted field is kept.
+//   - CSV (RFC 4180), with a header line. Empty lines are skipped; a CRLF within a quoted field is kept.
 //   - Parquet. A row becomes a JSON object with its columns in order. Numbers and decimals are exact, nulls are null, dates and times strings
 //     of RFC 3339, without a zone if they are local, bytes base64, lists arrays, maps with keys of strings and groups objects. The
 //     documentation of package publish/internal/parquet has the table. A column of another type is refused by its name.
 //
-// A record's key is the value of its member (column) Input.Key: a JSON string that is not empty, or a JSON number, by its literal text, so
-// that 7 and "7" are the same key and 7 and 7.0 are not. The record's value is the object's bytes as they stand in the input, without the
-// blanks around them; for CSV it is a JSON object of the row's fields in column order, all of them strings.
+// A record's key is the value of its member (column) Input.Key: a JSON string that is not empty, or a JSON number, by its text, so that 7
+// and "7" are the same key. Several members make a key as [dataset.JoinKey] does. The record's value is the object's bytes as they stand in
+// the input, without the blanks around them; for CSV it is a JSON object of the row's fields in column order.
+//
+// The settings of the dataset, [dataset.InputRules], fix the key, which numbers are keys, and the delimiter and the types of columns of CSV.
+// The first publish sets the key, and that only plain integers are keys, through Config.FillSettings, before it commits version 1. Without
+// settings every number is a key as it is written, and every field of CSV is a string. To compare an input with the records of the dataset,
+// a publish reads up to 1,000 of them, and at most about 1 MiB: if the dataset has no key yet, and for CSV without types of columns.
 //
 // JSON is read strictly, as RFC 7493 demands: UTF-8 only, no member name twice in an object, nothing after the object. A record that is not
 // accepted, a duplicate key, an input that is cut short or has no record refuses the whole input with an [*InputError] that names the

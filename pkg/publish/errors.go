@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/publish/internal/input"
 	"freshet.dev/pkg/publish/internal/patch"
 	"freshet.dev/pkg/publish/internal/rollback"
+	"freshet.dev/pkg/publish/internal/rules"
 )
 
 // ErrRunning is returned by Publisher.Run while another Run of the Publisher is in progress.
@@ -47,6 +48,8 @@ var (
 	ErrGate = errors.New("refused by a gate")
 	// ErrDeleted is returned by Patch when the newest version deletes the dataset, and by Rollback when the version to restore does.
 	ErrDeleted = patch.ErrDeleted
+	// ErrKey is wrapped, with ErrInput, when an input names another key than its dataset has.
+	ErrKey = rules.ErrKey
 	// ErrUnknownVersion is returned by Rollback when the dataset does not have the version.
 	ErrUnknownVersion = rollback.ErrUnknownVersion
 )

@@ -66,23 +66,23 @@ func (in Input) files(yield func(build.File, error) bool) {
 
 // opener returns what opens the reader of a format.
 func (in Input) opener(format Format) func(*input.Stream) (input.Source, error) {
-	var opts []input.Option
-	if in.removals == "" {
-		opts = append(opts, input.NoRemovals(DefaultRemove))
-	} else {
-		opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
-	}
 	return func(text *input.Stream) (input.Source, error) {
+		key, opts := in.ruling.Key(), in.ruling.Options()
+		if in.removals == "" {
+			opts = append(opts, input.NoRemovals(DefaultRemove))
+		} else {
+			opts = append(opts, input.Removals(in.removals, in.removals != DefaultRemove))
+		}
 		switch format {
 		case FormatCSV:
-			return input.NewCSV(text, in.Key, opts...)
+			return input.NewCSV(text, key, opts...)
 		case FormatNDJSON:
-			return input.NewNDJSON(text, in.Key, opts...), nil
+			return input.NewNDJSON(text, key, opts...), nil
 		case FormatJSON:
-			return input.NewJSON(text, in.Key, opts...), nil
+			return input.NewJSON(text, key, opts...), nil
 		case FormatParquet:
-			return input.NewParquet(text, in.Key, opts...)
+			return input.NewParquet(text, key, opts...)
 		}
-		return input.NewDetected(text, in.Key, opts...)
+		return input.NewDetected(text, key, opts...)
 	}
 }

@@ -223,7 +223,7 @@ func TestGatesThatCannotBeRead(t *testing.T) {
 			return dataset.Settings{}, fmt.Errorf("%s: %w", name, broken)
 		}
 	})
-	if _, err := r.Publish(t.Context(), "prices", first(1)); !errors.Is(err, broken) || !strings.Contains(err.Error(), `the gates of dataset "prices"`) {
+	if _, err := r.Publish(t.Context(), "prices", first(1)); !errors.Is(err, broken) || !strings.Contains(err.Error(), `the settings of dataset "prices"`) {
 		t.Errorf("error is %v", err)
 	}
 	r.nothingCommitted(t)
@@ -303,10 +303,10 @@ func TestVerdictChangesInARace(t *testing.T) {
 		t.Run(what+" is refused, then passes", func(t *testing.T) {
 			var r *rig
 			var other *publish.Publisher
-			judged := 0
+			reads := 0 // a publish reads its settings for its rules, for the verdict and before the commit
 			r = newRig(t, func(c *publish.Config, _ *publish.Deps) {
 				c.Settings = func(ctx context.Context, name string) (dataset.Settings, error) {
-					if judged++; judged == 2 { // after the comparison with 200 records
+					if reads++; reads == 5 { // the verdict after the comparison with 200 records
 						if _, err := other.Publish(ctx, name, shrinking(first(100))); err != nil {
 							t.Error(err)
 						}
@@ -319,8 +319,8 @@ func TestVerdictChangesInARace(t *testing.T) {
 			if err := do(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			if newest := must(r.store.Latest(t.Context(), "prices")); newest.Version != 3 || newest.State.Records != 60 || newest.Changes.Removed != 40 || judged != 3 {
-				t.Errorf("after %d verdicts: %+v", judged, newest)
+			if newest := must(r.store.Latest(t.Context(), "prices")); newest.Version != 3 || newest.State.Records != 60 || newest.Changes.Removed != 40 || reads != 7 {
+				t.Errorf("after %d reads: %+v", reads, newest)
 			}
 			noTemp(t, r.temp)
 		})

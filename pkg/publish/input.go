@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish/internal/build"
+	"freshet.dev/pkg/publish/internal/rules"
 )
 
 // Input is what one call of Publish publishes, or Patch applies. Its records come from one of Body, Files and Records: for Publish all of
@@ -25,8 +26,11 @@ type Input struct {
 	Files iter.Seq2[File, error]
 	// Format is the format of Body; FormatAuto detects NDJSON, JSON or Parquet by the first characters.
 	Format Format
-	// Key names the member (column) of Body or Files that holds a record's key.
+	// Key names the member (column) of Body or Files that holds a record's key. If it is empty, the setting key of the dataset names it, and
+	// DefaultKey if that is not set. The first publish sets it; another Key is refused with ErrKey from then on: see Config.FillSettings.
 	Key string
+	// Keys names the members of Body that make a record's key together, in the order of [dataset.JoinKey]; Key is then empty.
+	Keys []string
 	// Records is a sequence of records; [Pairs] makes one of a map. Keys and values are any bytes within the limits of package dataset.
 	// An empty or nil value is a value. Removed marks a removal, which only Patch accepts.
 	//
@@ -60,6 +64,7 @@ type Input struct {
 	// once: nothing is read while it runs.
 	Progress func(Progress)
 
+	ruling *rules.Ruling // of Body; nil for Records
 	// removals is PatchInput.Remove; empty for Publish, which accepts no removals.
 	removals string
 }
@@ -125,16 +130,19 @@ func CheckInput(name string, in Input) error {
 		return refuse("there is no input to read", "set Body, Files or Records", nil)
 	case in.Records != nil && (in.Body != nil || in.Files != nil), in.Body != nil && in.Files != nil:
 		return refuse("two of Body, Files and Records are set", "set one of them", nil)
-	case in.Records != nil && (in.Key != "" || in.Format != FormatAuto):
+	case in.Records != nil && (len(in.keys()) > 0 || in.Format != FormatAuto):
 		return refuse("Key and Format describe Body, and Records is set", "leave both unset", nil)
 	case in.Files != nil && in.Format != FormatAuto:
 		return refuse("Format describes Body, and Files is set", "set the Format of each file", nil)
-	case in.Records == nil && in.Key == "":
-		return refuse("no member is named to hold the key of a record", "name one, for example id", nil)
+	case in.Key != "" && len(in.Keys) > 0:
+		return refuse("Key and Keys are both set", "set one of them", nil)
 	case in.Format > FormatParquet:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
 	case in.AllowShrink && in.Reason == "":
 		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
+	}
+	if err := dataset.CheckKeyMembers(in.keys()); err != nil {
+		return refuse(err.Error(), "", err)
 	}
 	if err := checkPromise(in.ExpectEvery); err != nil {
 		return refuse(err.Error(), fmt.Sprintf("promise %v to %v, or 0 to end a promise", dataset.MinExpectEvery, dataset.MaxExpectEvery), err)
@@ -154,6 +162,14 @@ func CheckInput(name string, in Input) error {
 		return refuse(err.Error(), "", err)
 	}
 	return nil
+}
+
+// keys returns the members that the input names as the key; nil if it names none.
+func (in Input) keys() []string {
+	if in.Key != "" {
+		return []string{in.Key}
+	}
+	return in.Keys
 }
 
 // meter reports progress to in.Progress.

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,13 +57,18 @@ func CheckPatch(name string, in PatchInput) error {
 	if in.Records != nil && in.Remove != "" {
 		return &InputError{Dataset: name, Problem: "Remove describes Body, and Records is set", Hint: "leave it unset"}
 	}
-	if remove := in.removeName(); remove == in.Key {
-		return &InputError{
-			Dataset: name, Problem: fmt.Sprintf("the member %q is named for both the key and removals", remove),
-			Hint: "name two different ones",
-		}
+	return checkRemove(name, in.removeName(), in.keys())
+}
+
+// checkRemove refuses a member that would mark removals and be in the key.
+func checkRemove(name, remove string, key []string) error {
+	if !slices.Contains(key, remove) {
+		return nil
 	}
-	return nil
+	return &InputError{
+		Dataset: name, Problem: fmt.Sprintf("the member %q is named for both the key and removals", remove),
+		Hint: "name two different ones",
+	}
 }
 
 func (in PatchInput) removeName() string {
@@ -119,6 +125,14 @@ func (p *Publisher) Patch(ctx context.Context, name string, in PatchInput) (Patc
 	}
 	if err := in.base().CheckNewest(name, race.Newest); err != nil && !race.Repeated {
 		return PatchResult{}, err
+	}
+	if err := p.rule(ctx, race, name, &in.Input); err != nil {
+		return PatchResult{}, err
+	}
+	if in.ruling != nil {
+		if err := checkRemove(name, in.removals, in.ruling.Key().Members); err != nil {
+			return PatchResult{}, err
+		}
 	}
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"freshet.dev/pkg/publish/internal/follow"
 	"freshet.dev/pkg/publish/internal/inflight"
 	"freshet.dev/pkg/publish/internal/restore"
+	"freshet.dev/pkg/publish/internal/rules"
 )
 
 // Publisher publishes versions of any number of datasets. It is safe for concurrent use; each Publish takes its own memory.
@@ -31,6 +32,7 @@ type Publisher struct {
 	inflight  *inflight.Versions
 	followers *follow.Followers
 	restorer  *restore.Restorer
+	rules     *rules.Rules
 
 	background background
 	running    atomic.Bool // a Run is in progress
@@ -59,6 +61,7 @@ func Open(cfg Config, deps Deps) (*Publisher, error) {
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}
 	p.restorer = restore.New(restore.Config{TempDir: cfg.TempDir, Log: cfg.Log}, deps.Store, h, p.builder, p.compactor)
+	p.rules = &rules.Rules{Settings: cfg.Settings, Fill: cfg.FillSettings, History: h}
 	p.background = p.newBackground()
 	return p, nil
 }
@@ -95,6 +98,9 @@ func (p *Publisher) Publish(ctx context.Context, name string, in Input) (Result,
 		return Result{}, err
 	}
 	defer race.Release(ctx) // after the announcement, which must not wait for the store
+	if err := p.rule(ctx, race, name, &in); err != nil {
+		return Result{}, err
+	}
 	folder, err := scratch.New(p.cfg.TempDir)
 	if err != nil {
 		return Result{}, fmt.Errorf("publish dataset %q: %w", name, err)
@@ -131,6 +137,21 @@ func (p *Publisher) fill(in *Input) {
 	}
 }
 
+// rule sets the rules that in, an input of the dataset, and its race are held to.
+func (p *Publisher) rule(ctx context.Context, race *commit.Race, name string, in *Input) (err error) {
+	if in.Body == nil {
+		return nil
+	}
+	in.ruling, err = p.rules.Of(ctx, rules.Spec{
+		Dataset: name, Newest: race.Newest, Repeated: race.Repeated, Key: in.keys(), CSV: in.Format == FormatCSV, By: in.By,
+	})
+	if err != nil {
+		return publicError(name, err)
+	}
+	race.Hold = in.ruling.Hold
+	return nil
+}
+
 // seedAfter returns the seed of the hash of the dataset whose newest version is newest: that of its versions, or a new one.
 func seedAfter(newest dataset.VersionRecord) uint64 {
 	if newest.Version > 0 {
@@ -140,3 +161,6 @@ func seedAfter(newest dataset.VersionRecord) uint64 {
 	_, _ = rand.Read(b[:]) // documented never to fail
 	return binary.LittleEndian.Uint64(b[:])
 }
+
+// DefaultKey is the key of an input that names none, of a dataset without the setting key.
+const DefaultKey = rules.DefaultKey

@@ -181,7 +181,7 @@ func requestID(r *http.Request) (string, error) {
 }
 
 // inputParameters are the query parameters of a publish; a patch has more.
-var inputParameters = []string{"key", "label*", "source", "expect-every", "allow_shrink", "reason", "by", "dry_run"}
+var inputParameters = []string{"key*", "label*", "source", "expect-every", "allow_shrink", "reason", "by", "dry_run"}
 
 // input returns the description of the body in the request. It refuses parameters other than the given ones.
 func input(r *http.Request, parameters ...string) (in publish.Input, err error) {
@@ -189,7 +189,7 @@ func input(r *http.Request, parameters ...string) (in publish.Input, err error) 
 	if err != nil {
 		return in, err
 	}
-	in.Key = query.Get("key")
+	in.Keys = query["key"]
 	if in.Source, err = web.OneHeader(r, sourceHeader); err != nil {
 		return in, err
 	}

@@ -105,6 +105,9 @@ func inputProblem(e *publish.InputError) *web.Problem {
 	if errors.Is(e, publish.ErrTooLarge) {
 		status, kind = http.StatusRequestEntityTooLarge, "too-large"
 	}
+	if errors.Is(e, publish.ErrKey) {
+		status, kind = http.StatusUnprocessableEntity, "key-refused"
+	}
 	p := web.Refuse(status, kind, "%s; nothing was published", e.Error()).With("dataset", e.Dataset)
 	if e.File != "" {
 		p.With("file", e.File)

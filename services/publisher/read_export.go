@@ -23,7 +23,7 @@ const (
 
 // The trailers of an export.
 const (
-	// KeyMemberTrailer is the member that holds the key in all lines of an export in FormPublish, percent-encoded.
+	// KeyMemberTrailer names the members that make the key of all lines of an export in FormPublish, each percent-encoded, with commas between.
 	KeyMemberTrailer = "Freshet-Key-Member"
 	// RecordsTrailer is the number of lines.
 	RecordsTrailer = "Freshet-Records"
@@ -38,7 +38,7 @@ type lineFunc func(dst []byte, r dataset.Record) ([]byte, error)
 
 // readExport answers GET /v1/datasets/{name}/records:export.
 func (p *Publisher) readExport(r *http.Request, name string) (answerFunc, error) {
-	query, err := web.Query(r, "version", "form", "key")
+	query, err := web.Query(r, "version", "form", "key*")
 	if err != nil {
 		return nil, err
 	}
@@ -46,24 +46,44 @@ func (p *Publisher) readExport(r *http.Request, name string) (answerFunc, error)
 	if err != nil {
 		return nil, err
 	}
-	form, key := query.Get("form"), query.Get("key")
+	form, key := query.Get("form"), query["key"]
 	switch {
 	case form != "" && form != FormPublish && form != FormEntries:
 		return nil, web.Refuse(http.StatusBadRequest, "bad-parameter", "form is %.40q; want %s or %s", form, FormPublish, FormEntries)
-	case form == FormEntries && key != "":
+	case form == FormEntries && key != nil:
 		return nil, web.Refuse(http.StatusBadRequest, "bad-parameter", "key is for the form %s; leave it out", FormPublish)
 	}
 	return func(ctx context.Context, w http.ResponseWriter) error {
 		if form == FormEntries {
-			return p.export(ctx, w, name, version, appendEntry, problemLine, func() string { return "" })
+			return p.export(ctx, w, name, version, appendEntry, problemLine, func() []string { return nil })
 		}
-		encoder := ndjson.NewEncoder(key)
-		return p.export(ctx, w, name, version, encoder.Append, incompleteLine, encoder.KeyMember)
+		rules, err := p.exportRules(ctx, name, key)
+		if err != nil {
+			return err
+		}
+		encoder := ndjson.NewEncoder(rules)
+		return p.export(ctx, w, name, version, encoder.Append, incompleteLine, encoder.Key)
 	}, nil
 }
 
+// exportRules returns the rules of a publish of the lines: those of the dataset, with the key that the request names if it names one.
+func (p *Publisher) exportRules(ctx context.Context, name string, key []string) (dataset.InputRules, error) {
+	if err := dataset.CheckKeyMembers(key); err != nil {
+		return dataset.InputRules{}, web.Refuse(http.StatusBadRequest, "bad-parameter", "key: %v", err)
+	}
+	current, err := p.journal.Settings(ctx, name)
+	if err != nil {
+		return dataset.InputRules{}, storeProblem(name, err)
+	}
+	rules := current.Settings.Input
+	if len(key) > 0 {
+		rules.Key = key
+	}
+	return rules, nil
+}
+
 // export sends a line for each record of a version.
-func (p *Publisher) export(ctx context.Context, w http.ResponseWriter, name string, version uint64, line lineFunc, last func(*web.Problem) []byte, keyMember func() string) error {
+func (p *Publisher) export(ctx context.Context, w http.ResponseWriter, name string, version uint64, line lineFunc, last func(*web.Problem) []byte, key func() []string) error {
 	v, err := p.history.Open(ctx, name, version)
 	if err != nil {
 		return err
@@ -93,8 +113,12 @@ func (p *Publisher) export(ctx context.Context, w http.ResponseWriter, name stri
 		w.Header().Del("Trailer")
 		return err
 	}
-	if member := keyMember(); member != "" {
-		w.Header().Set(KeyMemberTrailer, url.PathEscape(member))
+	if members := key(); len(members) > 0 {
+		escaped := make([]string, len(members))
+		for i, m := range members {
+			escaped[i] = url.PathEscape(m)
+		}
+		w.Header().Set(KeyMemberTrailer, strings.Join(escaped, ","))
 	}
 	w.Header().Set(RecordsTrailer, strconv.Itoa(records))
 	return nil

@@ -1,7 +1,7 @@
 // Package ndjson writes records as NDJSON that a publish reads back as the same records, with the same bytes of keys and values.
 //
-// A line is the value of a record, unchanged. A publish takes the key from a member of it, so the same member of every value must hold
-// the key of its record: as a JSON string, or as a JSON number whose text is the key. A record that a publish would not read back so is
+// A line is the value of a record, unchanged. A publish takes the key from members of it, so the same members of every value must make
+// the key of its record; see [dataset.JoinKey] and [dataset.NumberKeys]. A record that a publish would not read back so is
 // refused by its key: a value that is no JSON object, has a line end in it or has another key in the member. Each line is decoded as a
 // publish decodes it before it is accepted.
 package ndjson
@@ -10,10 +10,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
@@ -39,42 +35,41 @@ func (e *RecordError) Error() string {
 // Unwrap returns ErrRecord.
 func (e *RecordError) Unwrap() error { return ErrRecord }
 
-// maxMembers bounds the members that an Encoder without a key member considers.
-const maxMembers = 8
-
 // Encoder writes records as lines. It is for one goroutine.
 type Encoder struct {
-	named   bool // the caller has named the key member
+	numbers dataset.NumberKeys
+	named   bool // the caller has named the key
 	started bool
-	members []member // that hold the keys of all records so far
+	keys    []key // that all records so far have
 }
 
-// member is a member that may hold the keys.
-type member struct {
-	name string
-	line *input.Line
+// key is a key that the records may have.
+type key struct {
+	members []string
+	line    *input.Line
 }
 
-// NewEncoder returns an Encoder for a publish whose key is in the member key. If key is empty, the Encoder finds a member that holds the
-// key in every record: see KeyMember.
-func NewEncoder(key string) *Encoder {
-	e := &Encoder{named: key != ""}
+// NewEncoder returns an Encoder for a publish under the rules, of which the key and the numbers that are keys matter. If the rules have no
+// key, the Encoder finds a member that holds the key in every record: see Key.
+func NewEncoder(rules dataset.InputRules) *Encoder {
+	e := &Encoder{numbers: rules.NumberKeys, named: len(rules.Key) > 0}
 	if e.named {
-		e.add(key)
+		e.add(rules.Key...)
 	}
 	return e
 }
 
-func (e *Encoder) add(name string) {
-	e.members = append(e.members, member{name, input.NewLine(name, publish.DefaultRemove)})
+func (e *Encoder) add(members ...string) {
+	k := input.Key{Members: members, Numbers: e.numbers}
+	e.keys = append(e.keys, key{members, input.NewLine(k, publish.DefaultRemove)})
 }
 
-// KeyMember returns the member that holds the key in every record so far; empty before the first record, unless the caller has named it.
-func (e *Encoder) KeyMember() string {
-	if len(e.members) == 0 {
-		return ""
+// Key returns the members that make the key of every record so far; nil before the first record, unless the caller has named them.
+func (e *Encoder) Key() []string {
+	if len(e.keys) == 0 {
+		return nil
 	}
-	return e.members[0].name
+	return e.keys[0].members
 }
 
 // Append appends the line of the record, with its line end, to dst. It returns dst unchanged with a [*RecordError] if a publish would not
@@ -99,29 +94,31 @@ func (e *Encoder) check(r dataset.Record) error {
 		return refuse("its value has a line end")
 	}
 	if !e.started && !e.named {
-		e.members = nil
-		for _, name := range holders(r) {
+		e.keys = nil
+		for _, name := range input.Holders(r) {
 			e.add(name)
 		}
 	}
 	e.started = true
-	kept := e.members[:0:0]
+	kept := e.keys[:0:0]
 	var why error
-	for _, m := range e.members {
-		key, value, err := m.line.Decode(r.Value)
+	for _, k := range e.keys {
+		key, value, err := k.line.Decode(r.Value)
 		switch {
 		case err != nil:
 			why = err
+		case !bytes.Equal(key, r.Key) && len(k.members) == 1:
+			why = fmt.Errorf("its member %q holds %.64q", k.members[0], key)
 		case !bytes.Equal(key, r.Key):
-			why = fmt.Errorf("its member %q holds %.64q", m.name, key)
+			why = fmt.Errorf("its members %q make the key %.64q", k.members, key)
 		case !bytes.Equal(value, r.Value):
 			why = errors.New("its value would change")
 		default:
-			kept = append(kept, m)
+			kept = append(kept, k)
 		}
 	}
 	if len(kept) > 0 {
-		e.members = kept
+		e.keys = kept
 		return nil
 	}
 	if refusal, ok := errors.AsType[*input.Refusal](why); ok {
@@ -131,35 +128,4 @@ func (e *Encoder) check(r dataset.Record) error {
 		why = errors.New("no member of its value holds its key")
 	}
 	return refuse("%v", why)
-}
-
-// holders returns the names of the members of the record's value that hold its key.
-func holders(r dataset.Record) (names []string) {
-	dec := jsontext.NewDecoder(bytes.NewReader(r.Value))
-	if _, err := dec.ReadToken(); err != nil {
-		return nil
-	}
-	for dec.PeekKind() == jsontext.KindString && len(names) < maxMembers {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return nil
-		}
-		text := strings.Clone(name.String())
-		value, err := dec.ReadValue()
-		if err != nil && err != io.EOF {
-			return nil
-		}
-		held := []byte(value)
-		if value.Kind() == jsontext.KindString {
-			if held, err = jsontext.AppendUnquote(nil, value); err != nil {
-				return nil
-			}
-		} else if value.Kind() != jsontext.KindNumber {
-			continue
-		}
-		if bytes.Equal(held, r.Key) {
-			names = append(names, text)
-		}
-	}
-	return names
 }

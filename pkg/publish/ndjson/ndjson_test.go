@@ -36,7 +36,7 @@ func TestRecordsThatAPublishReadsBack(t *testing.T) {
 		"not a removal":    {"id", []dataset.Record{record("a", `{"id":"a","$remove":false}`)}, "id"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := ndjson.NewEncoder(c.member)
+			e := ndjson.NewEncoder(keyed(c.member))
 			var text []byte
 			want := map[string]string{}
 			for _, r := range c.records {
@@ -46,14 +46,22 @@ func TestRecordsThatAPublishReadsBack(t *testing.T) {
 				}
 				want[string(r.Key)] = string(r.Value)
 			}
-			if e.KeyMember() != c.found {
-				t.Errorf("the key member is %q, want %q", e.KeyMember(), c.found)
+			if strings.Join(e.Key(), ",") != c.found {
+				t.Errorf("the key member is %q, want %q", strings.Join(e.Key(), ","), c.found)
 			}
-			if got := published(t, text, e.KeyMember()); !maps.Equal(got, want) {
+			if got := published(t, text, strings.Join(e.Key(), ",")); !maps.Equal(got, want) {
 				t.Errorf("published %q, want %q", got, want)
 			}
 		})
 	}
+}
+
+// keyed returns the rules with the key in a member; no rules if it is empty.
+func keyed(member string) (rules dataset.InputRules) {
+	if member != "" {
+		rules.Key = dataset.Names{member}
+	}
+	return rules
 }
 
 // published publishes the text and reads the version.
@@ -111,7 +119,7 @@ func TestRecordsThatAPublishWouldNotReadBack(t *testing.T) {
 		"removed":               {"sku", []dataset.Record{{Key: []byte("A1"), Removed: true}}, "removal"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := ndjson.NewEncoder(c.member)
+			e := ndjson.NewEncoder(keyed(c.member))
 			var text []byte
 			var err error
 			for i, r := range c.records {
@@ -138,7 +146,7 @@ func TestAcceptedRecordsAreReadBack(t *testing.T) {
 		`{"id":"%s"} `, "{\"id\":\"%s\"}\r", `{"id":null,"key":"%s"}`, `{"id":"%s","$remove":true}`, `{}`, "\ufeff{\"id\":\"%s\"}",
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		e := ndjson.NewEncoder(rapid.SampledFrom([]string{"", "id"}).Draw(rt, "member"))
+		e := ndjson.NewEncoder(keyed(rapid.SampledFrom([]string{"", "id"}).Draw(rt, "member")))
 		want := map[string]string{}
 		var text []byte
 		for i := range rapid.IntRange(1, 6).Draw(rt, "records") {
@@ -155,8 +163,8 @@ func TestAcceptedRecordsAreReadBack(t *testing.T) {
 		if len(want) == 0 {
 			return
 		}
-		if got := published(t, text, e.KeyMember()); !maps.Equal(got, want) {
-			rt.Fatalf("published %q with key %q, want %q", got, e.KeyMember(), want)
+		if got := published(t, text, strings.Join(e.Key(), ",")); !maps.Equal(got, want) {
+			rt.Fatalf("published %q with key %q, want %q", got, strings.Join(e.Key(), ","), want)
 		}
 	})
 }

@@ -42,7 +42,7 @@ func sortInput(t *testing.T, ctx context.Context, in build.Input, most int64, fo
 	return err
 }
 
-func openCSV(s *input.Stream) (input.Source, error) { return input.NewCSV(s, "id") }
+func openCSV(s *input.Stream) (input.Source, error) { return input.NewCSV(s, input.Member("id")) }
 
 // A small CSV with a long name of a column makes large records. They are bounded as decompression is.
 func TestRecordsTooLarge(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/store"
 )
 
@@ -45,6 +46,9 @@ type Race struct {
 	Repeated bool
 	// AllowShrink passes the gates about fewer records and bytes. Set it before Run.
 	AllowShrink bool
+	// Hold, if not nil, is called before the commit of the version after newest, when the version meets the gates and its objects are
+	// stored. An error of it ends the race.
+	Hold func(ctx context.Context, newest dataset.VersionRecord) error
 
 	committer *Committer
 	mode      Mode
@@ -132,8 +136,8 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	if err := made.store(ctx); err != nil {
 		return Result{}, true, err
 	}
-	result := Result{Record: made.Record, Created: made.Create, Warnings: made.Warnings}
 	if !made.Create {
+		result := Result{Record: made.Record, Warnings: made.Warnings}
 		if current {
 			return result, true, nil
 		}
@@ -149,11 +153,17 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 	if waited {
 		return Result{}, false, nil // there may be newer versions now
 	}
+	if r.Hold != nil {
+		if err := r.Hold(ctx, newest); err != nil {
+			return Result{}, true, err
+		}
+		made.Record.Created = clock.Now().UTC() // after what Hold may have written
+	}
 	err = r.committer.put(ctx, made.Record)
 	if errors.Is(err, store.ErrExists) {
 		return Result{}, false, nil
 	}
-	return result, true, err
+	return Result{Record: made.Record, Created: true, Warnings: made.Warnings}, true, err
 }
 
 // checkRepeat returns an error if existing, which has the race's request id, is not what job asks for.

@@ -12,7 +12,7 @@ import (
 // ends.
 type array struct {
 	window
-	key   string
+	key   Key
 	opts  options
 	line  int // line of the next byte to scan
 	count int // elements so far
@@ -37,8 +37,8 @@ const (
 	wantEnd                       // after ]
 )
 
-// NewJSON returns the source of an input that is one JSON array of objects, with the key in member key.
-func NewJSON(r io.Reader, key string, opts ...Option) Source {
+// NewJSON returns the source of an input that is one JSON array of objects, with the key as key says.
+func NewJSON(r io.Reader, key Key, opts ...Option) Source {
 	return &array{window: window{r: r}, key: key, opts: apply(opts), line: 1}
 }
 

@@ -61,9 +61,9 @@ func BenchmarkRead(b *testing.B) {
 func open(r io.Reader, f format) (input.Source, error) {
 	switch f {
 	case array:
-		return input.NewJSON(r, "key"), nil
+		return input.NewJSON(r, input.Member("key")), nil
 	case csv:
-		return input.NewCSV(r, "key")
+		return input.NewCSV(r, input.Member("key"))
 	}
-	return input.NewNDJSON(r, "key"), nil
+	return input.NewNDJSON(r, input.Member("key")), nil
 }

@@ -13,6 +13,7 @@ const MaxFields = 16 << 10
 // fieldCounter fails at a row of more than MaxFields fields, before a parser sees the row.
 type fieldCounter struct {
 	r        io.Reader
+	comma    byte // between fields
 	inQuotes bool
 	commas   int // of the row in progress
 	line     int // line ends so far
@@ -64,7 +65,7 @@ func (c *fieldCounter) count(b []byte) int {
 func (c *fieldCounter) rows(b []byte) (begin int, ok bool) {
 	for {
 		row, _, ended := bytes.Cut(b[begin:], []byte{'\n'})
-		if c.commas += bytes.Count(row, []byte{','}); c.commas >= MaxFields {
+		if c.commas += bytes.Count(row, []byte{c.comma}); c.commas >= MaxFields {
 			return begin, false
 		}
 		if !ended {

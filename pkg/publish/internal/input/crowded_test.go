@@ -23,7 +23,7 @@ func TestBatchesOfWideRows(t *testing.T) {
 		"many empty columns": {"id" + columns.String() + "\n" + strings.Repeat("a"+strings.Repeat(",", 200)+"\n", 5000), 160},
 		"a long name":        {"id," + strings.Repeat("n", 200_000) + "\n" + strings.Repeat("a,\n", 100), 2},
 	} {
-		src, err := input.NewCSV(strings.NewReader(c.text), "id")
+		src, err := input.NewCSV(strings.NewReader(c.text), input.Member("id"))
 		if err != nil {
 			t.Fatal(err)
 		}

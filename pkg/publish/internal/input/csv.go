@@ -24,22 +24,23 @@ const (
 type rows struct {
 	limit  rowLimit
 	csv    *csv.Reader
+	comma  byte
 	header []string
-	names  [][]byte // what comes before each field in a value
-	added  int      // bytes of all names
-	key    int      // column of the key
-	remove int      // column that marks removals; -1 if there is none
-	line   int      // line on which the last row ended
+	form   rowForm
+	added  int // bytes of all names
+	line   int // line on which the last row ended
 	err    error
 
 	spacing spacing
 }
 
-// NewCSV returns the source of an input in CSV with the key in the column called key. It reads the header, and refuses an input without
+// NewCSV returns the source of an input in CSV with the columns that key names. It reads the header, and refuses an input without
 // one. For an input without a row the first Next returns io.EOF.
-func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
-	s := &rows{limit: rowLimit{r: r}, remove: -1}
-	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &fieldCounter{r: &s.limit}}, csvBuffer))
+func NewCSV(r io.Reader, key Key, opts ...Option) (Source, error) {
+	o := apply(opts)
+	s := &rows{limit: rowLimit{r: r}, comma: o.rules.Delimiter()}
+	s.csv = csv.NewReader(bufio.NewReaderSize(&quotedCRLF{r: &fieldCounter{r: &s.limit, comma: s.comma}}, csvBuffer))
+	s.csv.Comma = rune(s.comma)
 	s.csv.ReuseRecord = true
 	s.csv.FieldsPerRecord = -1 // counted here, for a better message
 	header, err := s.read()
@@ -54,28 +55,17 @@ func NewCSV(r io.Reader, key string, opts ...Option) (Source, error) {
 	if err := s.checkHeader(key); err != nil {
 		return nil, err
 	}
-	o := apply(opts)
-	if o.remove != "" {
-		s.remove = slices.Index(s.header, o.remove)
+	s.form = newRowForm(s.header, key, o)
+	if err := s.checkColumns(o); err != nil {
+		return nil, err
 	}
-	if s.remove >= 0 && o.refused {
-		return nil, &Refusal{
-			Line:    1,
-			Problem: fmt.Sprintf("the header has the column %q, which marks removals in a patch, and this publishes all records", o.remove),
-			Hint:    "publish it as a patch, or rename the column",
-		}
-	}
-	if s.remove < 0 && o.required {
-		return nil, s.lacks(o.remove, "which marks removals")
-	}
-	s.names = quoteNames(s.header, s.remove)
-	for _, name := range s.names {
-		s.added += len(name)
+	for _, c := range s.form.columns {
+		s.added += len(c.before)
 	}
 	return s, nil
 }
 
-func (s *rows) checkHeader(key string) error {
+func (s *rows) checkHeader(key Key) error {
 	line, _ := s.csv.FieldPos(0)
 	seen := make(map[string]bool, len(s.header))
 	for i, name := range s.header {
@@ -87,10 +77,12 @@ func (s *rows) checkHeader(key string) error {
 		}
 		seen[name] = true
 	}
-	if s.key = slices.Index(s.header, key); s.key >= 0 {
-		return nil
+	for _, member := range key.Members {
+		if !seen[member] {
+			return s.lacks(member, key.role())
+		}
 	}
-	return s.lacks(key, "which was named as the key")
+	return nil
 }
 
 // lacks refuses a header that has no column of that name.
@@ -106,14 +98,18 @@ func (s *rows) lacks(name, what string) *Refusal {
 	if len(s.header) > most {
 		r.Hint += " and more"
 	}
-	if len(s.header) == 1 && strings.ContainsAny(s.header[0], ";\t|") {
-		r.Hint = "separate columns by commas"
+	if i := strings.IndexAny(s.header[0], ";,\t|"); len(s.header) == 1 && i >= 0 {
+		delimiter := s.header[0][i : i+1]
+		if delimiter == "\t" {
+			delimiter = "tab"
+		}
+		r.Hint = fmt.Sprintf("separate columns by %q, or set the delimiter: freshet settings DATASET --set 'csv_delimiter=%s' --reason TEXT", s.comma, delimiter)
 	}
 	return r
 }
 
 func (s *rows) NewDecoder() Decoder {
-	return &rowDecoder{header: s.header, names: s.names, key: s.key, remove: s.remove}
+	return newRowDecoder(&s.form)
 }
 
 func (s *rows) Next(b *Batch) error {
@@ -194,10 +190,10 @@ func (s *rows) miscounted(row []string) *Refusal {
 	r := &Refusal{
 		Line:    line,
 		Problem: fmt.Sprintf("the row has %d fields, the header %d", len(row), len(s.header)),
-		Hint:    "write a field that has a comma or a line end in it in quotes; an empty field still takes its comma",
+		Hint:    "write a field that has a delimiter or a line end in it in quotes; an empty field still takes its delimiter",
 	}
-	if s.key < len(row) {
-		r.Key = row[s.key][:min(len(row[s.key]), dataset.MaxKeyBytes)]
+	if i := slices.Index(s.header, s.form.key.Members[0]); i < len(row) && len(s.form.key.Members) == 1 {
+		r.Key = row[i][:min(len(row[i]), dataset.MaxKeyBytes)]
 	}
 	return r
 }

@@ -8,7 +8,7 @@ import (
 
 // NewDetected returns the source of an input that is a Parquet file, a JSON array or has one JSON object a line, which its first characters
 // show.
-func NewDetected(text *Stream, key string, opts ...Option) (Source, error) {
+func NewDetected(text *Stream, key Key, opts ...Option) (Source, error) {
 	if head, _ := text.Peek(len(parquet.Magic)); string(head) == parquet.Magic {
 		return NewParquet(text, key, opts...)
 	}

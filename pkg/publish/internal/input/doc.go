@@ -43,7 +43,18 @@ type options struct {
 	remove   string
 	required bool
 	refused  bool
+	rules    dataset.InputRules
+	held     Types
 }
+
+// Rules reads a CSV with the delimiter and the types of columns of the rules.
+func Rules(rules dataset.InputRules) Option { return func(o *options) { o.rules = rules } }
+
+// Types names the members of a dataset's records that hold numbers and booleans.
+type Types struct{ Numbers, Booleans []string }
+
+// Held refuses a CSV whose columns would turn what these members hold into strings.
+func Held(types Types) Option { return func(o *options) { o.held = types } }
 
 // Removals makes records removals if their member called name is true, and rows if their column called name is true or 1. In a row that
 // column is no part of the value. The name must not be that of the key. If the column is required, a header without it is refused; else

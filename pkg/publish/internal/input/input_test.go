@@ -30,7 +30,11 @@ const (
 )
 
 // read reads a whole input the way Publish does, with the key in member key.
-func read(ctx context.Context, r io.Reader, f format, key string) ([]record, error) {
+func read(ctx context.Context, r io.Reader, f format, key string, opts ...input.Option) ([]record, error) {
+	return readKey(ctx, r, f, input.Member(key), opts...)
+}
+
+func readKey(ctx context.Context, r io.Reader, f format, key input.Key, opts ...input.Option) ([]record, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	text, err := input.NewStream(input.NewBody(ctx, r), input.Limits{Windows: input.NewWindows(64 << 20)})
@@ -41,13 +45,13 @@ func read(ctx context.Context, r io.Reader, f format, key string) ([]record, err
 	var src input.Source
 	switch f {
 	case ndjson:
-		src = input.NewNDJSON(text, key)
+		src = input.NewNDJSON(text, key, opts...)
 	case array:
-		src = input.NewJSON(text, key)
+		src = input.NewJSON(text, key, opts...)
 	case csv:
-		src, err = input.NewCSV(text, key)
+		src, err = input.NewCSV(text, key, opts...)
 	default:
-		src, err = input.NewDetected(text, key)
+		src, err = input.NewDetected(text, key, opts...)
 	}
 	if err != nil {
 		return nil, err

@@ -6,8 +6,8 @@ type Line struct {
 	batch   Batch
 }
 
-// NewLine returns a Line for records whose key is in the member key. A member called remove must not be true.
-func NewLine(key, remove string) *Line {
+// NewLine returns a Line for records whose keys are made as key says. A member called remove must not be true.
+func NewLine(key Key, remove string) *Line {
 	return &Line{objects: newObjects(key, apply([]Option{NoRemovals(remove)}))}
 }
 

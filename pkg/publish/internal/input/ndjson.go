@@ -10,15 +10,15 @@ import (
 // ndjson cuts an input into lines. It skips lines of blanks, but counts them.
 type ndjson struct {
 	window
-	key  string
+	key  Key
 	opts options
 	line int // number of line ends before the rest
 
 	spacing spacing
 }
 
-// NewNDJSON returns the source of an input that has one JSON object a line, with the key in member key.
-func NewNDJSON(r io.Reader, key string, opts ...Option) Source {
+// NewNDJSON returns the source of an input that has one JSON object a line, with the key as key says.
+func NewNDJSON(r io.Reader, key Key, opts ...Option) Source {
 	return &ndjson{window: window{r: r}, key: key, opts: apply(opts)}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"freshet.dev/pkg/dataset"
@@ -13,23 +14,26 @@ import (
 
 // objects decodes texts that must be JSON objects. It allocates nothing for a good one.
 type objects struct {
-	member string
-	quoted []byte // member as a JSON string in its shortest form
+	maker
+	names [][]byte // the members of the key as JSON strings in their shortest form
+	raws  [][]byte // the JSON values of these members in the record in progress; empty until one is found
 	// remove is the member that marks removals, quoted likewise; empty if there are no removals.
 	remove  string
 	removal []byte
 	refused bool // removals are refused
 	buf     bytes.Buffer
 	dec     *jsontext.Decoder
-	// Reused: the key, its JSON, and a member's name that has escapes in it.
-	key, raw, name []byte
+	name    []byte // reused: a member's name that has escapes in it
 }
 
-func newObjects(member string, opts options) *objects {
-	// An error means that member is not UTF-8; then no name in any text equals it.
-	quoted, _ := jsontext.AppendQuote(nil, member)
+func newObjects(key Key, opts options) *objects {
 	removal, _ := jsontext.AppendQuote(nil, opts.remove)
-	d := &objects{member: member, quoted: quoted, remove: opts.remove, removal: removal, refused: opts.refused}
+	d := &objects{maker: newMaker(key), raws: make([][]byte, len(key.Members)), remove: opts.remove, removal: removal, refused: opts.refused}
+	for _, member := range key.Members {
+		// An error means that member is not UTF-8; then no name in any text equals it.
+		name, _ := jsontext.AppendQuote(nil, member)
+		d.names = append(d.names, name)
+	}
 	d.dec = jsontext.NewDecoder(&d.buf)
 	return d
 }
@@ -46,20 +50,25 @@ func (d *objects) Decode(b *Batch, i int) (key, value []byte, err error) {
 	d.buf.Reset()
 	d.buf.Write(text)
 	d.dec.Reset(&d.buf)
-	raw, removed, err := d.walk()
-	switch {
-	case err != nil:
+	removed, err := d.walk()
+	if err != nil {
 		return nil, nil, d.refuse(text, line, err)
-	case raw == nil:
-		return nil, nil, d.missing(text, line)
 	}
-	if key, err = d.unquote(raw, line); err != nil {
+	for i, raw := range d.raws {
+		if len(raw) == 0 {
+			return nil, nil, d.missing(text, line, d.Members[i])
+		}
+		if err := d.unquote(line, i, raw); err != nil {
+			return nil, nil, err
+		}
+	}
+	if key, err = d.join(line); err != nil {
 		return nil, nil, err
 	}
 	if removed {
-		return key, nil, check(line, key, 0, d.member)
+		return key, nil, check(line, key, 0, d.label)
 	}
-	return key, text, check(line, key, len(text), d.member)
+	return key, text, check(line, key, len(text), d.label)
 }
 
 var (
@@ -69,30 +78,36 @@ var (
 	errRemoval  = errors.New("a removal")
 )
 
-// walk reads the whole text and returns the JSON value of the key member, nil if there is none, and whether the record is a removal.
-func (d *objects) walk() (raw jsontext.Value, removed bool, err error) {
+// walk reads the whole text, sets raws to the JSON values of the key's members, and reports whether the record is a removal.
+func (d *objects) walk() (removed bool, err error) {
+	for i := range d.raws {
+		d.raws[i] = d.raws[i][:0]
+	}
 	if kind := d.dec.PeekKind(); kind != jsontext.KindBeginObject && kind != jsontext.KindInvalid {
-		return nil, false, errNoObject
+		return false, errNoObject
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	odd := false
 	for d.dec.PeekKind() == jsontext.KindString {
 		name, err := d.dec.ReadValue()
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
-		isKey := d.is(name, d.quoted, d.member)
+		member := slices.IndexFunc(d.names, func(quoted []byte) bool { return bytes.Equal(name, quoted) })
+		if member < 0 && bytes.IndexByte(name, '\\') >= 0 {
+			d.name, _ = jsontext.AppendUnquote(d.name[:0], name)
+			member = slices.Index(d.Members, string(d.name))
+		}
 		isRemoval := d.remove != "" && d.is(name, d.removal, d.remove)
 		// ReadValue is several times faster than SkipValue, which reads token by token.
 		value, err := d.dec.ReadValue()
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
-		if isKey {
-			d.raw = append(d.raw[:0], value...)
-			raw = d.raw
+		if member >= 0 {
+			d.raws[member] = append(d.raws[member], value...)
 		}
 		if isRemoval {
 			removed = value.Kind() == jsontext.KindTrue
@@ -100,17 +115,17 @@ func (d *objects) walk() (raw jsontext.Value, removed bool, err error) {
 		}
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	switch _, err := d.dec.ReadToken(); {
 	case err != io.EOF:
-		return nil, false, errTrailing
+		return false, errTrailing
 	case removed && d.refused:
-		return nil, false, errRemoval
+		return false, errRemoval
 	case odd && !d.refused:
-		return nil, false, errRemove
+		return false, errRemove
 	}
-	return raw, removed, nil
+	return removed, nil
 }
 
 // is reports whether name, a JSON string, is the member, whose shortest JSON form is quoted.
@@ -125,20 +140,20 @@ func (d *objects) is(name jsontext.Value, quoted []byte, member string) bool {
 	return string(d.name) == member
 }
 
-func (d *objects) unquote(raw jsontext.Value, line int) ([]byte, error) {
+// unquote sets the text of member i of the key.
+func (d *objects) unquote(line, i int, raw jsontext.Value) (err error) {
 	switch raw.Kind() {
 	case jsontext.KindNumber:
-		return raw, nil
+		return d.number(line, i, raw)
 	case jsontext.KindString:
-		var err error
-		d.key, err = jsontext.AppendUnquote(d.key[:0], raw)
+		d.texts[i], err = jsontext.AppendUnquote(d.texts[i][:0], raw)
 		if err != nil { // not reached: the decoder has checked it
-			return nil, &Refusal{Line: line, Problem: "the key is no JSON string", Err: err}
+			return &Refusal{Line: line, Problem: "the key is no JSON string", Err: err}
 		}
-		return d.key, nil
+		return nil
 	}
-	return nil, &Refusal{
-		Line: line, Problem: fmt.Sprintf("the key member %q is %.20s", d.member, describe(raw)),
+	return &Refusal{
+		Line: line, Problem: fmt.Sprintf("the key member %q is %.20s", d.Members[i], describe(raw)),
 		Hint: "a key must be a JSON string or number",
 	}
 }
@@ -192,8 +207,8 @@ func (d *objects) refuse(text []byte, line int, err error) *Refusal {
 	return r
 }
 
-// missing refuses a record without the key member, and lists its members.
-func (d *objects) missing(text []byte, line int) *Refusal {
+// missing refuses a record without a member of the key, and lists its members.
+func (d *objects) missing(text []byte, line int, member string) *Refusal {
 	const most = 8
 	var names []string
 	d.buf.Reset()
@@ -208,7 +223,7 @@ func (d *objects) missing(text []byte, line int) *Refusal {
 		}
 	}
 	r := &Refusal{
-		Line: line, Problem: fmt.Sprintf("the record has no member %q, which was named as the key", d.member),
+		Line: line, Problem: fmt.Sprintf("the record has no member %q, %s", member, d.role()),
 		Hint: "name a member that every record has",
 	}
 	switch {

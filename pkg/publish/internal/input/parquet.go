@@ -15,16 +15,16 @@ type parquetRows struct {
 	text *Stream
 	size int64
 	file *parquet.File
-	key  string
+	key  Key
 	opts options
 	row  int
 	err  error
 }
 
-// NewParquet returns the source of a Parquet file with the key in the column called key. A file on disk is read in place. Any other is
+// NewParquet returns the source of a Parquet file with the key in the columns of key. A file on disk is read in place. Any other is
 // written to Limits.Spool first, because the format is read from its end. Removals are as in a CSV: a column that marks them is no part
 // of the value of a record.
-func NewParquet(text *Stream, key string, opts ...Option) (Source, error) {
+func NewParquet(text *Stream, key Key, opts ...Option) (Source, error) {
 	s := &parquetRows{text: text, key: key, opts: apply(opts)}
 	file, size, err := text.file()
 	if err != nil {

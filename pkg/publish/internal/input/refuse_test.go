@@ -61,7 +61,7 @@ func TestRefused(t *testing.T) {
 		"utf-16":                    {detected, "\xff\xfe{\x00", 1, "", "convert it to UTF-8"},
 		"bzip2":                     {detected, "BZh91AY&SY", 1, "", "compressed in a way that is not read"},
 		"csv, no key column":        {csv, "a,b\n1,2\n", 1, "", `the header has no column "id", which was named as the key; its columns are "a", "b"`},
-		"csv, semicolons":           {csv, "id;b\n1;2\n", 1, "", "separate columns by commas"},
+		"csv, semicolons":           {csv, "id;b\n1;2\n", 1, "", "--set 'csv_delimiter=;' --reason TEXT"},
 		"csv, column twice":         {csv, "id,a,id\n1,2,3\n", 1, "", `the column "id" twice`},
 		"csv, too few fields":       {csv, "id,a,b\n1,2,3\n\nx,\"y\nz\"\n", 4, "x", "the row has 2 fields, the header 3"},
 		"csv, too many fields":      {csv, "id,a\n1,\"2\n\n3\"\n4,5,6\n", 5, "4", "the row has 3 fields, the header 2"},

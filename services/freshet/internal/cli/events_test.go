@@ -79,11 +79,11 @@ func TestEvents(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku", "--wait").want(t, exit.OK)
 
 	all := f.run(t, "events")
-	all.want(t, exit.OK, "stdout:time ", "stdout:ann@host", "stdout:min_records=1", "stdout:the first", "stdout:3 records (1 added, 1 changed, 0 removed)")
-	if got := numbers(all.out); got != "prices settings 1, prices version 1, cities version 1, prices version 2" {
+	all.want(t, exit.OK, "stdout:time ", "stdout:ann@host", "stdout:min_records=1", `stdout:key="sku", number_keys="plain"`, "stdout:set by the first publish", "stdout:the first", "stdout:3 records (1 added, 1 changed, 0 removed)")
+	if got := numbers(all.out); got != "prices settings 1, prices settings 2, prices version 1, cities settings 1, cities version 1, prices version 2" {
 		t.Errorf("events prints %s:\n%s", got, all.out)
 	}
-	if got := numbers(f.run(t, "events", "prices", "--since", "1h").out); got != "prices settings 1, prices version 1, prices version 2" {
+	if got := numbers(f.run(t, "events", "prices", "--since", "1h").out); got != "prices settings 1, prices settings 2, prices version 1, prices version 2" {
 		t.Errorf("the events of prices are %s", got)
 	}
 	if got := numbers(f.run(t, "events", "prices", "--from-version", "2").out); got != "prices version 2" {
@@ -100,7 +100,7 @@ func TestEvents(t *testing.T) {
 		}
 		types = append(types, e.Kind())
 	}
-	if strings.Join(types, " ") != "settings version version version" {
+	if strings.Join(types, " ") != "settings settings version settings version version" {
 		t.Errorf("the kinds are %q", types)
 	}
 }
@@ -169,10 +169,12 @@ func TestEventsFollow(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
 	all, one := f.follow(t), f.follow(t, "prices", "--since", "0s")
-	if got := all.next(t); got != "prices version 1" {
-		t.Errorf("the first event is %s", got)
+	for _, w := range []string{"prices settings 1", "prices version 1"} {
+		if got := all.next(t); got != w {
+			t.Errorf("the first events have %s, want %s", got, w)
+		}
 	}
-	want := []string{"prices settings 1", "prices version 2", "cities version 1", "cities settings 1"}
+	want := []string{"prices settings 2", "prices version 2", "cities settings 1", "cities version 1", "cities settings 2"}
 	f.run(t, "settings", "prices", "--set", "max_records=9", "--reason", "x").want(t, exit.OK)
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku").want(t, exit.OK)
 	f.run(t, "publish", "cities", file(t, "cities.ndjson", newPrices), "--key", "sku").want(t, exit.OK)
@@ -258,7 +260,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	put(good)
 	f.run(t, "events").want(t, exit.OK, "!damaged", "stdout:max_records=9")
 
-	path = filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
+	path = filepath.Join(folder, "journal", "prices", "00000000000000000003.json")
 	put([]byte("{"))
 	refused := f.run(t, "settings", "prices", "--set", "max_records=7", "--reason", "more")
 	refused.want(t, exit.Failure, "stderr:"+path)
@@ -268,7 +270,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	if !found || !ended || len(args) == 0 {
 		t.Fatalf("the message has no command: %s", refused.err)
 	}
-	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 3: damaged")
+	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 4: damaged")
 	wantSettings(t, f, map[string]string{"max_records": "7"})
 }
 
@@ -290,5 +292,5 @@ func TestEventsCutShort(t *testing.T) {
 	}))
 	defer server.Close()
 	f.env["FRESHET_PUBLISHER_URL"] = server.URL
-	f.run(t, "events").want(t, exit.Failure, "stdout:version", "stderr:it was cut short")
+	f.run(t, "events").want(t, exit.Failure, "stdout:settings", "stderr:it was cut short")
 }

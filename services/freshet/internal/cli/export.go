@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ import (
 func newExport(p Process) *cobra.Command {
 	var (
 		at  versionFlags
-		key string
+		key []string
 		out output
 	)
 	cmd := &cobra.Command{
@@ -26,8 +27,8 @@ func newExport(p Process) *cobra.Command {
 		Long: fmt.Sprintf(`Write all records of a version to stdout, from the publisher's store, in the form that "freshet publish" takes: a line
 is the value of a record, byte for byte. Publishing the lines again makes the same records.
 
-A publish takes a record's key from a member of its value. --key names that member; without it, export finds one that
-holds the key in every record, and stderr says which. A record that a publish would not read back is refused by its key:
+A publish takes a record's key from a member of its value, or from several. The setting key of the dataset names them,
+or --key; without either, export finds one that holds the key in every record. stderr says which. A record that a publish would not read back is refused by its key:
 a value that is no JSON object, has a line end in it, or has another key in the member. --output json has every record,
 as lines {"key":...,"value":...} for other programs: publishing these would make other records. A value that is no JSON is
 the member value_text, or value_base64 if it is not UTF-8.
@@ -39,7 +40,7 @@ The exit code is %d if there is no such dataset or version.`, exit.NotFound),
   freshet export prices | gzip > prices.ndjson.gz`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == jsonOutput && key != "" {
+			if out == jsonOutput && len(key) > 0 {
 				return exit.Errorf(exit.Usage, "--key is for text output; leave it or --output json out")
 			}
 			c, err := at.start(cmd, args[0])
@@ -55,14 +56,14 @@ The exit code is %d if there is no such dataset or version.`, exit.NotFound),
 		},
 	}
 	at.add(cmd, p, "the version to export (default: the newest)")
-	cmd.Flags().StringVar(&key, "key", "", "the member that holds a record's key (default: one that does in every record)")
+	cmd.Flags().StringArrayVar(&key, "key", nil, "the member that holds a record's key; repeated for a key of several members (default: the setting key, else one that does in every record)")
 	at.complete(cmd)
 	out.add(cmd)
 	return cmd
 }
 
 // exportRecords writes an export to p.Out. If it fails after it has begun, the last line says so; in the form of a publish it is no JSON.
-func exportRecords(ctx context.Context, p Process, c *client.Client, name string, version uint64, form, key string) error {
+func exportRecords(ctx context.Context, p Process, c *client.Client, name string, version uint64, form string, key []string) error {
 	body, err := c.Export(ctx, name, version, form, key)
 	if err != nil {
 		// Output of nothing is refused by a publish too.
@@ -72,8 +73,8 @@ func exportRecords(ctx context.Context, p Process, c *client.Client, name string
 	end := &lastLine{w: p.Out}
 	_, err = io.Copy(end, body)
 	if err == nil {
-		if member := body.KeyMember(); member != "" {
-			fmt.Fprintf(p.Err, "freshet: exported %s records of %s version %d; their key is in the member %s\n", body.Records(), name, body.Version, member)
+		if key := body.Key(); len(key) > 0 {
+			fmt.Fprintf(p.Err, "freshet: exported %s records of %s version %d; %s\n", body.Records(), name, body.Version, whereKeysAre(key))
 		}
 		return nil
 	}
@@ -89,6 +90,14 @@ func exportRecords(ctx context.Context, p Process, c *client.Client, name string
 		_, _ = io.WriteString(p.Out, "\n"+publisher.IncompleteLine+err.Error()+"\n") // the error is returned anyway
 	}
 	return fmt.Errorf("the export of %s version %d is incomplete: %w", name, body.Version, err)
+}
+
+// whereKeysAre says which members make the keys.
+func whereKeysAre(members []string) string {
+	if len(members) == 1 {
+		return "their key is in the member " + members[0]
+	}
+	return "their key is made of the members " + strings.Join(members, ", ")
 }
 
 // lastLine passes writes on and remembers the end of what was written.

@@ -23,19 +23,20 @@ import (
 
 // publishFlags are the flags of publish.
 type publishFlags struct {
-	publisher           string
-	format, key, source string
-	labels              []string
-	patch               bool
-	base                string
-	remove              string
-	requestID           string
-	expectEvery         time.Duration
-	expectEverySet      bool // whether the user gave expectEvery
-	allowShrink         bool
-	audit               auditFlags
-	waits               waitFlags
-	out                 output
+	publisher      string
+	format, source string
+	key            []string
+	labels         []string
+	patch          bool
+	base           string
+	remove         string
+	requestID      string
+	expectEvery    time.Duration
+	expectEverySet bool // whether the user gave expectEvery
+	allowShrink    bool
+	audit          auditFlags
+	waits          waitFlags
+	out            output
 }
 
 func newPublish(p Process) *cobra.Command {
@@ -121,7 +122,7 @@ func (f *publishFlags) add(cmd *cobra.Command, p Process) {
 	f.waits.add(cmd, p)
 	f.audit.add(cmd)
 	flags.BoolVar(&f.allowShrink, "allow-shrink", false, "pass the gates about fewer records and bytes; requires --reason")
-	flags.StringVar(&f.key, "key", "key", "the member or column that holds a record's key")
+	flags.StringArrayVar(&f.key, "key", nil, "the member or column that holds a record's key; repeated for a key of several members (default: the setting key of the dataset, which its first publish sets, else key)")
 	flags.StringVar(&f.format, "format", "auto", "of all files: ndjson, json, csv, parquet, or auto: by a file's name, else by its first characters")
 	flags.StringVar(&f.source, "source", "", "name of the publishing pipeline, stored with the version (default: the publisher's FRESHET_SOURCE)")
 	flags.StringArrayVar(&f.labels, "label", nil, "name=value, stored with the version; may be repeated")
@@ -149,7 +150,7 @@ func (f *publishFlags) run(ctx context.Context, p Process, name string, paths []
 	defer in.close()
 	req.Format = in.format
 	check := publish.Input{
-		Body: in, Format: req.Format, Key: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery,
+		Body: in, Format: req.Format, Keys: req.Key, Source: req.Source, Labels: req.Labels, ExpectEvery: req.ExpectEvery,
 		AllowShrink: req.AllowShrink, Reason: req.Reason, By: req.By,
 	}
 	err = publish.CheckInput(name, check)

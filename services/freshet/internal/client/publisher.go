@@ -24,7 +24,7 @@ type PublishRequest struct {
 	// ContentType is that of a Body of several files; if empty, that of Format.
 	ContentType string
 	Format      publish.Format
-	Key         string
+	Key         []string // the members that make the keys; nil for those that the dataset has
 	Source      string
 	Labels      map[string]string
 	// ExpectEvery is the promised cadence of new versions; 0 ends the promise, nil keeps it.
@@ -55,7 +55,10 @@ var contentTypes = map[publish.Format]string{
 // Publish streams records to the publisher and returns its answer. The error wraps [ErrUnknown] if the version may have been
 // published.
 func (c *Client) Publish(ctx context.Context, name string, in PublishRequest) (publisher.Publication, error) {
-	query := url.Values{"key": {in.Key}}
+	query := url.Values{}
+	if len(in.Key) > 0 {
+		query["key"] = in.Key
+	}
 	if in.Source != "" {
 		query.Set("source", in.Source)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"freshet.dev/pkg/redact"
 	"freshet.dev/services/freshet/internal/exit"
@@ -75,24 +76,28 @@ type Export struct {
 	trailer func(name string) string
 }
 
-// Records and KeyMember return what the end of the answer says; both are empty before the end, and if a proxy drops trailers.
+// Records and Key return what the end of the answer says; both are empty before the end, and if a proxy drops trailers.
 func (e Export) Records() string { return e.trailer(publisher.RecordsTrailer) }
 
-// KeyMember is described with Records.
-func (e Export) KeyMember() string {
-	name, err := url.PathUnescape(e.trailer(publisher.KeyMemberTrailer))
-	if err != nil {
-		return ""
+// Key, the members that make the keys, is described with Records.
+func (e Export) Key() (members []string) {
+	for escaped := range strings.SplitSeq(e.trailer(publisher.KeyMemberTrailer), ",") {
+		name, err := url.PathUnescape(escaped)
+		if err != nil || name == "" {
+			return nil
+		}
+		members = append(members, name)
 	}
-	return name
+	return members
 }
 
-// Export requests all records of a version, the newest if it is 0, in the form. key names the key member; it may be empty.
-func (c *Client) Export(ctx context.Context, name string, version uint64, form, key string) (Export, error) {
+// Export requests all records of a version, the newest if it is 0, in the form. key names the members that make the keys; if it is empty,
+// the publisher knows or finds them.
+func (c *Client) Export(ctx context.Context, name string, version uint64, form string, key []string) (Export, error) {
 	query := versionQuery(version)
 	query.Set("form", form)
-	if key != "" {
-		query.Set("key", key)
+	if len(key) > 0 {
+		query["key"] = key
 	}
 	resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "records:export"}, query: query})
 	if err != nil {

@@ -169,7 +169,7 @@ func (p *presenter) publish(ctx context.Context, r release) (rec dataset.Version
 	}
 	defer c.Close()
 	result, err := c.Publish(ctx, Dataset, client.PublishRequest{
-		Body: body, Format: publish.FormatNDJSON, Key: "key",
+		Body: body, Format: publish.FormatNDJSON, Key: []string{"key"},
 		Source: "@mdn/browser-compat-data", Labels: map[string]string{"release": string(r)},
 	})
 	if err != nil {
