@@ -152,7 +152,9 @@ func (p Pins) Record(version uint64) (rec VersionRecord, ok bool) {
 }
 
 // SameEntry reports whether p and q are the pins after the same entry of the same store.
-func (p Pins) SameEntry(q Pins) bool { return p.StoreID == q.StoreID && p.Entry == q.Entry && p.Sum == q.Sum }
+func (p Pins) SameEntry(q Pins) bool {
+	return p.StoreID == q.StoreID && p.Entry == q.Entry && p.Sum == q.Sum
+}
 
 // DecodePins decodes and checks the pins of the dataset called name. It ignores unknown members.
 func DecodePins(b []byte, name string) (Pins, error) {

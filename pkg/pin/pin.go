@@ -27,7 +27,7 @@ var (
 	ErrUnknownPin = errors.New("there is no such pin")
 )
 
-// Pins changes and reads the pins of a store. It is safe for concurrent use.
+// Pins changes the pins of a store; [journal.Journal.Pins] reads them. It is safe for concurrent use.
 type Pins struct {
 	Journal *journal.Journal // of Store
 	Store   store.Store
@@ -156,7 +156,7 @@ func (p Pins) change(
 		if next == nil {
 			return made, nil
 		}
-		before, err := p.pins(ctx, name)
+		before, err := p.Journal.Pins(ctx, name)
 		if err != nil {
 			return nil, err
 		}
