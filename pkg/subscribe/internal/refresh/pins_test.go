@@ -474,8 +474,9 @@ func TestPinOfAnotherStore(t *testing.T) {
 
 // A version that is being loaded when a pin to another one comes is not served.
 func TestPinDuringALoad(t *testing.T) {
-	gate := make(chan struct{})
+	var gate chan struct{}
 	pinned(t, 2, func(r *rig, _ []dataset.VersionRecord) {
+		gate = make(chan struct{})
 		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
 			if rec.Version == 3 {
 				<-gate
