@@ -116,7 +116,7 @@ func (e *Engine[T, D]) rejectTarget(s *datasetState[T, D], newest dataset.Versio
 	switch t := s.target; {
 	case t.Version <= s.version():
 	case t.Version > newest.Version && s.pins.held == nil && ( // the failures of a pinned dataset are those of the pinned version
-		s.health.Load().Failures > 0 && !s.confirmed(t.Ref()) || s.targetFailed() || s.targetBarred):
+	s.health.Load().Failures > 0 && !s.confirmed(t.Ref()) || s.targetFailed() || s.targetBarred):
 		e.reject(s, t)
 	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
 		e.reject(s, t)

@@ -49,7 +49,7 @@ func (f *pinFlags) open(ctx context.Context, p Process, in publisher.PinRequest,
 		i.Close()
 		return nil, err
 	}
-	fmt.Fprintf(p.Err, "freshet: warning: whether %s run is not known: %v\n", i.selection, err)
+	fmt.Fprintf(p.Err, "freshet: warning: it is not known whether an instance matches (%s): %v\n", i.selection, err)
 	return i, nil
 }
 
