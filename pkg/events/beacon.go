@@ -44,6 +44,9 @@ type Beacon struct {
 	Newest map[string]uint64 `json:"newest"`
 	// IDs has the ids of these versions.
 	IDs map[string]dataset.VersionID `json:"ids,omitempty"`
+	// Journal has the number of the newest journal entry of datasets that have a journal. A dataset may be absent in some beacons, because
+	// a beacon of a store with many journals reads only some of them again. Releases before pins neither send nor read it.
+	Journal map[string]uint64 `json:"journal,omitempty"`
 	// Unread names datasets whose newest version could not be read. The beacon does not cover them.
 	Unread []string `json:"unread,omitempty"`
 }

@@ -56,7 +56,7 @@ func (b Beacon) parts(limit int) ([][]byte, error) {
 
 // names returns the sorted names of all datasets of b, and the set of the unread ones.
 func (b Beacon) names() (names []string, unread map[string]bool) {
-	names = slices.Concat(slices.Collect(maps.Keys(b.Newest)), b.Unread)
+	names = slices.Concat(slices.Collect(maps.Keys(b.Newest)), slices.Collect(maps.Keys(b.Journal)), b.Unread)
 	slices.Sort(names)
 	unread = make(map[string]bool, len(b.Unread))
 	for _, name := range b.Unread {
@@ -80,12 +80,16 @@ func (b Beacon) part(names []string, unread map[string]bool) Beacon {
 	part := b
 	part.To = ""
 	part.Newest, part.IDs, part.Unread = make(map[string]uint64, len(names)), make(map[string]dataset.VersionID, len(names)), nil
+	part.Journal = make(map[string]uint64)
 	for _, name := range names {
 		if version, ok := b.Newest[name]; ok {
 			part.Newest[name] = version
 			if id, ok := b.IDs[name]; ok {
 				part.IDs[name] = id
 			}
+		}
+		if number, ok := b.Journal[name]; ok {
+			part.Journal[name] = number
 		}
 		if unread[name] {
 			part.Unread = append(part.Unread, name)
@@ -96,9 +100,9 @@ func (b Beacon) part(names []string, unread map[string]bool) Beacon {
 
 // headBytes returns the greatest length of a message of b without its datasets.
 func (b Beacon) headBytes() (int, error) {
-	b.Newest, b.IDs, b.Unread, b.From, b.To = nil, nil, nil, "", ""
+	b.Newest, b.IDs, b.Journal, b.Unread, b.From, b.To = nil, nil, nil, nil, "", ""
 	data, err := json.Marshal(b)
-	return len(data) + len(`"from":"","to":"","ids":{},"unread":[],`) + 2*longestName, err
+	return len(data) + len(`"from":"","to":"","ids":{},"journal":{},"unread":[],`) + 2*longestName, err
 }
 
 // entryBytes returns the bytes of a dataset in a message. Names need no escapes.
@@ -108,6 +112,9 @@ func (b Beacon) entryBytes(name string, unread bool) (n int) {
 		if _, ok := b.IDs[name]; ok {
 			n += len(name) + len(`"":"",`) + 2*len(dataset.VersionID{})
 		}
+	}
+	if number, ok := b.Journal[name]; ok {
+		n += len(name) + len(`"":,`) + len(strconv.FormatUint(number, 10))
 	}
 	if unread {
 		n += len(name) + len(`"",`)

@@ -71,7 +71,7 @@ func (f *filter) message(within func(from, to string) bool) error {
 				return errIrrelevant
 			}
 			err = f.pick()
-		case `"ids"`, `"unread"`:
+		case `"ids"`, `"journal"`, `"unread"`:
 			err = f.pick()
 		default:
 			err = f.copy()

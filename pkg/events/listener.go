@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,8 @@ type ListenerConfig struct {
 	Namespace string
 	// Buffer is the number of events that may be queued before the Listener drops some and requests a catch-up; 0 means 4,096.
 	Buffer int
+	// Entries makes the Listener receive journal entries too. The caller must then receive from Listener.Entries.
+	Entries bool
 	// Log receives warnings about unreadable beacons; nil discards them.
 	Log *slog.Logger
 }
@@ -54,12 +58,14 @@ type Listener struct {
 	buffer   int
 	log      *slog.Logger
 
-	versions   chan dataset.VersionRecord
-	catchUps   chan string
-	beacons    chan Beacons
-	asyncErr   chan error
-	denied     chan error    // for the subscription to beacons; other errors must not displace it
-	unreadable atomic.Uint64 // messages that were no readable beacons
+	versions    chan dataset.VersionRecord
+	entries     chan dataset.Entry
+	withEntries bool // subscribe to journal entries
+	catchUps    chan string
+	beacons     chan Beacons
+	asyncErr    chan error
+	denied      chan error    // for the subscription to beacons; other errors must not displace it
+	unreadable  atomic.Uint64 // messages that were no readable beacons
 }
 
 // NewListener returns a Listener for the named datasets on nc. It starts nothing. It wraps the connection's handler of
@@ -80,7 +86,7 @@ func NewListener(nc *nats.Conn, names []string, cfg ListenerConfig) (*Listener, 
 	}
 	l := &Listener{
 		nc: nc, subjects: subjects, names: make(map[string]bool, len(names)), buffer: cfg.Buffer, log: cfg.Log,
-		versions: make(chan dataset.VersionRecord), catchUps: make(chan string), beacons: make(chan Beacons),
+		versions: make(chan dataset.VersionRecord), entries: make(chan dataset.Entry), withEntries: cfg.Entries, catchUps: make(chan string), beacons: make(chan Beacons),
 		asyncErr: make(chan error, 1), denied: make(chan error, 1),
 	}
 	for _, name := range names {
@@ -129,7 +135,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer l.nc.RemoveStatusListener(status)
 
 	s := &listening{
-		Listener: l, status: status, messages: make(chan *nats.Msg, l.buffer), pending: map[source]dataset.VersionRecord{},
+		Listener: l, status: status, messages: make(chan *nats.Msg, l.buffer), pending: map[source]dataset.VersionRecord{}, pendingEntries: map[source]dataset.Entry{},
 		beaconMessages: make(chan *nats.Msg, beaconBuffer), settled: time.NewTimer(dropSettles),
 	}
 	defer s.settled.Stop()
@@ -188,6 +194,9 @@ type listening struct {
 	// pending has the versions that the caller has not received, queue their keys in the order of arrival.
 	pending map[source]dataset.VersionRecord
 	queue   []source
+	// pendingEntries and entryQueue are the same for journal entries.
+	pendingEntries map[source]dataset.Entry
+	entryQueue     []source
 	// catchUp is the reason of the pending request for a catch-up, unflushed that of the next one, which flush makes
 	// pending once the server has confirmed the subscriptions.
 	catchUp, unflushed string
@@ -198,6 +207,7 @@ type listening struct {
 func (s *listening) next(ctx context.Context) (done bool, err error) {
 	versions, version, catchUps := s.offers()
 	beacons, received := s.offerBeacons()
+	entries, entry := s.offerEntry()
 	select {
 	case m := <-s.messages:
 		s.receive(m)
@@ -215,6 +225,8 @@ func (s *listening) next(ctx context.Context) (done bool, err error) {
 		s.retryFlush = nil
 	case versions <- version:
 		s.sent(version)
+	case entries <- entry:
+		s.sentEntry(entry)
 	case catchUps <- s.catchUp:
 		s.catchUp = ""
 	case beacons <- received:
@@ -244,14 +256,18 @@ func (s *listening) failed(err error) error {
 	return nil
 }
 
-// subscribe subscribes to the events of the datasets.
+// subscribe subscribes to the events and the journal entries of the datasets. Both arrive in one channel, so that their order is kept.
 func (s *listening) subscribe() error {
-	subjects := []string{s.subjects.of("*")}
-	if len(s.names) <= maxSubscriptions {
-		subjects = subjects[:0]
-		for name := range s.names {
-			subjects = append(subjects, s.subjects.of(name))
+	var subjects []string
+	names := slices.Collect(maps.Keys(s.names))
+	if len(names) > maxSubscriptions {
+		names = []string{"*"}
+	}
+	for _, name := range names {
+		if s.withEntries {
+			subjects = append(subjects, s.subjects.ofJournal(name))
 		}
+		subjects = append(subjects, s.subjects.of(name))
 	}
 	for _, subject := range subjects {
 		sub, err := s.nc.ChanSubscribe(subject, s.messages)
@@ -299,6 +315,10 @@ func (s *listening) flush(ctx context.Context) {
 
 // receive handles a live event.
 func (s *listening) receive(m *nats.Msg) {
+	if strings.HasPrefix(m.Subject, s.subjects.journal) {
+		s.receiveEntry(m)
+		return
+	}
 	name := s.subjects.nameOf(m.Subject)
 	if !s.names[name] {
 		return // another dataset, due to the wildcard
@@ -341,7 +361,7 @@ func (s *listening) countDropped() {
 
 // offers returns the channels and the values to send. A channel is nil while there is nothing to send.
 func (s *listening) offers() (versions chan<- dataset.VersionRecord, version dataset.VersionRecord, catchUps chan<- string) {
-	if len(s.queue) > 0 {
+	if len(s.queue) > 0 && len(s.entryQueue) == 0 {
 		versions, version = s.versions, s.pending[s.queue[0]]
 	}
 	if s.catchUp != "" {

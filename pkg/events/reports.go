@@ -25,6 +25,8 @@ type Report struct {
 	// ID is the version's id, and Store the store's id; zero from a publisher of the releases before these ids.
 	ID    dataset.VersionID
 	Store dataset.StoreID
+	// Journal is the number of the newest journal entry; 0 if the beacon does not name it.
+	Journal uint64
 	// At is the time of arrival, with a monotonic reading.
 	At time.Time
 	// Every is the period of the publisher's beacons.
@@ -89,7 +91,7 @@ func (s *listening) receiveBeacon(m *nats.Msg) {
 		reports := slices.DeleteFunc(s.received.Reports[name], func(r Report) bool { return r.Publisher == b.Publisher && r.Store == b.Store })
 		if len(reports) < maxReports {
 			reports = append(reports, Report{
-				Version: newest.Version, ID: newest.ID, Store: b.Store, At: now, Every: b.Every, Publisher: b.Publisher, Sent: b.Sent,
+				Version: newest.Version, ID: newest.ID, Store: b.Store, Journal: b.Journal[name], At: now, Every: b.Every, Publisher: b.Publisher, Sent: b.Sent,
 			})
 		}
 		s.received.Reports[name] = reports

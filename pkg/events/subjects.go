@@ -27,6 +27,9 @@ func newSubjects(namespace string) (subjects, error) {
 // of returns the subject of the dataset's version events.
 func (s subjects) of(name string) string { return s.versions + name }
 
+// ofJournal returns the subject of the dataset's journal entries.
+func (s subjects) ofJournal(name string) string { return s.journal + name }
+
 // all returns the wildcard subject of the stream.
 func (s subjects) all() string { return s.versions + ">" }
 

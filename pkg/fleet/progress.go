@@ -38,8 +38,9 @@ type progress struct {
 	store   dataset.StoreID // of its relays; zero if unknown
 	omitted int             // datasets that its last answer omitted; the one waited for may be among them
 	served  bool
-	err     string // of the last refresh that failed
-	missed  int    // surveys in a row
+	pinned  *dataset.Pin // to another version, which it holds; nil if it is not
+	err     string       // of the last refresh that failed
+	missed  int          // surveys in a row
 	// servedReported is true once OnReport has a report that the instance serves the version, storeReported once OnReport has one
 	// that it reads another store.
 	servedReported, storeReported bool

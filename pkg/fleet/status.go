@@ -36,10 +36,13 @@ const (
 	Waiting State = "waiting"
 	// Fresh: the instance serves the newest version.
 	Fresh State = "fresh"
+	// Pinned: the instance is pinned to the version that it serves, and holds it whatever is announced. The state takes precedence over
+	// all others. It ends when the pin is older than the instance's setting: if there is a newer version, the instance is then Lagging.
+	Pinned State = "pinned"
 )
 
 // States lists all states, the most severe first.
-var States = [...]State{Failing, Quarantined, Diverged, Blind, Refreshing, Lagging, Overdue, Deleted, Waiting, Fresh}
+var States = [...]State{Failing, Quarantined, Diverged, Blind, Refreshing, Lagging, Overdue, Deleted, Waiting, Pinned, Fresh}
 
 // Origin is the source of a version on an instance.
 type Origin string
@@ -128,6 +131,10 @@ type DatasetStatus struct {
 	Quarantined dataset.Ref `json:"quarantined,omitzero"`
 	// Deleted is set while the served version deletes the dataset.
 	Deleted *Deletion `json:"deleted,omitempty"`
+	// Pin is the pin that the instance follows; nil if there is none. In another state than Pinned, the instance is on its way to the pinned
+	// version, or the pin is older than PinnedUntil.
+	Pin         *dataset.Pin `json:"pin,omitempty"`
+	PinnedUntil time.Time    `json:"pinned_until,omitzero"`
 	// Warning is a fault that prevents neither serving nor refreshing but needs attention, such as a cache folder that is not
 	// writable; empty if there is none.
 	Warning string `json:"warning,omitempty"`
@@ -257,4 +264,15 @@ func (d DatasetStatus) Behind(now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, now.Sub(d.BehindSince))
+}
+
+// PinnedBelow reports whether the instance is pinned to a version below want, or to another version with its number, so that it will not
+// serve want.
+func (d DatasetStatus) PinnedBelow(want dataset.Ref) bool { return pinnedBelow(d.Pin, want) }
+
+func pinnedBelow(pin *dataset.Pin, want dataset.Ref) bool {
+	if pin == nil {
+		return false
+	}
+	return pin.Version < want.Version || pin.Version == want.Version && !want.ID.IsZero() && pin.ID != want.ID
 }

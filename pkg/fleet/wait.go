@@ -79,6 +79,8 @@ type Wait struct {
 //   - It waits for an instance of a release up to v0.2 whose answer omits datasets, possibly this one, until the instance reports
 //     the version.
 //   - It waits for an instance that reads another store, and so does not serve the version.
+//   - It does not wait for an instance that is pinned to an older version, or to another version with the number. OnReport names it with
+//     an Error, once.
 func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	fail := func(err error) error {
 		return fmt.Errorf("wait for version %s of %s to be served: %w", wait.Version, wait.Dataset, err)
@@ -155,6 +157,7 @@ func (w *waiting) surveyed(all []Status) {
 			p.version = r
 			p.served = d.State != Diverged && w.isServed(r)
 			w.reportServed(p, r)
+			w.setPinned(p, r, d.Pin)
 		} else if p.omitted = s.Omitted; !p.served { // only its reports can show what it serves
 			reason = p.omission()
 		}
@@ -252,9 +255,27 @@ func (w *waiting) reportStore(p *progress, r Report) {
 	}
 }
 
+// setPinned records that the instance is pinned to another version, and reports it once for each pin.
+func (w *waiting) setPinned(p *progress, r Report, pin *dataset.Pin) {
+	want := w.want.Version
+	if !pinnedBelow(pin, want) {
+		pin = nil
+	}
+	before := p.pinned
+	if p.pinned = pin; pin == nil || p.served || before != nil && before.Entry == pin.Entry {
+		return
+	}
+	r.Version, r.ID = want.Version, want.ID
+	r.Error = fmt.Sprintf("it is pinned to version %s and is not waited for", pin.Ref())
+	if pin.Reason != "" {
+		r.Error += ": " + pin.Reason
+	}
+	w.want.OnReport(r)
+}
+
 func (w *waiting) done() bool {
 	for _, p := range w.instances {
-		if !p.served {
+		if !p.served && p.pinned == nil {
 			return false
 		}
 	}
@@ -268,7 +289,7 @@ func (w *waiting) behind(ctx context.Context) error {
 		named[id.instance]++
 	}
 	for id, p := range w.instances {
-		if p.served {
+		if p.served || p.pinned != nil {
 			continue
 		}
 		text := w.describe(p)

@@ -127,13 +127,16 @@ func (s *stream) Read(p []byte) (int, error) {
 }
 
 // decode reads an answer of at most [dataset.MaxRecordBytes], and passes it to f.
-func (s *stream) decode(f func([]byte) error) error {
-	text, err := io.ReadAll(io.LimitReader(s, dataset.MaxRecordBytes+1))
+func (s *stream) decode(f func([]byte) error) error { return s.decodeUpTo(dataset.MaxRecordBytes, f) }
+
+// decodeUpTo reads an answer of at most limit bytes, and passes it to f.
+func (s *stream) decodeUpTo(limit int64, f func([]byte) error) error {
+	text, err := io.ReadAll(io.LimitReader(s, limit+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("read from relay %s: %w", s.from, err)
-	case len(text) > dataset.MaxRecordBytes:
-		return fmt.Errorf("%w: the body has more than %d bytes", ErrAnswer, dataset.MaxRecordBytes)
+	case int64(len(text)) > limit:
+		return fmt.Errorf("%w: the body has more than %d bytes", ErrAnswer, limit)
 	}
 	if err := f(text); err != nil {
 		return fmt.Errorf("%w: %w", ErrAnswer, err)

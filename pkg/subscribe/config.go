@@ -32,6 +32,7 @@ const (
 	DefaultRetryMax     = 30 * time.Second
 	DefaultBeaconWithin = 15 * time.Second
 	DefaultConfirmAfter = 30 * time.Second
+	DefaultPinFor       = 24 * time.Hour
 )
 
 // Config configures a [Subscriber].
@@ -100,6 +101,10 @@ type Config struct {
 	// but at most four times BeaconWithin.
 	BeaconWithin time.Duration
 
+	// PinFor is how old a pin may be until a pinned dataset is stale, if there is a newer version: pins are for emergencies, and a forgotten
+	// one must not go unnoticed. The instance stays pinned. Zero means DefaultPinFor.
+	PinFor time.Duration
+
 	// Log receives the log; nil discards it.
 	Log *slog.Logger
 	// Observer receives events, for metrics.
@@ -118,6 +123,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BeaconWithin == 0 {
 		c.BeaconWithin = DefaultBeaconWithin
+	}
+	if c.PinFor == 0 {
+		c.PinFor = DefaultPinFor
 	}
 	if c.ConfirmAfter == 0 {
 		c.ConfirmAfter = DefaultConfirmAfter
@@ -192,6 +200,7 @@ func (c Config) Check() error {
 		{"StallTimeout", int64(c.StallTimeout)},
 		{"BeaconWithin", int64(c.BeaconWithin)},
 		{"ConfirmAfter", int64(c.ConfirmAfter)},
+		{"PinFor", int64(c.PinFor)},
 		{"RetryInitial", int64(c.RetryInitial)},
 		{"RetryMax", int64(c.RetryMax)},
 	} {

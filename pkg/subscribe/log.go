@@ -95,7 +95,7 @@ func logStateChange(log *slog.Logger, e StateChange) {
 	switch {
 	case e.Usual:
 		level = slog.LevelDebug
-	case e.Now == fleet.Fresh, e.Now == fleet.Refreshing, e.Now == fleet.Waiting:
+	case e.Now == fleet.Fresh, e.Now == fleet.Refreshing, e.Now == fleet.Waiting, e.Now == fleet.Pinned:
 		level = slog.LevelInfo
 	}
 	log.Log(context.Background(), level, "a dataset is in another state", "dataset", e.Dataset, "was", e.Was, "now", e.Now,

@@ -42,6 +42,7 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	st := fleet.DatasetStatus{
 		Dataset: d.name, Newest: h.Newest, State: j.State, Since: j.Since, BehindSince: h.BehindSince, Confirmed: h.Confirmed,
 		LastErrorAt: h.LastErrAt, Quarantined: h.QuarantinedRef,
+		Pin: h.Pin, PinnedUntil: h.PinnedUntil,
 	}
 	if v != nil {
 		st.ID, st.Version, st.From, st.Deleted = v.ID, v.Record.Version, origin(v), deletion(v)
@@ -58,6 +59,9 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	case st.State == fleet.Diverged:
 	case st.Newest <= st.Version: // swapped in since h was written
 		st.Newest, st.BehindSince = st.Version, time.Time{}
+	}
+	if h.Pin != nil && h.PinServed && st.State == fleet.Lagging {
+		st.BehindSince = j.Since // the pin is older than PinFor
 	}
 	if !st.BehindSince.IsZero() {
 		st.BehindSeconds = time.Since(st.BehindSince).Seconds()
@@ -90,7 +94,8 @@ func (d *Dataset) warning(st fleet.DatasetStatus, h refresh.Health) string {
 			all = append(all, hangs.Error())
 		}
 	}
-	if st.State == fleet.Blind || st.Version > 0 && st.State == fleet.Lagging && h.CatchUpErr != nil {
+	all = append(all, h.PinWarning(st.State, time.Now())...)
+	if st.State == fleet.Blind || st.Version > 0 && h.Pin == nil && st.State == fleet.Lagging && h.CatchUpErr != nil {
 		all = append(all, h.Why(st.State, nil))
 		if err := s.nc.down(); err != nil && !strings.Contains(all[len(all)-1], err.Error()) {
 			all = append(all, err.Error())

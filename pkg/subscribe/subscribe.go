@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.release()
 		return nil, fmt.Errorf("%w: Stream: %w", ErrConfig, err)
 	}
-	listener, err := events.NewListener(s.nc.Conn, cfg.Datasets, events.ListenerConfig{Namespace: cfg.Namespace, Log: cfg.Log})
+	listener, err := events.NewListener(s.nc.Conn, cfg.Datasets, events.ListenerConfig{Namespace: cfg.Namespace, Entries: true, Log: cfg.Log})
 	if err != nil {
 		s.nc.release()
 		return nil, fmt.Errorf("%w: Datasets: %w", ErrConfig, err)
@@ -103,9 +103,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.openCache(ctx, readable)
 	s.engine = refresh.New(refresh.Config{
 		Datasets: cfg.Datasets, Lanes: cfg.Lanes, Stall: cfg.StallTimeout,
-		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin,
+		Retry: refresh.Retry{Initial: cfg.RetryInitial, Max: cfg.RetryMax}, BeaconWithin: cfg.BeaconWithin, PinFor: cfg.PinFor,
 	}, refresh.Deps[*table.Table, *table.Changes]{
-		Versions: listener.Versions(), CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
+		Versions: listener.Versions(), Entries: listener.Entries(), Pins: pins{s}, CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
 		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: readable,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,

@@ -3,6 +3,7 @@ package subscribe_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/snapshot"
@@ -240,6 +242,7 @@ type relay struct {
 	fault   atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 	objects atomic.Int64 // requests for objects
 	latest  atomic.Int64 // requests for latest versions
+	pins    atomic.Int64 // requests for pins
 }
 
 func newRelay(t *testing.T, s store.Store) *relay {
@@ -284,10 +287,14 @@ func (r *relay) fail(f func(http.ResponseWriter, *http.Request) bool) {
 }
 
 func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	isPins := strings.HasSuffix(q.URL.Path, "/pins")
 	isObject := strings.HasPrefix(q.URL.Path, "/v1/objects/")
-	if isObject {
+	switch {
+	case isObject:
 		r.objects.Add(1)
-	} else {
+	case isPins:
+		r.pins.Add(1)
+	default:
 		r.latest.Add(1)
 	}
 	if f := r.fault.Load(); f != nil && (*f)(w, q) {
@@ -297,9 +304,12 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if err == nil && !id.IsZero() {
 		w.Header().Set(pull.StoreHeader, id.String())
 	}
-	if isObject {
+	switch {
+	case isObject:
 		err = r.object(w, q)
-	} else {
+	case isPins:
+		err = r.pinsOf(w, q)
+	default:
 		err = r.latestVersion(w, q)
 	}
 	switch {
@@ -328,6 +338,18 @@ func (r *relay) object(w http.ResponseWriter, q *http.Request) error {
 	w.Header().Set("Content-Length", fmt.Sprint(size))
 	_, _ = io.Copy(w, body) // fails when the client is gone
 	return nil
+}
+
+func (r *relay) pinsOf(w http.ResponseWriter, q *http.Request) error {
+	j, err := journal.New(journal.Config{}, journal.Deps{Store: r.store})
+	if err != nil {
+		return err
+	}
+	pins, err := j.Pins(q.Context(), strings.TrimSuffix(strings.TrimPrefix(q.URL.Path, "/v1/datasets/"), "/pins"))
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(pins)
 }
 
 func (r *relay) latestVersion(w http.ResponseWriter, q *http.Request) error {

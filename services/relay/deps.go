@@ -26,6 +26,9 @@ type Store interface {
 	// Recheck removes the object from the caches of relays, so that the next read is of the store. It returns an error that wraps
 	// store.ErrDamaged if the store holds wrong bytes; after any other error it is unknown whether they are right.
 	Recheck(ctx context.Context, digest dataset.Digest) error
+	// Pins returns the pins of the dataset with the records of the pinned versions, or store.ErrNotFound if the origin is relays of
+	// releases before pins.
+	Pins(ctx context.Context, name string) (dataset.Pins, error)
 	// ID returns the id of the store, or store.ErrNotFound if it has none.
 	ID(ctx context.Context) (dataset.StoreID, error)
 }

@@ -50,6 +50,10 @@ func (m *memory) fail(err error) {
 // testStore is the id of stores in memory.
 var testStore = dataset.StoreID{1}
 
+func (m *memory) Pins(_ context.Context, name string) (dataset.Pins, error) {
+	return dataset.Pins{Dataset: name, Pins: []dataset.Pin{}}, nil
+}
+
 func (m *memory) ID(context.Context) (dataset.StoreID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/relay/internal/flight"
 	"freshet.dev/services/relay/internal/segments"
 	"freshet.dev/services/relay/internal/wire"
 	"github.com/sourcegraph/conc/pool"
@@ -23,6 +24,7 @@ type Relay struct {
 	deps   Deps
 	cache  *segments.Cache
 	latest *latest
+	pins   *flight.Group[string, dataset.Pins]
 
 	storeID *storeID
 	slots   chan struct{} // a semaphore: one for each response in progress
@@ -55,11 +57,12 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	}
 	id := newStoreID(deps.Store)
 	r := &Relay{
-		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
+		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), pins: newPins(deps.Store), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
 	}
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
+	r.mux.Handle("GET /v1/datasets/{name}/pins", r.pinsOf)
 	r.mux.Handle("GET /v1/store", r.store)
 	sockets := wire.New(wire.Config{Stall: cfg.RelayWriteStall, SendBytes: int(cfg.RelaySendBytes), Congestion: cfg.RelayCongestion})
 	r.server = web.NewServer(web.ServerConfig{
@@ -98,6 +101,7 @@ func (r *Relay) Close() {
 	r.close.Do(func() {
 		r.cache.Close()
 		r.latest.close()
+		r.pins.Close()
 		r.storeID.close()
 	})
 }

@@ -65,7 +65,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
-		ConfirmAfter: cfg.ConfirmAfter, Labels: labels, RemoteGet: cfg.RemoteGet,
+		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet,
 		Observer: prom.Observer(d.Registry, cfg.Datasets...),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {

@@ -60,9 +60,10 @@ type Beacon struct {
 	deps Deps
 	wake wake.Signal
 
-	failing string   // why the last round failed; used by Run alone, like
-	unread  []string // the datasets that could not be read although there was time, and
-	slow    bool     // that there was no time for others
+	journals journals // used by Run alone, like the fields below
+	failing  string   // why the last round failed
+	unread   []string // the datasets that could not be read although there was time, and
+	slow     bool     // that there was no time for others
 }
 
 // New returns a Beacon.
@@ -115,6 +116,7 @@ func (b *Beacon) send(ctx context.Context) Round {
 	if err != nil {
 		return Round{Err: fmt.Errorf("list the datasets for a beacon: %w", err)}
 	}
+	journal := b.journals.read(ctx, b.deps.Store, b.cfg.Every/journalsWithin)
 	b.deps.Wait(ctx, newest)
 	round := Round{Datasets: len(newest), Unread: unread}
 	if b.deps.Send != nil {
@@ -125,7 +127,7 @@ func (b *Beacon) send(ctx context.Context) Round {
 		}
 		round.Err = b.deps.Send(events.Beacon{
 			Publisher: b.cfg.Name, Sent: now.UTC(), Every: b.cfg.Every,
-			Store: id, Newest: numbers, IDs: ids, Unread: slices.Sorted(maps.Keys(unread)),
+			Store: id, Newest: numbers, IDs: ids, Journal: journal, Unread: slices.Sorted(maps.Keys(unread)),
 		})
 		if round.Err == nil {
 			round.Sent = now

@@ -260,6 +260,9 @@ func (d *Dir) cleanDataset(name string, subscribed bool) error {
 		}
 	}
 	err := d.sweep(name, keep)
+	if !subscribed {
+		_ = d.remove(d.PinsPath(name)) // fails if there is none; a relay has the pins if the dataset is subscribed again
+	}
 	_ = d.remove(d.dir(name)) // fails unless the folder is empty
 	return err
 }

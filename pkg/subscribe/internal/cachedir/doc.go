@@ -10,6 +10,7 @@
 //	<root>/<dataset>/previous.json     the versions to fall back to until the cached version is confirmed, each in the form of
 //	                                   version.json: the previous version and, if that is not confirmed either, an older confirmed one
 //	<root>/<dataset>/boot.json         the version that the process tries, and the versions that processes died of ([Boot])
+//	<root>/<dataset>/pins.json         the pins of the dataset, with a checksum ([dataset.Pins]); absent if it never had one
 //	<root>/<dataset>/new-<random>.tmp  an object or version record that is being written
 //
 // A [Draft] writes a version. Objects go to temporary files during the pull, and get their names only after the caller has verified every

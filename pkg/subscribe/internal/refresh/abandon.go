@@ -68,8 +68,8 @@ func (e *Engine[T, D]) onReturned(j *job[T, D]) {
 	}
 }
 
-// targetHangs reports whether the target cannot be tried, because an abandoned goroutine hangs at it or too many hang at other
+// goalHangs reports whether the goal cannot be tried, because an abandoned goroutine hangs at it or too many hang at other
 // versions.
-func (s *datasetState[T, D]) targetHangs() bool {
-	return len(s.abandoned) >= maxAbandoned || len(s.abandoned) > 0 && slices.Contains(s.abandoned, s.target.Ref())
+func (s *datasetState[T, D]) goalHangs() bool {
+	return len(s.abandoned) >= maxAbandoned || len(s.abandoned) > 0 && slices.Contains(s.abandoned, s.goal().Ref())
 }

@@ -46,6 +46,7 @@ func (e *Engine[T, D]) onBeacons(received events.Beacons) {
 
 // onBeacon handles what one beacon of the instance's store names as the newest version of the dataset.
 func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], r events.Report) {
+	e.onJournal(s, r.Journal)
 	longest := longestTrust * e.cfg.BeaconWithin / events.BlindAfter
 	period := r.Every
 	r.Every = min(r.Every, longest)

@@ -54,6 +54,7 @@ type catchUpRun struct {
 // the reason arose.
 func (e *Engine[T, D]) requestCatchUp(reason string) {
 	e.catchUp.reason, e.catchUp.heals, e.catchUp.retryAt = reason, false, time.Time{}
+	e.requestAllPins(time.Now())
 }
 
 // requestHealing requests a catch-up because of what a beacon named. If a catch-up is already requested for another reason,

@@ -31,6 +31,8 @@ type Config struct {
 	// BeaconWithin is how long a dataset stays fresh without a beacon, until a beacon names its own period. Zero means three
 	// default periods. A beacon with a longer period keeps the dataset fresh for up to longestTrust times BeaconWithin.
 	BeaconWithin time.Duration
+	// PinFor is how old a pin may be until a pinned dataset with a newer version is stale. It must be set with Deps.Pins.
+	PinFor time.Duration
 }
 
 // longestTrust bounds how long a beacon can keep a dataset fresh, as a multiple of BeaconWithin.
@@ -51,6 +53,9 @@ type Deps[T, D any] struct {
 	CatchUps <-chan string
 	// Beacons receives beacons.
 	Beacons <-chan events.Beacons
+	// Entries receives journal entries, each before the versions that were announced after it. It and Pins are nil without pins.
+	Entries <-chan dataset.Entry
+	Pins    Pins
 	Log     Log
 	Relays  Relays
 	Loader  Loader[T, D]

@@ -45,6 +45,7 @@ type datasetState[T, D any] struct {
 	backoff      *backoff.Backoff
 	abandoned    []dataset.Ref // versions of abandoned jobs whose goroutines still hang
 
+	pins      pinState
 	deferred  deferredRecord
 	queryFor  *catchUpRun // the catch-up that waits for a query to start; nil if none does
 	queryHung bool        // the last query of the relays took queryHangsAfter or longer
@@ -83,6 +84,7 @@ func (s *datasetState[T, D]) syncHealth() {
 			h.QuarantinedSince = time.Time{}
 		}
 		h.Quarantined, h.QuarantinedRef = s.quarantined.Why, s.quarantined.Ref
+		s.syncPin(h)
 	})
 }
 

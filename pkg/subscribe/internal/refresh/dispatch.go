@@ -138,10 +138,11 @@ func (e *Engine[T, D]) start(i int, now time.Time, u usage) {
 	}
 	f.ctx, f.cancel = context.WithCancelCause(e.ctx)
 	e.flights = append(e.flights, f)
-	s.running, s.storedTried, s.tried = true, true, s.target.Version
+	goal, pinned := s.goal(), s.pins.held != nil
+	s.running, s.storedTried, s.tried = true, true, goal.Version
 	s.updateHealth(func(h *Health) { h.Refreshing, h.RefreshingSince = true, now })
 	// The channel has space for every flight.
 	e.jobs <- job[T, D]{
-		dataset: s, stored: f.stored, rec: s.target, served: s.served.Load(), replaces: !f.stored && s.replacement != nil, flight: f,
+		dataset: s, stored: f.stored, rec: goal, served: s.served.Load(), replaces: !f.stored && (s.replacement != nil || pinned), pinned: pinned, flight: f,
 	}
 }

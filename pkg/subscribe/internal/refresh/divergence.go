@@ -115,7 +115,8 @@ func (e *Engine[T, D]) compareWithStore(s *datasetState[T, D], answers []Answer,
 func (e *Engine[T, D]) rejectTarget(s *datasetState[T, D], newest dataset.VersionRecord) {
 	switch t := s.target; {
 	case t.Version <= s.version():
-	case t.Version > newest.Version && (s.health.Load().Failures > 0 && !s.confirmed(t.Ref()) || s.targetFailed() || s.targetBarred):
+	case t.Version > newest.Version && s.pins.held == nil && ( // the failures of a pinned dataset are those of the pinned version
+	s.health.Load().Failures > 0 && !s.confirmed(t.Ref()) || s.targetFailed() || s.targetBarred):
 		e.reject(s, t)
 	case t.Version == newest.Version && t.VersionID() != newest.VersionID():
 		e.reject(s, t)
@@ -210,7 +211,9 @@ func (e *Engine[T, D]) reject(s *datasetState[T, D], rec dataset.VersionRecord) 
 	if s.beacons.newest >= rec.Version {
 		s.beacons.newest, s.beacons.requested = 0, 0
 	}
-	s.clearFailure()
+	if s.pins.held == nil {
+		s.clearFailure()
+	}
 	s.syncHealth()
 	e.deps.Watcher.Rejected(rec)
 }

@@ -43,6 +43,7 @@ type Engine[T, D any] struct {
 	queryQueue   []*datasetState[T, D] // datasets that wait for a query of the relays
 	queries      []*relayQuery[T, D]   // queries of the relays in flight
 	queryWorkers sync.WaitGroup
+	pinsRunning  int             // pinsWork in flight
 	ctx          context.Context // of Run
 
 	finisher finisher[T, D]
@@ -73,6 +74,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		s := &datasetState[T, D]{name: name, first: make(chan struct{}), backoff: cfg.Retry.newBackoff(), settled: fleet.Blind}
 		gone := make(chan struct{})
 		s.gone.Store(&gone)
+		s.pins = pinState{backoff: cfg.Retry.newBackoff(), pinFor: cfg.PinFor}
 		s.health.Store(&Health{Began: began, Period: e.cfg.BeaconWithin / events.BlindAfter, State: fleet.Blind, Since: began})
 		e.datasets[name] = s
 	}

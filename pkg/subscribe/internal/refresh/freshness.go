@@ -23,6 +23,9 @@ type Judgement struct {
 // status requests both call it, so that a loop that hangs cannot keep a dataset fresh. wall is now by the clock that is compared
 // with publishers' clocks; it decides whether the next version is overdue.
 func (h *Health) Judge(rec *dataset.VersionRecord, now, wall time.Time) Judgement {
+	if h.Pin != nil {
+		return h.judgePinned(versionOf(rec), now, wall)
+	}
 	var left time.Duration
 	blindAt, confirmed := h.blindAt()
 	blind := !now.Before(blindAt)
@@ -91,6 +94,9 @@ func overdueAt(rec *dataset.VersionRecord) time.Time {
 
 // Why describes why the dataset is in the state.
 func (h *Health) Why(state fleet.State, rec *dataset.VersionRecord) string {
+	if text := h.whyPinned(state); text != "" {
+		return text
+	}
 	switch state {
 	case fleet.Failing:
 		if h.Err == nil {

@@ -21,6 +21,8 @@ type rig struct {
 	versions chan dataset.VersionRecord
 	catchUps chan string
 	beacons  chan events.Beacons
+	entries  chan dataset.Entry
+	pins     *fakePins // set before start; nil for an engine without pins
 	stop     func()
 
 	// Set before start; nil functions do nothing or succeed.
@@ -60,10 +62,15 @@ var config = Config{
 // start runs the rig's engine until the test ends.
 func (r *rig) start(cfg Config) {
 	r.versions, r.catchUps, r.beacons = make(chan dataset.VersionRecord), make(chan string), make(chan events.Beacons)
-	r.engine = New(cfg, Deps[string, string]{
+	deps := Deps[string, string]{
 		Versions: r.versions, CatchUps: r.catchUps, Beacons: r.beacons, Log: r, Relays: relayFunc{r}, Loader: r, Watcher: r,
 		Barred: func(string) []Barred { return r.barred }, StoredAgain: r.again,
-	})
+	}
+	if r.pins != nil {
+		r.entries = make(chan dataset.Entry)
+		deps.Entries, deps.Pins = r.entries, r.pins
+	}
+	r.engine = New(cfg, deps)
 	if r.wall != nil {
 		r.engine.wall = r.wall
 	}

@@ -89,6 +89,19 @@ type Health struct {
 	// Regressed describes a publisher that keeps naming versions below the served one; empty if there is none.
 	Regressed string
 
+	// Pin is the pin that is followed, since PinnedSince by this instance's clock; nil if there is none. PinServed is true if its version is
+	// served, and PinKnown if the record of its version is known. From PinnedUntil, by the publisher's clock, the pin is older than
+	// Config.PinFor.
+	Pin                 *dataset.Pin
+	PinServed, PinKnown bool
+	PinnedSince         time.Time
+	PinnedUntil         time.Time
+	// PinRefused is why the pin of this instance is not followed; empty if it is, or if there is none. PinErr is the error of the last
+	// query of the relays about pins, and PinStoreErr that of the last access to the local copy of the pins.
+	PinRefused  string
+	PinErr      error
+	PinStoreErr error
+
 	// Refreshing is true while a worker loads a version, since RefreshingSince. The work after the swap does not count.
 	Refreshing      bool
 	RefreshingSince time.Time

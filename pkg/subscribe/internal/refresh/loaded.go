@@ -13,6 +13,9 @@ func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	defer close(m.answered)
 	s := m.dataset
 	before := s.served.Load()
+	if !s.admits(m) {
+		return
+	}
 	if before != nil && m.version.Record.Version <= before.Record.Version && !m.replaces {
 		return
 	}
@@ -86,7 +89,7 @@ func (e *Engine[T, D]) onFailure(m *jobDone[T, D]) {
 	s, rec, now := m.job.dataset, m.job.rec, time.Now()
 	e.startBackoff(s, m, now)
 	f := Failure{Record: rec, Err: m.err, Duration: m.duration, Retry: s.retryAt}
-	if s.targetHangs() {
+	if s.goalHangs() {
 		f.Retry = time.Time{}
 		if len(s.abandoned) >= maxAbandoned {
 			f.Err = fmt.Errorf("%w; %d goroutines hang at versions of %s, and no newer version is tried before one of them returns: restart the instance",
@@ -109,7 +112,7 @@ func (e *Engine[T, D]) onFailure(m *jobDone[T, D]) {
 		// A version that no beacon names may be in no store. The relays tell, and a later event may have raised the target.
 		e.verifyWithRelays(s, fmt.Sprintf("version %s could not be loaded", rec.ID()))
 	}
-	if s.targetBarred {
+	if s.targetBarred && s.pins.held == nil {
 		s.clearFailure()
 	}
 	e.deps.Watcher.Failed(f)
@@ -123,7 +126,7 @@ func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now
 		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))
 	}
 	s.failedAt, s.retryAt = now, now.Add(pause)
-	if s.target.Version > m.job.rec.Version {
+	if s.target.Version > m.job.rec.Version && s.pins.held == nil {
 		e.shortenBackoff(s)
 	}
 }

@@ -20,6 +20,8 @@ type message[T, D any] struct {
 	finishDone *finishDone[T, D]
 	logRead    *catchUpRun
 	queried    *relayQuery[T, D]
+	pinsRead   *pinsWork[T, D] // its local copy was read, and it goes on
+	pinsDone   *pinsWork[T, D]
 }
 
 // send sends m to the loop, unless the loop has ended.
@@ -58,7 +60,7 @@ func (e *Engine[T, D]) supervise(ctx context.Context) {
 func (e *Engine[T, D]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	versions, catchUps, beacons := e.deps.Versions, e.deps.CatchUps, e.deps.Beacons
+	versions, entries, catchUps, beacons := e.deps.Versions, e.deps.Entries, e.deps.CatchUps, e.deps.Beacons
 	for {
 		// gofail: var refreshLoop struct{}
 		now := time.Now()
@@ -73,6 +75,12 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 				continue
 			}
 			e.onRecord(rec)
+		case entry, ok := <-entries:
+			if !ok {
+				entries = nil
+				continue
+			}
+			e.onEntry(entry)
 		case reason, ok := <-catchUps:
 			if !ok {
 				catchUps = nil
@@ -114,6 +122,10 @@ func (e *Engine[T, D]) onMessage(m message[T, D]) {
 		e.onLogRead(m.logRead)
 	case m.queried != nil:
 		e.onQueried(m.queried)
+	case m.pinsRead != nil:
+		e.onPinsRead(m.pinsRead)
+	case m.pinsDone != nil:
+		e.onPinsDone(m.pinsDone)
 	}
 }
 
@@ -129,7 +141,7 @@ func (e *Engine[T, D]) startDue(now time.Time) time.Time {
 			e.startCatchUp()
 		}
 	}
-	next = e.startQueries(now, next)
+	next = e.startPins(now, e.startQueries(now, next))
 	e.dispatch(now)
 	if len(e.queue) == 0 {
 		return next
@@ -151,6 +163,9 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 			continue
 		}
 		at := s.retryAt
+		if s.pins.holdUntil.After(at) {
+			at = s.pins.holdUntil
+		}
 		if !at.After(now) {
 			at = e.finisher.waitUntil(s, now)
 		}
@@ -165,7 +180,11 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 
 // wantsRefresh reports whether the target is to be loaded.
 func (s *datasetState[T, D]) wantsRefresh() bool {
-	return (s.target.Version > s.version() || s.replacement != nil) && !s.targetBarred && !s.targetHangs()
+	wants := s.target.Version > s.version() || s.replacement != nil
+	if s.pins.held != nil {
+		wants = s.wantsPinned()
+	}
+	return wants && !s.goalBarred() && !s.goalHangs()
 }
 
 func (e *Engine[T, D]) enqueue(s *datasetState[T, D]) {
@@ -212,11 +231,11 @@ func (e *Engine[T, D]) advance(s *datasetState[T, D], rec dataset.VersionRecord)
 	}
 	s.replacement = nil
 	s.setTarget(rec)
-	if s.targetBarred {
+	if s.targetBarred && s.pins.held == nil {
 		s.clearFailure()
 	}
 	s.noteVersion(rec.Version)
-	if !s.running && rec.Version > s.tried {
+	if !s.running && rec.Version > s.tried && s.pins.held == nil {
 		e.shortenBackoff(s)
 	}
 }

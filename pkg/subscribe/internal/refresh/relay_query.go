@@ -101,7 +101,9 @@ func (e *Engine[T, D]) startQueries(now, next time.Time) time.Time {
 
 func (e *Engine[T, D]) startQuery(s *datasetState[T, D], now time.Time) {
 	q := &relayQuery[T, D]{dataset: s, m: s.queryFor, began: now, own: e.Store().ID, verify: s.verify}
-	s.queryFor, s.verify = nil, false
+	if s.queryFor, s.verify = nil, false; q.verify && s.pins.held != nil {
+		e.requestPins(s) // the store may have been restored, and lack the pinned version
+	}
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.Stall)
 	q.cancel = cancel
 	e.queries = append(e.queries, q)

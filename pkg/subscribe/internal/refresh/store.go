@@ -197,6 +197,7 @@ func (e *Engine[T, D]) changeStore(old, adopted dataset.StoreID) {
 	for _, s := range e.datasets {
 		s.beacons = beacons{}
 		s.disowned = nil
+		e.forgetPins(s, old)
 		if e.ofOtherStore(s.target) {
 			s.setTarget(dataset.VersionRecord{})
 		}

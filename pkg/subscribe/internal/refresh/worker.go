@@ -16,7 +16,8 @@ type job[T, D any] struct {
 	stored   bool
 	rec      dataset.VersionRecord
 	served   *Served[T]
-	replaces bool // rec replaces a served version that is not in the store's history
+	replaces bool // rec replaces a served version that is not in the store's history, or that is not the pinned one
+	pinned   bool // rec is the pinned version
 	flight   *flight[T, D]
 }
 
@@ -33,6 +34,7 @@ type loadedJob[T, D any] struct {
 	dataset  *datasetState[T, D]
 	stored   bool
 	replaces bool
+	pinned   bool
 	version  Loaded[T, D]
 	duration time.Duration
 	swapped  bool
@@ -74,7 +76,7 @@ func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 	// Finish may run the garbage collector, so the worker must not hold the previous version any longer.
 	j.served = nil
 	m := &loadedJob[T, D]{
-		dataset: j.dataset, stored: j.stored, replaces: j.replaces, version: version, duration: done.duration,
+		dataset: j.dataset, stored: j.stored, replaces: j.replaces, pinned: j.pinned, version: version, duration: done.duration,
 		answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)

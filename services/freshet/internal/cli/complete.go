@@ -49,11 +49,11 @@ func servedNames(ctx context.Context, address string) ([]string, error) {
 	return withClient(address, "server", func(c *client.Client) ([]string, error) { return c.Served(ctx) })
 }
 
-func withClient(address, what string, names func(*client.Client) ([]string, error)) ([]string, error) {
+func withClient[T any](address, what string, query func(*client.Client) (T, error)) (answer T, err error) {
 	c, err := client.New(address, what, "")
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	defer c.Close()
-	return names(c)
+	return query(c)
 }

@@ -225,6 +225,9 @@ func eventRow(e timeline.Event, zone *time.Location) []string {
 
 // entryText returns what a journal entry changed.
 func entryText(e dataset.Entry) string {
+	if pins, err := e.PinChange(); err == nil {
+		return pinText(pins)
+	}
 	change, err := e.SettingsChange()
 	if err != nil {
 		return string(e.Content) // of a later release

@@ -55,6 +55,7 @@ The second table shows the instances, which answer over NATS:
 version, what the last refresh pulled over the network (a snapshot, deltas, or both), and the labels of the instance. from
 is the relay, or the instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
 
+  pinned      the instance holds the served version until "freshet unpin"
   failing     the last refresh failed; the instance retries
   quarantined processes died of the newest version; the instance does not load it and serves the version before
   diverged    the served version is not in the store's history; the instance moves to the store's version

@@ -249,7 +249,7 @@ func (s *waiting) silent(ctx context.Context) ([]string, error) {
 func (s *waiting) lacks(ctx context.Context, r overview.Record) bool {
 	rec := s.report.Record
 	d, ok := r.Dataset(rec.Dataset)
-	if !ok {
+	if !ok || d.PinnedBelow(rec.Ref()) {
 		return false
 	}
 	report := fleet.Report{

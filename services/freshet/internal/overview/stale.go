@@ -1,6 +1,7 @@
 package overview
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,8 @@ func (o Overview) why(ctx context.Context, d Dataset, i Instance, maxLag time.Du
 			return Explain(i, o.At)
 		}
 		return followersBehind(i, maxLag)
+	case i.State == fleet.Pinned:
+		return followersBehind(i, maxLag)
 	case i.State == fleet.Fresh, i.State == fleet.Waiting, i.State == fleet.Deleted:
 		if why := o.outdated(ctx, d, i, maxLag, committed); why != "" {
 			return why
@@ -216,7 +219,12 @@ func Explain(i Instance, now time.Time) string {
 			return fmt.Sprintf("blind: no beacon has confirmed yet that version %d is the newest", i.Version)
 		}
 		return fmt.Sprintf("blind: no beacon has confirmed for %s that version %d is the newest", since(i.Confirmed), i.Version)
+	case fleet.Pinned:
+		return pinned(i)
 	case fleet.Refreshing, fleet.Lagging:
+		if i.Pin != nil {
+			return fmt.Sprintf("%s for %s, %s", i.State, round(max(0, behind(i, now))), pinned(i))
+		}
 		return fmt.Sprintf("%s for %s: version %d is served, %d is known", i.State, round(max(0, behind(i, now))), i.Version, i.Newest)
 	case fleet.Deleted:
 		return explainDeletion(i)
@@ -238,6 +246,18 @@ func explainDeletion(i Instance) string {
 	default:
 		return fmt.Sprintf("%s; version %d answers", d, d.Serves.Version)
 	}
+}
+
+// pinned describes the pin of an instance.
+func pinned(i Instance) string {
+	text := fmt.Sprintf("pinned to version %d by %s until it is unpinned, newest known %d", i.Pin.Version, cmp.Or(i.Pin.By, "someone unnamed"), i.Newest)
+	if i.State != fleet.Pinned && i.Version == i.Pin.Version {
+		text = fmt.Sprintf("pinned to version %d by %s, since longer than its FRESHET_PIN_FOR, newest known %d", i.Pin.Version, cmp.Or(i.Pin.By, "someone unnamed"), i.Newest)
+	}
+	if i.Pin.Reason != "" {
+		text += ": " + i.Pin.Reason
+	}
+	return text
 }
 
 func round(d time.Duration) time.Duration {

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/pull"
+	"freshet.dev/pkg/store"
 )
 
 // Newest returns the record of the dataset's newest version, or [store.ErrNotFound], and the store that the relay named
@@ -16,6 +17,24 @@ import (
 func (o *Origin) Newest(ctx context.Context, name string) (dataset.VersionRecord, dataset.StoreID, error) {
 	a, err := o.oneStore(ctx, func(accept pull.Accept) error { return o.client.LatestInOrder(ctx, name, accept) })
 	return a.Record, a.Store, err
+}
+
+// Pins returns the pins of the dataset, as the first relay in order that reads the origin's store answers. It fails with
+// [store.ErrNotFound] if all relays are of releases that do not know pins.
+func (o *Origin) Pins(ctx context.Context, name string) (pins dataset.Pins, err error) {
+	a, err := o.oneStore(ctx, func(accept pull.Accept) (err error) {
+		pins, err = o.client.PinsInOrder(ctx, name, accept)
+		return err
+	})
+	switch {
+	case err != nil:
+		return dataset.Pins{}, err
+	case a.none:
+		return dataset.Pins{}, store.ErrNotFound
+	case pins.Dataset == "": // the origin follows another store from now on; the answer was read before that
+		return dataset.Pins{}, fmt.Errorf("%w: they read another store than before", ErrBusy)
+	}
+	return pins, nil
 }
 
 // ID returns the id of the store of the origin's answers, or [store.ErrNotFound] if that store has none.
