@@ -42,6 +42,7 @@ type datasetState[T, D any] struct {
 	backoff      *backoff.Backoff
 	abandoned    []dataset.Ref // versions of abandoned jobs whose goroutines still hang
 
+	replay    *replaying // that waits or loads; nil if there is none
 	deferred  deferredRecord
 	queryFor  *catchUpRun // the catch-up that waits for a query to start; nil if none does
 	queryHung bool        // the last query of the relays took queryHangsAfter or longer

@@ -89,6 +89,8 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 		case m := <-e.messages:
 			e.reportPassed(changeAt)
 			e.onMessage(m)
+		case r := <-e.replays:
+			e.onReplay(r)
 		case <-e.deps.StoredAgain:
 			e.onStoredAgain()
 		case <-timer.C:
@@ -150,7 +152,7 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 		if s.running || s.queued || !s.wantsRefresh() {
 			continue
 		}
-		at := s.retryAt
+		at := s.dueAt()
 		if !at.After(now) {
 			at = e.finisher.waitUntil(s, now)
 		}
@@ -163,8 +165,11 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 	return next
 }
 
-// wantsRefresh reports whether the target is to be loaded.
-func (s *datasetState[T, D]) wantsRefresh() bool {
+// wantsRefresh reports whether the target, or the served version again, is to be loaded.
+func (s *datasetState[T, D]) wantsRefresh() bool { return s.wantsTarget() || s.replay != nil }
+
+// wantsTarget reports whether the target is to be loaded.
+func (s *datasetState[T, D]) wantsTarget() bool {
 	return (s.target.Version > s.version() || s.replacement != nil) && !s.targetBarred && !s.targetHangs()
 }
 
