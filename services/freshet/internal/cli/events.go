@@ -17,6 +17,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/replay"
 	"freshet.dev/pkg/timeline"
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
@@ -222,6 +223,9 @@ func eventRow(e timeline.Event, zone *time.Location) []string {
 
 // entryText returns what a journal entry changed.
 func entryText(e dataset.Entry) string {
+	if e.Kind == replay.EntryKind {
+		return replayText(e)
+	}
 	change, err := e.SettingsChange()
 	if err != nil {
 		return string(e.Content) // of a later release
