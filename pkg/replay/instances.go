@@ -245,6 +245,9 @@ func (r *Replayer) planPull(ctx context.Context, in InstancesInput, o *fleet.Rep
 		refuse("the record of version %d has the deltas since version %d, and none since version %d; name that or a later one, or leave it out",
 			o.Version, rec.Snapshot.Version, in.From)
 	default:
-		o.Full, o.PulledBytes, o.Deltas = true, rec.PullBytes(), len(rec.Chain())-1
+		o.Full, o.Deltas = true, len(rec.Chain())-1
+		for _, object := range rec.Chain() {
+			o.PulledBytes += object.Bytes
+		}
 	}
 }
