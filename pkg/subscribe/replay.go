@@ -3,6 +3,7 @@ package subscribe
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -189,7 +190,7 @@ func (t *replayTask) report() fleet.ReplayReport {
 	case t.result.Err != nil:
 		report.State, report.Error = fleet.ReplayFailed, t.result.Err.Error()
 		if errors.Is(t.result.Err, refresh.ErrNoReplay) {
-			report.State = fleet.ReplayRefused
+			report.State, report.Error = fleet.ReplayRefused, strings.TrimPrefix(report.Error, refresh.ErrNoReplay.Error()+": ")
 		}
 		if v := t.of.s.datasets[t.request.Dataset].current.Load(); v != nil {
 			report.Version, report.ID = v.Record.Version, v.ID

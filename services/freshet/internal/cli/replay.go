@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -173,7 +174,7 @@ func (f *replayFlags) run(cmd *cobra.Command, p Process, name string) error {
 
 // verdictOf returns the verdict on all instances, of which those behind did not replay.
 func verdictOf(behind []fleet.ReplayOutcome, instances int) error {
-	all := append([]fleet.ReplayOutcome{}, behind...)
+	all := slices.SortedStableFunc(slices.Values(behind), func(a, b fleet.ReplayOutcome) int { return cmp.Compare(a.Instance, b.Instance) })
 	for len(all) < instances {
 		all = append(all, fleet.ReplayOutcome{ReplayReport: fleet.ReplayReport{State: fleet.ReplayDone}})
 	}
@@ -249,7 +250,7 @@ func (o *replayPrinter) instance(i fleet.ReplayOutcome) error {
 		callbacks = strconv.Itoa(i.Callbacks)
 	}
 	if i.Duration > 0 {
-		took = i.Duration.Round(time.Millisecond).String()
+		took = max(i.Duration.Round(time.Millisecond), time.Millisecond).String()
 	}
 	if i.Repeated {
 		why = "an earlier request with this id did it"
