@@ -48,8 +48,8 @@ func CheckReplaySubject(subject string) error {
 }
 
 // ReplayMessage returns the message that hands the event of rec to the subject. id is that of the replay. The payload is the event that
-// announced the version. The message has an id of its own for the replay and the version: a stream that collects the subject then drops
-// what a repeated replay with the same id sends again.
+// announced the version. The header Nats-Msg-Id names the replay and the version: a stream that collects the subject drops what a repeated
+// replay with the same id sends again.
 func ReplayMessage(subject, id string, rec dataset.VersionRecord) (*nats.Msg, error) {
 	if err := CheckReplaySubject(subject); err != nil {
 		return nil, err

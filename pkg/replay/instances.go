@@ -31,7 +31,7 @@ type InstancesInput struct {
 	Wait time.Duration
 	// DryRun says to do nothing, and report what instances would do.
 	DryRun bool
-	// Begun, if not nil, is called before the first instance is asked. Ended, if not nil, is called for each instance when its outcome is
+	// Begun, if not nil, is called before the first request to an instance. Ended, if not nil, is called for each instance when its outcome is
 	// known.
 	Begun func(Begun)
 	Ended func(fleet.ReplayOutcome)
@@ -43,12 +43,12 @@ type Begun struct {
 	RequestID string `json:"request_id"`
 	// Entry is the number of the journal entry about the replay; absent in a dry run.
 	Entry uint64 `json:"entry,omitempty"`
-	// Instances is how many instances are asked. First and Last are the versions that are sent to a subject, and Versions is how many.
+	// Instances is how many instances get a request. First and Last are the versions that are sent to a subject, and Versions is how many.
 	Instances int    `json:"instances,omitempty"`
 	First     uint64 `json:"first,omitempty"`
 	Last      uint64 `json:"last,omitempty"`
 	Versions  uint64 `json:"versions,omitempty"`
-	// Warnings say what failed after the entry was written, and which instances could not be asked.
+	// Warnings say what failed after the entry was written, and which instances could not be read.
 	Warnings []string `json:"warnings,omitempty"`
 }
 

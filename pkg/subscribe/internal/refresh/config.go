@@ -127,7 +127,7 @@ type Watcher[T, D any] interface {
 	// Swapped reports that now replaced before as the served version. before is nil for the first version. by is the Difference of
 	// the loaded version.
 	Swapped(before, now *Served[T], by D)
-	// Replayed reports that the served version was taken in again. before is now unless its Value was loaded again. by is the changes since
+	// Replayed reports a replay of the served version. before is now unless its Value was loaded again. by is the changes since
 	// r.From; the zero D without one.
 	Replayed(r Replay, before, now *Served[T], by D)
 	// Failed reports an attempt that failed and will be retried.
