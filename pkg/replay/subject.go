@@ -98,8 +98,10 @@ func (r *Replayer) Subject(ctx context.Context, in SubjectInput) (Sent, error) {
 	if in.DryRun || versions == 0 {
 		return Sent{}, nil
 	}
-	s := &sending{SubjectInput: in, nc: r.deps.NATS, limiter: rate.NewLimiter(rate.Limit(in.Rate), 1), flushed: time.Now(),
-		reconnects: r.deps.NATS.Stats().Reconnects, earlier: r.deps.NATS.LastError()}
+	s := &sending{
+		SubjectInput: in, nc: r.deps.NATS, limiter: rate.NewLimiter(rate.Limit(in.Rate), 1), flushed: time.Now(),
+		reconnects: r.deps.NATS.Stats().Reconnects, earlier: r.deps.NATS.LastError(),
+	}
 	err = r.send(ctx, s, first)
 	r.cfg.Log.InfoContext(ctx, "replayed to a subject", "dataset", in.Dataset, "subject", in.Subject, "events", s.confirmed.Events, "first", s.confirmed.First,
 		"last", s.confirmed.Last, "by", in.By, "reason", in.Reason, "request", in.RequestID)

@@ -59,8 +59,10 @@ func TestReplayCommand(t *testing.T) {
 	replay("--all", "--version", "3").want(t, exit.NotFound, "stderr:has no version 3; the newest is 2")
 	f.run(t, "replay", "price", "--all").want(t, exit.NotFound, "stderr:did you mean prices?")
 	replay().want(t, exit.Usage, "stderr:choose instances with one of --instance, --label and --all")
-	for flag, text := range map[string]string{"--since=2h": "--to-subject", "--to-version=2": "--to-subject", "--rate=3": "--to-subject", "--from-version=0": "versions begin at 1", "--version=x": "names no version",
-		"--wait-timeout=1ms": "want 1s to 24h", "--to-subject=x": "excludes", "--request-id=a b": "request id"} {
+	for flag, text := range map[string]string{
+		"--since=2h": "--to-subject", "--to-version=2": "--to-subject", "--rate=3": "--to-subject", "--from-version=0": "versions begin at 1", "--version=x": "names no version",
+		"--wait-timeout=1ms": "want 1s to 24h", "--to-subject=x": "excludes", "--request-id=a b": "request id",
+	} {
 		replay("--all", flag).want(t, exit.Usage, "stderr:"+text)
 	}
 	replay("--to-subject", "freshet.v1.datasets.prices").want(t, exit.Usage, "stderr:old events would reach instances")
