@@ -323,6 +323,9 @@ func (s *listening) receive(m *nats.Msg) {
 	if !s.names[name] {
 		return // another dataset, due to the wildcard
 	}
+	if m.Header.Get(ReplayHeader) != "" {
+		return // an old event that was handed to another subject
+	}
 	rec, err := s.subjects.decode(m.Subject, m.Data)
 	if err != nil {
 		s.requestCatchUp(fmt.Sprintf("an event on %s is not readable: %v", m.Subject, err), false)

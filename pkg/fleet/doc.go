@@ -5,6 +5,8 @@
 //	                                   request is {"dataset": "prices"}
 //	freshet.v1.instances.get.<run>     a request to one run of an instance for the records of some keys, see [Get]; the
 //	                                   instance answers with what it serves if its configuration allows that
+//	freshet.v1.instances.replay.<run>  a request to one run of an instance to take the version that it serves in again, see [Replay];
+//	                                   the instance answers at once with its progress, also to a repeated request
 //	freshet.v1.reports.<dataset>       each instance sends a [Report] when a refresh ends or a state changes
 //
 // In a namespace "freshet.v1.ns.<namespace>." replaces "freshet.v1.".

@@ -240,6 +240,8 @@ type Report struct {
 	Full     bool   `json:"full"`
 	Deltas   int    `json:"deltas"`
 	Fallback string `json:"gave_up,omitempty"`
+	// Replayed is true if the instance has pulled the version again that it served already, see [Replay].
+	Replayed bool `json:"replayed,omitempty"`
 	// Created is the time of the version's commit, by the publisher's clock. Served is the time of the swap, by the
 	// instance's clock.
 	Created time.Time `json:"created,omitzero"`

@@ -12,6 +12,11 @@ func getSubject(namespace, run string) string {
 	return dataset.SubjectRoot(namespace) + "instances.get." + run
 }
 
+// replaySubject returns the subject of requests for a replay by the run of an instance, see [Replay].
+func replaySubject(namespace, run string) string {
+	return dataset.SubjectRoot(namespace) + "instances.replay." + run
+}
+
 // reportPrefix returns the prefix of the subject of every report in the namespace; the dataset's name follows.
 func reportPrefix(namespace string) string { return dataset.SubjectRoot(namespace) + "reports." }
 

@@ -28,7 +28,7 @@ type callback struct {
 
 	// The fields below are guarded by Subscriber.mu.
 	newest  *served      // the version of the last signal
-	pending *pendingSwap // from the version of the last call to newest; nil if they are the same
+	pending *pendingSwap // from the version of the last call to newest; nil if they are the same and no replay is pending
 	behind  time.Time    // when the first version was swapped in that no completed call has covered; zero if there is none
 }
 
@@ -135,12 +135,23 @@ func (c *callback) completed() {
 	}
 }
 
+// leave ends the callback. No replay waits for it any more.
+func (c *callback) leave(retried *pendingSwap) {
+	c.end()
+	c.d.s.mu.Lock()
+	pending := c.pending
+	c.pending = nil
+	c.d.s.mu.Unlock()
+	retried.called(nil)
+	pending.called(nil)
+}
+
 // run calls the callback for every pending swap.
 func (c *callback) run() {
-	defer c.end()
 	s := c.d.s
 	var old *table.Table
 	var retried *pendingSwap
+	defer func() { c.leave(retried) }()
 	pauses := backoff.New(s.cfg.RetryInitial, s.cfg.RetryMax)
 	for {
 		due, ok := c.take(retried)
@@ -156,9 +167,10 @@ func (c *callback) run() {
 			continue
 		}
 		now := due.to
-		swap := Swap{Dataset: c.d.name, Old: old, New: now.Value, Full: true}
+		base := due.base(old)
+		swap := Swap{Dataset: c.d.name, Old: base, New: now.Value, Full: true, Replayed: due.replayed}
 		swap.Record, swap.ID = now.Content()
-		if due.changes != nil && due.changes.Old() == old {
+		if due.changes != nil && due.changes.Old() == base {
 			swap.Full, swap.changes = false, due.changes
 		}
 		err := guard.Try(func() error { c.call(c.ctx, swap); return nil })
@@ -166,12 +178,14 @@ func (c *callback) run() {
 		if err == nil {
 			old, retried = now.Value, nil
 			c.completed()
+			due.called(nil)
 			pauses.Reset()
 			continue
 		}
 		retried = due
 		err = fmt.Errorf("call back for version %s: %w", now.Record.ID(), err)
 		c.err.Store(&err)
+		due.called(err)
 		pause := pauses.Next()
 		s.events.CallbackFailed(CallbackFailure{Dataset: c.d.name, Version: now.Record.Version, Err: err, Pause: pause})
 		if !wake.Wait(c.ctx, pause, c.wake) {

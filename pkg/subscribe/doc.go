@@ -76,6 +76,13 @@
 // NATS for the records that it serves ([fleet.Get], the command `freshet get --instance`). One goroutine answers them, one at a time,
 // from the served table. Requests that arrive faster are dropped, and neither lookups nor refreshes wait for them.
 //
+// # Replays
+//
+// An operator can make the instance take the version that it serves in again, over NATS ([fleet.Replay], the command `freshet replay`):
+// functions given to OnSwap are called again with [Swap].Replayed, and eager views are rebuilt. A full replay pulls the snapshot again,
+// through the refreshing goroutine and its lanes, and replaces the table and the files in the cache folder. Lookups read the old table
+// until then, and go on with it if the replay fails. One full replay of a dataset runs at a time, and a newer version comes first.
+//
 // # Verification
 //
 // A table is served only if all of the following hold. No part of another table is ever served.

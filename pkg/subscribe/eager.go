@@ -75,6 +75,9 @@ func (e *eager[V]) decodeErr() error {
 
 // swap moves the view to another version. It is the view's callback, so its calls come one at a time.
 func (e *eager[V]) swap(ctx context.Context, swap Swap) {
+	if swap.Replayed {
+		swap.Old, swap.changes = nil, nil // the view is rebuilt from all records
+	}
 	s := e.view.d.s
 	slot, ok := s.acquireSlot(ctx)
 	if !ok {

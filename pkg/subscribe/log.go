@@ -72,7 +72,7 @@ func logRefresh(log *slog.Logger, e Refresh) {
 		log.Warn("deltas did not lead to a version, which was loaded from its snapshot instead", "dataset", name, "version", version,
 			"error", e.Fallback, "stack", guard.Stack(e.Fallback))
 	}
-	log.Info("serving a version", "dataset", name, "version", version, "from", e.From, "full", e.Full, "deltas", e.Deltas,
+	log.Info("serving a version", "dataset", name, "version", version, "from", e.From, "full", e.Full, "deltas", e.Deltas, "replayed", e.Replayed,
 		"id", e.ID.String(), "records", e.Records, "bytes", e.Bytes, "pulled_bytes", e.PulledBytes, "duration", e.Duration, "created", e.Record.Created)
 }
 

@@ -104,6 +104,8 @@ type Refresh struct {
 	// At is the time of the swap. Duration is the time from the start of the refresh to the swap.
 	At       time.Time
 	Duration time.Duration
+	// Replayed is true for a version that was served already and was pulled again, because an operator wanted that.
+	Replayed bool
 
 	swap *pendingSwap // for callbacks; other observers must not keep the table
 }

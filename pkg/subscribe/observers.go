@@ -14,7 +14,11 @@ func (s *Subscriber) observers() Observer {
 
 // callbacksObserver signals new versions to callbacks.
 func (s *Subscriber) callbacksObserver() Observer {
-	return Observer{Swapped: func(e Refresh) { s.datasets[e.Record.Dataset].signal(e.swap) }}
+	return Observer{Swapped: func(e Refresh) {
+		if e.swap != nil { // callbacks have a replay already
+			s.datasets[e.Record.Dataset].signal(e.swap)
+		}
+	}}
 }
 
 // sumsObserver counts refreshes for the status.

@@ -21,6 +21,7 @@ func (s *Subscriber) reportObserver() Observer {
 			s.report(fleet.Report{
 				Kind: fleet.OfSwap, Dataset: e.Record.Dataset, Version: e.Record.Version, ID: e.ID, PulledBytes: e.PulledBytes, Full: e.Full,
 				Deltas: e.Deltas, Fallback: text(e.Fallback), Created: e.Record.Created, Served: e.At, Duration: e.Duration,
+				Replayed: e.Replayed,
 			})
 		},
 		Failed: func(e Failure) {

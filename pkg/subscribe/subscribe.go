@@ -46,6 +46,7 @@ type Subscriber struct {
 	reports   chan fleet.Report
 	redis     io.Closer      // nil without Config.Redis
 	record    *record.Keeper // nil without Config.Redis
+	replays   *replays
 	// decodeSlots is the semaphore of the eager views that decode.
 	decodeSlots *semaphore.Weighted
 
@@ -75,6 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 	}
+	s.replays = newReplays(s)
 	s.host, _ = os.Hostname() // the status leaves out an unknown host
 	s.events = s.observers()
 	relays := cfg.pull()
@@ -131,6 +133,9 @@ func (s *Subscriber) start(ctx context.Context, listener *events.Listener) {
 	})
 	s.running.Go(func() {
 		s.keep("answer remote gets", fleet.NewGetResponder(s.nc.Conn, s.cfg.Namespace, s.run, s.remoteGet).Run)
+	})
+	s.running.Go(func() {
+		s.keep("answer requests for replays", fleet.NewReplayResponder(s.nc.Conn, s.cfg.Namespace, s.run, s.replays.request).Run)
 	})
 	s.running.Go(func() { s.keep("send reports", s.sendReports) })
 	s.running.Go(func() { s.keep("collect garbage", s.collector.Run) })

@@ -15,11 +15,15 @@ type Swap struct {
 	// committed with, or a zero one, and a Record without labels, times and counts of changes.
 	Record dataset.VersionRecord
 	ID     dataset.VersionID
-	// Old is New of the swap before; nil in the first.
+	// Old is New of the swap before; nil in the first. See also Replayed.
 	Old, New *table.Table
 	// Full is false if New was made from Old by deltas; then the cost of Changes follows the number of changed records. It is
 	// true if there was a full load between Old and New; then Changes compares the tables.
 	Full bool
+	// Replayed is true if an operator wants the service to take the version in again: the version may be that of the swap before. Old is nil
+	// then and Changes has all records, so that the function can rebuild what it derives from them. If the operator named an earlier version,
+	// Old is that version or an older one, and Changes has the changes since; values that the function has from later versions come again.
+	Replayed bool
 
 	changes *table.Changes // nil if Full
 }

@@ -32,6 +32,25 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 	w.s.events.Swapped(e)
 }
 
+func (w watcher) Replayed(r refresh.Replay, before, now *served, changes *table.Changes) {
+	swap := &pendingSwap{to: now, replayed: true, changes: changes}
+	if changes != nil {
+		swap.since = changes.Old()
+		for _, o := range now.Record.DeltasFrom(r.From) {
+			swap.bytes += o.Bytes
+		}
+	}
+	w.s.replays.signal(r.ID, w.s.datasets[r.Dataset], swap)
+	if now == before {
+		return
+	}
+	pull := now.Pull
+	w.s.events.Swapped(Refresh{
+		Record: now.Record, ID: now.ID, From: origin(now), Records: now.Value.Len(), Bytes: now.Value.Bytes(),
+		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, At: now.At, Duration: now.Duration, Replayed: true,
+	})
+}
+
 func (w watcher) Failed(f refresh.Failure) {
 	w.s.events.Failed(Failure{Record: f.Record, Err: f.Err, Attempt: f.Attempt, Duration: f.Duration, Retry: f.Retry})
 }

@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/publish/prom"
+	"freshet.dev/pkg/replay"
 	"freshet.dev/services/internal/web"
 	"github.com/sourcegraph/conc/pool"
 )
@@ -29,7 +30,9 @@ type Publisher struct {
 	publishes slots
 	patches   slots
 	reads     slots
-	verifying chan struct{} // has one element while a verification is in progress
+	replayer  *replay.Replayer // nil without NATS
+	replaying chan struct{}    // has an element for each replay in progress
+	verifying chan struct{}    // has one element while a verification is in progress
 	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -60,6 +63,13 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 		history:   history.New(history.Config{Workers: readWorkers, Log: deps.Log}, deps.Store),
 		reads:     newSlots(cfg.Reads, "reads of versions or events", "FRESHET_READS"),
 		verifying: make(chan struct{}, 1),
+		replaying: make(chan struct{}, maxReplays),
+	}
+	if deps.NATS != nil {
+		p.replayer, err = replay.New(replay.Config{Namespace: cfg.Namespace, Log: deps.Log}, replay.Deps{Store: deps.Store, Journal: journals, NATS: deps.NATS})
+		if err != nil {
+			return nil, err
+		}
 	}
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.handle()
@@ -75,6 +85,7 @@ func (p *Publisher) handle() {
 	p.mux.Handle("PATCH /v1/datasets/{name}", p.patch)
 	p.mux.Handle("POST /v1/datasets/{name}/rollback", p.rollback)
 	p.mux.Handle("POST /v1/datasets/{name}/delete", p.delete)
+	p.mux.Handle("POST /v1/datasets/{name}/replay", p.replay)
 	p.mux.Handle("GET /v1/datasets/{name}/versions", p.versions)
 	p.mux.Handle("GET /v1/datasets/{name}/versions/{version}", p.version)
 	p.mux.Handle("GET /v1/datasets", p.datasets)

@@ -15,7 +15,7 @@ import (
 	"freshet.dev/services/internal/web"
 )
 
-// verifyPulse is the time between two empty lines of the answer to a verification, which a proxy with an idle timeout would cut else.
+// verifyPulse is the time between two empty lines of an answer that takes long, which a proxy with an idle timeout would cut else.
 const verifyPulse = 15 * time.Second
 
 // VerifyLine is one line of the answer to a verification. It has one member: a finding, or in the last line the totals or the problem that
@@ -57,7 +57,7 @@ func (p *Publisher) verify(w http.ResponseWriter, r *http.Request, datasets ...s
 		busy.RetryAfter = 60
 		return busy
 	}
-	lines := &verifyLines{w: w, control: http.NewResponseController(w)}
+	lines := &jsonLines{w: w, control: http.NewResponseController(w)}
 	lines.begin()
 	stop := lines.pulse()
 	defer stop()
@@ -121,9 +121,9 @@ func (p *Publisher) logFinding(ctx context.Context, f verify.Finding) {
 		"place", f.Place, "problem", f.Problem, "effect", f.Effect, "repaired", f.Repaired, "repair", f.Repair)
 }
 
-// verifyLines is an answer of JSON lines. A client may take answerWait to receive a line; the time between lines is not bounded, because a
-// store may take hours to read.
-type verifyLines struct {
+// jsonLines is an answer of JSON lines that may take long. A client may take answerWait to receive a line; the time between lines is not bounded, because a
+// store may take hours to read, and instances minutes to replay.
+type jsonLines struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 
@@ -131,8 +131,8 @@ type verifyLines struct {
 	failed bool       // the client does not receive what is written
 }
 
-// begin sends the header, so that the client knows that the verification has begun.
-func (l *verifyLines) begin() {
+// begin sends the header, so that the client knows that the work has begun.
+func (l *jsonLines) begin() {
 	h := l.w.Header()
 	h.Set("Content-Type", "application/x-ndjson")
 	h.Set("Cache-Control", "no-store")
@@ -141,7 +141,7 @@ func (l *verifyLines) begin() {
 }
 
 // pulse starts to write an empty line every verifyPulse. The caller must call stop, after which none is written; more calls of it do nothing.
-func (l *verifyLines) pulse() (stop func()) {
+func (l *jsonLines) pulse() (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -153,8 +153,8 @@ func (l *verifyLines) pulse() (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if l.write(VerifyLine{}) != nil {
-				return // the next finding, or the end of the request, ends the verification
+			if l.write(struct{}{}) != nil {
+				return // the next line, or the end of the request, ends the work
 			}
 		}
 	}()
@@ -164,7 +164,7 @@ func (l *verifyLines) pulse() (stop func()) {
 	})
 }
 
-func (l *verifyLines) write(line VerifyLine) error {
+func (l *jsonLines) write(line any) error {
 	text, err := json.Marshal(line)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (l *verifyLines) write(line VerifyLine) error {
 	return nil
 }
 
-func (l *verifyLines) send() {
+func (l *jsonLines) send() {
 	_ = l.control.Flush()
 	_ = l.control.SetWriteDeadline(time.Time{})
 }

@@ -89,6 +89,9 @@ type Loader[T, D any] interface {
 	Stored(ctx context.Context, name string, progress func()) (Loaded[T, D], error)
 	// Load pulls and verifies the version rec. served is the served version; nil if there is none.
 	Load(ctx context.Context, rec dataset.VersionRecord, served *Served[T], progress func()) (Loaded[T, D], error)
+	// Reload pulls and verifies the served version again, without its Value. If from is not 0, Difference is the changes since that version;
+	// the served version's record has the deltas since then.
+	Reload(ctx context.Context, served *Served[T], from uint64, progress func()) (Loaded[T, D], error)
 }
 
 // Loaded is a version that can be served.
@@ -132,6 +135,9 @@ type Watcher[T, D any] interface {
 	// Swapped reports that now replaced before as the served version. before is nil for the first version. by is the Difference of
 	// the loaded version.
 	Swapped(before, now *Served[T], by D)
+	// Replayed reports a replay of the served version. before is now unless its Value was loaded again. by is the changes since
+	// r.From; the zero D without one.
+	Replayed(r Replay, before, now *Served[T], by D)
 	// Failed reports an attempt that failed and will be retried.
 	Failed(f Failure)
 	// StoredUnusable reports that the stored version of a dataset cannot be served.

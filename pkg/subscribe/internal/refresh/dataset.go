@@ -46,6 +46,7 @@ type datasetState[T, D any] struct {
 	abandoned    []dataset.Ref // versions of abandoned jobs whose goroutines still hang
 
 	pins      pinState
+	replay    *replaying // that waits or loads; nil if there is none
 	deferred  deferredRecord
 	queryFor  *catchUpRun // the catch-up that waits for a query to start; nil if none does
 	queryHung bool        // the last query of the relays took queryHangsAfter or longer

@@ -129,6 +129,10 @@ func (e *Engine[T, D]) start(i int, now time.Time, u usage) {
 	if s.storedTried && !s.wantsRefresh() {
 		return // since the dataset was queued, the target was barred or rejected, or belongs to another store
 	}
+	replay := s.nextReplay(now)
+	if replay == nil && s.storedTried && (!s.wantsTarget() || s.targetAt().After(now)) {
+		return // the replay ended
+	}
 	if u.flights >= maxFlights(e.cfg) {
 		e.evict(now)
 	}
@@ -138,8 +142,14 @@ func (e *Engine[T, D]) start(i int, now time.Time, u usage) {
 	}
 	f.ctx, f.cancel = context.WithCancelCause(e.ctx)
 	e.flights = append(e.flights, f)
+	s.running = true
+	if replay != nil {
+		served := s.served.Load()
+		e.jobs <- job[T, D]{dataset: s, rec: served.Record, served: served, replay: replay, flight: f}
+		return
+	}
 	goal, pinned := s.goal(), s.pins.held != nil
-	s.running, s.storedTried, s.tried = true, true, goal.Version
+	s.storedTried, s.tried = true, goal.Version
 	s.updateHealth(func(h *Health) { h.Refreshing, h.RefreshingSince = true, now })
 	// The channel has space for every flight.
 	e.jobs <- job[T, D]{

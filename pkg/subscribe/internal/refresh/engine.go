@@ -21,6 +21,7 @@ type Engine[T, D any] struct {
 	jobs     chan job[T, D]      // to the workers; never holds more jobs than there are idle workers
 	requests chan catchUpRequest // to the log reader; never holds more than one
 	messages chan message[T, D]  // to the loop
+	replays  chan *Replay        // to the loop; see Replay
 	ended    chan struct{}       // closed when the loop has ended
 
 	// wall is the clock that is compared with publishers' clocks; only tests change it after New.
@@ -57,6 +58,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		requests: make(chan catchUpRequest, 1),
 		// A worker waits for the answer to a message before it sends the next, so a send never blocks for long.
 		messages: make(chan message[T, D], maxWorkers(cfg)+1),
+		replays:  make(chan *Replay, pendingReplays),
 		ended:    make(chan struct{}),
 		wall:     clock.Wall,
 		catchUp:  catchUp{backoff: cfg.Retry.newBackoff(), first: true},

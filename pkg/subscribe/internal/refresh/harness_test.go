@@ -27,6 +27,7 @@ type rig struct {
 
 	// Set before start; nil functions do nothing or succeed.
 	load    func(ctx context.Context, rec dataset.VersionRecord, progress func()) error
+	reload  func(ctx context.Context, progress func()) error
 	stored  map[string]uint64
 	finish  func(name string, swapped bool) error
 	log     func() (map[string]dataset.VersionRecord, error)
@@ -35,7 +36,9 @@ type rig struct {
 	byName  func(name string) []Answer // in place of answers
 	silent  func(name string) []string // relays that are up and do not answer
 	onSwap  func(now *Served[string])
-	storedE error
+	// onReplay is called for each replay.
+	onReplay func()
+	storedE  error
 	// storedHang blocks Stored, which ignores its context, until it is closed; nil blocks nothing.
 	storedHang chan struct{}
 	wall       func() time.Time
@@ -194,6 +197,22 @@ func (r *rig) Load(ctx context.Context, rec dataset.VersionRecord, served *Serve
 	return l, nil
 }
 
+func (r *rig) Reload(ctx context.Context, served *Served[string], from uint64, progress func()) (Loaded[string, string], error) {
+	r.mu.Lock()
+	r.loads = append(r.loads, served.Record.ID()+" again")
+	r.mu.Unlock()
+	if r.reload != nil {
+		if err := r.reload(ctx, progress); err != nil {
+			return Loaded[string, string]{}, err
+		}
+	}
+	by := ""
+	if from > 0 {
+		by = fmt.Sprintf("since %d", from)
+	}
+	return Loaded[string, string]{Record: served.Record, Value: served.Value + "'", Difference: by, Pull: Pull{Bytes: 9, Full: true}}, nil
+}
+
 // The rig is the event log.
 
 func (r *rig) Latest(_ context.Context, _ []string) (map[string]dataset.VersionRecord, error) {
@@ -242,6 +261,13 @@ func (r *rig) Swapped(before, now *Served[string], _ string) {
 	}
 	if r.onSwap != nil {
 		r.onSwap(now)
+	}
+}
+
+func (r *rig) Replayed(o Replay, before, now *Served[string], by string) {
+	r.report("replayed %s %s: %s -> %s, changes %q", o.ID, now.Record.ID(), before.Value, now.Value, by)
+	if r.onReplay != nil {
+		r.onReplay()
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 // onLoaded swaps the loaded version in, unless the served version is at least as new.
 func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	defer close(m.answered)
+	if m.replay != nil {
+		e.onReplayLoaded(m)
+		return
+	}
 	s := m.dataset
 	before := s.served.Load()
 	if !s.admits(m) {
@@ -74,6 +78,8 @@ func (e *Engine[T, D]) onJobDone(m *jobDone[T, D]) {
 		s.abandoned = append(s.abandoned, m.job.ref())
 	}
 	switch {
+	case m.err != nil && m.job.replay != nil:
+		e.onReplayFailed(m)
 	case m.err != nil && m.job.stored:
 		e.readBarred(s)
 		if !errors.Is(m.err, ErrNone) {
@@ -120,12 +126,7 @@ func (e *Engine[T, D]) onFailure(m *jobDone[T, D]) {
 
 // startBackoff sets when the dataset is tried again after a failure.
 func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now time.Time) {
-	pause := s.backoff.Next()
-	// An overloaded relay says when to retry. No relay can keep an instance stale for longer than Retry.Max.
-	if asked := (interface{ RetryAfter() time.Duration })(nil); errors.As(m.err, &asked) {
-		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))
-	}
-	s.failedAt, s.retryAt = now, now.Add(pause)
+	s.failedAt, s.retryAt = now, now.Add(e.pauseAfter(s.backoff, m.err))
 	if s.target.Version > m.job.rec.Version && s.pins.held == nil {
 		e.shortenBackoff(s)
 	}

@@ -97,6 +97,8 @@ func (e *Engine[T, D]) loop(ctx context.Context) {
 		case m := <-e.messages:
 			e.reportPassed(changeAt)
 			e.onMessage(m)
+		case r := <-e.replays:
+			e.onReplay(r)
 		case <-e.deps.StoredAgain:
 			e.onStoredAgain()
 		case <-timer.C:
@@ -162,10 +164,7 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 		if s.running || s.queued || !s.wantsRefresh() {
 			continue
 		}
-		at := s.retryAt
-		if s.pins.holdUntil.After(at) {
-			at = s.pins.holdUntil
-		}
+		at := s.dueAt()
 		if !at.After(now) {
 			at = e.finisher.waitUntil(s, now)
 		}
@@ -178,8 +177,11 @@ func (e *Engine[T, D]) queueDue(now, next time.Time) time.Time {
 	return next
 }
 
-// wantsRefresh reports whether the target is to be loaded.
-func (s *datasetState[T, D]) wantsRefresh() bool {
+// wantsRefresh reports whether the target, or the served version again, is to be loaded.
+func (s *datasetState[T, D]) wantsRefresh() bool { return s.wantsTarget() || s.replay != nil }
+
+// wantsTarget reports whether the target, or the pinned version, is to be loaded.
+func (s *datasetState[T, D]) wantsTarget() bool {
 	wants := s.target.Version > s.version() || s.replacement != nil
 	if s.pins.held != nil {
 		wants = s.wantsPinned()

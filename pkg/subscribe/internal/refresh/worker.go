@@ -10,14 +10,15 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
-// job is one refresh: load the stored version, or load rec.
+// job is one refresh: load the stored version, or load rec, or load served again.
 type job[T, D any] struct {
 	dataset  *datasetState[T, D]
 	stored   bool
 	rec      dataset.VersionRecord
 	served   *Served[T]
-	replaces bool // rec replaces a served version that is not in the store's history, or that is not the pinned one
-	pinned   bool // rec is the pinned version
+	replaces bool       // rec replaces a served version that is not in the store's history, or that is not the pinned one
+	pinned   bool       // rec is the pinned version
+	replay   *replaying // served is loaded again; nil for another job
 	flight   *flight[T, D]
 }
 
@@ -35,6 +36,7 @@ type loadedJob[T, D any] struct {
 	stored   bool
 	replaces bool
 	pinned   bool
+	replay   *replaying
 	version  Loaded[T, D]
 	duration time.Duration
 	swapped  bool
@@ -66,7 +68,7 @@ func (e *Engine[T, D]) work(ctx context.Context) {
 // do loads a version, has the loop swap it in, and hands its Finish to the finisher.
 func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 	begin := time.Now()
-	done := &jobDone[T, D]{job: job[T, D]{dataset: j.dataset, stored: j.stored, rec: j.rec, replaces: j.replaces, flight: j.flight}}
+	done := &jobDone[T, D]{job: job[T, D]{dataset: j.dataset, stored: j.stored, rec: j.rec, replaces: j.replaces, replay: j.replay, flight: j.flight}}
 	version, err := e.load(j)
 	done.duration = time.Since(begin)
 	if err != nil {
@@ -76,7 +78,7 @@ func (e *Engine[T, D]) do(ctx context.Context, j job[T, D]) *jobDone[T, D] {
 	// Finish may run the garbage collector, so the worker must not hold the previous version any longer.
 	j.served = nil
 	m := &loadedJob[T, D]{
-		dataset: j.dataset, stored: j.stored, replaces: j.replaces, pinned: j.pinned, version: version, duration: done.duration,
+		dataset: j.dataset, stored: j.stored, replaces: j.replaces, pinned: j.pinned, replay: j.replay, version: version, duration: done.duration,
 		answered: make(chan struct{}),
 	}
 	swapped := e.offer(ctx, m)
@@ -135,9 +137,12 @@ func (e *Engine[T, D]) load(j job[T, D]) (Loaded[T, D], error) {
 
 	var version Loaded[T, D]
 	err := runOrAbandon(ctx.Done(), e.grace(), func() (err error) {
-		if j.stored {
+		switch {
+		case j.stored:
 			version, err = e.deps.Loader.Stored(ctx, j.dataset.name, progress)
-		} else {
+		case j.replay != nil:
+			version, err = e.deps.Loader.Reload(ctx, j.served, j.replay.From, progress)
+		default:
 			version, err = e.deps.Loader.Load(ctx, j.rec, j.served, progress)
 		}
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/replay"
 	"freshet.dev/pkg/timeline"
 	"freshet.dev/services/freshet/internal/client"
 	"freshet.dev/services/freshet/internal/exit"
@@ -227,6 +228,9 @@ func eventRow(e timeline.Event, zone *time.Location) []string {
 func entryText(e dataset.Entry) string {
 	if pins, err := e.PinChange(); err == nil {
 		return pinText(pins)
+	}
+	if e.Kind == replay.EntryKind {
+		return replayText(e)
 	}
 	change, err := e.SettingsChange()
 	if err != nil {

@@ -17,7 +17,7 @@ type commandGroup struct {
 func commandGroups(p Process) []commandGroup {
 	return []commandGroup{
 		{"run", "Try and run:", []*cobra.Command{newDemo(p), newUp(p)}},
-		{"publish", "Publish and undo:", []*cobra.Command{newPublish(p), newRollback(p), newPin(p), newUnpin(p), newDelete(p), newSettings(p)}},
+		{"publish", "Publish and undo:", []*cobra.Command{newPublish(p), newRollback(p), newPin(p), newUnpin(p), newReplay(p), newDelete(p), newSettings(p)}},
 		{"watch", "Watch:", []*cobra.Command{newStatus(p), newVersions(p), newPins(p), newEvents(p)}},
 		{"read", "Read and compare:", []*cobra.Command{newGet(p), newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p)}},
 		{"keep", "Check and keep:", []*cobra.Command{newVerify(p)}},

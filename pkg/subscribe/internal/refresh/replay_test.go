@@ -1,0 +1,299 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
+)
+
+// replayed is a replay that a test ordered.
+type replayed struct {
+	t       *testing.T
+	results []ReplayResult
+	retried []error
+}
+
+// replay orders a replay of prices.
+func (r *rig) replay(o Replay) *replayed {
+	r.t.Helper()
+	got := &replayed{t: r.t}
+	o.Dataset = "prices"
+	o.Ended = func(result ReplayResult) { got.results = append(got.results, result) }
+	o.Failed = func(err error) { got.retried = append(got.retried, err) }
+	if err := r.engine.Replay(o); err != nil {
+		r.t.Fatal(err)
+	}
+	synctest.Wait()
+	return got
+}
+
+// ends fails the test unless the replay ended once, with an error that has the text, or without one if the text is empty.
+func (g *replayed) ends(text string) ReplayResult {
+	g.t.Helper()
+	if len(g.results) != 1 {
+		g.t.Fatalf("the replay has %d results, want 1", len(g.results))
+	}
+	result := g.results[0]
+	if text == "" && result.Err != nil || text != "" && (result.Err == nil || !strings.Contains(result.Err.Error(), text)) {
+		g.t.Errorf("the replay ends with %v, want %q", result.Err, text)
+	}
+	return result
+}
+
+func (g *replayed) open() {
+	g.t.Helper()
+	if len(g.results) != 0 {
+		g.t.Fatalf("the replay has ended: %+v", g.results)
+	}
+}
+
+// A replay without a load reports the served version to the Watcher and loads nothing.
+func TestReplay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start(config)
+		r.replay(Replay{}).ends("no version of prices is served yet")
+		r.announce("prices", 1, 2)
+		served := r.engine.Served("prices")
+		if got := r.replay(Replay{ID: "a"}).ends(""); got.Version != served.Ref() || got.Pull.Bytes != 0 {
+			t.Errorf("%+v", got)
+		}
+		r.replay(Replay{ID: "b", Version: served.Ref()}).ends("")
+		r.replay(Replay{Version: dataset.Ref{Version: 1}}).ends("version 2 is served, and not version 1")
+		r.replay(Replay{Version: dataset.Ref{Version: 2, ID: dataset.VersionID{1}}}).ends("is served, and not version 2 (01")
+		if r.engine.Served("prices") != served {
+			t.Error("the replay replaced the served version")
+		}
+		r.wantLoads("prices/1", "prices/2")
+		want := `replayed a prices/2: prices/2 -> prices/2, changes ""`
+		if got := r.reports(); !slices.Contains(got, want) {
+			t.Errorf("the reports %q lack %q", got, want)
+		}
+	})
+}
+
+// A full replay loads the served version, and replaces the table. The state does not change.
+func TestFullReplay(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.reload = func(context.Context, func()) error { <-gate; return nil }
+		r.start(config)
+		r.announce("prices", 1)
+		states := len(r.changes)
+		got := r.replay(Replay{ID: "a", Full: true})
+		got.open()
+		if v := r.engine.Served("prices"); v.Value != "prices/1" {
+			t.Errorf("%s is served during the load", v.Value)
+		}
+		r.replay(Replay{Full: true}).ends("another replay of prices is loading it")
+		r.replay(Replay{ID: "b"}).ends("")
+		pass(time.Second)
+		close(gate)
+		synctest.Wait()
+		result := got.ends("")
+		if result.Pull.Bytes != 9 || !result.Pull.Full || result.Duration != time.Second || result.Version != r.engine.Served("prices").Ref() {
+			t.Errorf("%+v", result)
+		}
+		if v := r.engine.Served("prices"); v.Value != "prices/1'" || v.Pull.Bytes != 9 {
+			t.Errorf("%+v is served", v)
+		}
+		if len(r.changes) != states {
+			t.Errorf("the state changed: %+v", r.changes[states:])
+		}
+		r.wantLoads("prices/1", "prices/1 again")
+		r.announce("prices", 2)
+		r.serves("prices", 2)
+	})
+}
+
+// The changes since an earlier version need its deltas in the record.
+func TestReplayFromVersion(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start(config)
+		five := rec("prices", 5)
+		five.Snapshot.Version = 3
+		five.Deltas = []dataset.Object{{Version: 4}, {Version: 5}}
+		r.versions <- five
+		synctest.Wait()
+		r.replay(Replay{From: 5}).ends("there are no changes since version 5")
+		r.replay(Replay{From: 2}).ends("has the deltas since version 3, and none since version 2")
+		r.replay(Replay{ID: "a", From: 3}).ends("")
+		want := `replayed a prices/5: prices/5 -> prices/5', changes "since 3"`
+		if got := r.reports(); !slices.Contains(got, want) {
+			t.Errorf("the reports %q lack %q", got, want)
+		}
+	})
+}
+
+// A version that is announced before the load begins is loaded first, and then decides whether the replay is allowed.
+func TestReplayWaitsForTheTarget(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			if rec.Version == 2 {
+				<-gate
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1, 2)
+		named := r.replay(Replay{Version: dataset.Ref{Version: 1}, Full: true})
+		named.open()
+		close(gate)
+		synctest.Wait()
+		named.ends("version 2 is served, and not version 1")
+		r.replay(Replay{Full: true}).ends("")
+		r.wantLoads("prices/1", "prices/2", "prices/2 again")
+	})
+}
+
+// A failed replay is retried with a backoff, a few times, and leaves the version served and the state as they were.
+func TestReplayFails(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var fail error
+		r.reload = func(context.Context, func()) error {
+			if fail == errPanic {
+				panic("in the loader")
+			}
+			return fail
+		}
+		r.start(config)
+		r.announce("prices", 1)
+		states := len(r.changes)
+		fail = errLoad
+		got := r.replay(Replay{Full: true})
+		got.open()
+		if len(got.retried) != 1 || !errors.Is(got.retried[0], errLoad) {
+			t.Errorf("%v", got.retried)
+		}
+		r.announce("prices", 2) // does not wait for the backoff
+		r.serves("prices", 2)
+		pass(10 * time.Minute)
+		got.ends("no luck")
+		if len(got.retried) != maxReplayTries-1 || len(r.failed()) != 0 {
+			t.Errorf("%d retries, failures %+v", len(got.retried), r.failed())
+		}
+		fail = errPanic
+		panicked := r.replay(Replay{Full: true})
+		fail = nil
+		panicked.open()
+		pass(time.Minute)
+		panicked.ends("")
+		for _, c := range r.changes[states:] {
+			if c.Now == fleet.Failing {
+				t.Errorf("the state changed: %+v", c)
+			}
+		}
+	})
+}
+
+var errPanic = errors.New("panics")
+
+// The version that is served can be replayed although a newer one fails.
+func TestReplayWhileTheTargetFails(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
+			if rec.Version == 2 {
+				return errLoad
+			}
+			return nil
+		}
+		r.start(config)
+		r.announce("prices", 1, 2)
+		failed := len(r.failed())
+		r.replay(Replay{Full: true, Version: dataset.Ref{Version: 1}}).ends("")
+		if len(r.failed()) != failed {
+			t.Error("the replay hastened the retry")
+		}
+		pass(time.Minute)
+		if len(r.failed()) <= failed {
+			t.Error("the target is not retried after the replay")
+		}
+		r.serves("prices", 1)
+	})
+}
+
+// A load that stalls is cancelled, and one that hangs is abandoned and ends the replay. Other datasets and versions go on.
+func TestReplayHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		hang := make(chan struct{})
+		defer close(hang)
+		stalls := true
+		r.reload = func(ctx context.Context, _ func()) error {
+			if stalls {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			<-hang
+			return nil
+		}
+		cfg := config
+		cfg.Datasets = []string{"prices", "rates"}
+		cfg.Lanes = 1
+		r.start(cfg)
+		r.announce("prices", 1)
+		got := r.replay(Replay{Full: true})
+		pass(cfg.Stall)
+		if len(got.retried) != 1 || !errors.Is(got.retried[0], ErrStalled) {
+			t.Errorf("%v", got.retried)
+		}
+		stalls = false
+		pass(2 * time.Second)
+		r.announce("rates", 1)
+		r.serves("rates", 1)
+		pass(cfg.Stall + longestGrace)
+		if result := got.ends(ErrAbandoned.Error()); !errors.Is(result.Err, ErrAbandoned) {
+			t.Errorf("%v", result.Err)
+		}
+		r.serves("prices", 1)
+		r.announce("prices", 2)
+		r.serves("prices", 2)
+	})
+}
+
+// The number of replays that wait for the loop is bounded.
+func TestReplaysWait(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start(config)
+		gate := make(chan struct{})
+		r.onSwap = func(*Served[string]) { <-gate }
+		r.announce("prices", 1)
+		ended := 0
+		for i := range pendingReplays + 3 {
+			err := r.engine.Replay(Replay{ID: fmt.Sprint(i), Dataset: "prices", Ended: func(ReplayResult) { ended++ }})
+			if want := i >= pendingReplays; errors.Is(err, ErrReplaysWait) != want {
+				t.Errorf("replay %d: %v", i, err)
+			}
+		}
+		close(gate)
+		synctest.Wait()
+		if ended != pendingReplays {
+			t.Errorf("%d replays ended", ended)
+		}
+	})
+}
+
+// A Watcher that panics at a replay does not keep the replay open.
+func TestReplayWatcherPanics(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.start(config)
+		r.announce("prices", 1)
+		r.onReplay = func() { panic("in the watcher") }
+		r.replay(Replay{}).ends("")
+		pass(time.Minute)
+		r.replay(Replay{Full: true}).ends("")
+		pass(time.Minute)
+		r.onReplay = nil
+		r.replay(Replay{Full: true}).ends("")
+		if v := r.engine.Served("prices").Value; v != "prices/1''" {
+			t.Errorf("%s is served", v)
+		}
+	})
+}
