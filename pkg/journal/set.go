@@ -159,7 +159,10 @@ func (j *Journal) apply(ctx context.Context, name string, c Change, newest uint6
 	if c.Replace {
 		from = dataset.Settings{}
 	}
-	if after, err = from.With(c.Set); err != nil {
+	if after, err = from.With(c.Set); err == nil {
+		err = checkSchema(from, after)
+	}
+	if err != nil {
 		err = refusal{err}
 	}
 	return before, after, err
