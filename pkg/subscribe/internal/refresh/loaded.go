@@ -8,6 +8,10 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
+// neverAgain is the pause after a failure that every further attempt at the version repeats: an error with a method Permanent that returns
+// true. A newer version is tried after Retry.Initial.
+const neverAgain = 100 * 365 * 24 * time.Hour
+
 // onLoaded swaps the loaded version in, unless the served version is at least as new.
 func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	defer close(m.answered)
@@ -123,6 +127,9 @@ func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now
 	// An overloaded relay says when to retry. No relay can keep an instance stale for longer than Retry.Max.
 	if asked := (interface{ RetryAfter() time.Duration })(nil); errors.As(m.err, &asked) {
 		pause = max(pause, min(asked.RetryAfter(), e.cfg.Retry.Max))
+	}
+	if refused := (interface{ Permanent() bool })(nil); errors.As(m.err, &refused) && refused.Permanent() {
+		pause = neverAgain
 	}
 	s.failedAt, s.retryAt = now, now.Add(pause)
 	if s.target.Version > m.job.rec.Version {
