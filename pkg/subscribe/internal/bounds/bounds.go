@@ -171,8 +171,8 @@ func (b *Bounds) check(rec dataset.VersionRecord, estimate, growth int64) *Refus
 		return nil // Open has warned of it
 	}
 	if growth > room.Bytes-reserved-least {
-		return refuse(MinMemoryLeft, "the load of version %s takes about %d bytes, of the %d bytes that %s has left other loads take %d, and %d must stay free (FRESHET_MIN_MEMORY_LEFT)",
-			rec.ID(), growth, room.Bytes, room.Limit, reserved, least)
+		return refuse(MinMemoryLeft, "the load of version %s takes about %d bytes, and %s has %d bytes left, of which other loads take %d and %d must stay free (FRESHET_MIN_MEMORY_LEFT)",
+			rec.ID(), growth, room.Limit, room.Bytes, reserved, least)
 	}
 	return nil
 }
