@@ -26,6 +26,11 @@ type Bounds struct {
 	MinMemoryLeft int64
 }
 
+// BoundNames returns the values of [Failure].Bound.
+func BoundNames() []string {
+	return []string{bounds.MaxRecords, bounds.MaxBytes, bounds.MaxTotalBytes, bounds.MinMemoryLeft}
+}
+
 // check returns the name of the first field that is negative; empty if none is.
 func (b Bounds) check() string {
 	switch {

@@ -118,8 +118,8 @@ type Failure struct {
 	// Retry is when the version is attempted again, unless a newer one arrives. It is zero if the attempt hangs and cannot be
 	// cancelled: then the version is attempted again when it returns. It is far away if a further attempt would fail likewise.
 	Retry time.Time
-	// Bound is the bound of Config.Bounds that refused the version: max_records, max_bytes, max_total_bytes or min_memory_left; empty for
-	// every other failure. Repeated is true if the bound refused the version before.
+	// Bound is the bound of Config.Bounds that refused the version, one of [BoundNames]; empty for every other failure. Repeated is true if
+	// the bound refused the version before.
 	Bound    string
 	Repeated bool
 }

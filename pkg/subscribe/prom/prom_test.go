@@ -60,7 +60,14 @@ freshet_refreshes_total{dataset="prices",from="relay",kind="delta"} 0
 freshet_refreshes_total{dataset="prices",from="relay",kind="full"} 0
 # HELP freshet_versions_refused_total Versions that the bounds of the instance refused, by the bound.
 # TYPE freshet_versions_refused_total counter
+freshet_versions_refused_total{bound="max_bytes",dataset="cities"} 0
 freshet_versions_refused_total{bound="max_bytes",dataset="prices"} 1
+freshet_versions_refused_total{bound="max_records",dataset="cities"} 0
+freshet_versions_refused_total{bound="max_records",dataset="prices"} 0
+freshet_versions_refused_total{bound="max_total_bytes",dataset="cities"} 0
+freshet_versions_refused_total{bound="max_total_bytes",dataset="prices"} 0
+freshet_versions_refused_total{bound="min_memory_left",dataset="cities"} 0
+freshet_versions_refused_total{bound="min_memory_left",dataset="prices"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "freshet_deltas_applied_total", "freshet_deltas_given_up_total",
 		"freshet_pulled_bytes_total", "freshet_refresh_failures_total", "freshet_refreshes_total", "freshet_versions_refused_total"); err != nil {

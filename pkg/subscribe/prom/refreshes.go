@@ -73,6 +73,9 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		for _, state := range fleet.States {
 			m.changes.WithLabelValues(name, string(state))
 		}
+		for _, bound := range subscribe.BoundNames() {
+			m.refused.WithLabelValues(name, bound)
+		}
 		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.fallbacks, m.cache} {
 			c.WithLabelValues(name)
 		}
