@@ -3,7 +3,6 @@ package commit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -84,7 +83,10 @@ func (r *Race) inspect(ctx context.Context, values *schema.Schema, keys []string
 		}
 	}
 	faults, failed := check.end()
-	if err = errors.Join(err, failed); err != nil {
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
 		return nil, fmt.Errorf("judge the records of dataset %q: %w", r.dataset, err)
 	}
 	if faults.count > 0 {
