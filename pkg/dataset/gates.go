@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 )
@@ -29,6 +30,14 @@ type Gates struct {
 	// bound.
 	MaxFewerBytes *int `json:"max_fewer_bytes_percent,omitempty"`
 	MaxMoreBytes  *int `json:"max_more_bytes_percent,omitempty"`
+	// MaxChangedBytes is how many percent of the bytes of the version before the records that change in place may have, with their new
+	// values; nil is no bound.
+	MaxChangedBytes *int `json:"max_changed_bytes_percent,omitempty"`
+	// Schema is the JSON Schema that the values meet: all those of a publish, and those that a patch or a rollback adds or changes. nil is no
+	// schema.
+	Schema json.RawMessage `json:"schema,omitempty"`
+	// RequiredKeys are keys that each version has.
+	RequiredKeys []string `json:"required_keys,omitempty"`
 }
 
 // GateRefusal is a gate that a version does not meet.
@@ -45,6 +54,9 @@ type GateRefusal struct {
 func (g Gates) Check() error {
 	if g.MaxRecords > 0 && g.MinRecords > g.MaxRecords {
 		return fmt.Errorf("min_records is %d and max_records %d: no dataset meets both", g.MinRecords, g.MaxRecords)
+	}
+	if n := uint64(len(g.RequiredKeys)); g.MaxRecords > 0 && n > g.MaxRecords {
+		return fmt.Errorf("required_keys has %d keys and max_records is %d: no dataset meets both", n, g.MaxRecords)
 	}
 	for _, gate := range g.percentages() {
 		switch p := gate.percent; {
@@ -72,12 +84,14 @@ func (g Gates) percentages() []percentage {
 		{"max_changed_records_percent", g.MaxChangedRecords, 100},
 		{"max_fewer_bytes_percent", g.MaxFewerBytes, 100},
 		{"max_more_bytes_percent", g.MaxMoreBytes, 0},
+		{"max_changed_bytes_percent", g.MaxChangedBytes, 0},
 	}
 }
 
-// Judge returns the gates that the version after does not meet. It uses the number of records, PayloadBytes and Changes of after, and the
-// first two of before, which is nil if after is version 1.
-func (g Gates) Judge(before *VersionRecord, after VersionRecord) []GateRefusal {
+// Judge returns the gates about numbers that the version after does not meet: all but Schema and RequiredKeys. It uses the number of records,
+// PayloadBytes and Changes of after, and the first two of before, which is nil if after is version 1. changedBytes are the bytes of the keys
+// and new values of the records that change in place.
+func (g Gates) Judge(before *VersionRecord, after VersionRecord, changedBytes uint64) []GateRefusal {
 	var refusals []GateRefusal
 	refuse := func(gate string, shrinks bool, format string, args ...any) {
 		refusals = append(refusals, GateRefusal{gate, fmt.Sprintf(format, args...), shrinks})
@@ -113,6 +127,9 @@ func (g Gates) Judge(before *VersionRecord, after VersionRecord) []GateRefusal {
 		refuse("max_fewer_bytes_percent", true, "the version has %d bytes and the one before %d: %s fewer, the most is %d%%", now, bytes, percent(bytes-now, bytes), *g.MaxFewerBytes)
 	} else if now > bytes && exceeds(now-bytes, bytes, g.MaxMoreBytes) {
 		refuse("max_more_bytes_percent", false, "the version has %d bytes and the one before %d: %s more, the most is %d%%", now, bytes, percent(now-bytes, bytes), *g.MaxMoreBytes)
+	}
+	if exceeds(changedBytes, bytes, g.MaxChangedBytes) {
+		refuse("max_changed_bytes_percent", false, "the records that change have %d bytes and the version before has %d: %s, the most is %d%%", changedBytes, bytes, percent(changedBytes, bytes), *g.MaxChangedBytes)
 	}
 	return refusals
 }

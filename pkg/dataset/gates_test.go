@@ -28,6 +28,7 @@ func TestGatesJudge(t *testing.T) {
 		"changed":               {Gates{MaxChangedRecords: p(1)}, version(100, 1, 0), version(100, 1, 2), "max_changed_records_percent: the version changes 2 of 100 records: 2%, the most is 1%"},
 		"fewer bytes":           {Gates{MaxFewerBytes: p(5)}, version(10, 1000, 0), version(10, 900, 0), "max_fewer_bytes_percent: the version has 900 bytes and the one before 1000: 10% fewer, the most is 5%"},
 		"more bytes":            {Gates{MaxMoreBytes: p(200)}, version(10, 1000, 0), version(10, 3001, 0), "max_more_bytes_percent: the version has 3001 bytes and the one before 1000: 200.1% more, the most is 200%"},
+		"changed bytes":         {Gates{MaxChangedBytes: p(19)}, version(10, 1000, 0), version(10, 1000, 2), "max_changed_bytes_percent: the records that change have 200 bytes and the version before has 1000: 20%, the most is 19%"},
 		"too few, in version 1": {Gates{MinRecords: 5}, version(0, 0, 0), version(4, 1, 0), "min_records: the version has 4 records, the least is 5"},
 		"too many":              {Gates{MaxRecords: 5}, version(5, 1, 0), version(6, 1, 0), "max_records: the version has 6 records, the most is 5"},
 	} {
@@ -36,7 +37,7 @@ func TestGatesJudge(t *testing.T) {
 			before = nil
 		}
 		var got []string
-		for _, r := range tc.gates.Judge(before, tc.after) {
+		for _, r := range tc.gates.Judge(before, tc.after, 100*tc.after.Changes.Changed) {
 			got = append(got, r.Gate+": "+r.Detail)
 			if r.Shrinks != (strings.Contains(r.Gate, "fewer") || r.Gate == "min_records") {
 				t.Errorf("%s: %s shrinks is %v", name, r.Gate, r.Shrinks)
@@ -49,10 +50,10 @@ func TestGatesJudge(t *testing.T) {
 	replaced := version(100, 1, 0)
 	replaced.Changes = Changes{Added: 51, Removed: 51}
 	before := version(100, 1, 0)
-	if got := (Gates{}).Judge(&before, replaced); len(got) != 1 || !got[0].Shrinks || got[0].Detail != "the version removes 51 of 100 records: 51%, the most is 50%" {
+	if got := (Gates{}).Judge(&before, replaced, 0); len(got) != 1 || !got[0].Shrinks || got[0].Detail != "the version removes 51 of 100 records: 51%, the most is 50%" {
 		t.Errorf("a version with other keys: %+v", got)
 	}
-	if got := (Gates{MinRecords: 5, MaxFewerBytes: p(1)}).Judge(&VersionRecord{State: Checksum{Records: 100}, PayloadBytes: 9}, version(1, 1, 0)); len(got) != 3 {
+	if got := (Gates{MinRecords: 5, MaxFewerBytes: p(1)}).Judge(&VersionRecord{State: Checksum{Records: 100}, PayloadBytes: 9}, version(1, 1, 0), 0); len(got) != 3 {
 		t.Errorf("a version that meets no gate: %+v", got)
 	}
 }

@@ -33,6 +33,11 @@ const (
 	// MaxByBytes and MaxReasonBytes bound who published a version and why.
 	MaxByBytes     = 256
 	MaxReasonBytes = 1 << 10
+	// MaxSchemaBytes bounds the JSON Schema of a dataset's values, MaxRequiredKeys and MaxRequiredKeyBytes the keys that each version must
+	// have, all of it as JSON. A journal entry that changes both holds each of them twice.
+	MaxSchemaBytes      = 20 << 10
+	MaxRequiredKeys     = 100
+	MaxRequiredKeyBytes = 6 << 10
 	// MinExpectEvery and MaxExpectEvery bound VersionRecord.ExpectEvery.
 	MinExpectEvery = time.Second
 	MaxExpectEvery = 10 * 366 * 24 * time.Hour

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,7 +144,12 @@ func unknownSetting(name string) error {
 // check returns an error if value is not a value of the setting.
 func (k Setting) check(value json.RawMessage) error {
 	if !k.ok(value) {
-		return fmt.Errorf("%w: %s is %.40s; want %s", ErrSettings, k.Name, value, k.want)
+		var shown bytes.Buffer // on one line
+		if json.Compact(&shown, value) != nil {
+			shown.Reset()
+			fmt.Fprintf(&shown, "%q", value)
+		}
+		return fmt.Errorf("%w: %s is %.40s; want %s", ErrSettings, k.Name, &shown, k.want)
 	}
 	return nil
 }

@@ -53,6 +53,8 @@ func TestSettingsWith(t *testing.T) {
 		{`{"max_records":9}`, `{"max_fewer_records_percent":0,"max_records":9,"min_records":5}`},
 		{`{"max_records":null,"max_more_bytes_percent":null}`, `{"max_fewer_records_percent":0,"min_records":5}`},
 		{`{"min_records":0}`, `{"max_fewer_records_percent":0}`}, // no bound is the same as not set
+		{`{"required_keys":["b","a"],"schema":{ "type" : "object", "$comment":"<1.50>" }}`, `{"max_fewer_records_percent":0,"required_keys":["b","a"],"schema":{"type":"object","$comment":"\u003c1.50\u003e"}}`},
+		{`{"required_keys":[],"schema":null}`, `{"max_fewer_records_percent":0}`},
 		{`{}`, `{"max_fewer_records_percent":0}`},
 	} {
 		before := s
@@ -72,18 +74,30 @@ func TestSettingsWith(t *testing.T) {
 
 func TestSettingsRefuse(t *testing.T) {
 	for change, want := range map[string]string{
-		`{"min_record":5}`:                  `there is no setting "min_record" (did you mean min_records?)`,
-		`{"max_fewer_records":5}`:           "did you mean max_fewer_records_percent?",
-		`{"color":"red"}`:                   `there is no setting "color"; the settings are min_records, max_records, `,
-		`{"color":null}`:                    "there is no setting",
-		`{"min_records":"5"}`:               `min_records is "5"; want a whole number`,
-		`{"min_records":-1}`:                "min_records is -1; want a whole number",
-		`{"min_records":1.5}`:               "min_records is 1.5",
-		`{"min_records":1e3}`:               "min_records is 1e3",
-		`{"min_records":[1]}`:               "min_records is [1]",
-		`{"max_fewer_records_percent":101}`: "the most is 100",
-		`{"min_records":6,"max_records":5}`: "no dataset meets both",
-		`{"max_more_records_percent":"5%"}`: `without a % sign`,
+		`{"min_record":5}`:                                           `there is no setting "min_record" (did you mean min_records?)`,
+		`{"max_fewer_records":5}`:                                    "did you mean max_fewer_records_percent?",
+		`{"color":"red"}`:                                            `there is no setting "color"; the settings are min_records, max_records, `,
+		`{"color":null}`:                                             "there is no setting",
+		`{"min_records":"5"}`:                                        `min_records is "5"; want a whole number`,
+		`{"min_records":-1}`:                                         "min_records is -1; want a whole number",
+		`{"min_records":1.5}`:                                        "min_records is 1.5",
+		`{"min_records":1e3}`:                                        "min_records is 1e3",
+		`{"min_records":[1]}`:                                        "min_records is [1]",
+		`{"max_fewer_records_percent":101}`:                          "the most is 100",
+		`{"min_records":6,"max_records":5}`:                          "no dataset meets both",
+		`{"max_more_records_percent":"5%"}`:                          `without a % sign`,
+		`{"max_changed_bytes_percent":-1}`:                           "max_changed_bytes_percent is -1",
+		`{"schema":true}`:                                            "schema is true; want a JSON object of at most 20480 bytes",
+		`{"schema":"a.json"}`:                                        `schema is "a.json"`,
+		`{"schema":[` + "\n" + `{"a":1}]}`:                           `schema is [{"a":1}]; want`,
+		`{"schema":{"a":"` + strings.Repeat("<", 3500) + `"}}`:       "want a JSON object of at most 20480 bytes", // "<" takes 6 bytes in a journal
+		`{"required_keys":"a"}`:                                      `required_keys is "a"; want a JSON array of keys`,
+		`{"required_keys":["a",""]}`:                                 "want a JSON array",
+		`{"required_keys":["a",null]}`:                               "want a JSON array",
+		`{"required_keys":["a","a"]}`:                                "each once",
+		`{"required_keys":["` + strings.Repeat("a", 1025) + `"]}`:    "want a JSON array",
+		`{"required_keys":[` + strings.Repeat(`"a",`, 100) + `"b"]}`: "at most 100",
+		`{"required_keys":["a","b"],"max_records":1}`:                "required_keys has 2 keys and max_records is 1: no dataset meets both",
 	} {
 		if _, err := (dataset.Settings{}).With(changes(t, change)); !errors.Is(err, dataset.ErrSettings) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", change, err, want)

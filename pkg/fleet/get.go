@@ -240,6 +240,8 @@ func (g *getting) decode(data []byte, a *Answer) error {
 		}
 		if !l.HasValue() {
 			l.Value = nil
+		}
+		if !l.HasValue() { // still, unless the answer says that the value is empty
 			continue
 		}
 		if sha256.Sum256(l.Value) != l.Digest {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,7 +118,7 @@ func TestSet(t *testing.T) {
 	if err != nil || settings.Gates.MinRecords != 1 || settings.Gates.MaxRecords != 0 {
 		t.Errorf("the gates are %+v, %v", settings, err)
 	}
-	if settings, err := j.Of(t.Context(), "cities"); err != nil || settings.Gates != (dataset.Gates{}) {
+	if settings, err := j.Of(t.Context(), "cities"); err != nil || !reflect.DeepEqual(settings, dataset.Settings{}) {
 		t.Errorf("the gates of another dataset are %+v, %v", settings, err)
 	}
 	entries, err := j.Entries(t.Context(), "prices", 2, 0)
@@ -292,7 +293,7 @@ func TestDamagedSettings(t *testing.T) {
 	if err != nil || !r.Changed || r.Entry.Number != 3 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if settings, err := fresh().Of(t.Context(), "prices"); err != nil || settings.Gates != (dataset.Gates{}) {
+	if settings, err := fresh().Of(t.Context(), "prices"); err != nil || !reflect.DeepEqual(settings, dataset.Settings{}) {
 		t.Errorf("after the settings were replaced: %+v, %v", settings, err)
 	}
 }

@@ -166,7 +166,10 @@ func (j *Journal) apply(ctx context.Context, name string, c Change, newest uint6
 			return before, after, err
 		}
 	}
-	if after, err = from.With(c.Set); err != nil {
+	if after, err = from.With(c.Set); err == nil {
+		err = checkSchema(from, after)
+	}
+	if err != nil {
 		err = refusal{err}
 	}
 	return before, after, err

@@ -2,10 +2,13 @@ package publish_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"testing"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"github.com/klauspost/compress/gzip"
 )
@@ -49,13 +52,22 @@ func BenchmarkPublish(b *testing.B) {
 	for name, c := range map[string]struct {
 		body   []byte
 		memory int64
+		schema string
 	}{
-		"in memory": {text, 512 << 20},
-		"spilled":   {text, 16 << 20},
-		"gzip":      {packed.Bytes(), 512 << 20},
+		"in memory": {text, 512 << 20, ""},
+		"spilled":   {text, 16 << 20, ""},
+		"gzip":      {packed.Bytes(), 512 << 20, ""},
+		"schema": {text, 512 << 20, `{"type":"object","required":["key","name"],"properties":{"key":{"type":"string","pattern":"^item-"},"name":{"type":"string"},
+			"country":{"type":"string","minLength":2,"maxLength":2},"region":{"type":"string"},"lat":{"type":"number"},"lng":{"type":"number"},
+			"population":{"type":"integer","minimum":0}},"additionalProperties":false}`},
 	} {
 		b.Run(name, func(b *testing.B) {
-			r := newRig(b, func(cfg *publish.Config, _ *publish.Deps) { cfg.MemoryBytes = c.memory })
+			r := newRig(b, func(cfg *publish.Config, _ *publish.Deps) {
+				cfg.MemoryBytes = c.memory
+				cfg.Settings = func(context.Context, string) (dataset.Settings, error) {
+					return dataset.Settings{Gates: dataset.Gates{Schema: json.RawMessage(c.schema)}}, nil
+				}
+			})
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			n := 0

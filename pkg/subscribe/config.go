@@ -19,6 +19,7 @@ import (
 	"freshet.dev/pkg/internal/natslink"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/memory"
 )
 
 // ErrConfig is returned for a [Config] that cannot work. The message names the field.
@@ -109,6 +110,11 @@ type Config struct {
 	Log *slog.Logger
 	// Observer receives events, for metrics.
 	Observer Observer
+
+	// Bounds are what the instance may keep in memory; the zero Bounds are none.
+	Bounds Bounds
+
+	memoryLeft func() (memory.Room, error) // in tests; nil for the process's
 
 	disk *cachedir.Disk // the file system of CacheDir in tests; nil for the machine's
 }
@@ -207,6 +213,9 @@ func (c Config) Check() error {
 		if f.value < 0 {
 			return bad("%s must not be negative", f.field)
 		}
+	}
+	if field := c.Bounds.check(); field != "" {
+		return bad("Bounds.%s must not be negative", field)
 	}
 	if c.RetryMax != 0 && c.RetryMax < c.RetryInitial {
 		return bad("RetryMax is %s, below RetryInitial, which is %s", c.RetryMax, c.RetryInitial)

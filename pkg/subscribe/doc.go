@@ -141,6 +141,11 @@
 // both it and the last confirmed one. Content that is served under another id of the store keeps its confirmation; deaths stay
 // with the id that they happened at. Without a cache folder there is no guard.
 //
+// # Bounds
+//
+// [Config].Bounds keep a version that would not fit from being loaded: one with too many records or bytes, or for which too little memory
+// is left. The refusal costs no pull, the version before stays served, and the status has the bound and the numbers.
+//
 // # Goroutines and memory
 //
 // All goroutines that Open started have ended when [Subscriber.Close] returns, with two exceptions: the goroutines of closed

@@ -1,6 +1,9 @@
 package subscribe
 
-import "freshet.dev/pkg/subscribe/internal/cachedir"
+import (
+	"freshet.dev/pkg/subscribe/internal/cachedir"
+	"freshet.dev/pkg/subscribe/internal/memory"
+)
 
 // SetDisk makes the cache folder use another file system from now on.
 func (s *Subscriber) SetDisk(disk cachedir.Disk) { s.cache.SetDisk(disk) }
@@ -17,4 +20,13 @@ func OnDisk(cfg Config, disk cachedir.Disk) Config {
 // Guarded returns an Observer that calls the functions of o and passes their panics to panicked.
 func Guarded(o Observer, panicked func(error)) Observer {
 	return guardedObserver(o, func(_ event, err error) { panicked(err) })
+}
+
+// WithMemory returns cfg with another answer to how much memory is left.
+func WithMemory(cfg Config, left func() (bytes int64, err error)) Config {
+	cfg.memoryLeft = func() (memory.Room, error) {
+		bytes, err := left()
+		return memory.Room{Bytes: bytes, Limit: "a test"}, err
+	}
+	return cfg
 }

@@ -77,6 +77,13 @@ func logRefresh(log *slog.Logger, e Refresh) {
 }
 
 func logFailure(log *slog.Logger, e Failure) {
+	if e.Bound != "" {
+		if !e.Repeated {
+			log.Warn("a version is refused by the bounds of this instance, and the version before stays served; a newer version is tried at once",
+				"dataset", e.Record.Dataset, "version", e.Record.Version, "bound", e.Bound, "error", e.Err)
+		}
+		return
+	}
 	args := []any{
 		"dataset", e.Record.Dataset, "version", e.Record.Version, "error", e.Err, "attempt", e.Attempt, "duration", e.Duration,
 		"stack", guard.Stack(e.Err),

@@ -118,8 +118,12 @@ type Failure struct {
 	Attempt  int
 	Duration time.Duration
 	// Retry is when the version is attempted again, unless a newer one arrives. It is zero if the attempt hangs and cannot be
-	// cancelled: then the version is attempted again when it returns.
+	// cancelled: then the version is attempted again when it returns. It is far away if a further attempt would fail likewise.
 	Retry time.Time
+	// Bound is the bound of Config.Bounds that refused the version, one of [BoundNames]; empty for every other failure. Repeated is true if
+	// the bound refused the version before.
+	Bound    string
+	Repeated bool
 }
 
 // StateChange is the event of a dataset that enters another state.

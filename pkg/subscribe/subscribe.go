@@ -111,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: readable,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
-			Table: table.Config{Workers: cfg.Workers},
+			Table: table.Config{Workers: cfg.Workers}, Bounds: s.newBounds(),
 		},
 	})
 	for _, name := range cfg.Datasets {

@@ -280,6 +280,9 @@ func TestOpenNamesTheField(t *testing.T) {
 		"Stream":                                         func(c *subscribe.Config) { c.Stream = "no.such name" },
 		"Labels (FRESHET_LABELS): unusable labels":       func(c *subscribe.Config) { c.Labels = map[string]string{"Tier": "canary"} },
 		"ConfirmAfter must not":                          func(c *subscribe.Config) { c.ConfirmAfter = -1 },
+		"Bounds.MaxBytes must not be negative":           func(c *subscribe.Config) { c.Bounds.MaxBytes = -1 },
+		"Bounds.MaxTotalBytes must not be negative":      func(c *subscribe.Config) { c.Bounds.MaxTotalBytes = -1 },
+		"Bounds.MinMemoryLeft must not be negative":      func(c *subscribe.Config) { c.Bounds.MinMemoryLeft = -1 },
 	} {
 		cfg := good
 		change(&cfg)

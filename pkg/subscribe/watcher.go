@@ -52,7 +52,9 @@ func (w watcher) Replayed(r refresh.Replay, before, now *served, changes *table.
 }
 
 func (w watcher) Failed(f refresh.Failure) {
-	w.s.events.Failed(Failure{Record: f.Record, Err: f.Err, Attempt: f.Attempt, Duration: f.Duration, Retry: f.Retry})
+	e := Failure{Record: f.Record, Err: f.Err, Attempt: f.Attempt, Duration: f.Duration, Retry: f.Retry}
+	e.Bound, e.Repeated = refusedBy(f.Err)
+	w.s.events.Failed(e)
 }
 
 func (w watcher) Changed(c refresh.Change) {

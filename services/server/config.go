@@ -40,6 +40,11 @@ type Config struct {
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4"`
 	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is cancelled and retried"`
 
+	MaxRecords    int            `split_words:"true" default:"0" desc:"maximum records of each dataset; a version with more is refused and the version before stays served; 0 means no bound"`
+	MaxBytes      settings.Bytes `split_words:"true" default:"0" desc:"maximum bytes of each dataset in memory, as freshet size estimates them; a version with more is refused; 0 means no bound"`
+	MaxTotalBytes settings.Bytes `split_words:"true" default:"0" desc:"maximum bytes of all datasets together in memory; a version that would exceed it is refused until others shrink; 0 means no bound"`
+	MinMemoryLeft settings.Bytes `split_words:"true" default:"0" desc:"bytes of memory that must stay free after a load, of the control group, the machine and GOMEMLIMIT; a version is refused until it fits; 0 means no bound"`
+
 	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet"`
 	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet"`
 }
@@ -57,6 +62,10 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_PIN_FOR", c.PinFor, time.Second),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
+		settings.CheckAtLeast("FRESHET_MAX_RECORDS", c.MaxRecords, 0),
+		settings.CheckAtLeast("FRESHET_MAX_BYTES", c.MaxBytes, 0),
+		settings.CheckAtLeast("FRESHET_MAX_TOTAL_BYTES", c.MaxTotalBytes, 0),
+		settings.CheckAtLeast("FRESHET_MIN_MEMORY_LEFT", c.MinMemoryLeft, 0),
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
 	}

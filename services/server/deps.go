@@ -66,6 +66,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet,
+		Bounds: subscribe.Bounds{
+			MaxRecords: uint64(cfg.MaxRecords), MaxBytes: int64(cfg.MaxBytes), MaxTotalBytes: int64(cfg.MaxTotalBytes), MinMemoryLeft: int64(cfg.MinMemoryLeft),
+		},
 		Observer: prom.Observer(d.Registry, cfg.Datasets...),
 	})
 	if errors.Is(err, subscribe.ErrConfig) {

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	refreshes *prometheus.CounterVec
 	failures  *prometheus.CounterVec
+	refused   *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	pulled    *prometheus.CounterVec
 	deltas    *prometheus.CounterVec
@@ -48,6 +49,7 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 	m := &metrics{
 		refreshes: counter("refreshes_total", "Versions that became served, by their origin and whether made from a snapshot (full) or from the version before (delta).", "dataset", "from", "kind"),
 		failures:  counter("refresh_failures_total", "Attempts to refresh that failed.", "dataset"),
+		refused:   counter("versions_refused_total", "Versions that the bounds of the instance refused, by the bound.", "dataset", "bound"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_refresh_seconds", Help: "Time from the start of a refresh to the swap.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 12), // 100 microseconds, a delta, to 7 minutes
@@ -62,7 +64,7 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		changes:   counter("dataset_state_changes_total", "Changes of state, by the state that the dataset entered.", "dataset", "state"),
 		restarts:  prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_loop_restarts_total", Help: "Panics of the supervised goroutine."}),
 	}
-	reg.MustRegister(m.refreshes, m.failures, m.seconds, m.pulled, m.deltas, m.fallbacks, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
+	reg.MustRegister(m.refreshes, m.failures, m.refused, m.seconds, m.pulled, m.deltas, m.fallbacks, m.swapped, m.created, m.cache, m.catchUps, m.changes, m.restarts)
 	for _, name := range datasets {
 		for _, kind := range []string{kindFull, kindDelta} {
 			m.refreshes.WithLabelValues(name, string(fleet.Relay), kind)
@@ -70,6 +72,9 @@ func newMetrics(reg prometheus.Registerer, datasets []string) *metrics {
 		}
 		for _, state := range fleet.States {
 			m.changes.WithLabelValues(name, string(state))
+		}
+		for _, bound := range subscribe.BoundNames() {
+			m.refused.WithLabelValues(name, bound)
 		}
 		for _, c := range []*prometheus.CounterVec{m.failures, m.deltas, m.fallbacks, m.cache} {
 			c.WithLabelValues(name)
@@ -98,7 +103,12 @@ func (m *metrics) observer() subscribe.Observer {
 			m.swapped.WithLabelValues(name).Set(seconds(r.At))
 			m.created.WithLabelValues(name).Set(seconds(r.Record.Created))
 		},
-		Failed:      func(e subscribe.Failure) { m.failures.WithLabelValues(e.Record.Dataset).Inc() },
+		Failed: func(e subscribe.Failure) {
+			m.failures.WithLabelValues(e.Record.Dataset).Inc()
+			if e.Bound != "" && !e.Repeated {
+				m.refused.WithLabelValues(e.Record.Dataset, e.Bound).Inc()
+			}
+		},
 		CacheFailed: func(e subscribe.CacheFailure) { m.cache.WithLabelValues(e.Dataset).Inc() },
 		CaughtUp: func(e subscribe.CatchUp) {
 			outcome := "succeeded"

@@ -75,6 +75,7 @@ func (e *DeltaSizeError) Unwrap() error { return e.err }
 type comparison struct {
 	delta   Delta // empty if no file can hold the changes
 	changes dataset.Changes
+	bytes   uint64          // of the keys and new values of the records that change in place
 	base    snapshot.Totals // of the snapshot that the version before is read from
 }
 
@@ -115,7 +116,11 @@ func (d *Draft) diff(ctx context.Context, before dataset.VersionRecord, c versio
 			return comparison{}, fmt.Errorf("compare with version %s: %w", before.ID(), err)
 		}
 		Count(&made.changes, change.Op)
-		if err := entries.Add(change.Record()); err != nil {
+		r := change.Record()
+		if change.Op == snapshot.Changed {
+			made.bytes += uint64(len(r.Key) + len(r.Value))
+		}
+		if err := entries.Add(r); err != nil {
 			return comparison{}, err
 		}
 	}

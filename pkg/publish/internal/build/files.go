@@ -36,6 +36,20 @@ type location struct {
 	line int
 }
 
+// Describe describes a line of the input, such as "line 7" or "record 7 of "a.parquet"".
+func (p *Places) Describe(line int) string {
+	at := p.of(line)
+	unit := "line"
+	if at.rows || len(p.files) == 0 { // a record from Go is on no line
+		unit = "record"
+	}
+	text := fmt.Sprintf("%s %d", unit, at.line)
+	if at.name != "" {
+		text += fmt.Sprintf(" of %.200q", at.name)
+	}
+	return text
+}
+
 // add adds a file after those that are read.
 func (p *Places) add(f place) place {
 	f.before = p.lines

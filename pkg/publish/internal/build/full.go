@@ -35,6 +35,7 @@ type plan struct {
 	// putBack is the object of latest that is lost, and that the draft's snapshot is put back for; zero if there is none.
 	putBack  lostObject
 	warnings []string
+	changed  uint64 // bytes of the records that change in place
 }
 
 // Prepare makes the version after latest. If latest has the draft's content, Prepare verifies its objects. No version is made if
@@ -66,6 +67,7 @@ func (f *Full) Prepare(ctx context.Context, latest dataset.VersionRecord) (made 
 		return commit.Proposal{}, f.failed(latest, err)
 	}
 	made.Record, made.Warnings = p.rec, p.warnings
+	made.Content = f.draft.content(p.changed)
 	made.Store = func(ctx context.Context, made *commit.Proposal) error { return f.store(ctx, latest, p, made) }
 	return made, nil
 }
@@ -190,7 +192,7 @@ func (f *Full) follow(ctx context.Context, latest dataset.VersionRecord, p *plan
 	if err != nil {
 		return err
 	}
-	p.rec.Changes, p.delta = made.changes, made.delta
+	p.rec.Changes, p.delta, p.changed = made.changes, made.delta, made.bytes
 	if p.delta.Path == "" {
 		return f.writeSnapshot(ctx, p) // which begins a chain
 	}

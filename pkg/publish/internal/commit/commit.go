@@ -36,6 +36,8 @@ type Proposal struct {
 	Record   dataset.VersionRecord // the newest version if Create is false
 	Create   bool
 	Warnings []string
+	// Content has the records of Record, for the gates; it is unset if Create is false.
+	Content Content
 	// Store puts the objects of the version into the store and completes Record, which may be committed then. It may add warnings. It is
 	// nil if nothing is to be done.
 	Store func(context.Context, *Proposal) error
@@ -66,14 +68,15 @@ type Committer struct {
 	log       *slog.Logger
 	inflight  *inflight.Versions
 	settings  SettingsOf
+	workers   int         // that check values
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
 	sightings sightings
 }
 
-// New returns a Committer for st, of versions that meet the gates of their settings. It marks versions as in flight before it commits them; the caller ends the
-// mark of committed ones.
-func New(st store.Store, records *versions.Records, versions *inflight.Versions, settings SettingsOf, log *slog.Logger) *Committer {
-	return &Committer{store: st, records: records, inflight: versions, settings: settings, log: log}
+// New returns a Committer for st, of versions that meet the gates of their settings. That many workers check values. The Committer marks
+// versions as in flight before it commits them; the caller ends the mark of committed ones.
+func New(st store.Store, records *versions.Records, versions *inflight.Versions, settings SettingsOf, workers int, log *slog.Logger) *Committer {
+	return &Committer{store: st, records: records, inflight: versions, settings: settings, workers: workers, log: log}
 }
 
 // put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has

@@ -27,9 +27,9 @@ type verdict struct {
 	allowed []dataset.GateRefusal // gates about shrinking that AllowShrink passes
 }
 
-// judge judges rec, the version after newest. Content equal to newest's meets every gate.
-func (r *Race) judge(ctx context.Context, newest, rec dataset.VersionRecord) (v verdict, err error) {
-	before := &newest
+// judge judges made, the version after newest. Content equal to newest's meets every gate.
+func (r *Race) judge(ctx context.Context, newest dataset.VersionRecord, made Proposal) (v verdict, err error) {
+	rec, before := made.Record, &newest
 	switch {
 	case newest.Version == 0:
 		before = nil
@@ -42,7 +42,11 @@ func (r *Race) judge(ctx context.Context, newest, rec dataset.VersionRecord) (v 
 			return v, fmt.Errorf("read the settings of dataset %q: %w", r.dataset, err)
 		}
 	}
-	for _, refusal := range settings.Gates.Judge(before, rec) {
+	refusals, err := r.judgeContent(ctx, settings.Gates, made.Content)
+	if err != nil {
+		return v, err
+	}
+	for _, refusal := range append(settings.Gates.Judge(before, rec, made.Content.ChangedBytes), refusals...) {
 		if refusal.Shrinks && r.AllowShrink {
 			v.allowed = append(v.allowed, refusal)
 		} else {
@@ -52,10 +56,10 @@ func (r *Race) judge(ctx context.Context, newest, rec dataset.VersionRecord) (v 
 	return v, nil
 }
 
-// refuse returns a *GateError if rec, the version after newest, does not meet the gates. Stale is true instead if newest is no longer the
-// newest version: compared with that, rec may meet them.
-func (r *Race) refuse(ctx context.Context, newest, rec dataset.VersionRecord) (stale bool, err error) {
-	v, err := r.judge(ctx, newest, rec)
+// refuse returns a *GateError if made, the version after newest, does not meet the gates. Stale is true instead if newest is no longer the
+// newest version: compared with that, made may meet them.
+func (r *Race) refuse(ctx context.Context, newest dataset.VersionRecord, made Proposal) (stale bool, err error) {
+	v, err := r.judge(ctx, newest, made)
 	if err != nil || len(v.refused) == 0 {
 		return false, err
 	}

@@ -33,6 +33,6 @@ func (r *Race) Preview(ctx context.Context, job Job) (Preview, error) {
 	if err != nil || !made.Create {
 		return Preview{Proposal: made, Newest: newest}, err
 	}
-	v, err := r.judge(ctx, newest, made.Record)
+	v, err := r.judge(ctx, newest, made)
 	return Preview{Proposal: made, Newest: newest, Refused: v.refused, Allowed: v.allowed}, err
 }

@@ -58,6 +58,8 @@ type Race struct {
 	owner   string        // of the claims
 	claimed []uint64      // versions
 	longest time.Duration // of a Prepare
+
+	whole judgement // of the job's records, if they are the same after each version
 }
 
 // Start reads the newest version of the dataset, and looks for the request id in its history; "" is no id. Call it before the body
@@ -129,7 +131,7 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 		return Result{}, true, err
 	}
 	if made.Create {
-		if stale, err := r.refuse(ctx, newest, made.Record); err != nil || stale {
+		if stale, err := r.refuse(ctx, newest, made); err != nil || stale {
 			return Result{}, !stale, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 type editor struct {
 	counts  Counts
 	rec     dataset.VersionRecord // its State and PayloadBytes
+	changed uint64                // bytes of the keys and new values of the records that change in place
 	changes *tape.Tape            // gets the entries that change a record
 	buf     []byte
 }
@@ -57,6 +58,9 @@ func (e *editor) apply(q *versions.Query) error {
 		op = snapshot.Added
 	}
 	build.Count(&e.counts.Changes, op)
+	if op == snapshot.Changed {
+		e.changed += uint64(len(q.Key) + len(q.Value))
+	}
 	if q.Exists {
 		e.rec.State = subtract(e.rec.State, q.Sum)
 		e.rec.PayloadBytes -= q.Payload

@@ -151,12 +151,13 @@ func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ comm
 			Hint:    "a version holds one at least", Err: build.ErrEmpty,
 		}
 	}
-	return p.propose(ctx, newest, e.rec, c, changes)
+	return p.propose(ctx, newest, e, c)
 }
 
-// propose writes the delta of changes. Sums has the state and the payload bytes of the new version, c leads to newest.
-func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord, c versions.Chain, changes *tape.Tape) (commit.Proposal, error) {
-	delta, err := p.Builder.Write(ctx, p.Folder, changes, newest, sums.State)
+// propose writes the delta of the changes of e, which has the state and the payload bytes of the new version. c leads to newest.
+func (p *Patch) propose(ctx context.Context, newest dataset.VersionRecord, e editor, c versions.Chain) (commit.Proposal, error) {
+	sums := e.rec
+	delta, err := p.Builder.Write(ctx, p.Folder, e.changes, newest, sums.State)
 	if large, ok := errors.AsType[*build.DeltaSizeError](err); ok {
 		err = deltaTooLarge(large.Key)
 	}
@@ -164,7 +165,8 @@ func (p *Patch) propose(ctx context.Context, newest, sums dataset.VersionRecord,
 		return commit.Proposal{}, err
 	}
 	rec := build.Lead(newest, c, delta, build.Sums{State: sums.State, PayloadBytes: sums.PayloadBytes, Changes: p.counts.Changes}, p.Meta)
-	return commit.Proposal{Record: rec, Create: true, Store: func(ctx context.Context, made *commit.Proposal) error {
+	content := p.Builder.Content(newest, c, delta, e.changed)
+	return commit.Proposal{Record: rec, Create: true, Content: content, Store: func(ctx context.Context, made *commit.Proposal) error {
 		if err := p.Builder.Store(ctx, newest, delta, &made.Record); err != nil {
 			return failed(newest, err)
 		}

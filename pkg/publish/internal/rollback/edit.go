@@ -15,6 +15,7 @@ import (
 type editor struct {
 	seed    uint64
 	sums    build.Sums // those of the newest version at first
+	changed uint64     // bytes of the keys and new values of the records that change in place
 	changes *tape.Tape // gets the reverse of each change
 	buf     []byte
 }
@@ -91,6 +92,9 @@ func (e *editor) reverse(q *versions.Query) error {
 		op = snapshot.Removed
 	}
 	build.Count(&e.sums.Changes, op)
+	if op == snapshot.Changed {
+		e.changed += uint64(len(q.Key) + len(q.Held))
+	}
 	if !q.Removed {
 		e.buf = dataset.AppendRecord(e.buf[:0], q.Record)
 		e.sums.State.Remove(e.seed, e.buf)

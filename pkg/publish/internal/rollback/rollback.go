@@ -155,7 +155,8 @@ func (r *Rollback) reverse(ctx context.Context, newest, target dataset.VersionRe
 		return commit.Proposal{}, err
 	}
 	rec := build.Lead(newest, c, delta, e.sums, r.Meta)
-	return commit.Proposal{Record: rec, Create: true, Store: func(ctx context.Context, made *commit.Proposal) error {
+	content := r.Builder.Content(newest, c, delta, e.changed)
+	return commit.Proposal{Record: rec, Create: true, Content: content, Store: func(ctx context.Context, made *commit.Proposal) error {
 		if err := r.Builder.Store(ctx, newest, delta, &made.Record); err != nil {
 			return r.failed(versions.LostError(err))
 		}

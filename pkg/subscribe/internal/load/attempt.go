@@ -10,6 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/snapshot"
+	"freshet.dev/pkg/subscribe/internal/bounds"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -33,6 +34,7 @@ type attempt struct {
 	uncached error           // why draft is nil although there is a cache folder
 	bytes    int64           // pulled
 	mark     guardMark
+	admitted bounds.Admission
 }
 
 func (l *Loader) begin(ctx context.Context, rec dataset.VersionRecord, progress func()) *attempt {
@@ -72,6 +74,7 @@ func (l *Loader) releaseDraft(name string) {
 // drop removes what the attempt has not completed: the mark of a version that is not served, and files that are not committed.
 func (a *attempt) drop() {
 	a.mark.undo()
+	a.admitted.Release()
 	if a.draft != nil {
 		a.draft.Drop()
 	}
@@ -91,6 +94,9 @@ func (a *attempt) dropOnPanic() {
 // applyDeltas builds the version from the served one and the deltas.
 func (a *attempt) applyDeltas(served *served, deltas []dataset.Object) (v loaded, err error) {
 	defer a.dropOnPanic()
+	if a.admitted, err = a.Bounds.Deltas(a.rec, deltas); err != nil {
+		return loaded{}, err
+	}
 	t, changes, err := a.applyToServed(a.ctx, served.Value, deltas, a.open)
 	if err == nil {
 		err = verify(t, a.rec)
@@ -111,12 +117,18 @@ func (a *attempt) applyDeltas(served *served, deltas []dataset.Object) (v loaded
 func (a *attempt) full(served *served) (v loaded, err error) {
 	defer a.dropOnPanic()
 	chain := a.rec.Chain()
+	if a.admitted, err = a.Bounds.Full(a.rec); err != nil {
+		return loaded{}, err
+	}
 	t, err := a.snapshotTable(a.ctx, chain[0], a.open)
 	if err == nil {
 		t, err = a.applyToNew(a.ctx, t, chain[1:], a.open)
 	}
 	if err == nil {
 		err = verify(t, a.rec)
+	}
+	if err == nil {
+		err = a.Bounds.Loaded(a.rec, t.Bytes())
 	}
 	if err != nil {
 		return loaded{}, err
@@ -139,6 +151,7 @@ func (a *attempt) setFinish(v *loaded, commit func() error, replaced int64, full
 	t := v.Value
 	serve := sync.OnceFunc(func() {
 		a.mark.serve()
+		a.Bounds.Served(a.rec.Dataset, t.Bytes())
 		a.Collector.swapped(a.rec.Dataset, t, replaced, full)
 		t = nil
 	})

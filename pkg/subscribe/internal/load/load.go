@@ -13,6 +13,7 @@ import (
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
+	"freshet.dev/pkg/subscribe/internal/bounds"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
@@ -44,6 +45,8 @@ type Loader struct {
 	Shortener *Shortener
 	// Collector collects replaced tables; nil leaves that to the runtime.
 	Collector *Collector
+	// Bounds refuse versions that would not fit; nil refuses none.
+	Bounds *bounds.Bounds
 
 	mu      sync.Mutex
 	refused map[string]refusals // by dataset; guarded by mu

@@ -69,6 +69,15 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	if s.Record.Deleted { // its table was dropped
 		return loaded{Record: s.Record, NoValue: true}, nil
 	}
+	admitted, err := l.Bounds.Full(s.Record)
+	if err != nil {
+		return loaded{}, err
+	}
+	defer func() {
+		if admitted.Release(); v.Value != nil {
+			l.Bounds.Served(name, v.Value.Bytes()) // now: it is served at once, and an older version has no Swapped
+		}
+	}()
 	mark := &guardMark{guard: l.Guard, rec: s.Record}
 	mark.set()
 	defer func() {

@@ -8,6 +8,10 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
+// neverAgain is the pause after a failure that every further attempt at the version repeats: an error with a method Permanent that returns
+// true. A newer version is tried after Retry.Initial.
+const neverAgain = 100 * 365 * 24 * time.Hour
+
 // onLoaded swaps the loaded version in, unless the served version is at least as new.
 func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	defer close(m.answered)
@@ -126,7 +130,11 @@ func (e *Engine[T, D]) onFailure(m *jobDone[T, D]) {
 
 // startBackoff sets when the dataset is tried again after a failure.
 func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now time.Time) {
-	s.failedAt, s.retryAt = now, now.Add(e.pauseAfter(s.backoff, m.err))
+	pause := e.pauseAfter(s.backoff, m.err)
+	if refused := (interface{ Permanent() bool })(nil); errors.As(m.err, &refused) && refused.Permanent() {
+		pause = neverAgain
+	}
+	s.failedAt, s.retryAt = now, now.Add(pause)
 	if s.target.Version > m.job.rec.Version && s.pins.held == nil {
 		e.shortenBackoff(s)
 	}

@@ -241,7 +241,7 @@ func entryText(e dataset.Entry) string {
 		if value := string(change.Changes[name]); value == "null" {
 			parts = append(parts, name+" unset")
 		} else {
-			parts = append(parts, name+"="+value)
+			parts = append(parts, name+"="+shortValue(value))
 		}
 	}
 	return strings.Join(parts, ", ")

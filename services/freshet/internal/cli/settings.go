@@ -37,6 +37,7 @@ func newSettings(p Process) *cobra.Command {
 		Short: "Show or change the settings of a dataset, such as its gates",
 		Example: `  freshet settings prices
   freshet settings prices --set min_records=1000 --set max_fewer_records_percent=10 --reason "the feed was cut twice"
+  freshet settings prices --set schema="$(cat schema.json)" --reason "prices came as text"
   freshet settings prices --unset min_records --reason "the season is over"`,
 		Long: `Show or change the settings of a dataset. They are kept in the store, with a journal entry for each change, which
 "freshet events" shows: when, by whom and why.
@@ -154,6 +155,15 @@ func (f *settingsFlags) change() (*publisher.SettingsChange, error) {
 
 var settingsColumns = []show.Column{{Title: "setting"}, {Title: "value", Align: show.Right}, {Title: "default"}, {Title: "meaning"}}
 
+// shortValue returns the value of a setting for a table: a schema has thousands of bytes, which --output json shows.
+func shortValue(value string) string {
+	const most = 60
+	if len(value) <= most {
+		return value
+	}
+	return strings.ToValidUTF8(value[:most-20], "") + fmt.Sprintf("... (%d bytes)", len(value))
+}
+
 // printSettings prints all settings, and the change that made them.
 func printSettings(p Process, s publisher.DatasetSettings) error {
 	values, err := s.Settings.Values()
@@ -162,11 +172,11 @@ func printSettings(p Process, s publisher.DatasetSettings) error {
 	}
 	var rows [][]string
 	for _, k := range dataset.KnownSettings() {
-		rows = append(rows, []string{k.Name, cmp.Or(string(values[k.Name]), show.None), k.Default, k.Meaning})
+		rows = append(rows, []string{k.Name, cmp.Or(shortValue(string(values[k.Name])), show.None), k.Default, k.Meaning})
 		delete(values, k.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		rows = append(rows, []string{name, string(values[name]), "", "a setting of a later release, which this one does not know"})
+		rows = append(rows, []string{name, shortValue(string(values[name])), "", "a setting of a later release, which this one does not know"})
 	}
 	if err := show.Table(p.Out, settingsColumns, rows); err != nil {
 		return err

@@ -67,6 +67,24 @@ func TestGatesOfTheSettings(t *testing.T) {
 	f.run(t, "events", "prices").want(t, exit.OK, "stdout:the feed was doubled once", "stdout:the catalogue of the second shop")
 }
 
+// A schema is given as the text of a file, and is shown short in tables.
+func TestSchemaOfTheSettings(t *testing.T) {
+	f := start(t, "prices")
+	const text = "{\n  \"properties\": {\"price\": {\"type\": \"number\"}},\n  \"required\": [\"sku\", \"price\"],\n  \"type\": \"object\"\n}\n"
+	f.run(t, "settings", "prices", "--set", "schema="+text, "--set", `required_keys=["k0","k1"]`, "--reason", "prices came as text").
+		want(t, exit.OK, `stdout:{"properties":{"price":{"type":"number"}... (`, "!sku", `stdout:["k0","k1"]`)
+	f.run(t, "events", "prices").want(t, exit.OK, `stdout:schema={"properties":`, "!sku")
+	f.run(t, "settings", "prices", "--output", "json").want(t, exit.OK, `"sku"`)
+	bad := file(t, "bad.ndjson", `{"sku":"k0","price":1}`+"\n"+`{"sku":"k2","price":"2"}`)
+	f.run(t, "publish", "prices", bad, "--key", "sku").want(t, exit.Refused,
+		`stderr:schema: 1 of 2 records do not meet the schema: line 2, key "k2": /price: got string, want number (schema /properties/price/type)`,
+		`stderr:required_keys: the version lacks 1 of 2 keys: "k1"`)
+	f.run(t, "publish", "prices", bad, "--key", "sku", "--dry-run").want(t, exit.Refused, "schema: 1 of 2 records", "required_keys: the version lacks")
+	f.run(t, "settings", "prices", "--set", `schema={"$ref":"https://example.com/a.json"}`, "--reason", "x").want(t, exit.Refused,
+		`stderr:it refers to "https://example.com/a.json", outside of itself`)
+	f.run(t, "settings", "prices", "--set", "schema=prices.json", "--reason", "x").want(t, exit.Refused, `stderr:schema is "prices.json"; want a JSON object`)
+}
+
 // If the publisher's answer is lost, the message names the command that shows what happened.
 func TestSettingsWithALostAnswer(t *testing.T) {
 	f, proxy := loses(t)
