@@ -18,6 +18,7 @@
 //	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
 //	claims/<dataset>/<version, 20 decimal digits>.json                    a claim of a publisher
 //	journal/<dataset>/<number, 20 decimal digits>.json                    a journal entry
+//	gc/<name>.json                                                        a note of a garbage collection or a publisher
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
