@@ -74,6 +74,9 @@ type Config struct {
 	// the zero [dataset.Settings], whose default gate refuses a version that removes more than half of the records. A publish that cannot
 	// read its settings fails.
 	Settings func(ctx context.Context, name string) (dataset.Settings, error)
+	// NewDataset is called before version 1 of a dataset is committed, to give it its first settings; nil does nothing. If it fails, nothing
+	// is published. It must be safe to call again.
+	NewDataset func(ctx context.Context, name string) error
 	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is
 	// [events.MinBeaconEvery] and the most [events.MaxBeaconEvery]. Reading the store may take as long. A beacon omits the
 	// datasets that are unread by then, and the next one begins with them.

@@ -54,7 +54,7 @@ func Open(cfg Config, deps Deps) (*Publisher, error) {
 	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: inFlight,
 		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
-		committer: commit.New(deps.Store, h.Records, inFlight, cfg.Settings, cfg.Log),
+		committer: commit.New(commit.Config{Settings: cfg.Settings, First: cfg.NewDataset, Log: cfg.Log}, deps.Store, h, inFlight),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}

@@ -66,14 +66,26 @@ type Committer struct {
 	log       *slog.Logger
 	inflight  *inflight.Versions
 	settings  SettingsOf
+	objects   *versions.Objects
+	first     func(ctx context.Context, dataset string) error // may be nil
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
 	sightings sightings
 }
 
-// New returns a Committer for st, of versions that meet the gates of their settings. It marks versions as in flight before it commits them; the caller ends the
-// mark of committed ones.
-func New(st store.Store, records *versions.Records, versions *inflight.Versions, settings SettingsOf, log *slog.Logger) *Committer {
-	return &Committer{store: st, records: records, inflight: versions, settings: settings, log: log}
+// Config configures a Committer.
+type Config struct {
+	// Settings has the gates that versions must meet.
+	Settings SettingsOf
+	// First is called before version 1 of a dataset is committed; nil if there is nothing to do. If it fails, nothing is committed.
+	First func(ctx context.Context, dataset string) error
+	Log   *slog.Logger
+}
+
+// New returns a Committer for st. It marks versions as in flight before it commits them; the caller ends the mark of committed ones.
+func New(cfg Config, st store.Store, h *versions.History, versions *inflight.Versions) *Committer {
+	return &Committer{
+		store: st, records: h.Records, objects: h.Objects, inflight: versions, settings: cfg.Settings, first: cfg.First, log: cfg.Log,
+	}
 }
 
 // put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has
