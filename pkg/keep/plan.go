@@ -202,15 +202,18 @@ func (p *plan) readFree(ctx context.Context, d *datasetPlan, free []uint64) erro
 	return p.records(ctx, d.name, free, func(version uint64, rec dataset.VersionRecord, err error) error {
 		f := freeVersion{version: version}
 		if err == nil {
-			chain := rec.Chain()
-			f.chain = len(chain)
 			seen := map[dataset.Digest]bool{}
-			for _, o := range append(chain, rec.Deltas...) {
-				if !seen[o.Digest] {
-					seen[o.Digest] = true
-					f.keys = append(f.keys, keyOf(o.Digest))
+			add := func(objects []dataset.Object) {
+				for _, o := range objects {
+					if !seen[o.Digest] { // equal deltas are one object
+						seen[o.Digest] = true
+						f.keys = append(f.keys, keyOf(o.Digest))
+					}
 				}
 			}
+			add(rec.Chain())
+			f.chain = len(f.keys)
+			add(rec.Deltas)
 		}
 		full := len(d.free) >= maxFree
 		switch {
