@@ -222,6 +222,9 @@ func eventRow(e timeline.Event, zone *time.Location) []string {
 
 // entryText returns what a journal entry changed.
 func entryText(e dataset.Entry) string {
+	if removal, err := e.Removal(); err == nil {
+		return fmt.Sprintf("the bytes of versions %s are gone (%s freed)", removal.Versions, show.Bytes(removal.Bytes))
+	}
 	change, err := e.SettingsChange()
 	if err != nil {
 		return string(e.Content) // of a later release
