@@ -69,21 +69,21 @@ func TestEvents(t *testing.T) {
 		t.Errorf("an empty store has the events %s, %+v", got, end)
 	}
 	story(t, h)
-	const whole = "prices.1 prices1 cities1 prices2 prices.2 prices3"
+	const whole = "prices.1 prices.2 prices1 cities.1 cities1 prices2 prices.3 prices3"
 	for path, want := range map[string]string{
 		"/v1/events":                            whole,
 		"/v1/events?since=1h":                   whole,
 		"/v1/events?since=2000-01-01T00:00:00Z": whole,
 		"/v1/events?since=0s":                   "",
-		"/v1/datasets/prices/events":            "prices.1 prices1 prices2 prices.2 prices3",
-		"/v1/datasets/prices/events?from=2":     "prices2 prices.2 prices3",
-		"/v1/datasets/cities/events":            "cities1",
+		"/v1/datasets/prices/events":            "prices.1 prices.2 prices1 prices2 prices.3 prices3",
+		"/v1/datasets/prices/events?from=2":     "prices2 prices.3 prices3",
+		"/v1/datasets/cities/events":            "cities.1 cities1",
 	} {
 		if got, end := lines(t, send(h, "GET", path, "")); got != want || end.More {
 			t.Errorf("%s: %s, %+v; want %s", path, got, end, want)
 		}
 	}
-	for _, limit := range []int{1, 4, 6} {
+	for _, limit := range []int{1, 4, 8} {
 		var all []string
 		path := fmt.Sprintf("/v1/events?limit=%d", limit)
 		for next, more := path, true; more; {
@@ -105,7 +105,7 @@ func TestEventsOfManyDatasets(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	<-p.Ready()
-	at := timeline.Positions{"prices": {Version: 2, Entry: 1}, "cities": {Version: 1}}
+	at := timeline.Positions{"prices": {Version: 2, Entry: 2}, "cities": {Version: 1, Entry: 1}}
 	for i := range 20_000 {
 		sum := sha256.Sum256(fmt.Append(nil, i))
 		at[fmt.Sprintf("%.12x", sum[:])] = timeline.Position{Version: uint64(sum[0]) * uint64(sum[1]), Entry: uint64(sum[2] % 10)}
@@ -126,7 +126,7 @@ func TestEventsOfManyDatasets(t *testing.T) {
 		t.Error(err)
 	}
 	resp.Body.Close()
-	if got, end := lines(t, rec); got != "prices.2 prices3" || end.More {
+	if got, end := lines(t, rec); got != "prices.3 prices3" || end.More {
 		t.Errorf("with a cursor of %d bytes: %s, %+v", len(at.Cursor()), got, end)
 	}
 	transport.CloseIdleConnections()
@@ -188,7 +188,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := send(h, "GET", "/v1/datasets/prices/events", "")
-	if got, _ := lines(t, rec); got != "prices.1 prices1 prices!2 prices.2 prices3" || !strings.Contains(rec.Body.String(), place) {
+	if got, _ := lines(t, rec); got != "prices.1 prices.2 prices1 prices!2 prices.3 prices3" || !strings.Contains(rec.Body.String(), place) {
 		t.Errorf("%s: %s", got, rec.Body)
 	}
 }

@@ -29,12 +29,12 @@ func TestSettings(t *testing.T) {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
 	rec = send(h, "PATCH", settingsPath, `{"settings":{"min_records":2},"reason":"again"}`)
-	if got = decode[publisher.DatasetSettings](t, rec); rec.Code != 200 || *got.Changed || got.Entry != 1 || got.Version != 1 || len(got.Warnings) > 0 {
+	if got = decode[publisher.DatasetSettings](t, rec); rec.Code != 200 || *got.Changed || got.Entry != 2 || got.Version != 1 || len(got.Warnings) > 0 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	rec = send(h, "PATCH", settingsPath, `{"settings":{"min_records":null},"reason":"no more"}`)
 	got = decode[publisher.DatasetSettings](t, rec)
-	if rec.Code != 200 || !*got.Changed || got.Entry != 2 {
+	if rec.Code != 200 || !*got.Changed || got.Entry != 3 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	rec = send(h, "PATCH", settingsPath, `{"settings":{"min_records":2,"max_more_records_percent":10},"by":"ann@host","reason":"a <test>"}`, "Idempotency-Key", "r-1")
@@ -43,15 +43,15 @@ func TestSettings(t *testing.T) {
 	}
 	rec = send(h, "GET", settingsPath, "")
 	var plain map[string]json.RawMessage
-	if err := json.Unmarshal(rec.Body.Bytes(), &plain); err != nil || rec.Code != 200 || string(plain["settings"]) != `{"max_more_records_percent":10}` ||
-		string(plain["entry"]) != "2" || plain["changed"] != nil || string(plain["version"]) != "1" {
+	if err := json.Unmarshal(rec.Body.Bytes(), &plain); err != nil || rec.Code != 200 || string(plain["settings"]) != `{"keep_for":"30d","keep_versions":10,"max_more_records_percent":10}` ||
+		string(plain["entry"]) != "3" || plain["changed"] != nil || string(plain["version"]) != "1" {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	if rec := send(h, "POST", "/v1/datasets/cities/versions?key=id", ndjson); rec.Code != 201 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
-	if rec := send(h, "GET", "/v1/datasets/cities/settings", ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"settings":{}`) {
-		t.Errorf("a dataset without settings: %d %s", rec.Code, rec.Body)
+	if rec := send(h, "GET", "/v1/datasets/cities/settings", ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"settings":{"keep_for":"30d","keep_versions":10},"entry":1`) {
+		t.Errorf("a new dataset: %d %s", rec.Code, rec.Body)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestSettingsRefuse(t *testing.T) {
 	if p := wantProblem(t, send(h, "GET", "/v1/datasets/pricse/settings", ""), 404, "unknown-dataset"); !strings.Contains(p.Detail, "did you mean prices?") {
 		t.Errorf("%q", p.Detail)
 	}
-	if newest, err := s.NewestEntry(t.Context(), "prices"); err != nil || newest != 0 {
+	if newest, err := s.NewestEntry(t.Context(), "prices"); err != nil || newest != 1 {
 		t.Errorf("there are %d entries, %v", newest, err)
 	}
 }

@@ -127,6 +127,11 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 		if stale, err := r.refuse(ctx, newest, made.Record); err != nil || stale {
 			return Result{}, !stale, err
 		}
+		if first := r.committer.first; first != nil && newest.Version == 0 {
+			if err := first(ctx, r.dataset); err != nil {
+				return Result{}, true, r.failed(err)
+			}
+		}
 	}
 	if err := made.store(ctx); err != nil {
 		return Result{}, true, err
@@ -168,12 +173,7 @@ func (r *Race) commit(ctx context.Context, newest, rec dataset.VersionRecord) er
 	if err != nil {
 		return fmt.Errorf("commit version %s: %w", rec.ID(), err)
 	}
-	if newest.Version == 0 && c.first != nil {
-		err = c.first(ctx, rec.Dataset)
-	}
-	if err == nil {
-		err = c.put(ctx, rec)
-	}
+	err = c.put(ctx, rec)
 	if _, unknown := errors.AsType[*UnknownError](err); !unknown {
 		held.Drop(ctx)
 	}
