@@ -23,11 +23,11 @@ var DefaultRetention = Retention{Versions: 10, For: "30d"}
 // keepSettings are the settings of the group [Retention].
 var keepSettings = []Setting{
 	{
-		"keep_versions", "all, or 1 if keep_for is set", "how many of the newest versions keep their objects; new datasets get " + strconv.FormatUint(DefaultRetention.Versions, 10),
+		"keep_versions", "all", "how many of the newest versions keep their objects, 1 if only keep_for is set; new datasets get " + strconv.FormatUint(DefaultRetention.Versions, 10),
 		"a whole number, 1 or more", func(value json.RawMessage) bool { return string(value) != "0" && whole(63)(value) },
 	},
 	{
-		"keep_for", "always, or not at all if keep_versions is set", "how long a version keeps its objects after the next one came; new datasets get " + DefaultRetention.For,
+		"keep_for", "always", "how long a version keeps its objects after the next one came, not at all if only keep_versions is set; new datasets get " + DefaultRetention.For,
 		`a time such as "30d", "12h", "90m" or "45s", at most 36500d`, func(value json.RawMessage) bool {
 			var text string
 			if json.Unmarshal(value, &text) != nil {
