@@ -80,10 +80,10 @@ func TestEvents(t *testing.T) {
 
 	all := f.run(t, "events")
 	all.want(t, exit.OK, "stdout:time ", "stdout:ann@host", "stdout:min_records=1", "stdout:the first", "stdout:3 records (1 added, 1 changed, 0 removed)")
-	if got := numbers(all.out); got != "prices settings 1, prices version 1, cities version 1, prices version 2" {
+	if got := numbers(all.out); got != "prices settings 1, prices settings 2, prices version 1, cities settings 1, cities version 1, prices version 2" {
 		t.Errorf("events prints %s:\n%s", got, all.out)
 	}
-	if got := numbers(f.run(t, "events", "prices", "--since", "1h").out); got != "prices settings 1, prices version 1, prices version 2" {
+	if got := numbers(f.run(t, "events", "prices", "--since", "1h").out); got != "prices settings 1, prices settings 2, prices version 1, prices version 2" {
 		t.Errorf("the events of prices are %s", got)
 	}
 	if got := numbers(f.run(t, "events", "prices", "--from-version", "2").out); got != "prices version 2" {
@@ -100,7 +100,7 @@ func TestEvents(t *testing.T) {
 		}
 		types = append(types, e.Kind())
 	}
-	if strings.Join(types, " ") != "settings version version version" {
+	if strings.Join(types, " ") != "settings settings version settings version version" {
 		t.Errorf("the kinds are %q", types)
 	}
 }
@@ -169,10 +169,12 @@ func TestEventsFollow(t *testing.T) {
 	f := start(t, "prices")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
 	all, one := f.follow(t), f.follow(t, "prices", "--since", "0s")
-	if got := all.next(t); got != "prices version 1" {
-		t.Errorf("the first event is %s", got)
+	for _, w := range []string{"prices settings 1", "prices version 1"} {
+		if got := all.next(t); got != w {
+			t.Errorf("an event of before is %s, want %s", got, w)
+		}
 	}
-	want := []string{"prices settings 1", "prices version 2", "cities version 1", "cities settings 1"}
+	want := []string{"prices settings 2", "prices version 2", "cities settings 1", "cities version 1", "cities settings 2"}
 	f.run(t, "settings", "prices", "--set", "max_records=9", "--reason", "x").want(t, exit.OK)
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", newPrices), "--key", "sku").want(t, exit.OK)
 	f.run(t, "publish", "cities", file(t, "cities.ndjson", newPrices), "--key", "sku").want(t, exit.OK)
@@ -241,7 +243,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku").want(t, exit.OK)
 	f.run(t, "settings", "prices", "--set", "max_records=9", "--reason", "x").want(t, exit.OK)
 	f.run(t, "settings", "prices", "--set", "max_records=8", "--reason", "x").want(t, exit.OK)
-	path := filepath.Join(folder, "journal", "prices", "00000000000000000001.json")
+	path := filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -254,11 +256,11 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	}
 	put([]byte("{"))
 	f.run(t, "events").want(t, exit.Failure, "stdout:the journal entry is damaged", "stderr:"+path, "stderr:put back a good copy of it", "stdout:max_records=8")
-	f.run(t, "events", "--output", "json").want(t, exit.Failure, `stdout:{"damaged":{"dataset":"prices","entry":1,`)
+	f.run(t, "events", "--output", "json").want(t, exit.Failure, `stdout:{"damaged":{"dataset":"prices","entry":2,`)
 	put(good)
 	f.run(t, "events").want(t, exit.OK, "!damaged", "stdout:max_records=9")
 
-	path = filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
+	path = filepath.Join(folder, "journal", "prices", "00000000000000000003.json")
 	put([]byte("{"))
 	refused := f.run(t, "settings", "prices", "--set", "max_records=7", "--reason", "more")
 	refused.want(t, exit.Failure, "stderr:"+path)
@@ -268,7 +270,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	if !found || !ended || len(args) == 0 {
 		t.Fatalf("the message has no command: %s", refused.err)
 	}
-	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 3: damaged")
+	f.run(t, args...).want(t, exit.OK, "stdout:journal entry 4: damaged")
 	wantSettings(t, f, map[string]string{"max_records": "7"})
 }
 

@@ -34,18 +34,18 @@ func TestSettings(t *testing.T) {
 	wantSettings(t, f, map[string]string{"min_records": "1", "max_fewer_records_percent": "10", "max_records": "-"})
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku", "--wait").want(t, exit.OK)
 	f.run(t, "settings", "prices", "--set", "min_records=1", "--reason", "again").
-		want(t, exit.OK, "stdout:had these values already; nothing was changed", "stdout:journal entry 1: cut twice", "!warning")
+		want(t, exit.OK, "stdout:had these values already; nothing was changed", "stdout:by publisher, journal entry 2: default of new datasets", "!warning")
 	f.run(t, "settings", "prices", "--unset", "min_records", "--set", "max_records=1000", "--reason", "the season is over").
-		want(t, exit.OK, "stdout:journal entry 2: the season is over")
+		want(t, exit.OK, "stdout:journal entry 3: the season is over")
 	wantSettings(t, f, map[string]string{"min_records": "-", "max_records": "1000"})
 
 	got := f.run(t, "settings", "prices", "--output", "json")
 	got.want(t, exit.OK)
 	var answer publisher.DatasetSettings
-	if err := json.Unmarshal([]byte(got.out), &answer); err != nil || answer.Version != 1 || answer.Entry != 2 || answer.Settings.Gates.MaxRecords != 1000 || answer.By == "" || answer.Changed != nil {
+	if err := json.Unmarshal([]byte(got.out), &answer); err != nil || answer.Version != 1 || answer.Entry != 3 || answer.Settings.Gates.MaxRecords != 1000 || answer.By == "" || answer.Changed != nil {
 		t.Errorf("%s, %v", got.out, err)
 	}
-	f.run(t, "settings", "prices", "--replace", "--reason", "no settings").want(t, exit.OK, "journal entry 3", "!1000")
+	f.run(t, "settings", "prices", "--replace", "--reason", "no settings").want(t, exit.OK, "journal entry 4", "!1000")
 
 	f.run(t, "settings", "prices", "--set", "min_recods=5", "--reason", "x").want(t, exit.Refused, `stderr:there is no setting "min_recods" (did you mean min_records?)`)
 	f.run(t, "settings", "prices", "--set", "min_records=many", "--reason", "x").want(t, exit.Refused, `stderr:min_records is "many"; want a whole number`)

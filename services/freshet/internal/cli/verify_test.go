@@ -98,14 +98,14 @@ func TestVerifyFindsADamagedEntry(t *testing.T) {
 	f, s := verifiable(t)
 	f.run(t, "settings", "prices", "--set", "min_records=1", "--reason", "cut twice").want(t, exit.OK)
 	f.run(t, "verify").want(t, exit.OK)
-	place := s.EntryPlace("prices", 1)
+	place := s.EntryPlace("prices", 2)
 	if err := errors.Join(os.Remove(place), os.WriteFile(place, []byte("{"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	f.run(t, "verify", "--repair").want(t, exit.Findings, "stdout:entry ", "stdout:journal entry 1 is lost", "stdout:"+place,
+	f.run(t, "verify", "--repair").want(t, exit.Findings, "stdout:entry ", "stdout:journal entry 2 is lost", "stdout:"+place,
 		"stdout:or set all settings again: `freshet settings prices --replace --set NAME=VALUE --reason TEXT`")
 	f.run(t, "settings", "prices", "--replace", "--set", "min_records=1", "--reason", "the entry is damaged").want(t, exit.OK)
-	f.run(t, "verify").want(t, exit.Findings, "stdout:the settings do not need it, entry 2 has them")
+	f.run(t, "verify").want(t, exit.Findings, "stdout:the settings do not need it, entry 3 has them")
 
 	// A dataset without a version.
 	f.run(t, "settings", "rules", "--set", "min_records=1", "--reason", "no empty rules").want(t, exit.OK)
