@@ -18,10 +18,10 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// soakFor is how long the soak runs: 15 s, or as many seconds as FRESHET_TEST_GC_SECONDS has, with which scripts/test --long runs it longer.
+// soakFor is how long the soak runs: 15 s, or as many seconds as GC_SECONDS has, with which scripts/test --long runs it longer.
 func soakFor(t *testing.T) time.Duration {
 	t.Helper()
-	text := os.Getenv("FRESHET_TEST_GC_SECONDS")
+	text := os.Getenv("GC_SECONDS")
 	if text == "" {
 		if testing.Short() {
 			return 6 * time.Second
@@ -30,7 +30,7 @@ func soakFor(t *testing.T) time.Duration {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatalf("FRESHET_TEST_GC_SECONDS is %q: %v", text, err)
+		t.Fatalf("GC_SECONDS is %q: %v", text, err)
 	}
 	return time.Duration(n) * time.Second
 }
