@@ -27,7 +27,7 @@
 //
 // A snapshot record names a snapshot that was written after its version was committed, to shorten the chains of later versions. A
 // missing snapshot record loses no data. Notes are no data: see [Collection]. Objects that no version needs are removed: see
-[freshet.dev/pkg/keep]. The journal of a dataset has its settings: a copy without it loses them. Earlier releases have no
+// [freshet.dev/pkg/keep]. The journal of a dataset has its settings: a copy without it loses them. Earlier releases have no
 // journals and ignore the folder. A claim exists while a publish that other publishers overtook is in progress, and need not be
 // copied: see [freshet.dev/pkg/dataset.Claim]. Files with other names in these folders are ignored.
 //
