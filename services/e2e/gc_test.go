@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"freshet.dev/pkg/keep"
+	retention "freshet.dev/pkg/keep"
 	"freshet.dev/pkg/store/dir"
 )
 
@@ -61,7 +61,7 @@ func TestCollectionsBesideEverything(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		var report keep.Report
+		var report retention.Report
 		if err := json.Unmarshal([]byte(text), &report); err != nil {
 			return err
 		}
