@@ -318,4 +318,3 @@ func equal(t *testing.T, what string, got, want []uint64) {
 		t.Errorf("%s: versions %v, want %v", what, got, want)
 	}
 }
-

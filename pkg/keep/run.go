@@ -27,7 +27,7 @@ type run struct {
 	report  *Report
 	// owner has the dataset of each object that only versions name that are not kept, as an index in plan.datasets.
 	owner map[key]int
-	frees map[int]*Sum           // by dataset
+	frees map[int]*Sum            // by dataset
 	swept map[int]dataset.Removal // by dataset
 }
 

@@ -31,7 +31,7 @@ type Publisher struct {
 	publishes slots
 	patches   slots
 	reads     slots
-	verifying chan struct{} // has one element while a verification is in progress
+	verifying chan struct{}                                       // has one element while a verification is in progress
 	collected func(r *keep.Report, took time.Duration, err error) // counts and logs a run of the collector
 	metrics   *prom.Metrics
 	mux       *web.Mux

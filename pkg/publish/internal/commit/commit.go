@@ -68,7 +68,7 @@ type Committer struct {
 	settings  SettingsOf
 	objects   *versions.Objects
 	first     func(ctx context.Context, dataset string) error // may be nil
-	locks     keyed.Mutex // held by patches, and by publishes that lost races
+	locks     keyed.Mutex                                     // held by patches, and by publishes that lost races
 	sightings sightings
 }
 

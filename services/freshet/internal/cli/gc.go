@@ -144,4 +144,6 @@ func printGC(w io.Writer, r keep.Report) error {
 }
 
 // sumText returns "3 objects (1.2 MB)".
-func sumText(s keep.Sum) string { return fmt.Sprintf("%s (%s)", count(uint64(s.Objects), "object"), show.Bytes(s.Bytes)) }
+func sumText(s keep.Sum) string {
+	return fmt.Sprintf("%s (%s)", count(uint64(s.Objects), "object"), show.Bytes(s.Bytes))
+}
