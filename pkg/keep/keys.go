@@ -21,25 +21,10 @@ func (k keys) has(d dataset.Digest) bool {
 	return ok
 }
 
-// hasAll reports whether the set has all of the objects.
-func (k keys) hasAll(objects []dataset.Object) bool {
-	for _, o := range objects {
-		if !k.has(o.Digest) {
-			return false
-		}
-	}
-	return true
-}
-
 // addRecord adds the objects that a version record names.
 func (k keys) addRecord(rec dataset.VersionRecord) {
 	k.add(rec.Snapshot.Digest)
 	for _, o := range rec.Deltas {
 		k.add(o.Digest)
 	}
-}
-
-// objectsOf returns the objects that a version record names.
-func objectsOf(rec dataset.VersionRecord) []dataset.Object {
-	return append([]dataset.Object{rec.Snapshot}, rec.Deltas...)
 }
