@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/gone"
 	"freshet.dev/pkg/internal/versions"
 )
 
@@ -17,6 +18,8 @@ var (
 	// ErrLost is returned when an object that the version needs is missing in the store or damaged. The message names the object, its
 	// place and the version.
 	ErrLost = errors.New("the version has lost an object")
+	// ErrGone is returned when the objects of a version were removed, because the retention of its dataset does not keep it.
+	ErrGone = gone.ErrGone
 )
 
 // NotFoundError is returned when the dataset, or the version, is not in the store.
@@ -72,15 +75,18 @@ func (r *Reader) deleted(ctx context.Context, rec dataset.VersionRecord) error {
 	return &DeletedError{rec, before.Version}
 }
 
-// readError returns err, of reading the version of rec, with the name of the version, and as an ErrLost if it says that an object is
+// failed returns err, of reading the version of rec, with the name of the version: as an ErrGone or an ErrLost if it says that an object is
 // lost or damaged.
-func readError(rec dataset.VersionRecord, err error) error {
+func (r *Reader) failed(ctx context.Context, rec dataset.VersionRecord, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrLost), errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrLost), errors.Is(err, ErrNotFound), errors.Is(err, ErrGone):
 		return err
 	case versions.IsLost(err):
+		if explained := gone.Explain(ctx, r.store, rec, err); errors.Is(explained, ErrGone) {
+			return explained
+		}
 		return fmt.Errorf("version %d of dataset %s cannot be read: %w: %w; put back a good copy of the object", rec.Version, rec.Dataset, ErrLost, err)
 	}
 	return fmt.Errorf("read version %d of dataset %s: %w", rec.Version, rec.Dataset, err)

@@ -59,7 +59,7 @@ func (r *Reader) openAny(ctx context.Context, name string, version uint64) (*Ver
 func (r *Reader) open(ctx context.Context, rec dataset.VersionRecord) (*Version, error) {
 	chain, err := r.versions.Chains.Shortest(ctx, rec)
 	if err != nil {
-		return nil, readError(rec, err)
+		return nil, r.failed(ctx, rec, err)
 	}
 	return &Version{reader: r, record: rec, chain: chain}, nil
 }

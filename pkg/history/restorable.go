@@ -43,7 +43,7 @@ func (r *Reader) Restorable(ctx context.Context, rec dataset.VersionRecord) (boo
 func (r *Reader) hasObjects(ctx context.Context, rec dataset.VersionRecord) (bool, error) {
 	shortest, err := r.versions.Chains.Shortest(ctx, rec)
 	if err != nil {
-		return false, readError(rec, err)
+		return false, r.failed(ctx, rec, err)
 	}
 	for _, chain := range []versions.Chain{shortest, versions.Named(rec)} {
 		has, err := r.hasChain(ctx, chain)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/gone"
 	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/snapshot"
 )
@@ -28,10 +30,11 @@ type Timeline struct {
 	name          string
 	key           []byte
 	oldest, first uint64 // the versions, first is the newest; first is 0 if there are none
+	gone          bool   // the timeline ends because the bytes of earlier versions are gone
 }
 
 // History returns the record with the key through up to limit versions below before; a before of 0 starts at the newest version. It
-// reads no object.
+// reads no object. It ends before versions whose bytes are gone, and fails with [ErrGone] if there is no version left.
 func (r *Reader) History(ctx context.Context, name string, key []byte, before uint64, limit int) (*Timeline, error) {
 	if err := dataset.CheckKey(key); err != nil {
 		return nil, err
@@ -50,7 +53,29 @@ func (r *Reader) History(ctx context.Context, name string, key []byte, before ui
 	if t.oldest = 1; t.first > uint64(limit) {
 		t.oldest = t.first - uint64(limit) + 1
 	}
-	return t, nil
+	return t, t.skipGone(ctx)
+}
+
+// skipGone leaves out the versions up to the newest one whose bytes are gone, and the one after it: its change needs the value before.
+func (t *Timeline) skipGone(ctx context.Context) error {
+	removed, err := gone.Of(ctx, t.reader.store, t.name)
+	if err != nil {
+		return err
+	}
+	for _, part := range slices.Backward(removed.VersionRanges) {
+		if t.first == 0 || part.First > t.first {
+			continue
+		}
+		if part.Last+1 < t.oldest {
+			return nil
+		}
+		if part.Last+2 > t.first {
+			return removed.Error(dataset.VersionRecord{Dataset: t.name, Version: min(part.Last, t.first)})
+		}
+		t.oldest, t.gone = part.Last+2, true
+		return nil
+	}
+	return nil
 }
 
 // Newest and Oldest return the versions that the timeline covers; Newest is 0 if it covers none.
@@ -59,9 +84,10 @@ func (t *Timeline) Newest() uint64 { return t.first }
 // Oldest is described with Newest.
 func (t *Timeline) Oldest() uint64 { return t.oldest }
 
-// Next returns the before of the timeline that goes on; 0 if this one ends with version 1.
+// Next returns the before of the timeline that goes on; 0 if this one ends with version 1, or because the bytes of earlier versions are
+// gone.
 func (t *Timeline) Next() uint64 {
-	if t.oldest > 1 && t.first > 0 {
+	if !t.gone && t.oldest > 1 && t.first > 0 {
 		return t.oldest
 	}
 	return 0
@@ -162,7 +188,7 @@ func (t *Timeline) at(ctx context.Context, rec dataset.VersionRecord) (s *state,
 			return s, ok, nil
 		}
 		if !versions.IsLost(err) {
-			return nil, false, readError(rec, err)
+			return nil, false, t.reader.failed(ctx, rec, err)
 		}
 	}
 	value, err := t.lookup(ctx, rec)

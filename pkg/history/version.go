@@ -67,7 +67,7 @@ func (v *Version) values(ctx context.Context, queries []versions.Query, use func
 			return use(first+i, value)
 		})
 	})
-	return readError(v.record, err)
+	return v.reader.failed(ctx, v.record, err)
 }
 
 // Records yields the records of the version in the order of (hash, key), from the one after the key after on; an empty after is the
@@ -104,7 +104,7 @@ func (v *Version) Records(ctx context.Context, after []byte) iter.Seq2[dataset.R
 				failed = fmt.Errorf("%w: its objects make state %v, its record says %v", snapshot.ErrCorrupt, state, v.record.State)
 			}
 			if failed != nil {
-				yield(dataset.Record{}, readError(v.record, failed))
+				yield(dataset.Record{}, v.reader.failed(ctx, v.record, failed))
 			}
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/gone"
 	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
@@ -44,6 +45,8 @@ var (
 	// ErrLost is returned when an object of a version is missing in the store or damaged, so that the version can be neither patched,
 	// compacted nor restored by a rollback. A publish of all records heals the newest version.
 	ErrLost = versions.ErrLost
+	// ErrGone is returned by Rollback when the objects of the version were removed, because the retention of the dataset does not keep it.
+	ErrGone = gone.ErrGone
 	// ErrGate is wrapped by every [*GateError].
 	ErrGate = errors.New("refused by a gate")
 	// ErrDeleted is returned by Patch when the newest version deletes the dataset, and by Rollback when the version to restore does.

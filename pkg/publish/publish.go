@@ -56,12 +56,12 @@ func Open(cfg Config, deps Deps) (*Publisher, error) {
 	p := &Publisher{
 		cfg: cfg, deps: deps, history: h, inflight: inFlight,
 		builder:   build.New(build.Config{MemoryBytes: cfg.MemoryBytes, MaxDecompressedBytes: cfg.MaxDecompressedBytes, Workers: cfg.Workers, Limits: limits}, h),
-		committer: commit.New(deps.Store, h.Records, inFlight, cfg.Settings, cfg.Workers, cfg.Log),
+		committer: commit.New(commit.Config{Settings: cfg.Settings, Workers: cfg.Workers, Log: cfg.Log}, deps.Store, h, inFlight),
 		compactor: compact.New(compact.Config{TempDir: cfg.TempDir, Workers: cfg.Workers, Limits: limits, Log: cfg.Log}, deps.Store, h),
 		followers: follow.New(follow.Config{Timeout: cfg.AnnounceTimeout, Log: cfg.Log}, deps.Store, h.Records, deps.Events, deps.Catalog),
 	}
 	p.restorer = restore.New(restore.Config{TempDir: cfg.TempDir, Log: cfg.Log}, deps.Store, h, p.builder, p.compactor)
-	p.rules = &rules.Rules{Settings: cfg.Settings, Fill: cfg.FillSettings, History: h}
+	p.rules = &rules.Rules{Settings: cfg.Settings, Fill: cfg.FillSettings, FirstOf: cfg.FirstSettings, History: h}
 	p.background = p.newBackground()
 	return p, nil
 }
@@ -139,11 +139,12 @@ func (p *Publisher) fill(in *Input) {
 
 // rule sets the rules that in, an input of the dataset, and its race are held to.
 func (p *Publisher) rule(ctx context.Context, race *commit.Race, name string, in *Input) (err error) {
-	if in.Body == nil {
+	if in.Records != nil {
+		race.Hold = p.rules.First(name, in.By)
 		return nil
 	}
 	in.ruling, err = p.rules.Of(ctx, rules.Spec{
-		Dataset: name, Newest: race.Newest, Repeated: race.Repeated, Key: in.keys(), CSV: in.Format == FormatCSV, By: in.By,
+		Dataset: name, Newest: race.Newest, Repeated: race.Repeated, Key: in.keys(), CSV: in.Format == FormatCSV || in.Files != nil, By: in.By,
 	})
 	if err != nil {
 		return publicError(name, err)

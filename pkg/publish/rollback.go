@@ -62,7 +62,7 @@ func CheckRollback(in RollbackInput) error {
 // If the newest version has the content already, no version is created.
 //
 // The gates hold as for Publish, except those about fewer records and bytes: a rollback has a reason. Rollback returns the errors of Publish,
-// [ErrNoVersion] if the dataset has no version, [ErrUnknownVersion], and [ErrLost] if an object of the version to restore is lost.
+// [ErrNoVersion] if the dataset has no version, [ErrUnknownVersion], [ErrGone], and [ErrLost] if an object of the version to restore is lost.
 func (p *Publisher) Rollback(ctx context.Context, in RollbackInput) (Result, error) {
 	if err := CheckRollback(in); err != nil {
 		return Result{}, err

@@ -18,6 +18,7 @@
 //	snapshots/<dataset>/<version, 20 decimal digits>.json                 a snapshot record
 //	claims/<dataset>/<version, 20 decimal digits>.json                    a claim of a publisher
 //	journal/<dataset>/<number, 20 decimal digits>.json                    a journal entry
+//	gc/<name>.json                                                        a note of a garbage collection or a publisher
 //	store.json                                                            the store id
 //	tmp/                                                                  unfinished uploads, never read
 //
@@ -25,7 +26,8 @@
 // restores it from the records. A copy of a store has the id of the original, and must not be used at the same time as the original.
 //
 // A snapshot record names a snapshot that was written after its version was committed, to shorten the chains of later versions. A
-// missing snapshot record loses no data. The journal of a dataset has its settings: a copy without it loses them. Earlier releases have no
+// missing snapshot record loses no data. Notes are no data: see [Collection]. Objects that no version needs are removed: see
+// [freshet.dev/pkg/keep]. The journal of a dataset has its settings: a copy without it loses them. Earlier releases have no
 // journals and ignore the folder. A claim exists while a publish that other publishers overtook is in progress, and need not be
 // copied: see [freshet.dev/pkg/dataset.Claim]. Files with other names in these folders are ignored.
 //

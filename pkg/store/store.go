@@ -104,6 +104,8 @@ type Store interface {
 	EntryPlace(name string, number uint64) string
 	// Datasets returns the sorted names of the datasets that have a version.
 	Datasets(ctx context.Context) ([]string, error)
+	Collection
+
 	// ID returns the id of the store, or ErrNotFound if it has none yet, or ErrDamaged. ID reads the store at each call, because another
 	// store may replace the store under the same URL.
 	ID(ctx context.Context) (dataset.StoreID, error)

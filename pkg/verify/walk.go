@@ -24,6 +24,7 @@ type walk struct {
 	newest    uint64 // when the walk began
 	folder    *scratch.Folder
 	snapshots map[uint64]dataset.SnapshotRecord // of compactions, by version
+	gone      dataset.VersionRanges             // the versions whose objects retention has removed
 
 	id      dataset.StoreID // zero if it is not known
 	hasIDs  bool            // a record names a store id
@@ -86,7 +87,13 @@ func (v *Verifier) Dataset(ctx context.Context, name string, found func(Finding)
 		return Totals{}, fmt.Errorf("verify dataset %q: %w", name, err)
 	}
 	defer w.folder.Discard(slog.New(slog.DiscardHandler), name)
+	if err := w.readGone(ctx); err != nil {
+		return Totals{}, err
+	}
 	if err := w.run(ctx); err != nil {
+		return w.totals, err
+	}
+	if err := w.forgive(ctx); err != nil {
 		return w.totals, err
 	}
 	entries, err := v.journal(ctx, name)
@@ -196,7 +203,7 @@ func (w *walk) blame(kind Kind, o dataset.Object, problem string) *fault {
 // judge finds out whether the version can be loaded from the objects that its record names, whose checks are done. If not, it adds the
 // version to their faults.
 func (w *walk) judge(ctx context.Context, f *facts) error {
-	if !f.read {
+	if !f.read || w.gone.Contains(f.version) {
 		return nil
 	}
 	var culprits []*fault

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/keep"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/services/internal/settings"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	MaxDeltas       int           `split_words:"true" default:"32" desc:"how many deltas may follow a snapshot before a new one is due"`
 	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
 	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are checked for a snapshot that is due because of patches; datasets patched by this publisher are checked immediately"`
+
+	GcEvery time.Duration `split_words:"true" default:"1h" desc:"how often objects that no kept version needs are looked for, marked and removed; 0: never"`
+	GcGrace time.Duration `split_words:"true" default:"24h" desc:"how long such an object stays before it is marked, and then before it is removed; longer than any publish takes; 0: 24h"`
 
 	BeaconEvery time.Duration `split_words:"true" default:"5s" desc:"period of the beacon, which tells all instances the newest version of every dataset, and of the repair of the event log and the catalog; an instance that receives no beacon for three periods is blind"`
 
@@ -61,6 +65,7 @@ func (c *Config) Validate() error {
 		settings.CheckBetween("FRESHET_MAX_DELTAS", c.MaxDeltas, 1, publish.MaxMaxDeltas),
 		settings.CheckBetween("FRESHET_MAX_DELTA_PERCENT", c.MaxDeltaPercent, 1, 100),
 		settings.CheckAtLeast("FRESHET_COMPACT_EVERY", c.CompactEvery, time.Second),
+		settings.CheckAtLeast("FRESHET_GC_EVERY", c.GcEvery, 0),
 		settings.CheckBetween("FRESHET_BEACON_EVERY", c.BeaconEvery, events.MinBeaconEvery, events.MaxBeaconEvery),
 		settings.CheckAtLeast("FRESHET_PUBLISHES", c.Publishes, 1),
 		settings.CheckAtLeast("FRESHET_PATCHES", c.Patches, 1),
@@ -70,6 +75,9 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_BODY_STALL", c.BodyStall, time.Second),
 		settings.CheckAtLeast("FRESHET_BODY_RATE", c.BodyRate, 1),
 		settings.CheckAtLeast("FRESHET_BODY_TIME", c.BodyTime, time.Second),
+	}
+	if c.GcGrace != 0 {
+		errs = append(errs, settings.CheckAtLeast("FRESHET_GC_GRACE", c.GcGrace, keep.MinGrace))
 	}
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))

@@ -126,7 +126,7 @@ func TestEventsOfManyDatasets(t *testing.T) {
 		t.Error(err)
 	}
 	resp.Body.Close()
-	if got, end := lines(t, rec); got != "prices3" || end.More {
+	if got, end := lines(t, rec); got != "prices.3 prices3" || end.More {
 		t.Errorf("with a cursor of %d bytes: %s, %+v", len(at.Cursor()), got, end)
 	}
 	transport.CloseIdleConnections()

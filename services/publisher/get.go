@@ -28,6 +28,8 @@ type VersionList struct {
 	Versions []dataset.VersionRecord `json:"versions"`
 	// Damaged are the versions of the page whose records are damaged in the store; absent if none is.
 	Damaged []DamagedVersion `json:"damaged,omitempty"`
+	// Gone are the versions of the page whose bytes were removed, because retention does not keep them; absent if there are none.
+	Gone dataset.VersionRanges `json:"gone,omitempty"`
 	// NextBefore is the parameter before of the next page; absent on the last.
 	NextBefore uint64 `json:"next_before,omitempty"`
 }
@@ -77,6 +79,13 @@ func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
 		p.deps.Log.ErrorContext(r.Context(), "a version record is damaged", "dataset", name, "version", d.Version, "error", d.Error())
 		list.Damaged = append(list.Damaged, DamagedVersion{Dataset: name, Version: d.Version, Damaged: d.Error()})
 	}
+	if len(records) > 0 {
+		gone, err := p.goneVersions(r.Context(), name)
+		if err != nil {
+			return storeProblem(name, err)
+		}
+		list.Gone = goneOf(gone, records[len(records)-1].Version, records[0].Version)
+	}
 	if len(records)+len(damaged) == int(limit) {
 		list.NextBefore = list.oldest()
 	}
@@ -123,6 +132,8 @@ type Dataset struct {
 	Dataset string                 `json:"dataset"`
 	Latest  *dataset.VersionRecord `json:"latest,omitempty"`
 	Error   string                 `json:"error,omitempty"`
+	// RetentionSet is false if the settings do not say which versions are kept, so that all are; absent if the settings cannot be read.
+	RetentionSet *bool `json:"retention_set,omitempty"`
 }
 
 // datasets answers GET /v1/datasets.
@@ -145,6 +156,10 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 			default:
 				list[i] = Dataset{Dataset: name, Latest: &rec}
 				return p.leaveOut(ctx, &list[i])
+			}
+			if current, err := p.journal.Settings(ctx, name); err == nil { // damaged settings are the answer of another request
+				set := current.Settings.Keep.IsSet()
+				list[i].RetentionSet = &set
 			}
 			return nil
 		})

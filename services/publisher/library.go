@@ -27,7 +27,7 @@ func newLibrary(cfg Config, deps Deps, m *prom.Metrics, journals *journal.Journa
 		TempDir: cfg.TempDir, MemoryBytes: int64(cfg.MemoryBytes), MaxDecompressedBytes: int64(cfg.TextBytes), Workers: cfg.Workers, Source: cfg.Source,
 		MaxDeltas: cfg.MaxDeltas, MaxDeltaPercent: cfg.MaxDeltaPercent, Log: deps.Log,
 		BeaconEvery: cfg.BeaconEvery, BeaconName: fmt.Sprintf("%s-%d", host, os.Getpid()), CompactEvery: cfg.CompactEvery,
-		OnCompact: logCompaction(deps.Log), Settings: journals.Of, FillSettings: journals.Fill,
+		OnCompact: logCompaction(deps.Log), Settings: journals.Of, FillSettings: journals.Fill, FirstSettings: firstSettings,
 	}
 	m.Observe(&library)
 	return publish.Open(library, with)

@@ -46,6 +46,8 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 		return web.Refuse(http.StatusNotFound, "unknown-version", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrDeleted):
 		return web.Refuse(http.StatusConflict, "deleted", "%v", err).With("dataset", name)
+	case errors.Is(err, publish.ErrGone):
+		return web.Refuse(http.StatusGone, "gone", "%v; nothing was published", err).With("dataset", name)
 	case errors.Is(err, publish.ErrNoVersion):
 		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrConflict):

@@ -10,6 +10,7 @@ import (
 
 	"freshet.dev/pkg/history"
 	"freshet.dev/pkg/journal"
+	"freshet.dev/pkg/keep"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/publish/prom"
 	"freshet.dev/pkg/replay"
@@ -27,12 +28,14 @@ type Publisher struct {
 	publisher *publish.Publisher
 	journal   *journal.Journal
 	history   *history.Reader
+	collector *keep.Collector
 	publishes slots
 	patches   slots
 	reads     slots
-	replayer  *replay.Replayer // nil without NATS
-	replaying chan struct{}    // has an element for each replay in progress
-	verifying chan struct{}    // has one element while a verification is in progress
+	replayer  *replay.Replayer                                    // nil without NATS
+	replaying chan struct{}                                       // has an element for each replay in progress
+	verifying chan struct{}                                       // has one element while a verification is in progress
+	collected func(r *keep.Report, took time.Duration, err error) // counts and logs a run of the collector
 	metrics   *prom.Metrics
 	mux       *web.Mux
 	server    *web.Server
@@ -71,6 +74,10 @@ func New(cfg Config, deps Deps) (*Publisher, error) {
 			return nil, err
 		}
 	}
+	if p.collector, err = newCollector(cfg, deps, journals); err != nil {
+		return nil, fmt.Errorf("FRESHET_GC_GRACE: %w", err)
+	}
+	p.collected = metrics.Collected(logCollection(deps.Log))
 	p.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	p.handle()
 	p.server = web.NewServer(web.ServerConfig{
@@ -98,6 +105,8 @@ func (p *Publisher) handle() {
 	p.mux.Handle("GET /v1/events", p.allEvents)
 	p.mux.Handle("POST /v1/verify", p.verifyAll)
 	p.mux.Handle("POST /v1/datasets/{name}/verify", p.verifyDataset)
+	p.mux.Handle("POST /v1/gc", p.gcAll)
+	p.mux.Handle("POST /v1/datasets/{name}/gc", p.gcDataset)
 	p.handleReads()
 }
 
@@ -117,6 +126,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	running.Go(p.server.Run)
 	running.Go(p.publisher.Run)
 	running.Go(p.wakeOnConnect)
+	if p.cfg.GcEvery > 0 {
+		running.Go(func(ctx context.Context) error {
+			return keep.Loop{Every: p.cfg.GcEvery, By: publisherName, Done: p.collected}.Run(ctx, p.collector)
+		})
+	}
 	return running.Wait()
 }
 

@@ -108,6 +108,8 @@ func (p *Publisher) readProblem(ctx context.Context, name string, err error) err
 		return web.Refuse(http.StatusNotFound, "deleted", "%v", err).With("dataset", name)
 	case ctx.Err() != nil:
 		return err // the client is gone, or the publisher stops
+	case errors.Is(err, history.ErrGone):
+		return web.Refuse(http.StatusGone, "gone", "%v", err).With("dataset", name)
 	case errors.Is(err, history.ErrLost):
 		problem = web.Refuse(http.StatusInternalServerError, "lost-object", "%v", err).With("dataset", name)
 		problem.Cause = err

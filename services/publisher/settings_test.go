@@ -43,14 +43,14 @@ func TestSettings(t *testing.T) {
 	}
 	rec = send(h, "GET", settingsPath, "")
 	var plain map[string]json.RawMessage
-	if err := json.Unmarshal(rec.Body.Bytes(), &plain); err != nil || rec.Code != 200 || string(plain["settings"]) != `{"key":"id","max_more_records_percent":10,"number_keys":"plain"}` ||
+	if err := json.Unmarshal(rec.Body.Bytes(), &plain); err != nil || rec.Code != 200 || string(plain["settings"]) != `{"keep_for":"30d","keep_versions":10,"key":"id","max_more_records_percent":10,"number_keys":"plain"}` ||
 		string(plain["entry"]) != "3" || plain["changed"] != nil || string(plain["version"]) != "1" {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	if rec := send(h, "POST", "/v1/datasets/cities/versions?key=id", ndjson); rec.Code != 201 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
-	if rec := send(h, "GET", "/v1/datasets/cities/settings", ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"settings":{"key":"id","number_keys":"plain"}`) {
+	if rec := send(h, "GET", "/v1/datasets/cities/settings", ""); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"settings":{"keep_for":"30d","keep_versions":10,"key":"id","number_keys":"plain"},"entry":1`) {
 		t.Errorf("a dataset for which nobody set anything: %d %s", rec.Code, rec.Body)
 	}
 }

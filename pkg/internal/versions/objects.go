@@ -24,6 +24,7 @@ type Objects struct {
 	store    store.Store
 	log      *slog.Logger
 	suspects suspects
+	fresh    fresh
 }
 
 func newObjects(st store.Store, log *slog.Logger) *Objects { return &Objects{store: st, log: log} }
@@ -144,7 +145,9 @@ func (o *Objects) Put(ctx context.Context, path string, object dataset.Object) e
 	if err := o.store.PutObject(ctx, object.Digest, object.Bytes, content); err != nil {
 		return err
 	}
-	if !content.read { // as PutObject documents for an object that exists
+	if content.read {
+		o.fresh.add(object.Digest)
+	} else { // as PutObject documents for an object that exists
 		replaced, err := o.store.RepairObject(ctx, object.Digest, object.Bytes, f)
 		if err != nil {
 			return err

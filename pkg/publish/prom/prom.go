@@ -38,6 +38,7 @@ type Metrics struct {
 	beacons   *prometheus.CounterVec
 	unread    prometheus.Gauge
 	repairs   *prometheus.CounterVec
+	gc        gcMetrics
 
 	lastBeacon atomic.Int64 // when the last one was sent, in nanoseconds of Unix time; before the first, the start
 }
@@ -85,6 +86,7 @@ func New(reg prometheus.Registerer) *Metrics {
 			m.repairs.WithLabelValues(what, result) // exists before the first
 		}
 	}
+	m.gc = newGCMetrics(reg)
 	reg.MustRegister(m.beacons, m.unread, age, m.repairs)
 	reg.MustRegister(m.publishes, m.failures, m.bytes, m.changed, m.deltas, m.chain, m.pending, m.compacts, m.version, m.records, m.created, m.seconds)
 	return m

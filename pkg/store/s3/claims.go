@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/minio/minio-go/v7"
-
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/store/internal/layout"
@@ -62,9 +60,5 @@ func (s *Store) DropClaim(ctx context.Context, name string, version uint64) erro
 	if err := dataset.CheckName(name); err != nil {
 		return err
 	}
-	file := layout.Claim(name, version)
-	if err := s.core.RemoveObject(ctx, s.settings.bucket, s.key(file), minio.RemoveObjectOptions{}); err != nil {
-		return s.failed("remove", file, err)
-	}
-	return nil
+	return s.remove(ctx, layout.Claim(name, version))
 }

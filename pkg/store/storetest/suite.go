@@ -75,6 +75,9 @@ func Run(t *testing.T, cfg Config) {
 		{"OneGoroutineWinsEachVersion", s.oneGoroutineWinsEachVersion},
 		{"OneProcessWinsEachVersion", s.oneProcessWinsEachVersion},
 		{"KilledWritersLeaveNothingWrong", s.killedWritersLeaveNothingWrong},
+		{"ObjectsAreListedAndRemoved", s.objectsAreListedAndRemoved},
+		{"VersionTimesAreTheStores", s.versionTimesAreTheStores},
+		{"NotesReadAsPut", s.notesReadAsPut},
 		{"UploadKilledHalfWay", s.uploadKilledHalfWay},
 		{"EndedContextEndsACall", s.endedContextEndsACall},
 	} {

@@ -68,15 +68,26 @@ type Committer struct {
 	log       *slog.Logger
 	inflight  *inflight.Versions
 	settings  SettingsOf
-	workers   int         // that check values
+	workers   int // that check values
+	objects   *versions.Objects
 	locks     keyed.Mutex // held by patches, and by publishes that lost races
 	sightings sightings
 }
 
-// New returns a Committer for st, of versions that meet the gates of their settings. That many workers check values. The Committer marks
-// versions as in flight before it commits them; the caller ends the mark of committed ones.
-func New(st store.Store, records *versions.Records, versions *inflight.Versions, settings SettingsOf, workers int, log *slog.Logger) *Committer {
-	return &Committer{store: st, records: records, inflight: versions, settings: settings, workers: workers, log: log}
+// Config configures a Committer.
+type Config struct {
+	// Settings has the gates that versions must meet.
+	Settings SettingsOf
+	// Workers is how many goroutines check values.
+	Workers int
+	Log     *slog.Logger
+}
+
+// New returns a Committer for st. It marks versions as in flight before it commits them; the caller ends the mark of committed ones.
+func New(cfg Config, st store.Store, h *versions.History, versions *inflight.Versions) *Committer {
+	return &Committer{
+		store: st, records: h.Records, objects: h.Objects, inflight: versions, settings: cfg.Settings, workers: cfg.Workers, log: cfg.Log,
+	}
 }
 
 // put commits rec. If it returns nil, rec is in flight until the caller ends it. It returns store.ErrExists if another version has

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/clock"
 	"freshet.dev/pkg/store"
 )
@@ -161,11 +162,31 @@ func (r *Race) attempt(ctx context.Context, newest dataset.VersionRecord, curren
 		}
 		made.Record.Created = clock.Now().UTC() // after what Hold may have written
 	}
-	err = r.committer.put(ctx, made.Record)
-	if errors.Is(err, store.ErrExists) {
-		return Result{}, false, nil
+	if err = r.commit(ctx, newest, made.Record); errors.Is(err, store.ErrExists) || errors.Is(err, errRemoved) {
+		return Result{}, false, nil // another publisher was faster, or a garbage collection was: prepare it again
 	}
 	return Result{Record: made.Record, Created: true, Warnings: made.Warnings}, true, err
+}
+
+// errRemoved is returned when a garbage collection removed an object while the version that names it was prepared.
+var errRemoved = errors.New("an object was removed from the store")
+
+// commit commits rec, the version after newest. It holds the objects that rec names and newest does not until rec is committed, or until
+// the hold expires if the outcome is unknown.
+func (r *Race) commit(ctx context.Context, newest, rec dataset.VersionRecord) error {
+	c := r.committer
+	held, err := c.objects.Hold(ctx, newest, append([]dataset.Object{rec.Snapshot}, rec.Deltas...))
+	if versions.IsLost(err) {
+		err = fmt.Errorf("%w: %w", errRemoved, err)
+	}
+	if err != nil {
+		return fmt.Errorf("commit version %s: %w", rec.ID(), err)
+	}
+	err = c.put(ctx, rec)
+	if _, unknown := errors.AsType[*UnknownError](err); !unknown {
+		held.Drop(ctx)
+	}
+	return err
 }
 
 // checkRepeat returns an error if existing, which has the race's request id, is not what job asks for.

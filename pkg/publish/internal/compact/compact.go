@@ -122,6 +122,11 @@ func (c *Compactor) write(ctx context.Context, rec dataset.VersionRecord, chain 
 		Record: dataset.SnapshotRecord{Dataset: rec.Dataset, Object: object, VersionID: rec.VersionID(), State: rec.State, Created: clock.Now().UTC()},
 		Deltas: len(chain.Deltas), Bytes: versions.TotalBytes(chain.Deltas),
 	}
+	held, err := c.history.Objects.Hold(ctx, dataset.VersionRecord{}, []dataset.Object{object})
+	if err != nil {
+		return Compaction{}, fmt.Errorf("compact version %s: %w", rec.ID(), err)
+	}
+	defer held.Drop(ctx)
 	err = c.store.PutSnapshot(ctx, done.Record)
 	if errors.Is(err, store.ErrExists) {
 		done.Record, err = c.adopt(ctx, rec, done.Record)

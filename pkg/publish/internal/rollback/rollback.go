@@ -11,6 +11,8 @@ import (
 	"log/slog"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/gone"
+	"freshet.dev/pkg/internal/hold"
 	"freshet.dev/pkg/internal/scratch"
 	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/publish/internal/build"
@@ -54,6 +56,7 @@ type Rollback struct {
 	Spec
 	meter *build.Meter
 	draft *build.Draft // all records of the version to restore; nil until they are needed
+	held  *hold.Note   // on what the version to restore is read from; nil if that needs none
 }
 
 // New returns a job that restores a version.
@@ -62,8 +65,9 @@ func New(deps Deps, spec Spec) *Rollback {
 	return &Rollback{Deps: deps, Spec: spec, meter: build.NewMeter(func(build.Progress) {})}
 }
 
-// Close releases the records.
+// Close releases the records and the objects.
 func (r *Rollback) Close() {
+	r.held.Drop(context.Background())
 	if r.draft != nil {
 		r.draft.Close()
 	}
@@ -80,6 +84,9 @@ func (r *Rollback) Prepare(ctx context.Context, newest dataset.VersionRecord) (c
 	}
 	if target.State == newest.State {
 		return commit.Proposal{Record: newest}, nil
+	}
+	if err := r.hold(ctx, newest, target); err != nil {
+		return commit.Proposal{}, r.failed(err)
 	}
 	r.Meta.Restores = target.Ref()
 	made, err := r.reverse(ctx, newest, target)
@@ -112,7 +119,32 @@ func (r *Rollback) target(ctx context.Context, newest dataset.VersionRecord) (da
 	case !r.To.Matches(rec.Ref()):
 		return rec, fmt.Errorf("%w: the version with that number has the id %s; `freshet versions %s` shows all ids", ErrUnknownVersion, rec.VersionID(), r.Dataset)
 	}
-	return rec, nil
+	removed, err := gone.Of(ctx, r.Store, r.Dataset)
+	if err == nil && removed.Contains(rec.Version) {
+		err = removed.Error(rec)
+	}
+	return rec, err
+}
+
+// hold keeps the objects that target may be read from from garbage collections until Close. An object that is lost already is found
+// later.
+func (r *Rollback) hold(ctx context.Context, newest, target dataset.VersionRecord) error {
+	if r.held != nil || r.DryRun { // a dry run writes nothing
+		return nil
+	}
+	objects := target.Chain()
+	if c, err := r.History.Chains.Shortest(ctx, target); err == nil {
+		objects = append(objects, c.Snapshot)
+	}
+	if deltas, err := r.History.Between(ctx, target.Version, newest, versions.HardMaxDeltas); err == nil {
+		objects = append(objects, deltas...)
+	}
+	held, err := r.History.Objects.Hold(ctx, newest, objects)
+	if err != nil && !versions.IsLost(err) {
+		return err
+	}
+	r.held = held
+	return nil
 }
 
 // reverse makes the delta from newest back to target.

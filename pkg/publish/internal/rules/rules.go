@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +26,17 @@ const DefaultKey = "key"
 // ErrKey is the cause of a Refusal of an input that names another key than its dataset has.
 var ErrKey = errors.New("another key than that of the dataset")
 
+// firstReason is the reason of the journal entry that a first publish writes.
+const firstReason = "set by the first publish"
+
 // Rules has the input rules of datasets.
 type Rules struct {
 	// Settings returns the settings of a dataset; nil stands for the zero Settings, which are never filled.
 	Settings func(ctx context.Context, name string) (dataset.Settings, error)
 	// Fill sets those of the values that are not set, and returns the settings after that; nil sets nothing.
-	Fill    func(ctx context.Context, name string, values map[string]json.RawMessage, by, reason string) (dataset.Settings, error)
+	Fill func(ctx context.Context, name string, values map[string]json.RawMessage, by, reason string) (dataset.Settings, error)
+	// FirstOf returns the settings that a first publish sets beside the key, given those that are set; nil for none.
+	FirstOf func(set dataset.Settings) map[string]json.RawMessage
 	History *versions.History
 }
 
@@ -120,12 +126,12 @@ func (g *Ruling) Hold(ctx context.Context, newest dataset.VersionRecord) error {
 	if !g.of.fills() {
 		return g.compare(settings.Input)
 	}
-	values, err := g.missing(ctx, newest, settings.Input)
+	values, err := g.missing(ctx, newest, settings)
 	if err != nil {
 		return err
 	}
 	if len(values) > 0 {
-		reason := "set by the first publish"
+		reason := firstReason
 		if newest.Version > 0 {
 			reason = fmt.Sprintf("set by the publish after version %d, whose records have this key", newest.Version)
 		}
@@ -136,13 +142,45 @@ func (g *Ruling) Hold(ctx context.Context, newest dataset.VersionRecord) error {
 	return g.compare(settings.Input)
 }
 
-// missing returns the settings that the publish after newest sets, of those that are not set.
-func (g *Ruling) missing(ctx context.Context, newest dataset.VersionRecord, set dataset.InputRules) (map[string]json.RawMessage, error) {
+// first returns the settings beside the key that a first publish sets.
+func (r *Rules) first(set dataset.Settings) map[string]json.RawMessage {
 	values := map[string]json.RawMessage{}
-	if newest.Version == 0 && set.NumberKeys == "" {
+	if r.FirstOf != nil {
+		maps.Copy(values, r.FirstOf(set))
+	}
+	return values
+}
+
+// First returns a function that sets the settings of a dataset before the commit of its first version, if that has no key: its records are
+// from Go.
+func (r *Rules) First(name, by string) func(ctx context.Context, newest dataset.VersionRecord) error {
+	return func(ctx context.Context, newest dataset.VersionRecord) error {
+		if newest.Version > 0 || !r.fills() || r.FirstOf == nil {
+			return nil
+		}
+		settings, err := r.settings(ctx, name)
+		if err != nil {
+			return err
+		}
+		if values := r.first(settings); len(values) > 0 {
+			if _, err := r.Fill(ctx, name, values, by, firstReason); err != nil {
+				return fmt.Errorf("set the first settings of dataset %q: %w", name, err)
+			}
+		}
+		return nil
+	}
+}
+
+// missing returns the settings that the publish after newest sets, of those that are not set.
+func (g *Ruling) missing(ctx context.Context, newest dataset.VersionRecord, set dataset.Settings) (map[string]json.RawMessage, error) {
+	values := map[string]json.RawMessage{}
+	if newest.Version == 0 {
+		values = g.of.first(set)
+	}
+	if newest.Version == 0 && set.Input.NumberKeys == "" {
 		values["number_keys"] = json.RawMessage(strconv.Quote(string(g.rules.NumberKeys)))
 	}
-	if len(set.Key) > 0 {
+	if len(set.Input.Key) > 0 {
 		return values, nil
 	}
 	if newest.Version > 0 && newest.Ref() != g.sampled {

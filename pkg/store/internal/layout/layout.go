@@ -3,6 +3,7 @@ package layout
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ const (
 	VersionsFolder = "versions"
 	// JournalFolder has a folder of journal entries for each dataset.
 	JournalFolder = "journal"
+	// NotesFolder has the notes of garbage collections.
+	NotesFolder = "gc"
 	// TmpFolder has unfinished uploads.
 	TmpFolder = "tmp"
 	// IDFile has the store id.
@@ -66,6 +69,30 @@ func Entries(name string) string { return JournalFolder + "/" + name }
 
 // Entry returns the name of a journal entry.
 func Entry(name string, number uint64) string { return Entries(name) + "/" + RecordFile(number) }
+
+// Note returns the name of a note.
+func Note(name string) string { return NotesFolder + "/" + name + recordSuffix }
+
+var noteName = regexp.MustCompile(`^[a-z0-9-]{1,100}$`)
+
+// CheckNote returns an error if name cannot be that of a note.
+func CheckNote(name string) error {
+	if !noteName.MatchString(name) {
+		return fmt.Errorf("%.120q is not the name of a note: use 1 to 100 of a-z, 0-9 and -", name)
+	}
+	return nil
+}
+
+// ParseNoteFile returns the name of the note in that file of its folder; ok is false for any other file.
+func ParseNoteFile(file string) (name string, ok bool) {
+	name, ok = strings.CutSuffix(file, recordSuffix)
+	return name, ok && noteName.MatchString(name)
+}
+
+// ParseObjectFile returns the digest of the object in that file of its folder; ok is false for any other file.
+func ParseObjectFile(file string) (d dataset.Digest, ok bool) {
+	return d, d.UnmarshalText([]byte(file)) == nil && d.String() == file && !d.IsZero()
+}
 
 // RecordFile returns the name of the record of a version, or of a journal entry, in its folder.
 func RecordFile(version uint64) string {

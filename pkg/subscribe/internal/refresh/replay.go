@@ -177,6 +177,7 @@ func (e *Engine[T, D]) onReplayLoaded(m *loadedJob[T, D]) {
 	}
 	r := *s.replay.Replay
 	s.served.Store(now)
+	s.show(now)
 	m.swapped = true
 	defer s.endReplay(ReplayResult{Version: now.Ref(), Pull: now.Pull}) // also if the Watcher panics
 	e.deps.Watcher.Replayed(r, before, now, m.version.Difference)

@@ -232,6 +232,9 @@ func entryText(e dataset.Entry) string {
 	if e.Kind == replay.EntryKind {
 		return replayText(e)
 	}
+	if removal, err := e.Removal(); err == nil {
+		return fmt.Sprintf("the bytes of versions %s are gone (%s freed)", removal.Versions, show.Bytes(removal.Bytes))
+	}
 	change, err := e.SettingsChange()
 	if err != nil {
 		return string(e.Content) // of a later release

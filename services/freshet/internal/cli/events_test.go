@@ -243,7 +243,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", oldPrices), "--key", "sku").want(t, exit.OK)
 	f.run(t, "settings", "prices", "--set", "max_records=9", "--reason", "x").want(t, exit.OK)
 	f.run(t, "settings", "prices", "--set", "max_records=8", "--reason", "x").want(t, exit.OK)
-	path := filepath.Join(folder, "journal", "prices", "00000000000000000001.json")
+	path := filepath.Join(folder, "journal", "prices", "00000000000000000002.json")
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestEventsWithADamagedRecord(t *testing.T) {
 	}
 	put([]byte("{"))
 	f.run(t, "events").want(t, exit.Failure, "stdout:the journal entry is damaged", "stderr:"+path, "stderr:put back a good copy of it", "stdout:max_records=8")
-	f.run(t, "events", "--output", "json").want(t, exit.Failure, `stdout:{"damaged":{"dataset":"prices","entry":1,`)
+	f.run(t, "events", "--output", "json").want(t, exit.Failure, `stdout:{"damaged":{"dataset":"prices","entry":2,`)
 	put(good)
 	f.run(t, "events").want(t, exit.OK, "!damaged", "stdout:max_records=9")
 

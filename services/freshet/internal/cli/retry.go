@@ -88,11 +88,11 @@ func (r request) unknown(err error) error {
 
 // find returns the version that the request with the id created.
 func find(ctx context.Context, c *client.Client, name, id string) (publisher.Publication, bool) {
-	versions, _, err := c.Versions(ctx, name, requestVersions)
+	list, err := c.Versions(ctx, name, requestVersions)
 	if err != nil {
 		return publisher.Publication{}, false
 	}
-	for _, rec := range versions {
+	for _, rec := range list.Versions {
 		if rec.RequestID == id {
 			return publisher.Publication{
 				Created: true, Repeated: true, Record: rec,

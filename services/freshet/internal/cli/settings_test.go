@@ -37,7 +37,7 @@ func TestSettings(t *testing.T) {
 		want(t, exit.OK, "stdout:had these values already; nothing was changed", "stdout:journal entry 2: set by the first publish", "!warning")
 	f.run(t, "settings", "prices", "--unset", "min_records", "--set", "max_records=1000", "--reason", "the season is over").
 		want(t, exit.OK, "stdout:journal entry 3: the season is over")
-	wantSettings(t, f, map[string]string{"min_records": "-", "max_records": "1000", "key": `"sku"`, "number_keys": `"plain"`})
+	wantSettings(t, f, map[string]string{"min_records": "-", "max_records": "1000", "key": `"sku"`, "number_keys": `"plain"`, "keep_versions": "10"})
 
 	got := f.run(t, "settings", "prices", "--output", "json")
 	got.want(t, exit.OK)

@@ -10,6 +10,7 @@ import (
 	"freshet.dev/services/freshet/internal/exit"
 	"freshet.dev/services/freshet/internal/overview"
 	"freshet.dev/services/freshet/internal/show"
+	"freshet.dev/services/publisher"
 )
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -40,7 +41,7 @@ func history() []dataset.VersionRecord {
 
 func TestVersionsTable(t *testing.T) {
 	var out strings.Builder
-	if err := show.Table(&out, versionColumns, versionRows(history(), nil, time.UTC)); err != nil {
+	if err := show.Table(&out, versionColumns, versionRows(publisher.VersionList{Versions: history()}, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, out.String(), `

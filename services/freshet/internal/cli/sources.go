@@ -24,7 +24,9 @@ func (f *statusFlags) sources(c *client.Client) overview.Sources {
 		Latest: func(ctx context.Context) (map[string]dataset.VersionRecord, error) {
 			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("the publisher did not answer within %s", askTimeout))
 			defer cancel()
-			return c.Latest(ctx)
+			latest, unset, err := c.Latest(ctx)
+			f.unset = unset
+			return latest, err
 		},
 		Survey: func(ctx context.Context, stall time.Duration) ([]fleet.Status, error) {
 			conn, err := dialFleet(ctx, f.nats)

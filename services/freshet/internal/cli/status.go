@@ -32,6 +32,8 @@ type statusFlags struct {
 	failIfStale            bool
 	instances              int
 	maxLag                 time.Duration
+
+	unset []string // datasets whose retention is not set, as of the last look
 }
 
 func newStatus(p Process) *cobra.Command {
@@ -174,10 +176,14 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	o.Retention(f.unset)
 	if f.out == jsonOutput {
 		err = writeJSON(p.Out, o.Datasets)
 	} else {
 		err = printStatus(p.Out, o, f.wide)
+	}
+	if text := retentionText(o); text != "" && f.out == textOutput && err == nil {
+		_, err = fmt.Fprintf(p.Out, "\n%s\n", text)
 	}
 	for _, text := range omissions(o) {
 		fmt.Fprintf(p.Err, "freshet: warning: %s\n", text)
@@ -194,6 +200,27 @@ func (f *statusFlags) run(ctx context.Context, p Process, names []string) error 
 		return exit.Errorf(exit.NotFound, "there is no dataset %s: it has no version, and no %sinstance subscribes to it", strings.Join(unknown, ", "), f.chosen())
 	}
 	return err
+}
+
+// maxUnset is how many datasets without retention the status names.
+const maxUnset = 10
+
+// retentionText returns a line about the datasets of the status whose retention is not set; empty if there is none.
+func retentionText(o overview.Overview) string {
+	var names []string
+	for _, d := range o.Datasets {
+		if d.RetentionUnset {
+			names = append(names, d.Dataset)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	list := strings.Join(names[:min(len(names), maxUnset)], ", ")
+	if more := len(names) - maxUnset; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("retention is not set: %s; all versions keep their bytes (see freshet gc --dry-run)", list)
 }
 
 // chosen qualifies the instances of the status in a message.

@@ -29,6 +29,7 @@ func (f *statusFlags) keepLooking(ctx context.Context, p Process, sources overvi
 	}
 	for {
 		o := overview.Look(ctx, sources, names)
+		o.Retention(f.unset)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -59,6 +60,9 @@ func (f *statusFlags) show(p Process, o overview.Overview, terminal bool) error 
 	fmt.Fprintf(&b, "%s\n\n", o.At.Format(time.DateTime))
 	if err := printStatus(&b, o, f.wide); err != nil {
 		return err
+	}
+	if text := retentionText(o); text != "" {
+		fmt.Fprintf(&b, "\n%s\n", text)
 	}
 	for i, text := range warnings {
 		if i == 0 {

@@ -43,6 +43,9 @@ func newVersions(p Process) *cobra.Command {
 
 A snapshot that the publisher writes in the background after patches appears once the next version is published.
 
+A version whose bytes were removed, because retention does not keep it, has gone in the place of both sizes; in JSON, the member gone.
+It can be neither read nor rolled back to.
+
 A version whose record in the store is damaged is listed as damaged; in JSON, as an object with the members dataset,
 version and damaged. stderr names the damage, the record's file or key and what to do. The exit code is then ` + strconv.Itoa(int(exit.Failure)) + `.`,
 		Args: cobra.ExactArgs(1),
@@ -59,16 +62,16 @@ version and damaged. stderr names the damage, the record's file or key and what 
 				return err
 			}
 			defer c.Close()
-			records, damaged, err := c.Versions(cmd.Context(), name, limit)
+			list, err := c.Versions(cmd.Context(), name, limit)
 			if err != nil {
 				return err
 			}
 			if out == jsonOutput {
-				err = writeJSON(p.Out, versionList(records, damaged))
+				err = writeJSON(p.Out, versionList(list))
 			} else {
-				err = show.Table(p.Out, versionColumns, versionRows(records, damaged, time.Local))
+				err = show.Table(p.Out, versionColumns, versionRows(list, time.Local))
 			}
-			return errors.Join(err, verdictOn(damaged))
+			return errors.Join(err, verdictOn(list.Damaged))
 		},
 	}
 	publisherURL.add(cmd, p, &publisher)
@@ -78,8 +81,12 @@ version and damaged. stderr names the damage, the record's file or key and what 
 	return cmd
 }
 
-// damagedText is the commit time of a damaged version in the table.
-const damagedText = "damaged"
+const (
+	// damagedText is the commit time of a damaged version in the table.
+	damagedText = "damaged"
+	// goneText is the size of the files of a version whose bytes are gone.
+	goneText = "gone"
+)
 
 var versionColumns = []show.Column{
 	{Title: "version", Align: show.Right},
@@ -106,14 +113,30 @@ func verdictOn(damaged []publisher.DamagedVersion) error {
 	return exit.With(exit.Failure, errors.Join(all...))
 }
 
-// versionList merges records and damaged versions into one list, newest first.
-func versionList(records []dataset.VersionRecord, damaged []publisher.DamagedVersion) []any {
-	all := make([]any, 0, len(records)+len(damaged))
-	for _, r := range records {
+// goneVersion is a version whose bytes are gone. Its JSON is that of the record, with the member gone.
+type goneVersion struct{ record dataset.VersionRecord }
+
+func (g goneVersion) MarshalJSON() ([]byte, error) {
+	text, err := g.record.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return append(text[:len(text)-1], `,"gone":true}`...), nil
+}
+
+// versionList merges all versions into one list, newest first.
+func versionList(list publisher.VersionList) []any {
+	damaged := list.Damaged
+	all := make([]any, 0, len(list.Versions)+len(damaged))
+	for _, r := range list.Versions {
 		for len(damaged) > 0 && damaged[0].Version > r.Version {
 			all, damaged = append(all, damaged[0]), damaged[1:]
 		}
-		all = append(all, r)
+		if list.Gone.Contains(r.Version) {
+			all = append(all, goneVersion{r})
+		} else {
+			all = append(all, r)
+		}
 	}
 	for _, d := range damaged {
 		all = append(all, d)
@@ -121,19 +144,27 @@ func versionList(records []dataset.VersionRecord, damaged []publisher.DamagedVer
 	return all
 }
 
-// versionRows returns the rows of the newest versions, with times in the zone. records and damaged together have no gaps.
-func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVersion, zone *time.Location) [][]string {
+// versionRows returns the rows of the newest versions, with times in the zone.
+func versionRows(list publisher.VersionList, zone *time.Location) [][]string {
 	// By version. Only newer versions name a snapshot that was written after its version.
 	snapshots := map[uint64]string{}
-	for _, r := range records {
+	for _, r := range list.Versions {
 		snapshots[r.Snapshot.Version] = show.Bytes(r.Snapshot.Bytes)
 	}
 	var rows [][]string
-	for _, v := range versionList(records, damaged) {
+	for _, v := range versionList(list) {
 		r, ok := v.(dataset.VersionRecord)
+		g, gone := v.(goneVersion)
+		if gone {
+			r, ok = g.record, true
+		}
 		if !ok {
 			rows = append(rows, []string{strconv.FormatUint(v.(publisher.DamagedVersion).Version, 10), damagedText})
 			continue
+		}
+		delta, snapshot := show.Delta(r), cmp.Or(snapshots[r.Version], show.None)
+		if gone {
+			delta, snapshot = goneText, goneText
 		}
 		rows = append(rows, []string{
 			strconv.FormatUint(r.Version, 10),
@@ -143,8 +174,8 @@ func versionRows(records []dataset.VersionRecord, damaged []publisher.DamagedVer
 			show.Count(r.Changes.Added),
 			show.Count(r.Changes.Changed),
 			show.Count(r.Changes.Removed),
-			show.Delta(r),
-			cmp.Or(snapshots[r.Version], show.None),
+			delta,
+			snapshot,
 			show.Count(show.Chain(r)),
 			show.Promise(r),
 			r.Source,

@@ -50,7 +50,7 @@ func TestVersionsPages(t *testing.T) {
 			_, _ = w.Write([]byte(`{"dataset":"d","versions":[{"version":3},{"version":2}],"next_before":2}`))
 			return
 		}
-		_, _ = w.Write([]byte(`{"dataset":"d","versions":[],"damaged":[{"dataset":"d","version":1,"damaged":"why"}]}`))
+		_, _ = w.Write([]byte(`{"dataset":"d","versions":[],"damaged":[{"dataset":"d","version":1,"damaged":"why"}],"gone":[{"first":1,"last":1}]}`))
 	}))
 	defer server.Close()
 	c, err := New(server.URL, "publisher", "")
@@ -58,9 +58,9 @@ func TestVersionsPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	all, damaged, err := c.Versions(t.Context(), "d", 5000)
-	if err != nil || len(all) != 2 || all[1].Version != 2 || len(damaged) != 1 || damaged[0].Damaged != "why" {
-		t.Errorf("got %v, %v, %v", all, damaged, err)
+	list, err := c.Versions(t.Context(), "d", 5000)
+	if err != nil || len(list.Versions) != 2 || list.Versions[1].Version != 2 || len(list.Damaged) != 1 || list.Damaged[0].Damaged != "why" || !list.Gone.Contains(1) {
+		t.Errorf("got %+v, %v", list, err)
 	}
 	if len(asked) != 2 || asked[0] != "limit=1000" || asked[1] != "before=2&limit=1000" {
 		t.Errorf("asked %q", asked)
@@ -70,7 +70,7 @@ func TestVersionsPages(t *testing.T) {
 // TestLatestBesideADamagedDataset has the publisher know the newest version of one dataset only.
 func TestLatestBesideADamagedDataset(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"datasets":[{"dataset":"cities","error":"damaged"},{"dataset":"prices","latest":{"version":3}}]}`))
+		_, _ = w.Write([]byte(`{"datasets":[{"dataset":"cities","error":"damaged"},{"dataset":"prices","latest":{"version":3},"retention_set":false}]}`))
 	}))
 	defer server.Close()
 	c, err := New(server.URL, "publisher", "")
@@ -78,8 +78,8 @@ func TestLatestBesideADamagedDataset(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	latest, err := c.Latest(t.Context())
-	if len(latest) != 1 || latest["prices"].Version != 3 || err == nil || err.Error() != "dataset cities: damaged" {
+	latest, unset, err := c.Latest(t.Context())
+	if len(latest) != 1 || latest["prices"].Version != 3 || len(unset) != 1 || unset[0] != "prices" || err == nil || err.Error() != "dataset cities: damaged" {
 		t.Errorf("got %v, %v", latest, err)
 	}
 }

@@ -141,24 +141,26 @@ func (i *input) failure() error {
 // MaxPage is the most versions or keys that the publisher lists in one answer.
 const MaxPage = 1000
 
-// Versions returns at most limit versions of the dataset, newest first. damaged are the versions whose records are damaged.
-func (c *Client) Versions(ctx context.Context, name string, limit int) (all []dataset.VersionRecord, damaged []publisher.DamagedVersion, err error) {
+// Versions returns at most limit versions of the dataset, newest first, with those whose records are damaged or whose bytes are gone.
+func (c *Client) Versions(ctx context.Context, name string, limit int) (all publisher.VersionList, err error) {
 	for before := uint64(0); ; {
-		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all)-len(damaged), MaxPage))}}
+		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all.Versions)-len(all.Damaged), MaxPage))}}
 		if before > 0 {
 			query.Set("before", strconv.FormatUint(before, 10))
 		}
 		resp, err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "datasets", name, "versions"}, query: query})
 		if err != nil {
-			return nil, nil, err
+			return publisher.VersionList{}, err
 		}
 		var page publisher.VersionList
 		if err := c.decode(resp, &page); err != nil {
-			return nil, nil, err
+			return publisher.VersionList{}, err
 		}
-		all, damaged = append(all, page.Versions...), append(damaged, page.Damaged...)
-		if before = page.NextBefore; before == 0 || len(all)+len(damaged) >= limit {
-			return all, damaged, nil
+		all.Dataset = page.Dataset
+		all.Versions, all.Damaged = append(all.Versions, page.Versions...), append(all.Damaged, page.Damaged...)
+		all.Gone = append(all.Gone, page.Gone...)
+		if before = page.NextBefore; before == 0 || len(all.Versions)+len(all.Damaged) >= limit {
+			return all, nil
 		}
 	}
 }
@@ -186,23 +188,26 @@ func (c *Client) Published(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// Latest returns the newest version of every dataset, by name. The error names the datasets whose newest version the publisher does
+// Latest returns the newest version of every dataset, by name, and the names of those whose retention is not set. The error names the datasets whose newest version the publisher does
 // not know; the others are returned with it.
-func (c *Client) Latest(ctx context.Context) (map[string]dataset.VersionRecord, error) {
+func (c *Client) Latest(ctx context.Context) (latest map[string]dataset.VersionRecord, unset []string, err error) {
 	all, err := c.datasets(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	latest := make(map[string]dataset.VersionRecord, len(all))
+	latest = make(map[string]dataset.VersionRecord, len(all))
 	var unknown []error
 	for _, d := range all {
+		if d.RetentionSet != nil && !*d.RetentionSet {
+			unset = append(unset, d.Dataset)
+		}
 		if d.Latest == nil {
 			unknown = append(unknown, fmt.Errorf("dataset %s: %s", d.Dataset, cmp.Or(d.Error, "the publisher names no newest version")))
 			continue
 		}
 		latest[d.Dataset] = *d.Latest
 	}
-	return latest, errors.Join(unknown...)
+	return latest, unset, errors.Join(unknown...)
 }
 
 // Version returns the record of one version of a dataset.
@@ -225,7 +230,7 @@ func codeOf(status int) exit.Code {
 		return exit.Refused
 	case http.StatusConflict:
 		return exit.Conflict
-	case http.StatusNotFound:
+	case http.StatusNotFound, http.StatusGone:
 		return exit.NotFound
 	}
 	return exit.Failure

@@ -69,6 +69,15 @@ type Dataset struct {
 	Instances []Instance `json:"instances"`
 	// MaybeOn names, if no instance reports the dataset, the instances that left datasets out of their answers and may have this one.
 	MaybeOn []string `json:"maybe_on,omitempty"`
+	// RetentionUnset is true if the settings do not say which versions are kept, so that all are.
+	RetentionUnset bool `json:"retention_unset,omitempty"`
+}
+
+// Retention records the datasets whose retention is not set.
+func (o *Overview) Retention(unset []string) {
+	for i := range o.Datasets {
+		o.Datasets[i].RetentionUnset = slices.Contains(unset, o.Datasets[i].Dataset)
+	}
 }
 
 // Instance is the status of a dataset in an instance.
