@@ -178,7 +178,10 @@ func (s *Subscriber) missing(names []string, err error) error {
 			continue
 		}
 		why := "no version is known yet"
+		deleted, isDeleted := s.datasets[name].Deleted()
 		switch h := s.engine.Health(name); {
+		case isDeleted:
+			why = deleted.DeletedText()
 		case h.Quarantined != "":
 			why = h.Quarantined
 		case h.Err != nil:

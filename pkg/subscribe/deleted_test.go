@@ -206,6 +206,19 @@ func TestNewInstanceOfADeletedDataset(t *testing.T) {
 	}
 }
 
+// A wait for several datasets that ends otherwise says which of them are deleted.
+func TestWaitForSeveralDatasetsNamesTheDeleted(t *testing.T) {
+	w := newWorld(t)
+	rec := w.delete(1, false)
+	s := open(t, w.config("rules", "prices"))
+	awaitDeleted(t, s, rec, 0)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Wait(ended); err == nil || !strings.Contains(err.Error(), "prices ("+deletedText) {
+		t.Errorf("the wait ends with %v", err)
+	}
+}
+
 // A wait that began before the delete ends with it, and a wait for a later version goes on.
 func TestWaitEndsWithTheDelete(t *testing.T) {
 	w := newWorld(t)
