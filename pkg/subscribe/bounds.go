@@ -21,7 +21,7 @@ type Bounds struct {
 	// and as the status shows them. Deltas add up to a quarter to that.
 	MaxBytes, MaxTotalBytes int64
 	// MinMemoryLeft is how many bytes must stay free after a load: of the control group's memory limit, of the memory that the machine has
-	// available and of GOMEMLIMIT, the least. The load of a snapshot takes the table beside the one that is served. Without a limit that can
+	// available and of GOMEMLIMIT, the least. The load of a snapshot takes the new table while the one before is still served. Without a limit that can
 	// be read, which only Linux and GOMEMLIMIT have, a warning is logged and the bound is not kept.
 	MinMemoryLeft int64
 }

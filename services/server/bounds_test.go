@@ -17,8 +17,8 @@ import (
 	"freshet.dev/services/server"
 )
 
-// A server with bounds is not ready while the first version is outside of them, and says why in /readyz, in the status and in the
-// metrics. It serves the next version that fits, and keeps it.
+// A server with bounds is not ready while the first version is outside of them, and says why in /readyz, in the status and in the metrics.
+// It serves the next version that fits, and keeps it.
 func TestBoundsOfAServer(t *testing.T) {
 	nats := servertest.NATS(t)
 	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())

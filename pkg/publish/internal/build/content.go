@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -67,7 +66,7 @@ func (d Delta) Records(ctx context.Context) iter.Seq2[dataset.Record, error] {
 		n := 0
 		for record, err := range r.Records() {
 			if n%checkEvery == 0 && ctx.Err() != nil {
-				err = errors.Join(err, context.Cause(ctx))
+				record, err = dataset.Record{}, context.Cause(ctx)
 			}
 			n++
 			if !yield(record, err) || err != nil {

@@ -103,7 +103,7 @@ func (a *Admission) Release() {
 	a.bounds = nil
 }
 
-// Full admits the load of a snapshot and its deltas, beside the table that is served, or returns a *Refusal.
+// Full admits the load of a snapshot and its deltas while another table is served, or returns a *Refusal.
 func (b *Bounds) Full(rec dataset.VersionRecord) (Admission, error) {
 	if b == nil {
 		return Admission{}, nil
