@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"iter"
@@ -28,7 +29,7 @@ func setBody(in *publish.Input, r *http.Request, body io.Reader) error {
 	if boundary == "" {
 		return web.Refuse(http.StatusBadRequest, "bad-multipart", "the Content-Type %s has no boundary", kind)
 	}
-	in.Files = files(multipart.NewReader(body, boundary))
+	in.Files = files(body, boundary)
 	return nil
 }
 
@@ -36,12 +37,14 @@ func setBody(in *publish.Input, r *http.Request, body io.Reader) error {
 func isMultipart(kind string) bool { return kind == "multipart/mixed" || kind == "multipart/form-data" }
 
 // files yields the parts of a body.
-func files(parts *multipart.Reader) iter.Seq2[publish.File, error] {
+func files(body io.Reader, boundary string) iter.Seq2[publish.File, error] {
 	return func(yield func(publish.File, error) bool) {
+		end := tail{r: body}
+		parts := multipart.NewReader(&end, boundary)
 		for {
 			// Not NextPart, which decodes a Content-Transfer-Encoding.
 			part, err := parts.NextRawPart()
-			if err == io.EOF {
+			if err == io.EOF && bytes.Contains(end.last, []byte("--"+boundary+"--")) {
 				return
 			}
 			if err != nil {
@@ -54,6 +57,25 @@ func files(parts *multipart.Reader) iter.Seq2[publish.File, error] {
 			}
 		}
 	}
+}
+
+// tail keeps the last bytes that were read. A multipart.Reader answers io.EOF for a body that ends after the boundary of a part too, and
+// reads at most 4 KiB beyond the last boundary.
+type tail struct {
+	r    io.Reader
+	last []byte
+}
+
+// tailBytes is how much a tail keeps at least.
+const tailBytes = 8 << 10
+
+func (t *tail) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.last = append(t.last, p[:n]...)
+	if len(t.last) > 2*tailBytes {
+		t.last = append(t.last[:0], t.last[len(t.last)-tailBytes:]...)
+	}
+	return n, err
 }
 
 // filePart returns the file in a part.

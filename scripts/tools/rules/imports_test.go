@@ -61,6 +61,8 @@ const (
 	redis = "github.com/redis/go-redis/v9"
 	s3    = "github.com/minio/minio-go/v7"
 	http  = "net/http"
+
+	parquet = "github.com/parquet-go/parquet-go" // in programs that publish only
 )
 
 // forbidden maps a package (with all below it) to what nothing that it is made of may import.
@@ -76,7 +78,7 @@ var forbidden = map[string][]string{
 	pkg + "store/storetest": {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "publish":         {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "history":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
-	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3"},
+	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3", parquet},
 	pkg + "journal":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "timeline":        {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "nearest":         {nats, redis, s3, http},
@@ -84,7 +86,7 @@ var forbidden = map[string][]string{
 	pkg + "catalog": {nats, s3},
 	pkg + "events":  {redis, s3},
 	pkg + "fleet":   {redis, s3},
-	pkg + "pull":    {nats, redis, s3},
+	pkg + "pull":    {nats, redis, s3, parquet},
 	pkg + "relays":  {nats, redis, s3, http},
 }
 
@@ -117,7 +119,7 @@ func TestPackagesKnowTheirBackendOnly(t *testing.T) {
 var importers = map[string][]string{
 	s3:                     {pkg + "store/s3", pkg + "servertest"},
 	pkg + "store/dir":      {pkg + "store/storeurl"},
-	pkg + "store/s3":       {pkg + "store/storeurl"},
+	pkg + "store/s3":       {pkg + "store/storeurl", services + "freshet/internal/cli"}, // which reads inputs from S3
 	pkg + "store/storeurl": {services, "freshet.dev/scripts/benchmarks/"},
 }
 

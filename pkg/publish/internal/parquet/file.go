@@ -236,7 +236,7 @@ func (f *File) AppendRow(b []byte) ([]byte, error) {
 	return w.out, f.refuse(err)
 }
 
-// refuse returns the *Refusal of err, with what is known of its place, unless the file could not be read.
+// refuse returns the *Refusal of err, with its row group, column and row, unless reading the file failed.
 func (f *File) refuse(err error) error {
 	if err == nil {
 		return nil

@@ -22,8 +22,8 @@ type inputFile struct {
 	sources     *sources
 }
 
-// openInput opens what the names stand for; in is standard input. Unless a format is given, each source has that of its name. The
-// caller calls close.
+// openInput opens what the names stand for; in is standard input. With FormatAuto each source has the format of its
+// name. The caller calls close.
 func openInput(ctx context.Context, names []string, in io.Reader, format publish.Format) (inputFile, error) {
 	s, err := findSources(ctx, names, in)
 	if err != nil {
@@ -47,7 +47,7 @@ func openInput(ctx context.Context, names []string, in io.Reader, format publish
 	return f, nil
 }
 
-// formatOf returns the format of the source, unless one is given.
+// formatOf returns the format that the name of the source has, if given is FormatAuto, else given.
 func formatOf(s source, given publish.Format) publish.Format {
 	if given == publish.FormatAuto {
 		return publish.FormatOf(s.name)

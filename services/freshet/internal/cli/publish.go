@@ -39,12 +39,8 @@ type publishFlags struct {
 	out            output
 }
 
-func newPublish(p Process) *cobra.Command {
-	var f publishFlags
-	cmd := &cobra.Command{
-		Use:   "publish DATASET FILE|FOLDER|s3://BUCKET/KEY|-...",
-		Short: "Publish files of records as the next version of a dataset",
-		Long: `Publish files of records as the next version of a dataset, through the publisher. - reads standard input.
+// publishHelp describes publish.
+var publishHelp = `Publish files of records as the next version of a dataset, through the publisher. - reads standard input.
 
 The files hold all records of the dataset: one JSON object a line (NDJSON), one JSON array of objects, CSV with a header
 line, or Parquet. They may be compressed with gzip or zstd. The value of a record is its JSON object, byte for byte; the
@@ -81,7 +77,14 @@ say that it is meant. The reason and who publishes (--by) are stored with the ve
 if a gate would refuse it.
 
 --wait ends when every live instance that has the dataset serves the version. With --redis it also waits for instances
-that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`,
+that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`
+
+func newPublish(p Process) *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish DATASET FILE|FOLDER|s3://BUCKET/KEY|-...",
+		Short: "Publish files of records as the next version of a dataset",
+		Long:  publishHelp,
 		Example: `  freshet publish cities cities.ndjson.gz --key id --wait
   psql -c "copy prices to stdout csv header" | freshet publish prices - --format csv --key sku
   freshet publish prices part-1.parquet part-2.csv.gz --key sku

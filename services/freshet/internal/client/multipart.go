@@ -22,7 +22,7 @@ type File struct {
 
 // Multipart is a request body that has several files. It opens one file at a time. One goroutine reads it; any may close it.
 type Multipart struct {
-	files []File // which are not begun
+	files []File // to send after the current one
 	out   bytes.Buffer
 	parts *multipart.Writer
 	name  string // of current
