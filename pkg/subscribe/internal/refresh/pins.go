@@ -12,8 +12,12 @@ import (
 	"freshet.dev/pkg/internal/guard"
 )
 
-// ErrNoPins is returned by [Pins].Query when no relay knows pins, because all are of earlier releases.
-var ErrNoPins = errors.New("no relay knows pins")
+var (
+	// ErrNoPins is returned by [Pins].Query when no relay knows pins, because all are of earlier releases.
+	ErrNoPins = errors.New("no relay knows pins")
+	// ErrPinsDamaged is returned by [Pins].Stored when the local copy is damaged. It is then written again.
+	ErrPinsDamaged = errors.New("the stored pins are damaged")
+)
 
 const (
 	// pinsHeadStart is how long refreshes wait for the relays' answer about pins, at the start and after a reconnect. An instance that was
@@ -26,7 +30,7 @@ const (
 
 // Pins has the pins of datasets, and chooses those of this instance. The engine calls its methods concurrently for different datasets.
 type Pins interface {
-	// Stored returns the locally stored pins, or [ErrNone].
+	// Stored returns the locally stored pins, [ErrNone], [ErrPinsDamaged], or why they could not be read.
 	Stored(name string) (dataset.Pins, error)
 	// Store stores the pins locally.
 	Store(name string, pins dataset.Pins) error
@@ -60,7 +64,7 @@ type pinState struct {
 
 	storedRead bool         // the local copy was read
 	stored     dataset.Pins // the local copy; zero if there is none
-	storedBad  bool         // the local copy is unreadable
+	storedBad  bool         // the local copy is damaged
 	storeErr   error        // of the last access to the local copy
 	storeAt    time.Time    // when the local copy may be written again after a failure
 
@@ -261,7 +265,7 @@ func (e *Engine[T, D]) onPinsDone(w *pinsWork[T, D]) {
 	case w.read && errors.Is(w.storeErr, ErrNone):
 		p.storedRead = true
 	case w.read: // it failed: onPinsRead gets pins that were read
-		p.storedRead, p.storedBad, p.storeErr = true, true, w.storeErr
+		p.storedRead, p.storedBad, p.storeErr = true, errors.Is(w.storeErr, ErrPinsDamaged), w.storeErr
 	case w.store && w.storeErr == nil:
 		p.stored, p.storedBad, p.storeErr = w.toStore, false, nil
 	case w.store:
@@ -392,7 +396,10 @@ func (e *Engine[T, D]) forgetPins(s *datasetState[T, D], old dataset.StoreID) {
 // syncPin copies the pin into the health. While a pin is followed, only that of the pinned version counts as quarantine.
 func (s *datasetState[T, D]) syncPin(h *Health) {
 	p := &s.pins
-	h.PinRefused, h.PinErr, h.PinStoreErr = p.refused, p.err, p.storeErr
+	h.PinRefused, h.PinErr, h.PinStoreErr = p.refused, p.err, nil
+	if p.storedBad || p.list.Entry > 0 { // otherwise there is nothing to store
+		h.PinStoreErr = p.storeErr
+	}
 	h.Pin, h.PinServed, h.PinKnown, h.PinnedUntil = p.held, false, p.record.Version > 0, time.Time{}
 	if p.held == nil {
 		h.PinnedSince = time.Time{}

@@ -369,7 +369,7 @@ func TestPinAfterARestartWithoutServers(t *testing.T) {
 
 // Pins are stored when they change, again after a failure, and over a copy that is unreadable.
 func TestPinsAreStored(t *testing.T) {
-	pinned(t, 2, func(r *rig, _ []dataset.VersionRecord) { r.pins.readErr = errors.New("a flipped bit") },
+	pinned(t, 2, func(r *rig, _ []dataset.VersionRecord) { r.pins.readErr = ErrPinsDamaged },
 		func(t *testing.T, r *identified, all []dataset.VersionRecord) {
 			if r.pins.stores != 1 {
 				t.Errorf("an unreadable copy was replaced %d times", r.pins.stores)
