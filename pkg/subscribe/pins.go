@@ -25,6 +25,9 @@ func (p pins) Stored(name string) (dataset.Pins, error) {
 	if err != nil {
 		p.s.cfg.Log.Warn("the pins in the cache folder cannot be read; the relays are queried for them", "dataset", name, "error", err)
 	}
+	if errors.Is(err, cachedir.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", refresh.ErrPinsDamaged, err)
+	}
 	return stored, err
 }
 

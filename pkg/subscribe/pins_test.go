@@ -3,6 +3,7 @@ package subscribe_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -243,4 +244,17 @@ func TestOldPin(t *testing.T) {
 		d := statusOf(t, s, "prices")
 		return d.State == fleet.Lagging && d.Version == 1 && d.BehindSeconds > 0 && strings.Contains(d.Warning, "the pin is older than 1ms (FRESHET_PIN_FOR), and version 2 is newer")
 	})
+}
+
+// pinsOf answers for the pins in the store.
+func (r *relay) pinsOf(w http.ResponseWriter, q *http.Request) error {
+	j, err := journal.New(journal.Config{}, journal.Deps{Store: r.store})
+	if err != nil {
+		return err
+	}
+	pins, err := j.Pins(q.Context(), strings.TrimSuffix(strings.TrimPrefix(q.URL.Path, "/v1/datasets/"), "/pins"))
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(pins)
 }

@@ -3,7 +3,6 @@ package subscribe_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,6 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
-	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/snapshot"
@@ -338,18 +336,6 @@ func (r *relay) object(w http.ResponseWriter, q *http.Request) error {
 	w.Header().Set("Content-Length", fmt.Sprint(size))
 	_, _ = io.Copy(w, body) // fails when the client is gone
 	return nil
-}
-
-func (r *relay) pinsOf(w http.ResponseWriter, q *http.Request) error {
-	j, err := journal.New(journal.Config{}, journal.Deps{Store: r.store})
-	if err != nil {
-		return err
-	}
-	pins, err := j.Pins(q.Context(), strings.TrimSuffix(strings.TrimPrefix(q.URL.Path, "/v1/datasets/"), "/pins"))
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(w).Encode(pins)
 }
 
 func (r *relay) latestVersion(w http.ResponseWriter, q *http.Request) error {

@@ -145,6 +145,7 @@ func (e *Engine[T, D]) onStoredAgain() {
 	for _, name := range e.cfg.Datasets {
 		if s := e.datasets[name]; s.storedTried && s.served.Load() == nil {
 			s.reloadStored = true
+			s.pins.storedRead = s.pins.storedRead && s.pins.known
 			e.reload(s)
 		}
 	}
