@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +19,30 @@ import (
 // replayed is a replay that a test ordered.
 type replayed struct {
 	t       *testing.T
-	results []ReplayResult
-	retried []error
+	mu      sync.Mutex
+	results []ReplayResult // guarded by mu
+	failed  []error        // of retried attempts; guarded by mu
+}
+
+// retried returns the errors of the attempts that were retried.
+func (g *replayed) retried() []error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.failed)
+}
+
+// ended returns the results.
+func (g *replayed) ended() []ReplayResult {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.results)
+}
+
+// states returns the changes of states.
+func (r *rig) states() []Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.changes)
 }
 
 // replay orders a replay of prices.
@@ -26,8 +50,16 @@ func (r *rig) replay(o Replay) *replayed {
 	r.t.Helper()
 	got := &replayed{t: r.t}
 	o.Dataset = "prices"
-	o.Ended = func(result ReplayResult) { got.results = append(got.results, result) }
-	o.Failed = func(err error) { got.retried = append(got.retried, err) }
+	o.Ended = func(result ReplayResult) {
+		got.mu.Lock()
+		defer got.mu.Unlock()
+		got.results = append(got.results, result)
+	}
+	o.Failed = func(err error) {
+		got.mu.Lock()
+		defer got.mu.Unlock()
+		got.failed = append(got.failed, err)
+	}
 	if err := r.engine.Replay(o); err != nil {
 		r.t.Fatal(err)
 	}
@@ -38,10 +70,11 @@ func (r *rig) replay(o Replay) *replayed {
 // ends fails the test unless the replay ended once, with an error that has the text, or without one if the text is empty.
 func (g *replayed) ends(text string) ReplayResult {
 	g.t.Helper()
-	if len(g.results) != 1 {
-		g.t.Fatalf("the replay has %d results, want 1", len(g.results))
+	all := g.ended()
+	if len(all) != 1 {
+		g.t.Fatalf("the replay has %d results, want 1", len(all))
 	}
-	result := g.results[0]
+	result := all[0]
 	if text == "" && result.Err != nil || text != "" && (result.Err == nil || !strings.Contains(result.Err.Error(), text)) {
 		g.t.Errorf("the replay ends with %v, want %q", result.Err, text)
 	}
@@ -50,8 +83,8 @@ func (g *replayed) ends(text string) ReplayResult {
 
 func (g *replayed) open() {
 	g.t.Helper()
-	if len(g.results) != 0 {
-		g.t.Fatalf("the replay has ended: %+v", g.results)
+	if all := g.ended(); len(all) != 0 {
+		g.t.Fatalf("the replay has ended: %+v", all)
 	}
 }
 
@@ -86,7 +119,7 @@ func TestFullReplay(t *testing.T) {
 		r.reload = func(context.Context, func()) error { <-gate; return nil }
 		r.start(config)
 		r.announce("prices", 1)
-		states := len(r.changes)
+		states := len(r.states())
 		got := r.replay(Replay{ID: "a", Full: true})
 		got.open()
 		if v := r.engine.Served("prices"); v.Value != "prices/1" {
@@ -104,8 +137,8 @@ func TestFullReplay(t *testing.T) {
 		if v := r.engine.Served("prices"); v.Value != "prices/1'" || v.Pull.Bytes != 9 {
 			t.Errorf("%+v is served", v)
 		}
-		if len(r.changes) != states {
-			t.Errorf("the state changed: %+v", r.changes[states:])
+		if len(r.states()) != states {
+			t.Errorf("the state changed: %+v", r.states()[states:])
 		}
 		r.wantLoads("prices/1", "prices/1 again")
 		r.announce("prices", 2)
@@ -157,36 +190,36 @@ func TestReplayWaitsForTheTarget(t *testing.T) {
 // A failed replay is retried with a backoff, a few times, and leaves the version served and the state as they were.
 func TestReplayFails(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		var fail error
+		var fail atomic.Pointer[error]
 		r.reload = func(context.Context, func()) error {
-			if fail == errPanic {
-				panic("in the loader")
+			if err := *fail.Load(); err != errPanic {
+				return err
 			}
-			return fail
+			panic("in the loader")
 		}
 		r.start(config)
 		r.announce("prices", 1)
-		states := len(r.changes)
-		fail = errLoad
+		states := len(r.states())
+		fail.Store(&errLoad)
 		got := r.replay(Replay{Full: true})
 		got.open()
-		if len(got.retried) != 1 || !errors.Is(got.retried[0], errLoad) {
-			t.Errorf("%v", got.retried)
+		if len(got.retried()) != 1 || !errors.Is(got.retried()[0], errLoad) {
+			t.Errorf("%v", got.retried())
 		}
 		r.announce("prices", 2) // does not wait for the backoff
 		r.serves("prices", 2)
 		pass(10 * time.Minute)
 		got.ends("no luck")
-		if len(got.retried) != maxReplayTries-1 || len(r.failed()) != 0 {
-			t.Errorf("%d retries, failures %+v", len(got.retried), r.failed())
+		if len(got.retried()) != maxReplayTries-1 || len(r.failed()) != 0 {
+			t.Errorf("%d retries, failures %+v", len(got.retried()), r.failed())
 		}
-		fail = errPanic
+		fail.Store(&errPanic)
 		panicked := r.replay(Replay{Full: true})
-		fail = nil
+		fail.Store(new(error))
 		panicked.open()
 		pass(time.Minute)
 		panicked.ends("")
-		for _, c := range r.changes[states:] {
+		for _, c := range r.states()[states:] {
 			if c.Now == fleet.Failing {
 				t.Errorf("the state changed: %+v", c)
 			}
@@ -225,9 +258,9 @@ func TestReplayHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		hang := make(chan struct{})
 		defer close(hang)
-		stalls := true
+		var hangs atomic.Bool
 		r.reload = func(ctx context.Context, _ func()) error {
-			if stalls {
+			if !hangs.Load() {
 				<-ctx.Done()
 				return context.Cause(ctx)
 			}
@@ -241,10 +274,10 @@ func TestReplayHangs(t *testing.T) {
 		r.announce("prices", 1)
 		got := r.replay(Replay{Full: true})
 		pass(cfg.Stall)
-		if len(got.retried) != 1 || !errors.Is(got.retried[0], ErrStalled) {
-			t.Errorf("%v", got.retried)
+		if len(got.retried()) != 1 || !errors.Is(got.retried()[0], ErrStalled) {
+			t.Errorf("%v", got.retried())
 		}
-		stalls = false
+		hangs.Store(true)
 		pass(2 * time.Second)
 		r.announce("rates", 1)
 		r.serves("rates", 1)
@@ -265,17 +298,17 @@ func TestReplaysWait(t *testing.T) {
 		gate := make(chan struct{})
 		r.onSwap = func(*Served[string]) { <-gate }
 		r.announce("prices", 1)
-		ended := 0
+		var ended atomic.Int64
 		for i := range pendingReplays + 3 {
-			err := r.engine.Replay(Replay{ID: fmt.Sprint(i), Dataset: "prices", Ended: func(ReplayResult) { ended++ }})
+			err := r.engine.Replay(Replay{ID: fmt.Sprint(i), Dataset: "prices", Ended: func(ReplayResult) { ended.Add(1) }})
 			if want := i >= pendingReplays; errors.Is(err, ErrReplaysWait) != want {
 				t.Errorf("replay %d: %v", i, err)
 			}
 		}
 		close(gate)
 		synctest.Wait()
-		if ended != pendingReplays {
-			t.Errorf("%d replays ended", ended)
+		if ended.Load() != pendingReplays {
+			t.Errorf("%d replays ended", ended.Load())
 		}
 	})
 }
@@ -285,12 +318,17 @@ func TestReplayWatcherPanics(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.start(config)
 		r.announce("prices", 1)
-		r.onReplay = func() { panic("in the watcher") }
+		var calm atomic.Bool
+		r.onReplay = func() {
+			if !calm.Load() {
+				panic("in the watcher")
+			}
+		}
 		r.replay(Replay{}).ends("")
 		pass(time.Minute)
 		r.replay(Replay{Full: true}).ends("")
 		pass(time.Minute)
-		r.onReplay = nil
+		calm.Store(true)
 		r.replay(Replay{Full: true}).ends("")
 		if v := r.engine.Served("prices").Value; v != "prices/1''" {
 			t.Errorf("%s is served", v)
