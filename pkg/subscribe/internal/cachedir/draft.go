@@ -132,9 +132,9 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	})
 }
 
-// Restore makes rec the cached version, from the objects that make the cached version of, or one before it, whose content rec has. If the
-// folder lacks them, Restore fails with [ErrOther] and changes nothing.
-func (r *Draft) Restore(of dataset.Ref, rec dataset.VersionRecord) error {
+// Adopt makes rec the cached version, from the objects that make the version of, which has the same content: the cached one, or one before it. If the
+// folder lacks them, Adopt fails with [ErrOther] and changes nothing.
+func (r *Draft) Adopt(of dataset.Ref, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		held, err := r.dir.held(r.name)
 		if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {

@@ -48,6 +48,6 @@ func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, of roots.
 	}
 	v := loaded{Record: rec, Value: t, Difference: by}
 	ref := of.Ref
-	a.setFinish(&v, func() error { return a.draft.Restore(ref, rec) }, replaced{same: same})
+	a.setFinish(&v, func() error { return a.draft.Adopt(ref, rec) }, replaced{same: same})
 	return v
 }
