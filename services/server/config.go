@@ -33,6 +33,8 @@ type Config struct {
 
 	ConfirmAfter time.Duration `split_words:"true" default:"30s" desc:"how long the server must live with a version before the version is confirmed; after two deaths before that the version is quarantined; needs FRESHET_CACHE_DIR"`
 
+	KeepRoots int `split_words:"true" default:"15" desc:"how much memory earlier versions of a dataset may take in addition to the served one, in percent of that, so that a rollback to one of them needs no pull; 0 keeps none, the most is 100"`
+
 	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh before its first beacon; later, three periods that the beacon names, at most four times this"`
 
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4"`
@@ -51,6 +53,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),
 		settings.CheckAtLeast("FRESHET_CONFIRM_AFTER", c.ConfirmAfter, time.Millisecond),
+		settings.CheckBetween("FRESHET_KEEP_ROOTS", c.KeepRoots, 0, 100),
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
