@@ -52,8 +52,9 @@ The second table shows the instances, which answer over NATS:
   memory  the memory of the records
 
 --wide shows more columns: the sizes of the delta (- if there is none) and of the snapshot, the ids, the age of the
-version, what the last refresh pulled over the network (a snapshot, deltas, or both), and the labels of the instance. from
-is the relay, or the instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
+version, the number of earlier versions that the instance keeps for rollbacks, what the last refresh pulled over the
+network (a snapshot, deltas, both, or nothing for a kept table), and the labels of the instance. from is the relay, or the
+instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
 
   failing     the last refresh failed; the instance retries
   quarantined processes died of the newest version; the instance does not load it and serves the version before
