@@ -72,7 +72,7 @@ func (b *bench) showUndo(ctx context.Context) error {
 				small = append(small, one)
 			}
 		}
-		for _, step := range []func(*undoCase, context.Context, *undoer) error{(*undoCase).patch, (*undoCase).rollback} {
+		all := func(step func(*undoCase, context.Context, *undoer) error) error {
 			for _, c := range cases {
 				for range min(b.rounds, undoRounds) {
 					if err := step(c, ctx, u); err != nil {
@@ -80,13 +80,17 @@ func (b *bench) showUndo(ctx context.Context) error {
 					}
 				}
 			}
+			return nil
+		}
+		if err := all((*undoCase).rollback); err != nil {
+			return err
 		}
 		for _, keep := range undoKeeps {
 			if resident[keep], err = proc.ResidentOf(small[0].Instances[undoName(keep)].PID); err != nil {
 				return err
 			}
 		}
-		return nil
+		return all((*undoCase).patch)
 	})
 	if err != nil {
 		return err
@@ -155,7 +159,7 @@ func (b *bench) printUndo(ctx context.Context, count int, small []undone, cases 
 	if err != nil {
 		return err
 	}
-	return b.table("Resident memory of the instances at the end, MB", func(line func(...any)) {
+	return b.table("Resident memory of the instances after the rollbacks, MB", func(line func(...any)) {
 		line("KEEP_ROOTS", "resident", "more than without, of the table", "bound")
 		for _, keep := range undoKeeps {
 			more := float64(resident[keep]-resident[0]) / float64(t.Bytes())
