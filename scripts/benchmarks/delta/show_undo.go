@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/scripts/benchmarks/internal/proc"
@@ -20,6 +21,8 @@ const (
 	// mostUndoResident bounds the resident memory that kept versions add, relative to the table, at the default of FRESHET_KEEP_ROOTS.
 	mostUndoResident = 0.15
 	undoRounds       = 7
+	// undoSettle is how long instances take after refreshes by deltas to return free memory to the system.
+	undoSettle = 130 * time.Second
 )
 
 // undoKeeps are the values of FRESHET_KEEP_ROOTS of the instances: none, the default, and one that is enough for five versions of 1 %.
@@ -84,6 +87,13 @@ func (b *bench) showUndo(ctx context.Context) error {
 		}
 		if err := all((*undoCase).rollback); err != nil {
 			return err
+		}
+		if b.rounds > 1 {
+			select {
+			case <-time.After(undoSettle):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 		for _, keep := range undoKeeps {
 			if resident[keep], err = proc.ResidentOf(small[0].Instances[undoName(keep)].PID); err != nil {
