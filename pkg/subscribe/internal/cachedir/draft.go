@@ -132,8 +132,8 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	})
 }
 
-// Adopt makes rec the cached version, from the objects that make the version of, which has the same content: the cached one, or one before it. If the
-// folder lacks them, Adopt fails with [ErrOther] and changes nothing.
+// Adopt makes rec the cached version, from the objects that make the version of, which has the same content: the cached one, or one before
+// it. If the folder lacks them, Adopt fails with [ErrOther] and changes nothing.
 func (r *Draft) Adopt(of dataset.Ref, rec dataset.VersionRecord) error {
 	return r.commit(func() (Held, error) {
 		held, err := r.dir.held(r.name)

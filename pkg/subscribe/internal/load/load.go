@@ -59,8 +59,9 @@ type refusals struct {
 	times int
 }
 
-// Load loads the version rec. It pulls nothing if the served table or a root has the content of rec. Otherwise it applies the deltas from the served version if they are fewer bytes than the snapshot and the deltas
-// that extend it, and pulls those otherwise. If the deltas from the served version cannot lead to rec, Load pulls the snapshot as well.
+// Load loads the version rec. It pulls nothing if the served table or a root has the content of rec. Otherwise it applies the deltas from
+// the served version if they are fewer bytes than the snapshot and the deltas that extend it, and pulls those otherwise. If the deltas from
+// the served version cannot lead to rec, Load pulls the snapshot as well.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
 	if of, by, ok := l.held(rec, served); ok {
