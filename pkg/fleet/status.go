@@ -121,9 +121,13 @@ type DatasetStatus struct {
 	Newest  uint64            `json:"newest"`
 	Records int               `json:"records"`
 	// Bytes is the resident size of the table.
-	Bytes int64  `json:"bytes"`
-	State State  `json:"state"`
-	From  Origin `json:"from,omitempty"`
+	Bytes int64 `json:"bytes"`
+	// KeptVersions is the number of earlier versions whose tables the instance keeps, so that a rollback to one of them needs no pull.
+	// KeptBytes is the memory that they take in addition to Bytes.
+	KeptVersions int    `json:"kept_versions,omitempty"`
+	KeptBytes    int64  `json:"kept_bytes,omitempty"`
+	State        State  `json:"state"`
+	From         Origin `json:"from,omitempty"`
 	// Error is the error of the last refresh; empty if it succeeded.
 	Error string `json:"error,omitempty"`
 	// Quarantined is the version that the instance does not load because processes died of it; zero if there is none. Warning

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,8 @@ func init() { children["instance"] = instanceChild }
 type sample struct {
 	Version               uint64
 	Resident, Heap, Table int64 // bytes, of the first two after a collection
+	Kept                  int   // versions
+	KeptBytes             int64
 	Goroutines            int
 	Descriptors           int
 	Refreshes, Full       int64 // that pulled
@@ -39,9 +42,13 @@ func instanceChild() error {
 		defer mu.Unlock()
 		s.Errors = append(s.Errors, fmt.Sprintf(format, args...))
 	}
+	keep, err := strconv.Atoi(os.Getenv("KEEP_ROOTS"))
+	if err != nil {
+		return err
+	}
 	cfg := subscribe.Config{
 		NATS: os.Getenv("NATS"), Relays: []string{os.Getenv("RELAY")}, Datasets: []string{"prices"}, CacheDir: os.Getenv("CACHE_DIR"),
-		Instance: "child", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Instance: "child", KeepRoots: keep, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	cfg.Observer.Swapped = func(r subscribe.Refresh) {
 		mu.Lock()
@@ -85,6 +92,9 @@ func instanceChild() error {
 		tab := handle(sub, "prices").Table()
 		mu.Lock()
 		s.Version, s.Table, s.Reads = tab.Version(), tab.Bytes(), reads.Load()
+		if d, ok := sub.Status().Dataset("prices"); ok {
+			s.Kept, s.KeptBytes = d.KeptVersions, d.KeptBytes
+		}
 		s.Resident, s.Heap, s.Goroutines, s.Descriptors = u.resident, u.heap, u.goroutines, u.descriptors
 		err = json.NewEncoder(os.Stdout).Encode(s)
 		mu.Unlock()
@@ -105,9 +115,10 @@ type process struct {
 	out *json.Decoder
 }
 
-func (w *workshop) instance(cache string) *process {
+// instance starts an instance, with the KeepRoots of its configuration.
+func (w *workshop) instance(cache string, keep int) *process {
 	w.t.Helper()
-	p := &process{t: w.t, cmd: child(w.t, "instance", "NATS="+w.nats.URL, "RELAY="+w.relay.url, "CACHE_DIR="+cache)}
+	p := &process{t: w.t, cmd: child(w.t, "instance", "NATS="+w.nats.URL, "RELAY="+w.relay.url, "CACHE_DIR="+cache, fmt.Sprint("KEEP_ROOTS=", keep))}
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		w.t.Fatal(err)
@@ -152,8 +163,8 @@ func (p *process) at(version uint64) (s sample) {
 	return s
 }
 
-// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth,
-// and not more goroutines and descriptors. Its readers saw nothing wrong.
+// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth, and what its kept
+// versions may take, and not more goroutines and descriptors. Its readers saw nothing wrong.
 func TestMemoryAfterABurst(t *testing.T) {
 	records, versions := 500_000, uint64(1000)
 	if testing.Short() {
@@ -161,20 +172,37 @@ func TestMemoryAfterABurst(t *testing.T) {
 	}
 	w := newWorkshop(t, records)
 	w.burst(1, pressing{})
-	p := w.instance(t.TempDir())
-	before := p.at(1)
+	type instance struct {
+		*process
+		before  sample
+		percent int64 // of its table, for kept versions
+	}
+	instances := []instance{{process: w.instance(t.TempDir(), -1)}, {process: w.instance(t.TempDir(), 0), percent: subscribe.DefaultKeepRoots}}
+	for n := range instances {
+		instances[n].before = instances[n].at(1)
+	}
 	w.burst(1+versions, pressing{}) // the chain grows to 256 deltas
-	after := p.at(w.last.Version)
-	t.Logf("before %+v", before)
-	t.Logf("after  %+v", after)
-	// The memory of the last refreshes and of their writes to the cache folder is freed a moment later.
-	await(t, "the resident memory to be what it was, within a tenth, and no more goroutines and descriptors", func() bool {
-		after = p.sample()
-		if after.Resident <= before.Resident*11/10+raceBytes/4 && // of a thousand refreshes
-			after.Goroutines <= before.Goroutines+6 && after.Descriptors <= before.Descriptors+4 {
-			return true
-		}
-		t.Logf("after  %+v", after)
-		return false
-	})
+	for _, i := range instances {
+		t.Logf("keeps %d %%, before %+v", i.percent, i.before)
+		t.Logf("keeps %d %%, after  %+v", i.percent, i.at(w.last.Version))
+	}
+	for _, i := range instances {
+		// The memory of the last refreshes and of their writes to the cache folder is freed a moment later.
+		var last, after sample
+		await(t, "the resident memory to be what it was, within a tenth, and no more goroutines and descriptors", func() bool {
+			after = i.sample()
+			kept := after.Table * i.percent / 100
+			if after.Resident <= i.before.Resident*11/10+kept+raceBytes/4 && // of a thousand refreshes
+				after.Goroutines <= i.before.Goroutines+6 && after.Descriptors <= i.before.Descriptors+4 &&
+				after.KeptBytes <= kept && (after.Kept > 0) == (i.percent > 0) {
+				return true
+			}
+			if after.Resident>>20 != last.Resident>>20 {
+				t.Logf("keeps %d %%, after  %+v", i.percent, after)
+				last = after
+			}
+			return false
+		})
+		t.Logf("keeps %d %%, now %+v", i.percent, after)
+	}
 }

@@ -34,6 +34,7 @@ const (
 	DefaultBeaconWithin = 15 * time.Second
 	DefaultConfirmAfter = 30 * time.Second
 	DefaultPinFor       = 24 * time.Hour
+	DefaultKeepRoots    = 15
 )
 
 // Config configures a [Subscriber].
@@ -84,6 +85,11 @@ type Config struct {
 	// RemoteGet allows anyone who may use the NATS account to read the records that this instance serves, by [fleet.Get]. If it is
 	// false the instance refuses.
 	RemoteGet bool
+
+	// KeepRoots is how much memory earlier versions of a dataset may hold in addition to the served table, in percent of that table. A rollback
+	// to a version whose table is kept is served without a pull. Versions that deltas lead to share most of their memory; a version that was
+	// loaded from a snapshot shares none, so that no table before it is kept. Zero means DefaultKeepRoots, and -1 keeps none.
+	KeepRoots int
 
 	// Lanes is the number of datasets that are refreshed at a time, and of eager views that decode at a time. Zero means
 	// DefaultLanes. More lanes than datasets are not used.
@@ -136,6 +142,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ConfirmAfter == 0 {
 		c.ConfirmAfter = DefaultConfirmAfter
 	}
+	if c.KeepRoots == 0 {
+		c.KeepRoots = DefaultKeepRoots
+	}
+	c.KeepRoots = max(c.KeepRoots, 0)
 	if c.RetryMax == 0 {
 		c.RetryMax = max(DefaultRetryMax, c.RetryInitial)
 	}
@@ -216,6 +226,9 @@ func (c Config) Check() error {
 	}
 	if field := c.Bounds.check(); field != "" {
 		return bad("Bounds.%s must not be negative", field)
+	}
+	if c.KeepRoots < -1 || c.KeepRoots > 100 {
+		return bad("KeepRoots (FRESHET_KEEP_ROOTS) is %d; want a percentage, up to 100", c.KeepRoots)
 	}
 	if c.RetryMax != 0 && c.RetryMax < c.RetryInitial {
 		return bad("RetryMax is %s, below RetryInitial, which is %s", c.RetryMax, c.RetryInitial)

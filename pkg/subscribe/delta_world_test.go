@@ -63,6 +63,8 @@ type pipeline struct {
 	last    dataset.VersionRecord
 	content records
 	history []records // by version, from 1
+
+	restores dataset.Ref // of the next version
 }
 
 func (w *world) put(file []byte, totals snapshot.Totals) dataset.Object {
@@ -79,7 +81,7 @@ func (p *pipeline) commit(content records, withSnapshot bool, keep int) dataset.
 	file, totals := build(p.w.t, content)
 	rec := dataset.VersionRecord{
 		Dataset: p.name, Version: p.last.Version + 1, Seed: seed, State: totals.State, PayloadBytes: totals.PayloadBytes,
-		Snapshot: p.last.Snapshot, Created: time.Now().UTC(), Source: "test",
+		Snapshot: p.last.Snapshot, Created: time.Now().UTC(), Source: "test", Restores: p.restores,
 	}
 	if rec.Version > 1 {
 		o := p.w.put(buildDelta(p.w.t, p.content, content))

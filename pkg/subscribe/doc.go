@@ -152,6 +152,8 @@
 // connections, which end soon after, and those of abandoned refreshes, which end when their operation returns. The number of
 // goroutines does not grow with the number of refreshes.
 //
+// Tables of earlier versions are kept within Config.KeepRoots, so that a rollback to one of them pulls nothing.
+//
 // During a refresh the old and the new table are both in memory. When refreshes have replaced memory of a twentieth of the live
 // heap, and of at least 4 MiB, a goroutine of the subscriber calls runtime.GC, so that the next refreshes reuse the memory before
 // the heap doubles. The collection runs concurrently with readers and refreshes, only while tables are more than half of the live heap, and at

@@ -105,17 +105,35 @@ func (m *model) again() {
 	m.publish(m.all)
 }
 
-// rollback publishes an older version's records. Sometimes it alternates, so that one delta leads to several versions.
+// rollback publishes an older version's records, or restores that version. Sometimes it alternates, so that one delta leads to several
+// versions, and instances return to tables that they keep.
 func (m *model) rollback() {
 	version, times := m.r.IntN(len(m.history)), 1
 	if m.r.IntN(2) == 0 {
 		version, times = max(0, len(m.history)-2), 2+m.r.IntN(4)
 	}
 	m.did("roll back to version %d, and to and fro: %d in all", version+1, times)
+	restores := m.r.IntN(2) == 0
 	for range times {
-		m.publish(m.history[version])
+		if restores {
+			m.restoreVersion(uint64(version + 1))
+		} else {
+			m.publish(m.history[version])
+		}
 		version = max(0, len(m.history)-2)
 	}
+}
+
+// restoreVersion makes the next version by a rollback. A version whose objects are lost cannot be restored, and its records are published.
+func (m *model) restoreVersion(version uint64) {
+	m.t.Helper()
+	content := m.history[version-1]
+	got, err := m.someone().Rollback(m.t.Context(), publish.RollbackInput{Dataset: m.name, To: version, Reason: "the model"})
+	if errors.Is(err, publish.ErrLost) {
+		m.publish(content)
+		return
+	}
+	m.published(got, err, content)
 }
 
 func (m *model) patch() {

@@ -13,7 +13,7 @@ func TestSleepersCatchUpInOneRefresh(t *testing.T) {
 	w := newWorkshop(t, 5000)
 	w.first()
 	long := w.asleep()
-	paused := w.instance(t.TempDir())
+	paused := w.instance(t.TempDir(), -1)
 	before := paused.at(1)
 	if err := paused.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

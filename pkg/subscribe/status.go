@@ -55,6 +55,7 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 		}
 		st.LastPull = pullOf(v)
 	}
+	st.KeptVersions, st.KeptBytes = d.s.roots.Kept(d.name)
 	switch {
 	case st.State == fleet.Diverged:
 	case st.Newest <= st.Version: // swapped in since h was written

@@ -21,6 +21,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/load"
 	"freshet.dev/pkg/subscribe/internal/record"
 	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/subscribe/internal/roots"
 	"freshet.dev/pkg/table"
 )
 
@@ -40,6 +41,7 @@ type Subscriber struct {
 	// shortener is nil without cache.
 	shortener *load.Shortener
 	collector *load.Collector
+	roots     *roots.Roots
 	events    Observer // of all parts of the subscriber and the caller
 	engine    *refresh.Engine[*table.Table, *table.Changes]
 	datasets  map[string]*Dataset // by name; not changed after Open
@@ -75,6 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
+		roots: roots.New(cfg.KeepRoots),
 	}
 	s.replays = newReplays(s)
 	s.host, _ = os.Hostname() // the status leaves out an unknown host
@@ -110,7 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Versions: listener.Versions(), Entries: listener.Entries(), Pins: pins{s}, CatchUps: listener.CatchUps(), Beacons: listener.Beacons(),
 		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: readable,
 		Loader: &load.Loader{
-			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector,
+			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector, Roots: s.roots,
 			Table: table.Config{Workers: cfg.Workers}, Bounds: s.newBounds(),
 		},
 	})

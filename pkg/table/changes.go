@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/snapshot"
 )
 
-// Changes describes how two versions of a dataset differ, where one or more deltas lead from one to the other. It is
+// Changes describes how two versions of a dataset differ, where deltas lead from one to the other, or back. It is
 // immutable. It references both tables and the compressed deltas. Its memory depends on the deltas and not on the size
 // of the tables, which share all unchanged parts.
 type Changes struct {
@@ -35,6 +35,19 @@ func (c *Changes) Then(next *Changes) *Changes {
 		panic("table: Changes.Then: next's old table is not c's new table")
 	}
 	return &Changes{old: c.old, new: next.new, deltas: slices.Concat(c.deltas, next.deltas), replaced: c.replaced + next.replaced}
+}
+
+// Reverse returns the changes from c's new table back to its old one. No memory becomes free by them as long as c's new table is in use.
+func (c *Changes) Reverse() *Changes { return &Changes{old: c.new, new: c.old, deltas: c.deltas} }
+
+// Bytes returns the memory of the compressed deltas.
+func (c *Changes) Bytes() (sum int64) {
+	for _, delta := range c.deltas {
+		for _, block := range delta {
+			sum += int64(cap(block.Bytes))
+		}
+	}
+	return sum
 }
 
 // All returns an iterator over the records that differ, each once and in the order of (hash, key). It decodes the

@@ -20,22 +20,14 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 		return diffUnordered(old, new)
 	}
 	return func(yield func(snapshot.Change) bool) {
-		// Positions count directory entries of the table that has more of them.
-		more := int(new.dirBits()) - int(old.dirBits())
-		oldMore, newMore := max(more, 0), max(-more, 0)
-		for at, end := 0, len(old.partitions)<<oldMore; at < end; {
-			i, j := at>>oldMore, at>>newMore
-			_, oldEnd := old.extent(i)
-			_, newEnd := new.extent(j)
-			// One of the two ranges contains the other, and both begin at the same position: compare the larger.
-			next := max(oldEnd<<oldMore, newEnd<<newMore)
-			if old.partitions[i] != new.partitions[j] || oldEnd<<oldMore != newEnd<<newMore {
-				a, b := old.cursor(i, next>>oldMore), new.cursor(j, next>>newMore)
-				if !diffOrdered(&a, &b, yield) {
-					return
-				}
+		for w := align(old, new); w.next(); {
+			if w.shared {
+				continue
 			}
-			at = next
+			a, b := old.cursor(w.first, w.end), new.cursor(w.otherFirst, w.otherEnd)
+			if !diffOrdered(&a, &b, yield) {
+				return
+			}
 		}
 	}
 }

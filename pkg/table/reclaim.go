@@ -3,7 +3,6 @@ package table
 import (
 	"runtime/metrics"
 	"sync"
-	"unsafe"
 )
 
 // Reclaimer decides when to run the garbage collector to free the memory of replaced tables, so that later refreshes
@@ -45,33 +44,4 @@ func (r *Reclaimer) Replaced(bytes, tables int64) bool {
 	}
 	r.bytes = 0
 	return true
-}
-
-// unshared returns the bytes of p that q, which was derived from p, does not share.
-func (p *partition) unshared(q *partition) int64 {
-	if p.records == 0 {
-		return 0
-	}
-	n := partitionBytes
-	if unsafe.SliceData(p.slab) != unsafe.SliceData(q.slab) {
-		n += int64(cap(p.slab))
-	}
-	if p.patch != q.patch {
-		n += int64(p.patchCap)
-	}
-	backing := p.backed != 0
-	for i := range indexPages {
-		switch {
-		case p.backed&(1<<i) == 0:
-			if p.pages[i] != q.pages[i] {
-				n += int64(p.pageBytes)
-			}
-		case p.pages[i] == q.pages[i]:
-			backing = false // one shared page keeps the memory of all pages alive
-		}
-	}
-	if backing {
-		n += indexPages * 4 * int64(p.pageSlots())
-	}
-	return n
 }

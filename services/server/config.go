@@ -33,6 +33,8 @@ type Config struct {
 
 	ConfirmAfter time.Duration `split_words:"true" default:"30s" desc:"how long the server must live with a version before the version is confirmed; after two deaths before that the version is quarantined; needs FRESHET_CACHE_DIR"`
 
+	KeepRoots int `split_words:"true" default:"15" desc:"how much memory earlier versions of a dataset may take in addition to the served one, in percent of that, so that a rollback to one of them needs no pull; 0 keeps none, the most is 100"`
+
 	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh before its first beacon; later, three periods that the beacon names, at most four times this"`
 
 	PinFor time.Duration `split_words:"true" default:"24h" desc:"how old a pin (freshet pin) may be until a pinned dataset is stale, if there is a newer version; it stays pinned"`
@@ -58,6 +60,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_STOP_GRACE", c.StopGrace, 0),
 		settings.CheckAtLeast("FRESHET_READY_MAX_LAG", c.ReadyMaxLag, 0),
 		settings.CheckAtLeast("FRESHET_CONFIRM_AFTER", c.ConfirmAfter, time.Millisecond),
+		settings.CheckBetween("FRESHET_KEEP_ROOTS", c.KeepRoots, 0, 100),
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
 		settings.CheckAtLeast("FRESHET_PIN_FOR", c.PinFor, time.Second),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),

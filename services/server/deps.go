@@ -62,10 +62,14 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	if err != nil {
 		return Deps{}, fmt.Errorf("%w: FRESHET_LABELS: %w", settings.ErrSettings, err)
 	}
+	roots := cfg.KeepRoots
+	if roots == 0 {
+		roots = -1 // zero is the default of a subscribe.Config
+	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
-		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet,
+		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet, KeepRoots: roots,
 		Bounds: subscribe.Bounds{
 			MaxRecords: uint64(cfg.MaxRecords), MaxBytes: int64(cfg.MaxBytes), MaxTotalBytes: int64(cfg.MaxTotalBytes), MinMemoryLeft: int64(cfg.MinMemoryLeft),
 		},

@@ -215,6 +215,7 @@ func TestValidate(t *testing.T) {
 		"FRESHET_REDIS_URL is":           func(c *server.Config) { c.RedisURL = "http://h" },
 		"FRESHET_READY_MAX_LAG":          func(c *server.Config) { c.ReadyMaxLag = -1 },
 		"FRESHET_CONFIRM_AFTER":          func(c *server.Config) { c.ConfirmAfter = 0 },
+		"FRESHET_KEEP_ROOTS":             func(c *server.Config) { c.KeepRoots = 101 },
 		"FRESHET_STOP_GRACE":             func(c *server.Config) { c.StopGrace = -1 },
 		"FRESHET_WORKERS":                func(c *server.Config) { c.Workers = -1 },
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },

@@ -28,6 +28,8 @@ var (
 	descNewest  = describe("dataset_newest_version", "Newest version that the instance knows of, served or not; 0 for none.", "dataset")
 	descRecords = describe("dataset_records", "Records of the served version.", "dataset")
 	descBytes   = describe("dataset_resident_bytes", "Memory of the served version's table.", "dataset")
+	descKept    = describe("dataset_kept_versions", "Earlier versions whose tables are kept, so that a rollback to one of them needs no pull.", "dataset")
+	descKeptIn  = describe("dataset_kept_bytes", "Memory that the kept tables of earlier versions take in addition to the served version's table.", "dataset")
 	descState   = describe("dataset_state", "1 for the state that the dataset is in, 0 for all others.", "dataset", "state")
 	descSince   = describe("dataset_state_since_timestamp_seconds", "When the dataset entered its state.", "dataset")
 	descAge     = describe("dataset_age_seconds", "Time since the served version was committed.", "dataset")
@@ -46,7 +48,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descVersion, descNewest, descRecords, descBytes, descState, descSince, descAge, descBehind, descBeacon, descPanics, descHealed,
+		descVersion, descNewest, descRecords, descBytes, descKept, descKeptIn, descState, descSince, descAge, descBehind, descBeacon, descPanics, descHealed,
 		descForeign, descStoreChanges, descRelayFailures, descRelayRefusals,
 	} {
 		ch <- d
@@ -72,6 +74,8 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, descNewest, float64(d.Newest), d.Dataset)
 		gauge(ch, descRecords, float64(d.Records), d.Dataset)
 		gauge(ch, descBytes, float64(d.Bytes), d.Dataset)
+		gauge(ch, descKept, float64(d.KeptVersions), d.Dataset)
+		gauge(ch, descKeptIn, float64(d.KeptBytes), d.Dataset)
 		collectFreshness(ch, status, d, now)
 		counter(ch, descPanics, float64(d.Refreshes.Panicked), d.Dataset)
 		counter(ch, descHealed, float64(d.Refreshes.Healed), d.Dataset)

@@ -37,14 +37,14 @@ func TestMain(m *testing.M) {
 func TestMainPrintsEveryTable(t *testing.T) {
 	var out bytes.Buffer
 	err := Main(t.Context(), []string{
-		"-records", "2000,20000", "-rounds", "1", "-versions", "20", "-temp", t.TempDir(), "-only", "refresh,lookups,burst,patch",
+		"-records", "2000,20000", "-rounds", "1", "-versions", "20", "-temp", t.TempDir(), "-only", "refresh,lookups,burst,patch,undo",
 	}, &out)
 	if err != nil && !errors.Is(err, errMissed) {
 		t.Fatalf("%v; it printed\n%s", err, out.Bytes())
 	}
 	for _, want := range []string{
 		"Bytes pulled, 2000 records", "hand to swapped, 20000 records", "Resident memory of a refresh, 20000", "100 changes take",
-		"Lookups after deltas of 1 %, 2000 records", "20 versions of 10 changes", "A patch of 100 changes", "20000 records  ",
+		"Lookups after deltas of 1 %, 2000 records", "20 versions of 10 changes", "A patch of 100 changes", "20000 records  ", "Rollbacks of 2000 records", "Resident memory of the instances",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("nothing says %q:\n%s", want, out.Bytes())

@@ -4,6 +4,7 @@
 //   - bytes on a real dataset
 //   - a burst of small versions
 //   - patches, from the request to the instances that serve them, with real servers and freshet's programs
+//   - rollbacks, in instances that keep the table of the restored version and in others
 //
 // Each measurement runs in its own process. The package prints each bound of the design with the measured value, and fails if a bound
 // is missed.

@@ -36,6 +36,7 @@ var shows = []struct {
 	{"cities", (*bench).showCities},
 	{"burst", (*bench).showBurst},
 	{"patch", (*bench).showPatch},
+	{"undo", (*bench).showUndo},
 }
 
 // Main runs the measurement with the given command line and prints its tables to out. It returns an error if a bound is missed or the

@@ -270,11 +270,10 @@ func (g *Guard) setFirst(s *state, m *Mark) {
 	g.wake.Set()
 }
 
-// Adopt records that the served version old is from now on the version rec, which has the same content. A confirmed version stays confirmed.
-// For a version on probation, the probation starts again. Adopt returns the mark of rec as Try does.
-func (g *Guard) Adopt(old, rec dataset.VersionRecord) (*Mark, error) {
+// Adopt is Try for the version rec, whose content is that of the version old. If old is confirmed, so is rec. Otherwise its probation begins.
+func (g *Guard) Adopt(old dataset.VersionID, rec dataset.VersionRecord) (*Mark, error) {
 	return g.try(rec, func(s *state) {
-		if s.begun && s.boot.IsConfirmed(old.VersionID()) {
+		if s.begun && s.boot.IsConfirmed(old) {
 			s.boot.Confirm(rec.Ref())
 			s.dirty = true
 		}

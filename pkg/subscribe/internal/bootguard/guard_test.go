@@ -261,7 +261,7 @@ func TestAdopt(t *testing.T) {
 		defer l.ends()
 		l.serves(6)
 		pass(after)
-		m, err := l.Adopt(record(6), other(6))
+		m, err := l.Adopt(record(6).VersionID(), other(6))
 		if err := errors.Join(err, l.Swapped(other(6), m)); err != nil {
 			t.Error(err)
 		}
@@ -269,7 +269,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("boot.json is %+v", b)
 		}
 		l.serves(7)
-		m, err = l.Adopt(record(7), other(7))
+		m, err = l.Adopt(record(7).VersionID(), other(7))
 		if err := errors.Join(err, l.Swapped(other(7), m)); err != nil {
 			t.Error(err)
 		}
@@ -369,7 +369,7 @@ func TestNilGuardDoesNothing(t *testing.T) {
 	var g *Guard
 	rec := record(1)
 	tried, tryErr := g.Try(rec)
-	adopted, adoptErr := g.Adopt(rec, rec)
+	adopted, adoptErr := g.Adopt(rec.VersionID(), rec)
 	err := errors.Join(g.Begin("prices"), tryErr, g.Swapped(rec, tried), adoptErr, g.Confirm(rec), g.Stop())
 	g.Undo(adopted)
 	if err != nil || g.Bars("prices", rec.VersionID()) || g.Barred("prices") != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -131,6 +132,25 @@ func (r *Draft) Extend(base, rec dataset.VersionRecord) error {
 	})
 }
 
+// Adopt makes rec the cached version, from the objects that make the version of, which has the same content: the cached one, or one before
+// it. If the folder lacks them, Adopt fails with [ErrOther] and changes nothing.
+func (r *Draft) Adopt(of dataset.Ref, rec dataset.VersionRecord) error {
+	return r.commit(func() (Held, error) {
+		held, err := r.dir.held(r.name)
+		if errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
+			return Held{}, ErrOther
+		}
+		if err != nil {
+			return Held{}, err
+		}
+		chain, ok := held.upTo(of)
+		if !ok {
+			return Held{}, fmt.Errorf("%w: version %d", ErrOther, held.Record.Version)
+		}
+		return Held{rec, chain}, nil
+	})
+}
+
 // Shorten replaces the snapshot and the deltas up to the version rec with the snapshot of rec, which Make wrote. Deltas from rec to a later
 // cached version stay. If an earlier version is cached, or none, rec becomes the cached version.
 func (r *Draft) Shorten(rec dataset.VersionRecord) error {
@@ -150,7 +170,11 @@ func (r *Draft) Shorten(rec dataset.VersionRecord) error {
 		case held.Chain[0].Version > rec.Version:
 			return Held{}, fmt.Errorf("%w: a later snapshot, of version %d", ErrOther, held.Chain[0].Version)
 		}
-		later := held.Chain[uint64(len(held.Chain))-(held.Record.Version-rec.Version):]
+		n := slices.IndexFunc(held.Chain, func(o dataset.Object) bool { return o.Version > rec.Version })
+		if n < 0 {
+			n = len(held.Chain)
+		}
+		later := held.Chain[n:]
 		if len(later) == 0 && held.Record.VersionID() != rec.VersionID() ||
 			len(later) > 0 && !later[0].From.IsZero() && later[0].From != rec.VersionID() {
 			return Held{}, fmt.Errorf("%w: version %s, of another history", ErrOther, held.Record.Ref())

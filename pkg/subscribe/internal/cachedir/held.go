@@ -15,7 +15,8 @@ import (
 type Held struct {
 	Record dataset.VersionRecord
 	// Chain has the objects that make the version: a snapshot and the deltas on it. It may differ from the chain of the record, because the
-	// folder builds on the snapshot that it has.
+	// folder builds on the snapshot that it has. Their versions ascend. They have a gap after a version that a rollback restored without a
+	// pull: the next object, or Record, is then of the rollback or of the version after it.
 	Chain []dataset.Object
 }
 
@@ -39,14 +40,17 @@ func (h Held) check() error {
 	if err := h.Record.Check(); err != nil {
 		return err
 	}
-	for i, o := range h.Chain {
-		if want := h.Record.Version - uint64(len(h.Chain)-1-i); o.Version != want || o.Digest.IsZero() || o.Bytes <= 0 {
-			return fmt.Errorf("cached object %d of %d is of version %d, digest %s and %d bytes, want version %d", i+1, len(h.Chain),
-				o.Version, o.Digest, o.Bytes, want)
-		}
-	}
-	if n := uint64(len(h.Chain)); n == 0 || n > h.Record.Version {
+	n := uint64(len(h.Chain))
+	if n == 0 || n > h.Record.Version {
 		return fmt.Errorf("%d cached objects", n)
+	}
+	before := uint64(0)
+	for i, o := range h.Chain {
+		if o.Version <= before || o.Version > h.Record.Version || o.Digest.IsZero() || o.Bytes <= 0 {
+			return fmt.Errorf("cached object %d of %d is of version %d, digest %s and %d bytes, after version %d", i+1, n,
+				o.Version, o.Digest, o.Bytes, before)
+		}
+		before = o.Version
 	}
 	return nil
 }

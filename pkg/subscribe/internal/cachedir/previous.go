@@ -174,8 +174,8 @@ func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 		keep = nil
 	} else if i := slices.IndexFunc(before, func(h Held) bool { return h.id() == rec.VersionID() }); i >= 0 {
 		keep = before[:i+1]
-	} else if h, ok := current.upTo(rec); ok {
-		keep = append(slices.Clone(before[:min(1, len(before))]), h)
+	} else if chain, ok := current.upTo(rec.Ref()); ok {
+		keep = append(slices.Clone(before[:min(1, len(before))]), Held{rec, chain})
 	}
 	if len(keep) == 0 && len(before) == 0 {
 		return nil
@@ -186,15 +186,18 @@ func (d *Dir) settle(name string, rec dataset.VersionRecord) error {
 	return d.sweep(name, keptFiles(current, keep))
 }
 
-// upTo returns the earlier version rec, if the objects of h lead up to it.
-func (h Held) upTo(rec dataset.VersionRecord) (Held, bool) {
-	for i, o := range h.Chain[:len(h.Chain)-1] {
-		next := h.Chain[i+1]
-		if o.Version == rec.Version && (next.From.IsZero() || next.From == rec.VersionID()) {
-			return Held{rec, h.Chain[:i+1]}, true
+// upTo returns the chain that leads up to the version ref, which is h or one before it. ok is false if no objects of h make that version.
+func (h Held) upTo(ref dataset.Ref) (chain []dataset.Object, ok bool) {
+	if h.Record.Ref() == ref {
+		return h.Chain, true
+	}
+	for i, o := range h.Chain[1:] {
+		// An earlier release wrote a delta without the id of the version before it.
+		if !ref.ID.IsZero() && o.From == ref.ID || o.From.IsZero() && o.Version == ref.Version+1 && h.Chain[i].Version == ref.Version {
+			return h.Chain[:i+1], true
 		}
 	}
-	return Held{}, false
+	return nil, false
 }
 
 // Restore falls back if barred returns true for the cached version: the newest version before it that is not barred becomes the cached

@@ -13,6 +13,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/bounds"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/subscribe/internal/roots"
 	"freshet.dev/pkg/table"
 )
 
@@ -109,7 +110,7 @@ func (a *attempt) applyDeltas(served *served, deltas []dataset.Object) (v loaded
 		Record: a.rec, Value: t, Difference: changes,
 		Pull: refresh.Pull{Bytes: a.bytes, Deltas: len(deltas)},
 	}
-	a.setFinish(&v, func() error { return a.draft.Extend(base, a.rec) }, changes.Replaced(), false)
+	a.setFinish(&v, func() error { return a.draft.Extend(base, a.rec) }, replaced{bytes: changes.Replaced()})
 	return v, nil
 }
 
@@ -133,27 +134,37 @@ func (a *attempt) full(served *served) (v loaded, err error) {
 	if err != nil {
 		return loaded{}, err
 	}
-	replaced := int64(0)
+	by := replaced{full: true}
 	if served != nil {
-		replaced = served.Value.Bytes()
+		by.bytes = served.Value.Bytes()
 	}
 	v = loaded{
 		Record: a.rec, Value: t,
 		Pull: refresh.Pull{Bytes: a.bytes, Full: true, Deltas: len(chain) - 1},
 	}
-	a.setFinish(&v, func() error { return a.draft.Commit(a.rec) }, replaced, true)
+	a.setFinish(&v, func() error { return a.draft.Commit(a.rec) }, by)
 	return v, nil
 }
 
-// setFinish sets the functions of v that run after the swap. Swapped tells the boot guard and the Collector. Finish may take long, and
-// commits the version to the cache folder; it does not hold the table, because many versions may be swapped in before it runs.
-func (a *attempt) setFinish(v *loaded, commit func() error, replaced int64, full bool) {
+// replaced describes what a version replaces in memory.
+type replaced struct {
+	// bytes of the table before become free by the swap, unless it is kept as a root.
+	bytes int64
+	full  bool           // the version was loaded from a snapshot
+	same  *table.Changes // see [roots.Swap]
+}
+
+// setFinish sets the functions of v that run after the swap. Swapped tells the boot guard, the Roots and the Collector. Finish may take
+// long, and commits the version to the cache folder; it does not hold the table, because many versions may be swapped in before it runs.
+func (a *attempt) setFinish(v *loaded, commit func() error, r replaced) {
 	t := v.Value
+	swap := roots.Swap{Dataset: a.rec.Dataset, To: roots.Root{Ref: a.rec.Ref(), Table: t}, Changes: v.Difference, Same: r.same}
 	serve := sync.OnceFunc(func() {
 		a.mark.serve()
-		a.Bounds.Served(a.rec.Dataset, t.Bytes())
-		a.Collector.swapped(a.rec.Dataset, t, replaced, full)
-		t = nil
+		a.Bounds.Served(a.rec.Dataset, swap.To.Table.Bytes())
+		before, now := a.Roots.Swapped(swap)
+		a.Collector.swapped(a.rec.Dataset, swap.To.Table, max(0, r.bytes+before-now), now, r.full)
+		swap, r = roots.Swap{}, replaced{}
 	})
 	kept := weak.Make(t)
 	v.Swapped = serve

@@ -34,7 +34,7 @@ type Collector struct {
 	refreshed wake.Signal // a collection is due within releaseEvery
 
 	mu     sync.Mutex
-	tables map[string]int64 // bytes by dataset; guarded by mu
+	tables map[string]int64 // bytes by dataset, with those of roots; guarded by mu
 	loaded bool             // a table was loaded from a snapshot since the last release; guarded by mu
 
 	released time.Time // when memory was released last; only Run uses it
@@ -45,14 +45,14 @@ func NewCollector() *Collector {
 	return &Collector{due: wake.New(), refreshed: wake.New(), tables: make(map[string]int64)}
 }
 
-// swapped records that t is served now, and that the given number of bytes was replaced. full is true if t was loaded from a snapshot.
-// A nil Collector does nothing.
-func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bool) {
+// swapped records that t is served now, that roots hold so many bytes in addition, and that the given number of bytes was replaced. full is
+// true if t was loaded from a snapshot. A nil Collector does nothing.
+func (c *Collector) swapped(name string, t *table.Table, replaced, roots int64, full bool) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
-	c.tables[name] = t.Bytes()
+	c.tables[name] = t.Bytes() + roots
 	c.loaded = c.loaded || full
 	c.mu.Unlock()
 	if full {
@@ -64,7 +64,7 @@ func (c *Collector) swapped(name string, t *table.Table, replaced int64, full bo
 	}
 }
 
-// bytes returns the bytes of all served tables.
+// bytes returns the bytes of all served tables and roots.
 func (c *Collector) bytes() (sum int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -64,7 +64,7 @@ func TestMemoryIsGivenBackOnceAMinuteAfterDeltas(t *testing.T) {
 			}
 		}()
 		refresh := func(full bool) {
-			c.swapped("prices", tab, 0, full)
+			c.swapped("prices", tab, 0, 0, full)
 			select {
 			case c.due <- struct{}{}:
 			default:
@@ -108,7 +108,7 @@ func TestSmallRefreshIsCollectedAMinuteLater(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		c.swapped("prices", tab, 0, false)
+		c.swapped("prices", tab, 0, 0, false)
 		time.Sleep(time.Hour)
 		stop()
 		<-done

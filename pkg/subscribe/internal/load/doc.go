@@ -2,8 +2,8 @@
 //
 // # From a version record to a table
 //
-//  1. Load compares the record with the served version. Equal content under another id needs no pull: the served table gets the new
-//     record.
+//  1. Load compares the record with the tables in memory. A record with the content of the served table, or a rollback to it or to a version
+//     that package roots keeps, needs no pull: that table gets the new record.
 //  2. The record lists deltas that extend earlier versions, and a snapshot with its own deltas. If the deltas from the served version
 //     exist and are fewer bytes, the attempt applies them to the served table. Otherwise it pulls the snapshot and the deltas that
 //     extend it.

@@ -16,6 +16,7 @@ import (
 	"freshet.dev/pkg/subscribe/internal/bounds"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/subscribe/internal/roots"
 	"freshet.dev/pkg/table"
 )
 
@@ -47,6 +48,8 @@ type Loader struct {
 	Collector *Collector
 	// Bounds refuse versions that would not fit; nil refuses none.
 	Bounds *bounds.Bounds
+	// Roots keeps replaced tables for rollbacks; nil for none.
+	Roots *roots.Roots
 
 	mu      sync.Mutex
 	refused map[string]refusals // by dataset; guarded by mu
@@ -59,8 +62,9 @@ type refusals struct {
 	times int
 }
 
-// Load loads the version rec. It applies the deltas from the served version if they are fewer bytes than the snapshot and the deltas
-// that extend it, and pulls those otherwise. If the deltas from the served version cannot lead to rec, Load pulls the snapshot as well.
+// Load loads the version rec. It pulls nothing if the served table or a root has the content of rec. Otherwise it applies the deltas from
+// the served version if they are fewer bytes than the snapshot and the deltas that extend it, and pulls those otherwise. If the deltas from
+// the served version cannot lead to rec, Load pulls the snapshot as well.
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
 	if rec.Deleted {
@@ -69,8 +73,8 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 	if !hasTable(served) {
 		served = nil
 	}
-	if sameContent(rec, served) {
-		return l.adopt(ctx, rec, served, progress), nil
+	if of, by, ok := l.held(rec, served); ok {
+		return l.adopt(ctx, rec, of, by, progress), nil
 	}
 	var pulled int64
 	var fallback error
@@ -98,30 +102,6 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 	l.forgetRefusals(rec.Dataset)
 	v.Pull.Fallback = fallback
 	return v, nil
-}
-
-// sameContent reports whether rec is the served version under another id. The state checksum alone is no proof against an
-// attacker, so the digests of the snapshot or of the version's own delta must agree, too.
-func sameContent(rec dataset.VersionRecord, served *served) bool {
-	if served == nil || served.Record.Version != rec.Version || served.Record.Seed != rec.Seed || served.Record.State != rec.State {
-		return false
-	}
-	was := served.Record
-	own, ok := rec.OwnDelta()
-	if wasOwn, wasOK := was.OwnDelta(); ok && wasOK && own.Digest == wasOwn.Digest {
-		return true
-	}
-	return rec.Snapshot.Version == rec.Version && was.Snapshot.Version == rec.Version && rec.Snapshot.Digest == was.Snapshot.Digest
-}
-
-// adopt returns the served table as the version rec, without a pull.
-func (l *Loader) adopt(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) loaded {
-	a := l.begin(ctx, rec, progress)
-	base := served.Record
-	a.mark.adopt(base)
-	v := loaded{Record: rec, Value: served.Value}
-	a.setFinish(&v, func() error { return a.draft.Extend(base, rec) }, 0, false)
-	return v
 }
 
 // deltasFrom returns the deltas from the served version to rec. ok is false if rec does not list them, or if a full load is fewer

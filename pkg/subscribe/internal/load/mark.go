@@ -25,10 +25,10 @@ func (m *guardMark) set() {
 	}
 }
 
-// adopt sets the mark for a version with the content of base, which is served.
-func (m *guardMark) adopt(base dataset.VersionRecord) {
+// adopt sets the mark for a version with the content of the version of, which is or was served.
+func (m *guardMark) adopt(of dataset.VersionID) {
 	m.pending = true
-	m.mark, m.err = m.guard.Adopt(base, m.rec)
+	m.mark, m.err = m.guard.Adopt(of, m.rec)
 }
 
 // serve tells the guard that the version is served.

@@ -50,6 +50,6 @@ func (a *attempt) reload(served *served, from uint64) (v loaded, err error) {
 		Record: a.rec, Value: t, Difference: changes,
 		Pull: refresh.Pull{Bytes: a.bytes, Full: true, Deltas: len(chain) - 1},
 	}
-	a.setFinish(&v, func() error { return a.draft.Commit(a.rec) }, served.Value.Bytes()+changes.Replaced(), true)
+	a.setFinish(&v, func() error { return a.draft.Commit(a.rec) }, replaced{bytes: served.Value.Bytes() + changes.Replaced(), full: true})
 	return v, nil
 }

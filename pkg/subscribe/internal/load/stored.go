@@ -10,6 +10,7 @@ import (
 	"freshet.dev/pkg/internal/oneline"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/refresh"
+	"freshet.dev/pkg/subscribe/internal/roots"
 	"freshet.dev/pkg/table"
 )
 
@@ -91,6 +92,8 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	case n == len(s.Chain):
 		if err = verify(t, s.Record); err != nil {
 			err = fmt.Errorf("%s: %w", l.Cache.RecordPath(name), err)
+		} else if t.Version() != s.Record.Version {
+			t, _ = t.As(s.Record.Version) // the objects make the version that a rollback restored
 		}
 	case l.Guard.Bars(name, s.Chain[n].From):
 		err = damage // the older version is quarantined
@@ -102,7 +105,8 @@ func (l *Loader) stored(ctx context.Context, name string, progress func()) (v lo
 	}
 	serve := sync.OnceFunc(func() {
 		mark.serve()
-		l.Collector.swapped(name, t, 0, true)
+		l.Roots.Swapped(roots.Swap{Dataset: name, To: roots.Root{Ref: s.Record.Ref(), Table: t}})
+		l.Collector.swapped(name, t, 0, 0, true)
 	})
 	finish := func(swapped bool) error {
 		if !swapped {
@@ -155,8 +159,11 @@ func (l *Loader) olderVersion(held cachedir.Held, n int, t *table.Table, damage 
 		StoreID: held.Record.StoreID, Dataset: held.Record.Dataset, Version: lost.Version - 1, Seed: held.Record.Seed,
 		State: t.State(), PayloadBytes: uint64(t.PayloadBytes()), Snapshot: held.Chain[0],
 	}
-	if n > 1 {
+	if n > 1 && held.Chain[n-1].Version == rec.Version {
 		rec.Deltas = held.Chain[1:n:n]
+	}
+	if t.Version() != rec.Version {
+		t, _ = t.As(rec.Version) // a rollback, see stored
 	}
 	err := fmt.Errorf("%w: the delta to version %d (object %s) is lost, so that version %d is served until a relay brings a newer one: %w",
 		cachedir.ErrDamaged, lost.Version, lost.Digest, rec.Version, damage)

@@ -35,6 +35,9 @@ func Child(ctx context.Context, result any, args ...string) error {
 // Resident returns the resident memory of this process in bytes.
 func Resident() (int64, error) { return status("self", "VmRSS:") }
 
+// ResidentOf returns the resident memory of the process in bytes.
+func ResidentOf(pid int) (int64, error) { return status(strconv.Itoa(pid), "VmRSS:") }
+
 // PeakResident returns the peak of this process's resident memory in bytes.
 func PeakResident() (int64, error) { return status("self", "VmHWM:") }
 

@@ -47,8 +47,13 @@ func Run(ctx context.Context, dir, store string, f func(*System) error) error {
 
 // Instance starts an instance of the datasets and returns its URL. The instance may not serve the datasets yet.
 func (s *System) Instance(name string, datasets ...string) string {
-	return s.start("server", "NATS_URL="+s.NATS, "RELAYS="+s.Relay, "DATASETS="+strings.Join(datasets, ","), "INSTANCE="+name,
-		"CACHE_DIR="+s.host.TempDir())
+	return s.InstanceWith(nil, name, datasets...)
+}
+
+// InstanceWith is Instance with more settings ("NAME=value" without the prefix FRESHET_).
+func (s *System) InstanceWith(settings []string, name string, datasets ...string) string {
+	return s.start("server", append(settings, "NATS_URL="+s.NATS, "RELAYS="+s.Relay, "DATASETS="+strings.Join(datasets, ","), "INSTANCE="+name,
+		"CACHE_DIR="+s.host.TempDir())...)
 }
 
 // build builds freshet's programs.

@@ -90,6 +90,7 @@ func TestStatusTable(t *testing.T) {
 		}},
 		{Dataset: "rules", Instances: []overview.Instance{instance("api-1", fleet.DatasetStatus{State: fleet.Waiting})}},
 	}
+	all[1].Instances[0].KeptVersions = 5
 	all[1].Instances[0].Labels = map[string]string{"zone": "a", "tier": "canary"}
 	all[1].Instances[2].Labels = map[string]string{"zone": "b"}
 	var out strings.Builder
@@ -102,17 +103,17 @@ cities        1  4m0s   20,000  20,000        0        0      -               3.
 prices        4  1m0s   30,000       0        1        0   88 B  3.5 MiB of version 3  29830562c2cf
 rules         -
 
-dataset  instance  serves  state    since   age  behind  records   memory   pulled  made from            from   id            labels              trouble
+dataset  instance  serves  state    since   age  behind  records   memory  kept   pulled  made from            from   id            labels              trouble
 cities   (none)
-prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf  tier=canary,zone=a
-prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  29830562c2cf
-prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB  3.9 MiB  snapshot + 1 delta   relay  29830562c2cf  zone=b              pulled the snapshot instead of deltas: another state
-prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB      0 B  snapshot + 2 deltas  cache  67dd8b0cb461                      no relay answers
-prices   api-5          -  waiting   4m0s                                                                -
-prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf                      blind: no beacon has confirmed for 1m0s that version 4 is the newest
-prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB  3.0 MiB  snapshot             relay  67dd8b0cb461                      does not answer; was fresh when it wrote its record
-prices   api-8          4  fresh      59s  1m0s           30,000  4.0 MiB     88 B  1 delta              relay  29830562c2cf                      messages of store 1f are ignored
-rules    api-1          -  waiting                                                                       -
+prices   api-1          4  fresh      59s  1m0s           30,000  4.0 MiB     5     88 B  1 delta              relay  29830562c2cf  tier=canary,zone=a
+prices   api-2          4  fresh      59s  1m0s           30,000  4.0 MiB     0  3.0 MiB  snapshot             relay  29830562c2cf
+prices   api-3          4  fresh      59s  1m0s           30,000  4.0 MiB     0  3.9 MiB  snapshot + 1 delta   relay  29830562c2cf  zone=b              pulled the snapshot instead of deltas: another state
+prices   api-4          3  failing    59s  2m0s    1m0s   30,000  4.0 MiB     0      0 B  snapshot + 2 deltas  cache  67dd8b0cb461                      no relay answers
+prices   api-5          -  waiting   4m0s                                                                      -
+prices   api-6          4  blind      59s  1m0s           30,000  4.0 MiB     0     88 B  1 delta              relay  29830562c2cf                      blind: no beacon has confirmed for 1m0s that version 4 is the newest
+prices   api-7          3  silent     12s  2m0s           30,000  4.0 MiB     0  3.0 MiB  snapshot             relay  67dd8b0cb461                      does not answer; was fresh when it wrote its record
+prices   api-8          4  fresh      59s  1m0s           30,000  4.0 MiB     0     88 B  1 delta              relay  29830562c2cf                      messages of store 1f are ignored
+rules    api-1          -  waiting                                                                             -
 `)
 	out.Reset()
 	if err := printStatus(&out, overview.Overview{At: now, Datasets: all}, false); err != nil {
@@ -193,7 +194,7 @@ func TestStatusShowsWhatWasPulled(t *testing.T) {
 	}
 	for _, instance := range []string{"up-1", "up-2"} {
 		cells := rows[instance]
-		if len(cells) != 15 || cells[2] != "2" || strings.Join(cells[9:14], " ") != delta[7]+" B 1 delta relay" {
+		if len(cells) != 16 || cells[2] != "2" || strings.Join(cells[10:15], " ") != delta[7]+" B 1 delta relay" {
 			t.Errorf("%s is shown as %q, the delta has %s B", instance, cells, delta[7])
 		}
 	}

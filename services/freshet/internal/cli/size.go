@@ -27,8 +27,9 @@ func newSize(p Process) *cobra.Command {
 the last versions have grown. It reads version records only.
 
   payload   the keys and the values
-  memory    an estimate of the table that an instance loads from the snapshot; many deltas add up to a quarter. An instance
-            that loads a snapshot while it serves another version needs memory for both
+  memory    an estimate of the table that an instance loads from the snapshot; many deltas add up to a quarter, and
+            earlier versions that are kept for rollbacks up to the percentage in FRESHET_KEEP_ROOTS, 15. An instance that
+            loads a snapshot while it serves another version needs memory for both
 
 The exit code is %d if there is no such dataset or version.`, exit.NotFound),
 		Example: `  freshet size prices`,
@@ -74,7 +75,7 @@ func printSize(w io.Writer, s publisher.Size, zone *time.Location) error {
 	if s.Deltas > 0 {
 		chain = fmt.Sprintf(", and %s of %s", show.Deltas(s.Deltas), show.Bytes(s.DeltaBytes))
 	}
-	_, err := fmt.Fprintf(w, "%s version %d: %s, payload %s\nstore: a snapshot of %s (version %d)%s\nmemory of an instance: about %s\n\n", s.Dataset, s.Version,
+	_, err := fmt.Fprintf(w, "%s version %d: %s, payload %s\nstore: a snapshot of %s (version %d)%s\nmemory of an instance: about %s, and up to FRESHET_KEEP_ROOTS percent more for earlier versions\n\n", s.Dataset, s.Version,
 		show.Records(s.Records), show.Bytes(int64(s.PayloadBytes)), show.Bytes(s.SnapshotBytes), s.SnapshotVersion, chain, show.Bytes(s.TableBytes))
 	if err != nil {
 		return err

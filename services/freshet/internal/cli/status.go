@@ -54,8 +54,9 @@ The second table shows the instances, which answer over NATS:
   memory  the memory of the records
 
 --wide shows more columns: the sizes of the delta (- if there is none) and of the snapshot, the ids, the age of the
-version, what the last refresh pulled over the network (a snapshot, deltas, or both), and the labels of the instance. from
-is the relay, or the instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
+version, the number of earlier versions that the instance keeps for rollbacks, what the last refresh pulled over the
+network (a snapshot, deltas, both, or nothing for a kept table), and the labels of the instance. from is the relay, or the
+instance's own cache folder, for which the instance pulls nothing. The states, the first that applies:
 
   pinned      the instance holds the served version until "freshet unpin"
   failing     the last refresh failed; the instance retries

@@ -37,6 +37,7 @@ var instanceColumns = []show.Column{
 	{Title: "behind", Align: show.Right},
 	{Title: "records", Align: show.Right},
 	{Title: "memory", Align: show.Right},
+	{Title: "kept", Align: show.Right},
 	{Title: "pulled", Align: show.Right},
 	{Title: "made from"},
 	{Title: "from"},
@@ -134,10 +135,11 @@ func newestRow(d overview.Dataset, now time.Time) []string {
 }
 
 func instanceRow(name string, i overview.Instance, now time.Time) []string {
-	serves, age, records, memory, pulled, made := show.None, "", "", "", "", ""
+	serves, age, records, memory, kept, pulled, made := show.None, "", "", "", "", "", ""
 	if i.Version > 0 {
 		serves, age = strconv.FormatUint(i.Version, 10), show.Ago(now, i.Created)
 		records, memory = show.Count(uint64(i.Records)), show.Bytes(i.Bytes)
+		kept = strconv.Itoa(i.KeptVersions)
 		pulled, made = show.Bytes(i.LastPull.Bytes), show.MadeFrom(i.LastPull.Full, i.LastPull.Deltas)
 	}
 	state, since := string(i.State), show.Ago(now, i.Since)
@@ -145,7 +147,7 @@ func instanceRow(name string, i overview.Instance, now time.Time) []string {
 		state, since = "silent", show.Seconds(*i.RecordAge)
 	}
 	return []string{
-		name, i.Instance, serves, state, since, age, show.Ago(now, i.BehindSince), records, memory,
+		name, i.Instance, serves, state, since, age, show.Ago(now, i.BehindSince), records, memory, kept,
 		pulled, made, string(cmp.Or(i.From, show.None)), i.ID.Short(), fleet.FormatLabels(i.Labels), trouble(i, now),
 	}
 }

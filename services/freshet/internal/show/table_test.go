@@ -67,6 +67,7 @@ func TestVersions(t *testing.T) {
 		{Count(Chain(patched)), "2"},
 		{MadeFrom(true, 0), "snapshot"},
 		{MadeFrom(true, 1), "snapshot + 1 delta"},
+		{MadeFrom(false, 0), "kept table"},
 		{MadeFrom(false, 1), "1 delta"},
 		{MadeFrom(false, 32), "32 deltas"},
 	} {

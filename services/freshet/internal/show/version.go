@@ -53,9 +53,11 @@ func Deltas(n int) string {
 }
 
 // MadeFrom describes the files from which a refresh built a version: "snapshot", "snapshot + 2 deltas", or "2 deltas" if it started
-// from the version served before.
+// from the version served before. It is "kept table" if the instance still had the content, as after a rollback.
 func MadeFrom(full bool, deltas int) string {
 	switch {
+	case !full && deltas == 0:
+		return "kept table"
 	case !full:
 		return Deltas(deltas)
 	case deltas == 0:
