@@ -266,7 +266,7 @@ func (w *waiting) setPinned(p *progress, r Report, pin *dataset.Pin) {
 		return
 	}
 	r.Version, r.ID = want.Version, want.ID
-	r.Error = fmt.Sprintf("it is pinned to version %s and is not waited for", pin.Ref())
+	r.Error = fmt.Sprintf("it is pinned to version %s and the wait goes on without it", pin.Ref())
 	if pin.Reason != "" {
 		r.Error += ": " + pin.Reason
 	}

@@ -33,8 +33,8 @@ func TestWaitServedByPinnedInstances(t *testing.T) {
 	}
 	slices.Sort(l.got)
 	want := []string{
-		"free 7", "newer 8", "old 7 it is pinned to version 6 (060000000000) and is not waited for: wrong prices",
-		"way-down 7 it is pinned to version 2 and is not waited for",
+		"free 7", "newer 8", "old 7 it is pinned to version 6 (060000000000) and the wait goes on without it: wrong prices",
+		"way-down 7 it is pinned to version 2 and the wait goes on without it",
 	}
 	if !slices.Equal(l.got, want) {
 		t.Errorf("the lines are %q, want %q", l.got, want)

@@ -37,7 +37,7 @@ type Config struct {
 
 	BeaconWithin time.Duration `split_words:"true" default:"15s" desc:"how long a dataset stays fresh before its first beacon; later, three periods that the beacon names, at most four times this"`
 
-	PinFor time.Duration `split_words:"true" default:"24h" desc:"how old a pin (freshet pin) may be until a pinned dataset is stale, if there is a newer version; it stays pinned"`
+	PinFor time.Duration `split_words:"true" default:"24h" desc:"how old a pin (freshet pin) may be until a pinned dataset is stale, if there is a newer version; it stays pinned; 0 means 24h"`
 
 	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4"`
 	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is cancelled and retried"`
@@ -62,7 +62,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_CONFIRM_AFTER", c.ConfirmAfter, time.Millisecond),
 		settings.CheckBetween("FRESHET_KEEP_ROOTS", c.KeepRoots, 0, 100),
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
-		settings.CheckAtLeast("FRESHET_PIN_FOR", c.PinFor, time.Second),
+		settings.CheckAtLeast("FRESHET_PIN_FOR", c.PinFor, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
 		settings.CheckAtLeast("FRESHET_MAX_RECORDS", c.MaxRecords, 0),

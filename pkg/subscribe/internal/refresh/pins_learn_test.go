@@ -121,7 +121,9 @@ func TestPinsAreStored(t *testing.T) {
 				t.Errorf("an unreadable copy was replaced %d times", r.pins.stores)
 			}
 			var p pinning
+			r.pins.mu.Lock()
 			r.pins.failing = errors.New("no space")
+			r.pins.mu.Unlock()
 			e := p.to(t, all[1], nil)
 			r.pins.set(p.answer(t, all[1]), nil)
 			r.entry(e)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,10 +236,10 @@ func TestPinWithoutItsRecordHolds(t *testing.T) {
 
 // A pin that could not be loaded is retried with backoff, and newer announcements do not shorten it.
 func TestPinThatFailsIsRetried(t *testing.T) {
-	fail := true
+	var works atomic.Bool
 	pinned(t, 4, func(r *rig, _ []dataset.VersionRecord) {
 		r.load = func(_ context.Context, rec dataset.VersionRecord, _ func()) error {
-			if fail && rec.Version == 2 {
+			if !works.Load() && rec.Version == 2 {
 				return errLoad
 			}
 			return nil
@@ -258,7 +259,7 @@ func TestPinThatFailsIsRetried(t *testing.T) {
 			t.Errorf("%d attempts in 3.6 s", n)
 		}
 		r.serves("prices", 4)
-		fail = false
+		works.Store(true)
 		pass(time.Minute)
 		r.serves("prices", 2)
 		r.is("prices", fleet.Pinned)
