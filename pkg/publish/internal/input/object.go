@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"freshet.dev/pkg/dataset"
@@ -95,11 +94,7 @@ func (d *objects) walk() (removed bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		member := slices.IndexFunc(d.names, func(quoted []byte) bool { return bytes.Equal(name, quoted) })
-		if member < 0 && bytes.IndexByte(name, '\\') >= 0 {
-			d.name, _ = jsontext.AppendUnquote(d.name[:0], name)
-			member = slices.Index(d.Members, string(d.name))
-		}
+		member := d.member(name)
 		isRemoval := d.remove != "" && d.is(name, d.removal, d.remove)
 		// ReadValue is several times faster than SkipValue, which reads token by token.
 		value, err := d.dec.ReadValue()
@@ -126,6 +121,16 @@ func (d *objects) walk() (removed bool, err error) {
 		return false, errRemove
 	}
 	return removed, nil
+}
+
+// member returns the index of the key's member that name, a JSON string, is; -1 if it is none.
+func (d *objects) member(name jsontext.Value) int {
+	for i := range d.names {
+		if d.is(name, d.names[i], d.Members[i]) {
+			return i
+		}
+	}
+	return -1
 }
 
 // is reports whether name, a JSON string, is the member, whose shortest JSON form is quoted.

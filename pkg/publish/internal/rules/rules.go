@@ -228,8 +228,8 @@ func (g *Ruling) checkKey(of []string) error {
 
 // change says how to change the key.
 func (g *Ruling) change(to []string) string {
-	text, _ := json.Marshal(dataset.Names(to)) // names are strings
-	if len(to) == 1 && !json.Valid([]byte(to[0])) {
+	text, _ := json.Marshal(dataset.Names(to))                                              // names are strings
+	if len(to) == 1 && string(text) == strconv.Quote(to[0]) && !json.Valid([]byte(to[0])) { // it needs no quotes
 		text = []byte(to[0])
 	}
 	value := strings.ReplaceAll("key="+string(text), "'", `'\''`)

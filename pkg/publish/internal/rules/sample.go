@@ -31,6 +31,9 @@ func (g *Ruling) sample(ctx context.Context, rec dataset.VersionRecord, key bool
 	if err != nil {
 		return err
 	}
+	if !key { // types change less often than records: a patch must not read every delta
+		c.Deltas = nil
+	}
 	seen := map[string]kinds{}
 	line := input.NewLine(g.Key(), "")
 	records, read, objects := 0, 0, 0
@@ -73,7 +76,7 @@ func (g *Ruling) compareKey(rec dataset.VersionRecord, line *input.Line, r datas
 		Hint:    g.change(named), Err: ErrKey,
 	}
 	if members := input.Holders(r); len(members) > 0 {
-		refused.Hint = fmt.Sprintf("that record has its key in %s; %s", list(members), refused.Hint)
+		refused.Hint = fmt.Sprintf("that record has its key in %s, which --key (key over HTTP, Key in Go) names; %s", list(members), refused.Hint)
 	}
 	return refused
 }
