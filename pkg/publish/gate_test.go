@@ -223,7 +223,7 @@ func TestGatesThatCannotBeRead(t *testing.T) {
 			return dataset.Settings{}, fmt.Errorf("%s: %w", name, broken)
 		}
 	})
-	if _, err := r.Publish(t.Context(), "prices", first(1)); !errors.Is(err, broken) || !strings.Contains(err.Error(), `the gates of dataset "prices"`) {
+	if _, err := r.Publish(t.Context(), "prices", first(1)); !errors.Is(err, broken) || !strings.Contains(err.Error(), `the settings of dataset "prices"`) {
 		t.Errorf("error is %v", err)
 	}
 	r.nothingCommitted(t)
