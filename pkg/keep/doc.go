@@ -7,7 +7,7 @@
 //   - is pinned or served by an instance, or
 //   - has only objects that kept versions need: it is named by them.
 //
-// All objects that the record of a kept version names are needed, and the snapshots of compactions that shorten its chain. Of a dataset
+// All objects that the records of versions name that are kept for one of the first three reasons are needed, and the snapshots of compactions that shorten its chain. Of a dataset
 // without the setting all versions are kept. Version records are never removed. The journal says which versions lost their objects, before
 // they do: an entry of the kind "gc".
 //
