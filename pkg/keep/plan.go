@@ -196,7 +196,7 @@ func unreadable(name string, version uint64, err error) error {
 }
 
 // readFree reads the records of the versions that are not kept. If the dataset's retention is not set, or if there are too many, their
-// objects are needed all the same.
+// objects are needed too.
 func (p *plan) readFree(ctx context.Context, d *datasetPlan, free []uint64) error {
 	return p.records(ctx, d.name, free, func(version uint64, rec dataset.VersionRecord, err error) error {
 		f := freeVersion{version: version}
