@@ -7,7 +7,7 @@
 //   - is pinned or served by an instance, or
 //   - has only objects that kept versions need: it is named by them.
 //
-// All objects that the record of a kept version names are needed, and the snapshots of compactions that shorten its chain. Of a dataset
+// All objects that the records of versions name that are kept for one of the first three reasons are needed, and the snapshots of compactions that shorten its chain. Of a dataset
 // without the setting all versions are kept. Version records are never removed. The journal says which versions lost their objects, before
 // they do: an entry of the kind "gc".
 //
@@ -18,14 +18,14 @@
 // died, if they are at least the grace time old. So an object is removed twice the grace time after it was written at the earliest, and
 // by the second of two runs.
 //
-// A publisher that commits meanwhile is never harmed:
+// A run harms no publisher that commits at the same time:
 //
 //   - Objects that the newest version names are needed, so a version after it may name them.
 //   - Objects that a publisher has just written are too young to be marked.
 //   - All other objects that a commit, a compaction or a rollback names are held: see package hold, which has the argument. An object that
 //     was removed just before is written again, because the publish is prepared again.
 //
-// A run may die at any point. What it removed was recorded, and what it marked is removed, or spared, by a later run. If the journal says
+// A run may die at any point. The journal names all versions that lost objects by then. A later run removes or spares the marked objects. If the journal says
 // that a version lost its objects and they are still there, the next run removes them.
 //
 // # Time
@@ -37,5 +37,5 @@
 //   - After a jump, all marks are dropped, and no version counts as superseded before the jump.
 //   - A record that was written while the clock was behind does not look old: of all records up to it the latest time counts.
 //
-// A jump forward while no collector runs cannot be told from time that has passed.
+// A jump forward while no collector runs looks like time that has passed.
 package keep

@@ -52,8 +52,7 @@ type keptVersion struct{ version, snapshot uint64 }
 // freeVersion is a version that is not kept.
 type freeVersion struct {
 	version uint64
-	keys    []key // of the objects that its record names; nil if the record is damaged
-	chain   int   // how many of them the version is loaded from; they come first
+	keys    []key // of the objects that it is loaded from, its own delta and its compaction's snapshot; nil if the record is damaged
 }
 
 // plan plans for all datasets of the store, because datasets may share objects. It changes nothing.
@@ -197,7 +196,7 @@ func unreadable(name string, version uint64, err error) error {
 }
 
 // readFree reads the records of the versions that are not kept. If the dataset's retention is not set, or if there are too many, their
-// objects are needed all the same.
+// objects are needed too.
 func (p *plan) readFree(ctx context.Context, d *datasetPlan, free []uint64) error {
 	return p.records(ctx, d.name, free, func(version uint64, rec dataset.VersionRecord, err error) error {
 		f := freeVersion{version: version}
@@ -212,8 +211,9 @@ func (p *plan) readFree(ctx context.Context, d *datasetPlan, free []uint64) erro
 				}
 			}
 			add(rec.Chain())
-			f.chain = len(f.keys)
-			add(rec.Deltas)
+			if own, ok := rec.OwnDelta(); ok {
+				add([]dataset.Object{own})
+			}
 		}
 		full := len(d.free) >= maxFree
 		switch {
@@ -305,30 +305,22 @@ func (d *datasetPlan) shortens(version uint64) bool {
 	return i < len(d.kept) && d.kept[i].snapshot < version
 }
 
-// keepNamed keeps the versions whose objects are all needed by kept versions, and then all objects that their records name.
+// keepNamed keeps the versions whose objects are all needed by kept versions. It makes no more objects needed: the earlier deltas that
+// their records name would keep ever earlier versions.
 func (p *plan) keepNamed() {
-	for more := true; more; {
-		more = false
-		for _, d := range p.datasets {
-			if d.unset {
-				continue
-			}
-			rest := d.free[:0]
-			for _, f := range d.free {
-				if f.chain == 0 || !p.allNeeded(f.keys[:f.chain]) {
-					rest = append(rest, f)
-					continue
-				}
-				for _, k := range f.keys {
-					p.needed[k] = struct{}{}
-				}
-				d.kept = append(d.kept, keptVersion{version: f.version})
-				more = true
-			}
-			d.free = rest
-		}
-	}
 	for _, d := range p.datasets {
+		if d.unset {
+			continue
+		}
+		rest := d.free[:0]
+		for _, f := range d.free {
+			if len(f.keys) > 0 && p.allNeeded(f.keys) {
+				d.kept = append(d.kept, keptVersion{version: f.version})
+			} else {
+				rest = append(rest, f)
+			}
+		}
+		d.free = rest
 		slices.SortFunc(d.kept, func(a, b keptVersion) int { return cmp.Compare(a.version, b.version) })
 	}
 }

@@ -35,7 +35,7 @@ type Config struct {
 	MaxDeltaPercent int           `split_words:"true" default:"50" desc:"how large the deltas that follow a snapshot may be together, in percent of its bytes, before a new one is due"`
 	CompactEvery    time.Duration `split_words:"true" default:"5m" desc:"how often all datasets are checked for a snapshot that is due because of patches; datasets patched by this publisher are checked immediately"`
 
-	GcEvery time.Duration `split_words:"true" default:"1h" desc:"how often objects that no kept version needs are looked for, marked and removed; 0: never"`
+	GcEvery time.Duration `split_words:"true" default:"1h" desc:"time between two runs that mark and remove objects that no kept version needs; 0: no runs"`
 	GcGrace time.Duration `split_words:"true" default:"24h" desc:"how long such an object stays before it is marked, and then before it is removed; longer than any publish takes; 0: 24h"`
 
 	BeaconEvery time.Duration `split_words:"true" default:"5s" desc:"period of the beacon, which tells all instances the newest version of every dataset, and of the repair of the event log and the catalog; an instance that receives no beacon for three periods is blind"`

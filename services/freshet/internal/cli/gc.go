@@ -36,7 +36,7 @@ by an instance, or if kept versions need all its objects. "freshet settings" set
 everything. Version records stay: "freshet versions" shows which have their bytes.
 
 A run marks the objects that no kept version needs, once they are --grace old. A later run removes what was marked --grace ago and is
-still not needed. So the first run frees nothing. The publisher runs by itself too, every FRESHET_GC_EVERY.
+still not needed. So the first run frees nothing. The publisher also runs one every FRESHET_GC_EVERY.
 
 --dry-run shows what would be freed; for a dataset without retention, what the default of new datasets would free. It changes nothing.
 
