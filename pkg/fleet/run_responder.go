@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -57,7 +58,7 @@ func (r runResponder) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("answer %s: subscribe to %s: %w", r.what, r.subject, err)
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // fails only if the connection is gone, and the subscription with it
+	defer r.end(sub)
 	if err := sub.SetPendingLimits(pendingRequests, pendingBytes); err != nil {
 		return fmt.Errorf("answer %s: bound the queue of %s: %w", r.what, r.subject, err)
 	}
@@ -72,6 +73,17 @@ func (r runResponder) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// endTimeout bounds the wait for the server at the end of a run.
+const endTimeout = 250 * time.Millisecond
+
+// end ends the subscription, and waits until the server knows: requests that it delivers to a run that has ended get no answer, and their
+// senders wait for it.
+func (r runResponder) end(sub *nats.Subscription) {
+	if sub.Unsubscribe() == nil && r.nc.IsConnected() { // otherwise the subscription is gone with the connection
+		_ = r.nc.FlushTimeout(endTimeout)
 	}
 }
 
