@@ -168,7 +168,9 @@ func (f *replayFlags) run(cmd *cobra.Command, p Process, name string) error {
 	}
 	if verdict := fleet.ReplayVerdict(out.behind); verdict != nil && !in.DryRun {
 		err := verdictOf(out.behind, result.Instances)
-		if slices.ContainsFunc(out.behind, func(o fleet.ReplayOutcome) bool { return o.State != fleet.ReplayRefused && o.State != fleet.ReplayUnable }) {
+		if slices.ContainsFunc(out.behind, func(o fleet.ReplayOutcome) bool {
+			return o.State != fleet.ReplayRefused && o.State != fleet.ReplayUnable
+		}) {
 			err = fmt.Errorf("%w; run it again with --request-id %s: those that did it do nothing", err, result.RequestID)
 		}
 		return exit.With(exit.TimedOut, err)
