@@ -30,6 +30,9 @@ func (a *attempt) reload(served *served, from uint64) (v loaded, err error) {
 	if after == 0 {
 		return loaded{}, fmt.Errorf("the record has no deltas since version %d", from)
 	}
+	if a.admitted, err = a.Bounds.Full(a.rec); err != nil {
+		return loaded{}, err
+	}
 	upTo := len(chain) - after
 	base, err := a.snapshotTable(a.ctx, chain[0], a.open)
 	if err == nil {
