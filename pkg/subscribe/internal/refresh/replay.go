@@ -121,6 +121,9 @@ func (s *datasetState[T, D]) refuseReplay(r *Replay, served *Served[T]) error {
 	if r.loads() && s.replay != nil {
 		return fmt.Errorf("%w: another replay of %s is loading it; retry when that has ended", ErrNoReplay, s.name)
 	}
+	if n := len(s.abandoned); r.loads() && n >= maxAbandoned {
+		return fmt.Errorf("%w: %d goroutines hang at versions of %s: restart the instance", ErrNoReplay, n, s.name)
+	}
 	return refuses(r, served)
 }
 
