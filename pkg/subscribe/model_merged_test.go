@@ -100,6 +100,8 @@ func (m *mergedModel) live() {
 	for _, i := range m.instances {
 		i.start(i.cfg)
 		defer func() { i.stop() }()
+		i.move(1)
+		i.check()
 	}
 	for n := range 60 {
 		m.step(n)
@@ -238,7 +240,7 @@ func (m *mergedModel) replay(n int) {
 			want := []fleet.ReplayState{fleet.ReplayDone}
 			rec := m.versions[i.version-1].rec
 			switch {
-			case rec.Deleted, q.From >= rec.Version, q.From > 0 && len(rec.DeltasFrom(q.From)) == 0:
+			case rec.Deleted, q.From >= rec.Version, q.From > 0 && q.From < rec.Snapshot.Version:
 				want[0] = fleet.ReplayRefused
 			case !i.followers[1].open:
 				want[0] = fleet.ReplayUnfinished

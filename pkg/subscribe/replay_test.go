@@ -234,10 +234,10 @@ func TestReplayFromVersion(t *testing.T) {
 	}
 	wantState(t, w.replay(fleet.ReplayRequest{ID: "same", From: 4}), fleet.ReplayRefused, "there are no changes since version 4")
 
-	w.announce(p.commit(content, true, 0)) // its record has no deltas
+	w.announce(p.commit(content, true, 8)) // its record has the deltas before its snapshot, too, which instances do not pull
 	<-got
 	o = w.replay(fleet.ReplayRequest{ID: "gone", From: 3})
-	wantState(t, o, fleet.ReplayRefused, "has the deltas since version 5, and none since version 3")
+	wantState(t, o, fleet.ReplayRefused, "version 5 is loaded from its snapshot alone, so there are no changes since version 3")
 	if len(got) != 0 {
 		t.Error("a refused replay called back")
 	}
