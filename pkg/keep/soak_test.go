@@ -166,7 +166,7 @@ func (r *rig) soakReplays(ctx context.Context, replayer *replay.Replayer, name s
 			return err
 		}
 		from := newest - min(newest-1, 20) // of which most are gone
-		sent, err := replayer.Subject(ctx, replay.SubjectInput{Dataset: name, Subject: "copy", From: from, To: newest, Rate: replay.MaxRate})
+		sent, err := replayer.Subject(context.WithoutCancel(ctx), replay.SubjectInput{Dataset: name, Subject: "copy", From: from, To: newest, Rate: replay.MaxRate})
 		if err == nil && sent.Events != newest-from+1 {
 			err = fmt.Errorf("%d events were sent", sent.Events)
 		}

@@ -1,12 +1,12 @@
 // Package hold keeps commits and garbage collections apart.
 //
-// A publisher is about to name objects that the store has had for a while. A collection is about to remove objects that no version needs.
+// A publisher is about to name objects that the store has had for a while, in a version or a pin. A collection is about to remove objects that no version needs.
 // Neither may go on while the other has not seen it. Both therefore write a note before they read:
 //
 //   - The publisher writes a hold on the objects. Then it reads the sweeps, and waits for those that name one of its objects. Then it checks
 //     that the store has the objects. Then it commits, and drops the hold.
-//   - The collection writes a sweep that names the objects. Then it reads the holds. Then it reads the version records that are new since its
-//     plan. Then it removes the objects that neither names, and drops the sweep.
+//   - The collection writes a sweep that names the objects. Then it reads the holds. Then it reads the version records and pins that are new since
+//     its plan. Then it removes the objects that neither names, and drops the sweep.
 //
 // Suppose that a collection removes an object that a committed version names. If the publisher read the sweeps after the sweep was written,
 // the publisher waited for its end, and missed the object afterwards: it does not commit. Otherwise the hold was written before the sweep, so
