@@ -48,7 +48,6 @@ func (c *Collector) clock(ctx context.Context, dry bool) (now, since time.Time, 
 	if back := state.Seen.Sub(now); back > clockSlack {
 		jump = -back
 	}
-	c.last = reading{now, own}
 	switch ahead := now.Sub(own); {
 	case jump.Abs() > clockSlack:
 		state.Since = now
@@ -62,6 +61,9 @@ func (c *Collector) clock(ctx context.Context, dry bool) (now, since time.Time, 
 	if err == nil && !dry && problem == "" && now.Sub(state.Seen) > clockWrite || !dry && state.Since.Equal(now) {
 		state.Seen = now
 		err = errors.Join(err, c.putClock(ctx, state))
+	}
+	if jump.Abs() <= clockSlack || err == nil && !dry { // a jump is found again until it is in the store
+		c.last = reading{now, own}
 	}
 	return now, state.Since, problem, err
 }

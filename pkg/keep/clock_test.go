@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"freshet.dev/pkg/keep"
 )
 
 func sha256Of(text string) [32]byte { return sha256.Sum256([]byte(text)) }
@@ -55,6 +57,11 @@ func TestClocksJumpTogether(t *testing.T) {
 	base := time.Now().Add(r.offset)
 	r.collector.SetNow(func() time.Time { return base }) // no time passes
 	r.store.advance(t, 365*24*time.Hour)
+	// A dry run says so too, and it does not make the jump forgotten.
+	report, err := r.collector.Run(t.Context(), keep.Request{DryRun: true})
+	if err != nil || len(report.Waiting) != 1 {
+		t.Errorf("the dry run says %+v, %v", report, err)
+	}
 	r.waits(t, "jumped by")
 	equal(t, "after the jump", r.readable(t, "prices"), []uint64{1, 2, 3, 4})
 }

@@ -141,6 +141,8 @@ func (c *Collector) run(ctx context.Context, r Request) (*Report, error) {
 		err := run.sweep(ctx)
 		if errors.Is(err, hold.ErrSweeping) {
 			report.wait(err.Error() + "; the next run goes on")
+		} else if errors.Is(err, errChanged) {
+			report.wait(err.Error())
 		} else if err != nil {
 			return report, err
 		}

@@ -22,8 +22,9 @@
 //
 //   - Objects that the newest version names are needed, so a version after it may name them.
 //   - Objects that a publisher has just written are too young to be marked.
-//   - All other objects that a commit, a compaction or a rollback names are held: see package hold, which has the argument. An object that
-//     was removed just before is written again, because the publish is prepared again.
+//   - All other objects that a commit, a compaction, a rollback or a pin names are held: see package hold, which has the argument. An object
+//     that was removed just before is written again, because the publish is prepared again.
+//   - A retention that is changed, or a store that is replaced, ends the run: the next one plans anew.
 //
 // A run may die at any point. The journal names all versions that lost objects by then. A later run removes or spares the marked objects. If the journal says
 // that a version lost its objects and they are still there, the next run removes them.

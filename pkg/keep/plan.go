@@ -37,8 +37,9 @@ type datasetPlan struct {
 	retention dataset.Retention
 	unset     bool // the settings do not say: retention is the default, which is only reported
 	newest    dataset.VersionRecord
-	compacted uint64 // the newest version with a snapshot record
+	compacted uint64 // no snapshot of a version up to this one can become needed after the plan
 	gone      dataset.VersionRanges
+	named     []uint64 // those of the gone ones that are pinned or served
 	pinned    []dataset.Ref
 	kept      []keptVersion // oldest first
 	keptKeys  keys          // the objects of the kept versions; only if the retention is not set
@@ -125,6 +126,12 @@ func (p *plan) classify(ctx context.Context, d *datasetPlan) (free []uint64, err
 		named[r.Version] = true
 	}
 	newest, latest := d.newest.Version, p.since
+	for version := range named { // it lost a part, and the rest must not be lost too
+		if d.gone.Contains(version) {
+			d.named = append(d.named, version)
+		}
+	}
+	slices.Sort(d.named)
 	decide := func(version uint64, superseded time.Time) {
 		switch {
 		case d.gone.Contains(version):
@@ -150,6 +157,9 @@ func (p *plan) classify(ctx context.Context, d *datasetPlan) (free []uint64, err
 			if last > 0 {
 				decide(last, latest)
 			}
+			for missing := max(from, last+1); missing < t.Version; missing++ { // a record that is kept and missing ends the plan
+				decide(missing, latest)
+			}
 			if last = t.Version; last == newest {
 				break
 			}
@@ -158,8 +168,13 @@ func (p *plan) classify(ctx context.Context, d *datasetPlan) (free []uint64, err
 			break
 		}
 	}
-	if last != newest && last > 0 {
-		decide(last, p.now) // the record of the newest version is not listed
+	if last != newest { // the record of the newest version is not listed
+		if last > 0 {
+			decide(last, p.now)
+		}
+		for missing := max(from, last+1); missing < newest; missing++ {
+			decide(missing, p.now)
+		}
 	}
 	decide(newest, p.now)
 	return free, nil
@@ -170,6 +185,15 @@ func (p *plan) classify(ctx context.Context, d *datasetPlan) (free []uint64, err
 func (p *plan) readKept(ctx context.Context, d *datasetPlan) error {
 	if d.unset {
 		d.keptKeys = keys{}
+	}
+	err := p.records(ctx, d.name, d.named, func(_ uint64, rec dataset.VersionRecord, err error) error {
+		if err == nil { // nothing can be loaded by a damaged one
+			p.needed.addRecord(rec)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	list := make([]uint64, len(d.kept))
 	for i, k := range d.kept {
@@ -276,6 +300,7 @@ func (p *plan) snapshots(ctx context.Context, d *datasetPlan) error {
 			lowest = min(lowest, d.free[0].version-1)
 		}
 	}
+	d.compacted = lowest
 	for upTo := d.newest.Version; upTo > lowest; {
 		after := max(lowest, upTo-min(upTo, snapshotWindow))
 		rec, err := p.deps.Store.NewestSnapshot(ctx, d.name, after, upTo)

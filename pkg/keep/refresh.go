@@ -10,11 +10,20 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// refresh adds what has come since the plan: the objects of later versions and snapshots, and of versions that were pinned.
+// errChanged is returned when the plan does not fit the store any more.
+var errChanged = errors.New("nothing more is removed; the next run plans anew")
+
+// refresh adds what has come since the plan: the objects of later versions and snapshots, and of versions that were pinned. It fails with
+// errChanged if the retention of a dataset was changed, or if another store is in the place of the one that was planned for.
 func (p *plan) refresh(ctx context.Context) error {
 	names, err := p.deps.Store.Datasets(ctx)
 	if err != nil {
 		return fmt.Errorf("list the datasets: %w", err)
+	}
+	for _, d := range p.datasets {
+		if !slices.Contains(names, d.name) {
+			return fmt.Errorf("dataset %q is no longer in the store: %w", d.name, errChanged)
+		}
 	}
 	for _, name := range names {
 		i := slices.IndexFunc(p.datasets, func(d *datasetPlan) bool { return d.name == name })
@@ -34,8 +43,15 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 	if err != nil {
 		return err
 	}
+	planned := d.newest
+	if newest.Version < planned.Version {
+		return fmt.Errorf("its newest version is %d, and was %d: %w", newest.Version, planned.Version, errChanged)
+	}
+	if err := p.sameRetention(ctx, d); err != nil {
+		return err
+	}
 	var later []uint64
-	for v := d.newest.Version + 1; v <= newest.Version; v++ {
+	for v := max(planned.Version, 1); v <= newest.Version; v++ {
 		later = append(later, v)
 	}
 	if p.deps.Pinned != nil {
@@ -44,15 +60,20 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 			return fmt.Errorf("read the pins: %w", err)
 		}
 		for _, r := range pinned {
-			if r.Version <= d.newest.Version && !d.gone.Contains(r.Version) {
+			if r.Version < planned.Version {
 				later = append(later, r.Version)
 			}
 		}
 	}
 	slices.Sort(later)
 	err = p.records(ctx, d.name, slices.Compact(later), func(version uint64, rec dataset.VersionRecord, err error) error {
-		if err != nil {
+		switch {
+		case err != nil && d.gone.Contains(version):
+			return nil // nothing can be loaded by it
+		case err != nil:
 			return fmt.Errorf("the record of version %d cannot be read: %w", version, err)
+		case version == planned.Version && rec.VersionID() != planned.VersionID():
+			return fmt.Errorf("version %d has the id %s, and had %s: %w", version, rec.VersionID(), planned.VersionID(), errChanged)
 		}
 		p.needed.addRecord(rec)
 		return nil
@@ -60,8 +81,8 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 	if err != nil {
 		return err
 	}
-	for after := d.compacted; ; {
-		rec, err := p.deps.Store.NewestSnapshot(ctx, d.name, after, newest.Version)
+	for upTo := newest.Version; upTo > d.compacted; {
+		rec, err := p.deps.Store.NewestSnapshot(ctx, d.name, d.compacted, upTo)
 		if errors.Is(err, store.ErrNotFound) {
 			break
 		}
@@ -69,10 +90,23 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 			return err
 		}
 		p.needed.add(rec.Object.Digest)
-		after = rec.Object.Version
+		upTo = rec.Object.Version - 1
 	}
-	if newest.Version >= d.newest.Version {
-		d.newest = newest
+	d.newest = newest
+	return nil
+}
+
+// sameRetention fails with errChanged if the retention of the dataset is no longer that of the plan.
+func (p *plan) sameRetention(ctx context.Context, d *datasetPlan) error {
+	if !d.retention.IsSet() { // the dataset is newer than the plan
+		return nil
+	}
+	settings, err := p.deps.Settings(ctx, d.name)
+	if err != nil {
+		return err
+	}
+	if set := settings.Keep.IsSet(); set == d.unset || set && settings.Keep != d.retention {
+		return fmt.Errorf("its retention was changed: %w", errChanged)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -140,6 +141,12 @@ func rigOn(t *testing.T, st store.Store) *rig {
 	r := &rig{store: &timed{Store: st, real: map[store.StoredObject]time.Time{}}, pinned: map[string][]dataset.Ref{}}
 	r.open(t)
 	return r
+}
+
+// folder returns the store's folder.
+func (r *rig) folder(t *testing.T) string {
+	t.Helper()
+	return filepath.Dir(filepath.Dir(filepath.Dir(r.store.RecordPlace("prices", 1))))
 }
 
 // open opens the publisher and the collector, as after a restart.

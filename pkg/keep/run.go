@@ -112,7 +112,7 @@ func (r *run) remove(ctx context.Context, list []mark) (done int, err error) {
 	for i, m := range list {
 		digests[i] = m.Digest
 	}
-	sweep, held, err := hold.Begin(ctx, r.deps.Store, digests, r.plan.now)
+	sweep, held, err := hold.Begin(ctx, r.deps.Store, digests)
 	if err != nil {
 		return 0, err
 	}
@@ -133,10 +133,10 @@ func (r *run) remove(ctx context.Context, list []mark) (done int, err error) {
 		return 0, err
 	}
 	for _, m := range victims {
-		if time.Since(began) > hold.SweepFor {
+		if now := time.Now(); max(now.Sub(began), now.Round(0).Sub(began.Round(0))) > hold.SweepFor { // a suspended machine stops one clock
 			return max(1, slices.Index(list, m)), nil // the next sweep names the rest
 		}
-		removed, err := r.deps.Store.RemoveObject(ctx, store.StoredObject{Digest: m.Digest, Bytes: m.Bytes, Modified: m.Modified})
+		removed, err := r.removeObject(ctx, m)
 		if err != nil {
 			return 0, err
 		}
@@ -147,6 +147,13 @@ func (r *run) remove(ctx context.Context, list []mark) (done int, err error) {
 		}
 	}
 	return len(list), nil
+}
+
+// removeObject removes an object that is still the marked one.
+func (r *run) removeObject(ctx context.Context, m mark) (removed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, hold.RemoveFor)
+	defer cancel()
+	return r.deps.Store.RemoveObject(ctx, store.StoredObject{Digest: m.Digest, Bytes: m.Bytes, Modified: m.Modified})
 }
 
 // record writes into the journals which versions lose objects, before they do.

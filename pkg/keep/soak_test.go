@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,8 +15,13 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/events"
+	"freshet.dev/pkg/internal/gone"
+	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/keep"
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/replay"
+	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
 )
 
@@ -35,8 +42,8 @@ func soakFor(t *testing.T) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Collections in a loop beside publishes of few contents again and again, which reuse old objects, patches, compactions, rollbacks, reads
-// and restarts lose nothing: a verification has no finding, all kept versions can be read, and the store does not grow.
+// Collections in a loop beside publishes of few contents again and again, which reuse old objects, patches, compactions, rollbacks, replays,
+// reads and restarts lose nothing: a verification has no finding, all kept versions can be read, and the store does not grow.
 func TestSoak(t *testing.T) {
 	r := newRig(t)
 	end := time.Now().Add(soakFor(t))
@@ -48,8 +55,11 @@ func TestSoak(t *testing.T) {
 		r.set(t, name, `{"keep_versions":3}`)
 	}
 	running := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	replayer := r.replayer(t)
 	for _, name := range names {
-		running.Go(func(ctx context.Context) error { return r.soakWrites(ctx, t.TempDir(), name) })
+		temp := t.TempDir()
+		running.Go(func(ctx context.Context) error { return r.soakWrites(ctx, temp, name) })
+		running.Go(func(ctx context.Context) error { return r.soakReplays(ctx, replayer, name) })
 	}
 	var most [4]int64 // bytes in the store, by quarter of the time
 	begin := time.Now()
@@ -84,9 +94,15 @@ func TestSoak(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		removed, err := gone.Of(t.Context(), r.store, name)
+		if err != nil {
+			t.Fatal(err)
+		}
 		list := r.readable(t, name)
-		if n := len(list); n < 3 || list[n-3] != newest.Version-2 {
-			t.Errorf("of %d versions of %s the kept ones are not readable: %v", newest.Version, name, list)
+		for v := uint64(1); v <= newest.Version; v++ {
+			if _, ok := slices.BinarySearch(list, v); !ok && (!removed.Contains(v) || v+3 > newest.Version) {
+				t.Errorf("version %d of %d of %s is not readable; gone are %s", v, newest.Version, name, removed.VersionRanges)
+			}
 		}
 		t.Logf("%s has %d versions, %d of them readable", name, newest.Version, len(list))
 	}
@@ -136,6 +152,47 @@ func (r *rig) soakWrites(ctx context.Context, temp, name string) error {
 		}
 	}
 	return nil
+}
+
+// soakReplays sends the events of the last versions to a subject again and again, and writes that to the journal, as collections do. Then it
+// reads what an instance pulls for a full replay.
+func (r *rig) soakReplays(ctx context.Context, replayer *replay.Replayer, name string) error {
+	for wake.Wait(ctx, 50*time.Millisecond, nil) {
+		newest, err := store.NewestVersion(ctx, r.store, name)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		from := newest - min(newest-1, 20) // of which most are gone
+		sent, err := replayer.Subject(context.WithoutCancel(ctx), replay.SubjectInput{Dataset: name, Subject: "copy", From: from, To: newest, Rate: replay.MaxRate})
+		if err == nil && sent.Events != newest-from+1 {
+			err = fmt.Errorf("%d events were sent", sent.Events)
+		}
+		if err == nil {
+			err = r.soakLoad(ctx, name)
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("replay versions %d to %d of %s: %w", from, newest, name, err)
+		}
+	}
+	return nil
+}
+
+// replayer returns a replayer of the store, on a NATS server.
+func (r *rig) replayer(t *testing.T) *replay.Replayer {
+	t.Helper()
+	nc, err := events.Connect(servertest.NATS(t).URL, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	replayer, err := replay.New(replay.Config{}, replay.Deps{Store: r.store, Journal: r.journal, NATS: nc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replayer
 }
 
 // soakRollback rolls back by some versions, which may be gone.

@@ -11,6 +11,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/gone"
+	"freshet.dev/pkg/internal/hold"
 	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/store"
 )
@@ -80,6 +81,13 @@ func (p Pins) Set(ctx context.Context, in Input) (Result, error) {
 	rec, err := p.version(ctx, in)
 	if err != nil {
 		return Result{}, err
+	}
+	if !in.DryRun {
+		held, err := p.hold(ctx, in, rec)
+		if err != nil {
+			return Result{}, err
+		}
+		defer held.Drop(ctx)
 	}
 	pin := dataset.Pin{
 		Version: rec.Version, ID: rec.VersionID(), Instances: slices.Clone(in.Select.Instances), Labels: in.Select.Labels,
@@ -237,6 +245,28 @@ func (p Pins) version(ctx context.Context, in Input) (dataset.VersionRecord, err
 		}
 	}
 	return rec, nil
+}
+
+// hold keeps what the version to pin is loaded from from garbage collections until the pin is in the journal, which they read.
+func (p Pins) hold(ctx context.Context, in Input, rec dataset.VersionRecord) (*hold.Note, error) {
+	held, err := hold.Take(ctx, p.Store, rec.Chain())
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
+		if _, lost := p.version(ctx, in); lost != nil { // it says more
+			err = lost
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	removed, err := gone.Of(ctx, p.Store, in.Dataset)
+	if err == nil && removed.Contains(rec.Version) { // a collection that died may have left a part
+		err = fmt.Errorf("%w: %w", ErrLost, removed.Error(rec))
+	}
+	if err != nil {
+		held.Drop(ctx)
+		return nil, err
+	}
+	return held, nil
 }
 
 func (in Input) check() error {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/hold"
 	"freshet.dev/pkg/journal"
 	"freshet.dev/pkg/pin"
 	"freshet.dev/pkg/store"
@@ -158,4 +160,59 @@ type lacking struct{ store.Store }
 
 func (lacking) Version(context.Context, string, uint64) (dataset.VersionRecord, error) {
 	return dataset.VersionRecord{}, store.ErrNotFound
+}
+
+// watching is a store that calls before, once, before it puts an entry.
+type watching struct {
+	store.Store
+	before func()
+}
+
+func (s *watching) PutEntry(ctx context.Context, e dataset.Entry) error {
+	if before := s.before; before != nil {
+		s.before = nil
+		before()
+	}
+	return s.Store.PutEntry(ctx, e)
+}
+
+// A garbage collection that has read the journal before the pin was there finds the objects of the pinned version held.
+func TestSetHoldsTheVersion(t *testing.T) {
+	p, all := open(t, 3)
+	objects := []dataset.Digest{all[0].Snapshot.Digest, all[1].Snapshot.Digest}
+	var held map[dataset.Digest]bool
+	st := &watching{Store: p.Store, before: func() {
+		sweep, found, err := hold.Begin(t.Context(), p.Store, objects)
+		if err != nil {
+			t.Error(err)
+		}
+		sweep.Drop(t.Context())
+		held = found
+	}}
+	j, err := journal.New(journal.Config{}, journal.Deps{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := pin.Input{Dataset: "prices", Version: 1, Select: fleet.Selection{All: true}, Audit: pin.Audit{Reason: "a test"}}
+	if r, err := (pin.Pins{Journal: j, Store: st}).Set(t.Context(), in); err != nil || !r.Changed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if !held[objects[0]] || held[objects[1]] {
+		t.Errorf("held are %v, want the objects of version 1", held)
+	}
+	if left, err := p.Store.Notes(t.Context(), ""); err != nil || len(left) != 0 {
+		t.Errorf("the notes %v are left, %v", left, err)
+	}
+	// A version that has lost a part is not pinned, also if the rest is there.
+	_, err = j.Append(t.Context(), "prices", journal.Note{Kind: dataset.EntryGC, Content: func(context.Context, uint64) (any, error) {
+		gone := dataset.VersionRanges{}.Add(2)
+		return dataset.Removal{Versions: gone, Gone: gone, Objects: 1}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Version = 2
+	if _, err := p.Set(t.Context(), in); !errors.Is(err, pin.ErrLost) || !strings.Contains(err.Error(), "freshet versions prices") {
+		t.Errorf("pin a version that is gone: %v", err)
+	}
 }

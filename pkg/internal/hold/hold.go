@@ -1,12 +1,12 @@
 // Package hold keeps commits and garbage collections apart.
 //
-// A publisher is about to name objects that the store has had for a while. A collection is about to remove objects that no version needs.
+// A publisher is about to name objects that the store has had for a while, in a version or a pin. A collection is about to remove objects that no version needs.
 // Neither may go on while the other has not seen it. Both therefore write a note before they read:
 //
 //   - The publisher writes a hold on the objects. Then it reads the sweeps, and waits for those that name one of its objects. Then it checks
 //     that the store has the objects. Then it commits, and drops the hold.
-//   - The collection writes a sweep that names the objects. Then it reads the holds. Then it reads the version records that are new since its
-//     plan. Then it removes the objects that neither names, and drops the sweep.
+//   - The collection writes a sweep that names the objects. Then it reads the holds. Then it reads the version records and pins that are new since
+//     its plan. Then it removes the objects that neither names, and drops the sweep.
 //
 // Suppose that a collection removes an object that a committed version names. If the publisher read the sweeps after the sweep was written,
 // the publisher waited for its end, and missed the object afterwards: it does not commit. Otherwise the hold was written before the sweep, so
@@ -35,10 +35,12 @@ const (
 	holdPrefix  = "hold-"
 	sweepPrefix = "sweep-"
 
-	// SweepFor bounds a sweep: a collection removes nothing by a sweep that it wrote longer ago.
-	SweepFor = time.Minute
-	// deadSweep is the age from which a sweep is that of a collection that died.
-	deadSweep = 10 * time.Minute
+	// SweepFor bounds a sweep: a collection begins no removal by a sweep that it wrote longer ago. A removal takes at most RemoveFor.
+	SweepFor  = time.Minute
+	RemoveFor = 30 * time.Second
+	// deadSweep is the age from which a sweep is that of a collection that died. Until then publishes wait for it. It is longer than
+	// SweepFor and RemoveFor together, for requests that a server finishes late.
+	deadSweep = 3 * time.Minute
 	// deadHold is the age from which a hold is that of a publisher that died. It is longer than any commit takes.
 	deadHold = 24 * time.Hour
 
@@ -46,7 +48,7 @@ const (
 )
 
 // ErrSweeping is returned by Begin when another collection sweeps.
-var ErrSweeping = errors.New("another garbage collection removes objects at this time")
+var ErrSweeping = fmt.Errorf("another garbage collection removes objects at this time, or died less than %v ago", deadSweep)
 
 // named is the content of a note.
 type named struct {
@@ -165,25 +167,30 @@ func (n *Note) swept(ctx context.Context, digests []dataset.Digest) (bool, error
 }
 
 // Begin begins a sweep of the objects, and returns those that are held. It fails with ErrSweeping if another sweep is in progress, so that
-// of the collections of several processes one sweeps. now is the time by the store's clock. Begin removes notes of processes that died.
-func Begin(ctx context.Context, st store.Store, objects []dataset.Digest, now time.Time) (sweep *Note, held map[dataset.Digest]bool, err error) {
-	if sweep, err = put(ctx, st, sweepPrefix, objects); err != nil {
+// of the collections of several processes one sweeps. Begin removes notes of processes that died; ages are by the times of the notes.
+func Begin(ctx context.Context, st store.Store, objects []dataset.Digest) (sweep *Note, held map[dataset.Digest]bool, err error) {
+	begun, err := put(ctx, st, sweepPrefix, objects)
+	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			sweep.Drop(ctx)
+			begun.Drop(ctx) // or it would stop all collections, and publishes, until it is dead
 		}
 	}()
 	notes, err := st.Notes(ctx, "")
 	if err != nil {
 		return nil, nil, err
 	}
+	own := slices.IndexFunc(notes, func(i store.NoteInfo) bool { return i.Name == begun.name })
+	if own < 0 { // another collection took it for one that died
+		return nil, nil, ErrSweeping
+	}
 	held = map[dataset.Digest]bool{}
 	for _, note := range notes {
-		age := now.Sub(note.Modified).Abs() // in the future if the clock was set back
+		age := notes[own].Modified.Sub(note.Modified).Abs() // in the future if the clock was set back
 		switch {
-		case note.Name == sweep.name:
+		case note.Name == begun.name:
 		case strings.HasPrefix(note.Name, sweepPrefix) && age <= deadSweep:
 			return nil, nil, ErrSweeping
 		case strings.HasPrefix(note.Name, sweepPrefix), strings.HasPrefix(note.Name, holdPrefix) && age > deadHold:
@@ -200,5 +207,5 @@ func Begin(ctx context.Context, st store.Store, objects []dataset.Digest, now ti
 			}
 		}
 	}
-	return sweep, held, nil
+	return begun, held, nil
 }

@@ -35,6 +35,19 @@ func open(t *testing.T) rig {
 	return rig{st, folder}
 }
 
+// age makes the only note whose name matches the pattern as old as d.
+func (r rig) age(t *testing.T, pattern string, d time.Duration) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.folder, "gc", pattern))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	old := time.Now().Add(-d)
+	if err := os.Chtimes(files[0], old, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func put(t *testing.T, st store.Store, text string) dataset.Object {
 	t.Helper()
 	o := dataset.Object{Version: 1, Digest: sha256.Sum256([]byte(text)), Bytes: int64(len(text))}
@@ -62,15 +75,19 @@ func TestHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	both := []dataset.Digest{a.Digest, b.Digest}
-	sweep, held, err := hold.Begin(t.Context(), st, both, time.Now())
+	sweep, held, err := hold.Begin(t.Context(), st, both)
 	if err != nil || !held[a.Digest] || held[b.Digest] {
 		t.Fatalf("held are %v, %v", held, err)
 	}
-	if _, _, err := hold.Begin(t.Context(), st, both, time.Now()); !errors.Is(err, hold.ErrSweeping) {
+	if _, _, err := hold.Begin(t.Context(), st, both); !errors.Is(err, hold.ErrSweeping) {
 		t.Errorf("a second sweep: %v", err)
 	}
+	if n := notes(t, st); n != 2 {
+		t.Errorf("after a second sweep that is refused there are %d notes, want the hold and the first sweep", n)
+	}
 	sweep.Drop(t.Context())
-	sweep, held, err = hold.Begin(t.Context(), st, both, time.Now().Add(25*time.Hour))
+	st.age(t, "hold-*", 25*time.Hour)
+	sweep, held, err = hold.Begin(t.Context(), st, both)
 	if err != nil || len(held) != 0 {
 		t.Fatalf("a day later held are %v, %v", held, err)
 	}
@@ -86,7 +103,7 @@ func TestWaitsForASweep(t *testing.T) {
 	for _, removes := range []bool{false, true} {
 		st := open(t)
 		a, b := put(t, st, "a"), put(t, st, "b")
-		sweep, _, err := hold.Begin(t.Context(), st, []dataset.Digest{a.Digest}, time.Now())
+		sweep, _, err := hold.Begin(t.Context(), st, []dataset.Digest{a.Digest})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,17 +158,14 @@ func (s *listed) Notes(ctx context.Context, prefix string) ([]store.NoteInfo, er
 func TestDeadSweepAndDamage(t *testing.T) {
 	st := open(t)
 	a := put(t, st, "a")
-	if _, _, err := hold.Begin(t.Context(), st, []dataset.Digest{a.Digest}, time.Now()); err != nil {
+	if _, _, err := hold.Begin(t.Context(), st, []dataset.Digest{a.Digest}); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(st.folder, "gc", "sweep-*"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
+	st.age(t, "sweep-*", 2*time.Minute) // its collection may remove objects
+	if _, _, err := hold.Begin(t.Context(), st, nil); !errors.Is(err, hold.ErrSweeping) {
+		t.Errorf("beside a sweep of two minutes ago: %v", err)
 	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(files[0], old, old); err != nil {
-		t.Fatal(err)
-	}
+	st.age(t, "sweep-*", 4*time.Minute)
 	h, err := hold.Take(t.Context(), st, []dataset.Object{a})
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +175,7 @@ func TestDeadSweepAndDamage(t *testing.T) {
 	if _, err := hold.Take(t.Context(), st, []dataset.Object{a}); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("an object of another size: %v", err)
 	}
-	sweep, _, err := hold.Begin(t.Context(), st, nil, time.Now())
+	sweep, _, err := hold.Begin(t.Context(), st, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
