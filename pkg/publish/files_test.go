@@ -100,7 +100,7 @@ func TestRefuseFiles(t *testing.T) {
 	for want, in := range map[string]publish.Input{
 		"two of Body, Files and Records are set":   {Key: "id", Body: strings.NewReader(""), Files: filesOf()},
 		"Format describes Body, and Files is set":  {Key: "id", Format: publish.FormatCSV, Files: filesOf()},
-		"no member is named to hold the key of a ": {Files: filesOf()},
+		"the key": {Keys: []string{"id", ""}, Files: filesOf()},
 	} {
 		refusedAt(t, publish.CheckInput("items", in), publish.InputError{}, want)
 	}
