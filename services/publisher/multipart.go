@@ -83,13 +83,13 @@ func filePart(part *multipart.Part) (publish.File, error) {
 	// Not part.FileName, which drops the folder. The name is only shown.
 	_, disposition, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 	file := publish.File{Name: disposition["filename"], Body: partBody{part}}
-	kind := part.Header.Get("Content-Type")
-	if kind == "" || strings.HasPrefix(kind, "application/octet-stream") {
-		file.Format = publish.FormatOf(file.Name)
-		return file, nil
-	}
 	var err error
-	file.Format, err = format(kind)
+	if kind := part.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/octet-stream") {
+		file.Format, err = format(kind)
+	}
+	if err == nil && file.Format == publish.FormatAuto { // also of application/gzip, which does not say what is in it
+		file.Format = publish.FormatOf(file.Name)
+	}
 	return file, err
 }
 

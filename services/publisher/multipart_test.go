@@ -69,6 +69,12 @@ func TestSeveralFilesOverHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", kind, rec.Code, rec.Body)
 		}
 	}
+	// The type says how the file is compressed, and its name what it has.
+	packed := "Content-Disposition: form-data; filename=\"in/b.csv.gz\"\r\nContent-Type: application/gzip\r\n\r\n" + gzipped("id,v\nb,1\n")
+	body = parts(packed, linesPart+`{"id":"a"}`, "\r\n"+parquetOf(t, "c"), "Content-Type: application/json\r\n\r\n"+`[{"id":"d"}]`)
+	if rec := send(h, "POST", versions+"?key=id", body, "Content-Type", mixed); rec.Code != 200 {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
 	rec := send(h, "PATCH", patchURL+"?key=id", parts(linesPart+`{"id":"a","$remove":true}`, linesPart+`{"id":"e"}`), "Content-Type", mixed)
 	if got := decode[publisher.Publication](t, rec); rec.Code != 201 || got.Patch.Added != 1 || got.Patch.Removed != 1 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
