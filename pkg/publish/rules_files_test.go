@@ -26,7 +26,9 @@ func TestRulesOfSeveralFiles(t *testing.T) {
 		)}, "shop", "sku")
 	}
 	const seven = `{"shop":"a","sku":7}` + "\n"
-	twice := func() publish.Input { return files(`{"shop":"b","sku":8}`+"\n"+seven, price{"a", 6, 100}, price{"a", 7, 150}) }
+	twice := func() publish.Input {
+		return files(`{"shop":"b","sku":8}`+"\n"+seven, price{"a", 6, 100}, price{"a", 7, 150})
+	}
 	r.refused(t, twice(), `dataset "prices": file "n.ndjson": line 2: key "a:7": record 2 of "p.parquet" has the key already`, nil)
 	dry := twice()
 	dry.DryRun = true

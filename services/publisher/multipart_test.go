@@ -1,9 +1,15 @@
 package publisher_test
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -115,5 +121,45 @@ func TestRefuseSeveralFilesOverHTTP(t *testing.T) {
 	}
 	if names, err := s.Datasets(t.Context()); err != nil || len(names) != 0 {
 		t.Errorf("something was published: %v, %v", names, err)
+	}
+}
+
+// A multipart body that stops, within a file or between two, or that is cut short, publishes nothing of the files before.
+func TestMultipartThatStops(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent string
+		cut  bool // the client leaves
+	}{
+		"within a file":     {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\n", false},
+		"between two files": {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\nContent-Type: text/csv\r\n", false},
+		"cut in a file":     {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\n", true},
+		"cut in Parquet":    {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\n\r\nPAR1", true},
+		"cut after a file":  {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, temp := openStore(t), t.TempDir()
+			srv := httptest.NewServer(newPublisher(t, s, func(c *publisher.Config, _ *publisher.Deps) {
+				c.BodyStall, c.TempDir = time.Second, temp
+			}).Handler())
+			t.Cleanup(srv.Close)
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST %s?key=id HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", versions, mixed, c.sent)
+			if c.cut {
+				conn.Close()
+			} else {
+				client{conn, bufio.NewReader(conn)}.wantRefusal(t, 408, "body-stalled")
+			}
+			srv.Close() // waits for the request
+			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+			if names, err := s.Datasets(t.Context()); err != nil || len(names) != 0 {
+				t.Errorf("something was published: %v, %v", names, err)
+			}
+		})
 	}
 }
