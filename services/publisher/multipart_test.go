@@ -100,7 +100,7 @@ func TestRefuseSeveralFilesOverHTTP(t *testing.T) {
 		at     problem
 	}{
 		"twice":        {parts(linesPart+`{"id":"b"}`, table+"id\na\nb\n"), nil, 400, "bad-input", `the key stands on line 1 of "in/a.ndjson" already`, problem{File: "b.csv", Line: 3, Key: "b"}},
-		"a type":       {parts("Content-Type: text/html\r\n\r\nx"), nil, 415, "unsupported-type", "a body of type", problem{}},
+		"a type":       {parts(linesPart+`{"id":"b"}`, "Content-Type: text/html\r\n\r\nx"), nil, 415, "unsupported-type", `part 2 of the multipart body: a body of type "text/html"`, problem{}},
 		"no boundary":  {parts(linesPart + `{"id":"b"}`), []string{"Content-Type", "multipart/mixed"}, 400, "bad-multipart", "has no boundary", problem{}},
 		"compressed":   {parts(linesPart + `{"id":"b"}`), []string{"Content-Encoding", "gzip", "Content-Type", mixed}, 415, "unsupported-encoding", "compress its files instead", problem{}},
 		"no end":       {"--xyz\r\n" + linesPart + `{"id":"b"}`, nil, 400, "bad-multipart", "cannot be read to its end", problem{}},
