@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -101,4 +102,60 @@ func TestRemovalsInTheFirstColumn(t *testing.T) {
 	if got := r.newest(t, "items"); len(got) != 2 || got["b"] != `{"id":"b","cents":1}` || got["c"] != `{"id":"c","cents":2}` {
 		t.Errorf("the records are %v", got)
 	}
+}
+
+// A retry of several files is answered with the version that they made, in whatever order and whatever formats they come.
+func TestRetryOfSeveralFiles(t *testing.T) {
+	r := newRuled(t)
+	in := func(id string, files ...publish.File) publish.Input {
+		return asked(keyed(publish.Input{Files: filesOf(files...)}, "id"), id)
+	}
+	table := func() publish.File {
+		return publish.File{Name: "p.parquet", Body: bytes.NewReader(columns(t, item{ID: "a"}))}
+	}
+	r.publish(t, in("req-1", table(), textFile("b.ndjson", `{"id":"b"}`)))
+	got, err := r.Publish(t.Context(), "prices", in("req-1", textFile("b.json", `[{"id":"b"}]`), table()))
+	if err != nil || !got.Repeated || got.Record.Version != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := r.Publish(t.Context(), "prices", in("req-1", table())); !errors.Is(err, publish.ErrRequestID) {
+		t.Errorf("error is %v", err)
+	}
+	change := func(id string, last publish.File) publish.PatchInput {
+		return publish.PatchInput{Input: in(id, textFile("x.ndjson", `{"id":"b","$remove":true}`), last)}
+	}
+	if _, err := r.Patch(t.Context(), "prices", change("req-2", textFile("c.csv", "id\nc\n"))); err != nil {
+		t.Fatal(err)
+	}
+	again, err := r.Patch(t.Context(), "prices", change("req-2", textFile("c.csv", "id\nc\n")))
+	if err != nil || !again.Repeated || again.Record.Version != 2 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if _, err := r.Patch(t.Context(), "prices", change("req-2", textFile("c.csv", "id\nd\n"))); !errors.Is(err, publish.ErrRequestID) {
+		t.Errorf("error is %v", err)
+	}
+	noTemp(t, r.temp)
+}
+
+// A CSV among several files must not turn the numbers of a dataset into strings.
+func TestTypesOfCSVAmongFiles(t *testing.T) {
+	r := newRuled(t)
+	r.publish(t, keyed(ndjson(`{"id":"a","cents":1}`), "id"))
+	in := func() publish.Input {
+		return publish.Input{Files: filesOf(textFile("a.ndjson", `{"id":"a","cents":1}`), textFile("b.csv", "id,note\nb,x\n"), textFile("c.csv", "\n\nid,cents\nc,2\n"))}
+	}
+	err := r.refused(t, in(), `file "c.csv": line 3: the columns ["cents"] would turn numbers of the dataset into strings`, nil)
+	r.remedy(t, err)
+	// A typed column must be in every CSV of all records.
+	r.refused(t, in(), `file "b.csv": line 1: the header has no column "cents", which the setting csv_numbers names`, nil)
+	in2 := publish.Input{Files: filesOf(textFile("a.ndjson", `{"id":"a","cents":1}`), textFile("c.csv", "id,cents\nc,2\n"))}
+	if got := r.publish(t, in2); got["c"] != `{"id":"c","cents":2}` {
+		t.Errorf("the records are %v", got)
+	}
+	in3 := publish.PatchInput{Input: publish.Input{Files: filesOf(textFile("b.csv", "id,note\nb,x\n"), textFile("c.csv", "\nid,$remove,cents\nc,1,\nd,,5\n"))}}
+	if got, err := r.Patch(t.Context(), "prices", in3); err != nil || got.Changes.Removed != 1 || got.Changes.Added != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, publishErr := r.Publish(t.Context(), "prices", publish.Input{Files: filesOf(textFile("c.csv", "\nid,$remove,cents\nc,1,5\n"))})
+	refusedAt(t, publishErr, publish.InputError{File: "c.csv", Line: 2}, `the header has the column "$remove"`)
 }
