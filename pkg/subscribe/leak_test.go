@@ -32,6 +32,7 @@ func (m memoryRelay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 type usage struct {
 	goroutines, descriptors int
 	heap, resident          int64 // bytes
+	held                    int64 // bytes that the Go runtime has and has not returned to the system
 }
 
 func measure(t *testing.T) usage {
@@ -48,7 +49,7 @@ func ownUsage() (usage, error) {
 	debug.FreeOSMemory() // collects first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc)}
+	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc), held: int64(m.Sys - m.HeapReleased)}
 	if runtime.GOOS != "linux" {
 		return u, nil
 	}
