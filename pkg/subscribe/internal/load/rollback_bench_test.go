@@ -138,13 +138,14 @@ func (r *refresher) refresh(rec dataset.VersionRecord) (pulled int64, took time.
 }
 
 // BenchmarkRollback compares the time before the swap of a rollback to a kept version with that of a delta of one record before it. It also
-// reports the medians of both, and of the times after the swap of the rollback.
+// reports the medians of both, of the times after the swap of the rollback, and what a kept version takes of the table, on average of the
+// small one and those that are rolled back.
 func BenchmarkRollback(b *testing.B) {
 	for _, c := range []struct{ changes, by, percent int }{{100, 1, 15}, {100, 5, 15}, {benchRecords / 100, 1, 15}, {benchRecords / 100, 5, 60}} {
 		b.Run(fmt.Sprintf("changes=%d/by=%d", c.changes, c.by), func(b *testing.B) {
 			r := newRefresher(b, c.percent)
 			var small, rollback, swapped, finish []time.Duration
-			generation := 0
+			generation, kept := 0, 0.0
 			for b.Loop() {
 				b.StopTimer()
 				generation++
@@ -156,6 +157,9 @@ func BenchmarkRollback(b *testing.B) {
 					r.refresh(r.delta(c.changes, generation))
 				}
 				versions, bytes := r.loader.Roots.Kept("prices")
+				if kept == 0 { // later the earliest are dropped
+					kept = 100 * float64(bytes) / float64(versions) / float64(r.served.Value.Bytes())
+				}
 				rec := r.next()
 				rec.State, rec.Restores = to.State, to.Ref()
 				rec.Deltas = append(rec.Deltas, dataset.Object{
@@ -176,6 +180,7 @@ func BenchmarkRollback(b *testing.B) {
 			b.ReportMetric(median(rollback), "rollback-µs")
 			b.ReportMetric(median(swapped), "swapped-µs")
 			b.ReportMetric(median(finish), "finish-µs")
+			b.ReportMetric(kept, "kept-%")
 		})
 	}
 }
