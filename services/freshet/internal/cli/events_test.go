@@ -42,12 +42,12 @@ func TestEventRows(t *testing.T) {
 		Content: json.RawMessage(`{"settings":{"min_records":5},"changes":{"min_records":5,"max_records":null}}`),
 	}
 	pin := entry
-	pin.Kind, pin.By, pin.Content = "pin", "", json.RawMessage(`{"version":3}`)
+	pin.Kind, pin.By, pin.Content = "later", "", json.RawMessage(`{"version":3}`)
 	for want, e := range map[string]timeline.Event{
 		"2026-11-30 08:00:00 prices version 7 nightly 1,500 records (2 added, 1,000 changed, 0 removed)":    {Dataset: "prices", Time: at, Version: &version},
 		"2026-11-30 08:00:00 prices rollback 7 ann@host the content of version 5, 1,500 records it was bad": {Dataset: "prices", Time: at, Version: &by},
 		"2026-11-30 08:00:00 prices settings 2 bob max_records unset, min_records=5 why":                    {Dataset: "prices", Time: at, Entry: &entry},
-		"2026-11-30 08:00:00 prices pin 2 - {\"version\":3} why":                                            {Dataset: "prices", Time: at, Entry: &pin},
+		"2026-11-30 08:00:00 prices later 2 - {\"version\":3} why":                                          {Dataset: "prices", Time: at, Entry: &pin},
 		"- prices damaged 3 the version record is damaged in the store":                                     {Dataset: "prices", Damaged: &timeline.Damage{Version: 3}},
 		"- prices damaged 4 the journal entry is damaged in the store":                                      {Dataset: "prices", Damaged: &timeline.Damage{Entry: 4}},
 		"2026-11-30 08:00:00 prices unknown an event of a later release; --output json shows it":            {Dataset: "prices", Time: at, Unknown: json.RawMessage(`{}`)},
