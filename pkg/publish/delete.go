@@ -33,7 +33,7 @@ func CheckDelete(in DeleteInput) error {
 		return refuse(err.Error(), "", err)
 	}
 	if in.Reason == "" {
-		return refuse("a delete needs a reason", "say why with --reason TEXT (Reason)", nil)
+		return refuse("a delete needs a reason", "say why with --reason TEXT (reason over HTTP, Reason in Go)", nil)
 	}
 	if err := dataset.CheckAudit(in.By, in.Reason); err != nil {
 		return refuse(err.Error(), "", err)

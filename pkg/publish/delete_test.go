@@ -88,7 +88,7 @@ func TestDeleteIsRefused(t *testing.T) {
 		t.Errorf("without a version: %v", err)
 	}
 	for want, change := range map[string]func(*publish.DeleteInput){
-		`dataset "prices": a delete needs a reason; say why with --reason TEXT (Reason)`: func(in *publish.DeleteInput) { in.Reason = "" },
+		`dataset "prices": a delete needs a reason; say why with --reason TEXT (reason over HTTP, Reason in Go)`: func(in *publish.DeleteInput) { in.Reason = "" },
 		"has a control character": func(in *publish.DeleteInput) { in.Reason = "a\nb" },
 		"dataset name":            func(in *publish.DeleteInput) { in.Dataset = "Prices" },
 		"request id":              func(in *publish.DeleteInput) { in.RequestID = "a b" },

@@ -139,7 +139,7 @@ func CheckInput(name string, in Input) error {
 	case in.Format > FormatParquet:
 		return refuse("the format is unknown", "use one of "+formatNames, nil)
 	case in.AllowShrink && in.Reason == "":
-		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (Reason)", nil)
+		return refuse("--allow-shrink (AllowShrink) is set without a reason", "say why with --reason TEXT (reason over HTTP, Reason in Go)", nil)
 	}
 	if err := dataset.CheckKeyMembers(in.keys()); err != nil {
 		return refuse(err.Error(), "", err)

@@ -41,7 +41,7 @@ func CheckRollback(in RollbackInput) error {
 	case in.To == 0:
 		return refuse("no version is named to roll back to", "name one with --to N (To); `freshet versions "+in.Dataset+"` lists them", nil)
 	case in.Reason == "":
-		return refuse("a rollback needs a reason", "say why with --reason TEXT (Reason)", nil)
+		return refuse("a rollback needs a reason", "say why with --reason TEXT (reason over HTTP, Reason in Go)", nil)
 	}
 	if err := in.to().Check(); err != nil {
 		return refuse(fmt.Sprintf("the version to roll back to: %v", err), "", err)

@@ -136,8 +136,10 @@ func settle(f *verify.Finding, repaired bool, what string, err error) {
 		f.Repaired, f.Repair = true, what
 	case errors.Is(err, restore.ErrOtherBytes):
 		f.Repair = "not repaired: " + err.Error()
+		f.Remedy = verify.AfterRepair(f.Dataset, f.Remedy)
 	case versions.IsLost(err):
 		f.Repair = fmt.Sprintf("not repaired: the objects that it could be made from are lost too, or there were none: %v", err)
+		f.Remedy = verify.AfterRepair(f.Dataset, f.Remedy)
 	case err != nil:
 		f.Repair = fmt.Sprintf("not repaired: %v", err)
 	}

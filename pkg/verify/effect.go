@@ -64,11 +64,25 @@ func (w *walk) objectLost(f *fault, newest bool) (effect, remedy string) {
 	if f.kind == KindUnread {
 		return "if it is damaged, " + effect, "look for the cause at the disk or the server of the store, and verify again"
 	}
-	again := "run `freshet verify " + w.name + " --repair`, which makes it again from other objects if they suffice"
+	again := repair(w.name)
 	if newest {
 		return effect, again + "; otherwise " + w.publishAgain()
 	}
 	return effect, again + ", or put back a copy of " + f.place + " from a backup"
+}
+
+func repair(name string) string {
+	return "run `freshet verify " + name + " --repair`, which makes it again from other objects if they suffice"
+}
+
+// AfterRepair returns the remedy of a finding about an object of the dataset for one that a repair did not put right: without the advice to
+// run a repair.
+func AfterRepair(name, remedy string) string {
+	rest, advised := strings.CutPrefix(remedy, repair(name))
+	if !advised {
+		return remedy
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(rest, "; otherwise "), ", or ")
 }
 
 func (w *walk) publishAgain() string {

@@ -169,7 +169,9 @@ func (p *Publisher) pinProblem(ctx context.Context, name string, err error) erro
 	case errors.Is(err, pin.ErrGone):
 		return web.Refuse(http.StatusGone, "gone", "%v; nothing was pinned", err).With("dataset", name)
 	case errors.Is(err, pin.ErrLost):
-		return web.Refuse(http.StatusConflict, "lost-object", "%v; nothing was pinned", err).With("dataset", name)
+		problem := web.Refuse(http.StatusInternalServerError, "lost-object", "%v; nothing was pinned", err).With("dataset", name)
+		problem.Cause = err
+		return problem
 	case errors.Is(err, journal.ErrBusy):
 		return web.Unavailable("busy", 2, err, "%v; nothing was changed; try again", err).With("dataset", name)
 	case errors.Is(err, store.ErrUnknown):

@@ -135,7 +135,7 @@ func TestPinsOfADamagedStore(t *testing.T) {
 	if err := os.Remove(s.ObjectPlace(latest.Snapshot.Digest)); err != nil {
 		t.Fatal(err)
 	}
-	if p := wantProblem(t, send(h, "POST", pinsPath, `{"version":"1","all":true,"reason":"x"}`), 409, "lost-object"); !strings.Contains(p.Detail, "nothing was pinned") {
+	if p := wantProblem(t, send(h, "POST", pinsPath, `{"version":"1","all":true,"reason":"x"}`), 500, "lost-object"); !strings.Contains(p.Detail, "nothing was pinned") {
 		t.Errorf("a lost version: %s", p.Detail)
 	}
 }

@@ -37,6 +37,9 @@ func (p *Publisher) verifyDataset(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	if _, err := p.deps.Store.Latest(r.Context(), name); err != nil && !errors.Is(err, store.ErrDamaged) { // damage is a finding
+		if errors.Is(err, store.ErrNotFound) {
+			return p.unknownDataset(r.Context(), name)
+		}
 		return storeProblem(name, err)
 	}
 	return p.verify(w, r, name)

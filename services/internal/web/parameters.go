@@ -29,6 +29,9 @@ func Query(r *http.Request, names ...string) (url.Values, error) {
 		}
 		many := slices.Contains(names, name+"*")
 		if one := !strings.HasSuffix(name, "*") && slices.Contains(names, name); !many && !one {
+			if len(names) == 0 {
+				return nil, badParameter("there is no parameter %.40q; send the request without parameters", name)
+			}
 			return nil, badParameter("there is no parameter %.40q; use %s", name, enumerate(names))
 		}
 		if values.Has(name) && !many {

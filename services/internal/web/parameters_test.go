@@ -46,6 +46,14 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+func TestQueryWithoutParameters(t *testing.T) {
+	r := httptest.NewRequest("GET", "/?x=1", nil)
+	var p *web.Problem
+	if _, err := web.Query(r); !errors.As(err, &p) || p.Detail != `there is no parameter "x"; send the request without parameters` {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOneHeader(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	if value, err := web.OneHeader(r, "Content-Type"); value != "" || err != nil {

@@ -234,6 +234,9 @@ func entryText(e dataset.Entry) string {
 		return replayText(e)
 	}
 	if removal, err := e.Removal(); err == nil {
+		if v := removal.Versions; len(v) == 1 && v[0].First == v[0].Last {
+			return fmt.Sprintf("the bytes of version %d are gone (%s freed)", v[0].First, show.Bytes(removal.Bytes))
+		}
 		return fmt.Sprintf("the bytes of versions %s are gone (%s freed)", removal.Versions, show.Bytes(removal.Bytes))
 	}
 	change, err := e.SettingsChange()

@@ -41,13 +41,16 @@ func TestEventRows(t *testing.T) {
 		Dataset: "prices", Number: 2, Time: at, Kind: "settings", By: "bob", Reason: "why",
 		Content: json.RawMessage(`{"settings":{"min_records":5},"changes":{"min_records":5,"max_records":null}}`),
 	}
-	pin := entry
-	pin.Kind, pin.By, pin.Content = "later", "", json.RawMessage(`{"version":3}`)
+	later := entry // of a kind that this release does not know
+	later.Kind, later.By, later.Content = "tag", "", json.RawMessage(`{"version":3}`)
+	gc := entry
+	gc.Kind, gc.Content = dataset.EntryGC, json.RawMessage(`{"gone":[{"first":1,"last":1}],"versions":[{"first":1,"last":1}],"objects":1,"bytes":10}`)
 	for want, e := range map[string]timeline.Event{
 		"2026-11-30 08:00:00 prices version 7 nightly 1,500 records (2 added, 1,000 changed, 0 removed)":    {Dataset: "prices", Time: at, Version: &version},
 		"2026-11-30 08:00:00 prices rollback 7 ann@host the content of version 5, 1,500 records it was bad": {Dataset: "prices", Time: at, Version: &by},
 		"2026-11-30 08:00:00 prices settings 2 bob max_records unset, min_records=5 why":                    {Dataset: "prices", Time: at, Entry: &entry},
-		"2026-11-30 08:00:00 prices later 2 - {\"version\":3} why":                                          {Dataset: "prices", Time: at, Entry: &pin},
+		"2026-11-30 08:00:00 prices tag 2 - {\"version\":3} why":                                            {Dataset: "prices", Time: at, Entry: &later},
+		"2026-11-30 08:00:00 prices gc 2 bob the bytes of version 1 are gone (10 B freed) why":              {Dataset: "prices", Time: at, Entry: &gc},
 		"- prices damaged 3 the version record is damaged in the store":                                     {Dataset: "prices", Damaged: &timeline.Damage{Version: 3}},
 		"- prices damaged 4 the journal entry is damaged in the store":                                      {Dataset: "prices", Damaged: &timeline.Damage{Entry: 4}},
 		"2026-11-30 08:00:00 prices unknown an event of a later release; --output json shows it":            {Dataset: "prices", Time: at, Unknown: json.RawMessage(`{}`)},

@@ -136,7 +136,7 @@ func printGC(w io.Writer, r keep.Report) error {
 	if r.DryRun {
 		fmt.Fprintf(&b, "to free: %s; %s of them are left-overs that no version names\n", sumText(r.Unneeded), sumText(r.LeftOvers))
 	} else {
-		fmt.Fprintf(&b, "removed %s; marked %s, which a run after %v removes; %s are not needed\n",
+		fmt.Fprintf(&b, "removed %s; marked %s, which a run after %v removes; not needed: %s\n",
 			sumText(r.Removed), sumText(r.Marked), r.Grace.Round(time.Millisecond), sumText(r.Unneeded))
 	}
 	_, err := io.WriteString(w, strings.TrimLeft(b.String(), "\n"))

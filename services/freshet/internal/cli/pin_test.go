@@ -27,7 +27,7 @@ func TestPin(t *testing.T) {
 		want(t, exit.OK, "stdout:removed the pin of instance up-2 to version 2")
 	f.run(t, "pin", "prices", "--version", "1", "--all", "--reason", "look at the first", "--wait").want(t, exit.OK, "stdout:pinned all instances to version 1")
 	f.run(t, "publish", "prices", file(t, "prices.ndjson", priceList(14)), "--wait").
-		want(t, exit.NoInstance, "stderr:are pinned to another version (up-1, up-2)", "freshet unpin prices", "!FRESHET_DATASETS")
+		want(t, exit.NoInstance, "stderr:are pinned to another version (up-1, up-2)", "freshet unpin prices --all --reason TEXT", "!FRESHET_DATASETS")
 	f.run(t, "unpin", "prices", "--all", "--reason", "done", "--wait").want(t, exit.OK, "stdout:prices: no instance is pinned")
 	f.run(t, "unpin", "prices", "--all", "--reason", "done").want(t, exit.OK, "stdout:nothing was changed", "stdout:prices: no instance is pinned")
 	f.run(t, "status").want(t, exit.OK, "!pinned")

@@ -46,7 +46,7 @@ func verifiable(t *testing.T) (freshet, store.Store) {
 func TestVerifyCommand(t *testing.T) {
 	f, s := verifiable(t)
 	f.run(t, "verify").want(t, exit.OK, "stdout:1 dataset, 1 version, 1 object of ", "stdout:: nothing is wrong", "!finding ")
-	f.run(t, "verify", "prizes").want(t, exit.NotFound, "stderr:dataset prizes has no version")
+	f.run(t, "verify", "prizes").want(t, exit.NotFound, "stderr:dataset prizes has no version; did you mean prices?")
 	f.run(t, "verify", "Prices").want(t, exit.Usage, "stderr:not a dataset name")
 	f.run(t, "verify", "prices", "rules").want(t, exit.Usage, "stderr:accepts at most 1 arg")
 	f.run(t, "verify", "--help").want(t, exit.OK, "stdout:freshet verify prices --repair", "stdout:snapshot-record", "stdout:The exit code is 10")
@@ -67,7 +67,7 @@ func TestVerifyCommand(t *testing.T) {
 	}
 	r := f.run(t, "verify", "prices", "--repair")
 	r.want(t, exit.Findings, "stdout:finding", "stdout:the snapshot of version 1 is lost", "stdout:"+path, "stdout:no instance that starts can load the newest version, 1",
-		"stdout:not repaired: ", "stdout:publish all records of prices again", "stdout:1 finding\n", "stderr:1 finding is not repaired")
+		"stdout:not repaired: ", "!run `freshet verify", "stdout:publish all records of prices again", "stdout:1 finding\n", "stderr:1 finding is not repaired")
 	if lines := strings.Split(r.out, "\n"); len(lines) < 2 || strings.Join(strings.Fields(lines[1]), " ") != "snapshot prices 1 no" {
 		t.Errorf("the table is\n%s", r.out)
 	}

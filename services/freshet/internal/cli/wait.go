@@ -119,7 +119,7 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 			rec.Version, s.unreadable)
 	case len(report.Served) == 0 && len(s.pinned) > 0:
 		return exit.Errorf(exit.NoInstance, "version %d is published, but no live instance serves it: all that have the dataset %s are pinned to another version (%s); "+
-			"freshet pins %[2]s shows the pins, freshet unpin %[2]s releases the instances", rec.Version, rec.Dataset, some(slices.Sorted(maps.Keys(s.pinned))))
+			"`freshet pins %[2]s` shows the pins, freshet unpin %[2]s --all --reason TEXT removes them", rec.Version, rec.Dataset, some(slices.Sorted(maps.Keys(s.pinned))))
 	case len(report.Served) == 0:
 		where := ""
 		if w.namespace != "" {
