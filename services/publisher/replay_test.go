@@ -94,7 +94,7 @@ func TestReplayInstances(t *testing.T) {
 	if rec.Code != 200 || rec.Header().Get("Content-Type") != "application/x-ndjson" || len(lines) != 4 {
 		t.Fatalf("%d %v %+v", rec.Code, rec.Header(), lines)
 	}
-	if b := lines[0].Begun; b == nil || b.RequestID != "r-1" || b.Entry != 1 || b.Instances != 2 {
+	if b := lines[0].Begun; b == nil || b.RequestID != "r-1" || b.Entry != 2 || b.Instances != 2 {
 		t.Errorf("%+v", b)
 	}
 	states := map[string]fleet.ReplayState{}
