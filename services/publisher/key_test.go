@@ -47,6 +47,21 @@ func TestKeyOfTheDataset(t *testing.T) {
 	}
 }
 
+// Who changes the key of a dataset that has records learns what a patch would do.
+func TestChangeOfTheKeyWarns(t *testing.T) {
+	h := newPublisher(t, openStore(t), nil).Handler()
+	if rec := send(h, "POST", versions+"?key=a", `{"a":"1","b":"2"}`); rec.Code != http.StatusCreated {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	for settings, warns := range map[string]bool{`{"key":"b"}`: true, `{"number_keys":"integer"}`: false, `{"key":null}`: false} {
+		got := decode[publisher.DatasetSettings](t, send(h, "PATCH", settingsPath, `{"settings":`+settings+`,"reason":"x"}`))
+		text := strings.Join(got.Warnings, "; ")
+		if warned := strings.Contains(text, "the records of version 1 keep the keys that they have"); warned != warns || len(got.Warnings) > 1 {
+			t.Errorf("%s: the warnings are %s", settings, text)
+		}
+	}
+}
+
 // An export under the settings of the dataset is read back by a publish without a key.
 func TestExportUsesTheKey(t *testing.T) {
 	h := newPublisher(t, openStore(t), nil).Handler()

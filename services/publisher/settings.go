@@ -40,7 +40,7 @@ type DatasetSettings struct {
 	// which may still deny it; those who follow the events then see it within a minute.
 	Changed   *bool `json:"changed,omitempty"`
 	Announced *bool `json:"announced,omitempty"`
-	// Warnings say what failed after the change, and that the dataset has no version.
+	// Warnings say what failed after the change, that the dataset has no version, and that its records keep their keys.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -118,8 +118,21 @@ func (p *Publisher) changeSettings(w http.ResponseWriter, r *http.Request) error
 		answer.Warnings = append(answer.Warnings, "the newest version of the dataset could not be read")
 	}
 	answer.Changed, answer.Announced = &result.Changed, &result.Announced
+	if result.Changed && answer.Version > 0 {
+		answer.Warnings = append(answer.Warnings, ofKey(result.Entry, answer.Version)...)
+	}
 	answer.Warnings = append(answer.Warnings, result.Warnings...)
 	return web.WriteJSON(w, http.StatusOK, answer)
+}
+
+// ofKey returns a warning if the entry changes the key of a dataset that has versions. A patch is not compared with the keys of records.
+func ofKey(e dataset.Entry, newest uint64) []string {
+	change, err := e.SettingsChange()
+	if err != nil || change.Changes["key"] == nil || len(change.Settings.Input.Key) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the records of version %d keep the keys that they have; if the setting key does not name the members of these, "+
+		"publish all records before the next patch, which would add records under other keys to them", newest)}
 }
 
 // describe returns the settings of the dataset with its newest version.
