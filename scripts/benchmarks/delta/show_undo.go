@@ -134,7 +134,7 @@ func (c *undoCase) round(ctx context.Context, u *undoer, same bool) error {
 func (b *bench) printUndo(ctx context.Context, runs []undoRun, patches undoRun) error {
 	served, load := func(u undone) int64 { return u.Served }, func(u undone) int64 { return u.Load }
 	committed, pulled := func(u undone) int64 { return u.Committed }, func(u undone) int64 { return u.Pulled }
-	title := fmt.Sprintf("Rollbacks of %d records, medians of %d in ms; each value of KEEP_ROOTS has one instance in a run of its own",
+	title := fmt.Sprintf("Rollbacks of %d records, medians of %d in ms; one instance at a time",
 		b.counts[0], len(runs[0].cases[0].rollbacks))
 	err := b.table(title, func(line func(...any)) {
 		line("rollback of", "by versions", "KEEP_ROOTS", "pulled bytes", "commit to served", "of a patch of 1", "ratio", "bound", "load", "of a patch of 1")
