@@ -51,19 +51,23 @@ type undoRun struct {
 func (b *bench) showUndo(ctx context.Context) error {
 	var runs []undoRun
 	for _, keep := range undoKeeps {
-		run, err := b.measureUndo(ctx, keep)
+		run, err := b.measureUndo(ctx, "undo-"+strconv.Itoa(keep), keep, false)
 		if err != nil {
 			return fmt.Errorf("with KEEP_ROOTS=%d: %w", keep, err)
 		}
 		runs = append(runs, run)
 	}
-	return b.printUndo(ctx, runs)
+	patches, err := b.measureUndo(ctx, "undo-patches", 0, true)
+	if err != nil {
+		return fmt.Errorf("with patches of as many changes: %w", err)
+	}
+	return b.printUndo(ctx, runs, patches)
 }
 
-// measureUndo measures all cases with one instance.
-func (b *bench) measureUndo(ctx context.Context, keep int) (undoRun, error) {
+// measureUndo measures all cases with one instance of the dataset with the name. If same is true, a patch with as many changes follows each
+// rollback: such large ones would change what instances can keep, and so their memory, which is not measured then.
+func (b *bench) measureUndo(ctx context.Context, name string, keep int, same bool) (undoRun, error) {
 	count := b.counts[0]
-	name := "undo-" + strconv.Itoa(keep)
 	url := "dir://" + filepath.Join(b.folder, name)
 	run := undoRun{keep: keep}
 	for _, changes := range []int{min(100, count/100), count / 100} {
@@ -95,12 +99,12 @@ func (b *bench) measureUndo(ctx context.Context, keep int) (undoRun, error) {
 		}
 		for range min(b.rounds, undoRounds) {
 			for _, c := range run.cases {
-				if err := c.round(ctx, u, keep == undoDefault); err != nil {
+				if err := c.round(ctx, u, same); err != nil {
 					return err
 				}
 			}
 		}
-		if b.rounds > 1 {
+		if b.rounds > 1 && !same {
 			pause(ctx, undoSettle)
 		}
 		run.resident, err = proc.ResidentOf(run.cases[0].smalls[0].PID)
@@ -127,10 +131,10 @@ func (c *undoCase) round(ctx context.Context, u *undoer, same bool) error {
 	return err
 }
 
-func (b *bench) printUndo(ctx context.Context, runs []undoRun) error {
+func (b *bench) printUndo(ctx context.Context, runs []undoRun, patches undoRun) error {
 	served, load := func(u undone) int64 { return u.Served }, func(u undone) int64 { return u.Load }
 	committed, pulled := func(u undone) int64 { return u.Committed }, func(u undone) int64 { return u.Pulled }
-	title := fmt.Sprintf("Rollbacks of %d records, medians of %d in ms; each value of KEEP_ROOTS has one instance in a run of its own",
+	title := fmt.Sprintf("Rollbacks of %d records, medians of %d in ms; one instance at a time",
 		b.counts[0], len(runs[0].cases[0].rollbacks))
 	err := b.table(title, func(line func(...any)) {
 		line("rollback of", "by versions", "KEEP_ROOTS", "pulled bytes", "commit to served", "of a patch of 1", "ratio", "bound", "load", "of a patch of 1")
@@ -151,16 +155,11 @@ func (b *bench) printUndo(ctx context.Context, runs []undoRun) error {
 	}
 	err = b.table("Command to commit, ms", func(line func(...any)) {
 		line("rollback of", "by versions", "took", "patch of as many changes", "ratio", "bound")
-		for _, r := range runs {
-			for _, c := range r.cases {
-				if len(c.patches) == 0 {
-					continue
-				}
-				is, patch := medianOf(c.rollbacks, committed), medianOf(c.patches, committed)
-				ratio := float64(is) / float64(patch)
-				line(c.changes, c.by, ms(is), ms(patch), fmt.Sprintf("%.2f", ratio),
-					b.most(fmt.Sprintf("a rollback of %d changes by %d, command to commit", c.changes, c.by), ratio, mostUndoCommitted))
-			}
+		for _, c := range patches.cases {
+			is, patch := medianOf(c.rollbacks, committed), medianOf(c.patches, committed)
+			ratio := float64(is) / float64(patch)
+			line(c.changes, c.by, ms(is), ms(patch), fmt.Sprintf("%.2f", ratio),
+				b.most(fmt.Sprintf("a rollback of %d changes by %d, command to commit", c.changes, c.by), ratio, mostUndoCommitted))
 		}
 	})
 	if err != nil {
