@@ -23,7 +23,7 @@ import (
 // server down, each instance has the records of the version that it should answer from, and so do its callbacks and its eager view, also
 // after they were held up for some of that.
 func TestModelOfPinsDeletesAndReplays(t *testing.T) {
-	first, last := uint64(1), uint64(5)
+	first, last := uint64(1), uint64(3)
 	if text := os.Getenv(modelSeeds); text != "" {
 		if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil {
 			t.Fatalf("%s is %q, want the first and the last seed, as in 1-200", modelSeeds, text)
@@ -351,6 +351,11 @@ func (i *mergedInstance) check() {
 	case i.m.newest().rec.Deleted:
 		want = fleet.Deleted
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s: %+v", i.cfg.Instance, statusOf(t, i.s, "prices"))
+		}
+	}()
 	await(t, fmt.Sprintf("%s to serve version %d and to be %s", i.cfg.Instance, i.version, want), func() bool {
 		d := statusOf(t, i.s, "prices")
 		return d.Version == i.version && d.State == want
