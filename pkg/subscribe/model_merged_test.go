@@ -309,10 +309,7 @@ func (i *mergedInstance) stop() {
 func (i *mergedInstance) restart() {
 	t := i.m.t
 	t.Helper()
-	if i.cfg.CacheDir != "" && i.contents > 0 {
-		await(t, i.cfg.Instance+"'s cache folder to have the table", func() bool { return i.cached() == i.contents })
-	}
-	i.stop()
+	i.stop() // the cache folder may have an older version, or a newer one than the pinned one
 	i.version, i.contents = 0, 0
 	if cached := i.cached(); cached > 0 {
 		if i.version = cached; !i.m.versions[cached-1].rec.Deleted {
