@@ -23,7 +23,7 @@ import (
 // server down, each instance has the records of the version that it should answer from, and so do its callbacks and its eager view, also
 // after they were held up for some of that.
 func TestModelOfPinsDeletesAndReplays(t *testing.T) {
-	first, last := uint64(1), uint64(5)
+	first, last := uint64(1), uint64(3)
 	if text := os.Getenv(modelSeeds); text != "" {
 		if n, err := fmt.Sscanf(text, "%d-%d", &first, &last); n != 2 || err != nil {
 			t.Fatalf("%s is %q, want the first and the last seed, as in 1-200", modelSeeds, text)
@@ -59,14 +59,6 @@ type mergedInstance struct {
 	followers         [2]*follower
 	pinned            uint64 // to that version; 0 if it is not
 	version, contents uint64 // served, and that of the table; contents is 0 without a table
-}
-
-// follower is a callback that keeps the records which the changes lead to.
-type follower struct {
-	mirror
-	gate chan struct{} // is received from before each call
-	open bool
-	last *subscribe.Swap
 }
 
 func newMergedModel(t *testing.T, seed uint64) *mergedModel {
@@ -309,10 +301,7 @@ func (i *mergedInstance) stop() {
 func (i *mergedInstance) restart() {
 	t := i.m.t
 	t.Helper()
-	if i.cfg.CacheDir != "" && i.contents > 0 {
-		await(t, i.cfg.Instance+"'s cache folder to have the table", func() bool { return i.cached() == i.contents })
-	}
-	i.stop()
+	i.stop() // the cache folder may have an older version, or a newer one than the pinned one
 	i.version, i.contents = 0, 0
 	if cached := i.cached(); cached > 0 {
 		if i.version = cached; !i.m.versions[cached-1].rec.Deleted {
@@ -351,6 +340,11 @@ func (i *mergedInstance) check() {
 	case i.m.newest().rec.Deleted:
 		want = fleet.Deleted
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s: %+v", i.cfg.Instance, statusOf(t, i.s, "prices"))
+		}
+	}()
 	await(t, fmt.Sprintf("%s to serve version %d and to be %s", i.cfg.Instance, i.version, want), func() bool {
 		d := statusOf(t, i.s, "prices")
 		return d.Version == i.version && d.State == want
@@ -398,59 +392,4 @@ func (i *mergedInstance) checkTable() {
 			t.Fatalf("%s: the view has %q, %t, %v for %q, want %q, %t", who, got, ok, err, key, want, has)
 		}
 	}
-}
-
-// hold holds the callback up, or lets it go on.
-func (f *follower) hold(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case on && f.open:
-		f.gate = make(chan struct{})
-	case !on && !f.open:
-		close(f.gate)
-	}
-	f.open = !on
-}
-
-// take checks and follows a swap.
-func (f *follower) take(i *mergedInstance, swap subscribe.Swap) {
-	f.mu.Lock()
-	gate := f.gate
-	f.mu.Unlock()
-	<-gate
-	if swap.Record.Version != swap.New.Version() || swap.Record.VersionID() != swap.ID || swap.Record.State != swap.New.State() {
-		f.t.Errorf("%s: a swap to version %d with the record of %s, id %s", i.cfg.Instance, swap.New.Version(), swap.Record.ID(), swap.ID)
-	}
-	switch {
-	case !swap.Replayed && (f.last == nil) != (swap.Old == nil), !swap.Replayed && f.last != nil && swap.Old != f.last.New:
-		f.t.Errorf("%s: a swap to version %d does not follow on the one before", i.cfg.Instance, swap.New.Version())
-	case swap.Replayed: // changes may come again
-		f.mu.Lock()
-		if swap.Old == nil {
-			f.all = records{}
-		} else {
-			for c := range swap.Changes() {
-				delete(f.all, string(c.Key))
-				if c.Op != subscribe.Removed {
-					f.all[string(c.Key)] = string(c.New)
-				}
-			}
-			if !maps.Equal(f.all, content(swap.New)) {
-				f.t.Errorf("%s: the changes of a replay since version %d lead elsewhere than to version %d", i.cfg.Instance, swap.Old.Version(), swap.New.Version())
-			}
-			f.version = swap.New.Version()
-		}
-		f.mu.Unlock()
-	}
-	if !swap.Replayed || swap.Old == nil {
-		f.swap(swap)
-	}
-	f.last = &swap
-}
-
-func (f *follower) records() records {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.all)
 }

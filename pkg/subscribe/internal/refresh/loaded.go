@@ -27,6 +27,9 @@ func (e *Engine[T, D]) onLoaded(m *loadedJob[T, D]) {
 	if before != nil && m.version.Record.Version <= before.Record.Version && !m.replaces {
 		return
 	}
+	if m.pinned && before != nil && before.Damage == nil && s.replacement == nil && before.Record.Version > max(s.target.Version, m.version.Record.Version) {
+		s.setTarget(before.Record) // one from the cache folder was never the target, and is due again without the pin
+	}
 	now := &Served[T]{
 		Record: m.version.Record, ID: m.version.ID, Value: m.version.Value, Damage: m.version.Damage, Stored: m.stored, At: time.Now(),
 		Pull: m.version.Pull, Duration: m.duration, Kept: m.version.Kept, NoValue: m.version.NoValue,

@@ -52,6 +52,22 @@ func TestRestoredStoreWithoutThePin(t *testing.T) {
 	}
 }
 
+// An instance that started with the newest version in its cache folder returns to it after a pin to an older one, although no event names it again.
+func TestUnpinAfterARestartFromTheCache(t *testing.T) {
+	pinned(t, 3, func(r *rig, all []dataset.VersionRecord) { r.storedRec = &all[2] }, func(t *testing.T, r *identified, all []dataset.VersionRecord) {
+		r.serves("prices", 3)
+		var p pinning
+		e := p.to(t, all[0], nil)
+		r.pins.set(p.answer(t, all[0]), nil)
+		r.entry(e)
+		r.serves("prices", 1)
+		e = p.none(t)
+		r.pins.set(p.answer(t), nil)
+		r.entry(e)
+		r.serves("prices", 3)
+	})
+}
+
 // A failure that no attempt mends, of a version that was being loaded when the pin came or went, does not delay the version that is wanted then.
 func TestPermanentFailureOfAnotherGoal(t *testing.T) {
 	var gate chan struct{}

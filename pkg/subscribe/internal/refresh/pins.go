@@ -170,7 +170,7 @@ func (e *Engine[T, D]) onJournal(s *datasetState[T, D], number uint64) {
 	case e.deps.Pins == nil, number == p.named && (p.wantsQuery || p.running):
 		return
 	case number > 0 && number < max(p.journal, p.named):
-		// The store was restored and has lost entries, or the publisher is behind. The relays know, and are asked once.
+		// The store was restored and has lost entries, or the publisher is behind. The relays know. One query suffices.
 		if number != p.regressed {
 			p.regressed, p.named = number, number
 			e.requestPins(s)
