@@ -76,6 +76,19 @@ func (r ReplayRequest) Check() error {
 	return dataset.CheckAudit(r.By, r.Reason)
 }
 
+// NoChangesSince returns why an instance that loads rec from its snapshot has no changes since an earlier version; empty if it has. Deltas
+// of the record that end at the snapshot or before do not help.
+func NoChangesSince(rec dataset.VersionRecord, version uint64) string {
+	switch {
+	case version >= rec.Snapshot.Version:
+		return ""
+	case rec.Snapshot.Version == rec.Version:
+		return fmt.Sprintf("version %d is loaded from its snapshot alone, so there are no changes since version %d; leave that version out", rec.Version, version)
+	}
+	return fmt.Sprintf("version %d is loaded from the snapshot of version %d, so there are changes since that and not since version %d; name that or a later one, or leave it out",
+		rec.Version, rec.Snapshot.Version, version)
+}
+
 // maxReplayRequest bounds a request. By and Reason have a few KiB at most.
 const maxReplayRequest = 16 << 10
 

@@ -80,7 +80,7 @@ type Wait struct {
 //     the version.
 //   - It waits for an instance that reads another store, and so does not serve the version.
 //   - It does not wait for an instance that is pinned to an older version, or to another version with the number. OnReport names it with
-//     an Error, once.
+//     an Error and the state [Pinned], once.
 func WaitServed(ctx context.Context, nc *nats.Conn, wait Wait) error {
 	fail := func(err error) error {
 		return fmt.Errorf("wait for version %s of %s to be served: %w", wait.Version, wait.Dataset, err)
@@ -265,7 +265,7 @@ func (w *waiting) setPinned(p *progress, r Report, pin *dataset.Pin) {
 	if p.pinned = pin; pin == nil || p.served || before != nil && before.Entry == pin.Entry {
 		return
 	}
-	r.Version, r.ID = want.Version, want.ID
+	r.Version, r.ID, r.State = want.Version, want.ID, Pinned
 	r.Error = fmt.Sprintf("it is pinned to version %s and the wait goes on without it", pin.Ref())
 	if pin.Reason != "" {
 		r.Error += ": " + pin.Reason

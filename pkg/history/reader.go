@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/internal/gone"
 	"freshet.dev/pkg/internal/versions"
 	"freshet.dev/pkg/store"
 )
@@ -52,6 +53,15 @@ func (r *Reader) openAny(ctx context.Context, name string, version uint64) (*Ver
 	rec, err := r.record(ctx, name, version)
 	if err != nil {
 		return nil, err
+	}
+	if version > 0 { // the newest version is always kept
+		removed, err := gone.Of(ctx, r.store, name)
+		if err != nil {
+			return nil, err
+		}
+		if removed.Contains(version) { // some of its blocks may be cached, and some shared with kept versions
+			return nil, removed.Error(rec)
+		}
 	}
 	return r.open(ctx, rec)
 }

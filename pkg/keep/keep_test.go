@@ -50,6 +50,13 @@ func TestGone(t *testing.T) {
 	for i := range 4 {
 		r.publish(t, "prices", records(50, i))
 	}
+	v, err := r.history.Open(t.Context(), "prices", 1)
+	if err == nil {
+		_, err = v.Get(t.Context(), []byte("1")) // its blocks are cached
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.set(t, "prices", `{"keep_versions":2}`)
 	reports := r.collect(t)
 	if len(reports) < 2 || reports[0].Marked.Objects == 0 || reports[0].Removed.Objects != 0 || reports[1].Removed != reports[0].Marked {
@@ -72,11 +79,7 @@ func TestGone(t *testing.T) {
 	if again, err := r.journal.Newest(t.Context(), "prices", dataset.EntryGC); err != nil || again.Number != e.Number {
 		t.Errorf("there is another entry: %+v, %v", again, err)
 	}
-	v, err := r.history.Open(t.Context(), "prices", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Get(t.Context(), []byte("1")); !errors.Is(err, history.ErrGone) || errors.Is(err, history.ErrLost) || !strings.Contains(err.Error(), "freshet versions prices") {
+	if _, err := r.history.Open(t.Context(), "prices", 1); !errors.Is(err, history.ErrGone) || errors.Is(err, history.ErrLost) || !strings.Contains(err.Error(), "freshet versions prices") {
 		t.Errorf("read a version that is gone: %v", err)
 	}
 	if _, err := r.Rollback(t.Context(), publish.RollbackInput{Dataset: "prices", To: 2, Reason: "x"}); !errors.Is(err, publish.ErrGone) {

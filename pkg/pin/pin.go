@@ -19,6 +19,8 @@ import (
 var (
 	// ErrInput is returned for a pin or a removal that is refused; nothing was changed. The error says what to do.
 	ErrInput = errors.New("the pins are not changed")
+	// ErrGone is returned when the objects of the version were removed, because the retention of its dataset does not keep it.
+	ErrGone = gone.ErrGone
 	// ErrNoVersion is returned when the dataset has no version.
 	ErrNoVersion = errors.New("the dataset has no version")
 	// ErrUnknownVersion is returned when the dataset does not have the version to pin.
@@ -71,7 +73,7 @@ type Result struct {
 }
 
 // Set pins the chosen instances to a version. A pin of the same instances is replaced. It returns [ErrInput], [ErrNoVersion],
-// [ErrUnknownVersion], [ErrLost], or an error of [journal.Journal.Append].
+// [ErrUnknownVersion], [ErrGone], [ErrLost], or an error of [journal.Journal.Append].
 func (p Pins) Set(ctx context.Context, in Input) (Result, error) {
 	if err := in.check(); err != nil {
 		return Result{}, err
@@ -112,8 +114,8 @@ func (p Pins) Set(ctx context.Context, in Input) (Result, error) {
 	})
 }
 
-// Unset removes the pin that chooses instances as sel does; all pins if sel chooses all instances. It returns [ErrInput],
-// [ErrUnknownPin], or an error of [journal.Journal.Append]. The removal of all pins also heals a journal whose entry with the pins is
+// Unset removes the pin that chooses instances as sel does; all pins, also if there is none, if sel chooses all instances. It returns
+// [ErrInput], [ErrUnknownPin], or an error of [journal.Journal.Append]. The removal of all pins also heals a journal whose entry with the pins is
 // damaged.
 func (p Pins) Unset(ctx context.Context, name string, sel fleet.Selection, a Audit) (Result, error) {
 	if err := check(name, sel, a); err != nil {
@@ -130,7 +132,10 @@ func (p Pins) Unset(ctx context.Context, name string, sel fleet.Selection, a Aud
 				c.Pins = append(c.Pins, one)
 			}
 		}
-		if len(c.Removed) == 0 {
+		switch {
+		case len(c.Removed) == 0 && sel.All:
+			return nil, nil
+		case len(c.Removed) == 0:
 			return nil, fmt.Errorf("%w of %s for %s; %s", ErrUnknownPin, name, sel, described(pins))
 		}
 		return c, nil
@@ -160,6 +165,7 @@ func (p Pins) change(
 	ctx context.Context, name, kind string, a Audit, next func(pins []dataset.Pin, newest uint64) (*dataset.PinChange, error),
 ) (Result, error) {
 	var made dataset.PinChange
+	var refused error
 	content := func(ctx context.Context, newest uint64) (any, error) {
 		made = dataset.PinChange{Pins: []dataset.Pin{}}
 		if next == nil {
@@ -171,7 +177,7 @@ func (p Pins) change(
 		}
 		c, err := next(before.Pins, newest)
 		if err != nil || c == nil {
-			made.Pins = before.Pins
+			made.Pins, refused = before.Pins, err
 			return nil, err
 		}
 		made = *c
@@ -186,6 +192,8 @@ func (p Pins) change(
 	}
 	appended, err := p.Journal.Append(ctx, name, journal.Note{Kind: kind, By: a.By, Reason: a.Reason, RequestID: a.RequestID, Content: content})
 	switch {
+	case refused != nil && errors.Is(err, refused):
+		return Result{}, refused // no write to the journal has failed
 	case errors.Is(err, dataset.ErrEntry) && !errors.Is(err, store.ErrDamaged):
 		return Result{}, fmt.Errorf("%w: the pins of %s are too long for one entry: %w; remove some", ErrInput, name, err)
 	case err != nil:
@@ -224,6 +232,9 @@ func (p Pins) version(ctx context.Context, in Input) (dataset.VersionRecord, err
 		size, err := p.Store.StatObject(ctx, o.Digest)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
+			if explained := gone.Explain(ctx, p.Store, rec, err); errors.Is(explained, ErrGone) {
+				return rec, explained
+			}
 			return rec, fmt.Errorf("%w: the store lacks object %s of version %s, at %s; pin a version that the store still has",
 				ErrLost, o.Digest, rec.ID(), p.Store.ObjectPlace(o.Digest))
 		case err != nil:

@@ -79,7 +79,7 @@ type Config struct {
 	// [freshet.dev/pkg/journal.Journal.Fill]. The first publish of a dataset sets the key and which numbers are keys. If it is nil, nothing
 	// is set, and every publish without the setting names its key.
 	FillSettings func(ctx context.Context, name string, values map[string]json.RawMessage, by, reason string) (dataset.Settings, error)
-	// FirstSettings returns the settings that the first publish of a dataset sets with FillSettings beside the key, given those that are set;
+	// FirstSettings returns the settings that the first publish of a dataset sets with FillSettings in addition to the key, given those that are set;
 	// nil sets no others.
 	FirstSettings func(set dataset.Settings) map[string]json.RawMessage
 	// BeaconEvery is the period of the beacons that Run sends; 0 means [events.DefaultBeaconEvery], the least is

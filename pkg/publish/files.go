@@ -15,7 +15,8 @@ const MaxFiles = 10_000
 
 // File is one of the files of an input: see [Input.Files].
 type File struct {
-	// Name names the file in errors, up to 1,024 bytes; if it is empty, its number does.
+	// Name names the file in errors, up to 1,024 bytes; if it is empty, its number does. If an earlier file has the name, the errors add the
+	// number: "x.csv (file 2)".
 	Name string
 	// Body is read as Input.Body is.
 	Body io.Reader
@@ -43,6 +44,7 @@ func (in Input) content() build.Input {
 // files yields the files of in.Files.
 func (in Input) files(yield func(build.File, error) bool) {
 	n := 0
+	names := map[string]bool{}
 	for file, err := range in.Files {
 		n++
 		name := cmp.Or(file.Name, strconv.Itoa(n))
@@ -58,6 +60,10 @@ func (in Input) files(yield func(build.File, error) bool) {
 		case file.Format > FormatParquet:
 			err = &input.Refusal{File: name, Problem: "the format is unknown", Hint: "use one of " + formatNames}
 		}
+		if names[name] {
+			name = fmt.Sprintf("%s (file %d)", name, n)
+		}
+		names[name] = true
 		if !yield(build.File{Name: name, Body: file.Body, Open: in.opener(file.Format)}, err) || err != nil {
 			return
 		}

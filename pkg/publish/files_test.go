@@ -2,12 +2,15 @@ package publish_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"iter"
 	"strings"
 	"testing"
 
 	"freshet.dev/pkg/publish"
+	"freshet.dev/pkg/store"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -98,10 +101,59 @@ func TestRefuseFiles(t *testing.T) {
 		}
 	})
 	for want, in := range map[string]publish.Input{
-		"two of Body, Files and Records are set":   {Key: "id", Body: strings.NewReader(""), Files: filesOf()},
-		"Format describes Body, and Files is set":  {Key: "id", Format: publish.FormatCSV, Files: filesOf()},
-		"no member is named to hold the key of a ": {Files: filesOf()},
+		"two of Body, Files and Records are set":  {Key: "id", Body: strings.NewReader(""), Files: filesOf()},
+		"Format describes Body, and Files is set": {Key: "id", Format: publish.FormatCSV, Files: filesOf()},
+		"the key": {Keys: []string{"id", ""}, Files: filesOf()},
 	} {
 		refusedAt(t, publish.CheckInput("items", in), publish.InputError{}, want)
 	}
 }
+
+// Nothing is left of files that cannot be read to their end, whatever the reason.
+func TestFilesThatFail(t *testing.T) {
+	lost := errors.New("lost")
+	half := func(end func() error) io.Reader {
+		return io.MultiReader(bytes.NewReader(columns(t, item{ID: "z"})[:50]), readFunc(func([]byte) (int, error) { return 0, end() }))
+	}
+	for name, end := range map[string]func(cancel func()) error{
+		"an error":  func(func()) error { return lost },
+		"the end":   func(cancel func()) error { cancel(); return nil },
+		"a panic":   func(func()) error { panic(lost) },
+		"no reader": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			files := func(yield func(publish.File, error) bool) {
+				if !yield(publish.File{Name: "a.parquet", Body: bytes.NewReader(columns(t, item{ID: "a"}))}, nil) {
+					return
+				}
+				if end == nil {
+					panic(lost)
+				}
+				yield(publish.File{Name: "b.parquet", Body: half(func() error { return end(func() { cancel(lost) }) })}, nil)
+			}
+			err := func() (err error) {
+				defer func() {
+					if p := recover(); p != nil {
+						err = p.(error)
+					}
+				}()
+				_, err = r.Publish(ctx, "items", publish.Input{Key: "id", Files: files})
+				return err
+			}()
+			if err == nil || !strings.Contains(err.Error(), "lost") {
+				t.Errorf("got %v", err)
+			}
+			if version, err := store.NewestVersion(t.Context(), r.store, "items"); err != nil || version != 0 {
+				t.Errorf("version %d, %v", version, err)
+			}
+			noTemp(t, r.temp)
+		})
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }

@@ -288,7 +288,7 @@ func TestSimilarHashes(t *testing.T) {
 }
 
 // TestPatchesOfALargeGroup patches the same records again and again: what the deltas hold together is more than a patch
-// decodes at a time, so that one of them compacts the dataset.
+// decodes at a time, so that one of them compacts the dataset. A dry run of that one warns that it leaves out the check.
 func TestPatchesOfALargeGroup(t *testing.T) {
 	r := aimedRig(t)
 	rows := fill(aim().keys, 60<<20)
@@ -298,9 +298,14 @@ func TestPatchesOfALargeGroup(t *testing.T) {
 		for i := range rows[:7] { // a batch of a lookup
 			rows[i].bytes--
 		}
+		dry := must(r.Patch(t.Context(), "prices", publish.PatchInput{Input: publish.Input{Body: body(rows[:7]), Key: "id", DryRun: true}}))
 		patched, err := r.patchRows(t, rows[:7])
 		if err != nil {
 			t.Fatal(err)
+		}
+		warned := len(dry.Warnings) == 1 && strings.Contains(dry.Warnings[0], "did not check whether records whose keys have hashes with the same")
+		if compacts := patched.Record.Snapshot.Version > 1; warned != compacts || len(patched.Warnings) > 0 {
+			t.Errorf("version %d: the dry run warns %q, the patch %q", version, dry.Warnings, patched.Warnings)
 		}
 		if rec = patched.Record; rec.Version != version || version > 10 {
 			t.Fatalf("version %d is of the snapshot of version %d", rec.Version, rec.Snapshot.Version)

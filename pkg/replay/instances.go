@@ -241,9 +241,8 @@ func (r *Replayer) planPull(ctx context.Context, in InstancesInput, o *fleet.Rep
 		refuse("the record of version %d could not be read: %v", o.Version, err)
 	case rec.VersionID() != o.ID:
 		refuse("it serves version %s, which is not in the store's history", dataset.Ref{Version: o.Version, ID: o.ID})
-	case in.From > 0 && len(rec.DeltasFrom(in.From)) == 0:
-		refuse("the record of version %d has the deltas since version %d, and none since version %d; name that or a later one, or leave it out",
-			o.Version, rec.Snapshot.Version, in.From)
+	case in.From > 0 && fleet.NoChangesSince(rec, in.From) != "":
+		refuse("%s", fleet.NoChangesSince(rec, in.From))
 	default:
 		o.Full, o.Deltas = true, len(rec.Chain())-1
 		for _, object := range rec.Chain() {

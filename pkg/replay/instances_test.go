@@ -111,7 +111,7 @@ func TestInstancesDryRun(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got = plan(func(i *replay.InstancesInput) { i.From = 2 })
-	if !strings.Contains(got[0].Error, "has the deltas since version 4, and none since version 2") || !strings.Contains(got[1].Error, "has the deltas since version 3") {
+	if !strings.Contains(got[0].Error, "there are changes since that and not since version 2") || !strings.Contains(got[1].Error, "version 3 is loaded from its snapshot alone") {
 		t.Errorf("%+v", got)
 	}
 	if got := plan(func(i *replay.InstancesInput) { i.From = 4 }); !slices.Equal(states(got), []string{"a: planned", "b: refused", "none: refused"}) {

@@ -24,6 +24,7 @@ func init() { children["instance"] = instanceChild }
 type sample struct {
 	Version               uint64
 	Resident, Heap, Table int64 // bytes, of the first two after a collection
+	Held                  int64 // bytes that the Go runtime has and has not returned to the system
 	Kept                  int   // versions
 	KeptBytes             int64
 	Goroutines            int
@@ -43,6 +44,9 @@ func instanceChild() error {
 		s.Errors = append(s.Errors, fmt.Sprintf(format, args...))
 	}
 	keep, err := strconv.Atoi(os.Getenv("KEEP_ROOTS"))
+	if err == nil {
+		err = withoutHugePages()
+	}
 	if err != nil {
 		return err
 	}
@@ -95,7 +99,7 @@ func instanceChild() error {
 		if d, ok := sub.Status().Dataset("prices"); ok {
 			s.Kept, s.KeptBytes = d.KeptVersions, d.KeptBytes
 		}
-		s.Resident, s.Heap, s.Goroutines, s.Descriptors = u.resident, u.heap, u.goroutines, u.descriptors
+		s.Resident, s.Held, s.Heap, s.Goroutines, s.Descriptors = u.resident, u.held, u.heap, u.goroutines, u.descriptors
 		err = json.NewEncoder(os.Stdout).Encode(s)
 		mu.Unlock()
 		if err != nil {
@@ -163,8 +167,15 @@ func (p *process) at(version uint64) (s sample) {
 	return s
 }
 
-// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth, and what its kept
-// versions may take, and not more goroutines and descriptors. Its readers saw nothing wrong.
+// burstRest is how many bytes more than before an instance may have after a burst, beside those for its table: of goroutines and buffers
+// that deltas need, and of the refresh that is being written to the cache folder.
+const burstRest = 4 << 20
+
+// Invariant: after a burst of a thousand versions an instance has as much memory resident as before it, within a tenth of its table and
+// burstRest, and what its kept versions may take, and not more goroutines and descriptors. Its readers saw nothing wrong.
+//
+// The instances have no huge pages. With them, resident memory also has what the kernel adds at a time of its own choice; the benchmark
+// `scripts/bench delta -only undo` measures that.
 func TestMemoryAfterABurst(t *testing.T) {
 	records, versions := 500_000, uint64(1000)
 	if testing.Short() {
@@ -189,10 +200,10 @@ func TestMemoryAfterABurst(t *testing.T) {
 	for _, i := range instances {
 		// The memory of the last refreshes and of their writes to the cache folder is freed a moment later.
 		var last, after sample
-		await(t, "the resident memory to be what it was, within a tenth, and no more goroutines and descriptors", func() bool {
+		await(t, "the resident memory to be what it was, within a tenth of the table, and no more goroutines and descriptors", func() bool {
 			after = i.sample()
 			kept := after.Table * i.percent / 100
-			if after.Resident <= i.before.Resident*11/10+kept+raceBytes/4 && // of a thousand refreshes
+			if after.Resident <= i.before.Resident+after.Table/10+burstRest+kept+raceBytes/4 && // of a thousand refreshes
 				after.Goroutines <= i.before.Goroutines+6 && after.Descriptors <= i.before.Descriptors+4 &&
 				after.KeptBytes <= kept && (after.Kept > 0) == (i.percent > 0) {
 				return true

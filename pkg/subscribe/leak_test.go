@@ -31,7 +31,8 @@ func (m memoryRelay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 // usage has the resources that a leak would make grow.
 type usage struct {
 	goroutines, descriptors int
-	heap, resident          int64 // bytes
+	heap, resident          int64 // bytes; resident is without what is read from files, such as the program
+	held                    int64 // bytes that the Go runtime has and has not returned to the system
 }
 
 func measure(t *testing.T) usage {
@@ -48,7 +49,7 @@ func ownUsage() (usage, error) {
 	debug.FreeOSMemory() // collects first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc)}
+	u := usage{goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc), held: int64(m.Sys - m.HeapReleased)}
 	if runtime.GOOS != "linux" {
 		return u, nil
 	}
@@ -56,9 +57,9 @@ func ownUsage() (usage, error) {
 	if err != nil {
 		return u, err
 	}
-	_, line, _ := strings.Cut(string(status), "VmRSS:")
+	_, line, _ := strings.Cut(string(status), "RssAnon:") // without the program's file
 	if _, err := fmt.Sscan(line, &u.resident); err != nil {
-		return u, fmt.Errorf("no VmRSS in /proc/self/status: %w", err)
+		return u, fmt.Errorf("no RssAnon in /proc/self/status: %w", err)
 	}
 	u.resident <<= 10
 	descriptors, err := os.ReadDir("/proc/self/fd")

@@ -19,6 +19,7 @@ type pendingSwap struct {
 	// replayed is true if the callback is to take the version in again: all of it, or the changes since the table since.
 	replayed bool
 	since    *table.Table  // nil for all records
+	moved    bool          // a replay was merged with a swap to another version
 	replays  []*replayTask // that end with the call
 }
 
@@ -30,7 +31,7 @@ func (p *pendingSwap) then(next *pendingSwap) *pendingSwap {
 	case next == nil:
 		return p
 	}
-	both := &pendingSwap{to: next.to, replayed: p.replayed || next.replayed, replays: slices.Concat(p.replays, next.replays)}
+	both := &pendingSwap{to: next.to, replayed: p.replayed || next.replayed, moved: p.moves() || next.moves(), replays: slices.Concat(p.replays, next.replays)}
 	switch {
 	case !p.replayed:
 		both.since = next.since
@@ -55,9 +56,14 @@ func (p *pendingSwap) base(old *table.Table) *table.Table {
 		return old
 	case p.since != nil && old.Version() < p.since.Version():
 		return old // the callback does not know all versions up to since
+	case p.moves():
+		return nil // the changes since then may lack what a rollback took back of old
 	}
 	return p.since
 }
+
+// moves reports whether p leads to another version than that of the callback's last completed call.
+func (p *pendingSwap) moves() bool { return !p.replayed || p.moved }
 
 // called reports the end of the callback's call, err is its panic, to the replays.
 func (p *pendingSwap) called(err error) {

@@ -22,7 +22,8 @@ type Swap struct {
 	Full bool
 	// Replayed is true if an operator wants the service to take the version in again: the version may be that of the swap before. Old is nil
 	// then and Changes has all records, so that the function can rebuild what it derives from them. If the operator named an earlier version,
-	// Old is that version or an older one, and Changes has the changes since; values that the function has from later versions come again.
+	// Old is that version or an older one, and Changes has the changes since; values that the function has from later versions come again. Old
+	// is nil then, too, if the function has later versions and was not called for the newest.
 	Replayed bool
 
 	changes *table.Changes // nil if Full

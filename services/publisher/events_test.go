@@ -105,7 +105,7 @@ func TestEventsOfManyDatasets(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
 	<-p.Ready()
-	at := timeline.Positions{"prices": {Version: 2, Entry: 3}, "cities": {Version: 1, Entry: 1}}
+	at := timeline.Positions{"prices": {Version: 2, Entry: 2}, "cities": {Version: 1, Entry: 1}}
 	for i := range 20_000 {
 		sum := sha256.Sum256(fmt.Append(nil, i))
 		at[fmt.Sprintf("%.12x", sum[:])] = timeline.Position{Version: uint64(sum[0]) * uint64(sum[1]), Entry: uint64(sum[2] % 10)}

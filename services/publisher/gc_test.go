@@ -87,6 +87,7 @@ func TestGC(t *testing.T) {
 	}
 	wantProblem(t, send(h, "GET", "/v1/datasets/prices/records/1?version=1", ""), 410, "gone")
 	wantProblem(t, send(h, "POST", "/v1/datasets/prices/rollback?to=2&reason=x", ""), 410, "gone")
+	wantProblem(t, send(h, "POST", pinsPath, `{"version":"2","all":true,"reason":"x"}`), 410, "gone")
 	var all struct{ Datasets []publisher.Dataset }
 	if err := json.Unmarshal(send(h, "GET", "/v1/datasets", "").Body.Bytes(), &all); err != nil || len(all.Datasets) != 1 || !*all.Datasets[0].RetentionSet {
 		t.Errorf("the datasets are %+v, %v", all, err)

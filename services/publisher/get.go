@@ -155,13 +155,15 @@ func (p *Publisher) datasets(w http.ResponseWriter, r *http.Request) error {
 				return storeProblem(name, err)
 			default:
 				list[i] = Dataset{Dataset: name, Latest: &rec}
-				return p.leaveOut(ctx, &list[i])
 			}
 			if current, err := p.journal.Settings(ctx, name); err == nil { // damaged settings are the answer of another request
 				set := current.Settings.Keep.IsSet()
 				list[i].RetentionSet = &set
 			}
-			return nil
+			if list[i].Latest == nil {
+				return nil
+			}
+			return p.leaveOut(ctx, &list[i])
 		})
 	}
 	if err := reads.Wait(); err != nil {

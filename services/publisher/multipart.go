@@ -3,6 +3,7 @@ package publisher
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"mime"
@@ -41,7 +42,7 @@ func files(body io.Reader, boundary string) iter.Seq2[publish.File, error] {
 	return func(yield func(publish.File, error) bool) {
 		end := tail{r: body}
 		parts := multipart.NewReader(&end, boundary)
-		for {
+		for n := 1; ; n++ {
 			// Not NextPart, which decodes a Content-Transfer-Encoding.
 			part, err := parts.NextRawPart()
 			if err == io.EOF && bytes.Contains(end.last, []byte("--"+boundary+"--")) {
@@ -52,6 +53,9 @@ func files(body io.Reader, boundary string) iter.Seq2[publish.File, error] {
 				return
 			}
 			file, err := filePart(part)
+			if refused, ok := errors.AsType[*web.Problem](err); ok {
+				refused.Detail = fmt.Sprintf("part %d of the multipart body: %s", n, refused.Detail)
+			}
 			if !yield(file, err) || err != nil {
 				return
 			}
@@ -83,13 +87,13 @@ func filePart(part *multipart.Part) (publish.File, error) {
 	// Not part.FileName, which drops the folder. The name is only shown.
 	_, disposition, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 	file := publish.File{Name: disposition["filename"], Body: partBody{part}}
-	kind := part.Header.Get("Content-Type")
-	if kind == "" || strings.HasPrefix(kind, "application/octet-stream") {
-		file.Format = publish.FormatOf(file.Name)
-		return file, nil
-	}
 	var err error
-	file.Format, err = format(kind)
+	if kind := part.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/octet-stream") {
+		file.Format, err = format(kind)
+	}
+	if err == nil && file.Format == publish.FormatAuto { // also of application/gzip, which does not say what is in it
+		file.Format = publish.FormatOf(file.Name)
+	}
 	return file, err
 }
 

@@ -1,9 +1,15 @@
 package publisher_test
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -69,6 +75,12 @@ func TestSeveralFilesOverHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", kind, rec.Code, rec.Body)
 		}
 	}
+	// The type says how the file is compressed, and its name what it has.
+	packed := "Content-Disposition: form-data; filename=\"in/b.csv.gz\"\r\nContent-Type: application/gzip\r\n\r\n" + gzipped("id,v\nb,1\n")
+	body = parts(packed, linesPart+`{"id":"a"}`, "\r\n"+parquetOf(t, "c"), "Content-Type: application/json\r\n\r\n"+`[{"id":"d"}]`)
+	if rec := send(h, "POST", versions+"?key=id", body, "Content-Type", mixed); rec.Code != 200 {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
 	rec := send(h, "PATCH", patchURL+"?key=id", parts(linesPart+`{"id":"a","$remove":true}`, linesPart+`{"id":"e"}`), "Content-Type", mixed)
 	if got := decode[publisher.Publication](t, rec); rec.Code != 201 || got.Patch.Added != 1 || got.Patch.Removed != 1 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
@@ -88,7 +100,7 @@ func TestRefuseSeveralFilesOverHTTP(t *testing.T) {
 		at     problem
 	}{
 		"twice":        {parts(linesPart+`{"id":"b"}`, table+"id\na\nb\n"), nil, 400, "bad-input", `the key stands on line 1 of "in/a.ndjson" already`, problem{File: "b.csv", Line: 3, Key: "b"}},
-		"a type":       {parts("Content-Type: text/html\r\n\r\nx"), nil, 415, "unsupported-type", "a body of type", problem{}},
+		"a type":       {parts(linesPart+`{"id":"b"}`, "Content-Type: text/html\r\n\r\nx"), nil, 415, "unsupported-type", `part 2 of the multipart body: a body of type "text/html"`, problem{}},
 		"no boundary":  {parts(linesPart + `{"id":"b"}`), []string{"Content-Type", "multipart/mixed"}, 400, "bad-multipart", "has no boundary", problem{}},
 		"compressed":   {parts(linesPart + `{"id":"b"}`), []string{"Content-Encoding", "gzip", "Content-Type", mixed}, 415, "unsupported-encoding", "compress its files instead", problem{}},
 		"no end":       {"--xyz\r\n" + linesPart + `{"id":"b"}`, nil, 400, "bad-multipart", "cannot be read to its end", problem{}},
@@ -109,5 +121,45 @@ func TestRefuseSeveralFilesOverHTTP(t *testing.T) {
 	}
 	if names, err := s.Datasets(t.Context()); err != nil || len(names) != 0 {
 		t.Errorf("something was published: %v, %v", names, err)
+	}
+}
+
+// A multipart body that stops, within a file or between two, or that is cut short, publishes nothing of the files before.
+func TestMultipartThatStops(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent string
+		cut  bool // the client leaves
+	}{
+		"within a file":     {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\n", false},
+		"between two files": {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\nContent-Type: text/csv\r\n", false},
+		"cut in a file":     {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\n", true},
+		"cut in Parquet":    {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\n\r\nPAR1", true},
+		"cut after a file":  {"--xyz\r\n" + linesPart + "{\"id\":\"b\"}\r\n--xyz\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, temp := openStore(t), t.TempDir()
+			srv := httptest.NewServer(newPublisher(t, s, func(c *publisher.Config, _ *publisher.Deps) {
+				c.BodyStall, c.TempDir = time.Second, temp
+			}).Handler())
+			t.Cleanup(srv.Close)
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST %s?key=id HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", versions, mixed, c.sent)
+			if c.cut {
+				conn.Close()
+			} else {
+				client{conn, bufio.NewReader(conn)}.wantRefusal(t, 408, "body-stalled")
+			}
+			srv.Close() // waits for the request
+			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+			if names, err := s.Datasets(t.Context()); err != nil || len(names) != 0 {
+				t.Errorf("something was published: %v, %v", names, err)
+			}
+		})
 	}
 }

@@ -71,15 +71,26 @@ func (p *Publisher) pins(w http.ResponseWriter, r *http.Request) error {
 		return storeProblem(name, err)
 	}
 	if pins.Journal == 0 {
-		newest, err := store.NewestVersion(r.Context(), p.deps.Store, name)
-		if err != nil {
-			return storeProblem(name, err)
-		}
-		if newest == 0 {
-			return p.noHistory(r.Context(), name)
+		if err := p.known(r.Context(), name); err != nil {
+			return err
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, DatasetPins{Dataset: name, Entry: pins.Entry, Pins: pins.Pins})
+}
+
+// known returns a problem unless the dataset has a version or a journal.
+func (p *Publisher) known(ctx context.Context, name string) error {
+	newest, err := store.NewestVersion(ctx, p.deps.Store, name)
+	if err == nil && newest == 0 {
+		newest, err = p.deps.Store.NewestEntry(ctx, name)
+	}
+	switch {
+	case err != nil:
+		return storeProblem(name, err)
+	case newest == 0:
+		return p.noHistory(ctx, name)
+	}
+	return nil
 }
 
 // setPin answers POST /v1/datasets/{name}/pins.
@@ -102,7 +113,13 @@ func (p *Publisher) removePins(w http.ResponseWriter, r *http.Request) error {
 		if body.Version != "" {
 			return pin.Result{}, web.Refuse(http.StatusBadRequest, "bad-pin", "version: a pin is removed by the instances that it chooses; leave out the version").With("dataset", name)
 		}
-		return pins.Unset(ctx, name, body.selection(), body.audit(id))
+		result, err := pins.Unset(ctx, name, body.selection(), body.audit(id))
+		if errors.Is(err, pin.ErrUnknownPin) || err == nil && len(result.Change.Removed) == 0 {
+			if failed := p.known(ctx, name); failed != nil {
+				return pin.Result{}, failed
+			}
+		}
+		return result, err
 	})
 }
 
@@ -149,6 +166,8 @@ func (p *Publisher) pinProblem(ctx context.Context, name string, err error) erro
 		return web.Refuse(http.StatusNotFound, "unknown-version", "%v", err).With("dataset", name)
 	case errors.Is(err, pin.ErrUnknownPin):
 		return web.Refuse(http.StatusNotFound, "unknown-pin", "%v", err).With("dataset", name)
+	case errors.Is(err, pin.ErrGone):
+		return web.Refuse(http.StatusGone, "gone", "%v; nothing was pinned", err).With("dataset", name)
 	case errors.Is(err, pin.ErrLost):
 		return web.Refuse(http.StatusConflict, "lost-object", "%v; nothing was pinned", err).With("dataset", name)
 	case errors.Is(err, journal.ErrBusy):

@@ -15,6 +15,7 @@ const pinsPath = "/v1/datasets/prices/pins"
 func TestPins(t *testing.T) {
 	s := openStore(t)
 	h := newPublisher(t, s, nil).Handler()
+	// The first publish writes journal entry 1, with the settings.
 	for _, body := range []string{ndjson, ndjson + `{"id":"z9"}` + "\n"} {
 		if rec := send(h, "POST", versions+"?key=id", body); rec.Code != 201 {
 			t.Fatalf("%d %s", rec.Code, rec.Body)
@@ -35,25 +36,25 @@ func TestPins(t *testing.T) {
 		t.Errorf("a dry run: %+v", got)
 	}
 	got := pins("POST", `{"version":"1","all":true,"by":"ann@host","reason":"wrong currency"}`, "Idempotency-Key", "r-1")
-	if !*got.Changed || *got.Announced || got.Entry != 1 || len(got.Pins) != 1 || got.Pins[0].By != "ann@host" || got.Pins[0].Reason != "wrong currency" || got.Pins[0].ID.IsZero() {
+	if !*got.Changed || *got.Announced || got.Entry != 2 || len(got.Pins) != 1 || got.Pins[0].By != "ann@host" || got.Pins[0].Reason != "wrong currency" || got.Pins[0].ID.IsZero() {
 		t.Errorf("a pin: %+v", got)
 	}
-	if got := pins("POST", `{"version":"1","all":true,"by":"ann@host","reason":"wrong currency"}`, "Idempotency-Key", "r-1"); *got.Changed || got.Entry != 1 {
+	if got := pins("POST", `{"version":"1","all":true,"by":"ann@host","reason":"wrong currency"}`, "Idempotency-Key", "r-1"); *got.Changed || got.Entry != 2 {
 		t.Errorf("a repeated request: %+v", got)
 	}
 	if got := pins("POST", `{"version":"1","all":true,"reason":"again"}`); *got.Changed || len(got.Pins) != 1 {
 		t.Errorf("a pin that holds already: %+v", got)
 	}
 	got = pins("POST", `{"version":"2","labels":{"tier":"canary"},"reason":"try it"}`)
-	if len(got.Pins) != 2 || got.Pins[1].Entry != 2 || got.Pins[1].Labels["tier"] != "canary" || len(got.Removed) != 0 {
+	if len(got.Pins) != 2 || got.Pins[1].Entry != 3 || got.Pins[1].Labels["tier"] != "canary" || len(got.Removed) != 0 {
 		t.Errorf("a second pin: %+v", got)
 	}
 	got = pins("POST", `{"version":"2","all":true,"reason":"the new one"}`)
-	if len(got.Pins) != 2 || got.Pins[1].Version != 2 || got.Pins[1].Entry != 3 || len(got.Removed) != 1 || got.Removed[0].Version != 1 {
+	if len(got.Pins) != 2 || got.Pins[1].Version != 2 || got.Pins[1].Entry != 4 || len(got.Removed) != 1 || got.Removed[0].Version != 1 {
 		t.Errorf("a pin of the same instances: %+v", got)
 	}
 	got = pins("DELETE", `{"labels":{"tier":"canary"},"reason":"enough"}`)
-	if !*got.Changed || len(got.Pins) != 1 || len(got.Removed) != 1 || got.Entry != 4 {
+	if !*got.Changed || len(got.Pins) != 1 || len(got.Removed) != 1 || got.Entry != 5 {
 		t.Errorf("an unpin: %+v", got)
 	}
 	events := send(h, "GET", "/v1/datasets/prices/events", "").Body.String()
@@ -62,6 +63,9 @@ func TestPins(t *testing.T) {
 	}
 	if got = pins("DELETE", `{"all":true,"reason":"done"}`); len(got.Pins) != 0 || len(pins("GET", "").Pins) != 0 {
 		t.Errorf("an unpin of all: %+v", got)
+	}
+	if got = pins("DELETE", `{"all":true,"reason":"done"}`); *got.Changed || len(got.Pins) != 0 || got.Entry != 0 {
+		t.Errorf("a repeated unpin of all: %+v", got)
 	}
 }
 
@@ -114,7 +118,7 @@ func TestPinsOfADamagedStore(t *testing.T) {
 	if rec := send(h, "POST", pinsPath, `{"version":"1","all":true,"reason":"x"}`); rec.Code != 200 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
-	if err := os.WriteFile(s.EntryPlace("prices", 1), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(s.EntryPlace("prices", 2), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if p := wantProblem(t, send(h, "POST", "/v1/gc", ""), 500, "damaged-store"); !strings.Contains(p.Detail, "freshet unpin prices --all --reason TEXT") {
@@ -124,7 +128,7 @@ func TestPinsOfADamagedStore(t *testing.T) {
 		t.Errorf("a damaged entry: %s", p.Detail)
 	}
 	rec := send(h, "DELETE", pinsPath, `{"all":true,"reason":"heal"}`)
-	if got := decode[publisher.DatasetPins](t, rec); rec.Code != 200 || got.Entry != 2 || len(got.Pins) != 0 {
+	if got := decode[publisher.DatasetPins](t, rec); rec.Code != 200 || got.Entry != 3 || len(got.Pins) != 0 {
 		t.Errorf("an unpin of all over a damaged entry: %d %s", rec.Code, rec.Body)
 	}
 	if rec := send(h, "GET", versions, ""); rec.Code != 200 {

@@ -49,7 +49,7 @@ func (p *Publisher) problem(r *http.Request, name string, body *body, err error)
 	case errors.Is(err, publish.ErrGone):
 		return web.Refuse(http.StatusGone, "gone", "%v; nothing was published", err).With("dataset", name)
 	case errors.Is(err, publish.ErrNoVersion):
-		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v", err).With("dataset", name)
+		return web.Refuse(http.StatusNotFound, "unknown-dataset", "%v%s", err, p.hint(r.Context(), name)).With("dataset", name)
 	case errors.Is(err, publish.ErrConflict):
 		return web.Refuse(http.StatusConflict, "conflict", "%v", err).With("dataset", name)
 	case errors.Is(err, publish.ErrRequestID):

@@ -13,21 +13,16 @@ import (
 	"freshet.dev/pkg/store"
 )
 
-// undone are the times of one patch or rollback, in nanoseconds, and what each instance did.
+// undone is what the instance did for one patch or rollback, with times in nanoseconds.
 type undone struct {
 	Committed int64 // from the start of the request to the version record in the store
-	Instances map[string]refreshed
+	Served    int64 // from the version record in the store to the swap
+	Load      int64 // the part of Served from the event's arrival in the instance
+	Pulled    int64 // bytes
+	PID       int
 }
 
-// refreshed is what an instance did for a version.
-type refreshed struct {
-	Served int64 // from the version record in the store to the swap
-	Pulled int64 // bytes
-	Full   bool
-	PID    int
-}
-
-// undoer patches and rolls back a dataset, and waits for the instances.
+// undoer patches and rolls back a dataset, and waits for the instance.
 type undoer struct {
 	*patcher
 	store store.Store
@@ -37,8 +32,9 @@ type undoer struct {
 	generation int
 }
 
-// measure calls send, which makes the next version, and waits until all instances serve that.
+// measure calls send, which makes the next version, and waits until the instance serves that.
 func (u *undoer) measure(ctx context.Context, send func() (dataset.VersionRecord, error)) (undone, error) {
+	pause(ctx, undoPause)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	u.newest++
@@ -68,8 +64,7 @@ func (u *undoer) measure(ctx context.Context, send func() (dataset.VersionRecord
 	if !ok {
 		return undone{}, fmt.Errorf("version %d is not in the store", u.newest)
 	}
-	done := undone{Committed: int64(at.Sub(began)), Instances: make(map[string]refreshed)}
-	for len(done.Instances) < len(u.instances) {
+	for {
 		r, err := u.reports.Next(ctx)
 		switch {
 		case err != nil:
@@ -77,10 +72,11 @@ func (u *undoer) measure(ctx context.Context, send func() (dataset.VersionRecord
 		case r.Error != "":
 			return undone{}, fmt.Errorf("%s cannot serve version %d: %s", r.Instance, r.Version, r.Error)
 		case r.Kind == fleet.OfSwap && r.Version == uint64(u.newest):
-			done.Instances[r.Instance] = refreshed{Served: int64(r.Served.Sub(at)), Pulled: r.PulledBytes, Full: r.Full, PID: r.PID}
+			return undone{
+				Committed: int64(at.Sub(began)), Served: int64(r.Served.Sub(at)), Load: int64(r.Duration), Pulled: r.PulledBytes, PID: r.PID,
+			}, nil
 		}
 	}
-	return done, nil
 }
 
 // patch makes the next version with the given number of changes.

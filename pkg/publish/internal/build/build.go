@@ -48,7 +48,7 @@ func New(cfg Config, h *versions.History) *Builder {
 type Input struct {
 	// Files yields the texts or Parquet files of the records. Each is read to its end before the next.
 	Files iter.Seq2[File, error]
-	// Places is where the records of Files are. The caller makes it.
+	// Places is where the records of Files are. The caller makes it. It is nil for the records of a version: they are on no line.
 	Places *Places
 	// Records yields the records. It may reuse their bytes.
 	Records iter.Seq2[dataset.Record, error]

@@ -17,10 +17,11 @@ import (
 
 // content returns what gates see of the draft's records, of which those that change in place have the given number of bytes.
 func (d *Draft) content(changed uint64) commit.Content {
-	return commit.Content{
-		ChangedBytes: changed, Records: d.Records, Whole: true, Line: func() int { return d.sorter.Line() },
-		Place: d.in.Places.Describe,
+	c := commit.Content{ChangedBytes: changed, Records: d.Records, Whole: true}
+	if d.in.Places != nil {
+		c.Line, c.Place = func() int { return d.sorter.Line() }, d.in.Places.Describe
 	}
+	return c
 }
 
 // Content returns what gates see of the version after newest that delta leads to, of whose records those that change in place have the given

@@ -34,10 +34,11 @@ func newRowForm(header []string, key Key, o options) rowForm {
 
 // checkColumns refuses a header by its marks of removals and the types of its columns.
 func (s *rows) checkColumns(o options) error {
+	line, _ := s.csv.FieldPos(0)
 	switch removals := s.form.remove >= 0; {
 	case removals && o.refused:
 		return &Refusal{
-			Line:    1,
+			Line:    line,
 			Problem: fmt.Sprintf("the header has the column %q, which marks removals in a patch, and this publishes all records", o.remove),
 			Hint:    "publish it as a patch, or rename the column",
 		}

@@ -73,12 +73,15 @@ func (w *writer) scalar(n *node, rep int) error {
 func (w *writer) object(n *node, rep int) error {
 	w.out = append(w.out, '{')
 	for _, child := range n.children {
-		start := len(w.out)
-		w.out = append(w.out, child.before...)
+		start, before := len(w.out), child.before
+		if w.flag != nil && before[0] == ',' && w.out[start-1] == '{' { // the flag was first
+			before = before[1:]
+		}
+		w.out = append(w.out, before...)
 		if err := w.node(child, rep); err != nil {
 			return err
 		}
-		if child == w.flag && string(w.out[start+len(child.before):]) != "true" {
+		if child == w.flag && string(w.out[start+len(before):]) != "true" {
 			w.out = w.out[:start]
 		}
 	}

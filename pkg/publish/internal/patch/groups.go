@@ -3,6 +3,7 @@ package patch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"freshet.dev/pkg/dataset"
@@ -15,6 +16,11 @@ import (
 // maxCountedBytes is the most raw bytes of blocks that a patch decodes at a time to add up a group. A chain with more of them is
 // compacted first, to one snapshot with one block for the group.
 const maxCountedBytes = 3 * dataset.MaxGroupBytes / 2
+
+// uncounted is the warning of a dry run that does not count the bytes of groups.
+var uncounted = fmt.Sprintf("this dry run did not check whether records whose keys have hashes with the same %d leading bits would have more than %d bytes, "+
+	"so that no instance could load the version: the patch itself checks that, with a snapshot that it writes to the store first, and is then refused; "+
+	"after a compaction the dry run checks it too", dataset.GroupBits, dataset.MaxGroupBytes)
 
 // checkGroups refuses changes, in order, that lead to a version which no instance could load. It returns a chain to newest: c, or a
 // shorter one. After has the sums of the version that the changes lead to.
@@ -35,7 +41,8 @@ func (p *Patch) checkGroups(ctx context.Context, newest, after dataset.VersionRe
 	}
 	if blocks > maxCountedBytes && len(c.Deltas) > 0 {
 		if p.DryRun {
-			return c, nil // to count them would write a snapshot to the store, or take too much memory
+			p.warnings = append(p.warnings, uncounted) // to count them would write a snapshot to the store, or take too much memory
+			return c, nil
 		}
 		if c, err = p.Compactor.Shorten(ctx, newest, 1); err != nil {
 			return c, err

@@ -50,8 +50,9 @@ type Counts struct {
 type Patch struct {
 	Deps
 	Spec
-	entries *tape.Tape // records and removals, in order
-	counts  Counts     // of the last Prepare or Differs
+	entries  *tape.Tape // records and removals, in order
+	counts   Counts     // of the last Prepare or Differs
+	warnings []string   // of the last Prepare
 }
 
 // Read reads in and sorts its records and removals.
@@ -131,7 +132,7 @@ func (p *Patch) apply(ctx context.Context, newest dataset.VersionRecord) (_ comm
 			return err
 		}
 		changes = tape.New(p.Folder.Path("changes"))
-		e = editor{rec: newest, changes: changes}
+		e, p.warnings = editor{rec: newest, changes: changes}, nil
 		if err := p.edit(ctx, by, &e); err != nil {
 			return err
 		}
@@ -166,7 +167,7 @@ func (p *Patch) propose(ctx context.Context, newest dataset.VersionRecord, e edi
 	}
 	rec := build.Lead(newest, c, delta, build.Sums{State: sums.State, PayloadBytes: sums.PayloadBytes, Changes: p.counts.Changes}, p.Meta)
 	content := p.Builder.Content(newest, c, delta, e.changed)
-	return commit.Proposal{Record: rec, Create: true, Content: content, Store: func(ctx context.Context, made *commit.Proposal) error {
+	return commit.Proposal{Record: rec, Create: true, Content: content, Warnings: p.warnings, Store: func(ctx context.Context, made *commit.Proposal) error {
 		if err := p.Builder.Store(ctx, newest, delta, &made.Record); err != nil {
 			return failed(newest, err)
 		}

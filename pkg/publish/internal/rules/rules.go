@@ -35,7 +35,7 @@ type Rules struct {
 	Settings func(ctx context.Context, name string) (dataset.Settings, error)
 	// Fill sets those of the values that are not set, and returns the settings after that; nil sets nothing.
 	Fill func(ctx context.Context, name string, values map[string]json.RawMessage, by, reason string) (dataset.Settings, error)
-	// FirstOf returns the settings that a first publish sets beside the key, given those that are set; nil for none.
+	// FirstOf returns the settings that a first publish sets in addition to the key, given those that are set; nil for none.
 	FirstOf func(set dataset.Settings) map[string]json.RawMessage
 	History *versions.History
 }
@@ -142,7 +142,7 @@ func (g *Ruling) Hold(ctx context.Context, newest dataset.VersionRecord) error {
 	return g.compare(settings.Input)
 }
 
-// first returns the settings beside the key that a first publish sets.
+// first returns the settings that a first publish sets in addition to the key.
 func (r *Rules) first(set dataset.Settings) map[string]json.RawMessage {
 	values := map[string]json.RawMessage{}
 	if r.FirstOf != nil {

@@ -58,3 +58,20 @@ func TestTableLargerThanItsEstimate(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A replay since a version keeps the bounds, too: the table of the replay is made while the other is served.
+func TestReplaySinceAVersionKeepsTheBounds(t *testing.T) {
+	c := newChain(t)
+	v, err := c.loader.Load(t.Context(), c.rec, c.served(), nothing)
+	if err != nil || v.Finish(true) != nil {
+		t.Fatal(err)
+	}
+	c.loader.Bounds = bounds.New(bounds.Config{MinMemoryLeft: 1}, func() (memory.Room, error) { return memory.Room{Limit: "a test"}, nil })
+	now := &served{Record: v.Record, Value: v.Value}
+	for _, from := range []uint64{0, 1} {
+		before := c.asked.Load()
+		if _, err := c.loader.Reload(t.Context(), now, from, nothing); !errors.Is(err, bounds.ErrRefused) || c.asked.Load() != before {
+			t.Errorf("since version %d: %v after %d requests", from, err, c.asked.Load()-before)
+		}
+	}
+}

@@ -27,8 +27,11 @@ func (a *attempt) reload(served *served, from uint64) (v loaded, err error) {
 	}
 	defer a.dropOnPanic()
 	chain, after := a.rec.Chain(), len(a.rec.DeltasFrom(from))
-	if after == 0 {
-		return loaded{}, fmt.Errorf("the record has no deltas since version %d", from)
+	if after == 0 || after >= len(chain) {
+		return loaded{}, fmt.Errorf("the snapshot and the deltas on it do not have the changes since version %d", from)
+	}
+	if a.admitted, err = a.Bounds.Full(a.rec); err != nil {
+		return loaded{}, err
 	}
 	upTo := len(chain) - after
 	base, err := a.snapshotTable(a.ctx, chain[0], a.open)

@@ -51,6 +51,9 @@ func (e *Engine[T, D]) onBeacon(s *datasetState[T, D], r events.Report) {
 	period := r.Every
 	r.Every = min(r.Every, longest)
 	below := s.recordBeacon(r)
+	if below == events.BlindAfter && e.deps.Pins != nil {
+		e.requestPins(s) // the store may have been restored, and have lost its whole journal, which the beacon then does not name
+	}
 	s.compareClocks(r)
 	conflict := s.beacons.publishers.conflict()
 	s.updateHealth(func(h *Health) {

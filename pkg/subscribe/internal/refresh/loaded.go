@@ -135,8 +135,8 @@ func (e *Engine[T, D]) startBackoff(s *datasetState[T, D], m *jobDone[T, D], now
 		pause = neverAgain
 	}
 	s.failedAt, s.retryAt = now, now.Add(pause)
-	if s.target.Version > m.job.rec.Version && s.pins.held == nil {
-		e.shortenBackoff(s)
+	if goal := s.goal().Ref(); goal.Version > 0 && goal != m.job.ref() {
+		e.shortenBackoff(s) // the failure says nothing about the goal, which is another since the job began
 	}
 }
 

@@ -145,6 +145,7 @@ func (e *Engine[T, D]) startDue(now time.Time) time.Time {
 	}
 	next = e.startPins(now, e.startQueries(now, next))
 	e.dispatch(now)
+	next = e.queueDue(now, next) // a dataset whose turn came with nothing due has left the queue
 	if len(e.queue) == 0 {
 		return next
 	}

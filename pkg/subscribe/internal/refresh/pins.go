@@ -54,6 +54,7 @@ type pinState struct {
 
 	journal    uint64    // the newest journal entry that the relays had when they answered last
 	named      uint64    // the newest journal entry that a beacon named
+	regressed  uint64    // the last entry that a beacon named below those; 0 if none did since the last entry
 	lower      time.Time // when the relays first named older pins than those of list; zero if they do not
 	holdUntil  time.Time // refreshes wait for an answer of the relays until then
 	wantsQuery bool
@@ -165,11 +166,21 @@ func (e *Engine[T, D]) onEntry(entry dataset.Entry) {
 // lost.
 func (e *Engine[T, D]) onJournal(s *datasetState[T, D], number uint64) {
 	p := &s.pins
-	if e.deps.Pins == nil || number <= p.journal || number == p.named && (p.wantsQuery || p.running) {
+	switch {
+	case e.deps.Pins == nil, number == p.named && (p.wantsQuery || p.running):
+		return
+	case number > 0 && number < max(p.journal, p.named):
+		// The store was restored and has lost entries, or the publisher is behind. The relays know, and are asked once.
+		if number != p.regressed {
+			p.regressed, p.named = number, number
+			e.requestPins(s)
+		}
+		return
+	case number <= p.journal:
 		return
 	}
 	if number > p.named {
-		p.retryAt = time.Time{}
+		p.retryAt, p.regressed = time.Time{}, 0
 	}
 	p.named = max(p.named, number)
 	p.wantsQuery = true
@@ -307,6 +318,7 @@ func (e *Engine[T, D]) onPinsAnswer(s *datasetState[T, D], w *pinsWork[T, D]) {
 			e.retryPins(s)
 			return
 		}
+		p.named = w.answer.Journal // the store has lost the entries after that
 	}
 	p.lower = time.Time{}
 	p.journal = w.answer.Journal

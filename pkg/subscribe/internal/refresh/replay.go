@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/backoff"
 )
 
@@ -69,9 +70,10 @@ func refuses[T any](r *Replay, v *Served[T]) error {
 		return fmt.Errorf("%w: version %d was recovered from a damaged cache folder, and its record is lost; the next version replaces it", ErrNoReplay, ref.Version)
 	case r.From >= served.Version:
 		return fmt.Errorf("%w: version %d is served, so there are no changes since version %d", ErrNoReplay, ref.Version, r.From)
-	case r.From > 0 && len(served.DeltasFrom(r.From)) == 0:
-		return fmt.Errorf("%w: the record of version %d has the deltas since version %d, and none since version %d; name that or a later one, or leave it out",
-			ErrNoReplay, ref.Version, served.Snapshot.Version, r.From)
+	case r.From > 0:
+		if why := fleet.NoChangesSince(served, r.From); why != "" {
+			return fmt.Errorf("%w: %s", ErrNoReplay, why)
+		}
 	}
 	return nil
 }
@@ -120,6 +122,9 @@ func (e *Engine[T, D]) onReplay(r *Replay) {
 func (s *datasetState[T, D]) refuseReplay(r *Replay, served *Served[T]) error {
 	if r.loads() && s.replay != nil {
 		return fmt.Errorf("%w: another replay of %s is loading it; retry when that has ended", ErrNoReplay, s.name)
+	}
+	if n := len(s.abandoned); r.loads() && n >= maxAbandoned {
+		return fmt.Errorf("%w: %d goroutines hang at versions of %s: restart the instance", ErrNoReplay, n, s.name)
 	}
 	return refuses(r, served)
 }

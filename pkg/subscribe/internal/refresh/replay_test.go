@@ -156,7 +156,7 @@ func TestReplayFromVersion(t *testing.T) {
 		r.versions <- five
 		synctest.Wait()
 		r.replay(Replay{From: 5}).ends("there are no changes since version 5")
-		r.replay(Replay{From: 2}).ends("has the deltas since version 3, and none since version 2")
+		r.replay(Replay{From: 2}).ends("version 5 is loaded from the snapshot of version 3, so there are changes since that and not since version 2")
 		r.replay(Replay{ID: "a", From: 3}).ends("")
 		want := `replayed a prices/5: prices/5 -> prices/5', changes "since 3"`
 		if got := r.reports(); !slices.Contains(got, want) {

@@ -38,12 +38,13 @@ func newEvents(p Process) *cobra.Command {
 	var f eventsFlags
 	cmd := &cobra.Command{
 		Use:   "events [DATASET]",
-		Short: "Show what happened to a dataset, or to all: versions, rollbacks, deletes, changes of settings",
+		Short: "Show what happened to a dataset, or to all: versions, rollbacks, deletes, pins, replays, settings",
 		Example: `  freshet events prices --since 24h
   freshet events --since 0s --follow
   freshet events prices --from-version 40 --output json | jq .data.reason`,
-		Long: fmt.Sprintf(`Show what happened to a dataset, or to all datasets, in the order of time: versions, rollbacks, deletes and changes of
-settings, with who did it, as the caller named itself, and why.
+		Long: fmt.Sprintf(`Show what happened to a dataset, or to all datasets, in the order of time: versions, rollbacks, deletes, pins and
+unpins, replays, changes of settings, and removals of the bytes of old versions (gc); with who did it, as the caller
+named itself, and why.
 
 The events come from the records in the store, through the publisher, so they are complete also if the event log was
 wiped. The times are those of the publishers' clocks. The events of a dataset are never out of order, whatever the

@@ -59,6 +59,14 @@ func TestGC(t *testing.T) {
 	f.run(t, "versions", "prices", "--output", "json").want(t, exit.OK, `stdout:"gone": true`)
 	f.run(t, "rollback", "prices", "--to", "1", "--reason", "x").want(t, exit.NotFound, "stderr:the bytes of the version are gone", "stderr:freshet versions prices")
 	f.run(t, "export", "prices", "--version", "1").want(t, exit.NotFound, "stderr:the bytes of the version are gone")
+	f.run(t, "pin", "prices", "--version", "1", "--all", "--reason", "x").want(t, exit.NotFound, "stderr:the bytes of the version are gone", "stderr:nothing was pinned")
+	for range 2 {
+		f.run(t, "publish", "prices", file(t, "prices.ndjson", priceList(40)), "--key", "key").want(t, exit.OK)
+		f.run(t, "publish", "prices", file(t, "prices.ndjson", priceList(41)), "--key", "key").want(t, exit.OK)
+	}
+	f.run(t, "history", "prices", "40").want(t, exit.OK, "stdout:added", "stderr:versions below 4 were not read: their bytes are gone")
+	f.run(t, "history", "prices", "7").want(t, exit.NotFound, "stderr:no version of dataset prices from 4 on changed the record", "!ever had")
+	f.run(t, "get", "prices", "7", "--version", "4").want(t, exit.OK, "stdout:7")
 	f.run(t, "verify").want(t, exit.OK)
 	f.run(t, "gc", "pricse").want(t, exit.NotFound, "stderr:did you mean prices?")
 	f.run(t, "gc", "--grace", "1s").want(t, exit.Usage, "stderr:--grace 1s: the least is 2s")

@@ -30,7 +30,9 @@ and at most one block of each version's delta, and not the dataset.
 For two JSON objects the members that differ are shown. Long values are cut; with --output json they are whole, and each
 version is a line.
 
-The exit code is %d if there is no such dataset, or if no version ever had the record.`, exit.NotFound),
+Versions whose bytes are gone, because retention does not keep them, are left out; stderr says so.
+
+The exit code is %d if there is no such dataset, or if no version that was read has changed the record.`, exit.NotFound),
 		Example: `  freshet history prices A1
   freshet history prices A1 --limit 0 --output json`,
 		Args: cobra.ExactArgs(2),
@@ -106,6 +108,13 @@ func printHistory(cmd *cobra.Command, p Process, c *client.Client, name, key str
 			continue
 		case before > 0:
 			fmt.Fprintf(p.Err, "freshet: versions below %d were not read; --limit 0 reads all\n", before)
+		case end.Oldest > 1:
+			// The page ends at versions whose bytes are gone.
+			if events == 0 {
+				return exit.Errorf(exit.NotFound, "no version of dataset %s from %d on changed the record with the key %q; the bytes of earlier versions are gone, "+
+					"because retention does not keep them; `freshet get %[1]s %[3]q --version %[2]d` shows whether it has the record", name, end.Oldest, key)
+			}
+			fmt.Fprintf(p.Err, "freshet: versions below %d were not read: their bytes are gone, because retention does not keep them\n", end.Oldest)
 		case events == 0:
 			return exit.Errorf(exit.NotFound, "no version of dataset %s ever had a record with the key %q", name, key)
 		}

@@ -26,13 +26,16 @@ func TestPin(t *testing.T) {
 	f.run(t, "pin", "prices", "--version", "4", "--instance", "up-2", "--reason", "they are right", "--wait").
 		want(t, exit.OK, "stdout:removed the pin of instance up-2 to version 2")
 	f.run(t, "pin", "prices", "--version", "1", "--all", "--reason", "look at the first", "--wait").want(t, exit.OK, "stdout:pinned all instances to version 1")
+	f.run(t, "publish", "prices", file(t, "prices.ndjson", priceList(14)), "--wait").
+		want(t, exit.NoInstance, "stderr:are pinned to another version (up-1, up-2)", "freshet unpin prices", "!FRESHET_DATASETS")
 	f.run(t, "unpin", "prices", "--all", "--reason", "done", "--wait").want(t, exit.OK, "stdout:prices: no instance is pinned")
+	f.run(t, "unpin", "prices", "--all", "--reason", "done").want(t, exit.OK, "stdout:nothing was changed", "stdout:prices: no instance is pinned")
 	f.run(t, "status").want(t, exit.OK, "!pinned")
 	f.run(t, "events", "prices").want(t, exit.OK, "pin", "instance up-2 to version 2", "unpin", "no longer all instances to version 1", "done")
 
 	got := f.run(t, "pins", "prices", "--output", "json")
 	var answer publisher.DatasetPins
-	if err := json.Unmarshal([]byte(got.out), &answer); err != nil || answer.Entry != 4 || len(answer.Pins) != 0 {
+	if err := json.Unmarshal([]byte(got.out), &answer); err != nil || answer.Entry != 5 || len(answer.Pins) != 0 {
 		t.Errorf("%s, %v", got.out, err)
 	}
 }
@@ -52,7 +55,10 @@ func TestPinRefuses(t *testing.T) {
 	pin("--version", "1", "--instance", "up-3").want(t, exit.NotFound, "stderr:no instance up-3 answers (did you mean up-1", "--absent")
 	pin("--version", "1", "--label", "tier=canary").want(t, exit.NotFound, "stderr:no instance has the labels tier=canary", "--absent")
 	f.run(t, "unpin", "prices", "--instance", "up-1", "--reason", "x").want(t, exit.NotFound, "stderr:there is no such pin", "the dataset has no pins")
-	f.run(t, "pin", "price", "--version", "1", "--all", "--reason", "x").want(t, exit.NotFound, "stderr:did you mean prices?")
+	f.run(t, "unpin", "prices", "--instance", "up-1", "--reason", "x").want(t, exit.NotFound, "!write to the journal")
+	for _, args := range [][]string{{"pin", "price", "--version", "1", "--all"}, {"unpin", "price", "--all"}, {"unpin", "price", "--instance", "up-1"}, {"rollback", "price", "--to", "1"}} {
+		f.run(t, append(args, "--reason", "x")...).want(t, exit.NotFound, "stderr:did you mean prices?")
+	}
 	pin("--version", "1", "--label", "tier=canary", "--absent").want(t, exit.OK, "stdout:pinned instances with tier=canary to version 1")
 	f.run(t, "pins", "prices").want(t, exit.OK, "stdout:instances with tier=canary")
 	// Without NATS, the pin is set, and a warning says that the names were not looked up.

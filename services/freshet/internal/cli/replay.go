@@ -167,7 +167,13 @@ func (f *replayFlags) run(cmd *cobra.Command, p Process, name string) error {
 		return err
 	}
 	if verdict := fleet.ReplayVerdict(out.behind); verdict != nil && !in.DryRun {
-		return exit.Errorf(exit.TimedOut, "%w; run it again with --request-id %s: those that did it do nothing", verdictOf(out.behind, result.Instances), result.RequestID)
+		err := verdictOf(out.behind, result.Instances)
+		if slices.ContainsFunc(out.behind, func(o fleet.ReplayOutcome) bool {
+			return o.State != fleet.ReplayRefused && o.State != fleet.ReplayUnable
+		}) {
+			err = fmt.Errorf("%w; run it again with --request-id %s: those that did it do nothing", err, result.RequestID)
+		}
+		return exit.With(exit.TimedOut, err)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestReplayCommand(t *testing.T) {
 
 	// Some did not: who, why, and the command that goes on.
 	some := replay("--all", "--version", "1", "--request-id", "r-2")
-	some.want(t, exit.TimedOut, "stdout:refused", "stdout:version 2 is served, and not version 1", "stderr:2 of 2 did not: up-1 (refused: version 2 is served", "stderr:--request-id r-2")
+	some.want(t, exit.TimedOut, "stdout:refused", "stdout:version 2 is served, and not version 1", "stderr:2 of 2 did not: up-1 (refused: version 2 is served", "!run it again")
 	replay("--all", "--version", "1", "--dry-run").want(t, exit.OK, "stdout:refused", "stdout:it serves version 2")
 	replay("--all", "--full", "--dry-run").want(t, exit.OK, "stdout:planned", "stdout: 2 ")
 

@@ -80,7 +80,7 @@ func TestRollback(t *testing.T) {
 	roll("--to", "3", "--dry-run").want(t, exit.OK, "stdout:dry run: prices would stay at version 3; nothing changes")
 	roll("--to", "3").want(t, exit.OK, "stdout:prices is unchanged: version 3 has the same 302 records; no version was created")
 	one := f.versionRecords(t)[2]
-	roll("--to", "1@"+one.VersionID().Short(), "--wait").want(t, exit.OK, "stdout:prices version 4: the 300 records of version 1 again", "stdout:every live instance (2) serves version 4", "stdout:1 delta")
+	roll("--to", "1@"+one.VersionID().Short(), "--wait").want(t, exit.OK, "stdout:prices version 4: the 300 records of version 1 again", "stdout:every live instance (2) serves version 4", "stdout:kept table")
 
 	got := roll("--to", "2", "--output", "json", "--by", "ann")
 	var report publication

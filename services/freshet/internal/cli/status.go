@@ -66,6 +66,7 @@ instance's own cache folder, for which the instance pulls nothing. The states, t
   refreshing  a newer version is being loaded
   lagging     a newer version is known and is not being loaded
   overdue     the promised cadence has passed without a newer version
+  deleted     the newest version deletes the dataset; the instance goes on answering from the table that it has
   waiting     the dataset has no version yet
   fresh       the newest version is served
 

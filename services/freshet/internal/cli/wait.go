@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -98,6 +99,7 @@ type waiting struct {
 
 	unreadable int             // instances whose status is not readable, in the last round
 	warned     map[string]bool // instances that do not answer and of which the wait has warned
+	pinned     map[string]bool // instances that are pinned to another version, for which the wait does not wait
 	noRecords  bool            // whether Redis could not be read
 }
 
@@ -105,7 +107,7 @@ type waiting struct {
 func (w *wait) run(ctx context.Context, report *publication, lines bool, p Process) error {
 	until, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	s := &waiting{wait: w, report: report, lines: lines, p: p, warned: map[string]bool{}}
+	s := &waiting{wait: w, report: report, lines: lines, p: p, warned: map[string]bool{}, pinned: map[string]bool{}}
 	err := s.all(until)
 	rec := report.Record
 	switch {
@@ -115,6 +117,9 @@ func (w *wait) run(ctx context.Context, report *publication, lines bool, p Proce
 	case len(report.Served) == 0 && s.unreadable > 0:
 		return exit.Errorf(exit.TimedOut, "version %d is published, but no instance is known to serve it: the status of %d live instances cannot be read; see their logs",
 			rec.Version, s.unreadable)
+	case len(report.Served) == 0 && len(s.pinned) > 0:
+		return exit.Errorf(exit.NoInstance, "version %d is published, but no live instance serves it: all that have the dataset %s are pinned to another version (%s); "+
+			"freshet pins %[2]s shows the pins, freshet unpin %[2]s releases the instances", rec.Version, rec.Dataset, some(slices.Sorted(maps.Keys(s.pinned))))
 	case len(report.Served) == 0:
 		where := ""
 		if w.namespace != "" {
@@ -177,6 +182,9 @@ func (s *waiting) line(r fleet.Report) {
 		fmt.Fprintf(s.p.Err, "freshet: warning: cannot wait for an instance: %s\n", r.Error)
 		s.unreadable++
 		return
+	}
+	if r.State == fleet.Pinned {
+		s.pinned[r.Instance] = true
 	}
 	if r.Error != "" { // the instance retries, and may still serve the version
 		fmt.Fprintf(s.p.Err, "freshet: warning: %s does not serve version %d yet: %s\n", r.Instance, r.Version, r.Error)

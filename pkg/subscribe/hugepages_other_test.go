@@ -1,0 +1,5 @@
+//go:build !linux
+
+package subscribe_test
+
+func withoutHugePages() error { return nil }
