@@ -39,6 +39,19 @@ func (j *Journal) Pins(ctx context.Context, name string) (dataset.Pins, error) {
 	return pins, nil
 }
 
+// Pinned returns the versions of the dataset to which instances are pinned. Its errors about the journal are those of Pins.
+func (j *Journal) Pinned(ctx context.Context, name string) ([]dataset.Ref, error) {
+	pins, err := j.pins(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]dataset.Ref, len(pins.Pins))
+	for i, one := range pins.Pins {
+		refs[i] = one.Ref()
+	}
+	return refs, nil
+}
+
 // pins returns the pins of the dataset without Versions.
 func (j *Journal) pins(ctx context.Context, name string) (dataset.Pins, error) {
 	newest, err := j.deps.Store.NewestEntry(ctx, name) // before the entries: a higher number would hide an entry from instances

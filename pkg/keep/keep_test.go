@@ -271,3 +271,29 @@ func TestDamagedRecords(t *testing.T) {
 		t.Errorf("a damaged record of a kept version: %v", err)
 	}
 }
+
+// A damaged entry of the journal stops no removal, and what the entries around it call gone stays so.
+func TestDamagedJournal(t *testing.T) {
+	r := newRig(t)
+	for i := range 4 {
+		r.publish(t, "prices", records(50, i))
+	}
+	r.set(t, "prices", `{"keep_versions":2}`)
+	r.collect(t)
+	r.set(t, "prices", `{"min_records":1}`)
+	number, err := r.store.NewestEntry(t.Context(), "prices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.set(t, "prices", `{"min_records":2}`)
+	place := r.store.EntryPlace("prices", number)
+	if err := errors.Join(os.Remove(place), os.WriteFile(place, []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(t, "prices", records(50, 4))
+	r.collect(t)
+	equal(t, "kept", r.readable(t, "prices"), []uint64{4, 5})
+	if d := r.state(t, "prices"); d.Gone.String() != "1 to 3" {
+		t.Errorf("the state is %+v", d)
+	}
+}

@@ -213,19 +213,12 @@ func (r *run) append(ctx context.Context, d *datasetPlan, removal *dataset.Remov
 	_, err := r.deps.Journal.Append(ctx, d.name, journal.Note{
 		Kind: dataset.EntryGC, By: r.request.By, Reason: reason,
 		Content: func(ctx context.Context, _ uint64) (any, error) {
-			gone := slices.Clone(d.gone)
-			e, err := r.deps.Journal.Newest(ctx, d.name, dataset.EntryGC)
+			earlier, err := r.deps.Journal.Gone(ctx, d.name) // another process may have written it since the plan
 			if err != nil {
 				return nil, err
 			}
-			if e.Number > 0 { // another process may have written it since the plan
-				earlier, err := e.Removal()
-				if err != nil {
-					return nil, err
-				}
-				gone = earlier.Gone
-			}
-			for _, part := range removal.Versions {
+			gone := slices.Clone(d.gone)
+			for _, part := range append(earlier, removal.Versions...) {
 				for v := part.First; v <= part.Last; v++ {
 					gone = gone.Add(v)
 				}

@@ -260,7 +260,7 @@ func (p Pins) hold(ctx context.Context, in Input, rec dataset.VersionRecord) (*h
 	}
 	removed, err := gone.Of(ctx, p.Store, in.Dataset)
 	if err == nil && removed.Contains(rec.Version) { // a collection that died may have left a part
-		err = fmt.Errorf("%w: %w", ErrLost, removed.Error(rec))
+		err = removed.Error(rec)
 	}
 	if err != nil {
 		held.Drop(ctx)

@@ -212,7 +212,7 @@ func TestSetHoldsTheVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Version = 2
-	if _, err := p.Set(t.Context(), in); !errors.Is(err, pin.ErrLost) || !strings.Contains(err.Error(), "freshet versions prices") {
+	if _, err := p.Set(t.Context(), in); !errors.Is(err, pin.ErrGone) || !strings.Contains(err.Error(), "freshet versions prices") {
 		t.Errorf("pin a version that is gone: %v", err)
 	}
 }

@@ -24,30 +24,12 @@ const publisherName = "publisher"
 // newCollector returns what removes objects. Without NATS there are no instances.
 func newCollector(cfg Config, deps Deps, journals *journal.Journal) (*keep.Collector, error) {
 	with := keep.Deps{
-		Store: deps.Store, Journal: journals, Settings: journals.Of,
-		Pinned: func(ctx context.Context, name string) ([]dataset.Ref, error) { return pinned(ctx, journals, name) },
+		Store: deps.Store, Journal: journals, Settings: journals.Of, Pinned: journals.Pinned,
 	}
 	if deps.NATS != nil {
 		with.Served = func(ctx context.Context) (map[string][]dataset.Ref, error) { return served(ctx, deps, cfg.Namespace) }
 	}
 	return keep.New(keep.Config{Grace: cfg.GcGrace, Log: deps.Log}, with)
-}
-
-// pinned returns the versions of the dataset that instances are pinned to.
-func pinned(ctx context.Context, journals *journal.Journal, name string) ([]dataset.Ref, error) {
-	e, err := journals.Newest(ctx, name, dataset.EntryPin, dataset.EntryUnpin)
-	if err != nil || e.Number == 0 {
-		return nil, err
-	}
-	pins, err := dataset.PinsOf(e)
-	if err != nil {
-		return nil, fmt.Errorf("read the pins of dataset %s: %w", name, err)
-	}
-	refs := make([]dataset.Ref, len(pins.Pins))
-	for i, p := range pins.Pins {
-		refs[i] = p.Ref()
-	}
-	return refs, nil
 }
 
 // served returns the versions that instances serve. If an answer leaves datasets out because it would be too long, served queries the
@@ -206,14 +188,4 @@ func goneOf(gone dataset.VersionRanges, first, last uint64) dataset.VersionRange
 		}
 	}
 	return part
-}
-
-// goneVersions returns the versions of a dataset whose bytes are gone.
-func (p *Publisher) goneVersions(ctx context.Context, name string) (dataset.VersionRanges, error) {
-	e, err := p.journal.Newest(ctx, name, dataset.EntryGC)
-	if err != nil || e.Number == 0 {
-		return nil, err
-	}
-	removal, err := e.Removal()
-	return removal.Gone, err
 }

@@ -80,7 +80,7 @@ func (p *Publisher) versions(w http.ResponseWriter, r *http.Request) error {
 		list.Damaged = append(list.Damaged, DamagedVersion{Dataset: name, Version: d.Version, Damaged: d.Error()})
 	}
 	if len(records) > 0 {
-		gone, err := p.goneVersions(r.Context(), name)
+		gone, err := p.journal.Gone(r.Context(), name)
 		if err != nil {
 			return storeProblem(name, err)
 		}

@@ -128,6 +128,9 @@ func TestPinsOfADamagedStore(t *testing.T) {
 	if got := decode[publisher.DatasetPins](t, rec); rec.Code != 200 || got.Entry != 3 || len(got.Pins) != 0 {
 		t.Errorf("an unpin of all over a damaged entry: %d %s", rec.Code, rec.Body)
 	}
+	if rec := send(h, "GET", versions, ""); rec.Code != 200 {
+		t.Errorf("the versions beside a damaged entry: %d %s", rec.Code, rec.Body)
+	}
 	var latest dataset.VersionRecord
 	if err := json.Unmarshal(send(h, "GET", versions+"/1", "").Body.Bytes(), &latest); err != nil {
 		t.Fatal(err)
