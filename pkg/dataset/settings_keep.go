@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -37,6 +38,15 @@ var keepSettings = []Setting{
 			return err == nil
 		},
 	},
+}
+
+// AfterDelete returns the retention of a dataset that is deleted: time alone decides, because no further version may come that ends the
+// reach of Versions. Without For it is that of [DefaultRetention]. Nothing changes if r is not set.
+func (r Retention) AfterDelete() Retention {
+	if !r.IsSet() {
+		return r
+	}
+	return Retention{Versions: 1, For: cmp.Or(r.For, DefaultRetention.For)}
 }
 
 // IsSet reports whether versions may lose their objects at all.

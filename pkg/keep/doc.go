@@ -7,6 +7,8 @@
 //   - is pinned or served by an instance, or
 //   - has only objects that kept versions need: it is named by them.
 //
+// Of a deleted dataset the second reason replaces the first, because no further version may come: [dataset.Retention.AfterDelete].
+//
 // All objects that the records of versions name that are kept for one of the first three reasons are needed, and the snapshots of compactions that shorten its chain. Of a dataset
 // without the setting all versions are kept. Version records are never removed. The journal says which versions lost their objects, before
 // they do: an entry of the kind "gc".
@@ -24,7 +26,7 @@
 //   - Objects that a publisher has just written are too young to be marked.
 //   - All other objects that a commit, a compaction, a rollback or a pin names are held: see package hold, which has the argument. An object
 //     that was removed just before is written again, because the publish is prepared again.
-//   - A retention that is changed, or a store that is replaced, ends the run: the next one plans anew.
+//   - A retention that is changed, or a store that is replaced, ends the run: the next one makes a new plan.
 //
 // A run may die at any point. The journal names all versions that lost objects by then. A later run removes or spares the marked objects. If the journal says
 // that a version lost its objects and they are still there, the next run removes them.

@@ -44,6 +44,34 @@ func TestRetention(t *testing.T) {
 	r.clean(t)
 }
 
+// A deleted dataset gets no further versions, so its content is kept for a time only.
+func TestRetentionOfADeletedDataset(t *testing.T) {
+	r := newRig(t)
+	for i := range 2 {
+		r.publish(t, "prices", records(50, i))
+	}
+	r.set(t, "prices", `{"keep_versions":10,"keep_for":"30d"}`)
+	deleted, err := r.Delete(t.Context(), publish.DeleteInput{Dataset: "prices", Reason: "it was mistyped"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.collect(t)
+	if has, err := r.history.Restorable(t.Context(), deleted.Record); err != nil || !has {
+		t.Errorf("after a day a rollback can restore it: %v, %v", has, err)
+	}
+	r.pass(t, 31*24*time.Hour)
+	r.collect(t)
+	if has, err := r.history.Restorable(t.Context(), deleted.Record); err != nil || has {
+		t.Errorf("after a month a rollback can restore it: %v, %v", has, err)
+	}
+	if d := r.state(t, "prices"); d.Gone.String() != "1 to 2" || d.Kept != 1 || d.Retention.String() != "keep_versions=1 keep_for=30d" {
+		t.Errorf("the state is %+v", d)
+	}
+	r.clean(t)
+	r.publish(t, "prices", records(50, 3))
+	equal(t, "after a publish", r.readable(t, "prices"), []uint64{4})
+}
+
 // What a removal took is in the journal before, and reading and rolling back to such a version say so.
 func TestGone(t *testing.T) {
 	r := newRig(t)

@@ -98,6 +98,9 @@ func (p *plan) dataset(ctx context.Context, name string) (*datasetPlan, error) {
 	if !d.retention.IsSet() {
 		d.unset, d.retention = true, dataset.DefaultRetention
 	}
+	if d.newest.Deleted {
+		d.retention = d.retention.AfterDelete()
+	}
 	free, err := p.classify(ctx, d)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 )
 
 // errChanged is returned when the plan does not fit the store any more.
-var errChanged = errors.New("nothing more is removed; the next run plans anew")
+var errChanged = errors.New("nothing more is removed; the next run makes a new plan")
 
 // refresh adds what has come since the plan: the objects of later versions and snapshots, and of versions that were pinned. It fails with
 // errChanged if the retention of a dataset was changed, or if another store is in the place of the one that was planned for.
@@ -47,7 +47,7 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 	if newest.Version < planned.Version {
 		return fmt.Errorf("its newest version is %d, and was %d: %w", newest.Version, planned.Version, errChanged)
 	}
-	if err := p.sameRetention(ctx, d); err != nil {
+	if err := p.sameRetention(ctx, d, newest.Deleted); err != nil {
 		return err
 	}
 	var later []uint64
@@ -96,8 +96,8 @@ func (p *plan) refreshDataset(ctx context.Context, d *datasetPlan) error {
 	return nil
 }
 
-// sameRetention fails with errChanged if the retention of the dataset is no longer that of the plan.
-func (p *plan) sameRetention(ctx context.Context, d *datasetPlan) error {
+// sameRetention fails with errChanged if the retention of the dataset, which is deleted or not, is no longer that of the plan.
+func (p *plan) sameRetention(ctx context.Context, d *datasetPlan, deleted bool) error {
 	if !d.retention.IsSet() { // the dataset is newer than the plan
 		return nil
 	}
@@ -105,7 +105,11 @@ func (p *plan) sameRetention(ctx context.Context, d *datasetPlan) error {
 	if err != nil {
 		return err
 	}
-	if set := settings.Keep.IsSet(); set == d.unset || set && settings.Keep != d.retention {
+	now := settings.Keep
+	if deleted {
+		now = now.AfterDelete()
+	}
+	if set := now.IsSet(); set == d.unset || set && now != d.retention {
 		return fmt.Errorf("its retention was changed: %w", errChanged)
 	}
 	return nil

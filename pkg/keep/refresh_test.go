@@ -108,7 +108,7 @@ func TestStoreIsReplacedMeanwhile(t *testing.T) {
 			}
 		}
 		report := r.gc(t)
-		if report.Removed.Objects != 0 || len(report.Waiting) != 1 || !strings.Contains(report.Waiting[0], "the next run plans anew") {
+		if report.Removed.Objects != 0 || len(report.Waiting) != 1 || !strings.Contains(report.Waiting[0], "the next run makes a new plan") {
 			t.Errorf("newest %d: the report is %+v", newest, report)
 		}
 		if list := r.readable(t, "prices"); uint64(len(list)) != newest {

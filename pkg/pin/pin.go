@@ -228,6 +228,10 @@ func (p Pins) version(ctx context.Context, in Input) (dataset.VersionRecord, err
 	if id := rec.VersionID().String(); !strings.HasPrefix(id, in.ID) {
 		return rec, fmt.Errorf("%w: version %d of dataset %s has the id %s, not %s", ErrUnknownVersion, in.Version, in.Dataset, id, in.ID)
 	}
+	if rec.Deleted {
+		return rec, fmt.Errorf("%w: version %d of dataset %s is %s, so there is nothing to hold; name a version with records: freshet versions %[3]s lists them",
+			ErrInput, in.Version, in.Dataset, rec.DeletedText())
+	}
 	for _, o := range rec.Chain() {
 		size, err := p.Store.StatObject(ctx, o.Digest)
 		switch {
