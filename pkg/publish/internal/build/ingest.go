@@ -58,6 +58,9 @@ func (b *Builder) ingestFile(ctx context.Context, g *ingestion, file File, limit
 	}
 	defer text.Close()
 	src, err := file.Open(text)
+	if err != nil && ctx.Err() != nil { // err may be about the body, which ends too
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
