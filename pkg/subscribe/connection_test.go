@@ -85,6 +85,7 @@ func TestGivenConnectionServesOneSubscriber(t *testing.T) {
 	cfg := w.config("prices")
 	cfg.NATS, cfg.NATSConn = "", w.ownConn(nats.MaxReconnects(-1))
 	first := open(t, cfg)
+	w.surveyed(1) // NATS's library for services has added to the handler
 	handler := reflect.ValueOf(cfg.NATSConn.ErrorHandler()).Pointer()
 	second := w.config("rules")
 	second.NATS, second.NATSConn = "", cfg.NATSConn

@@ -137,6 +137,9 @@ func (m *mergedModel) step(n int) {
 		m.took(got, err, records{})
 	case k < 62:
 		version, sel, chosen := uint64(1+m.r.IntN(len(m.versions))), everyInstance, m.instances
+		for m.versions[version-1].rec.Deleted { // a pin to it is refused
+			version = uint64(1 + m.r.IntN(len(m.versions)))
+		}
 		if m.r.IntN(2) == 0 {
 			sel, chosen = fleet.Selection{Instances: []string{i.cfg.Instance}}, []*mergedInstance{i}
 		}

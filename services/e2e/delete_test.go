@@ -8,7 +8,9 @@ import (
 // Invariant: a delete is refused while instances of a release serve the dataset, and they keep their data. After the upgrade they
 // keep it too, say deleted, and follow a later publish.
 func TestDeleteBesideInstancesOfARelease(t *testing.T) {
-	ofEachRelease(t, deleteBesideInstancesOfARelease)
+	for _, name := range []string{"v0.1", "v0.2", "v0.3"} { // later ones know deleted versions
+		t.Run(name, func(t *testing.T) { deleteBesideInstancesOfARelease(t, name) })
+	}
 }
 
 func deleteBesideInstancesOfARelease(t *testing.T, name string) {
