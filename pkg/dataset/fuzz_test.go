@@ -10,7 +10,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// An entry of the journal comes from a store or a message, which may hold anything. What decodes is valid, and encodes to itself.
+// An entry of the journal comes from a store or a message, which may hold anything. An entry that is accepted is valid, and its encoding is the same again.
 func FuzzDecodeEntry(f *testing.F) {
 	text, err := entry().Encode()
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"freshet.dev/pkg/dataset"
 )
 
-// A request comes from anyone who may use the NATS account. What decodes is within the bounds.
+// A request comes from anyone who may use the NATS account. A request that is accepted is within the bounds.
 func FuzzDecodeGet(f *testing.F) {
 	text, err := encodeGet(GetOptions{Dataset: "prices", Keys: [][]byte{[]byte("a"), {0xff}}})
 	if err != nil {

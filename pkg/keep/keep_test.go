@@ -72,7 +72,7 @@ func TestRetentionOfADeletedDataset(t *testing.T) {
 	equal(t, "after a publish", r.readable(t, "prices"), []uint64{4})
 }
 
-// What a removal took is in the journal before, and reading and rolling back to such a version say so.
+// The journal names the versions whose objects are removed, before the removal. Reading such a version, and a rollback to it, say so.
 func TestGone(t *testing.T) {
 	r := newRig(t)
 	for i := range 4 {
@@ -200,7 +200,7 @@ func TestNamedByAKeptVersion(t *testing.T) {
 	}
 }
 
-// What publishers that died left goes the same way, and not while it is young.
+// Objects that a publisher left when it died are removed in the same way, but not while they are young.
 func TestLeftOvers(t *testing.T) {
 	r := newRig(t)
 	r.publish(t, "prices", records(50, 0))

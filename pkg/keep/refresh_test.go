@@ -64,7 +64,7 @@ func TestRetentionIsSetMeanwhile(t *testing.T) {
 	r.clean(t)
 }
 
-// A dataset whose first publish sets its retention while a collection runs does not stop it, and what is pinned and compacted meanwhile is kept.
+// A new dataset does not stop a collection that runs. Versions that are pinned, and snapshots that are written, during the run are kept.
 func TestChangesMeanwhile(t *testing.T) {
 	r, st := marked(t)
 	st.sweeping = func() {

@@ -2,11 +2,9 @@ package publish
 
 import (
 	"context"
-	"fmt"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
-	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/deletion"
 )
@@ -35,15 +33,7 @@ func CheckDelete(in DeleteInput) error {
 	if in.Reason == "" {
 		return refuse("a delete needs a reason", "say why with --reason TEXT (reason over HTTP, Reason in Go)", nil)
 	}
-	if err := dataset.CheckAudit(in.By, in.Reason); err != nil {
-		return refuse(err.Error(), "", err)
-	}
-	if in.RequestID != "" {
-		if err := dataset.CheckRequestID(in.RequestID); err != nil {
-			return refuse(err.Error(), "", err)
-		}
-	}
-	return nil
+	return checkUndo(in.Dataset, in.By, in.Reason, in.RequestID)
 }
 
 // Delete makes a new version of the dataset that has no records and says that the dataset is deleted (VersionRecord.Deleted). No earlier
@@ -60,29 +50,9 @@ func (p *Publisher) Delete(ctx context.Context, in DeleteInput) (Result, error) 
 	if err := CheckDelete(in); err != nil {
 		return Result{}, err
 	}
-	race, err := p.committer.Start(ctx, commit.Delete, in.Dataset, in.RequestID)
-	if err != nil {
-		return Result{}, err
-	}
-	defer race.Release(ctx)
-	race.AllowShrink = true
-	folder, err := scratch.New(p.cfg.TempDir)
-	if err != nil {
-		return Result{}, fmt.Errorf("delete dataset %q: %w", in.Dataset, err)
-	}
-	defer folder.Discard(p.cfg.Log, in.Dataset)
-	job := &deletion.Deletion{
-		History: p.history, Folder: folder, Dataset: in.Dataset, Drop: in.Drop,
-		Meta: build.Meta{Source: p.cfg.Source, DefaultSource: true, RequestID: in.RequestID, By: in.By, Reason: in.Reason},
-	}
-	if in.DryRun {
-		return preview(ctx, race, job)
-	}
-	made, err := race.Run(ctx, job)
-	if err != nil {
-		return Result{}, publicError(in.Dataset, err)
-	}
-	result := newResult(made)
-	p.announce(context.WithoutCancel(ctx), &result)
-	return result, nil
+	return p.undo(ctx, undo{commit.Delete, "delete", in.Dataset, in.RequestID, in.DryRun}, func(folder *scratch.Folder) (commit.Job, func()) {
+		return &deletion.Deletion{
+			History: p.history, Folder: folder, Dataset: in.Dataset, Drop: in.Drop, Meta: p.metaOf(in.RequestID, in.By, in.Reason),
+		}, func() {}
+	})
 }

@@ -6,7 +6,6 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/scratch"
-	"freshet.dev/pkg/publish/internal/build"
 	"freshet.dev/pkg/publish/internal/commit"
 	"freshet.dev/pkg/publish/internal/patch"
 	"freshet.dev/pkg/publish/internal/rollback"
@@ -46,15 +45,7 @@ func CheckRollback(in RollbackInput) error {
 	if err := in.to().Check(); err != nil {
 		return refuse(fmt.Sprintf("the version to roll back to: %v", err), "", err)
 	}
-	if err := dataset.CheckAudit(in.By, in.Reason); err != nil {
-		return refuse(err.Error(), "", err)
-	}
-	if in.RequestID != "" {
-		if err := dataset.CheckRequestID(in.RequestID); err != nil {
-			return refuse(err.Error(), "", err)
-		}
-	}
-	return nil
+	return checkUndo(in.Dataset, in.By, in.Reason, in.RequestID)
 }
 
 // Rollback makes a new version with the content of the version in.To; no earlier version changes. Its cost depends on what changed since,
@@ -67,33 +58,16 @@ func (p *Publisher) Rollback(ctx context.Context, in RollbackInput) (Result, err
 	if err := CheckRollback(in); err != nil {
 		return Result{}, err
 	}
-	race, err := p.committer.Start(ctx, commit.Rollback, in.Dataset, in.RequestID)
-	if err != nil {
-		return Result{}, err
-	}
-	defer race.Release(ctx)
-	race.AllowShrink = true
-	folder, err := scratch.New(p.cfg.TempDir)
-	if err != nil {
-		return Result{}, fmt.Errorf("roll back dataset %q: %w", in.Dataset, err)
-	}
-	defer folder.Discard(p.cfg.Log, in.Dataset)
-	job := rollback.New(rollback.Deps{
-		Store: p.deps.Store, Builder: p.builder, History: p.history, Compactor: p.compactor, Log: p.cfg.Log,
-	}, rollback.Spec{
-		Dataset: in.Dataset, To: in.to(), Folder: folder, DryRun: in.DryRun,
-		Meta: build.Meta{Source: p.cfg.Source, DefaultSource: true, RequestID: in.RequestID, By: in.By, Reason: in.Reason},
+	result, err := p.undo(ctx, undo{commit.Rollback, "roll back", in.Dataset, in.RequestID, in.DryRun}, func(folder *scratch.Folder) (commit.Job, func()) {
+		job := rollback.New(rollback.Deps{
+			Store: p.deps.Store, Builder: p.builder, History: p.history, Compactor: p.compactor, Log: p.cfg.Log,
+		}, rollback.Spec{
+			Dataset: in.Dataset, To: in.to(), Folder: folder, DryRun: in.DryRun, Meta: p.metaOf(in.RequestID, in.By, in.Reason),
+		})
+		return job, job.Close
 	})
-	defer job.Close()
-	if in.DryRun {
-		return preview(ctx, race, job)
+	if err == nil && !in.DryRun {
+		p.background.compaction.Wake(in.Dataset)
 	}
-	made, err := race.Run(ctx, job)
-	if err != nil {
-		return Result{}, publicError(in.Dataset, err)
-	}
-	result := newResult(made)
-	p.announce(context.WithoutCancel(ctx), &result)
-	p.background.compaction.Wake(in.Dataset)
-	return result, nil
+	return result, err
 }

@@ -243,7 +243,7 @@ func TestReplayFromVersion(t *testing.T) {
 	}
 }
 
-// A callback that is behind gets all changes that it does not know, and only once for all that happened meanwhile.
+// A callback that is behind is called once, with all changes since the version of its last call.
 func TestReplayOfACallbackThatIsBehind(t *testing.T) {
 	w := newWorld(t)
 	s := open(t, w.config("prices"))

@@ -7,7 +7,7 @@ import (
 	"freshet.dev/pkg/timeline"
 )
 
-// A cursor comes from a request. What is parsed names the same positions when it is written again.
+// A cursor comes from a request. The positions of a cursor that is accepted make a cursor with the same positions.
 func FuzzParseCursor(f *testing.F) {
 	f.Add("")
 	f.Add(timeline.Positions{}.Cursor())

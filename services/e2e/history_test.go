@@ -25,7 +25,7 @@ type story struct {
 }
 
 // A bad publish is refused, another one is undone, instances are pinned, histories are replayed, a mistyped dataset is deleted, what happened
-// can be read, damage is found and put right, and what nobody needs is removed. After each step every instance is compared over all keys.
+// can be read, damage is found and put right, and objects that no version needs are removed. After each step every instance is compared over all keys.
 func TestOperatorUndoesAndRepairs(t *testing.T) {
 	s := newStory(t)
 	s.publishes()

@@ -127,19 +127,9 @@ type pinChange func(ctx context.Context, pins pin.Pins, name string, body PinReq
 
 // changePins answers a request that changes pins.
 func (p *Publisher) changePins(w http.ResponseWriter, r *http.Request, change pinChange) error {
-	name, err := datasetName(r)
-	if err != nil {
-		return err
-	}
-	if _, err := web.Query(r); err != nil {
-		return err
-	}
-	id, err := requestID(r)
-	if err != nil {
-		return err
-	}
 	var body PinRequest
-	if err := web.ReadJSON(w, r, maxPinBytes, &body); err != nil {
+	name, id, err := readChange(w, r, maxPinBytes, &body)
+	if err != nil {
 		return err
 	}
 	result, err := change(r.Context(), pin.Pins{Journal: p.journal, Store: p.deps.Store}, name, body, id)

@@ -75,19 +75,9 @@ type ReplayResult struct {
 
 // replay answers POST /v1/datasets/{name}/replay.
 func (p *Publisher) replay(w http.ResponseWriter, r *http.Request) error {
-	name, err := datasetName(r)
-	if err != nil {
-		return err
-	}
-	if _, err := web.Query(r); err != nil {
-		return err
-	}
-	id, err := requestID(r)
-	if err != nil {
-		return err
-	}
 	var in Replay
-	if err := web.ReadJSON(w, r, maxReplayBytes, &in); err != nil {
+	name, id, err := readChange(w, r, maxReplayBytes, &in)
+	if err != nil {
 		return err
 	}
 	if p.replayer == nil {

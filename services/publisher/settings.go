@@ -91,19 +91,9 @@ func (p *Publisher) settings(w http.ResponseWriter, r *http.Request) error {
 
 // changeSettings answers PATCH /v1/datasets/{name}/settings.
 func (p *Publisher) changeSettings(w http.ResponseWriter, r *http.Request) error {
-	name, err := datasetName(r)
-	if err != nil {
-		return err
-	}
-	if _, err := web.Query(r); err != nil {
-		return err
-	}
-	id, err := requestID(r)
-	if err != nil {
-		return err
-	}
 	var change SettingsChange
-	if err := web.ReadJSON(w, r, maxSettingsBytes, &change); err != nil {
+	name, id, err := readChange(w, r, maxSettingsBytes, &change)
+	if err != nil {
 		return err
 	}
 	result, err := p.journal.Set(r.Context(), name, journal.Change{

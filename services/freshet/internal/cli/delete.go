@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -22,14 +21,8 @@ import (
 
 // deleteFlags are the flags of delete.
 type deleteFlags struct {
-	publisher string
-	requestID string
-	drop      bool
-	force     bool
-	yes       bool
-	audit     auditFlags
-	waits     waitFlags
-	out       output
+	undoFlags
+	drop, force, yes bool
 }
 
 func newDelete(p Process) *cobra.Command {
@@ -54,23 +47,15 @@ instances and refuses the delete while one of them is of such a release; --force
   freshet delete prices --reason "the shop has closed" --drop --yes --wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("request-id") {
-				f.requestID = rand.Text()
-			}
-			f.audit.fill()
+			f.fill(cmd)
 			return f.run(cmd.Context(), p, args[0])
 		},
 	}
+	f.add(cmd, p)
 	flags := cmd.Flags()
-	publisherURL.add(cmd, p, &f.publisher)
-	f.waits.add(cmd, p)
-	f.audit.add(cmd)
 	flags.BoolVar(&f.drop, "drop", false, "have instances drop their tables too: lookups find nothing")
 	flags.BoolVar(&f.force, "force", false, "delete also if instances of a release up to v0.3 would empty their tables, or if that is not known")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask for the name of the dataset again")
-	flags.StringVar(&f.requestID, "request-id", "", "id of this request, stored with the version: a retry with the same id creates no second version (default: random)")
-	f.out.add(cmd)
-	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })
 	return cmd
 }
 
@@ -86,29 +71,11 @@ func (f *deleteFlags) run(ctx context.Context, p Process, name string) error {
 			return err
 		}
 	}
-	c, err := client.New(f.publisher, "publisher", publisherURL.hint())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	w, err := f.waits.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	req := client.DeleteRequest{
-		Reason: f.audit.reason, By: f.audit.by, Drop: f.drop, Force: f.force, RequestID: f.requestID, DryRun: f.audit.dryRun,
-	}
-	if f.audit.dryRun {
-		req.RequestID = "" // a lost answer leaves nothing unknown
-	}
-	result, err := request{name: name, id: req.RequestID, client: c, verb: "deleted", once: func() (publisher.Publication, error) {
-		return c.Delete(ctx, name, req)
-	}}.send(ctx, p)
-	if err != nil {
-		return err
-	}
-	return publication{Publication: result}.finish(ctx, p, name, w, f.out)
+	return f.send(ctx, p, name, "deleted", func(c *client.Client, id string) (publisher.Publication, error) {
+		return c.Delete(ctx, name, client.DeleteRequest{
+			Reason: f.audit.reason, By: f.audit.by, Drop: f.drop, Force: f.force, RequestID: id, DryRun: f.audit.dryRun,
+		})
+	})
 }
 
 // check returns an error if the flags are wrong.

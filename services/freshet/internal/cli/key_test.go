@@ -49,7 +49,7 @@ func TestKeys(t *testing.T) {
 	f.run(t, "events", "shops").want(t, exit.OK, `stdout:key=["shop","it's"], number_keys="plain"`, "stdout:set by the first publish")
 }
 
-// What the messages about keys and CSV say to do works from a shell.
+// The commands in the messages about keys and CSV work from a shell.
 func TestRemediesOfInputs(t *testing.T) {
 	f, _ := served(t)
 	publish := func(name, text string, args ...string) result {

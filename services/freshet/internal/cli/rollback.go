@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +15,8 @@ import (
 
 // rollbackFlags are the flags of rollback.
 type rollbackFlags struct {
-	publisher string
-	to        string
-	requestID string
-	audit     auditFlags
-	waits     waitFlags
-	out       output
+	undoFlags
+	to string
 }
 
 func newRollback(p Process) *cobra.Command {
@@ -32,7 +27,8 @@ func newRollback(p Process) *cobra.Command {
 		Long: `Publish the content of an earlier version as the next version of a dataset, through the publisher. The history only
 grows: no version is removed or changed. If the newest version has that content already, no version is created.
 
-The cost depends on what changed since that version, not on the size of the dataset. An instance pulls the changes.
+The cost depends on what changed since that version, not on the size of the dataset. An instance that still holds the
+content in memory swaps to it without a pull; any other pulls the changes.
 
 A rollback passes the gates about fewer records and bytes, because it has a reason. Other gates hold.
 
@@ -41,21 +37,12 @@ A rollback passes the gates about fewer records and bytes, because it has a reas
   freshet rollback prices --to 41@0123456789ab --reason "wrong currency" --dry-run`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("request-id") {
-				f.requestID = rand.Text()
-			}
-			f.audit.fill()
+			f.fill(cmd)
 			return f.run(cmd.Context(), p, args[0])
 		},
 	}
-	flags := cmd.Flags()
-	publisherURL.add(cmd, p, &f.publisher)
-	f.waits.add(cmd, p)
-	f.audit.add(cmd)
-	flags.StringVar(&f.to, "to", "", "the version to restore, as N or N@ID; required")
-	flags.StringVar(&f.requestID, "request-id", "", "id of this request, stored with the version: a retry with the same id creates no second version (default: random)")
-	f.out.add(cmd)
-	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return publishedNames(ctx, f.publisher) })
+	f.add(cmd, p)
+	cmd.Flags().StringVar(&f.to, "to", "", "the version to restore, as N or N@ID; required")
 	return cmd
 }
 
@@ -63,27 +50,9 @@ func (f *rollbackFlags) run(ctx context.Context, p Process, name string) error {
 	if err := f.check(name); err != nil {
 		return err
 	}
-	c, err := client.New(f.publisher, "publisher", publisherURL.hint())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	w, err := f.waits.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	req := client.RollbackRequest{To: f.to, Reason: f.audit.reason, By: f.audit.by, RequestID: f.requestID, DryRun: f.audit.dryRun}
-	if f.audit.dryRun {
-		req.RequestID = "" // a lost answer leaves nothing unknown
-	}
-	result, err := request{name: name, id: req.RequestID, client: c, verb: "rolled back", once: func() (publisher.Publication, error) {
-		return c.Rollback(ctx, name, req)
-	}}.send(ctx, p)
-	if err != nil {
-		return err
-	}
-	return publication{Publication: result}.finish(ctx, p, name, w, f.out)
+	return f.send(ctx, p, name, "rolled back", func(c *client.Client, id string) (publisher.Publication, error) {
+		return c.Rollback(ctx, name, client.RollbackRequest{To: f.to, Reason: f.audit.reason, By: f.audit.by, RequestID: id, DryRun: f.audit.dryRun})
+	})
 }
 
 // check returns an error if the flags are wrong.
