@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/pkg/table"
@@ -48,6 +49,8 @@ type Deps struct {
 	Source   Source
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+	// Lanes run the heavy work of requests. Zero means [lane.Defaults].
+	Lanes lane.Lanes
 
 	closers []func() error
 }

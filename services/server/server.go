@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/web"
 )
@@ -14,6 +15,7 @@ import (
 type Server struct {
 	cfg      Config
 	deps     Deps
+	lanes    lane.Lanes
 	datasets map[string]*lookups // by name; never changes
 	mux      *web.Mux
 	server   *web.Server
@@ -27,7 +29,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Source == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("server: Deps lacks the Source, the Log or the Registry")
 	}
-	s := &Server{cfg: cfg, deps: deps, datasets: make(map[string]*lookups)}
+	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups)}
+	if s.lanes == (lane.Lanes{}) {
+		s.lanes = lane.Defaults()
+	}
 	for _, name := range deps.Source.Datasets() {
 		d, err := deps.Source.Dataset(name)
 		if err != nil {
