@@ -152,9 +152,13 @@ func (r *Draft) Adopt(of dataset.Ref, rec dataset.VersionRecord) error {
 }
 
 // Shorten replaces the snapshot and the deltas up to the version rec with the snapshot of rec, which Make wrote. Deltas from rec to a later
-// cached version stay. If an earlier version is cached, or none, rec becomes the cached version.
-func (r *Draft) Shorten(rec dataset.VersionRecord) error {
+// cached version stay. If an earlier version is cached, or none, rec becomes the cached version, unless superseded returns true: then the
+// instance has left rec for an earlier version, to which it is pinned. Shorten calls superseded when no other commit can come between.
+func (r *Draft) Shorten(rec dataset.VersionRecord, superseded func() bool) error {
 	return r.commit(func() (Held, error) {
+		if superseded() {
+			return Held{}, fmt.Errorf("%w: an earlier version is served again", ErrOther)
+		}
 		shortened := Held{Record: rec}
 		for _, f := range r.files {
 			shortened.Chain = append(shortened.Chain, f.object)

@@ -162,6 +162,7 @@ func (a *attempt) setFinish(v *loaded, commit func() error, r replaced) {
 	serve := sync.OnceFunc(func() {
 		a.mark.serve()
 		a.Bounds.Served(a.rec.Dataset, swap.To.Table.Bytes())
+		a.Shortener.swapped(a.rec.Dataset, a.rec.Version)
 		before, now := a.Roots.Swapped(swap)
 		a.Collector.swapped(a.rec.Dataset, swap.To.Table, max(0, r.bytes+before-now), now, r.full)
 		swap, r = roots.Swap{}, replaced{}

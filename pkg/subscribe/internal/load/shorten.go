@@ -46,6 +46,7 @@ type Shortener struct {
 	due    map[string]shortening  // by dataset, until it is done or needless; guarded by mu
 	failed map[string]shortenFail // by dataset, if the last try failed; guarded by mu
 	kept   map[string]dataset.Ref // by dataset, the cached version after the last successful try; guarded by mu
+	served map[string]uint64      // by dataset, the number of the version that was swapped in last; guarded by mu
 }
 
 // shortening is a version whose snapshot is due. It must not keep the table in memory after a later version was swapped in, which the
@@ -73,7 +74,27 @@ func NewShortener(cache *cachedir.Dir) *Shortener {
 	return &Shortener{
 		cache: cache, wake: wake.New(),
 		due: make(map[string]shortening), failed: make(map[string]shortenFail), kept: make(map[string]dataset.Ref),
+		served: make(map[string]uint64),
 	}
+}
+
+// swapped tells a nil or other Shortener that a version is served. A pin may have made it a lower one than that of a try in progress, and
+// that try must not replace the pinned version in the cache folder.
+func (s *Shortener) swapped(name string, version uint64) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.served[name] = version
+}
+
+// left reports whether a lower version than the given one is served.
+func (s *Shortener) left(name string, version uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	served, ok := s.served[name]
+	return ok && served < version
 }
 
 // request requests a snapshot of the served version rec if the cached version needs one. t is its table, which may have been replaced. If the
@@ -241,10 +262,10 @@ func (s *Shortener) put(ctx context.Context, v shortenTry, rawBytes int64) error
 	bytes := totalBytes(v.rec.Chain()) // an estimate: a snapshot grows by about the bytes of its deltas
 	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table, rawBytes) })
 	if err == nil {
-		err = draft.Shorten(v.rec)
+		err = draft.Shorten(v.rec, func() bool { return s.left(v.rec.Dataset, v.rec.Version) })
 	}
 	if errors.Is(err, cachedir.ErrOther) {
-		return nil // a full load replaced the cached version
+		return nil // a full load replaced the cached version, or an earlier version is served
 	}
 	if err != nil {
 		return fmt.Errorf("write a snapshot of %s, about %d bytes, to the cache folder: %w", v.rec.ID(), bytes, err)
