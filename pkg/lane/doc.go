@@ -20,7 +20,8 @@
 // At most Config.Queue functions of Do wait, each for at most Config.Wait; the others are refused ([ShedError]). A function that does not
 // yield shares its processor only as Go's scheduler makes it, every 10 ms. It keeps its place, so that other functions of Do wait for
 // it. Own work waits for Config.Hold, and then gets the place; the function goes on without one until it yields. Until then the lane
-// admits one function of Do less: their number stays bounded.
+// admits one function of Do less: their number stays bounded. Own work that does not yield, such as an eager view whose decode function
+// hangs, loses its place in the same way, to any function that waits.
 //
 // A function may start goroutines. They share its place, and end before the function returns.
 package lane

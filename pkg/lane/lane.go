@@ -39,8 +39,8 @@ type Config struct {
 	Queue int
 	// Wait is how long a call of [Lane.Do] may wait.
 	Wait time.Duration
-	// Hold is how long a function may keep its place without [Yield] while a call of [Lane.Enter] waits. After that the lane passes the
-	// place on, and the function goes on without one. Zero means without limit, for functions that do not compute.
+	// Hold is how long a function may keep its place without [Yield] while a call of [Lane.Enter] waits, or own work while any waits. After
+	// that the lane passes the place on, and the function goes on without one. Zero means without limit, for functions that do not compute.
 	Hold time.Duration
 }
 
@@ -183,7 +183,7 @@ func (l *Lane) countRefusal(err error) {
 // that runs already goes astray.
 func (l *Lane) wait(ctx context.Context, t *ticket, ready <-chan struct{}, late <-chan time.Time) (err error) {
 	var held <-chan time.Time
-	if t.work == own && l.cfg.Hold > 0 {
+	if l.cfg.Hold > 0 {
 		ticker := time.NewTicker(l.cfg.Hold)
 		defer ticker.Stop()
 		held = ticker.C
@@ -193,7 +193,7 @@ func (l *Lane) wait(ctx context.Context, t *ticket, ready <-chan struct{}, late 
 		case <-ready:
 			return nil
 		case <-held:
-			l.passOn()
+			l.passOn(t.work)
 			continue
 		case <-late:
 			err = l.shed(fmt.Sprintf("had no place for %s", l.cfg.Wait))
@@ -259,16 +259,21 @@ func (l *Lane) next() *ticket {
 	return first.Value.(*ticket)
 }
 
-// passOn passes on the place of the function that has not yielded for longest, if that is longer than Config.Hold.
-func (l *Lane) passOn() {
+// passOn passes on the place of the function that has not yielded for longest, if that is longer than Config.Hold, to the kind of work
+// that waits. A function of Do does not get the place of another: they would all run at a time.
+func (l *Lane) passOn(to work) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queues[own].Len() == 0 {
+	if l.queues[to].Len() == 0 {
 		return
 	}
 	var longest *ticket
 	for e := l.placed.Front(); e != nil; e = e.Next() {
-		if t := e.Value.(*ticket); longest == nil || t.yielded.Load() < longest.yielded.Load() {
+		t := e.Value.(*ticket)
+		if to == user && t.work == user {
+			continue
+		}
+		if longest == nil || t.yielded.Load() < longest.yielded.Load() {
 			longest = t
 		}
 	}

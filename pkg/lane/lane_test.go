@@ -331,6 +331,27 @@ func TestHoldEnds(t *testing.T) {
 	})
 }
 
+// Own work that hangs, as a decode function may, loses its place to functions of Do as well.
+func TestOwnWorkThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		_, leave, err := l.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			began := time.Now()
+			if err := l.Do(t.Context(), func(context.Context) error { return nil }); err != nil || time.Since(began) > 100*time.Millisecond {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		}
+		leave()
+		if s := l.Stats(); s.Held != 1 || s.Own.Running != 0 || s.Astray != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
 // A call inside a function of the lane runs in its place, also through the other lane; after the function it is a call of its own.
 func TestCallsInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

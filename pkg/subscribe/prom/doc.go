@@ -7,5 +7,6 @@
 //		...
 //	})
 //	prom.Register(prometheus.DefaultRegisterer, sub)
+//	prom.RegisterLanes(prometheus.DefaultRegisterer, sub.Lanes())
 //	prom.RegisterBuild(prometheus.DefaultRegisterer)
 package prom
