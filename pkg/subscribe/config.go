@@ -98,8 +98,8 @@ type Config struct {
 	// Workers is the number of goroutines that decode and index in each refresh; zero means GOMAXPROCS, at most 4. As many of them compute
 	// at a time as the CPU lane has places.
 	Workers int
-	// LaneQueue is how many calls of [lane.Lane.Do] wait in the CPU lane of [Subscriber.Lanes] before further ones are refused, and a quarter
-	// of those in the I/O lane. LaneWait is how long each waits. Zero means [lane.DefaultQueue] and [lane.DefaultWait].
+	// LaneQueue is how many calls of [lane.Lane.Do] wait in the CPU lane of [Subscriber.Lanes] before further ones are refused. Four times as
+	// many wait in the I/O lane. LaneWait is how long each waits. Zero means [lane.DefaultQueue] and [lane.DefaultWait].
 	LaneQueue int
 	LaneWait  time.Duration
 	// StallTimeout is how long a refresh may make no progress before it is cancelled and retried. The waits for relays that are
