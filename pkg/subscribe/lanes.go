@@ -7,13 +7,9 @@ import (
 	"freshet.dev/pkg/lane"
 )
 
-// requestsPerDataset bounds the requests to relays that a dataset makes at a time: a refresh and a query, and four refreshes that hang, each
-// with a hedge.
-const requestsPerDataset = 12
-
 // openLanes makes the lanes. The CPU lane uses all processors until the first version is served: no lookup needs one before.
 func (s *Subscriber) openLanes() {
-	s.lanes = lane.Options{Queue: s.cfg.LaneQueue, Wait: s.cfg.LaneWait, Requests: requestsPerDataset * len(s.cfg.Datasets)}.Lanes()
+	s.lanes = lane.Options{Queue: s.cfg.LaneQueue, Wait: s.cfg.LaneWait, Requests: s.cfg.requests()}.Lanes()
 	s.lanes.CPU.SetWidth(runtime.GOMAXPROCS(0))
 	s.leaveProcessor = sync.OnceFunc(func() { s.lanes.CPU.SetWidth(lane.CPUWidth()) })
 }

@@ -89,6 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s.events = s.observers()
 	relays := cfg.pull()
 	relays.Refused = watcher{s}.refused
+	relays.Lane, relays.MaxConnections = s.lanes.IO, cfg.requests()
 	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -109,6 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.release()
 		return nil, err
 	}
+	s.warnOfPools()
 	readable := wake.New()
 	s.openCache(ctx, readable)
 	s.engine = refresh.New(refresh.Config{

@@ -8,5 +8,6 @@
 //	})
 //	prom.Register(prometheus.DefaultRegisterer, sub)
 //	prom.RegisterLanes(prometheus.DefaultRegisterer, sub.Lanes())
+//	prom.RegisterPools(prometheus.DefaultRegisterer, sub)
 //	prom.RegisterBuild(prometheus.DefaultRegisterer)
 package prom

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"freshet.dev/pkg/lane"
+	"freshet.dev/pkg/subscribe"
 )
 
 // RegisterLanes registers metrics of the lanes: of a subscriber's, [subscribe.Subscriber.Lanes]. It panics if reg already has them.
@@ -56,6 +57,38 @@ func (c laneCollector) Collect(ch chan<- prometheus.Metric) {
 			histogram(ch, descWait, w.Wait, s.Name, work)
 			histogram(ch, descRun, w.Run, s.Name, work)
 		}
+	}
+}
+
+// Pools reports the state of pools of connections. [subscribe.Subscriber] does.
+type Pools interface{ Pools() []subscribe.Pool }
+
+// RegisterPools registers metrics of the pools of source. It panics if reg already has them.
+func RegisterPools(reg prometheus.Registerer, source Pools) { reg.MustRegister(poolCollector{source}) }
+
+type poolCollector struct{ source Pools }
+
+var (
+	descPoolMax      = describe("pool_max_connections", "Connections that the pool may have: to each relay, or to Redis.", "pool")
+	descPoolOpen     = describe("pool_open_connections", "Connections of the pool: to all relays, or to Redis.", "pool")
+	descPoolWaits    = describe("pool_waits_total", "Requests that waited for a connection of the pool.", "pool")
+	descPoolTimeouts = describe("pool_timeouts_total", "Requests that got no connection: from the pool in time, or because a relay did not accept it.", "pool")
+)
+
+// Describe implements [prometheus.Collector].
+func (c poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descPoolMax, descPoolOpen, descPoolWaits, descPoolTimeouts} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.source.Pools() {
+		gauge(ch, descPoolMax, float64(p.Max), p.Name)
+		gauge(ch, descPoolOpen, float64(p.Open), p.Name)
+		counter(ch, descPoolWaits, float64(p.Waits), p.Name)
+		counter(ch, descPoolTimeouts, float64(p.Timeouts), p.Name)
 	}
 }
 
