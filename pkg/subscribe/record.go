@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -27,6 +28,9 @@ func checkRedis(text string) error {
 		return fmt.Errorf("is no URL of a Redis; %s", want)
 	}
 	rdb, err := catalog.Connect(text)
+	if errors.Is(err, catalog.ErrPool) {
+		return fmt.Errorf("is wrong: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("has a part that is wrong; %s", want)
 	}
