@@ -182,18 +182,19 @@ func (l *Lane) countRefusal(err error) {
 // wait waits until t, which is in a queue, has a place: then ready is closed. After an error t has no place and is in no queue; a function
 // that runs already goes astray.
 func (l *Lane) wait(ctx context.Context, t *ticket, ready <-chan struct{}, late <-chan time.Time) (err error) {
+	var hold *time.Timer
 	var held <-chan time.Time
 	if l.cfg.Hold > 0 {
-		ticker := time.NewTicker(l.cfg.Hold)
-		defer ticker.Stop()
-		held = ticker.C
+		hold = time.NewTimer(l.passOn(t.work))
+		defer hold.Stop()
+		held = hold.C
 	}
 	for {
 		select {
 		case <-ready:
 			return nil
 		case <-held:
-			l.passOn(t.work)
+			hold.Reset(l.passOn(t.work))
 			continue
 		case <-late:
 			err = l.shed(fmt.Sprintf("had no place for %s", l.cfg.Wait))
@@ -260,12 +261,13 @@ func (l *Lane) next() *ticket {
 }
 
 // passOn passes on the place of the function that has not yielded for longest, if that is longer than Config.Hold, to the kind of work
-// that waits. A function of Do does not get the place of another: they would all run at a time.
-func (l *Lane) passOn(to work) {
+// that waits. A function of Do does not get the place of another: they would all run at a time. passOn returns when to call it again, if work
+// still waits.
+func (l *Lane) passOn(to work) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.queues[to].Len() == 0 {
-		return
+		return l.cfg.Hold
 	}
 	var longest *ticket
 	for e := l.placed.Front(); e != nil; e = e.Next() {
@@ -277,13 +279,17 @@ func (l *Lane) passOn(to work) {
 			longest = t
 		}
 	}
-	if longest == nil || l.now()-time.Duration(longest.yielded.Load()) < l.cfg.Hold {
-		return
+	if longest == nil {
+		return l.cfg.Hold
+	}
+	if left := l.cfg.Hold - (l.now() - time.Duration(longest.yielded.Load())); left > 0 {
+		return left
 	}
 	l.displace(longest)
 	l.stray(longest)
 	l.metrics.held.Add(1)
 	l.fill()
+	return time.Millisecond
 }
 
 // now returns the time since the lane was created.

@@ -331,6 +331,29 @@ func TestHoldEnds(t *testing.T) {
 	})
 }
 
+// Config.Hold counts from the last yield, and not from the call that waits: a caller with less patience gets the place in a later attempt.
+func TestHoldCountsFromTheYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		do(t, l, &wg, func(context.Context) { time.Sleep(time.Second) })
+		began := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			_, leave, err := l.Enter(ctx)
+			cancel()
+			if err == nil {
+				leave()
+				break
+			}
+		}
+		if waited := time.Since(began); waited != 100*time.Millisecond {
+			t.Errorf("the refresh waited %s", waited)
+		}
+		wg.Wait()
+	})
+}
+
 // Own work that hangs, as a decode function may, loses its place to functions of Do as well.
 func TestOwnWorkThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
