@@ -23,6 +23,10 @@ const (
 	idleConnTime = 5 * time.Minute
 )
 
+// ErrPool is returned by [Connect] when the sizes of the pool in the query of the URL contradict each other. Its text has no part of the
+// URL.
+var ErrPool = errors.New("the sizes of the pool contradict each other")
+
 // Connect returns a client for the Redis at url: redis://[user:password@]host:port/db, rediss:// for TLS, or
 // unix:///path. It fails only for a malformed url, and does not connect. A timeout or pool size in the query of url
 // (such as ?read_timeout=5s) overrides the default. The caller closes the client.
@@ -41,6 +45,9 @@ func Connect(url string) (redis.UniversalClient, error) {
 	setDefault(&o.ConnMaxIdleTime, idleConnTime)
 	setDefault(&o.PoolSize, poolSize)
 	setDefault(&o.MaxRetries, maxRetries)
+	if most := max(o.MinIdleConns, o.MaxIdleConns); most > o.PoolSize {
+		return nil, fmt.Errorf("%w: min_idle_conns or max_idle_conns is %d, above pool_size, which is %d", ErrPool, most, o.PoolSize)
+	}
 	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true // without it, a read ignores the deadline of its context
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -1,6 +1,3 @@
-// Package lane bounds heavy work, so that lookups never wait for it. A process has two lanes: the CPU lane for work that computes
-// (decoding, indexing, scans, eager views), and the I/O lane for work that waits for others (pulls, Redis, NATS). A full lane refuses
-// work at once and says when to try again. One lane being full does not affect the other.
 package lane
 
 import (
@@ -8,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -16,7 +12,7 @@ import (
 // ErrShed is wrapped by the errors of work that a lane refused. The error is a [*ShedError].
 var ErrShed = errors.New("the lane is full")
 
-// ShedError is why a lane refused work.
+// ShedError is returned when a lane refuses work.
 type ShedError struct {
 	Lane string
 	// Reason says which bound was reached.
@@ -37,75 +33,98 @@ type Config struct {
 	Name string
 	// Width is how many functions run at a time, at least 1.
 	Width int
+	// Reserved is how many of the places only [Lane.Enter] takes. At least one place remains for [Lane.Do].
+	Reserved int
 	// Queue is how many calls of [Lane.Do] may wait for one that runs.
 	Queue int
 	// Wait is how long a call of [Lane.Do] may wait.
 	Wait time.Duration
+	// Hold is how long a function may keep its place without [Yield] while a call of [Lane.Enter] waits, or own work while any waits. After
+	// that the lane passes the place on, and the function goes on without one. Zero means without limit, for functions that do not compute.
+	Hold time.Duration
 }
 
-// Slice is how long a function runs in a lane before [Yield] passes its place to one that waits.
-const Slice = 10 * time.Millisecond
-
-// yieldEvery is how often [Yield] lets other goroutines of the process run.
-const yieldEvery = time.Millisecond
-
-// Lane runs functions on their callers' goroutines, Config.Width at a time and in the order of their calls. It is safe for concurrent use.
+// Lane runs functions on their callers' goroutines, Config.Width at a time. It is safe for concurrent use. A nil Lane has no bounds: it
+// runs all functions at once.
 type Lane struct {
-	cfg Config
+	cfg     Config
+	start   time.Time
+	metrics metrics
 
 	mu      sync.Mutex
 	width   int       // guarded by mu
-	running int       // guarded by mu
-	own     list.List // guarded by mu: of *ticket, those of Enter that wait; they come first
-	others  list.List // guarded by mu: of *ticket, those of Do that wait
+	running [2]int    // functions with a place; guarded by mu
+	placed  list.List // of the tickets with a place; guarded by mu
+	// astray is how many functions of Do run without a place: see Config.Hold and [Yield]. As many places stay free of other functions of
+	// Do, so that their number stays bounded. Guarded by mu.
+	astray int
+	// turns is how many places in a row went to Enter while Do waited for one; guarded by mu.
+	turns  int
+	queues [2]list.List // of tickets that wait; guarded by mu
 }
 
-// ticket is the place of one function in a lane.
-type ticket struct {
-	lane  *Lane
-	own   bool
-	ready chan struct{} // closed when the ticket runs
-	runs  bool          // guarded by lane.mu
+// work is the kind of a ticket.
+type work int
 
-	// The fields below belong to the goroutine of the function.
-	began   time.Time // of the present slice
-	yielded time.Time
-}
+const (
+	own  work = iota // of Enter
+	user             // of Do
+)
 
-type ticketKey struct{}
+// ownTurns bounds the places in a row that go to Enter while Do waits for one: Do has at least a ninth of the lane.
+const ownTurns = 8
 
 // New returns a lane.
-func New(cfg Config) *Lane { return &Lane{cfg: cfg, width: max(cfg.Width, 1)} }
+func New(cfg Config) *Lane { return &Lane{cfg: cfg, width: max(cfg.Width, 1), start: time.Now()} }
 
 // Do calls f as soon as the lane has a place, and returns its error. If too many wait, or f waited for Config.Wait, the error is a
-// [*ShedError] and f is not called; if ctx ends first, it is the cause of ctx. f should call [Yield] at least every millisecond. A call
-// from a function that runs in the lane already calls f at once.
+// [*ShedError] and f is not called; if ctx ends first, it is the cause of ctx. f should call [Yield] at least every millisecond. A panic
+// of f passes through Do. A call from a function that runs in the lane already calls f at once, in the place of that function.
 func (l *Lane) Do(ctx context.Context, f func(context.Context) error) error {
-	if t, ok := ctx.Value(ticketKey{}).(*ticket); ok && t.lane == l {
-		return f(ctx)
-	}
-	t, err := l.admit(ctx, false)
+	inside, leave, err := l.enter(ctx, user)
 	if err != nil {
 		return err
 	}
-	defer l.leave(t)
-	return f(context.WithValue(ctx, ticketKey{}, t))
+	defer leave()
+	return f(inside)
 }
 
 // Enter waits until the lane has a place, and takes it until leave is called. It is for freshet's own refreshes, which are bounded
-// elsewhere: they are never refused, and come before the functions of [Lane.Do]. The error is the cause of ctx.
+// elsewhere: they are never refused, and come before the functions of [Lane.Do], which keep a ninth of the lane. The error is the cause of
+// ctx. leave may be called more than once, from any goroutine.
 func (l *Lane) Enter(ctx context.Context) (inside context.Context, leave func(), err error) {
-	if t, ok := ctx.Value(ticketKey{}).(*ticket); ok && t.lane == l {
+	return l.enter(ctx, own)
+}
+
+func (l *Lane) enter(ctx context.Context, work work) (context.Context, func(), error) {
+	if l == nil {
 		return ctx, func() {}, nil
 	}
-	t, err := l.admit(ctx, true)
+	outer, _ := ctx.Value(ticketKey{}).(*ticket)
+	if l.contains(outer) {
+		return ctx, func() {}, nil
+	}
+	t, err := l.admit(ctx, work)
 	if err != nil {
 		return nil, nil, err
 	}
-	return context.WithValue(ctx, ticketKey{}, t), sync.OnceFunc(func() { l.leave(t) }), nil
+	t.outer = outer
+	return context.WithValue(ctx, ticketKey{}, t), t.leave, nil
 }
 
-// SetWidth changes how many functions run at a time. Functions that run go on.
+// contains reports whether the function of t, or one that it runs in, is in l.
+func (l *Lane) contains(t *ticket) bool {
+	for ; t != nil; t = t.outer {
+		if t.lane == l {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return t.state != ended
+		}
+	}
+	return false
+}
+
+// SetWidth changes how many functions run at a time. Functions that run go on until they end or call [Yield].
 func (l *Lane) SetWidth(width int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,25 +132,38 @@ func (l *Lane) SetWidth(width int) {
 	l.fill()
 }
 
-func (l *Lane) admit(ctx context.Context, own bool) (*ticket, error) {
-	t := &ticket{lane: l, own: own, ready: make(chan struct{})}
+// admit returns a ticket that has a place.
+func (l *Lane) admit(ctx context.Context, work work) (*ticket, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	t := &ticket{lane: l, work: work}
 	l.mu.Lock()
-	if !own && l.running >= l.width && l.others.Len() >= l.cfg.Queue {
+	switch {
+	case l.queues[work].Len() == 0 && l.queues[own].Len() == 0 && l.fits(work):
+		l.place(t)
 		l.mu.Unlock()
+		l.metrics.wait[work].observe(0)
+		return t, nil
+	case work == user && l.queues[user].Len() >= l.cfg.Queue:
+		l.mu.Unlock()
+		l.metrics.shedQueue.Add(1)
 		return nil, l.shed(fmt.Sprintf("has %d waiting", l.cfg.Queue))
 	}
-	l.push(t)
-	l.fill()
+	ready := l.push(t)
 	l.mu.Unlock()
+	began := l.now()
 	var late <-chan time.Time
-	if !own {
+	if work == user {
 		timer := time.NewTimer(l.cfg.Wait)
 		defer timer.Stop()
 		late = timer.C
 	}
-	if err := l.wait(ctx, t, late); err != nil {
+	if err := l.wait(ctx, t, ready, late); err != nil {
+		l.countRefusal(err)
 		return nil, err
 	}
+	l.metrics.wait[work].observe(l.now() - began)
 	return t, nil
 }
 
@@ -139,117 +171,126 @@ func (l *Lane) shed(reason string) error {
 	return &ShedError{Lane: l.cfg.Name, Reason: reason, RetryAfter: max(l.cfg.Wait, time.Second)}
 }
 
-// wait waits until t runs. With an error t has no place.
-func (l *Lane) wait(ctx context.Context, t *ticket, late <-chan time.Time) (err error) {
-	select {
-	case <-t.ready:
-	case <-late:
-		err = l.shed(fmt.Sprintf("had no place for %s", l.cfg.Wait))
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+func (l *Lane) countRefusal(err error) {
+	if errors.Is(err, ErrShed) {
+		l.metrics.shedWait.Add(1)
+	} else {
+		l.metrics.canceled.Add(1)
 	}
-	if err != nil {
-		l.leave(t)
-		return err
-	}
-	t.began = time.Now()
-	t.yielded = t.began
-	return nil
 }
 
-func (l *Lane) queue(t *ticket) *list.List {
-	if t.own {
-		return &l.own
+// wait waits until t, which is in a queue, has a place: then ready is closed. After an error t has no place and is in no queue; a function
+// that runs already goes astray.
+func (l *Lane) wait(ctx context.Context, t *ticket, ready <-chan struct{}, late <-chan time.Time) (err error) {
+	var hold *time.Timer
+	var held <-chan time.Time
+	if l.cfg.Hold > 0 {
+		hold = time.NewTimer(l.passOn(t.work))
+		defer hold.Stop()
+		held = hold.C
 	}
-	return &l.others
-}
-
-func (l *Lane) push(t *ticket) { l.queue(t).PushBack(t) }
-
-// fill gives free places to those that wait. The caller holds mu.
-func (l *Lane) fill() {
-	for l.running < l.width {
-		q := &l.own
-		if q.Len() == 0 {
-			q = &l.others
+	for {
+		select {
+		case <-ready:
+			return nil
+		case <-held:
+			hold.Reset(l.passOn(t.work))
+			continue
+		case <-late:
+			err = l.shed(fmt.Sprintf("had no place for %s", l.cfg.Wait))
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
-		if q.Len() == 0 {
+		break
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.state != waiting || (<-chan struct{})(t.ready) != ready {
+		return nil // it got its place just now
+	}
+	l.queues[t.work].Remove(t.element)
+	if t.state = ended; t.admitted {
+		l.stray(t)
+	}
+	return err
+}
+
+// fits reports whether a ticket may get a place. The caller holds mu.
+func (l *Lane) fits(work work) bool {
+	busy := l.running[own] + l.running[user]
+	if work == own {
+		return busy < l.width
+	}
+	return busy+l.astray < l.width && l.running[user]+l.astray < max(l.width-l.cfg.Reserved, 1)
+}
+
+// fill gives free places to tickets that wait. The caller holds mu.
+func (l *Lane) fill() {
+	for {
+		t := l.next()
+		if t == nil {
 			return
 		}
-		t := q.Remove(q.Front()).(*ticket)
-		t.runs = true
-		l.running++
+		l.queues[t.work].Remove(t.element)
+		l.place(t)
 		close(t.ready)
 	}
 }
 
-// leave ends the ticket, whether it runs or waits.
-func (l *Lane) leave(t *ticket) {
+// next returns the ticket that gets the next place; nil if none does. The caller holds mu.
+func (l *Lane) next() *ticket {
+	first, second := l.queues[own].Front(), l.queues[user].Front()
+	if !l.fits(own) {
+		return nil
+	}
+	if second != nil && !l.fits(user) {
+		second = nil
+	}
+	switch {
+	case first == nil && second == nil:
+		return nil
+	case first == nil || second != nil && l.turns >= ownTurns:
+		l.turns = 0
+		return second.Value.(*ticket)
+	case second == nil:
+		l.turns = 0
+	default:
+		l.turns++
+	}
+	return first.Value.(*ticket)
+}
+
+// passOn passes on the place of the function that has not yielded for longest, if that is longer than Config.Hold, to the kind of work
+// that waits. A function of Do does not get the place of another: they would all run at a time. passOn returns when to call it again, if work
+// still waits.
+func (l *Lane) passOn(to work) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.runs {
-		t.runs = false
-		l.running--
-		l.fill()
-		return
+	if l.queues[to].Len() == 0 {
+		return l.cfg.Hold
 	}
-	q := l.queue(t)
-	for e := q.Front(); e != nil; e = e.Next() {
-		if e.Value == t {
-			q.Remove(e)
-			return
+	var longest *ticket
+	for e := l.placed.Front(); e != nil; e = e.Next() {
+		t := e.Value.(*ticket)
+		if to == user && t.work == user {
+			continue
+		}
+		if longest == nil || t.yielded.Load() < longest.yielded.Load() {
+			longest = t
 		}
 	}
-}
-
-// Yield lets others run, if a millisecond has passed since the last time: other goroutines of the process, and after a [Slice] those
-// that wait for the lane of ctx. It costs about as much as reading the clock. Outside of a lane it is [runtime.Gosched].
-func Yield(ctx context.Context) {
-	t, ok := ctx.Value(ticketKey{}).(*ticket)
-	if !ok {
-		runtime.Gosched()
-		return
+	if longest == nil {
+		return l.cfg.Hold
 	}
-	now := time.Now()
-	if now.Sub(t.yielded) < yieldEvery {
-		return
+	if left := l.cfg.Hold - (l.now() - time.Duration(longest.yielded.Load())); left > 0 {
+		return left
 	}
-	t.yielded = now
-	if !t.lane.pass(ctx, t, now) {
-		runtime.Gosched()
-	}
-}
-
-// pass passes the place of t to one that waits, and waits for the next. It returns false if none waits that may have it.
-func (l *Lane) pass(ctx context.Context, t *ticket, now time.Time) bool {
-	l.mu.Lock()
-	first := l.own.Len() > 0 && !t.own
-	next := now.Sub(t.began) >= Slice && l.queue(t).Len() > 0
-	if !t.runs || !first && !next {
-		l.mu.Unlock()
-		return false
-	}
-	t.runs, t.ready = false, make(chan struct{})
-	l.running--
-	l.push(t)
+	l.displace(longest)
+	l.stray(longest)
+	l.metrics.held.Add(1)
 	l.fill()
-	l.mu.Unlock()
-	_ = l.wait(ctx, t, nil) // after the end of ctx the function goes on without a place, and should end soon
-	return true
+	return time.Millisecond
 }
 
-// Lanes are the lanes of a process.
-type Lanes struct {
-	// CPU is for work that computes. It leaves a processor to lookups.
-	CPU *Lane
-	// IO is for work that waits for servers.
-	IO *Lane
-}
-
-// Defaults returns lanes for this process. The CPU lane runs one function less than there are processors, and at least one.
-func Defaults() Lanes {
-	return Lanes{
-		CPU: New(Config{Name: "cpu", Width: runtime.GOMAXPROCS(0) - 1, Queue: 16, Wait: 2 * time.Second}),
-		IO:  New(Config{Name: "io", Width: 16, Queue: 64, Wait: 2 * time.Second}),
-	}
-}
+// now returns the time since the lane was created.
+func (l *Lane) now() time.Duration { return time.Since(l.start) }

@@ -3,7 +3,10 @@ package lane_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,48 +14,149 @@ import (
 	"freshet.dev/pkg/lane"
 )
 
+// narrow returns a lane of one place.
+func narrow(queue int) *lane.Lane {
+	return lane.New(lane.Config{Name: "cpu", Width: 1, Queue: queue, Wait: time.Minute, Hold: 100 * time.Millisecond})
+}
+
+// compute computes for d, as far as a bubble can show it, and yields every millisecond.
+func compute(ctx context.Context, d time.Duration) {
+	for range d / time.Millisecond {
+		time.Sleep(time.Millisecond)
+		lane.Yield(ctx)
+	}
+}
+
+// do starts a call of Do, which waits for all others of the bubble to block before it returns.
+func do(t *testing.T, l *lane.Lane, wg *sync.WaitGroup, f func(context.Context)) {
+	t.Helper()
+	wg.Go(func() {
+		if err := l.Do(t.Context(), func(ctx context.Context) error { f(ctx); return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Wait()
+}
+
 func TestFullLaneRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := lane.New(lane.Config{Name: "cpu", Width: 1, Queue: 1, Wait: time.Minute})
+		l := narrow(1)
+		var wg sync.WaitGroup
 		held := make(chan struct{})
-		results := make(chan error, 2)
 		for range 2 {
-			go func() {
-				results <- l.Do(t.Context(), func(context.Context) error { <-held; return nil })
-			}()
+			do(t, l, &wg, func(context.Context) { <-held })
 		}
-		synctest.Wait()
 		var shed *lane.ShedError
 		if err := l.Do(t.Context(), func(context.Context) error { return nil }); !errors.As(err, &shed) || shed.RetryAfter < time.Second {
 			t.Fatalf("a third call: %v", err)
 		}
 		close(held)
-		for range 2 {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
+		wg.Wait()
+		if s := l.Stats(); s.ShedQueue != 1 || s.User.Run.Count != 2 || s.User.Running+s.User.Waiting != 0 {
+			t.Errorf("stats %+v", s)
 		}
 	})
 }
 
+// A call that waits for longer than Config.Wait is refused, and leaves the queue to others.
+func TestWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lane.New(lane.Config{Name: "cpu", Width: 1, Queue: 1, Wait: 2 * time.Second})
+		var wg sync.WaitGroup
+		held := make(chan struct{})
+		do(t, l, &wg, func(context.Context) { <-held })
+		began := time.Now()
+		err := l.Do(t.Context(), func(context.Context) error { return nil })
+		if waited := time.Since(began); !errors.Is(err, lane.ErrShed) || waited != 2*time.Second {
+			t.Fatalf("after %s: %v", waited, err)
+		}
+		ran := false
+		do(t, l, &wg, func(context.Context) { ran = true })
+		close(held)
+		wg.Wait()
+		if s := l.Stats(); !ran || s.ShedWait != 1 || s.ShedQueue != 0 || s.User.Wait.Count != 2 {
+			t.Errorf("ran: %v, stats %+v", ran, s)
+		}
+	})
+}
+
+func TestCallsRunInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(10)
+		var wg sync.WaitGroup
+		var order []int
+		for i := range 10 {
+			do(t, l, &wg, func(context.Context) { time.Sleep(time.Millisecond); order = append(order, i) })
+		}
+		wg.Wait()
+		if !slices.IsSorted(order) || len(order) != 10 {
+			t.Errorf("order %v", order)
+		}
+	})
+}
+
+// The end of a context takes a call out of the queue; a context that has ended runs nothing.
+func TestContextEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(1)
+		cause := errors.New("the client left")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var wg sync.WaitGroup
+		held := make(chan struct{})
+		do(t, l, &wg, func(context.Context) { <-held })
+		wg.Go(func() {
+			if err := l.Do(ctx, func(context.Context) error { return nil }); !errors.Is(err, cause) {
+				t.Errorf("a call that waited: %v", err)
+			}
+		})
+		wg.Go(func() {
+			if _, _, err := l.Enter(ctx); !errors.Is(err, cause) {
+				t.Errorf("Enter: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel(cause)
+		synctest.Wait()
+		if s := l.Stats(); s.User.Waiting != 0 || s.Own.Waiting != 0 || s.Canceled != 2 {
+			t.Errorf("stats %+v", s)
+		}
+		close(held)
+		wg.Wait()
+		if err := l.Do(ctx, func(context.Context) error { t.Error("it ran"); return nil }); !errors.Is(err, cause) {
+			t.Errorf("a call after the end: %v", err)
+		}
+	})
+}
+
+func TestPanicFreesThePlace(t *testing.T) {
+	l := narrow(0)
+	for range 3 {
+		func() {
+			defer func() {
+				if r := recover(); r != "broken" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			_ = l.Do(t.Context(), func(context.Context) error { panic("broken") })
+		}()
+	}
+	if s := l.Stats(); s.User.Running != 0 || s.User.Run.Count != 3 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestOwnWorkComesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := lane.New(lane.Config{Name: "cpu", Width: 1, Queue: 4, Wait: time.Minute})
+		l := narrow(4)
+		var wg sync.WaitGroup
 		var order []string
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if err := l.Do(t.Context(), func(ctx context.Context) error {
-				for range 3 {
-					time.Sleep(2 * time.Millisecond)
-					lane.Yield(ctx)
-					order = append(order, "scan")
-				}
-				return nil
-			}); err != nil {
-				t.Error(err)
+		do(t, l, &wg, func(ctx context.Context) {
+			for range 3 {
+				time.Sleep(2 * time.Millisecond)
+				lane.Yield(ctx)
+				order = append(order, "scan")
 			}
-		}()
+		})
 		time.Sleep(time.Millisecond)
 		_, leave, err := l.Enter(t.Context())
 		if err != nil {
@@ -60,9 +164,419 @@ func TestOwnWorkComesFirst(t *testing.T) {
 		}
 		order = append(order, "refresh")
 		leave()
-		<-done
+		wg.Wait()
 		if want := []string{"refresh", "scan", "scan", "scan"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
 	})
+}
+
+// Refreshes that always wait for a place leave every ninth to Do.
+func TestRefreshesLeaveAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		units := 0
+		for range 4 {
+			wg.Go(func() {
+				for {
+					_, leave, err := l.Enter(ctx)
+					if err != nil {
+						return
+					}
+					time.Sleep(time.Millisecond)
+					units++
+					leave()
+				}
+			})
+		}
+		synctest.Wait()
+		do(t, l, &wg, func(ctx context.Context) { compute(ctx, 20*time.Millisecond); cancel() })
+		wg.Wait()
+		if units < 20*8-16 || units > 20*8+16 {
+			t.Errorf("%d units of refreshes during 20 milliseconds of a function, want about 160", units)
+		}
+	})
+}
+
+// Functions take turns, a Slice at a time; a refresh that yields also leaves slices to them.
+func TestYieldPassesSlices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		var order []string
+		note := func(name string) {
+			if len(order) == 0 || order[len(order)-1] != name {
+				order = append(order, name)
+			}
+		}
+		long := func(name string) func(context.Context) {
+			return func(ctx context.Context) {
+				for range 30 {
+					time.Sleep(time.Millisecond)
+					note(name)
+					lane.Yield(ctx)
+				}
+			}
+		}
+		do(t, l, &wg, long("a"))
+		do(t, l, &wg, long("b"))
+		wg.Wait()
+		if want := []string{"a", "b", "a", "b", "a", "b"}; !slices.Equal(order, want) {
+			t.Errorf("order of two functions %v, want %v", order, want)
+		}
+
+		order = nil
+		wg.Go(func() {
+			ctx, leave, err := l.Enter(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer leave()
+			long("refresh")(ctx)
+		})
+		synctest.Wait()
+		do(t, l, &wg, func(context.Context) { time.Sleep(time.Millisecond); note("a") })
+		wg.Wait()
+		if want := []string{"refresh", "a", "refresh"}; !slices.Equal(order, want) {
+			t.Errorf("order of a refresh and a function %v, want %v", order, want)
+		}
+	})
+}
+
+// A function that waits in Yield when its context ends goes on without a place, and another function of Do does not run beside it.
+func TestContextEndsInYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		var order []string
+		goOn := make(chan struct{})
+		wg.Go(func() {
+			if err := l.Do(ctx, func(ctx context.Context) error {
+				time.Sleep(2 * time.Millisecond)
+				lane.Yield(ctx) // passes the place to the refresh
+				order = append(order, "canceled")
+				lane.Yield(ctx)
+				<-goOn
+				return context.Cause(ctx)
+			}); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		_, leave, err := l.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		synctest.Wait()
+		do(t, l, &wg, func(context.Context) { order = append(order, "next") })
+		leave()
+		synctest.Wait()
+		s := l.Stats()
+		if s.Astray != 1 || s.User.Running != 0 || s.User.Waiting != 1 || s.Canceled != 0 {
+			t.Errorf("without a place: %+v", s)
+		}
+		if _, leave, err := l.Enter(t.Context()); err != nil { // a refresh does
+			t.Error(err)
+		} else {
+			leave()
+		}
+		close(goOn)
+		wg.Wait()
+		if want := []string{"canceled", "next"}; !slices.Equal(order, want) || l.Stats().Astray != 0 {
+			t.Errorf("order %v, want %v; stats %+v", order, want, l.Stats())
+		}
+	})
+}
+
+// A function that does not yield keeps refreshes waiting for Config.Hold, and then waits at its next Yield. Further functions of Do do not
+// join it.
+func TestHoldEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		var order []string
+		do(t, l, &wg, func(ctx context.Context) {
+			time.Sleep(time.Second) // does not yield
+			order = append(order, "hog")
+			lane.Yield(ctx)
+			order = append(order, "hog has a place again")
+		})
+		do(t, l, &wg, func(context.Context) { order = append(order, "function") })
+		began := time.Now()
+		_, leave, err := l.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited != 100*time.Millisecond {
+			t.Errorf("the refresh waited %s", waited)
+		}
+		order = append(order, "refresh")
+		leave()
+		synctest.Wait()
+		if s := l.Stats(); s.Astray != 1 || s.User.Waiting != 1 || s.Held != 1 {
+			t.Errorf("stats %+v", s)
+		}
+		wg.Wait()
+		if want := []string{"refresh", "hog", "function", "hog has a place again"}; !slices.Equal(order, want) {
+			t.Errorf("order %q, want %q", order, want)
+		}
+		if s := l.Stats(); s.Astray != 0 || s.User.Running != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+// Config.Hold counts from the last yield, and not from the call that waits: a caller with less patience gets the place in a later attempt.
+func TestHoldCountsFromTheYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		do(t, l, &wg, func(context.Context) { time.Sleep(time.Second) })
+		began := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			_, leave, err := l.Enter(ctx)
+			cancel()
+			if err == nil {
+				leave()
+				break
+			}
+		}
+		if waited := time.Since(began); waited != 100*time.Millisecond {
+			t.Errorf("the refresh waited %s", waited)
+		}
+		wg.Wait()
+	})
+}
+
+// Own work that hangs, as a decode function may, loses its place to functions of Do as well.
+func TestOwnWorkThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		_, leave, err := l.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			began := time.Now()
+			if err := l.Do(t.Context(), func(context.Context) error { return nil }); err != nil || time.Since(began) > 100*time.Millisecond {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		}
+		leave()
+		if s := l.Stats(); s.Held != 1 || s.Own.Running != 0 || s.Astray != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+// A call inside a function of the lane runs in its place, also through the other lane; after the function it is a call of its own.
+func TestCallsInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cpu, io := narrow(0), narrow(0)
+		var kept context.Context
+		calls := 0
+		if err := cpu.Do(t.Context(), func(ctx context.Context) error {
+			kept = ctx
+			return io.Do(ctx, func(ctx context.Context) error {
+				return cpu.Do(ctx, func(ctx context.Context) error {
+					_, leave, err := io.Enter(ctx)
+					if err != nil {
+						return err
+					}
+					leave()
+					calls++
+					if s := cpu.Stats(); s.User.Running != 1 {
+						t.Errorf("stats %+v", s)
+					}
+					return nil
+				})
+			})
+		}); err != nil || calls != 1 {
+			t.Fatalf("%d calls, %v", calls, err)
+		}
+		var wg sync.WaitGroup
+		held := make(chan struct{})
+		do(t, cpu, &wg, func(context.Context) { <-held })
+		if err := cpu.Do(kept, func(context.Context) error { return nil }); !errors.Is(err, lane.ErrShed) {
+			t.Errorf("a call with the context of a function that has returned: %v", err)
+		}
+		lane.Yield(kept)
+		close(held)
+		wg.Wait()
+	})
+}
+
+func TestSetWidth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(8)
+		var wg sync.WaitGroup
+		for range 3 {
+			do(t, l, &wg, func(ctx context.Context) { compute(ctx, 30*time.Millisecond) })
+		}
+		check := func(running, waiting int) {
+			t.Helper()
+			synctest.Wait()
+			if s := l.Stats(); s.User.Running != running || s.User.Waiting != waiting {
+				t.Errorf("%d functions run and %d wait, want %d and %d", s.User.Running, s.User.Waiting, running, waiting)
+			}
+		}
+		check(1, 2)
+		l.SetWidth(3)
+		check(3, 0)
+		l.SetWidth(0) // one
+		time.Sleep(time.Millisecond)
+		check(1, 2)
+		wg.Wait()
+		check(0, 0)
+	})
+}
+
+// Functions of Do leave the reserved places to Enter.
+func TestReserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lane.New(lane.Config{Name: "io", Width: 5, Reserved: 3, Queue: 8, Wait: time.Minute})
+		var wg sync.WaitGroup
+		held := make(chan struct{})
+		for range 4 {
+			do(t, l, &wg, func(context.Context) { <-held })
+		}
+		var leaves []func()
+		for range 3 {
+			_, leave, err := l.Enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaves = append(leaves, leave)
+		}
+		if s := l.Stats(); s.User.Running != 2 || s.User.Waiting != 2 || s.Own.Running != 3 {
+			t.Errorf("stats %+v", s)
+		}
+		leaves[0]() // to no function of Do
+		leaves[0]()
+		synctest.Wait()
+		if s := l.Stats(); s.User.Running != 2 || s.Own.Running != 2 {
+			t.Errorf("stats %+v", s)
+		}
+		leaves[1]()
+		leaves[2]()
+		close(held)
+		wg.Wait()
+	})
+}
+
+func TestNilLane(t *testing.T) {
+	var l *lane.Lane
+	ctx, leave, err := l.Enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lane.Yield(ctx)
+	leave()
+	if err := l.Do(t.Context(), func(context.Context) error { return lane.ErrShed }); !errors.Is(err, lane.ErrShed) {
+		t.Error(err)
+	}
+}
+
+// The histograms have the time that a function waited, and the time that it had a place.
+func TestHistograms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		for range 2 {
+			do(t, l, &wg, func(ctx context.Context) { compute(ctx, 30*time.Millisecond) })
+		}
+		wg.Wait()
+		s := l.Stats().User
+		if s.Wait.Count != 2 || s.Wait.Sum != 10*time.Millisecond || s.Run.Count != 2 || s.Run.Sum != 60*time.Millisecond {
+			t.Errorf("waits %+v, runs %+v", s.Wait, s.Run)
+		}
+		for i, bound := range lane.Buckets {
+			want := map[bool]uint64{false: 0, true: 2}[bound >= 30*time.Millisecond]
+			if s.Run.Counts[i] != want {
+				t.Errorf("%d runs of up to %s, want %d", s.Run.Counts[i], bound, want)
+			}
+		}
+	})
+}
+
+// Whatever functions do, the lane never runs more at a time than it has places, and none is lost.
+func TestManyFunctions(t *testing.T) {
+	const width = 3
+	l := lane.New(lane.Config{Name: "cpu", Width: width, Queue: 1000, Wait: time.Minute})
+	var running, most, ran atomic.Int64
+	inside := func(ctx context.Context) {
+		for i := range 50 {
+			n := running.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			for j := range 2000 {
+				_ = fmt.Sprint(i, j)
+			}
+			running.Add(-1)
+			lane.Yield(ctx)
+		}
+		ran.Add(1)
+	}
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			if i%3 == 0 {
+				ctx, leave, err := l.Enter(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer leave()
+				inside(ctx)
+				return
+			}
+			if err := l.Do(t.Context(), func(ctx context.Context) error { inside(ctx); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s := l.Stats()
+	if most.Load() > width || ran.Load() != 60 || s.Own.Running+s.User.Running+s.Own.Waiting+s.User.Waiting+s.Astray != 0 {
+		t.Errorf("%d ran, %d at a time; stats %+v", ran.Load(), most.Load(), s)
+	}
+}
+
+// Goroutines of one function share its place, and may yield at the same time, also when its context ends.
+func TestGoroutinesOfAFunction(t *testing.T) {
+	l := narrow(100)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if err := l.Do(ctx, func(ctx context.Context) error {
+				var children sync.WaitGroup
+				for child := range 3 {
+					children.Go(func() {
+						for until := time.Now().Add(20 * time.Millisecond); time.Now().Before(until); {
+							lane.Yield(ctx)
+						}
+						if i%2 == 0 && child == 0 {
+							cancel()
+						}
+					})
+				}
+				children.Wait()
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if s := l.Stats(); s.User.Running+s.User.Waiting+s.Astray != 0 || s.User.Run.Count != 8 {
+		t.Errorf("stats %+v", s)
+	}
 }

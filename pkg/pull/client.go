@@ -18,6 +18,7 @@ type Client struct {
 	given    bool // http has the transport of Config
 	suspects suspects
 	hedges   *hedgeBudget
+	open     *connections    // of the client's own transport
 	ctx      context.Context // ends with Close
 	close    context.CancelFunc
 }
@@ -27,7 +28,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg.withDefaults(), hedges: newHedgeBudget(), given: cfg.Transport != nil}
+	c := &Client{cfg: cfg.withDefaults(), hedges: newHedgeBudget(), given: cfg.Transport != nil, open: new(connections)}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	var err error
 	if c.relays, err = relays.New(c.cfg.Relays, c.cfg.Distrust); err != nil {
@@ -37,11 +38,11 @@ func New(cfg Config) (*Client, error) {
 	if c.cfg.Transport == nil {
 		c.http.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:            c.open.count((&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext),
 			TLSHandshakeTimeout:    tlsTimeout,
 			IdleConnTimeout:        idleTimeout,
 			MaxConnsPerHost:        c.cfg.MaxConnections,
-			MaxIdleConnsPerHost:    c.cfg.MaxConnections,
+			MaxIdleConnsPerHost:    min(c.cfg.MaxConnections, maxIdle),
 			MaxResponseHeaderBytes: 64 << 10,
 			ReadBufferSize:         64 << 10,
 			// HTTP/2 would send all reads of a relay over one connection to each relay.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/relays"
 )
 
@@ -29,6 +30,8 @@ const (
 	tlsTimeout  = 5 * time.Second
 	// idleTimeout outlasts the pause between the versions of a busy dataset, so that a small refresh need not dial.
 	idleTimeout = 90 * time.Second
+	// maxIdle bounds the idle connections to each relay, so that a burst does not leave hundreds open.
+	maxIdle = 64
 )
 
 // Config configures a [Client].
@@ -51,6 +54,9 @@ type Config struct {
 	// MaxConnections limits the connections to each relay; a request beyond the limit waits for a free connection. Zero
 	// means DefaultMaxConnections.
 	MaxConnections int
+	// Lane admits requests; each has a place until the end of its body. A lane with as many places as MaxConnections makes sure that no
+	// admitted request waits for a connection. Nil admits all.
+	Lane *lane.Lane
 	// Patience limits how long Object and its Body go without a new byte: while relays answer that they are busy, and,
 	// after a connection broke, while relays are down or silent. Each relay is queried at least once. Zero means
 	// DefaultPatience.

@@ -41,13 +41,21 @@ type stream struct {
 func (c *Client) send(ctx context.Context, r *relays.Relay, q query) (*stream, Attempt) {
 	attempt := Attempt{Relay: r.String()}
 	ctx, cancel := context.WithCancelCause(ctx)
-	// The transport's own timeouts exclude the wait for a free connection. This timer includes it.
+	// The transport's own timeouts exclude the wait for a free connection. This timer includes it, and that for the lane.
 	timer := cancelAfter(cancel, "no response header", q.limit)
+	_, leave, err := c.cfg.Lane.Enter(ctx)
+	if err != nil {
+		leave = func() {}
+	}
 	end := func() {
 		timer.Stop()
 		cancel(context.Canceled)
+		leave()
 	}
-	res, err := c.roundTrip(ctx, r, q)
+	var res *http.Response
+	if err == nil {
+		res, err = c.roundTrip(ctx, r, q)
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 )
 
 // WriterConfig configures a Writer.
@@ -24,6 +26,8 @@ type WriterConfig struct {
 	Base dataset.Checksum
 	// Workers is the number of blocks that are compressed concurrently; 0 means GOMAXPROCS.
 	Workers int
+	// Lane is where blocks are compressed, together with the other work in it; nil for none.
+	Lane *lane.Lane
 }
 
 // Writer writes a snapshot or a delta. A Writer is for one goroutine. It owns up to Workers+1 goroutines until the caller
@@ -138,8 +142,7 @@ func (w *Writer) cut() error {
 	}
 	b, p := w.buffers, prefix{partition: w.partition, raw: uint32(len(w.raw)), entries: w.entries}
 	w.stream.Go(func() stream.Callback {
-		b.frame = compress(b.raw, b.frame[:0])
-		p.stored, p.storedSum, p.rawSum = uint32(len(b.frame)), xxh3.Hash(b.frame), xxh3.Hash(b.raw)
+		w.compress(b, &p)
 		return func() {
 			w.out.block(p, b.frame)
 			select {
@@ -156,6 +159,16 @@ func (w *Writer) cut() error {
 	}
 	w.entries, w.lastKey = 0, nil
 	return w.out.failed()
+}
+
+// compress fills b.frame, and the parts of p that depend on it, in the lane.
+func (w *Writer) compress(b *buffers, p *prefix) {
+	_, leave, err := w.cfg.Lane.Enter(context.Background())
+	if err == nil { // always, because the context does not end
+		defer leave()
+	}
+	b.frame = compress(b.raw, b.frame[:0])
+	p.stored, p.storedSum, p.rawSum = uint32(len(b.frame)), xxh3.Hash(b.frame), xxh3.Hash(b.raw)
 }
 
 // Close ends a snapshot: it writes the last block and the footer, and returns the totals with the file's digest. It

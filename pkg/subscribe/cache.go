@@ -22,6 +22,7 @@ func (s *Subscriber) openCache(ctx context.Context, readable wake.Signal) {
 	s.guard = bootguard.New(s.cache, s.cfg.Datasets, s.cfg.ConfirmAfter, bootID())
 	s.guard.Died = s.died
 	s.shortener = load.NewShortener(s.cache)
+	s.shortener.Lane = s.lanes.CPU
 	s.cache.Watch(func(err error) {
 		if err != nil {
 			s.cfg.Log.Error("the cache folder hangs; versions bypass it until its disk answers", "dir", s.cfg.CacheDir, "error", err)

@@ -92,10 +92,16 @@ type Config struct {
 	KeepRoots int
 
 	// Lanes is the number of datasets that are refreshed at a time, and of eager views that decode at a time. Zero means
-	// DefaultLanes. More lanes than datasets are not used.
+	// DefaultLanes. More lanes than datasets are not used. It does not change the lanes of [Subscriber.Lanes], which bound processors
+	// and requests: refreshes share those.
 	Lanes int
-	// Workers is the number of goroutines that decode and index in each refresh; zero means GOMAXPROCS, at most 4.
+	// Workers is the number of goroutines that decode and index in each refresh; zero means GOMAXPROCS, at most 4. As many of them compute
+	// at a time as the CPU lane has places.
 	Workers int
+	// LaneQueue is how many calls of [lane.Lane.Do] wait in the CPU lane of [Subscriber.Lanes] before further ones are refused. Four times as
+	// many wait in the I/O lane. LaneWait is how long each waits. Zero means [lane.DefaultQueue] and [lane.DefaultWait].
+	LaneQueue int
+	LaneWait  time.Duration
 	// StallTimeout is how long a refresh may make no progress before it is cancelled and retried. The waits for relays that are
 	// busy, or down in the middle of an object, count too. A whole refresh has no limit. Zero means DefaultStallTimeout.
 	StallTimeout time.Duration
@@ -213,6 +219,8 @@ func (c Config) Check() error {
 	}{
 		{"Lanes", int64(c.Lanes)},
 		{"Workers", int64(c.Workers)},
+		{"LaneQueue", int64(c.LaneQueue)},
+		{"LaneWait", int64(c.LaneWait)},
 		{"StallTimeout", int64(c.StallTimeout)},
 		{"BeaconWithin", int64(c.BeaconWithin)},
 		{"ConfirmAfter", int64(c.ConfirmAfter)},

@@ -7,7 +7,7 @@
 // # Refreshing
 //
 // The event log (NATS) announces new versions, and relays (HTTP) send their bytes. One supervised goroutine decides and swaps; a
-// fixed number of lanes load versions. At most one refresh of a dataset runs at a time, and loads the newest version that is
+// fixed number of refreshes load versions at a time. At most one refresh of a dataset runs at a time, and loads the newest version that is
 // announced when it begins. Versions are ordered by their numbers and identified by their ids. An event never leads to a lower
 // version.
 //
@@ -34,13 +34,19 @@
 //
 // A slow part does not delay the others:
 //
-//   - A refresh that makes no progress for 0.2 s yields its lane to another dataset. To continue it waits for a free lane. Lanes
-//     alternate between such refreshes and datasets that wait.
-//   - Failing datasets never occupy all lanes, and their retries come after the first attempts of others.
+//   - A refresh that makes no progress for 0.2 s passes its turn to another dataset. To continue it waits for a free turn. Turns
+//     alternate between such refreshes and datasets that wait. [Config].Lanes is the number of turns.
+//   - Failing datasets never occupy all turns, and their retries come after the first attempts of others.
 //   - The answer of the event log is applied at once. Queries of the relays run in parallel, one for each dataset.
 //   - A swap does not wait until the version before is in the cache folder.
 //   - A request to a relay that does not answer for 0.4 s is hedged: another relay gets it too, and the first answer counts. If a
 //     slow store makes all relays slow, about one request in twenty is hedged.
+//
+// # Lanes
+//
+// [Subscriber.Lanes] has the lanes of package lane that all refreshes and eager views of the subscriber share: the CPU lane, where they decode
+// and index, leaves a processor to lookups, and the I/O lane has their requests. A service runs its own heavy work in the CPU lane
+// ([lane.Lane.Do]), so that it delays neither lookups nor, for long, refreshes.
 //
 // # Never silently stale
 //
@@ -80,7 +86,7 @@
 //
 // An operator can make the instance take the version that it serves in again, over NATS ([fleet.Replay], the command `freshet replay`):
 // functions given to OnSwap are called again with [Swap].Replayed, and eager views are rebuilt. A full replay pulls the snapshot again,
-// through the refreshing goroutine and its lanes, and replaces the table and the files in the cache folder. Lookups read the old table
+// as a refresh does, and replaces the table and the files in the cache folder. Lookups read the old table
 // until then, and go on with it if the replay fails. One full replay of a dataset runs at a time, and a newer version comes first.
 //
 // # Verification

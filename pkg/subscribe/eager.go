@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -84,13 +85,19 @@ func (e *eager[V]) swap(ctx context.Context, swap Swap) {
 		return
 	}
 	defer slot.end()
-	b := e.newBuild(swap)
+	inside, leave, err := s.lanes.CPU.Enter(ctx)
+	if err != nil {
+		return
+	}
+	defer leave()
+	b := e.newBuild(inside, swap)
 	n := 0
-	for c := range swap.Changes() {
+	for c := range swap.changesIn(inside) {
 		if ctx.Err() != nil {
 			return // Close waits
 		}
-		if n++; n%slotRecords == 0 {
+		if n++; n%yieldRecords == 0 {
+			lane.Yield(inside)
 			slot.progress()
 		}
 		b.apply(c)
@@ -113,14 +120,14 @@ type build[V any] struct {
 }
 
 // newBuild returns a build with the values of the version before.
-func (e *eager[V]) newBuild(swap Swap) *build[V] {
+func (e *eager[V]) newBuild(ctx context.Context, swap Swap) *build[V] {
 	b := &build[V]{eager: e}
 	if before := e.current.Load(); before != nil && swap.Old != nil {
 		b.shards, b.failing, b.failedKey = slices.Clone(before.shards), before.failing, before.failedKey
 	}
 	b.version = swap.New.Version()
 	if n := swap.New.Len(); len(b.shards) == 0 || n > 4*shardRecords*len(b.shards) {
-		b.layOut(n)
+		b.layOut(ctx, n)
 	}
 	if b.owned == nil {
 		b.owned = make([]bool, len(b.shards))
@@ -129,7 +136,7 @@ func (e *eager[V]) newBuild(swap Swap) *build[V] {
 }
 
 // layOut distributes the values over a number of shards that fits n records.
-func (b *build[V]) layOut(n int) {
+func (b *build[V]) layOut(ctx context.Context, n int) {
 	count := 1
 	for count*shardRecords < n {
 		count *= 2
@@ -140,6 +147,7 @@ func (b *build[V]) layOut(n int) {
 		b.shards[i], b.owned[i] = make(map[string]decoded[V]), true
 	}
 	for _, shard := range before {
+		lane.Yield(ctx)
 		for key, d := range shard {
 			b.shards[b.eager.shard(&b.values, key)][key] = d
 		}

@@ -1,12 +1,15 @@
 package subscribe
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"slices"
 
 	"freshet.dev/pkg/catalog"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/redact"
 	"freshet.dev/pkg/subscribe/internal/record"
 )
@@ -25,6 +28,9 @@ func checkRedis(text string) error {
 		return fmt.Errorf("is no URL of a Redis; %s", want)
 	}
 	rdb, err := catalog.Connect(text)
+	if errors.Is(err, catalog.ErrPool) {
+		return fmt.Errorf("is wrong: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("has a part that is wrong; %s", want)
 	}
@@ -42,8 +48,32 @@ func (s *Subscriber) openRecord() error {
 	}
 	s.redis = rdb
 	id := catalog.InstanceID(s.cfg.Instance, s.host, os.Getpid())
-	s.record = record.New(catalog.New(rdb, s.cfg.Namespace), id, func() ([]byte, error) { return s.Status().Encode(catalog.MaxInstanceBytes) }, s.cfg.Log)
+	s.record = record.New(inLane{s.lanes.IO, catalog.New(rdb, s.cfg.Namespace)}, id, func() ([]byte, error) { return s.Status().Encode(catalog.MaxInstanceBytes) }, s.cfg.Log)
 	return nil
+}
+
+// inLane is a catalog whose calls are in the lane.
+type inLane struct {
+	lane    *lane.Lane
+	catalog record.Catalog
+}
+
+func (c inLane) RecordInstance(ctx context.Context, id string, status []byte) error {
+	_, leave, err := c.lane.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return c.catalog.RecordInstance(ctx, id, status)
+}
+
+func (c inLane) ForgetInstance(ctx context.Context, id string) error {
+	_, leave, err := c.lane.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return c.catalog.ForgetInstance(ctx, id)
 }
 
 // recordChanged makes the keeper write the record soon.

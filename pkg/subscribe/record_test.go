@@ -99,6 +99,21 @@ func TestRecordWithoutRedis(t *testing.T) {
 	}
 }
 
+// A pool that cannot keep the connections that it must keep is named before anything starts.
+func TestPoolOfRedisIsChecked(t *testing.T) {
+	cfg := subscribe.Config{NATS: "nats://127.0.0.1:1", Relays: []string{"http://127.0.0.1:1"}, Datasets: []string{"prices"}}
+	for query, want := range map[string]string{
+		"pool_size=2&min_idle_conns=3": "Redis is wrong: the sizes of the pool contradict each other: min_idle_conns or max_idle_conns is 3, above pool_size, which is 2",
+		"max_idle_conns=17":            "pool_size, which is 16",
+		"pool_size=3&min_idle_conns=3": "",
+	} {
+		cfg.Redis = "redis://h:1?" + query
+		if err := cfg.Check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", query, err, want)
+		}
+	}
+}
+
 func TestRedisURLIsChecked(t *testing.T) {
 	for _, url := range []string{
 		"localhost:6379", "http://hunter2@h", "redis://:hunter2@h:port", "redis://:hunter2@h/zero", "redis://", "redis://:hunter2@h?hunter2=1", "redis://u:hunter2%zz@h",

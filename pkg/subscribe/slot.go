@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// slotRecords is the number of records after which a decoder reports progress.
-const slotRecords = 256
+// yieldRecords is the number of records after which a decoder yields in the CPU lane and reports progress.
+const yieldRecords = 32
 
-// decodeSlot is the permission to decode the records of an eager view. There are as many slots as lanes: decoding is bound by
-// the CPU, and a decoder has two versions of its values in memory.
+// decodeSlot is the permission to decode the records of an eager view. There are as many slots as refreshes at a time
+// ([Config].Lanes), because a decoder has two versions of its values in memory. The CPU lane bounds the processors.
 //
 // A slot without progress for the stall timeout is released, so that a decode function that hangs does not block other views.
 // The function keeps hanging, and the dataset's status warns of it.

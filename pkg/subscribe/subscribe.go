@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/wake"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -51,6 +52,9 @@ type Subscriber struct {
 	replays   *replays
 	// decodeSlots is the semaphore of the eager views that decode.
 	decodeSlots *semaphore.Weighted
+	lanes       lane.Lanes
+	// leaveProcessor makes the CPU lane leave a processor to lookups.
+	leaveProcessor func()
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -79,11 +83,13 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 		roots: roots.New(cfg.KeepRoots),
 	}
+	s.openLanes()
 	s.replays = newReplays(s)
 	s.host, _ = os.Hostname() // the status leaves out an unknown host
 	s.events = s.observers()
 	relays := cfg.pull()
 	relays.Refused = watcher{s}.refused
+	relays.Lane, relays.MaxConnections = s.lanes.IO, cfg.requests()
 	if s.relays, err = pull.New(relays); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -104,6 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		s.nc.release()
 		return nil, err
 	}
+	s.warnOfPools()
 	readable := wake.New()
 	s.openCache(ctx, readable)
 	s.engine = refresh.New(refresh.Config{
@@ -114,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		Log: eventLog{s, log}, Relays: relayLog{s.relays}, Watcher: watcher{s}, Barred: s.guard.Barred, StoredAgain: readable,
 		Loader: &load.Loader{
 			Pull: s.relays, Cache: s.cache, Guard: s.guard, Shortener: s.shortener, Collector: s.collector, Roots: s.roots,
-			Table: table.Config{Workers: cfg.Workers}, Bounds: s.newBounds(),
+			Table: table.Config{Workers: cfg.Workers, Lane: s.lanes.CPU}, Bounds: s.newBounds(),
 		},
 	})
 	for _, name := range cfg.Datasets {

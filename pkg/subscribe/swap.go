@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"context"
 	"iter"
 
 	"freshet.dev/pkg/dataset"
@@ -58,4 +59,12 @@ func (s Swap) Changes() iter.Seq[Change] {
 			}
 		}
 	}
+}
+
+// changesIn is Changes for a function in the lane of ctx.
+func (s Swap) changesIn(ctx context.Context) iter.Seq[Change] {
+	if s.changes == nil && s.Old != nil {
+		return table.DiffIn(ctx, s.Old, s.New)
+	}
+	return s.Changes()
 }

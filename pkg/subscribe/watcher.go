@@ -24,6 +24,7 @@ func (w watcher) Swapped(_, now *served, changes *table.Changes) {
 		PulledBytes: pull.Bytes, Full: pull.Full, Deltas: pull.Deltas, Fallback: pull.Fallback, At: now.At, Duration: now.Duration,
 	}
 	if !now.NoValue {
+		w.s.leaveProcessor()
 		e.Records, e.Bytes = now.Value.Len(), now.Value.Bytes()
 	}
 	if !now.NoValue && now.Kept == nil { // otherwise the table stays

@@ -15,6 +15,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -57,6 +58,7 @@ type applier struct {
 	workers int
 	huge    *hugePages // of slabs; nil if Apply requests none
 	hugeAll *hugePages // of all other memory of a delta; nil if Apply requests none
+	lane    *lane.Lane
 
 	blocks  []snapshot.Stored
 	raw     []byte  // all blocks, decoded
@@ -95,7 +97,7 @@ type replacement struct {
 }
 
 func newApplier(base *Table, cfg Config) *applier {
-	a := &applier{base: base, version: cfg.Version, workers: cfg.Workers}
+	a := &applier{base: base, version: cfg.Version, workers: cfg.Workers, lane: cfg.Lane}
 	if a.workers <= 0 {
 		a.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
@@ -180,7 +182,7 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 	a.raw, a.entries = a.raw[:size.raw], a.entries[:size.entries]
 
 	var sum snapshot.Tally
-	err := a.each(ctx, len(a.blocks), func() func(int) error {
+	err := a.each(ctx, len(a.blocks), func(ctx context.Context) func(int) error {
 		return func(i int) error {
 			b, at := a.blocks[i], spans[i]
 			raw, err := b.Decode(a.raw[at.raw : at.raw : at.raw+b.RawBytes+snapshot.DecodeSlack])
@@ -191,6 +193,9 @@ func (a *applier) decode(ctx context.Context) (snapshot.Tally, error) {
 			w := b.Walk(raw)
 			for w.Next() {
 				es = append(es, entry{hash: w.Hash(), off: at.raw + w.Offset(), size: len(w.Encoded())})
+				if len(es)%yieldRecords == 0 {
+					lane.Yield(ctx)
+				}
 			}
 			if err := w.Err(); err != nil {
 				return err
@@ -213,8 +218,8 @@ func (a *applier) removal(e *entry) bool { return a.raw[e.off]&1 == 1 }
 // edit edits the partitions that the delta has entries for.
 func (a *applier) edit(ctx context.Context) error {
 	parts := a.split()
-	return a.each(ctx, len(parts), func() func(int) error {
-		e := editor{applier: a}
+	return a.each(ctx, len(parts), func(ctx context.Context) func(int) error {
+		e := editor{applier: a, ctx: ctx}
 		return func(i int) error {
 			e.edited = edited{}
 			if err := e.edit(parts[i]); err != nil {
@@ -285,15 +290,20 @@ func (a *applier) assemble(state dataset.Checksum) *Table {
 	return &t
 }
 
-// each calls a function for every number below n, on up to a.workers goroutines. Each goroutine gets its own function from
-// worker. each returns the first error.
-func (a *applier) each(ctx context.Context, n int, worker func() func(int) error) error {
+// each calls a function for every number below n, on up to a.workers goroutines in the lane. Each goroutine gets its own function
+// from worker, for its context. each returns the first error.
+func (a *applier) each(ctx context.Context, n int, worker func(context.Context) func(int) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var next atomic.Int64
 	work := func() {
 		err := guard.Try(func() error {
-			f := worker()
+			ctx, leave, err := a.lane.Enter(ctx)
+			if err != nil {
+				return err
+			}
+			defer leave()
+			f := worker(ctx)
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -302,6 +312,7 @@ func (a *applier) each(ctx context.Context, n int, worker func() func(int) error
 				if err := f(i); err != nil {
 					return err
 				}
+				lane.Yield(ctx)
 			}
 			return nil
 		})

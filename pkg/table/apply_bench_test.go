@@ -59,7 +59,7 @@ func benchApply(b *testing.B, t *Table, file []byte) *Table {
 	if err != nil {
 		b.Fatal(err)
 	}
-	next, _, err := Apply(context.Background(), t, r, Config{Version: t.Version() + 1})
+	next, _, err := Apply(context.Background(), t, r, Config{Version: t.Version() + 1, Lane: benchLane()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -20,6 +22,16 @@ import (
 //
 //	go test -bench . ./table -bench.records 10000000
 var benchRecords = flag.Int("bench.records", 1_000_000, "number of records in benchmarks")
+
+// benchWidth is the width of the lane of the benchmarks. Run them with several widths alternately to see what a lane costs.
+var benchWidth = flag.Int("bench.lane", 0, "width of the lane of benchmarks; 0 for no lane")
+
+func benchLane() *lane.Lane {
+	if *benchWidth == 0 {
+		return nil
+	}
+	return lane.New(lane.Config{Name: "cpu", Width: *benchWidth, Hold: time.Second})
+}
 
 // benchKey appends the key of record i.
 func benchKey(dst []byte, i int) []byte {
@@ -85,7 +97,7 @@ func benchLoad(b *testing.B) *Table {
 	if err != nil {
 		b.Fatal(err)
 	}
-	t, err := Load(context.Background(), r, Config{Version: 1})
+	t, err := Load(context.Background(), r, Config{Version: 1, Lane: benchLane()})
 	if err != nil {
 		b.Fatal(err)
 	}

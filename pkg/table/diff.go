@@ -3,9 +3,11 @@ package table
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"iter"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -15,9 +17,23 @@ import (
 //
 // Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
 // records last.
-func Diff(old, new *Table) iter.Seq[snapshot.Change] {
+func Diff(old, new *Table) iter.Seq[snapshot.Change] { return diff(old, new, nil) }
+
+// DiffIn is [Diff] for a function that runs in the lane of ctx: the iterator calls [lane.Yield] after some hundreds of records, also
+// where they do not differ.
+func DiffIn(ctx context.Context, old, new *Table) iter.Seq[snapshot.Change] {
+	n := 0
+	return diff(old, new, func() {
+		if n++; n%yieldRecords == 0 {
+			lane.Yield(ctx)
+		}
+	})
+}
+
+// diff implements Diff. It calls compared, unless it is nil, for each comparison of two records.
+func diff(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
 	if old.seed != new.seed {
-		return diffUnordered(old, new)
+		return diffUnordered(old, new, compared)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		for w := align(old, new); w.next(); {
@@ -25,7 +41,7 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 				continue
 			}
 			a, b := old.cursor(w.first, w.end), new.cursor(w.otherFirst, w.otherEnd)
-			if !diffOrdered(&a, &b, yield) {
+			if !diffOrdered(&a, &b, compared, yield) {
 				return
 			}
 		}
@@ -33,9 +49,12 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 }
 
 // diffOrdered yields the changes from the records of a to those of b. It returns false if yield does.
-func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
+func diffOrdered(a, b *tableCursor, compared func(), yield func(snapshot.Change) bool) bool {
 	inA, inB := a.next(), b.next()
 	for inA || inB {
+		if compared != nil {
+			compared()
+		}
 		order := 0
 		switch {
 		case !inB:
@@ -67,14 +86,19 @@ func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
 	return true
 }
 
-func diffUnordered(old, new *Table) iter.Seq[snapshot.Change] {
+func diffUnordered(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
+	if compared == nil {
+		compared = func() {}
+	}
 	return func(yield func(snapshot.Change) bool) {
 		for key := range old.All() {
+			compared()
 			if change, differs := compare(old, new, key); differs && !yield(change) {
 				return
 			}
 		}
 		for key, value := range new.All() {
+			compared()
 			if _, ok := old.lookup(key); !ok && !yield(added(dataset.Record{Key: key, Value: value})) {
 				return
 			}

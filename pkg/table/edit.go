@@ -3,16 +3,27 @@ package table
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"math/bits"
 	"unsafe"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
+)
+
+// An edit yields about every yieldEntries entries. Copying rebuildRecords records takes as long as an entry.
+const (
+	yieldEntries   = 128
+	rebuildRecords = 16
 )
 
 // editor edits partitions, one after the other. An editor is for one goroutine.
 type editor struct {
 	*applier
+	ctx    context.Context // of the worker, for its lane
 	edited edited
+	// unyielded is about how many records were edited since the last yield.
+	unyielded int
 
 	// The current edit. draft is the new partition. own has a bit for each page of its index that is a copy. added holds new
 	// records that slab and patch do not have yet; their offsets begin at start.
@@ -40,6 +51,10 @@ func (e *editor) edit(es []entry) error {
 			e.prefetchRecords(es[:prefetched])
 		}
 		prefetched -= n
+		if e.unyielded += n; e.unyielded >= yieldEntries {
+			lane.Yield(e.ctx)
+			e.unyielded = 0
+		}
 		p := e.base.partitions[i]
 		by, err := e.partition(p, es[:n])
 		if err != nil {
@@ -89,6 +104,9 @@ func (e *editor) partition(p *partition, es []entry) ([]*partition, error) {
 		}
 	}
 	choice := e.assess(p, len(es), upserted)
+	if choice != patch {
+		e.unyielded += int(p.records) / rebuildRecords
+	}
 	if choice != merge {
 		before := e.edited
 		if q := e.change(p, es, choice == compact); q != nil {

@@ -14,6 +14,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/internal/guard"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -31,6 +32,9 @@ type Config struct {
 	// quarter off its load. Turn them off where memory returned to the system matters more: the kernel may refill a partly
 	// freed huge page.
 	NoHugePages bool
+	// Lane bounds the processors that decode and index, together with the other work in it; nil does not. Each worker has a place in it
+	// while it works, yields after some hundreds of records, and waits for blocks of the file without one.
+	Lane *lane.Lane
 }
 
 // maxWorkers bounds the default of Config.Workers: the goroutine that reads the file and computes its digest cannot keep
@@ -71,6 +75,7 @@ type loader struct {
 	blocks  chan snapshot.Stored
 	buffers chan []byte
 	huge    *hugePages // nil if the table requests no huge pages
+	lane    *lane.Lane
 
 	mu    sync.Mutex
 	built []numbered     // guarded by mu
@@ -94,7 +99,7 @@ func newLoader(r *snapshot.Reader, cfg Config) *loader {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
 	l := &loader{
-		reader: r, header: r.Header(), version: cfg.Version, workers: workers,
+		reader: r, header: r.Header(), version: cfg.Version, workers: workers, lane: cfg.Lane,
 		blocks: make(chan snapshot.Stored, workers), buffers: make(chan []byte, 2*workers+1),
 	}
 	for range cap(l.buffers) {
@@ -114,7 +119,7 @@ func (l *loader) load(ctx context.Context) (*Table, error) {
 	defer stop(nil)
 
 	var workers conc.WaitGroup
-	err := guard.Try(func() error { return l.read(ctx, func() { workers.Go(func() { l.work(stop) }) }) })
+	err := guard.Try(func() error { return l.read(ctx, func() { workers.Go(func() { l.work(ctx, stop) }) }) })
 	close(l.blocks)
 	workers.Wait()
 	if err == nil {
@@ -164,19 +169,42 @@ func (l *loader) read(ctx context.Context, startWorker func()) error {
 }
 
 // work builds a partition from each block, and calls fail with the first error.
-func (l *loader) work(fail func(error)) {
+func (l *loader) work(ctx context.Context, fail func(error)) {
 	for block := range l.blocks {
-		if err := guard.Try(func() error { return l.build(block) }); err != nil {
+		if err := guard.Try(func() error { return l.buildAll(ctx, block) }); err != nil {
 			fail(err)
 			return
 		}
 	}
 }
 
-func (l *loader) build(block snapshot.Stored) error {
+// buildAll builds partitions from block and from those that can be received without waiting, in the lane.
+func (l *loader) buildAll(ctx context.Context, block snapshot.Stored) error {
+	ctx, leave, err := l.lane.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for {
+		if err := l.build(ctx, block); err != nil {
+			return err
+		}
+		lane.Yield(ctx)
+		var ok bool
+		select {
+		case block, ok = <-l.blocks:
+		default:
+		}
+		if !ok {
+			return nil
+		}
+	}
+}
+
+func (l *loader) build(ctx context.Context, block snapshot.Stored) error {
 	slab := newSlab(block.RawBytes + snapshot.DecodeSlack)
 	l.huge.advise(unsafe.Pointer(unsafe.SliceData(slab)), cap(slab))
-	p, sum, err := decodePartition(block, slab)
+	p, sum, err := decodePartition(ctx, block, slab)
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func TestWorkerReturnsAPanicAsError(t *testing.T) {
 	l.blocks <- snapshot.Stored{RawBytes: -1 << 20}
 	close(l.blocks)
 	var got error
-	l.work(func(err error) { got = err })
+	l.work(t.Context(), func(err error) { got = err })
 	if got == nil || !strings.Contains(got.Error(), "panic") {
 		t.Fatalf("the worker failed with %v, want a panic", got)
 	}

@@ -1,9 +1,11 @@
 package table
 
 import (
+	"context"
 	"math/bits"
 	"unsafe"
 
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -66,9 +68,12 @@ func emptyPartition() *partition {
 	return p
 }
 
+// yieldRecords is how many records are decoded, indexed or compared between two calls of [lane.Yield].
+const yieldRecords = 512
+
 // decodePartition decodes the block s into slab, verifies every record and indexes it. slab must be empty and have
-// sufficient capacity. The error wraps [snapshot.ErrCorrupt].
-func decodePartition(s snapshot.Stored, slab []byte) (*partition, snapshot.Tally, error) {
+// sufficient capacity. It yields in the lane of ctx. The error wraps [snapshot.ErrCorrupt].
+func decodePartition(ctx context.Context, s snapshot.Stored, slab []byte) (*partition, snapshot.Tally, error) {
 	raw, err := s.Decode(slab)
 	if err != nil {
 		return nil, snapshot.Tally{}, err
@@ -79,8 +84,11 @@ func decodePartition(s snapshot.Stored, slab []byte) (*partition, snapshot.Tally
 	}
 	x := newIndexBuilder(p, s.Entries)
 	w := s.Walk(raw)
-	for w.Next() {
+	for n := 1; w.Next(); n++ {
 		x.add(w.Hash(), uint32(w.Offset()))
+		if n%yieldRecords == 0 {
+			lane.Yield(ctx)
+		}
 	}
 	if err := w.Err(); err != nil {
 		return nil, snapshot.Tally{}, err

@@ -68,6 +68,11 @@ const maxSendBytes = settings.Bytes(1 << 30)
 // body took a relay with a cache of 16 MiB to 70 to 82 MiB, and the documented bound is 80.
 const moreConnections = 256
 
+// OutsideBytes returns how much memory the relay may take outside of the Go heap: for objects, and of the kernel for responses.
+func (c *Config) OutsideBytes() int64 {
+	return int64(c.RelayCacheBytes) + int64(c.RelayResponses)*int64(c.RelaySendBytes)
+}
+
 // connections returns how many connections may be open.
 func (c *Config) connections() int {
 	if c.RelayConnections == 0 {

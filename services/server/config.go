@@ -39,7 +39,9 @@ type Config struct {
 
 	PinFor time.Duration `split_words:"true" default:"24h" desc:"how old a pin (freshet pin) may be until a pinned dataset is stale, if there is a newer version; it stays pinned; 0 means 24h"`
 
-	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4"`
+	Workers      int           `split_words:"true" default:"0" desc:"goroutines that decode and index in each refresh; 0 means one for each processor, at most 4; all refreshes and heavy requests together compute on one processor less than there are"`
+	LaneQueue    int           `split_words:"true" default:"16" desc:"how many heavy requests, such as scans, may wait for a processor; more get 503 with a Retry-After; 0 means 16"`
+	LaneWait     time.Duration `split_words:"true" default:"2s" desc:"how long a heavy request may wait for a processor before it gets 503 with a Retry-After; 0 means 2s"`
 	StallTimeout time.Duration `split_words:"true" default:"30s" desc:"how long a refresh may make no progress before it is cancelled and retried"`
 
 	MaxRecords    int            `split_words:"true" default:"0" desc:"maximum records of each dataset; a version with more is refused and the version before stays served; 0 means no bound"`
@@ -64,6 +66,8 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_BEACON_WITHIN", c.BeaconWithin, 0),
 		settings.CheckAtLeast("FRESHET_PIN_FOR", c.PinFor, 0),
 		settings.CheckAtLeast("FRESHET_WORKERS", c.Workers, 0),
+		settings.CheckAtLeast("FRESHET_LANE_QUEUE", c.LaneQueue, 0),
+		settings.CheckAtLeast("FRESHET_LANE_WAIT", c.LaneWait, 0),
 		settings.CheckAtLeast("FRESHET_STALL_TIMEOUT", c.StallTimeout, time.Second),
 		settings.CheckAtLeast("FRESHET_MAX_RECORDS", c.MaxRecords, 0),
 		settings.CheckAtLeast("FRESHET_MAX_BYTES", c.MaxBytes, 0),

@@ -71,7 +71,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	}
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
-		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
+		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, LaneQueue: cfg.LaneQueue, LaneWait: cfg.LaneWait, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
 		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet, KeepRoots: roots,
 		Bounds: subscribe.Bounds{
 			MaxRecords: uint64(cfg.MaxRecords), MaxBytes: int64(cfg.MaxBytes), MaxTotalBytes: int64(cfg.MaxTotalBytes), MinMemoryLeft: int64(cfg.MinMemoryLeft),
@@ -84,7 +84,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	if err != nil {
 		return Deps{}, fmt.Errorf("subscribe to the datasets: %w", err)
 	}
-	d.Source = FromSubscriber(s)
+	d.Source, d.Lanes = FromSubscriber(s), s.Lanes()
 	// The process may be killed while it drains requests. After the signal to stop, its end counts for no version.
 	unhook := context.AfterFunc(ctx, s.Stopping)
 	d.closers = append(d.closers, func() error { unhook(); return s.Close() })

@@ -41,6 +41,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.datasets[name] = &lookups{dataset: d}
 	}
 	prom.Register(deps.Registry, deps.Source)
+	prom.RegisterLanes(deps.Registry, s.lanes)
+	if pools, ok := deps.Source.(prom.Pools); ok {
+		prom.RegisterPools(deps.Registry, pools)
+	}
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)

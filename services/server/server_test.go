@@ -218,6 +218,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_KEEP_ROOTS":             func(c *server.Config) { c.KeepRoots = 101 },
 		"FRESHET_STOP_GRACE":             func(c *server.Config) { c.StopGrace = -1 },
 		"FRESHET_WORKERS":                func(c *server.Config) { c.Workers = -1 },
+		"FRESHET_LANE_QUEUE":             func(c *server.Config) { c.LaneQueue = -1 },
+		"FRESHET_LANE_WAIT":              func(c *server.Config) { c.LaneWait = -1 },
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },
 		"FRESHET_BATCH_KEYS":             func(c *server.Config) { c.BatchKeys = 0 },
 		"FRESHET_BATCH_BYTES":            func(c *server.Config) { c.BatchBytes = 1 },

@@ -7,5 +7,7 @@
 //		...
 //	})
 //	prom.Register(prometheus.DefaultRegisterer, sub)
+//	prom.RegisterLanes(prometheus.DefaultRegisterer, sub.Lanes())
+//	prom.RegisterPools(prometheus.DefaultRegisterer, sub)
 //	prom.RegisterBuild(prometheus.DefaultRegisterer)
 package prom

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"freshet.dev/pkg/catalog"
 	"freshet.dev/services/internal/build"
 	"freshet.dev/services/internal/settings"
@@ -34,6 +36,9 @@ type Program struct {
 	Config  Config
 	// Level returns the log level in Config. Main calls it after loading Config.
 	Level func() slog.Level
+	// Outside returns how many bytes of memory the program takes in addition to the Go heap, by Config; nil for none. GOMEMLIMIT, which is
+	// set from the container's limit, leaves them out.
+	Outside func() int64
 	// Run opens the service's dependencies, runs the service until ctx ends, and closes them.
 	Run func(ctx context.Context, log *slog.Logger) error
 }
@@ -71,6 +76,7 @@ func (p Program) Main(ctx context.Context, args []string, stdout, stderr io.Writ
 	for _, w := range warnings {
 		log.WarnContext(ctx, w)
 	}
+	limitMemory(memlimit.FromCgroup, p.outside()).log(ctx, log)
 	if err := p.Run(ctx, log); err != nil {
 		log.ErrorContext(context.WithoutCancel(ctx), "failed", "error", err.Error())
 		if errors.Is(err, settings.ErrSettings) {

@@ -13,6 +13,7 @@ import (
 	"freshet.dev/pkg/internal/backoff"
 	"freshet.dev/pkg/internal/guard"
 	"freshet.dev/pkg/internal/wake"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/table"
@@ -21,6 +22,9 @@ import (
 // maxCachedDeltas bounds the files in a dataset's folder, the length of version.json (about 150 bytes for each delta, written
 // with each refresh) and the deltas to apply at a start.
 const maxCachedDeltas = 256
+
+// yieldRecords is how many records are written between two calls of [lane.Yield].
+const yieldRecords = 512
 
 // The pauses after failed tries. Each try may walk a whole table, and may fill the disk while it runs.
 const (
@@ -39,6 +43,9 @@ const (
 // After a failure, the next try writes the version that is served then. Refreshes do not hasten it. A full load that was cached makes it
 // needless.
 type Shortener struct {
+	// Lane is where snapshots are compressed; nil for none. It must not change after Run.
+	Lane *lane.Lane
+
 	cache *cachedir.Dir
 	wake  wake.Signal // a try is due
 
@@ -260,7 +267,7 @@ func (s *Shortener) put(ctx context.Context, v shortenTry, rawBytes int64) error
 	draft := s.cache.Draft(v.rec.Dataset)
 	defer draft.Drop()
 	bytes := totalBytes(v.rec.Chain()) // an estimate: a snapshot grows by about the bytes of its deltas
-	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return write(ctx, w, v.table, rawBytes) })
+	err := draft.Make(bytes, func(w io.Writer) (dataset.Object, error) { return s.write(ctx, w, v.table, rawBytes) })
 	if err == nil {
 		err = draft.Shorten(v.rec, func() bool { return s.left(v.rec.Dataset, v.rec.Version) })
 	}
@@ -273,16 +280,20 @@ func (s *Shortener) put(ctx context.Context, v shortenTry, rawBytes int64) error
 	return nil
 }
 
-// write writes the snapshot of t.
-func write(ctx context.Context, dst io.Writer, t *table.Table, rawBytes int64) (dataset.Object, error) {
-	w, err := snapshot.NewWriter(dst, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: t.Seed(), Workers: 1, RawBytes: rawBytes})
+// write writes the snapshot of t. Only compressing, three quarters of the work, is in the lane: writes to the disk may take long.
+func (s *Shortener) write(ctx context.Context, dst io.Writer, t *table.Table, rawBytes int64) (dataset.Object, error) {
+	w, err := snapshot.NewWriter(dst, snapshot.WriterConfig{Kind: snapshot.Snapshot, Seed: t.Seed(), Workers: 1, RawBytes: rawBytes, Lane: s.Lane})
 	if err != nil {
 		return dataset.Object{}, err
 	}
 	defer w.Abort()
+	records := 0
 	for key, value := range t.All() {
 		if ctx.Err() != nil {
 			return dataset.Object{}, context.Cause(ctx)
+		}
+		if records++; records%yieldRecords == 0 {
+			lane.Yield(ctx)
 		}
 		if err := w.Add(dataset.Record{Key: key, Value: value}); err != nil {
 			return dataset.Object{}, err

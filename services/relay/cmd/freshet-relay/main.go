@@ -31,6 +31,7 @@ func main() {
 		Summary: "serves objects and newest versions, between instances and the store.",
 		Config:  &cfg,
 		Level:   func() slog.Level { return cfg.LogLevel },
+		Outside: cfg.OutsideBytes,
 		Run:     program.Service(&cfg, relay.Open, relay.New),
 	}.Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
