@@ -42,7 +42,6 @@ func (a *array) ConvertToType(t ref.Type) ref.Val {
 	return a.list().ConvertToType(t)
 }
 
-func (a *array) Equal(other ref.Val) ref.Val    { return a.list().Equal(other) }
 func (a *array) Type() ref.Type                 { return types.ListType }
 func (a *array) Value() any                     { return a.json.Raw() }
 func (a *array) Add(other ref.Val) ref.Val      { return a.list().Add(other) }
@@ -50,3 +49,11 @@ func (a *array) Contains(value ref.Val) ref.Val { return a.list().Contains(value
 func (a *array) Get(index ref.Val) ref.Val      { return a.list().Get(index) }
 func (a *array) Iterator() traits.Iterator      { return a.list().Iterator() }
 func (a *array) Size() ref.Val                  { return a.list().Size() }
+
+func (a *array) Equal(other ref.Val) ref.Val {
+	if a == other {
+		return types.True
+	}
+	a.with.compare(len(a.json.Raw()))
+	return a.list().Equal(other)
+}

@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/checker"
-	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 )
@@ -25,7 +23,6 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(MaxExpression),
 		cel.ParserRecursionLimit(100),
 		cel.ExpressionNestingDepthLimit(100),
-		cel.RegexProgramSizeLimit(2000),
 	)
 })
 
@@ -54,9 +51,13 @@ func compile(name, text string, before int) (*expression, *cel.Ast, error) {
 	if issues.Err() != nil {
 		return nil, nil, refusal(name, issues, before)
 	}
+	if variablePattern(compiled) {
+		return nil, nil, refuse(name, "the pattern of matches is not a constant; want a string, such as key.matches('^a')")
+	}
 	x := &expression{member: name}
-	if x.any, err = env.Program(compiled, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost)); err == nil && cheap(env, compiled, len(text)) {
-		x.small, err = env.Program(compiled, cel.EvalOptions(cel.OptOptimize))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(boundedMatches...)}
+	if x.any, err = env.Program(compiled, append(options, cel.CostTracking(callCost{}), cel.CostLimit(maxCost))...); err == nil && cheap(env, compiled) {
+		x.small, err = env.Program(compiled, options...)
 	}
 	if err != nil { // such as a constant regular expression that is none
 		return nil, nil, refuse(name, "%s", oneLine(err))
@@ -79,32 +80,6 @@ func refusal(name string, issues *cel.Issues, before int) error {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// cheap reports whether an evaluation costs at most maxCost for any record with a value of up to smallValue bytes.
-func cheap(env *cel.Env, compiled *cel.Ast, length int) bool {
-	nodes, loops := uint64(0), false
-	ast.PostOrderVisit(compiled.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		nodes++
-		loops = loops || e.Kind() == ast.ComprehensionKind
-	}))
-	if loops {
-		return false
-	}
-	// Without loops, no text is longer than all texts of the record and the expression, once for each node.
-	estimate, err := env.EstimateCost(compiled, sizes(nodes*uint64(smallValue+1024+length)))
-	return err == nil && estimate.Max <= maxCost
-}
-
-// sizes estimates that nothing is larger.
-type sizes uint64
-
-func (s sizes) EstimateSize(checker.AstNode) *checker.SizeEstimate {
-	return &checker.SizeEstimate{Max: uint64(s)}
-}
-
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
-	return nil
-}
-
 // record is the record that expressions read, an activation of CEL. The same one is used for all records of a scan.
 type record struct {
 	key, value []byte
@@ -117,6 +92,7 @@ func newRecord() *record { return &record{root: &object{with: new(strs)}} }
 func (r *record) set(key, value []byte) {
 	r.key, r.value, r.keyText = key, value, nil
 	r.root.reset(value)
+	r.root.with.compared = 0
 }
 
 // ResolveName implements cel.Activation.

@@ -74,9 +74,6 @@ const (
 	MaxExpression = 4096
 	// MaxExpressions is the most expressions, members and order members of a request together.
 	MaxExpressions = 64
-	// maxCost is the most that one evaluation of an expression may cost, in CEL's units: about one for ten characters of text read or
-	// written, and one for each operation. It bounds the memory of an evaluation too.
-	maxCost = 1_000_000
 )
 
 // Limits are what one scan may take.

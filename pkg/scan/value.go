@@ -9,6 +9,7 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
+	"github.com/google/cel-go/interpreter"
 	"github.com/zeebo/xxh3"
 
 	"freshet.dev/pkg/member"
@@ -103,7 +104,20 @@ func (o *object) all() map[string]ref.Val {
 
 // strs makes CEL values of JSON values. It keeps some strings as CEL values: members such as a country have few different ones, and each
 // conversion allocates.
-type strs struct{ kept [256]ref.Val }
+type strs struct {
+	kept [256]ref.Val
+	// compared is how many bytes of objects and arrays were compared for the present record.
+	compared int
+}
+
+// compare counts a comparison of an object or array, and ends the evaluation if there were too many: CEL counts the cost of a comparison
+// only after it.
+func (t *strs) compare(length int) {
+	const most = 4 << 20
+	if t.compared += 16 + length; t.compared > most {
+		panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "actual cost limit exceeded: it compares too many lists and maps"})
+	}
+}
 
 func (t *strs) text(s string) ref.Val {
 	const longest = 32
@@ -170,6 +184,10 @@ func (o *object) ConvertToType(t ref.Type) ref.Val {
 }
 
 func (o *object) Equal(other ref.Val) ref.Val {
+	if o == other {
+		return types.True
+	}
+	o.with.compare(len(o.raw))
 	m, ok := other.(traits.Mapper)
 	if !ok || m.Size() != o.Size() {
 		return types.False
