@@ -105,7 +105,15 @@ func compileNamed(of string, texts map[string]string) (all []named, err error) {
 	return all, nil
 }
 
+// endName is the member that tells [Summary] from a row.
+const endName = "end"
+
 func (p *Plan) compileGroups(r Request) (err error) {
+	for of, names := range map[string]map[string]string{"group_by": r.GroupBy, "aggregate": r.Aggregate} {
+		if _, taken := names[endName]; taken {
+			return refuse(of+"."+endName, "the name is that of the last line; use another one")
+		}
+	}
 	if p.groupBy, err = compileNamed("group_by", r.GroupBy); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 )
 
 // Request says what to read. Without Select, GroupBy and Aggregate, the rows are the records.
@@ -56,9 +58,9 @@ func (s *Select) UnmarshalJSON(text []byte) error {
 	var err error
 	switch text = bytes.TrimSpace(text); {
 	case bytes.HasPrefix(text, []byte("[")):
-		err = json.Unmarshal(text, &s.Members)
+		err = jsonv2.Unmarshal(text, &s.Members)
 	case bytes.HasPrefix(text, []byte("{")):
-		err = json.Unmarshal(text, &s.Named)
+		err = jsonv2.Unmarshal(text, &s.Named)
 	default:
 		err = errSelect
 	}

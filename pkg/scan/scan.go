@@ -100,21 +100,21 @@ func (p *Plan) Open(t *table.Table, id dataset.VersionID) (*Scan, error) {
 // the slice. Call Run once.
 //
 // The error is that of emit, the cause of ctx, a [*lane.ShedError] if the lane refused the scan before it had read a record, or a
-// [*LimitError].
+// [*LimitError]. The last two come before the first row.
 func (s *Scan) Run(ctx context.Context, l *lane.Lane, emit func(rows []byte) error) (Summary, error) {
 	s.deadline = time.Now().Add(s.plan.limits.Time)
-	fill := s.fillRows
+	fill := func() error { return l.Do(ctx, s.fillRows) }
 	if s.groups != nil {
 		rows, err := s.group(ctx, l)
 		if err != nil {
 			return s.summary, err
 		}
-		fill = func(ctx context.Context) error { return s.fillGroups(ctx, &rows) }
+		fill = func() error { s.fillGroups(&rows); return context.Cause(ctx) }
 	}
 	for !s.done {
 		s.buf = s.buf[:0]
-		err := l.Do(ctx, fill)
-		if errors.Is(err, lane.ErrShed) && s.groups == nil && s.summary.Scanned > 0 {
+		err := fill()
+		if errors.Is(err, lane.ErrShed) && s.summary.Scanned > 0 {
 			s.stop(StoppedByLane)
 			err = nil
 		}
@@ -270,26 +270,20 @@ func (s *Scan) group(ctx context.Context, l *lane.Lane) (rows []row, err error) 
 	return rows, err
 }
 
-// fillGroups fills the buffer with the next rows of groups.
-func (s *Scan) fillGroups(ctx context.Context, rows *[]row) error {
+// fillGroups fills the buffer with the next rows of groups, which are JSON already.
+func (s *Scan) fillGroups(rows *[]row) {
 	names := s.plan.columns()
 	for len(s.buf) < batchBytes && len(*rows) > 0 {
+		s.buf = append(s.buf, '{')
 		for i, text := range (*rows)[0] {
-			s.buf = append(s.buf, ",{"[btoi(i == 0)])
+			if i > 0 {
+				s.buf = append(s.buf, ',')
+			}
 			s.buf = append(append(appendText(s.buf, names[i]), ':'), text...)
 		}
 		s.buf = append(s.buf, "}\n"...)
 		*rows = (*rows)[1:]
 		s.summary.Rows++
-		yield(ctx, int(s.summary.Rows))
 	}
 	s.done = len(*rows) == 0
-	return ctx.Err()
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -114,6 +114,8 @@ func TestWrongRequests(t *testing.T) {
 		`{"select":["a"],"aggregate":{"n":"count()"}}`:                             "select: rows of groups have",
 		`{"group_by":{"n":"value.n"},"aggregate":{"n":"count()"}}`:                 "aggregate.n: group_by has the name too",
 		`{"aggregate":{"n":"count(value.x)"}}`:                                     "aggregate.n: count() counts records",
+		`{"group_by":{"end":"true"}}`:                                              "group_by.end: the name is that of the last line",
+		`{"aggregate":{"end":"count()"}}`:                                          "aggregate.end: the name is that of the last line",
 		`{"aggregate":{"n":"sum()"}}`:                                              "aggregate.n: sum needs an expression, such as sum(value.n)",
 		`{"aggregate":{"n":"median(value.x)"}}`:                                    `aggregate.n: there is no aggregate "median"; want count()`,
 		`{"aggregate":{"n":"value.x"}}`:                                            `aggregate.n: "value.x" is no aggregate; want count()`,

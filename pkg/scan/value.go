@@ -105,7 +105,7 @@ func (o *object) all() map[string]ref.Val {
 // strs makes CEL values of JSON values. It keeps some strings as CEL values: members such as a country have few different ones, and each
 // conversion allocates.
 type strs struct {
-	kept [256]ref.Val
+	kept [1024]ref.Val
 	// compared is how many bytes of objects and arrays were compared for the present record.
 	compared int
 }
@@ -124,7 +124,7 @@ func (t *strs) text(s string) ref.Val {
 	if len(s) > longest {
 		return types.String(s)
 	}
-	at := &t.kept[uint8(xxh3.HashString(s))]
+	at := &t.kept[xxh3.HashString(s)%uint64(len(t.kept))]
 	if kept, ok := (*at).(types.String); ok && string(kept) == s {
 		return *at
 	}
