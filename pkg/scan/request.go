@@ -118,7 +118,7 @@ func refuse(member, format string, args ...any) error {
 
 // LimitError is why a scan that aggregates ended without a result.
 type LimitError struct {
-	// What is the limit: memory or time.
+	// What names the limit: memory or time.
 	What   string
 	Reason string
 }

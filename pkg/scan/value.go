@@ -28,7 +28,7 @@ type object struct {
 	keys  []ref.Val          // of index, in the order of the text
 }
 
-// slot is a member that was looked for. The root object keeps its slots for the next record, which has mostly the same members.
+// slot caches one member. The root object keeps its slots for the next record, whose members are mostly the same.
 type slot struct {
 	name  string
 	paths *member.Paths
