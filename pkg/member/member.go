@@ -5,6 +5,7 @@ package member
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"unsafe"
 
@@ -54,6 +55,39 @@ func (v Value) Kind() Kind {
 
 // Raw returns the JSON text of the value, "" if the member is missing.
 func (v Value) Raw() string { return v.result.Raw }
+
+// Bytes returns the bytes of Raw, for [Paths.Read] of an inner object. They must not be modified.
+func (v Value) Bytes() []byte { return unsafe.Slice(unsafe.StringData(v.result.Raw), len(v.result.Raw)) }
+
+// Members returns an iterator over the members of an object, in the order of its text; it is empty for other kinds. If a name comes
+// twice, [Paths.Read] reads the first.
+func (v Value) Members() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		if v.Kind() == Object {
+			v.result.ForEach(func(name, value gjson.Result) bool { return yield(name.Str, Value{value}) })
+		}
+	}
+}
+
+// Elements returns an iterator over the elements of an array; it is empty for other kinds.
+func (v Value) Elements() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.Kind() == Array {
+			v.result.ForEach(func(_, value gjson.Result) bool { return yield(Value{value}) })
+		}
+	}
+}
+
+// Whole returns the value of a record as an object; it is missing if the record's value is no JSON object.
+func Whole(value []byte) Value {
+	if len(value) < 2 || value[0] != '{' {
+		return Value{}
+	}
+	return Value{gjson.Result{Type: gjson.JSON, Raw: unsafe.String(unsafe.SliceData(value), len(value))}}
+}
+
+// Name returns the path of a member of the outermost object, for [Parse].
+func Name(name string) string { return strings.NewReplacer(`\`, `\\`, `.`, `\.`).Replace(name) }
 
 // Text returns the characters of a string, and the JSON text of any other value. It allocates only for strings with escapes.
 func (v Value) Text() string {
@@ -115,7 +149,7 @@ func escape(path string) (string, error) {
 	return strings.Join(parts, "."), nil
 }
 
-// Names returns the paths as they were given to [Parse].
+// Names returns the arguments of [Parse].
 func (p *Paths) Names() []string { return p.names }
 
 // Read appends the value of each path in the JSON object to dst and returns it. Any number of goroutines may call it.

@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"slices"
 	"testing"
 
 	"freshet.dev/pkg/member"
@@ -42,5 +43,44 @@ func TestRead(t *testing.T) {
 		if _, err := member.Parse(bad); err == nil {
 			t.Errorf("path %q is taken", bad)
 		}
+	}
+}
+
+func TestInnerValues(t *testing.T) {
+	value := []byte(`{"a.b\\":{"x":1, "y\"":[true, {"z":2}], "x":3}, "n":null}`)
+	paths, err := member.Parse(member.Name(`a.b\`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := paths.Read(value, nil)[0]
+	var got []string
+	for name, v := range inner.Members() {
+		got = append(got, name+"="+v.Raw())
+		for e := range v.Elements() {
+			got = append(got, e.Raw())
+		}
+	}
+	if want := []string{"x=1", `y"=[true, {"z":2}]`, "true", `{"z":2}`, "x=3"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	x, err := member.Parse("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := x.Read(inner.Bytes(), nil)[0]; v.Raw() != "1" {
+		t.Errorf("of a name that comes twice: %s", v.Raw())
+	}
+	count := 0
+	for range member.Whole(value).Members() {
+		count++
+	}
+	for range member.Whole([]byte("[1]")).Members() {
+		count++
+	}
+	for range inner.Elements() {
+		count++
+	}
+	if count != 2 {
+		t.Errorf("%d members", count)
 	}
 }

@@ -51,6 +51,10 @@ type Config struct {
 
 	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet"`
 	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet"`
+
+	Scans      int            `split_words:"true" default:"4" desc:"maximum scans at a time; another one gets 503; 0: the server refuses all scans"`
+	ScanTime   time.Duration  `split_words:"true" default:"1m" desc:"how long one scan may take, also with a slow client, and so keep its version in memory; a scan of rows then ends with a cursor, one of groups fails"`
+	ScanMemory settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of the groups and aggregates of one scan"`
 }
 
 // Validate returns all errors of c, each with the name of its variable.
@@ -75,6 +79,9 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_MIN_MEMORY_LEFT", c.MinMemoryLeft, 0),
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
+		settings.CheckAtLeast("FRESHET_SCANS", c.Scans, 0),
+		settings.CheckAtLeast("FRESHET_SCAN_TIME", c.ScanTime, 10*time.Millisecond),
+		settings.CheckAtLeast("FRESHET_SCAN_MEMORY", c.ScanMemory, 64<<10),
 	}
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))

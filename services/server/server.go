@@ -17,6 +17,7 @@ type Server struct {
 	deps     Deps
 	lanes    lane.Lanes
 	datasets map[string]*lookups // by name; never changes
+	scans    chan struct{}       // one for each scan that runs
 	mux      *web.Mux
 	server   *web.Server
 }
@@ -29,7 +30,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Source == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("server: Deps lacks the Source, the Log or the Registry")
 	}
-	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups)}
+	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups), scans: make(chan struct{}, cfg.Scans)}
 	if s.lanes == (lane.Lanes{}) {
 		s.lanes = lane.Defaults()
 	}
@@ -49,6 +50,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
+	s.mux.Handle("POST /v1/datasets/{name}/scan", s.scan)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
 	return s, nil
 }

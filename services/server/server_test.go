@@ -28,6 +28,7 @@ func config() server.Config {
 	return server.Config{
 		Listen: "127.0.0.1:0", Datasets: []string{"cities", "prices"}, NatsURL: "nats://127.0.0.1:4222", Relays: []string{"http://127.0.0.1:8481"},
 		StallTimeout: 30 * time.Second, ConfirmAfter: time.Minute, BatchKeys: 5, BatchBytes: 2 << 20,
+		Scans: 2, ScanTime: time.Minute, ScanMemory: 1 << 20,
 	}
 }
 
@@ -223,6 +224,9 @@ func TestValidate(t *testing.T) {
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },
 		"FRESHET_BATCH_KEYS":             func(c *server.Config) { c.BatchKeys = 0 },
 		"FRESHET_BATCH_BYTES":            func(c *server.Config) { c.BatchBytes = 1 },
+		"FRESHET_SCANS":                  func(c *server.Config) { c.Scans = -1 },
+		"FRESHET_SCAN_TIME":              func(c *server.Config) { c.ScanTime = 0 },
+		"FRESHET_SCAN_MEMORY":            func(c *server.Config) { c.ScanMemory = 1 },
 	} {
 		cfg := config()
 		change(&cfg)

@@ -63,13 +63,15 @@ const (
 	http  = "net/http"
 
 	parquet = "github.com/parquet-go/parquet-go" // in programs that publish only
+	cel     = "github.com/google/cel-go"         // in programs that scan only
 )
 
 // forbidden maps a package (with all below it) to what nothing that it is made of may import.
 var forbidden = map[string][]string{
 	pkg + "dataset":  {nats, redis, s3, http},
 	pkg + "snapshot": {nats, redis, s3, http},
-	pkg + "table":    {nats, redis, s3, http},
+	pkg + "table":    {nats, redis, s3, http, cel},
+	pkg + "scan":     {nats, redis, s3, http},
 	pkg + "store":    {nats, redis},
 	// A program that uses one implementation of the store does not link the other: see package storeurl.
 	pkg + "store/dir":       {s3, pkg + "store/s3"},
@@ -78,7 +80,7 @@ var forbidden = map[string][]string{
 	pkg + "store/storetest": {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "publish":         {s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "history":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
-	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3", parquet},
+	pkg + "subscribe":       {s3, pkg + "store/dir", pkg + "store/s3", parquet, cel},
 	pkg + "journal":         {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "timeline":        {nats, redis, s3, pkg + "store/dir", pkg + "store/s3"},
 	pkg + "nearest":         {nats, redis, s3, http},

@@ -19,7 +19,7 @@ func commandGroups(p Process) []commandGroup {
 		{"run", "Try and run:", []*cobra.Command{newDemo(p), newUp(p)}},
 		{"publish", "Publish and undo:", []*cobra.Command{newPublish(p), newRollback(p), newPin(p), newUnpin(p), newReplay(p), newDelete(p), newSettings(p)}},
 		{"watch", "Watch:", []*cobra.Command{newStatus(p), newVersions(p), newPins(p), newEvents(p)}},
-		{"read", "Read and compare:", []*cobra.Command{newGet(p), newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p)}},
+		{"read", "Read and compare:", []*cobra.Command{newGet(p), newScan(p), newKeys(p), newExport(p), newDiff(p), newHistory(p), newSize(p)}},
 		{"keep", "Check and keep:", []*cobra.Command{newVerify(p), newGC(p)}},
 		{"help", "Help:", []*cobra.Command{newMan()}},
 	}

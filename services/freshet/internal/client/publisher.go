@@ -226,7 +226,7 @@ func (c *Client) Version(ctx context.Context, name string, version uint64) (data
 // codeOf returns the exit code for the status of a refusal.
 func codeOf(status int) exit.Code {
 	switch status {
-	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
 		return exit.Refused
 	case http.StatusConflict:
 		return exit.Conflict

@@ -148,15 +148,20 @@ func ProblemOf(line []byte) error {
 // lines requests a stream, calls each for each line but the last, without its line end, and reads the last into end. The line is valid
 // during the call. An answer without the last line is an error.
 func (c *Client) lines(ctx context.Context, path []string, query url.Values, each func(line []byte) error, end any) error {
-	resp, err := c.call(ctx, request{method: http.MethodGet, path: path, query: query})
+	return c.stream(ctx, request{method: http.MethodGet, path: path, query: query}, each, end)
+}
+
+// stream is lines for any request.
+func (c *Client) stream(ctx context.Context, r request, each func(line []byte) error, end any) error {
+	resp, err := c.call(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	r := bufio.NewReaderSize(resp.Body, 64<<10)
+	in := bufio.NewReaderSize(resp.Body, 64<<10)
 	var line []byte
 	for {
-		part, err := r.ReadSlice('\n')
+		part, err := in.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):

@@ -39,7 +39,7 @@ var Codes = [...]Meaning{
 	{OK, "done"},
 	{Failure, "failed: a service cannot be reached, a port is taken, a folder cannot be written, a version record is damaged"},
 	{Usage, "wrong arguments, flags or settings"},
-	{Refused, "the publisher refused the input, and nothing was published; or an instance refuses remote gets (get --instance)"},
+	{Refused, "the publisher refused the input, and nothing was published; or an instance refuses remote gets (get --instance) or a scan"},
 	{Conflict, "nothing was published: other publishers committed versions at the same time, or the newest version is not --base"},
 	{NotFound, "no such dataset, version, key, instance, label or pin; or the bytes of the version are gone, because retention does not keep them"},
 	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store; or an instance did not answer in time (get --instance), or did not do what it should (replay, pin --wait, unpin --wait)"},
