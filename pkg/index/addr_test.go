@@ -28,6 +28,7 @@ func (r ipRange) width() *big.Int {
 
 // narrowest returns the keys of the narrowest ranges around a, sorted.
 func narrowest(all map[string]ipRange, a netip.Addr) []string {
+	a = a.Unmap()
 	var least *big.Int
 	found := []string{}
 	for key, r := range all {

@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 	}
 	for item, want := range map[string]string{
 		"cities":                     `"cities": want DATASET:MEMBER`,
-		"Cities:a":                   `"Cities:a": not a dataset's name`,
+		"Cities:a":                   `"Cities:a": not a dataset name`,
 		"cities:a..b":                `dataset cities: unusable index "a..b"`,
 		"cities:a,cities:a^":         `dataset cities: unusable index: "a" and "a^" are on the same member; leave one out (a^ answers equality too)`,
 		"ranges:a/ip,ranges:a..b/ip": "",

@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/internal/wake"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/bootguard"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -51,6 +52,7 @@ type Subscriber struct {
 	replays   *replays
 	// decodeSlots is the semaphore of the eager views that decode.
 	decodeSlots *semaphore.Weighted
+	lanes       lane.Lanes
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -77,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
 		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
-		roots: roots.New(cfg.KeepRoots),
+		roots: roots.New(cfg.KeepRoots), lanes: lane.Defaults(),
 	}
 	s.replays = newReplays(s)
 	s.host, _ = os.Hostname() // the status leaves out an unknown host
@@ -122,6 +124,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 
 	s.start(ctx, listener)
+	if err := s.startIndexes(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
