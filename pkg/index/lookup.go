@@ -377,4 +377,3 @@ func (s *Set) reread(conditions []Condition, i int, entry []byte) (m Matches, ok
 	m.after = append(entry, 0)
 	return m, true, nil
 }
-

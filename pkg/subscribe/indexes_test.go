@@ -162,4 +162,3 @@ func TestWaitForIndexesEnds(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
-
