@@ -88,7 +88,7 @@ func (e *Edits) below(edits []edit, l leaf) (n int) {
 // The sizes that Apply aims at. A block has between half of them and twice as much, and a chunk between a quarter and twice as much;
 // the last of each may have less.
 const (
-	blockEntries = 64
+	blockEntries = 32
 	blockBytes   = 4 << 10
 	chunkLeaves  = 128
 )
@@ -122,6 +122,21 @@ type writer struct {
 	leaves []leaf // of the next chunk
 	slab   []byte // the entries of the next block
 	ends   []int  // of the entries in slab
+
+	splices []splice // of one leaf
+}
+
+// spliceLeaf adds the leaf with the edits, if it needs neither a neighbour nor a split. It returns false if it added nothing.
+func (w *writer) spliceLeaf(l leaf, e *Edits, edits []edit) bool {
+	if len(edits) > blockEntries || w.small() {
+		return false
+	}
+	w.flush()
+	made, ok := w.spliced(l, e, edits)
+	if ok {
+		w.push(made)
+	}
+	return ok
 }
 
 func (w *writer) mergeChunk(c chunk, e *Edits, edits []edit, yield func()) {
@@ -134,8 +149,13 @@ func (w *writer) mergeChunk(c chunk, e *Edits, edits []edit, yield func()) {
 			w.shareLeaf(l)
 			continue
 		}
-		w.merge(l.block, e, edits[:n], yield)
+		if !w.spliceLeaf(l, e, edits[:n]) {
+			w.merge(l.block, e, edits[:n], yield)
+		}
 		edits = edits[n:]
+		if i%16 == 0 {
+			yield()
+		}
 	}
 }
 

@@ -226,5 +226,24 @@ func (b block) search(x []byte) int {
 	case c < 0:
 		return b.len()
 	}
-	return sort.Search(b.len(), func(i int) bool { return bytes.Compare(b.suffix(i), rest) >= 0 })
+	return b.searchSuffix(rest)
+}
+
+// searchSuffix returns the index of the first entry whose suffix is not below x.
+func (b block) searchSuffix(x []byte) int {
+	low, high := 0, b.len()
+	base := b[blockHead+2*high+int(binary.LittleEndian.Uint16(b[2:])):]
+	for low < high {
+		i := int(uint(low+high) >> 1)
+		from := 0
+		if i > 0 {
+			from = b.end(i - 1)
+		}
+		if bytes.Compare(base[from:b.end(i)], x) < 0 {
+			low = i + 1
+		} else {
+			high = i
+		}
+	}
+	return low
 }
