@@ -101,17 +101,19 @@ func BenchmarkBuild(b *testing.B) {
 // or none.
 func BenchmarkDelta(b *testing.B) {
 	base := benchBase(b)
-	b.Run("table", func(b *testing.B) {
-		set := benchChange(func(i int) []byte { return benchValue(i, 1) })
-		for b.Loop() {
-			b.StopTimer()
-			r := delta(b, base, set, nil)
-			b.StartTimer()
-			if _, _, err := table.Apply(background, base, r, table.Config{Version: 2, NoHugePages: true}); err != nil {
-				b.Fatal(err)
+	change := benchChange(func(i int) []byte { return benchValue(i, 1) })
+	for _, workers := range []int{1, 2} { // an index has one
+		b.Run(fmt.Sprintf("table/workers=%d", workers), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				r := delta(b, base, change, nil)
+				b.StartTimer()
+				if _, _, err := table.Apply(background, base, r, table.Config{Version: 2, NoHugePages: true, Workers: workers}); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 	for _, spec := range benchSpecs {
 		set := build(b, base, spec)
 		for _, c := range []struct {
@@ -127,7 +129,7 @@ func BenchmarkDelta(b *testing.B) {
 	}
 	b.Run("changes-alone", func(b *testing.B) {
 		for b.Loop() {
-			for c := range benchTables.moved.All() {
+			for c := range benchTables.moved.Brief() {
 				found += len(c.Key)
 			}
 		}

@@ -142,7 +142,7 @@ func build(t fataler, tab *table.Table, texts ...string) *index.Set {
 
 func follow(t fataler, set *index.Set, changes *table.Changes) *index.Set {
 	t.Helper()
-	next, err := set.Apply(background, changes.New(), dataset.VersionID{byte(changes.New().Version())}, changes.All())
+	next, err := set.Apply(background, changes.New(), dataset.VersionID{byte(changes.New().Version())}, changes.Brief())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"freshet.dev/pkg/lane"
 )
 
-// indexes keeps the secondary indexes of a dataset. They follow the served version on a goroutine of their own, like an eager view.
+// indexes keeps the secondary indexes of a dataset. A goroutine of the dataset makes them follow the served version, like an eager view.
 type indexes struct {
 	d        *Dataset
 	specs    *index.Specs
@@ -64,7 +64,7 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	now := &indexed{full: true}
 	if before := x.current.Load(); before != nil && !swap.Replayed && swap.Old == before.set.Table() {
 		now.full = false
-		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.Changes())
+		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.brief())
 	} else {
 		now.set, err = x.specs.Build(ctx, swap.New, swap.ID)
 	}
