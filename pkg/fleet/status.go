@@ -110,6 +110,32 @@ type RelayStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// IndexStatus is an instance's report on a secondary index.
+type IndexStatus struct {
+	// Index is the declaration of the index, such as name^.
+	Index string `json:"index"`
+	// Version is the version that the index answers from; 0 before the first. It may be older than the served one for a moment.
+	Version uint64 `json:"version"`
+	// Records is the number of records that the index has. Entries is more for ranges of addresses, which are split.
+	Records int `json:"records"`
+	Entries int `json:"entries"`
+	// Bytes is the memory of the index, in addition to that of the table.
+	Bytes int64 `json:"bytes"`
+	// UpdateSeconds is how long the last update took, of all indexes of the dataset together. Full reports whether it read all records.
+	UpdateSeconds float64 `json:"update_seconds"`
+	Full          bool    `json:"full,omitempty"`
+	// BehindSeconds is how long a newer version than Version has been served; 0 if none is.
+	BehindSeconds float64 `json:"behind_seconds,omitempty"`
+	// Lacking are the records that the index lacks, by the reason. The warning of the dataset names one of each, except for missing members.
+	Lacking []LackingRecords `json:"lacking,omitempty"`
+}
+
+// LackingRecords is the number of records that an index lacks for a reason, such as "missing".
+type LackingRecords struct {
+	Reason  string `json:"reason"`
+	Records int    `json:"records"`
+}
+
 // DatasetStatus is an instance's report on one of its datasets.
 type DatasetStatus struct {
 	Dataset string `json:"dataset"`
@@ -156,6 +182,8 @@ type DatasetStatus struct {
 	// FollowersBehindSeconds is the time for which a follower of the dataset in the service, such as an eager view, has been
 	// behind the served version; 0 if there is none.
 	FollowersBehindSeconds float64 `json:"followers_behind_seconds,omitempty"`
+	// Indexes are the secondary indexes of the dataset. It is empty if the instance has none, and in releases up to v0.4.
+	Indexes []IndexStatus `json:"indexes,omitempty"`
 	// Confirmed is the time at which a beacon or a catch-up last reported the newest version; zero if none has.
 	Confirmed time.Time `json:"vouched,omitzero"`
 	// ExpectEvery is the promised cadence of the served version, in nanoseconds; 0 if there is none.

@@ -16,6 +16,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/internal/natslink"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
@@ -69,6 +70,10 @@ type Config struct {
 	Transport http.RoundTripper
 	// Datasets are the names of the datasets. At least one.
 	Datasets []string
+
+	// Indexes are the secondary indexes of datasets, for [Dataset.Indexes]. [index.Parse] makes them of texts such as cities:country; the
+	// server reads those from FRESHET_INDEXES.
+	Indexes map[string][]index.Spec
 
 	// CacheDir is a folder for this instance alone, which keeps the last good version of each dataset for the next start. It is
 	// created if it is missing, and needs space for three versions (see Boot guard). Without it a restarted instance serves
@@ -168,7 +173,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Instance = host + "-" + strconv.Itoa(os.Getpid())
 	}
-	c.Datasets, c.Labels = slices.Clone(c.Datasets), maps.Clone(c.Labels)
+	c.Datasets, c.Labels, c.Indexes = slices.Clone(c.Datasets), maps.Clone(c.Labels), maps.Clone(c.Indexes)
 	return c, nil
 }
 
@@ -213,6 +218,9 @@ func (c Config) Check() error {
 			return bad("Datasets[%d]: %s is named twice", i, name)
 		}
 	}
+	if err := c.checkIndexes(); err != nil {
+		return bad("Indexes (FRESHET_INDEXES): %w", err)
+	}
 	for _, f := range []struct {
 		field string
 		value int64
@@ -243,6 +251,19 @@ func (c Config) Check() error {
 	}
 	if err := c.pull().Check(); err != nil {
 		return bad("%w", err) // its message names Relays
+	}
+	return nil
+}
+
+// checkIndexes returns an error if an index cannot work.
+func (c Config) checkIndexes() error {
+	for _, name := range slices.Sorted(maps.Keys(c.Indexes)) {
+		if !slices.Contains(c.Datasets, name) {
+			return fmt.Errorf("dataset %.80q is not one of Datasets (FRESHET_DATASETS), which has %s", name, strings.Join(c.Datasets, ", "))
+		}
+		if err := index.Check(c.Indexes[name]); err != nil {
+			return fmt.Errorf("dataset %s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Dataset struct {
 	current   *atomic.Pointer[served] // the engine's
 	first     <-chan struct{}         // closed when the first version is served
 	noVersion error                   // names the dataset; made once because lookups return it
+	indexes   *indexes                // nil without indexes in Config.Indexes; not changed after Open
 
 	// The fields below are guarded by Subscriber.mu.
 	callbacks []*callback

@@ -1,6 +1,9 @@
 package subscribe
 
 import (
+	"context"
+	"sync"
+
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/memory"
 )
@@ -29,4 +32,14 @@ func WithMemory(cfg Config, left func() (bytes int64, err error)) Config {
 		return memory.Room{Bytes: bytes, Limit: "a test"}, err
 	}
 	return cfg
+}
+
+// HoldCPULane takes all places of the lane in which indexes are built, until release is called.
+func HoldCPULane(s *Subscriber) (release func()) {
+	s.cpuLane().SetWidth(1)
+	_, leave, err := s.cpuLane().Enter(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return sync.OnceFunc(leave)
 }

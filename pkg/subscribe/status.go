@@ -69,12 +69,19 @@ func (d *Dataset) Status() fleet.DatasetStatus {
 	}
 	d.s.mu.Lock()
 	st.Refreshes = d.refreshes
+	var indexesBehind time.Duration
 	for _, c := range d.callbacks {
-		if !c.behind.IsZero() {
-			st.FollowersBehindSeconds = max(st.FollowersBehindSeconds, time.Since(c.behind).Seconds())
+		if c.behind.IsZero() {
+			continue
+		}
+		behind := time.Since(c.behind)
+		st.FollowersBehindSeconds = max(st.FollowersBehindSeconds, behind.Seconds())
+		if d.indexes != nil && c == d.indexes.callback {
+			indexesBehind = behind
 		}
 	}
 	d.s.mu.Unlock()
+	st.Indexes = d.indexes.status(indexesBehind)
 	st.Refreshes.Failed, st.Refreshes.Panicked, st.Refreshes.Healed = h.Failed, h.Panicked, h.Healed
 	st.Error, st.LastError = text(h.Err), text(h.LastErr)
 	st.Warning = d.warning(st, h)

@@ -129,6 +129,9 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 
 	s.start(ctx, listener)
+	if err := s.startIndexes(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 

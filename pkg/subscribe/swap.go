@@ -40,6 +40,14 @@ const (
 	Removed = snapshot.Removed
 )
 
+// brief is Changes for a caller that keeps neither keys nor values.
+func (s Swap) brief() iter.Seq[Change] {
+	if s.changes != nil {
+		return s.changes.Brief()
+	}
+	return s.Changes()
+}
+
 // Changes returns an iterator over the records that differ between Old and New, each once and in the order of (hash, key). In
 // the first Swap all records are Added. The iterator may be used again, also after the callback has returned; it keeps both
 // tables in memory.

@@ -49,7 +49,7 @@ func Apply(ctx context.Context, base *Table, r *snapshot.Reader, cfg Config) (*T
 	if err != nil {
 		return nil, nil, fmt.Errorf("apply delta for version %d to table of version %d: %w", cfg.Version, base.version, err)
 	}
-	return t, &Changes{old: base, new: t, deltas: [][]snapshot.Stored{a.blocks}, replaced: a.edited.unshared + a.working()}, nil
+	return t, &Changes{old: base, new: t, deltas: [][]snapshot.Stored{a.blocks}, forward: true, replaced: a.edited.unshared + a.working()}, nil
 }
 
 type applier struct {

@@ -199,6 +199,7 @@ func TestChangesThatChangeNothing(t *testing.T) {
 		check(t, tab, testSeed, next)
 		checkPartitions(t, tab)
 		checkChanges(t, "changes", testSeed, made.All(), m, next)
+		checkChanges(t, "brief changes", testSeed, made.Brief(), m, next)
 	}
 	l := newLine(t, m)
 	base := l.tab

@@ -292,6 +292,7 @@ func TestDeltasOfAMap(t *testing.T) {
 				rt.Fatalf("version %d", tab.Version())
 			}
 			checkChanges(rt, "changes", seed, made.All(), m, next)
+			checkChanges(rt, "brief changes", seed, made.Brief(), m, next)
 			if all == nil {
 				all = made
 			} else {
@@ -306,6 +307,7 @@ func TestDeltasOfAMap(t *testing.T) {
 		}
 		last := versions[len(versions)-1]
 		checkChanges(rt, "all changes", seed, all.All(), versions[0].m, last.m)
+		checkChanges(rt, "all brief changes", seed, all.Brief(), versions[0].m, last.m)
 		checkChanges(rt, "diff", seed, Diff(first, last.table), versions[0].m, last.m)
 		checkChanges(rt, "diff back", seed, Diff(last.table, first), last.m, versions[0].m)
 	})

@@ -111,10 +111,12 @@ func TestReversedChanges(t *testing.T) {
 			as, none := tables[to].As(9)
 			c = c.Then(none)
 			checkChanges(t, fmt.Sprintf("from %d back to %d", from, to), testSeed, c.All(), m[from], m[to])
+			checkChanges(t, fmt.Sprintf("from %d back to %d, brief", from, to), testSeed, c.Brief(), m[from], m[to])
 			if c.Old() != tables[from] || c.New() != as || as.Version() != 9 || tables[to].Version() == 9 || c.Replaced() != 0 {
 				t.Errorf("from %d back to %d: tables of versions %d and %d, %d bytes are replaced", from, to, c.Old().Version(), c.New().Version(), c.Replaced())
 			}
 			checkChanges(t, fmt.Sprintf("from %d on to %d", to, from), testSeed, c.Reverse().All(), m[to], m[from])
+			checkChanges(t, fmt.Sprintf("from %d on to %d, brief", to, from), testSeed, c.Reverse().Brief(), m[to], m[from])
 			if got := as.Unshared(tables[to]); got != tableBytes {
 				t.Errorf("the same table as another version takes %d bytes", got)
 			}

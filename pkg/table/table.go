@@ -66,6 +66,9 @@ func (t *Table) get(key []byte) (value []byte, ok bool) {
 	}
 }
 
+// Record returns the record with the given key. Key and value alias the table's memory; see [Table.Get].
+func (t *Table) Record(key []byte) (r dataset.Record, ok bool) { return t.lookup(key) }
+
 // Len returns the number of records.
 func (t *Table) Len() int { return int(t.state.Records) }
 

@@ -193,7 +193,9 @@ func gathered(t *testing.T, registry *prometheus.Registry, types map[string]stri
 type served struct{}
 
 func (served) Status() fleet.Status {
-	return fleet.Status{Datasets: []fleet.DatasetStatus{{Dataset: "prices", Version: 1, State: fleet.Fresh}}}
+	return fleet.Status{Datasets: []fleet.DatasetStatus{{Dataset: "prices", Version: 1, State: fleet.Fresh, Indexes: []fleet.IndexStatus{
+		{Index: "name^", Lacking: []fleet.LackingRecords{{Reason: "missing", Records: 1}}},
+	}}}}
 }
 
 // sampled returns metrics with samples that a program has only after a publish or a refresh.

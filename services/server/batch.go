@@ -86,14 +86,18 @@ func encodeBatch(name string, v view, keys []string, values [][]byte, total int)
 		switch {
 		case value == nil:
 			body = append(body, `,"found":false}`...)
-		case json.Valid(value) && utf8.Valid(value):
-			body = append(append(body, `,"found":true,"value":`...), value...)
-			body = append(body, '}')
 		default:
-			body = append(body, `,"found":true,"value_base64":"`...)
-			body = base64.StdEncoding.AppendEncode(body, value)
-			body = append(body, `"}`...)
+			body = append(appendValue(append(body, `,"found":true,`...), value), '}')
 		}
 	}
 	return append(body, "]}\n"...), nil
+}
+
+// appendValue appends the member with the value.
+func appendValue(body, value []byte) []byte {
+	if json.Valid(value) && utf8.Valid(value) {
+		return append(append(body, `"value":`...), value...)
+	}
+	body = append(body, `"value_base64":"`...)
+	return append(base64.StdEncoding.AppendEncode(body, value), '"')
 }

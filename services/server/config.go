@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/index"
 	"freshet.dev/services/internal/settings"
 )
 
@@ -25,6 +28,8 @@ type Config struct {
 	Namespace string        `split_words:"true" desc:"keeps environments that share NATS and Redis apart: 1 to 32 of a-z, 0-9, _ and -, the same for all programs of an environment; the default namespace if not set"`
 	CacheDir  string        `split_words:"true" desc:"folder for this instance alone that keeps the last good versions; without it a restarted instance serves nothing until a relay answers, and there is no boot guard"`
 	Instance  string        `split_words:"true" desc:"name of this instance in the fleet; <host>-<pid> if not set"`
+
+	Indexes settings.List `split_words:"true" desc:"secondary indexes, such as cities:country for equality, cities:name^ for ranges and prefixes too, ranges:cidr/ip or ranges:first..last/ip for the network around an address; separated by commas"`
 
 	Labels    settings.List `split_words:"true" desc:"labels by which operators choose instances, such as zone=a,tier=canary: at most 16, each name and value 1 to 63 of a-z, 0-9, ., _ and -, beginning and ending with a letter or digit"`
 	RemoteGet bool          `split_words:"true" default:"false" desc:"whether anyone who may use NATS may read records from this instance with freshet get --instance, --label or --all; false: the instance refuses"`
@@ -98,6 +103,9 @@ func (c *Config) Validate() error {
 	if len(c.Datasets) == 0 {
 		bad("FRESHET_DATASETS is not set: want the names of datasets, separated by commas")
 	}
+	if err := c.checkIndexes(); err != nil {
+		bad("FRESHET_INDEXES: %w", err)
+	}
 	if _, err := fleet.ParseLabels(c.Labels); err != nil {
 		bad("FRESHET_LABELS: %w", err)
 	}
@@ -109,4 +117,18 @@ func (c *Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkIndexes returns an error if an index cannot work.
+func (c *Config) checkIndexes() error {
+	specs, err := index.Parse(c.Indexes)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		if !slices.Contains(c.Datasets, name) {
+			return fmt.Errorf("dataset %s is not in FRESHET_DATASETS, which has %s", name, strings.Join(c.Datasets, ", "))
+		}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/subscribe/prom"
@@ -33,6 +34,8 @@ type Dataset interface {
 	Table() *table.Table
 	// VersionID returns the id of the version that is served now, zero before the first.
 	VersionID() dataset.VersionID
+	// Indexes returns the newest version with its secondary indexes, nil before the first and without indexes.
+	Indexes() *index.Set
 	// Deleted returns the record of the version that deletes the dataset; ok is false if it is not deleted.
 	Deleted() (rec dataset.VersionRecord, ok bool)
 }
@@ -65,6 +68,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	if err != nil {
 		return Deps{}, fmt.Errorf("%w: FRESHET_LABELS: %w", settings.ErrSettings, err)
 	}
+	indexes, err := index.Parse(cfg.Indexes)
+	if err != nil {
+		return Deps{}, fmt.Errorf("%w: FRESHET_INDEXES: %w", settings.ErrSettings, err)
+	}
 	roots := cfg.KeepRoots
 	if roots == 0 {
 		roots = -1 // zero is the default of a subscribe.Config
@@ -72,7 +79,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (Deps, error) {
 	s, err := subscribe.Open(ctx, subscribe.Config{
 		Namespace: cfg.Namespace, NATS: cfg.NatsURL.Reveal(), Redis: cfg.RedisURL.Reveal(), Relays: cfg.Relays, Datasets: cfg.Datasets,
 		CacheDir: cfg.CacheDir, Instance: cfg.Instance, Workers: cfg.Workers, LaneQueue: cfg.LaneQueue, LaneWait: cfg.LaneWait, StallTimeout: cfg.StallTimeout, BeaconWithin: cfg.BeaconWithin, Log: log,
-		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet, KeepRoots: roots,
+		ConfirmAfter: cfg.ConfirmAfter, PinFor: cfg.PinFor, Labels: labels, RemoteGet: cfg.RemoteGet, KeepRoots: roots, Indexes: indexes,
 		Bounds: subscribe.Bounds{
 			MaxRecords: uint64(cfg.MaxRecords), MaxBytes: int64(cfg.MaxBytes), MaxTotalBytes: int64(cfg.MaxTotalBytes), MinMemoryLeft: int64(cfg.MinMemoryLeft),
 		},

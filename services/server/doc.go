@@ -3,6 +3,7 @@
 //	GET, HEAD /v1/datasets/{name}/records/{key}        a value, the bytes as they are
 //	POST      /v1/datasets/{name}/records:batchGet     many values, all from one version
 //	POST      /v1/datasets/{name}/scan                 rows of all records that match an expression, or of their groups
+//	GET, HEAD /v1/datasets/{name}/records?country=KR   the records that meet conditions, from secondary indexes (FRESHET_INDEXES)
 //	GET       /v1/status                               the served versions, their freshness, and the state of refreshing
 //	GET       /healthz, /readyz, /metrics
 //

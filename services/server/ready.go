@@ -22,7 +22,7 @@ type readiness struct {
 }
 
 // ready returns an error unless the instance should get requests. It should if every dataset has a table and no dataset has been
-// behind for longer than the configured lag. A deleted dataset keeps its table. The map is for the answer, with all datasets if verbose is
+// behind for longer than the configured lag. Its first indexes must be built. A deleted dataset keeps its table. The map is for the answer, with all datasets if verbose is
 // set.
 func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) {
 	now := time.Now()
@@ -62,6 +62,10 @@ func (s *Server) ready(_ context.Context, verbose bool) (map[string]any, error) 
 	if len(without) > 0 {
 		detail["waiting"] = waiting
 		reasons = append(reasons, "no version is served yet of: "+strings.Join(without, ", "))
+	}
+	if names := s.indexing(); len(names) > 0 {
+		detail["indexing"] = names
+		reasons = append(reasons, "the indexes (FRESHET_INDEXES) are being built of: "+strings.Join(names, ", "))
 	}
 	if len(gone) > 0 {
 		detail["deleted"] = deleted

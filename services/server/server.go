@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/http"
 
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/prom"
+	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 )
 
@@ -18,6 +20,7 @@ type Server struct {
 	lanes    lane.Lanes
 	datasets map[string]*lookups // by name; never changes
 	scans    chan struct{}       // one for each scan that runs
+	indexes  map[string][]index.Spec
 	mux      *web.Mux
 	server   *web.Server
 }
@@ -34,6 +37,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if s.lanes == (lane.Lanes{}) {
 		s.lanes = lane.Defaults()
 	}
+	var err error
+	if s.indexes, err = index.Parse(cfg.Indexes); err != nil {
+		return nil, fmt.Errorf("%w: FRESHET_INDEXES: %w", settings.ErrSettings, err)
+	}
 	for _, name := range deps.Source.Datasets() {
 		d, err := deps.Source.Dataset(name)
 		if err != nil {
@@ -49,6 +56,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
+	s.mux.Handle("GET /v1/datasets/{name}/records", s.find, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/scan", s.scan)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())

@@ -10,6 +10,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/table"
 	"freshet.dev/services/server"
@@ -19,6 +20,8 @@ import (
 type source struct {
 	names  []string
 	tables map[string]*atomic.Pointer[table.Table]
+	// indexed has the indexes of datasets.
+	indexed map[string]*atomic.Pointer[index.Set]
 	// deleted has the versions that delete datasets.
 	deleted map[string]dataset.VersionRecord
 	// says changes the status of a dataset; nil for no change.
@@ -26,9 +29,10 @@ type source struct {
 }
 
 func newSource(names ...string) *source {
-	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord)}
+	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord), indexed: make(map[string]*atomic.Pointer[index.Set])}
 	for _, n := range names {
 		s.tables[n] = new(atomic.Pointer[table.Table])
+		s.indexed[n] = new(atomic.Pointer[index.Set])
 	}
 	return s
 }
@@ -46,6 +50,8 @@ func (d served) Deleted() (rec dataset.VersionRecord, ok bool) {
 	rec, ok = d.source.deleted[d.name]
 	return rec, ok
 }
+
+func (d served) Indexes() *index.Set { return d.source.indexed[d.name].Load() }
 
 func (d served) Table() *table.Table { return d.Load() }
 

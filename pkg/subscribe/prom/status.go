@@ -38,6 +38,13 @@ var (
 	descPanics  = describe("refresh_panics_total", "Attempts to refresh that failed with a panic.", "dataset")
 	descHealed  = describe("healed_versions_total", "Versions without an event, which the instance knows from a beacon.", "dataset")
 
+	descIndexRecords = describe("index_records", "Records that a secondary index has.", "dataset", "index")
+	descIndexEntries = describe("index_entries", "Entries of a secondary index; more than its records for ranges of addresses, which are split.", "dataset", "index")
+	descIndexBytes   = describe("index_resident_bytes", "Memory of a secondary index.", "dataset", "index")
+	descIndexUpdate  = describe("index_update_seconds", "Time that the last update of the dataset's secondary indexes took.", "dataset", "index")
+	descIndexBehind  = describe("index_behind_seconds", "Time since a newer version than that of the secondary index is served; 0 if none is.", "dataset", "index")
+	descIndexLacking = describe("index_lacking_records", "Records that a secondary index lacks, by the reason.", "dataset", "index", "reason")
+
 	descForeign      = describe("foreign_messages_total", "Events and beacons of stores other than the relays', which were ignored.")
 	descStoreChanges = describe("store_changes_total", "Times that all relays moved to another store.")
 
@@ -49,6 +56,7 @@ var (
 func (c statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descVersion, descNewest, descRecords, descBytes, descKept, descKeptIn, descState, descSince, descAge, descBehind, descBeacon, descPanics, descHealed,
+		descIndexRecords, descIndexEntries, descIndexBytes, descIndexUpdate, descIndexBehind, descIndexLacking,
 		descForeign, descStoreChanges, descRelayFailures, descRelayRefusals,
 	} {
 		ch <- d
@@ -79,6 +87,20 @@ func (c statusCollector) Collect(ch chan<- prometheus.Metric) {
 		collectFreshness(ch, status, d, now)
 		counter(ch, descPanics, float64(d.Refreshes.Panicked), d.Dataset)
 		counter(ch, descHealed, float64(d.Refreshes.Healed), d.Dataset)
+		collectIndexes(ch, d)
+	}
+}
+
+func collectIndexes(ch chan<- prometheus.Metric, d fleet.DatasetStatus) {
+	for _, x := range d.Indexes {
+		gauge(ch, descIndexRecords, float64(x.Records), d.Dataset, x.Index)
+		gauge(ch, descIndexEntries, float64(x.Entries), d.Dataset, x.Index)
+		gauge(ch, descIndexBytes, float64(x.Bytes), d.Dataset, x.Index)
+		gauge(ch, descIndexUpdate, x.UpdateSeconds, d.Dataset, x.Index)
+		gauge(ch, descIndexBehind, x.BehindSeconds, d.Dataset, x.Index)
+		for _, l := range x.Lacking {
+			gauge(ch, descIndexLacking, float64(l.Records), d.Dataset, x.Index, l.Reason)
+		}
 	}
 }
 
