@@ -29,7 +29,7 @@ func TestTouchedHasWhatChangedBack(t *testing.T) {
 	back["key2"] = "new"
 	for i, content := range []records{away, back} {
 		w.announce(p.commit(content, false, 9))
-		awaitVersion(t, s, "prices", uint64(i+2))
+		await(t, "the version", func() bool { return handle(s, "prices").Table().Version() == uint64(i+2) })
 	}
 	close(gate)
 	merged := <-swaps
