@@ -99,8 +99,10 @@ type batch struct {
 	flushed     bool
 }
 
-func (b *batch) full() bool    { return b.n >= maxKeysAPush || len(b.body) >= maxBytesAPush }
-func (b *batch) tooMuch() bool { return b.keys > maxKeysASwap || b.bytes > maxBytesASwap }
+func (b *batch) full() bool { return b.n >= maxKeysAPush || len(b.body) >= maxBytesAPush }
+
+// tooMuch reports whether the client is to have a flush instead of more keys.
+func (w *walk) tooMuch(b *batch) bool { return b.keys > w.t.keysASwap || b.bytes > maxBytesASwap }
 
 // change invalidates the key of a record.
 func (w *walk) change(key []byte) {
@@ -126,7 +128,7 @@ func (w *walk) keyChanged(r *watch, key []byte) {
 	b := batchOf(&w.keyed, r)
 	w.gather(b, key)
 	switch {
-	case b.tooMuch():
+	case w.tooMuch(b):
 		w.clear(b)
 		delete(w.keyed, r)
 		r.flush()
@@ -142,7 +144,7 @@ func (w *walk) prefixChanged(g *group, key []byte) {
 	}
 	w.gather(b, key)
 	switch {
-	case b.tooMuch():
+	case w.tooMuch(b):
 		w.clear(b)
 		b.flushed = true
 		w.toGroup(g, &message{})

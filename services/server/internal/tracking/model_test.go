@@ -174,6 +174,7 @@ func runModel(t *testing.T, seed uint64) {
 	keys := numbered("k", 1+r.IntN(60))
 	limit := 1 + r.IntN(400)
 	m := &model{tracker: newTracker(t, limit, "d"), wake: make(chan struct{}, 1)}
+	m.tracker.keysASwap = 1 + r.IntN(20) // so that clients have flushes in the middle of a swap
 	m.served.Store(&version{})
 	modes := []string{"on", "on", "on bcast", "on bcast prefix d:k1 prefix d:k2", "on optin", "on noloop"}
 	var following, reading sync.WaitGroup

@@ -44,6 +44,8 @@ type Tracker struct {
 	order    []*keys          // the same
 	counts   counts
 
+	keysASwap int // maxKeysASwap, or fewer in tests
+
 	total  atomic.Int64 // tracked keys, each once for each client
 	gone   atomic.Int64 // those of watches that have ended, at most
 	active atomic.Int64 // sessions that track
@@ -57,6 +59,7 @@ func New(cfg Config, deps Deps) (*Tracker, error) {
 	}
 	t := &Tracker{
 		limit: int64(cfg.Keys), seed: maphash.MakeSeed(), datasets: make(map[string]*keys, len(deps.Datasets)),
+		keysASwap: maxKeysASwap,
 	}
 	for _, name := range deps.Datasets {
 		d := &keys{prefix: name + ":"}
