@@ -2,7 +2,9 @@ package tracking
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,23 +29,20 @@ type model struct {
 // swap serves a version with changes and passes it to the callback.
 func (m *model) swap(r *rand.Rand, number int, keys []string) {
 	old := *m.served.Load()
-	next := make(version, len(old))
-	for k, v := range old {
-		next[k] = v
-	}
+	next := maps.Clone(old)
 	var touched []string
-	full := r.IntN(20) == 0
 	for range 1 + r.IntN(8) {
 		key := keys[r.IntN(len(keys))]
 		touched = append(touched, key)
 		next[key] = number
 	}
 	m.served.Store(&next)
+	pause(r)
 	if r.IntN(3) == 0 { // and back, so that nothing differs in a merged swap
 		m.served.Store(&old)
 	}
 	m.mu.Lock()
-	m.pending, m.full = append(m.pending, touched...), m.full || full
+	m.pending, m.full = append(m.pending, touched...), m.full || r.IntN(20) == 0
 	m.mu.Unlock()
 	select {
 	case m.wake <- struct{}{}:
@@ -51,10 +50,17 @@ func (m *model) swap(r *rand.Rand, number int, keys []string) {
 	}
 }
 
+// pause lets other goroutines run, sometimes.
+func pause(r *rand.Rand) {
+	for range r.IntN(6) {
+		runtime.Gosched()
+	}
+}
+
 // follow is the callback's goroutine. It ends when wake is closed and all swaps are done.
 func (m *model) follow(t *testing.T) {
-	for {
-		_, open := <-m.wake
+	for open := true; open; {
+		_, open = <-m.wake
 		m.mu.Lock()
 		keys, full := m.pending, m.full
 		m.pending, m.full = nil, false
@@ -63,9 +69,6 @@ func (m *model) follow(t *testing.T) {
 			m.tracker.Flush(t.Context(), "d")
 		} else {
 			changed(t, m.tracker, "d", keys...)
-		}
-		if !open {
-			return
 		}
 	}
 }
@@ -80,6 +83,8 @@ type answer struct {
 // cache is a client with its cache. Its connection is a list of answers in the order in which they are written.
 type cache struct {
 	*Session
+	mode   string
+	rand   *rand.Rand
 	values map[string]int
 
 	mu   sync.Mutex
@@ -103,7 +108,7 @@ func (c *cache) Push(b []byte) bool {
 }
 
 // get executes a command that reads the keys.
-func (c *cache) get(m *model, keys ...string) {
+func (c *cache) get(m *model, r *rand.Rand, keys ...string) {
 	c.mu.Lock()
 	c.busy = true
 	c.mu.Unlock()
@@ -113,6 +118,7 @@ func (c *cache) get(m *model, keys ...string) {
 		}
 	}
 	table := *m.served.Load()
+	pause(r)
 	c.mu.Lock()
 	for _, k := range keys {
 		c.wire = append(c.wire, answer{key: "d:" + k, value: table[k]})
@@ -147,20 +153,20 @@ func (c *cache) receive(t testing.TB) {
 }
 
 // check compares the cache with the served version. Nothing is changed any more.
-func (c *cache) check(t *testing.T, m *model, how string) {
+func (c *cache) check(t *testing.T, m *model) {
 	c.receive(t)
 	table := *m.served.Load()
 	for key, value := range c.values {
 		if want := table[strings.TrimPrefix(key, "d:")]; value != want {
-			t.Errorf("a client with %s has %d for %s, served is %d", how, value, key, want)
+			t.Fatalf("a client with %s has %d for %s, served is %d", c.mode, value, key, want)
 		}
 	}
 }
 
 // TestModel: clients of all modes read, while versions are swapped in, changed back and reloaded, keys fall out and clients turn tracking off and
-// on. In the end no client has a value other than the served one.
+// on. Whenever all is quiet, no client has a value other than the served one.
 func TestModel(t *testing.T) {
-	rounds := 30
+	rounds := 40
 	if testing.Short() {
 		rounds = 5
 	}
@@ -171,67 +177,74 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	keys := numbered("k", 1+r.IntN(60))
+	keys := numbered("k", 1+r.IntN(100))
 	limit := 1 + r.IntN(400)
-	m := &model{tracker: newTracker(t, limit, "d"), wake: make(chan struct{}, 1)}
+	m := &model{tracker: newTracker(t, limit, "d")}
 	m.tracker.keysASwap = 1 + r.IntN(20) // so that clients have flushes in the middle of a swap
 	m.served.Store(&version{})
-	modes := []string{"on", "on", "on bcast", "on bcast prefix d:k1 prefix d:k2", "on optin", "on noloop"}
-	var following, reading sync.WaitGroup
-	following.Go(func() { m.follow(t) })
-	caches := make([]*cache, len(modes))
-	for i, mode := range modes {
-		c := &cache{values: make(map[string]int)}
+	var caches []*cache
+	for i, mode := range []string{"on", "on", "on bcast", "on bcast prefix d:k1 prefix d:k2", "on optin", "on noloop"} {
+		c := &cache{mode: mode, values: make(map[string]int), rand: rand.New(rand.NewPCG(seed, uint64(i)+2))}
 		c.Session = m.tracker.Register(c)
-		caches[i] = c
-		r := rand.New(rand.NewPCG(seed, uint64(i)+2))
-		reading.Go(func() { c.read(t, m, r, mode, keys) })
+		c.command(t, "tracking "+mode)
+		caches = append(caches, c)
 	}
-	for n := range 300 {
-		m.swap(r, n+1, keys)
-	}
-	reading.Wait()
-	close(m.wake)
-	following.Wait()
-	for i, c := range caches {
-		c.check(t, m, modes[i])
-		c.Close()
-	}
-	if n := m.tracker.total.Load(); n > int64(limit) || n != held(m.tracker) {
-		t.Errorf("%d keys are tracked, %d held; the limit is %d", n, held(m.tracker), limit)
+	number := 0
+	for range 60 {
+		m.wake = make(chan struct{}, 1)
+		var following, reading sync.WaitGroup
+		following.Go(func() { m.follow(t) })
+		for _, c := range caches {
+			reading.Go(func() { c.read(t, m, keys) })
+		}
+		for range 4 {
+			number++
+			m.swap(r, number, keys)
+			pause(r)
+		}
+		reading.Wait()
+		close(m.wake)
+		following.Wait()
+		for _, c := range caches {
+			c.check(t, m)
+		}
+		if n := m.tracker.total.Load(); n > int64(limit) || n != held(m.tracker) {
+			t.Fatalf("%d keys are tracked, %d held; the limit is %d", n, held(m.tracker), limit)
+		}
 	}
 }
 
-// read reads random keys as a client of the mode does, one or several at a time.
-func (c *cache) read(t *testing.T, m *model, r *rand.Rand, mode string, keys []string) {
-	command := func(text string) {
-		var args [][]byte
-		for _, word := range strings.Fields("client " + text) {
-			args = append(args, []byte(word))
-		}
-		if reply := c.Command(nil, args); string(reply) != "+OK\r\n" {
-			t.Errorf("%s: %s", text, reply)
-		}
+func (c *cache) command(t *testing.T, text string) {
+	var args [][]byte
+	for _, word := range strings.Fields("client " + text) {
+		args = append(args, []byte(word))
 	}
-	command("tracking " + mode)
-	for range 400 {
-		if r.IntN(50) == 0 { // as a client that connects again
-			command("tracking off")
-			c.receive(t)
-			clear(c.values)
-			command("tracking " + mode)
-		}
-		if strings.HasSuffix(mode, "optin") {
-			command("caching yes")
+	if reply := c.Command(nil, args); string(reply) != "+OK\r\n" {
+		t.Errorf("%s: %s", text, reply)
+	}
+}
+
+// read reads a few random keys as a client of the mode does, one or several at a time.
+func (c *cache) read(t *testing.T, m *model, keys []string) {
+	r := c.rand
+	if r.IntN(10) == 0 { // as a client that connects again
+		c.command(t, "tracking off")
+		c.receive(t)
+		clear(c.values)
+		c.command(t, "tracking "+c.mode)
+	}
+	for range 10 {
+		if strings.HasSuffix(c.mode, "optin") {
+			c.command(t, "caching yes")
 		}
 		wanted := make([]string, 1+r.IntN(3))
 		for i := range wanted {
 			wanted[i] = keys[r.IntN(len(keys))]
-			if strings.Contains(mode, "prefix") {
+			if strings.Contains(c.mode, "prefix") {
 				wanted[i] = fmt.Sprint("k", 1+r.IntN(2)) // what the client may cache
 			}
 		}
-		c.get(m, wanted...)
+		c.get(m, r, wanted...)
 		if r.IntN(3) == 0 {
 			c.receive(t)
 		}
