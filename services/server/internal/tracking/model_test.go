@@ -117,6 +117,7 @@ func (c *cache) get(m *model, r *rand.Rand, keys ...string) {
 			c.Read([]byte("d:" + k))
 		}
 	}
+	pause(r)
 	table := *m.served.Load()
 	pause(r)
 	c.mu.Lock()
@@ -247,6 +248,36 @@ func (c *cache) read(t *testing.T, m *model, keys []string) {
 		c.get(m, r, wanted...)
 		if r.IntN(3) == 0 {
 			c.receive(t)
+		}
+	}
+}
+
+// TestReadDuringFlush: what a client reads while it has flushes in the middle of swaps is tracked afterwards.
+func TestReadDuringFlush(t *testing.T) {
+	tracker := newTracker(t, 1<<20, "d")
+	m := &model{tracker: tracker}
+	m.served.Store(&version{})
+	c := &cache{mode: "on", values: make(map[string]int), rand: rand.New(rand.NewPCG(1, 1))}
+	c.Session = tracker.Register(c)
+	defer c.Close()
+	c.command(t, "tracking on")
+	keys := numbered("k", 50)
+	for range 3000 {
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			for _, k := range keys {
+				c.get(m, c.rand, k)
+			}
+		})
+		for range 5 {
+			c.watch.Load().flush()
+		}
+		reading.Wait()
+		c.receive(t)
+		changed(t, tracker, "d", keys...)
+		c.receive(t)
+		if len(c.values) > 0 {
+			t.Fatalf("the client keeps %v", c.values)
 		}
 	}
 }
