@@ -262,17 +262,19 @@ func TestReadDuringFlush(t *testing.T) {
 	defer c.Close()
 	c.command(t, "tracking on")
 	keys := numbered("k", 50)
-	for range 3000 {
-		var reading sync.WaitGroup
-		reading.Go(func() {
-			for _, k := range keys {
-				c.get(m, c.rand, k)
+	for range 1000 {
+		var done atomic.Bool
+		var flushing sync.WaitGroup
+		flushing.Go(func() {
+			for !done.Load() {
+				c.watch.Load().flush()
 			}
 		})
-		for range 5 {
-			c.watch.Load().flush()
+		for _, k := range keys {
+			c.get(m, c.rand, k)
 		}
-		reading.Wait()
+		done.Store(true)
+		flushing.Wait()
 		c.receive(t)
 		changed(t, tracker, "d", keys...)
 		c.receive(t)
