@@ -251,35 +251,3 @@ func (c *cache) read(t *testing.T, m *model, keys []string) {
 		}
 	}
 }
-
-// TestReadDuringFlush: what a client reads while it has flushes in the middle of swaps is tracked afterwards.
-func TestReadDuringFlush(t *testing.T) {
-	tracker := newTracker(t, 1<<20, "d")
-	m := &model{tracker: tracker}
-	m.served.Store(&version{})
-	c := &cache{mode: "on", values: make(map[string]int), rand: rand.New(rand.NewPCG(1, 1))}
-	c.Session = tracker.Register(c)
-	defer c.Close()
-	c.command(t, "tracking on")
-	keys := numbered("k", 50)
-	for range 1000 {
-		var done atomic.Bool
-		var flushing sync.WaitGroup
-		flushing.Go(func() {
-			for !done.Load() {
-				c.watch.Load().flush()
-			}
-		})
-		for _, k := range keys {
-			c.get(m, c.rand, k)
-		}
-		done.Store(true)
-		flushing.Wait()
-		c.receive(t)
-		changed(t, tracker, "d", keys...)
-		c.receive(t)
-		if len(c.values) > 0 {
-			t.Fatalf("the client keeps %v", c.values)
-		}
-	}
-}

@@ -39,12 +39,13 @@ func (s *Session) Read(key []byte) {
 	if d == nil {
 		return
 	}
-	for {
-		w := s.watch.Load()
-		s.t.add(d, key[colon+1:], w)
-		if !w.ended.Load() {
-			return
-		}
+	s.record(d, key[colon+1:], s.watch.Load())
+}
+
+// record records the key of a record under w, the present watch, or under the next ones if w ends in the meantime.
+func (s *Session) record(d *keys, key []byte, w *watch) {
+	for s.t.add(d, key, w); w.ended.Load(); s.t.add(d, key, w) {
+		w = s.watch.Load()
 	}
 }
 

@@ -159,6 +159,20 @@ func TestLargeDelta(t *testing.T) {
 	expect(t, all, "cities:k0") // its prefix is cities:k
 }
 
+// A key whose recording overlaps a flush in the middle of a swap is tracked after it.
+func TestReadDuringFlush(t *testing.T) {
+	tracker := newTracker(t, 1000, "cities")
+	a := connect(tracker)
+	a.say("client tracking on")
+	w := a.watch.Load() // by a Read that goes on after the flush
+	w.flush()
+	w.flush() // has no effect: it has ended
+	expect(t, a, "*")
+	a.record(tracker.datasets["cities"], []byte("1"), w)
+	changed(t, tracker, "cities", "1")
+	expect(t, a, "cities:1")
+}
+
 // A walk that is cancelled ends with a flush.
 func TestCancelledWalkFlushes(t *testing.T) {
 	tracker := newTracker(t, 1000, "cities")
