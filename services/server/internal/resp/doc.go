@@ -1,0 +1,2 @@
+// Package resp serves lookups in Redis' protocol.
+package resp
