@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -128,16 +129,21 @@ func (s *stream) send(kept int) bool {
 		return false
 	}
 	defer s.port.keep(&s.conn, kept)
-	_ = s.tcp.SetWriteDeadline(time.Now().Add(stallAfter * time.Second))
-	n, err := s.tcp.Write(out)
-	s.port.metrics.sent.Add(uint64(n))
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-		s.port.metrics.cut[cutStalled].Add(1)
-	}
-	if cap(s.out) > 4*flushAt {
+	if cap(out) > 4*flushAt {
 		s.out = nil
 	}
-	return err == nil
+	for chunk := range slices.Chunk(out, flushAt) {
+		_ = s.tcp.SetWriteDeadline(time.Now().Add(stallAfter * time.Second))
+		n, err := s.tcp.Write(chunk)
+		s.port.metrics.sent.Add(uint64(n))
+		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			s.port.metrics.cut[cutStalled].Add(1)
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // push sends what is pushed while no command arrives.
