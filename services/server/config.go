@@ -47,8 +47,14 @@ type Config struct {
 	MaxTotalBytes settings.Bytes `split_words:"true" default:"0" desc:"maximum bytes of all datasets together in memory; a version that would exceed it is refused until others shrink; 0 means no bound"`
 	MinMemoryLeft settings.Bytes `split_words:"true" default:"0" desc:"bytes of memory that must stay free after a load, of the control group, the machine and GOMEMLIMIT; a version is refused until it fits; 0 means no bound"`
 
-	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet"`
-	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet"`
+	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet or MGET"`
+	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet, MGET or HMGET"`
+
+	RespListen       string         `split_words:"true" desc:"port for lookups in Redis' protocol: a port alone, such as 6380, listens on loopback; host:port, such as 0.0.0.0:6380, elsewhere; off if not set"`
+	RespPasswordFile string         `split_words:"true" desc:"file with the password that clients of Redis' protocol send with AUTH; without it every client that reaches the port may read"`
+	RespConnections  int            `split_words:"true" default:"10000" desc:"maximum clients of Redis' protocol that are connected at a time"`
+	RespIdle         time.Duration  `split_words:"true" default:"0" desc:"how long a client of Redis' protocol may send nothing before it is disconnected; 0 means no bound"`
+	RespOutputBytes  settings.Bytes `split_words:"true" default:"32MiB" desc:"maximum bytes that wait for one client of Redis' protocol, of replies and invalidations that it does not read; it is disconnected at more; 8 times as much for all clients together"`
 }
 
 // Validate returns all errors of c, each with the name of its variable.
@@ -72,6 +78,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
 	}
+	errs = append(errs, c.validateResp()...)
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
 	}

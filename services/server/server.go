@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/resp"
 )
 
 // Server is the service.
@@ -19,6 +21,8 @@ type Server struct {
 	datasets map[string]*lookups // by name; never changes
 	mux      *web.Mux
 	server   *web.Server
+	port     *resp.Port   // nil without Redis' protocol
+	respAddr atomic.Value // of port
 }
 
 // New returns a server that [Server.Run] starts.
@@ -46,7 +50,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
-	return s, nil
+	var err error
+	s.port, err = s.newPort()
+	return s, err
 }
 
 // Handler returns the handler of all routes.
@@ -59,7 +65,12 @@ func (s *Server) Ready() <-chan struct{} { return s.server.Ready() }
 func (s *Server) Addr() string { return s.server.Addr() }
 
 // Run serves until ctx ends, then drains requests and returns nil. Call Run once.
-func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
+func (s *Server) Run(ctx context.Context) error {
+	if s.port != nil {
+		return s.runPort(ctx)
+	}
+	return s.server.Run(ctx)
+}
 
 // status answers GET /v1/status.
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {
