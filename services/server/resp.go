@@ -23,6 +23,7 @@ func (c *Config) validateResp() []error {
 		settings.CheckAtLeast("FRESHET_RESP_CONNECTIONS", c.RespConnections, 1),
 		settings.CheckAtLeast("FRESHET_RESP_IDLE", c.RespIdle, 0),
 		settings.CheckAtLeast("FRESHET_RESP_OUTPUT_BYTES", c.RespOutputBytes, c.BatchBytes+respHeadroom),
+		settings.CheckAtLeast("FRESHET_RESP_TRACKED_KEYS", c.RespTrackedKeys, 0),
 	}
 	if _, err := resp.Address(c.RespListen); err != nil {
 		errs = append(errs, fmt.Errorf("%w: FRESHET_RESP_LISTEN is %q: %w", settings.ErrSettings, c.RespListen, err))
@@ -50,10 +51,14 @@ func (s *Server) newPort() (*resp.Port, error) {
 	for name, l := range s.datasets {
 		datasets[name] = l.dataset
 	}
+	tracker, err := s.newTracker()
+	if err != nil {
+		return nil, err
+	}
 	return resp.New(resp.Config{
 		Listen: cfg.RespListen, Password: password, Connections: cfg.RespConnections, Idle: cfg.RespIdle,
 		Keys: cfg.BatchKeys, Bytes: int(cfg.BatchBytes), Output: int(cfg.RespOutputBytes),
-	}, resp.Deps{Datasets: datasets, Log: s.deps.Log, Registry: s.deps.Registry, Build: build.Read().Version}), nil
+	}, resp.Deps{Datasets: datasets, Tracker: tracker, Log: s.deps.Log, Registry: s.deps.Registry, Build: build.Read().Version}), nil
 }
 
 // runPort serves HTTP and Redis' protocol until ctx ends, or one of them fails.
@@ -62,6 +67,11 @@ func (s *Server) runPort(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stop, err := s.followSwaps(ctx)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer stop()
 	s.respAddr.Store(ln.Addr())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/server/internal/resp"
+	"freshet.dev/services/server/internal/tracking"
 )
 
 // Server is the service.
@@ -21,8 +22,9 @@ type Server struct {
 	datasets map[string]*lookups // by name; never changes
 	mux      *web.Mux
 	server   *web.Server
-	port     *resp.Port   // nil without Redis' protocol
-	respAddr atomic.Value // of port
+	port     *resp.Port        // nil without Redis' protocol
+	respAddr atomic.Value      // of port
+	tracker  *tracking.Tracker // of port; nil without FRESHET_RESP_TRACKED_KEYS
 }
 
 // New returns a server that [Server.Run] starts.

@@ -35,10 +35,10 @@ func (t *Tracker) Swapped(ctx context.Context, swap subscribe.Swap) {
 // that was served for a short time, and changed back. Changed costs nothing if no client tracks keys of the dataset. It yields the lane of ctx; if
 // ctx ends, it flushes instead.
 func (t *Tracker) Changed(ctx context.Context, name string, keys iter.Seq[[]byte]) {
-	d := t.datasets[name]
-	if d == nil || d.unused() {
+	if !t.Tracks(name) {
 		return
 	}
+	d := t.datasets[name]
 	w := walk{t: t, d: d}
 	n := 0
 	for key := range keys {
@@ -58,16 +58,19 @@ func (t *Tracker) Changed(ctx context.Context, name string, keys iter.Seq[[]byte
 	w.send()
 }
 
-// unused returns whether no client tracks keys of the dataset.
-func (d *keys) unused() bool { return d.n.Load() == 0 && d.bcast.n.Load() == 0 }
+// Tracks reports whether clients track keys of the dataset.
+func (t *Tracker) Tracks(name string) bool {
+	d := t.datasets[name]
+	return d != nil && (d.n.Load() > 0 || d.bcast.n.Load() > 0)
+}
 
 // Flush invalidates all keys of the dataset: each client that tracks some has one flush, which is an invalidation of all keys of all datasets.
 // Flush yields the lane of ctx, and completes also after the end of ctx.
 func (t *Tracker) Flush(ctx context.Context, name string) {
-	d := t.datasets[name]
-	if d == nil || d.unused() {
+	if !t.Tracks(name) {
 		return
 	}
+	d := t.datasets[name]
 	watches := make(map[*watch]struct{})
 	for i := range d.shards {
 		d.takeAll(t, &d.shards[i], watches)
