@@ -54,7 +54,7 @@ type Config struct {
 	RespPasswordFile string         `split_words:"true" desc:"file with the password that clients of Redis' protocol send with AUTH; without it every client that reaches the port may read"`
 	RespConnections  int            `split_words:"true" default:"10000" desc:"maximum clients of Redis' protocol that are connected at a time"`
 	RespIdle         time.Duration  `split_words:"true" default:"0" desc:"how long a client of Redis' protocol may send nothing before it is disconnected; 0 means no bound"`
-	RespOutputBytes  settings.Bytes `split_words:"true" default:"32MiB" desc:"maximum bytes that wait for one client of Redis' protocol, of replies and invalidations that it does not read; it is disconnected at more; 8 times as much for all clients together"`
+	RespOutputBytes  settings.Bytes `split_words:"true" default:"32MiB" desc:"maximum bytes that wait for one client of Redis' protocol, of replies and invalidations that it does not read; a client is disconnected at more; at least 1MiB more than FRESHET_BATCH_BYTES; for all clients together 8 times as much"`
 	RespTrackedKeys  int            `split_words:"true" default:"1000000" desc:"maximum keys that the client-side caches of all clients of Redis' protocol track together (CLIENT TRACKING), each counted once for each client; past it a random key is invalidated; 0 switches tracking off"`
 }
 

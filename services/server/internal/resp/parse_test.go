@@ -2,6 +2,7 @@ package resp
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -97,4 +98,77 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzReplies: whatever a client sends, it gets whole replies of the protocol that it selected, in bounded number and size.
+func FuzzReplies(f *testing.F) {
+	for _, args := range [][]string{
+		{"GET", "cities:KR:1"},
+		{"MGET", "cities:KR:1", "cities:x"},
+		{"HGETALL", "cities:KR:1"},
+		{"HMGET", "cities:KR:1", "at.lat", "x"},
+		{"SCAN", "0", "MATCH", "cities:K*", "COUNT", "3"},
+		{"HELLO", "3", "SETNAME", "x"},
+		{"INFO"},
+		{"COMMAND"},
+		{"COMMAND", "DOCS"},
+		{"CLIENT", "LIST"},
+		{"CONFIG", "GET", "*"},
+		{"SET", "a", "b"},
+		{"AUTH", "x"},
+		{"RESET"},
+		{"EXISTS", "cities:raw"},
+		{"COMMAND", "INFO", "x"},
+	} {
+		f.Add(encode(args...) + encode(args...))
+	}
+	p := newPort(testConfig(), map[string]*fake{"cities": cities(f), "later": {}})
+	f.Fuzz(func(t *testing.T, in string) {
+		for _, proto := range []int32{2, 3} {
+			k := newTalk(t, p)
+			k.conn.proto.Store(proto)
+			for rest := k.send(in); rest != ""; {
+				var ok bool
+				if rest, ok = wholeReply(rest); !ok {
+					t.Fatalf("%q: not a reply: %q", in, rest)
+				}
+			}
+		}
+	})
+}
+
+// wholeReply returns what follows the first reply.
+func wholeReply(in string) (rest string, ok bool) {
+	line, rest, ok := strings.Cut(in, "\r\n")
+	if !ok || line == "" {
+		return in, false
+	}
+	if strings.ContainsRune("+-:_", rune(line[0])) {
+		return rest, true
+	}
+	n, err := strconv.Atoi(line[1:])
+	if err != nil {
+		return in, false
+	}
+	switch line[0] {
+	case '$', '=':
+		if n < 0 {
+			return rest, n == -1
+		}
+		if len(rest) < n+2 || rest[n:n+2] != "\r\n" {
+			return in, false
+		}
+		return rest[n+2:], true
+	case '%':
+		n *= 2
+	case '*', '~':
+	default:
+		return in, false
+	}
+	for range n {
+		if rest, ok = wholeReply(rest); !ok {
+			return in, false
+		}
+	}
+	return rest, true
 }
