@@ -57,7 +57,9 @@ func (v Value) Kind() Kind {
 func (v Value) Raw() string { return v.result.Raw }
 
 // Bytes returns the bytes of Raw, for [Paths.Read] of an inner object. They must not be modified.
-func (v Value) Bytes() []byte { return unsafe.Slice(unsafe.StringData(v.result.Raw), len(v.result.Raw)) }
+func (v Value) Bytes() []byte {
+	return unsafe.Slice(unsafe.StringData(v.result.Raw), len(v.result.Raw))
+}
 
 // Members returns an iterator over the members of an object, in the order of its text; it is empty for other kinds. If a name comes
 // twice, [Paths.Read] reads the first.
@@ -164,4 +166,16 @@ func (p *Paths) Read(value []byte, dst []Value) []Value {
 		dst = append(dst, v)
 	}
 	return dst
+}
+
+// All returns an iterator over the names and values of an object's members, in the order of its text. A value that is no JSON object has no
+// members. Names and values alias value.
+func All(value []byte) iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		if len(value) < 2 || value[0] != '{' {
+			return
+		}
+		text := unsafe.String(unsafe.SliceData(value), len(value))
+		gjson.Parse(text).ForEach(func(name, v gjson.Result) bool { return yield(name.Str, Value{v}) })
+	}
 }

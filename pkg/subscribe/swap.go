@@ -76,3 +76,14 @@ func (s Swap) changesIn(ctx context.Context) iter.Seq[Change] {
 	}
 	return s.Changes()
 }
+
+// Touched returns an iterator over the keys of all records that differ between Old and New, or that did in a version between them. If swaps are
+// merged, a record that changed and changed back is not in Changes; a caller that keeps what it read of the version in between needs Touched. A
+// key may come several times, in any order, and is valid until the next iteration. Touched is cheaper than Changes, because it looks up nothing.
+// ok is false if Full is true or Old is nil: then the keys are not known.
+func (s Swap) Touched() (keys iter.Seq[[]byte], ok bool) {
+	if s.changes == nil {
+		return nil, false
+	}
+	return s.changes.Keys(), true
+}

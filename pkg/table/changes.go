@@ -62,7 +62,7 @@ func (c *Changes) All() iter.Seq[snapshot.Change] {
 		return c.merged()
 	}
 	return func(yield func(snapshot.Change) bool) {
-		for key := range c.keys() {
+		for key := range c.Keys() {
 			if change, differs := compare(c.old, c.new, key); differs && !yield(change) {
 				return
 			}
@@ -125,8 +125,10 @@ func yieldBrief(records []dataset.Record, olds [][]byte, yield func(snapshot.Cha
 	return true
 }
 
-// keys returns an iterator over the keys in the deltas, one delta after the other. A key is valid until the next iteration.
-func (c *Changes) keys() iter.Seq[[]byte] {
+// Keys returns an iterator over the keys in the deltas, one delta after the other. A key that several deltas change comes several times, also
+// if it has the same record in both tables; nothing is looked up. A key is valid until the next iteration. The iterator may be used more than
+// once.
+func (c *Changes) Keys() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		var raw []byte
 		for _, delta := range c.deltas {
@@ -155,7 +157,7 @@ func (c *Changes) merged() iter.Seq[snapshot.Change] {
 			snapshot.Change
 		}
 		var all []keyed
-		for key := range c.keys() {
+		for key := range c.Keys() {
 			if change, differs := compare(c.old, c.new, key); differs {
 				all = append(all, keyed{dataset.Hash(c.old.seed, key), change})
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -131,6 +132,36 @@ func check(t interface {
 	}
 	if i != len(want) {
 		t.Fatalf("All yields %d records of %d", i, len(want))
+	}
+	checkFrom(t, tab, seed, want)
+}
+
+// checkFrom compares From, at the hashes of records and at their neighbours, with want, the records of tab.
+func checkFrom(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, tab *Table, seed uint64, want []dataset.Record,
+) {
+	t.Helper()
+	hashes := []uint64{0, math.MaxUint64}
+	for i := 0; i < len(want); i += 1 + len(want)/200 {
+		h := dataset.Hash(seed, want[i].Key)
+		hashes = append(hashes, h-1, h, h+1)
+	}
+	for _, h := range hashes {
+		i, _ := slices.BinarySearchFunc(want, h, func(r dataset.Record, h uint64) int { return cmp.Compare(dataset.Hash(seed, r.Key), h) })
+		n := 0
+		for key, value := range tab.From(h) {
+			if i+n == len(want) || !bytes.Equal(key, want[i+n].Key) || !bytes.Equal(value, want[i+n].Value) {
+				t.Fatalf("From(%x) yields %.40q as record %d, which is number %d of %d", h, key, n, i, len(want))
+			}
+			if n++; n == 3 {
+				break
+			}
+		}
+		if n < min(3, len(want)-i) {
+			t.Fatalf("From(%x) yields %d records, want those from %d of %d", h, n, i, len(want))
+		}
 	}
 }
 

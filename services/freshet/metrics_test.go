@@ -131,6 +131,7 @@ func registries(t *testing.T) []registered {
 	var s server.Config
 	load(&s)
 	s.NatsURL, s.Relays, s.Datasets = "nats://"+down, settings.List{"http://" + down}, settings.List{"prices"}
+	s.RespListen = "0" // Redis' protocol has metrics of its own
 	serverDeps, err := server.Open(t.Context(), s, log)
 	check(err)
 	closing(serverDeps)

@@ -54,12 +54,19 @@ type Config struct {
 	MaxTotalBytes settings.Bytes `split_words:"true" default:"0" desc:"maximum bytes of all datasets together in memory; a version that would exceed it is refused until others shrink; 0 means no bound"`
 	MinMemoryLeft settings.Bytes `split_words:"true" default:"0" desc:"bytes of memory that must stay free after a load, of the control group, the machine and GOMEMLIMIT; a version is refused until it fits; 0 means no bound"`
 
-	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet"`
-	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet"`
+	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet or MGET"`
+	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet, MGET or HMGET"`
 
 	Scans      int            `split_words:"true" default:"4" desc:"maximum scans at a time; another one gets 503; 0: the server refuses all scans"`
 	ScanTime   time.Duration  `split_words:"true" default:"1m" desc:"how long one scan may take, also with a slow client, and so keep its version in memory; a scan of rows then ends with a cursor, one of groups fails"`
 	ScanMemory settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of the groups and aggregates of one scan"`
+
+	RespListen       string         `split_words:"true" desc:"port for lookups in Redis' protocol: a port alone, such as 6380, listens on loopback; host:port, such as 0.0.0.0:6380, elsewhere; off if not set"`
+	RespPasswordFile string         `split_words:"true" desc:"file with the password that clients of Redis' protocol send with AUTH; without it every client that reaches the port may read"`
+	RespConnections  int            `split_words:"true" default:"10000" desc:"maximum clients of Redis' protocol that are connected at a time"`
+	RespIdle         time.Duration  `split_words:"true" default:"0" desc:"how long a client of Redis' protocol may send nothing before it is disconnected; 0 means no bound"`
+	RespOutputBytes  settings.Bytes `split_words:"true" default:"32MiB" desc:"maximum bytes that wait for one client of Redis' protocol, of replies and invalidations that it does not read; a client is disconnected at more; at least 1MiB more than FRESHET_BATCH_BYTES; for all clients together 8 times as much"`
+	RespTrackedKeys  int            `split_words:"true" default:"1000000" desc:"maximum keys that the client-side caches of all clients of Redis' protocol track together (CLIENT TRACKING), each counted once for each client; past it a random key is invalidated; 0 switches tracking off"`
 }
 
 // Validate returns all errors of c, each with the name of its variable.
@@ -88,6 +95,7 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_SCAN_TIME", c.ScanTime, 10*time.Millisecond),
 		settings.CheckAtLeast("FRESHET_SCAN_MEMORY", c.ScanMemory, 64<<10),
 	}
+	errs = append(errs, c.validateResp()...)
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))
 	}

@@ -31,6 +31,12 @@ type instance struct {
 
 func run(t *testing.T, cfg server.Config) *instance {
 	t.Helper()
+	i, _ := runServer(t, cfg)
+	return i
+}
+
+func runServer(t *testing.T, cfg server.Config) (*instance, *server.Server) {
+	t.Helper()
 	deps, err := server.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func run(t *testing.T, cfg server.Config) *instance {
 			t.Error(err)
 		}
 	}
-	return i
+	return i, s
 }
 
 func (i *instance) get(path string) (status int, version, body string) {

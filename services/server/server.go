@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/resp"
+	"freshet.dev/services/server/internal/tracking"
 )
 
 // Server is the service.
@@ -23,6 +26,9 @@ type Server struct {
 	indexes  map[string][]index.Spec
 	mux      *web.Mux
 	server   *web.Server
+	port     *resp.Port        // nil without Redis' protocol
+	respAddr atomic.Value      // of port
+	tracker  *tracking.Tracker // of port; nil without FRESHET_RESP_TRACKED_KEYS
 }
 
 // New returns a server that [Server.Run] starts.
@@ -60,7 +66,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/scan", s.scan)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
-	return s, nil
+	var err error
+	s.port, err = s.newPort()
+	return s, err
 }
 
 // Handler returns the handler of all routes.
@@ -73,7 +81,12 @@ func (s *Server) Ready() <-chan struct{} { return s.server.Ready() }
 func (s *Server) Addr() string { return s.server.Addr() }
 
 // Run serves until ctx ends, then drains requests and returns nil. Call Run once.
-func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
+func (s *Server) Run(ctx context.Context) error {
+	if s.port != nil {
+		return s.runPort(ctx)
+	}
+	return s.server.Run(ctx)
+}
 
 // status answers GET /v1/status.
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {

@@ -53,7 +53,8 @@ const (
 	// noTools is a Go that installs no tools, at which scripts/test ends once nothing is missing.
 	noTools = `case "$1 $2" in "env CC") echo gcc;; "env GOVERSION") echo go1.26.0;; *) echo "stand-in: $*"; exit 1;; esac`
 	// apt notes how it is called and installs stand-ins.
-	apt = `echo "$*" >>"$BIN/apt.log"; for p in "$@"; do case $p in git|curl|gcc|redis-server) echo "#!/bin/sh" >"$BIN/$p"; chmod +x "$BIN/$p";; esac; done`
+	apt = `echo "$*" >>"$BIN/apt.log"; for p in "$@"; do case $p in nodejs) p=node;; redis-tools) p=redis-benchmark;; python3-redis) p=python3;; esac; ` +
+		`case $p in git|curl|gcc|redis-server|redis-benchmark|python3|node|npm) echo "#!/bin/sh" >"$BIN/$p"; chmod +x "$BIN/$p";; esac; done`
 )
 
 // Invariant: scripts/test names all that is missing in one message, with what to do, before it does anything; what it says to do
@@ -62,7 +63,7 @@ func TestScriptNamesAllThatIsMissing(t *testing.T) {
 	user := map[string]string{"id": "echo 1000", "apt-get": apt}
 	m := newBareMachine(t, user)
 	out, code := m.run("bash", "scripts/test")
-	for _, want := range []string{"install Go 1.26 or newer", "git, redis-server, curl, gcc (a C compiler): run as root: "} {
+	for _, want := range []string{"install Go 1.26 or newer", "git, redis-server, curl, redis-benchmark, python3-redis, node, npm, gcc (a C compiler): run as root: "} {
 		if code != 2 || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, want 2 and a message with %q:\n%s", code, want, out)
 		}
@@ -91,6 +92,7 @@ func TestScriptNamesAnUnsafeClone(t *testing.T) {
 	const advice = "git config --global --add safe.directory /clone"
 	m := newBareMachine(t, map[string]string{
 		"id": "echo 1000", "apt-get": apt, "go": noTools, "git": "echo '" + advice + "' >&2; exit 128", "redis-server": "", "curl": "", "gcc": "",
+		"redis-benchmark": "", "python3": "", "node": "", "npm": "",
 	})
 	if out, code := m.run("bash", "scripts/test"); code != 2 || !strings.Contains(out, "a clone that git reads: "+advice) {
 		t.Errorf("exit code %d, want 2 and git's advice:\n%s", code, out)
@@ -108,7 +110,7 @@ func TestScriptInstallsWhatIsMissing(t *testing.T) {
 			standIns["tee"], standIns["chmod"], standIns["rm"] = "cat >/dev/null", "exec /bin/chmod \"$@\"", "true"
 			m := newBareMachine(t, standIns)
 			out, code := m.run("bash", "scripts/test", "--quick")
-			if code != 2 || !strings.Contains(out, "missing: git, redis-server, curl.") || !strings.Contains(out, "stand-in: -C scripts/tools install") {
+			if code != 2 || !strings.Contains(out, "missing: git, redis-server, curl, redis-benchmark, python3-redis, node, npm.") || !strings.Contains(out, "stand-in: -C scripts/tools install") {
 				t.Errorf("exit code %d, want 2 and the installation of tools:\n%s", code, out)
 			}
 			calls, err := os.ReadFile(filepath.Join(m.bin, "apt.log"))

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package resp
+
+// transport serves connections.
+var transport = runStreams
