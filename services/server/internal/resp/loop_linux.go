@@ -144,7 +144,7 @@ func (l *loop) tell(change func()) {
 	}
 }
 
-// run serves until it is told to stop.
+// run serves until the loop is to stop.
 func (l *loop) run() error {
 	for {
 		events := l.poller.poll()
@@ -322,7 +322,7 @@ func (l *loop) flush(s *socket) {
 	l.serve(s, s.in)
 }
 
-// listen does what the loop was told. It returns true if the loop is to stop.
+// listen handles what tell has changed. listen returns true if the loop is to stop.
 func (l *loop) listen() (stop bool) {
 	l.poller.notified()
 	l.mu.Lock()

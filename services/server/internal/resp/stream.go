@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// runStreams serves each connection on goroutines of its own. It is the transport of systems without epoll.
+// runStreams serves each connection on two goroutines. It is the transport of systems without epoll.
 func runStreams(ctx context.Context, p *Port, conns <-chan *net.TCPConn) error {
 	var all sync.WaitGroup
 	defer all.Wait()
