@@ -226,6 +226,24 @@ func TestDescriptions(t *testing.T) {
 	}
 }
 
+// After a command of many keys nothing keeps the version in memory that it has read.
+func TestVersionsAreReleased(t *testing.T) {
+	k := newTalk(t, newPort(testConfig(), map[string]*fake{"cities": cities(t)}))
+	for _, command := range []string{"MGET", "EXISTS"} {
+		k.do(command, "cities:KR:1", "cities:KR:2")
+		for _, o := range k.executor.opened[:cap(k.executor.opened)] {
+			if o.table != nil {
+				t.Errorf("%s keeps a table", command)
+			}
+		}
+		for _, v := range k.executor.values[:cap(k.executor.values)] {
+			if v != nil {
+				t.Errorf("%s keeps a value", command)
+			}
+		}
+	}
+}
+
 // Clients that wait for loading:0 wait for the first dataset only.
 func TestLoading(t *testing.T) {
 	k := newTalk(t, newPort(testConfig(), map[string]*fake{"later": {}}))

@@ -182,6 +182,7 @@ func (l *loop) run() error {
 func (l *loop) recovered(s *socket) {
 	if reason := recover(); reason != nil {
 		l.port.panicked(reason)
+		l.executor.release()
 		l.close(s)
 	}
 }
@@ -348,7 +349,7 @@ func (l *loop) listen() (stop bool) {
 	}
 	if sweep {
 		for _, s := range l.sockets {
-			if why, ok := l.port.expired(&s.conn, s.since); ok {
+			if why, ok := l.port.expired(&s.conn, s.since, len(s.in) > 0 && !s.queued); ok {
 				l.cut(s, why)
 			}
 		}

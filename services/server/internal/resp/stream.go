@@ -90,7 +90,7 @@ func (s *stream) patience() (why cut, within time.Duration) {
 	switch {
 	case !s.authed:
 		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.created)))
-	case s.half.left > 0:
+	case len(s.in) > 0:
 		return cutHalf, halfAfter * time.Second
 	}
 	return cutIdle, s.port.cfg.Idle
