@@ -151,7 +151,7 @@ func escape(path string) (string, error) {
 	return strings.Join(parts, "."), nil
 }
 
-// Names returns the arguments of [Parse].
+// Names returns the paths as passed to [Parse].
 func (p *Paths) Names() []string { return p.names }
 
 // Read appends the value of each path in the JSON object to dst and returns it. Any number of goroutines may call it.
@@ -166,16 +166,4 @@ func (p *Paths) Read(value []byte, dst []Value) []Value {
 		dst = append(dst, v)
 	}
 	return dst
-}
-
-// All returns an iterator over the names and values of an object's members, in the order of its text. A value that is no JSON object has no
-// members. Names and values alias value.
-func All(value []byte) iter.Seq2[string, Value] {
-	return func(yield func(string, Value) bool) {
-		if len(value) < 2 || value[0] != '{' {
-			return
-		}
-		text := unsafe.String(unsafe.SliceData(value), len(value))
-		gjson.Parse(text).ForEach(func(name, v gjson.Result) bool { return yield(name.Str, Value{v}) })
-	}
 }

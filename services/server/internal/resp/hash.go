@@ -112,7 +112,7 @@ func members(names, values bool) func(*executor, *conn, []byte) []byte {
 			return appendError(out, err.Error())
 		}
 		n := 0
-		for range member.All(object) {
+		for range member.Whole(object).Members() {
 			n++
 		}
 		switch {
@@ -123,7 +123,7 @@ func members(names, values bool) func(*executor, *conn, []byte) []byte {
 		default:
 			return appendInt(out, n)
 		}
-		for name, v := range member.All(object) {
+		for name, v := range member.Whole(object).Members() {
 			if names {
 				out = appendBulk(out, name)
 			}
