@@ -51,6 +51,8 @@ type Subscriber struct {
 	replays   *replays
 	// decodeSlots is the semaphore of the eager views that decode.
 	decodeSlots *semaphore.Weighted
+	// versionSlots is the semaphore of queries for the records of versions.
+	versionSlots *semaphore.Weighted
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -76,7 +78,8 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
-		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
+		versionSlots: semaphore.NewWeighted(versionQueries),
+		datasets:     make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 		roots: roots.New(cfg.KeepRoots),
 	}
 	s.replays = newReplays(s)

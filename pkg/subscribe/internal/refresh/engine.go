@@ -134,6 +134,13 @@ func (e *Engine[T, D]) First(name string) <-chan struct{} {
 // Health returns the health of the dataset, which the engine must have.
 func (e *Engine[T, D]) Health(name string) Health { return *e.datasets[name].health.Load() }
 
+// State returns the state of the dataset now, which the engine must have. It copies no health.
+func (e *Engine[T, D]) State(name string) fleet.State {
+	s := e.datasets[name]
+	h, v := s.health.Load(), s.served.Load() // in the order of Judge
+	return h.Judge(v.record(), time.Now(), e.wall()).State
+}
+
 // Judge returns the health of the dataset, which the engine must have, its served version, and its state now.
 func (e *Engine[T, D]) Judge(name string) (Health, *Served[T], Judgement) {
 	s := e.datasets[name]
