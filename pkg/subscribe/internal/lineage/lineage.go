@@ -12,7 +12,7 @@
 // How many versions an instance skipped between two that it served makes no difference.
 //
 // For the last rule the store has to be queried: a [Lineage] asks for the id of one number at a time, on another goroutine, and remembers the
-// answer for [Fresh]. It asks at once if the served number is not below the wanted one, and only after [Patience] if it is: the version
+// answer for [Fresh], or until the instance serves another version. It asks at once if the served number is not below the wanted one, and only after [Patience] if it is: the version
 // arrives without help, as a rule.
 //
 // A wanted version is of another history if the store has another id under its number. No wait helps then.
@@ -56,10 +56,11 @@ type Lineage struct {
 
 // answer is what the store has under a number. The fields are set before done is closed.
 type answer struct {
-	done chan struct{}
-	id   dataset.VersionID
-	err  error
-	at   time.Time
+	served dataset.Ref // when the store was queried
+	done   chan struct{}
+	id     dataset.VersionID
+	err    error
+	at     time.Time
 }
 
 // New returns a Lineage. run runs a function on a goroutine, and returns false if it cannot.
@@ -123,7 +124,7 @@ func (l *Lineage) Judge(served Served, want dataset.Ref, began time.Time) Verdic
 	if asks := began.Add(Patience); ref.Version < want.Version && now.Before(asks) {
 		return Verdict{Again: asks}
 	}
-	a, v := l.query(want.Version, now)
+	a, v := l.query(want, ref, now)
 	switch {
 	case a == nil:
 		return v
@@ -141,7 +142,7 @@ func (l *Lineage) Judge(served Served, want dataset.Ref, began time.Time) Verdic
 	if id, ok := served.Record.Ancestor(want.Version); ok && id != want.ID {
 		return v // as above
 	}
-	a, v = l.query(ref.Version, now)
+	a, v = l.query(ref, ref, now)
 	switch {
 	case a == nil:
 	case a.err != nil:
@@ -171,14 +172,14 @@ func (l *Lineage) prove(want, by dataset.Ref) {
 	l.proven[want] = by
 }
 
-// query returns the store's answer about the number. It is nil if there is none yet; the verdict says then what to wait for, and otherwise when
-// the answer is too old.
-func (l *Lineage) query(version uint64, now time.Time) (*answer, Verdict) {
-	a := l.answers[version]
+// query returns the store's answer about the number of version, while served is served. It is nil if there is none yet; the verdict says then
+// what to wait for, and otherwise when the answer is too old.
+func (l *Lineage) query(version, served dataset.Ref, now time.Time) (*answer, Verdict) {
+	a := l.answers[version.Version]
 	if a != nil {
 		select {
 		case <-a.done:
-			if now.Before(a.at.Add(Fresh)) {
+			if a.holds(version, served, now) {
 				return a, Verdict{Again: a.at.Add(Fresh)}
 			}
 		default:
@@ -188,12 +189,21 @@ func (l *Lineage) query(version uint64, now time.Time) (*answer, Verdict) {
 	if a == nil && !l.makeRoom(now) {
 		return nil, Verdict{Again: now.Add(Patience), Why: "the relays are being queried about other versions"}
 	}
-	a = &answer{done: make(chan struct{})}
-	if !l.run(func() { l.answer(a, version) }) {
+	a = &answer{served: served, done: make(chan struct{})}
+	if !l.run(func() { l.answer(a, version.Version) }) {
 		return nil, Verdict{Why: "the instance stops"}
 	}
-	l.answers[version] = a
+	l.answers[version.Version] = a
 	return nil, Verdict{Answered: a.done}
+}
+
+// holds reports whether the answer about version still counts. The store may have got the version since, if the instance serves another one now
+// that is not below it.
+func (a *answer) holds(version, served dataset.Ref, now time.Time) bool {
+	if !now.Before(a.at.Add(Fresh)) {
+		return false
+	}
+	return a.served == served || served.Version < version.Version || a.err == nil && a.id == version.ID
 }
 
 // makeRoom removes old answers if there are too many, and reports whether there is room for another.
