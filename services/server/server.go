@@ -17,6 +17,7 @@ type Server struct {
 	deps     Deps
 	lanes    lane.Lanes
 	datasets map[string]*lookups // by name; never changes
+	waits    chan struct{}       // a semaphore: one for each lookup that waits for a version
 	mux      *web.Mux
 	server   *web.Server
 }
@@ -29,7 +30,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Source == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("server: Deps lacks the Source, the Log or the Registry")
 	}
-	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups)}
+	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups), waits: make(chan struct{}, cfg.MaxWaits)}
 	if s.lanes == (lane.Lanes{}) {
 		s.lanes = lane.Defaults()
 	}
@@ -62,6 +63,9 @@ func (s *Server) Addr() string { return s.server.Addr() }
 func (s *Server) Run(ctx context.Context) error { return s.server.Run(ctx) }
 
 // status answers GET /v1/status.
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	if _, err := web.Query(r); err != nil {
+		return err
+	}
 	return web.WriteJSON(w, http.StatusOK, s.deps.Source.Status())
 }
