@@ -37,6 +37,10 @@ type metrics struct {
 	active   prometheus.Gauge
 }
 
+// buckets resolve lookups to a factor of two, from 10 microseconds to 10 milliseconds, and other requests to a factor of four, up to 168 seconds
+// for a large publish.
+var buckets = append(prometheus.ExponentialBuckets(10e-6, 2, 11), prometheus.ExponentialBuckets(10240e-6*4, 4, 7)...)
+
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -44,8 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_http_request_seconds", Help: "Time from a request's header to the end of its response.",
-			// From 50 microseconds, for a lookup, to 205 seconds, for a large publish.
-			Buckets: prometheus.ExponentialBuckets(50e-6, 4, 12),
+			Buckets: buckets,
 		}, []string{"route"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "freshet_http_response_bytes_total", Help: "Bytes of response bodies sent, by route.",

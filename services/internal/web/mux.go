@@ -25,6 +25,7 @@ type Mux struct {
 	metrics *metrics
 	drainer *drainer
 	routes  []string
+	stems   []string // the last segments before the {...} of routes
 }
 
 // Option configures a route.
@@ -61,6 +62,9 @@ func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
 		o(r)
 	}
 	m.mux.Handle(pattern, r)
+	if before := pattern[:strings.LastIndex(pattern, "/")]; strings.HasSuffix(pattern, "...}") {
+		m.stems = append(m.stems, before[strings.LastIndex(before, "/"):])
+	}
 	m.routes = append(m.routes, pattern)
 }
 
@@ -72,16 +76,35 @@ func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) 
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next := http.Handler(m.mux)
 	if unclean(r.URL.Path) {
-		h, _ := m.mux.Handler(r)
-		if _, ok := h.(*route); !ok {
+		if !m.hasRoute(r) {
 			next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: badPath}
 		}
+	} else if m.endsWithStem(r.URL.Path) && !m.hasRoute(r) {
+		next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound}
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		next.ServeHTTP(w, r)
 		return
 	}
 	m.drainer.serve(w, r, next)
+}
+
+// hasRoute reports whether a route of m answers the request, which may be that of all other paths. [http.ServeMux] answers it otherwise.
+func (m *Mux) hasRoute(r *http.Request) bool {
+	h, _ := m.mux.Handler(r)
+	return isRoute(h)
+}
+
+// isRoute reports whether h is a route of a Mux, and no answer of [http.ServeMux] itself.
+func isRoute(h http.Handler) bool {
+	_, ok := h.(*route)
+	return ok
+}
+
+// endsWithStem reports whether the path may be that of a route with {...} without what {...} stands for. [http.ServeMux] redirects it to the
+// path with a slash.
+func (m *Mux) endsWithStem(path string) bool {
+	return slices.ContainsFunc(m.stems, func(stem string) bool { return strings.HasSuffix(path, stem) })
 }
 
 // unclean reports whether [http.ServeMux] may answer a request for the path itself, without a document.
@@ -116,7 +139,7 @@ func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
 	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
 		probe := *r
 		probe.Method = method
-		if _, pattern := m.mux.Handler(&probe); pattern != "/" && pattern != "" {
+		if h, pattern := m.mux.Handler(&probe); pattern != "/" && pattern != "" && isRoute(h) {
 			allowed = append(allowed, method)
 		}
 	}
