@@ -198,3 +198,38 @@ func TestCostOfAtLeast(t *testing.T) {
 	}
 	await(t, "the states to agree", func() bool { return prices.State() == prices.Status().State })
 }
+
+// BenchmarkState compares what a lookup over HTTP does in addition to that in the table: the state with and without the rest of the status, and
+// a wait for a version that is served.
+func BenchmarkState(b *testing.B) {
+	relay := relayWithPrices()
+	defer relay.Close()
+	sub, err := subscribe.Open(b.Context(), subscribe.Config{NATS: natsURL, Relays: []string{relay.URL}, Datasets: []string{"prices"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sub.Close()
+	if err := sub.Wait(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	prices := handle(sub, "prices")
+	b.Run("state", func(b *testing.B) {
+		for b.Loop() {
+			prices.State()
+		}
+	})
+	b.Run("status", func(b *testing.B) {
+		for b.Loop() {
+			_ = prices.Status().State
+		}
+	})
+	rec, _ := prices.Version()
+	ref := rec.Ref()
+	b.Run("at least", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := prices.AtLeast(b.Context(), ref); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

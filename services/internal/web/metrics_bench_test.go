@@ -19,10 +19,11 @@ func BenchmarkObserve(b *testing.B) {
 		opts := prometheus.HistogramOpts{Name: "x", Buckets: buckets}
 		change(&opts)
 		m.seconds = prometheus.NewHistogramVec(opts, []string{"route"})
+		route := m.of("GET /v1/datasets/{name}/records/{key...}")
 		b.Run(name, func(b *testing.B) {
 			took := 40 * time.Microsecond
 			for b.Loop() {
-				m.observe("GET /v1/datasets/{name}/records/{key...}", 200, 1000, took)
+				route.observe(200, 1000, took)
 			}
 		})
 	}

@@ -42,13 +42,18 @@ type route struct {
 	pattern string
 	level   slog.Level
 	handler Handler
+	metrics routeMetrics
+}
+
+func (m *Mux) newRoute(pattern string, h Handler) *route {
+	return &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h, metrics: m.metrics.of(pattern)}
 }
 
 // NewMux returns a Mux that logs requests to log and registers its metrics with reg. It has the routes /healthz, /metrics and
 // /readyz, which calls ready.
 func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg), drainer: newDrainer()}
-	m.mux.Handle("/", &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound})
+	m.mux.Handle("/", m.newRoute("/", m.notFound))
 	m.Handle("GET /healthz", healthy, Quiet)
 	m.Handle("GET /readyz", readiness(ready), Quiet)
 	m.Handle("GET /metrics", metricsHandler(reg), Quiet)
@@ -57,7 +62,7 @@ func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 
 // Handle adds a route. The pattern must name a method.
 func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
-	r := &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h}
+	r := m.newRoute(pattern, h)
 	for _, o := range opts {
 		o(r)
 	}
@@ -77,10 +82,10 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next := http.Handler(m.mux)
 	if unclean(r.URL.Path) {
 		if !m.hasRoute(r) {
-			next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: badPath}
+			next = m.newRoute("/", badPath)
 		}
 	} else if m.endsWithStem(r.URL.Path) && !m.hasRoute(r) {
-		next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound}
+		next = m.newRoute("/", m.notFound)
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		next.ServeHTTP(w, r)
@@ -221,7 +226,7 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 	} else if status == 0 {
 		status = http.StatusOK // net/http sends 200 if the handler wrote nothing
 	}
-	rt.mux.metrics.observe(rt.pattern, status, rec.bytes, took)
+	rt.metrics.observe(status, rec.bytes, took)
 
 	level, ctx := rt.level, r.Context()
 	panicked := asPanic(err)
