@@ -35,7 +35,7 @@ func (s *Subscriber) Status() fleet.Status {
 	return status
 }
 
-// State returns the state that Status would return now. It reads two clocks and allocates nothing, for callers that report the state with each
+// State returns the state that Status would return now. It reads the clock and allocates nothing, for callers that report the state with each
 // lookup.
 func (d *Dataset) State() fleet.State { return d.s.engine.State(d.name) }
 
