@@ -32,7 +32,7 @@ func TestKeysArriveAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"A1", "a/b", "/", "..", ".", "%2F", "a b", "a+b", "ü", "a?b#c", "a;b=c&d", "\x00\xff"} {
-			record, err := c.Record(t.Context(), "prices", key)
+			record, err := c.Record(t.Context(), "prices", key, dataset.Token{})
 			if err != nil || record.Version != 7 || string(record.Value) != "prices "+key {
 				t.Errorf("key %q below %q: got %q, %v", key, prefix, record.Value, err)
 			}
@@ -101,7 +101,7 @@ func TestAnswerThatIsNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if record, err := c.Record(t.Context(), "prices", "A1"); exit.Of(err) != exit.Failure {
+			if record, err := c.Record(t.Context(), "prices", "A1", dataset.Token{}); exit.Of(err) != exit.Failure {
 				t.Errorf("got %+v, %v", record, err)
 			}
 		})
@@ -120,7 +120,7 @@ func TestCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Record(ctx, "prices", "A1"); !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
+	if _, err := c.Record(ctx, "prices", "A1", dataset.Token{}); !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
