@@ -31,6 +31,8 @@ import (
 const (
 	// Fresh is how long an answer of the store is used. After a restore of the store, the answer may be another one.
 	Fresh = 5 * time.Second
+	// Retry is how long after a query that failed the store is queried again.
+	Retry = time.Second
 	// Patience is how long a caller waits for a higher version before the store is queried for the wanted one.
 	Patience = 250 * time.Millisecond
 	// maxAnswers and maxProven bound what is remembered of a dataset.
@@ -180,7 +182,7 @@ func (l *Lineage) query(version, served dataset.Ref, now time.Time) (*answer, Ve
 		select {
 		case <-a.done:
 			if a.holds(version, served, now) {
-				return a, Verdict{Again: a.at.Add(Fresh)}
+				return a, Verdict{Again: a.until()}
 			}
 		default:
 			return nil, Verdict{Answered: a.done}
@@ -200,10 +202,18 @@ func (l *Lineage) query(version, served dataset.Ref, now time.Time) (*answer, Ve
 // holds reports whether the answer about version still counts. The store may have got the version since, if the instance serves another one now
 // that is not below it.
 func (a *answer) holds(version, served dataset.Ref, now time.Time) bool {
-	if !now.Before(a.at.Add(Fresh)) {
+	if !now.Before(a.until()) {
 		return false
 	}
 	return a.served == served || served.Version < version.Version || a.err == nil && a.id == version.ID
+}
+
+// until returns when the answer is too old.
+func (a *answer) until() time.Time {
+	if a.err != nil && !errors.Is(a.err, ErrNone) {
+		return a.at.Add(Retry)
+	}
+	return a.at.Add(Fresh)
 }
 
 // makeRoom removes old answers if there are too many, and reports whether there is room for another.
@@ -214,7 +224,7 @@ func (l *Lineage) makeRoom(now time.Time) bool {
 	for version, a := range l.answers {
 		select {
 		case <-a.done:
-			if !now.Before(a.at.Add(Fresh)) {
+			if !now.Before(a.until()) {
 				delete(l.answers, version)
 			}
 		default:

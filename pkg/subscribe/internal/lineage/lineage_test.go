@@ -152,7 +152,7 @@ func TestStoreDecides(t *testing.T) {
 		}
 		// After a gap the record does not lead back to a version that is known to have it.
 		got := settle(l, served('a', 35, 34), ref('a', 3))
-		if got.Satisfied || !got.Other.IsZero() || got.Again.IsZero() || !strings.Contains(got.Why, "the relays are down") || s.queries() != 1 {
+		if got.Satisfied || !got.Other.IsZero() || !got.Again.Equal(time.Now().Add(lineage.Retry)) || !strings.Contains(got.Why, "the relays are down") || s.queries() != 1 {
 			t.Errorf("%+v", got)
 		}
 	})
