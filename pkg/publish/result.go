@@ -28,6 +28,14 @@ type Result struct {
 	Preview *Preview
 }
 
+// Token returns the token of Record, by which a reader asks an instance for at least this version; zero for a dry run.
+func (r Result) Token() dataset.Token {
+	if r.Preview != nil {
+		return dataset.Token{}
+	}
+	return r.Record.Token()
+}
+
 func newResult(made commit.Result) Result {
 	return Result{Record: made.Record, Created: made.Created, Repeated: made.Repeated, Warnings: made.Warnings}
 }

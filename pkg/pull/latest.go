@@ -50,6 +50,42 @@ func (c *Client) LatestInOrder(ctx context.Context, name string, accept Accept) 
 	})
 }
 
+// VersionInOrder queries one relay after another for the record of one version of the dataset, until accept accepts an answer. Its error is
+// an *[Error], or ctx's; it is [ErrNotFound] if every relay answers that its store has no such version, as a relay of a release up to v0.4
+// always does.
+func (c *Client) VersionInOrder(ctx context.Context, name string, version uint64, accept Accept) error {
+	if err := dataset.CheckName(name); err != nil {
+		return fmt.Errorf("pull the record of a version: %w", err)
+	}
+	what, path := fmt.Sprintf("the record of version %s/%d", name, version), fmt.Sprintf("/v1/datasets/%s/versions/%d", name, version)
+	return c.inOrder(ctx, what, []byte(name), path, accept, func(r *relays.Relay, s *stream, n *Newest) error {
+		err := readRecord(s, name, &n.Record)
+		if err == nil && n.Record.Version != version {
+			err = fmt.Errorf("the record is of version %d", n.Record.Version)
+		}
+		if err == nil {
+			c.served(r)
+		}
+		return err
+	})
+}
+
+// Version returns the record of one version of the dataset from the first relay that reads the store own; a zero own accepts every store.
+// The errors are those of VersionInOrder.
+func (c *Client) Version(ctx context.Context, name string, version uint64, own dataset.StoreID) (rec dataset.VersionRecord, err error) {
+	err = c.VersionInOrder(ctx, name, version, func(n Newest, none bool) error {
+		if !own.IsZero() && n.Store != own && !(none && n.Store.IsZero()) {
+			return fmt.Errorf("%w, %s", errOtherStore, n.Store)
+		}
+		rec = n.Record
+		return nil
+	})
+	if err != nil {
+		return dataset.VersionRecord{}, err
+	}
+	return rec, nil
+}
+
 // StoreInOrder queries one relay after another for the id of its store, until accept accepts an answer. The answers have
 // no Record.
 func (c *Client) StoreInOrder(ctx context.Context, accept Accept) error {

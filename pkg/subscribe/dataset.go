@@ -9,6 +9,8 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/internal/wake"
+	"freshet.dev/pkg/subscribe/internal/lineage"
 	"freshet.dev/pkg/subscribe/internal/refresh"
 	"freshet.dev/pkg/table"
 )
@@ -34,6 +36,8 @@ type Dataset struct {
 	first     <-chan struct{}         // closed when the first version is served
 	noVersion error                   // names the dataset; made once because lookups return it
 	indexes   *indexes                // nil without indexes in Config.Indexes; not changed after Open
+	swapped   wake.Broadcast          // for AtLeast, after a version is served
+	lineage   *lineage.Lineage
 
 	// The fields below are guarded by Subscriber.mu.
 	callbacks []*callback
@@ -61,7 +65,7 @@ func (s *Subscriber) unknown(name string) error {
 // newDataset returns the handle of a dataset that the engine has.
 func newDataset(s *Subscriber, name string) *Dataset {
 	return &Dataset{
-		s: s, name: name, current: s.engine.Current(name), first: s.engine.First(name),
+		s: s, name: name, current: s.engine.Current(name), first: s.engine.First(name), lineage: s.newLineage(name),
 		noVersion: fmt.Errorf("dataset %s: %w", name, ErrNoVersion),
 	}
 }

@@ -35,6 +35,10 @@ func (s *Subscriber) Status() fleet.Status {
 	return status
 }
 
+// State returns the state that Status would return now. It reads the clock and allocates nothing, for callers that report the state with each
+// lookup.
+func (d *Dataset) State() fleet.State { return d.s.engine.State(d.name) }
+
 // Status returns what is served of the dataset, how fresh it is, and how refreshing goes. The state is judged during the call.
 // If the refreshing goroutine hangs, the status reports that when nothing has confirmed the newest version for three beacon periods.
 func (d *Dataset) Status() fleet.DatasetStatus {

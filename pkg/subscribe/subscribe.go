@@ -55,6 +55,8 @@ type Subscriber struct {
 	lanes       lane.Lanes
 	// leaveProcessor makes the CPU lane leave a processor to lookups.
 	leaveProcessor func()
+	// versionSlots is the semaphore of queries for the records of versions.
+	versionSlots *semaphore.Weighted
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -80,7 +82,8 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		cfg: cfg, started: time.Now(), run: rand.Text(), reports: make(chan fleet.Report, pendingReports), decodeSlots: semaphore.NewWeighted(int64(cfg.Lanes)),
-		datasets: make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
+		versionSlots: semaphore.NewWeighted(versionQueries),
+		datasets:     make(map[string]*Dataset, len(cfg.Datasets)), collector: load.NewCollector(),
 		roots: roots.New(cfg.KeepRoots),
 	}
 	s.openLanes()

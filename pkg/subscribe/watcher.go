@@ -18,6 +18,7 @@ type served = refresh.Served[*table.Table]
 type watcher struct{ s *Subscriber }
 
 func (w watcher) Swapped(_, now *served, changes *table.Changes) {
+	w.s.datasets[now.Record.Dataset].swapped.Wake()
 	pull := now.Pull
 	e := Refresh{
 		Record: now.Record, ID: now.ID, From: origin(now),

@@ -241,6 +241,7 @@ type relay struct {
 	objects atomic.Int64 // requests for objects
 	latest  atomic.Int64 // requests for latest versions
 	pins    atomic.Int64 // requests for pins
+	records atomic.Int64 // requests for the records of versions
 }
 
 func newRelay(t *testing.T, s store.Store) *relay {
@@ -286,12 +287,15 @@ func (r *relay) fail(f func(http.ResponseWriter, *http.Request) bool) {
 
 func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	isPins := strings.HasSuffix(q.URL.Path, "/pins")
+	isRecord := strings.Contains(q.URL.Path, "/versions/")
 	isObject := strings.HasPrefix(q.URL.Path, "/v1/objects/")
 	switch {
 	case isObject:
 		r.objects.Add(1)
 	case isPins:
 		r.pins.Add(1)
+	case isRecord:
+		r.records.Add(1)
 	default:
 		r.latest.Add(1)
 	}
@@ -307,6 +311,8 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		err = r.object(w, q)
 	case isPins:
 		err = r.pinsOf(w, q)
+	case isRecord:
+		err = r.versionOf(w, q)
 	default:
 		err = r.latestVersion(w, q)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/publisher"
 )
 
@@ -28,6 +29,9 @@ func TestPatch(t *testing.T) {
 	got := decode[publisher.Publication](t, rec)
 	if rec.Code != 201 || rec.Header().Get("Location") != versions+"/2" || got.Patch == nil || *got.Patch != (publisher.Patch{Added: 1, Changed: 1, Removed: 1, Missing: 1}) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if token, err := dataset.ParseToken(got.Token.String()); err != nil || token != got.Record.Token() {
+		t.Errorf("the token is %s: %v", got.Token, err)
 	}
 	if got.Record.Labels["run"] != "7" || got.Record.State.Records != 2 {
 		t.Errorf("%+v", got.Record)

@@ -31,6 +31,9 @@ type Publication struct {
 	Repeated bool `json:"repeated,omitempty"`
 	// Record is the version with the body's content. In a dry run it is the newest version, and absent if there is none.
 	Record dataset.VersionRecord `json:"version_record,omitzero"`
+	// Token is the token of that version, such as prices/17@ and its id: an instance that gets it in the header Freshet-At-Least answers from
+	// that version or a later one. Absent in a dry run, and from publishers of releases up to v0.4.
+	Token dataset.Token `json:"token,omitzero"`
 	// Announced and Indexed report whether the event log and the catalog have the version.
 	Announced bool `json:"announced"`
 	Indexed   bool `json:"indexed"`
@@ -107,7 +110,7 @@ func (p *Publisher) answer(w http.ResponseWriter, r *http.Request, do func(*http
 		w.Header().Set("Location", "/v1/datasets/"+name+"/versions/"+strconv.FormatUint(result.Record.Version, 10))
 	}
 	return web.WriteJSON(w, status, Publication{
-		Created: result.Created, Repeated: result.Repeated, Record: result.Record,
+		Created: result.Created, Repeated: result.Repeated, Record: result.Record, Token: result.Token(),
 		Announced: result.Announced, Indexed: result.Indexed, Disputed: result.LogConflict, Warnings: result.Warnings, Patch: result.patch,
 		Preview: result.Preview,
 	})

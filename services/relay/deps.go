@@ -29,6 +29,8 @@ type Store interface {
 	// Pins returns the pins of the dataset with the records of the pinned versions, or store.ErrNotFound if the origin is relays of
 	// releases before pins.
 	Pins(ctx context.Context, name string) (dataset.Pins, error)
+	// Record returns the record of one version, or store.ErrNotFound, also if the origin is relays of releases up to v0.4.
+	Record(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error)
 	// ID returns the id of the store, or store.ErrNotFound if it has none.
 	ID(ctx context.Context) (dataset.StoreID, error)
 }

@@ -3,6 +3,8 @@
 //
 //	GET, HEAD /v1/objects/{digest}          an object, whole or one range of bytes
 //	GET       /v1/datasets/{name}/latest    the newest version record
+//	GET       /v1/datasets/{name}/versions/{version}
+//	                                        the record of one version
 //	GET       /v1/store                     the id of the store
 //	GET       /healthz, /readyz, /metrics
 //

@@ -54,6 +54,15 @@ func (m *memory) Pins(_ context.Context, name string) (dataset.Pins, error) {
 	return dataset.Pins{Dataset: name, Pins: []dataset.Pin{}}, nil
 }
 
+func (m *memory) Record(_ context.Context, name string, version uint64) (dataset.VersionRecord, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if rec := m.latest[name]; rec.Version == version || m.err != nil {
+		return rec, m.err
+	}
+	return dataset.VersionRecord{}, store.ErrNotFound
+}
+
 func (m *memory) ID(context.Context) (dataset.StoreID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

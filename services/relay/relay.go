@@ -25,6 +25,8 @@ type Relay struct {
 	cache  *segments.Cache
 	latest *latest
 	pins   *flight.Group[string, dataset.Pins]
+	// versions reads version records.
+	versions *flight.Group[oneVersion, dataset.VersionRecord]
 
 	storeID *storeID
 	slots   chan struct{} // a semaphore: one for each response in progress
@@ -57,12 +59,13 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 	}
 	id := newStoreID(deps.Store)
 	r := &Relay{
-		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), pins: newPins(deps.Store), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
+		cfg: cfg, deps: deps, cache: cache, storeID: id, latest: newLatest(deps), pins: newPins(deps.Store), versions: newVersions(deps.Store), rechecks: newRechecks(), slots: make(chan struct{}, cfg.RelayResponses),
 	}
 	r.mux = web.NewMux(deps.Log, deps.Registry, web.AlwaysReady)
 	r.mux.Handle("GET /v1/objects/{digest}", r.object)
 	r.mux.Handle("GET /v1/datasets/{name}/latest", r.newest)
 	r.mux.Handle("GET /v1/datasets/{name}/pins", r.pinsOf)
+	r.mux.Handle("GET /v1/datasets/{name}/versions/{version}", r.versionOf)
 	r.mux.Handle("GET /v1/store", r.store)
 	sockets := wire.New(wire.Config{Stall: cfg.RelayWriteStall, SendBytes: int(cfg.RelaySendBytes), Congestion: cfg.RelayCongestion})
 	r.server = web.NewServer(web.ServerConfig{
@@ -102,6 +105,7 @@ func (r *Relay) Close() {
 		r.cache.Close()
 		r.latest.close()
 		r.pins.Close()
+		r.versions.Close()
 		r.storeID.close()
 	})
 }

@@ -133,7 +133,8 @@ func (r *storeID) now(ctx context.Context) (dataset.StoreID, error) {
 // recent returns an id that is at most storeIDTTL old. It is zero if the store does not answer: objects in the cache are still
 // served.
 func (r *storeID) recent(ctx context.Context) dataset.StoreID {
-	if last := r.last.Load(); last != nil && time.Since(last.at) < storeIDTTL {
+	// A store without an id gets one with its first version, which clients want to have named at once.
+	if last := r.last.Load(); last != nil && !last.id.IsZero() && time.Since(last.at) < storeIDTTL {
 		return last.id
 	}
 	id, err := r.now(ctx)

@@ -18,10 +18,15 @@ type batchRequest struct {
 
 // batchGet answers POST /v1/datasets/{name}/records:batchGet. All values are from one version, in the order of the keys.
 func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
+	if err := lookupQuery(r); err != nil {
+		return err
+	}
 	v, err := s.view(r)
 	if err != nil {
 		return err
 	}
+	h := w.Header()
+	v.set(h)
 	var request batchRequest
 	// The longest keys with every byte written as \u00xx, each with quotes and a comma, and the text around them.
 	limit := int64(s.cfg.BatchKeys)*(6*dataset.MaxKeyBytes+3) + 4096
@@ -55,8 +60,6 @@ func (s *Server) batchGet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	v.set(h)
 	h["Content-Type"] = typeJSON
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

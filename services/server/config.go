@@ -54,6 +54,9 @@ type Config struct {
 	MaxTotalBytes settings.Bytes `split_words:"true" default:"0" desc:"maximum bytes of all datasets together in memory; a version that would exceed it is refused until others shrink; 0 means no bound"`
 	MinMemoryLeft settings.Bytes `split_words:"true" default:"0" desc:"bytes of memory that must stay free after a load, of the control group, the machine and GOMEMLIMIT; a version is refused until it fits; 0 means no bound"`
 
+	WaitMax  time.Duration `split_words:"true" default:"10s" desc:"how long a lookup may wait for the version of its token (Freshet-At-Least), at most 30s; a lookup that does not say waits 1s; 0 means that none waits"`
+	MaxWaits int           `split_words:"true" default:"1000" desc:"maximum lookups that wait for a version at a time; the next ones get 503"`
+
 	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet or MGET"`
 	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet, MGET or HMGET"`
 
@@ -89,6 +92,8 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_MAX_BYTES", c.MaxBytes, 0),
 		settings.CheckAtLeast("FRESHET_MAX_TOTAL_BYTES", c.MaxTotalBytes, 0),
 		settings.CheckAtLeast("FRESHET_MIN_MEMORY_LEFT", c.MinMemoryLeft, 0),
+		settings.CheckBetween("FRESHET_WAIT_MAX", c.WaitMax, 0, 30*time.Second),
+		settings.CheckAtLeast("FRESHET_MAX_WAITS", c.MaxWaits, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
 		settings.CheckAtLeast("FRESHET_SCANS", c.Scans, 0),

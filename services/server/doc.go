@@ -8,7 +8,13 @@
 //	GET       /healthz, /readyz, /metrics
 //
 // A lookup reads the table that is served when the request arrives, never waits for a refresh, and never mixes two versions.
-// The header Freshet-Version names the version.
+// The header Freshet-Version names the version, Freshet-Version-Id its id, and Freshet-State the state of the dataset.
+//
+// A lookup with a token (Freshet-At-Least) reads the token's version or one that has it in its history, and waits a bounded time for it. If it
+// is not served then, the answer is 503 with Retry-After, and 412 if no wait helps, because the token is of another history.
+//
+// A refusal is a problem document. The header Freshet-Error has its kind, for HEAD and for clients that read no JSON: unknown-dataset and
+// unknown-key have the same status.
 //
 // # Readiness
 //

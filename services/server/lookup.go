@@ -40,6 +40,7 @@ type versionHeaders struct {
 type view struct {
 	*table.Table
 	*versionHeaders
+	state []string // the value of stateHeader
 }
 
 // now returns the version that is served; ok is false before the first.
@@ -48,29 +49,37 @@ func (l *lookups) now() (v view, ok bool) {
 	if t == nil {
 		return view{}, false
 	}
-	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
-		return view{t, n}, true
-	}
 	if l.dataset.Table() != t { // swapped in between: the id may be the next version's
 		t, id = l.dataset.Table(), dataset.VersionID{}
+	}
+	return l.viewOf(t, id), true
+}
+
+// viewOf returns the view of a table of the version with the id, which may be zero.
+func (l *lookups) viewOf(t *table.Table, id dataset.VersionID) view {
+	state := l.state()
+	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
+		return view{t, n, state}
 	}
 	n := &versionHeaders{table: weak.Make(t), version: []string{strconv.FormatUint(t.Version(), 10)}, id: id}
 	if !id.IsZero() {
 		n.idText = []string{id.String()}
 	}
 	l.last.Store(n)
-	return view{t, n}, true
+	return view{t, n, state}
 }
 
-// set sets the headers in h.
-func (n *versionHeaders) set(h http.Header) {
-	h[versionHeader] = n.version
-	if n.idText != nil {
-		h[idHeader] = n.idText
+// set sets the headers in h that name the version and the state of the dataset.
+func (v view) set(h http.Header) {
+	h[versionHeader] = v.version
+	if v.idText != nil {
+		h[idHeader] = v.idText
 	}
+	h[stateHeader] = v.state
 }
 
-// view returns the served version of the request's dataset. Its error is the problem to answer with.
+// view returns the served version of the request's dataset, of at least the version that the request names. Its error is the problem to answer
+// with.
 func (s *Server) view(r *http.Request) (view, error) {
 	name := r.PathValue("name")
 	l, ok := s.datasets[name]
@@ -78,15 +87,27 @@ func (s *Server) view(r *http.Request) (view, error) {
 		return view{}, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS lists its datasets",
 			name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
 	}
-	v, ok := l.now()
+	token, wait, err := s.wanted(r)
+	if err != nil {
+		return view{}, err
+	}
+	var v view
+	if token == "" {
+		v, ok = l.now()
+	} else {
+		if v, err = s.waitAtLeast(r.Context(), l, name, token, wait); err != nil {
+			return view{}, err
+		}
+		ok = v.Table != nil
+	}
 	if !ok || v.Len() == 0 {
 		if rec, deleted := l.dataset.Deleted(); deleted && (!ok || rec.Dropped) {
-			return view{}, web.Refuse(http.StatusNotFound, "deleted", "dataset %s is %s, and this instance has no records of it", name, rec.DeletedText()).
-				With("dataset", name).With("version", rec.Version)
+			return view{}, l.decorate(web.Refuse(http.StatusNotFound, "deleted", "dataset %s is %s, and this instance has no records of it", name, rec.DeletedText()), name).
+				With("version", rec.Version)
 		}
 	}
 	if !ok {
-		return view{}, web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name).With("dataset", name)
+		return view{}, l.decorate(web.Unavailable("no-version-yet", 2, nil, "no version of dataset %s is served here yet; /v1/status says why", name), name)
 	}
 	return v, nil
 }
@@ -103,6 +124,9 @@ const implicitLength = 2048
 
 // record answers GET and HEAD of a record.
 func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
+	if err := lookupQuery(r); err != nil {
+		return err
+	}
 	v, err := s.view(r)
 	if err != nil {
 		return err
@@ -126,6 +150,15 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, _ = w.Write(value) // it fails only when the client has left
 	return nil
+}
+
+// lookupQuery refuses the parameters of a query that no lookup has.
+func lookupQuery(r *http.Request) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	_, err := web.Query(r, atLeastParameter, waitParameter)
+	return err
 }
 
 // noRecord returns the problem of a key without a record: a bad key or an unknown one.

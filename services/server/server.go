@@ -24,6 +24,7 @@ type Server struct {
 	datasets map[string]*lookups // by name; never changes
 	scans    chan struct{}       // one for each scan that runs
 	indexes  map[string][]index.Spec
+	waits    chan struct{} // a semaphore: one for each lookup that waits for a version
 	mux      *web.Mux
 	server   *web.Server
 	port     *resp.Port        // nil without Redis' protocol
@@ -39,7 +40,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Source == nil || deps.Log == nil || deps.Registry == nil {
 		return nil, errors.New("server: Deps lacks the Source, the Log or the Registry")
 	}
-	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups), scans: make(chan struct{}, cfg.Scans)}
+	s := &Server{cfg: cfg, deps: deps, lanes: deps.Lanes, datasets: make(map[string]*lookups), scans: make(chan struct{}, cfg.Scans), waits: make(chan struct{}, cfg.MaxWaits)}
 	if s.lanes == (lane.Lanes{}) {
 		s.lanes = lane.Defaults()
 	}
@@ -89,6 +90,9 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // status answers GET /v1/status.
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	if _, err := web.Query(r); err != nil {
+		return err
+	}
 	return web.WriteJSON(w, http.StatusOK, s.deps.Source.Status())
 }

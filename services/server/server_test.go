@@ -29,6 +29,7 @@ func config() server.Config {
 		Listen: "127.0.0.1:0", Datasets: []string{"cities", "prices"}, NatsURL: "nats://127.0.0.1:4222", Relays: []string{"http://127.0.0.1:8481"},
 		StallTimeout: 30 * time.Second, ConfirmAfter: time.Minute, BatchKeys: 5, BatchBytes: 2 << 20,
 		Scans: 2, ScanTime: time.Minute, ScanMemory: 1 << 20,
+		WaitMax: 10 * time.Second, MaxWaits: 3,
 	}
 }
 
@@ -222,6 +223,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_LANE_QUEUE":             func(c *server.Config) { c.LaneQueue = -1 },
 		"FRESHET_LANE_WAIT":              func(c *server.Config) { c.LaneWait = -1 },
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },
+		"FRESHET_WAIT_MAX":               func(c *server.Config) { c.WaitMax = time.Minute },
+		"FRESHET_MAX_WAITS":              func(c *server.Config) { c.MaxWaits = 0 },
 		"FRESHET_BATCH_KEYS":             func(c *server.Config) { c.BatchKeys = 0 },
 		"FRESHET_BATCH_BYTES":            func(c *server.Config) { c.BatchBytes = 1 },
 		"FRESHET_SCANS":                  func(c *server.Config) { c.Scans = -1 },

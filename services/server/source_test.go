@@ -26,10 +26,13 @@ type source struct {
 	deleted map[string]dataset.VersionRecord
 	// says changes the status of a dataset; nil for no change.
 	says map[string]func(*fleet.DatasetStatus)
+	// swapped is closed and replaced when a version is served.
+	swapped atomic.Pointer[chan struct{}]
 }
 
 func newSource(names ...string) *source {
 	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord), indexed: make(map[string]*atomic.Pointer[index.Set])}
+	s.swapped.Store(new(make(chan struct{})))
 	for _, n := range names {
 		s.tables[n] = new(atomic.Pointer[table.Table])
 		s.indexed[n] = new(atomic.Pointer[index.Set])
@@ -94,6 +97,18 @@ func (s *source) Status() fleet.Status {
 // serve makes a version of the records and serves it.
 func (s *source) serve(t testing.TB, name string, version uint64, records map[string]string) {
 	t.Helper()
+	s.show(name, tableOf(t, version, records))
+}
+
+// show serves the version.
+func (s *source) show(name string, version *table.Table) {
+	s.tables[name].Store(version)
+	close(*s.swapped.Swap(new(make(chan struct{}))))
+}
+
+// tableOf makes a version of the records. A test with fake time calls it outside of its bubble, because encoders of zstd are shared.
+func tableOf(t testing.TB, version uint64, records map[string]string) *table.Table {
+	t.Helper()
 	const seed = 7
 	var all []dataset.Record
 	var raw int64
@@ -133,5 +148,5 @@ func (s *source) serve(t testing.TB, name string, version uint64, records map[st
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.tables[name].Store(loaded)
+	return loaded
 }

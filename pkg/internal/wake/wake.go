@@ -1,4 +1,4 @@
-// Package wake lets any number of goroutines wake one that waits.
+// Package wake lets any number of goroutines wake one that waits ([Signal]), or all that wait ([Broadcast]).
 package wake
 
 import (

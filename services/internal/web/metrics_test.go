@@ -46,3 +46,30 @@ func TestMetricsHaveALength(t *testing.T) {
 		}
 	}
 }
+
+// A lookup's time is known to a factor of two between 10 microseconds and 10 milliseconds.
+func TestBucketsResolveLookups(t *testing.T) {
+	mux, _ := newMux(t, web.AlwaysReady)
+	get(t, mux, "GET", "/healthz")
+	rec := httptest.NewRecorder()
+	mux.ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	var bounds []float64
+	for line := range strings.Lines(rec.Body.String()) {
+		var bound float64
+		if _, text, ok := strings.Cut(line, `freshet_http_request_seconds_bucket{route="GET /healthz",le="`); ok {
+			if _, err := fmt.Sscanf(text, "%g", &bound); err == nil {
+				bounds = append(bounds, bound)
+			}
+		}
+	}
+	last := 0.0
+	for _, b := range bounds {
+		if last >= 10e-6 && last < 10e-3 && b > 2.01*last {
+			t.Errorf("no bucket ends between %g and %g", last, b)
+		}
+		last = b
+	}
+	if len(bounds) == 0 || bounds[0] > 10e-6 || bounds[len(bounds)-2] < 100 {
+		t.Errorf("the buckets are %v", bounds)
+	}
+}

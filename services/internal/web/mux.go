@@ -25,6 +25,7 @@ type Mux struct {
 	metrics *metrics
 	drainer *drainer
 	routes  []string
+	stems   []string // the last segments before the {...} of routes
 }
 
 // Option configures a route.
@@ -41,13 +42,18 @@ type route struct {
 	pattern string
 	level   slog.Level
 	handler Handler
+	metrics routeMetrics
+}
+
+func (m *Mux) newRoute(pattern string, h Handler) *route {
+	return &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h, metrics: m.metrics.of(pattern)}
 }
 
 // NewMux returns a Mux that logs requests to log and registers its metrics with reg. It has the routes /healthz, /metrics and
 // /readyz, which calls ready.
 func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 	m := &Mux{mux: http.NewServeMux(), log: log, metrics: newMetrics(reg), drainer: newDrainer()}
-	m.mux.Handle("/", &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: m.notFound})
+	m.mux.Handle("/", m.newRoute("/", m.notFound))
 	m.Handle("GET /healthz", healthy, Quiet)
 	m.Handle("GET /readyz", readiness(ready), Quiet)
 	m.Handle("GET /metrics", metricsHandler(reg), Quiet)
@@ -56,11 +62,14 @@ func NewMux(log *slog.Logger, reg *prometheus.Registry, ready ReadyFunc) *Mux {
 
 // Handle adds a route. The pattern must name a method.
 func (m *Mux) Handle(pattern string, h Handler, opts ...Option) {
-	r := &route{mux: m, pattern: pattern, level: slog.LevelInfo, handler: h}
+	r := m.newRoute(pattern, h)
 	for _, o := range opts {
 		o(r)
 	}
 	m.mux.Handle(pattern, r)
+	if before := pattern[:strings.LastIndex(pattern, "/")]; strings.HasSuffix(pattern, "...}") {
+		m.stems = append(m.stems, before[strings.LastIndex(before, "/"):])
+	}
 	m.routes = append(m.routes, pattern)
 }
 
@@ -72,16 +81,35 @@ func (m *Mux) Routes() []string { return slices.Sorted(slices.Values(m.routes)) 
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next := http.Handler(m.mux)
 	if unclean(r.URL.Path) {
-		h, _ := m.mux.Handler(r)
-		if _, ok := h.(*route); !ok {
-			next = &route{mux: m, pattern: "/", level: slog.LevelInfo, handler: badPath}
+		if !m.hasRoute(r) {
+			next = m.newRoute("/", badPath)
 		}
+	} else if m.endsWithStem(r.URL.Path) && !m.hasRoute(r) {
+		next = m.newRoute("/", m.notFound)
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		next.ServeHTTP(w, r)
 		return
 	}
 	m.drainer.serve(w, r, next)
+}
+
+// hasRoute reports whether a route of m answers the request, which may be that of all other paths. [http.ServeMux] answers it otherwise.
+func (m *Mux) hasRoute(r *http.Request) bool {
+	h, _ := m.mux.Handler(r)
+	return isRoute(h)
+}
+
+// isRoute reports whether h is a route of a Mux, and no answer of [http.ServeMux] itself.
+func isRoute(h http.Handler) bool {
+	_, ok := h.(*route)
+	return ok
+}
+
+// endsWithStem reports whether the path may be that of a route with {...} without what {...} stands for. [http.ServeMux] redirects it to the
+// path with a slash.
+func (m *Mux) endsWithStem(path string) bool {
+	return slices.ContainsFunc(m.stems, func(stem string) bool { return strings.HasSuffix(path, stem) })
 }
 
 // unclean reports whether [http.ServeMux] may answer a request for the path itself, without a document.
@@ -116,7 +144,7 @@ func (m *Mux) notFound(_ http.ResponseWriter, r *http.Request) error {
 	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
 		probe := *r
 		probe.Method = method
-		if _, pattern := m.mux.Handler(&probe); pattern != "/" && pattern != "" {
+		if h, pattern := m.mux.Handler(&probe); pattern != "/" && pattern != "" && isRoute(h) {
 			allowed = append(allowed, method)
 		}
 	}
@@ -198,7 +226,7 @@ func (rt *route) done(rec *recorder, r *http.Request, err error, aborted bool, t
 	} else if status == 0 {
 		status = http.StatusOK // net/http sends 200 if the handler wrote nothing
 	}
-	rt.mux.metrics.observe(rt.pattern, status, rec.bytes, took)
+	rt.metrics.observe(status, rec.bytes, took)
 
 	level, ctx := rt.level, r.Context()
 	panicked := asPanic(err)

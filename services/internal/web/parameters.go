@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"freshet.dev/pkg/nearest"
 )
 
 // Query returns the parameters of the request's URL. It refuses unknown, duplicate and malformed parameters. A name that ends with a
@@ -32,7 +34,7 @@ func Query(r *http.Request, names ...string) (url.Values, error) {
 			if len(names) == 0 {
 				return nil, badParameter("there is no parameter %.40q; send the request without parameters", name)
 			}
-			return nil, badParameter("there is no parameter %.40q; use %s", name, enumerate(names))
+			return nil, badParameter("there is no parameter %.40q%s; use %s", name, nearest.Hint(name, plain(names)), enumerate(names))
 		}
 		if values.Has(name) && !many {
 			return nil, badParameter("the parameter %s comes twice; it takes one value", name)
@@ -55,9 +57,17 @@ func badParameter(format string, args ...any) *Problem {
 	return Refuse(http.StatusBadRequest, "bad-parameter", format, args...)
 }
 
+// plain returns the names without their stars.
+func plain(names []string) (without []string) {
+	for _, name := range names {
+		without = append(without, strings.TrimSuffix(name, "*"))
+	}
+	return without
+}
+
 // enumerate returns the names as a list in a sentence: "a, b and c".
 func enumerate(names []string) string {
-	text := strings.ReplaceAll(strings.Join(names, ", "), "*", "")
+	text := strings.Join(plain(names), ", ")
 	if last := strings.LastIndex(text, ", "); last >= 0 {
 		return text[:last] + " and" + text[last+1:]
 	}

@@ -19,7 +19,7 @@ func TestQuery(t *testing.T) {
 		"limit=a%3Bb":             "",
 		"label=a%3D1&label=b":     "",
 		"before":                  "",
-		"limt=5":                  `no parameter "limt"; use limit, before and label`,
+		"limt=5":                  `no parameter "limt" (did you mean limit?); use limit, before and label`,
 		"=5":                      `no parameter ""`,
 		"limit=5&limit=5":         "the parameter limit comes twice",
 		"limit=5&%6cimit=6":       "the parameter limit comes twice",

@@ -11,6 +11,9 @@ import (
 // ProblemType is the media type of a problem document.
 const ProblemType = "application/problem+json"
 
+// ErrorHeader is the header with the kind of a problem, for clients that do not read its document, and for HEAD.
+const ErrorHeader = "Freshet-Error"
+
 // Problem is a problem document (RFC 9457). A handler returns it as its error.
 type Problem struct {
 	Status int
@@ -87,6 +90,7 @@ func (p *Problem) send(w http.ResponseWriter) {
 	for k, v := range p.Header {
 		h[k] = v
 	}
+	h.Set(ErrorHeader, p.Kind)
 	h.Set("Content-Type", ProblemType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")

@@ -152,6 +152,37 @@ func TestUncleanPaths(t *testing.T) {
 }
 
 // A handler that has begun its response must not have a problem, or nothing, taken for the rest of it.
+// A path that lacks what a route's {...} stands for has no route, unless another route has it. [http.ServeMux] would redirect with a page.
+func TestPathsWithoutTheRest(t *testing.T) {
+	m, _ := newMux(t, web.AlwaysReady)
+	answer := func(text string) web.Handler {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			return web.WriteJSON(w, http.StatusOK, map[string]string{"is": text + r.PathValue("key")})
+		}
+	}
+	m.Handle("GET /v1/datasets/{name}/records/{key...}", answer("record "))
+	m.Handle("GET /v1/datasets/{name}/history/{key...}", answer("history "))
+	m.Handle("GET /v1/datasets/{name}/history", answer("all"))
+	for request, want := range map[string]string{
+		"GET /v1/datasets/a/records":         "404 no-such-route",
+		"HEAD /v1/datasets/a/records":        "404 no-such-route",
+		"GET /v1/datasets/a/records?x=1":     "404 no-such-route",
+		"POST /v1/datasets/a/records":        "404 no-such-route",
+		"GET /records":                       "404 no-such-route",
+		"POST /v1/datasets/a/records/b":      "405 method-not-allowed",
+		"POST /v1/datasets/a/history":        "405 method-not-allowed",
+		"GET /v1/datasets/a/records/records": "200 ",
+		"GET /v1/datasets/a/records/":        "200 ",
+		"GET /v1/datasets/a/history":         "200 ",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		res, _ := get(t, m, method, path)
+		if got := fmt.Sprint(res.StatusCode, " ", res.Header.Get(web.ErrorHeader)); got != want || !strings.HasSuffix(res.Header.Get("Content-Type"), "json") {
+			t.Errorf("%s: %q, want %q; %v", request, got, want, res.Header)
+		}
+	}
+}
+
 func TestFailureInMidResponseClosesTheConnection(t *testing.T) {
 	mux, _ := newMux(t, web.AlwaysReady)
 	fail := map[string]func() error{

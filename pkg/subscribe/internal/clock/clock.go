@@ -7,8 +7,15 @@ import "time"
 
 // Wall returns the present time.
 func Wall() time.Time {
-	now := time.Now()
+	_, wall := Both()
+	return wall
+}
+
+// Both returns the present time for measuring durations, and for comparisons with the times of publishers. It reads the clock once.
+func Both() (now, wall time.Time) {
+	now = time.Now()
+	wall = now
 	// gofail: var clockAhead string
-	// if d, err := time.ParseDuration(clockAhead); err == nil { now = now.Round(0).Add(d) }
-	return now
+	// if d, err := time.ParseDuration(clockAhead); err == nil { wall = wall.Round(0).Add(d) }
+	return now, wall
 }

@@ -24,8 +24,8 @@ type Engine[T, D any] struct {
 	replays  chan *Replay        // to the loop; see Replay
 	ended    chan struct{}       // closed when the loop has ended
 
-	// wall is the clock that is compared with publishers' clocks; only tests change it after New.
-	wall func() time.Time
+	// clocks returns the present time, and that by the clock that is compared with publishers' clocks; only tests change it after New.
+	clocks func() (now, wall time.Time)
 
 	currentStore atomic.Pointer[Store] // only the loop writes it
 
@@ -60,7 +60,7 @@ func New[T, D any](cfg Config, deps Deps[T, D]) *Engine[T, D] {
 		messages: make(chan message[T, D], maxWorkers(cfg)+1),
 		replays:  make(chan *Replay, pendingReplays),
 		ended:    make(chan struct{}),
-		wall:     clock.Wall,
+		clocks:   clock.Both,
 		catchUp:  catchUp{backoff: cfg.Retry.newBackoff(), first: true},
 
 		storeQueries: make(map[dataset.StoreID]time.Time),
@@ -134,9 +134,18 @@ func (e *Engine[T, D]) First(name string) <-chan struct{} {
 // Health returns the health of the dataset, which the engine must have.
 func (e *Engine[T, D]) Health(name string) Health { return *e.datasets[name].health.Load() }
 
+// State returns the state of the dataset now, which the engine must have. It copies no health.
+func (e *Engine[T, D]) State(name string) fleet.State {
+	s := e.datasets[name]
+	h, v := s.health.Load(), s.served.Load() // in the order of Judge
+	now, wall := e.clocks()
+	return h.Judge(v.record(), now, wall).State
+}
+
 // Judge returns the health of the dataset, which the engine must have, its served version, and its state now.
 func (e *Engine[T, D]) Judge(name string) (Health, *Served[T], Judgement) {
 	s := e.datasets[name]
 	h, v := s.health.Load(), s.served.Load() // in this order: the served version is never behind the health
-	return *h, v, h.Judge(v.record(), time.Now(), e.wall())
+	now, wall := e.clocks()
+	return *h, v, h.Judge(v.record(), now, wall)
 }

@@ -75,7 +75,7 @@ func (r *rig) start(cfg Config) {
 	}
 	r.engine = New(cfg, deps)
 	if r.wall != nil {
-		r.engine.wall = r.wall
+		r.engine.clocks = func() (now, wall time.Time) { return time.Now(), r.wall() }
 	}
 	r.began = time.Now()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -12,7 +12,8 @@ func (e *Engine[T, D]) reportStates(now time.Time) time.Time {
 	for _, name := range e.cfg.Datasets {
 		s := e.datasets[name]
 		h, rec := s.health.Load(), s.served.Load().record()
-		j := h.Judge(rec, now, e.wall())
+		_, wall := e.clocks()
+		j := h.Judge(rec, now, wall)
 		if j.Left > 0 {
 			next = earlier(next, now.Add(j.Left))
 		}

@@ -35,6 +35,9 @@ func (r *rig) is(name string, want fleet.State) {
 	if j.State != want || h.State != want {
 		r.t.Fatalf("after %s %s is %s, and was reported as %s; want %s", time.Since(r.began), name, j.State, h.State, want)
 	}
+	if s := r.engine.State(name); s != want {
+		r.t.Fatalf("after %s the state of %s is %s, want %s", time.Since(r.began), name, s, want)
+	}
 	if !j.Since.Equal(h.Since) || r.wall == nil && j.Since.After(time.Now()) {
 		r.t.Fatalf("after %s %s is %s since %s, and was reported to be since %s", time.Since(r.began), name, j.State, j.Since, h.Since)
 	}

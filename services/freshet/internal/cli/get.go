@@ -14,7 +14,7 @@ import (
 )
 
 func newGet(p Process) *cobra.Command {
-	var server string
+	var server, atLeast string
 	var at versionFlags
 	var remote remoteGet
 	cmd := &cobra.Command{
@@ -31,6 +31,7 @@ The exit code is %d if there is no such record, dataset or version.
 `, exit.NotFound) + remoteGetHelp,
 		Example: `  freshet get browser-compat webassembly.memory64 | jq .support
   freshet get prices A1 --version 41
+  freshet get prices A1 --at-least prices/17@0123456789012345678901234567890123456789
   freshet get prices A1 B2 --all`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,6 +45,10 @@ The exit code is %d if there is no such record, dataset or version.
 				}
 			}
 			if err := at.check(cmd); err != nil {
+				return err
+			}
+			token, err := atLeastToken(cmd, name, atLeast, at.version > 0 || remote.choose.given())
+			if err != nil {
 				return err
 			}
 			if remote.choose.given() {
@@ -61,15 +66,33 @@ The exit code is %d if there is no such record, dataset or version.
 				if at.version > 0 {
 					return c.RecordAt(ctx, name, key, at.version)
 				}
-				return c.Record(ctx, name, key)
+				return c.Record(ctx, name, key, token)
 			})
 		},
 	}
 	serverURL.add(cmd, p, &server)
 	at.add(cmd, p, "look the records up in this version of the publisher's store (default: in an instance)")
 	remote.add(cmd, p)
+	cmd.Flags().StringVar(&atLeast, "at-least", "", "the token of a version, as a publish prints it: the instance answers from that version or a later one, and waits up to a second for it")
 	cmd.ValidArgsFunction = completeArgs(false, func(ctx context.Context) ([]string, error) { return servedNames(ctx, server) })
 	return cmd
+}
+
+// atLeastToken returns the token of --at-least; zero without the flag. other is true if the command reads no instance by HTTP.
+func atLeastToken(cmd *cobra.Command, name, text string, other bool) (token dataset.Token, err error) {
+	if !cmd.Flags().Changed("at-least") {
+		return token, nil
+	}
+	if token, err = dataset.ParseToken(text); err != nil {
+		return token, exit.Errorf(exit.Usage, "--at-least: %w", err)
+	}
+	switch {
+	case token.Dataset != name:
+		return token, exit.Errorf(exit.Usage, "--at-least %s is a version of %s, and the command reads %s", token, token.Dataset, name)
+	case other:
+		return token, exit.Errorf(exit.Usage, "--at-least needs the answer of one server; leave out --version, --instance, --label and --all")
+	}
+	return token, nil
 }
 
 // openGet returns a client of the publisher if the flags name a version, else of the server.

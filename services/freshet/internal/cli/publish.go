@@ -76,6 +76,9 @@ say that it is meant. The reason and who publishes (--by) are stored with the ve
 --dry-run shows what would change, and which gates would refuse it. Nothing is published. The exit code is ` + strconv.Itoa(int(exit.Refused)) + `
 if a gate would refuse it.
 
+The token that the command prints names the version. A reader that must see it sends the token with its lookups: see
+"freshet get --at-least".
+
 --wait ends when every live instance that has the dataset serves the version. With --redis it also waits for instances
 that have a record in Redis and do not answer over NATS, until they serve the version or their record expires.`
 
@@ -182,6 +185,9 @@ func (f *publishFlags) run(ctx context.Context, p Process, name string, paths []
 
 // finish prints the report, and waits for the instances unless w is nil. In a dry run the error is that of the gates.
 func (r publication) finish(ctx context.Context, p Process, name string, w *wait, out output) error {
+	if r.Preview == nil && r.Token.IsZero() { // a publisher of a release up to v0.4
+		r.Token = r.Record.Token()
+	}
 	var err error
 	switch {
 	case r.Preview != nil && out == textOutput:
@@ -278,6 +284,7 @@ func (r publication) print(p Process) {
 		fmt.Fprintf(p.Out, "  unchanged: %s, removals of keys that are not there: %s\n",
 			show.Count(r.Patch.Unchanged), show.Count(r.Patch.Missing))
 	}
+	fmt.Fprintf(p.Out, "  token: %s\n", r.Token)
 	r.warn(p)
 }
 

@@ -189,7 +189,11 @@ func (c *Client) refusal(resp *http.Response) (kind string, _ error) {
 		return "", fmt.Errorf("%s answers %s to %s %s: %q: is it a freshet %s?",
 			redact.URL(c.base), resp.Status, resp.Request.Method, resp.Request.URL.EscapedPath(), head(body), c.what)
 	}
-	return path.Base(p.Type), exit.With(codeOf(resp.StatusCode), errors.New(p.Detail))
+	code := codeOf(resp.StatusCode)
+	if kind = path.Base(p.Type); kind == "not-yet" {
+		code = exit.TimedOut
+	}
+	return kind, exit.With(code, errors.New(p.Detail))
 }
 
 func head(body []byte) string {

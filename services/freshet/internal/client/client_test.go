@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/freshet/internal/exit"
 )
 
@@ -32,7 +33,7 @@ func TestKeysArriveAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"A1", "a/b", "/", "..", ".", "%2F", "a b", "a+b", "ü", "a?b#c", "a;b=c&d", "\x00\xff"} {
-			record, err := c.Record(t.Context(), "prices", key)
+			record, err := c.Record(t.Context(), "prices", key, dataset.Token{})
 			if err != nil || record.Version != 7 || string(record.Value) != "prices "+key {
 				t.Errorf("key %q below %q: got %q, %v", key, prefix, record.Value, err)
 			}
@@ -101,7 +102,7 @@ func TestAnswerThatIsNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if record, err := c.Record(t.Context(), "prices", "A1"); exit.Of(err) != exit.Failure {
+			if record, err := c.Record(t.Context(), "prices", "A1", dataset.Token{}); exit.Of(err) != exit.Failure {
 				t.Errorf("got %+v, %v", record, err)
 			}
 		})
@@ -120,7 +121,7 @@ func TestCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Record(ctx, "prices", "A1"); !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
+	if _, err := c.Record(ctx, "prices", "A1", dataset.Token{}); !errors.Is(err, context.Canceled) || exit.Of(err) != exit.Interrupted {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
@@ -130,5 +131,31 @@ func TestNewRefuses(t *testing.T) {
 		if c, err := New(base, "publisher", ""); exit.Of(err) != exit.Usage || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got %v, %v", base, c, err)
 		}
+	}
+}
+
+// A server of an earlier release ignores the token. Its answer is not taken for one that has the version.
+func TestServerThatDoesNotKnowTokens(t *testing.T) {
+	known := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Freshet-Version", "7")
+		if known {
+			w.Header().Set("Freshet-State", "fresh")
+		}
+		_, _ = w.Write([]byte(r.URL.Query().Get("at_least")))
+	}))
+	defer server.Close()
+	c, err := New(server.URL, "server", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	token := dataset.Token{Dataset: "prices", Ref: dataset.Ref{Version: 8, ID: dataset.VersionID{8}}}
+	if _, err := c.Record(t.Context(), "prices", "A1", token); err == nil || !strings.Contains(err.Error(), "does not know tokens; its answer is of version 7") {
+		t.Errorf("error is %v", err)
+	}
+	known = true
+	if r, err := c.Record(t.Context(), "prices", "A1", token); err != nil || string(r.Value) != token.String() {
+		t.Errorf("%s, %v", r.Value, err)
 	}
 }

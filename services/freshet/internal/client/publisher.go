@@ -230,7 +230,7 @@ func codeOf(status int) exit.Code {
 		return exit.Refused
 	case http.StatusConflict:
 		return exit.Conflict
-	case http.StatusNotFound, http.StatusGone:
+	case http.StatusNotFound, http.StatusGone, http.StatusPreconditionFailed:
 		return exit.NotFound
 	}
 	return exit.Failure

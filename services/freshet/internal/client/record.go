@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/redact"
 )
@@ -17,11 +18,22 @@ type Record struct {
 	// Version is the version of the dataset that has the value.
 	Version uint64
 	Value   []byte
+	// knowsTokens is true if the answer is of a release whose instances know tokens: all their answers have the header.
+	knowsTokens bool
 }
 
-// Record looks up a record in an instance.
-func (c *Client) Record(ctx context.Context, name, key string) (Record, error) {
-	return c.record(ctx, name, key, nil)
+// Record looks up a record in an instance. If atLeast is not zero, the instance answers from that version or one that has it in its history,
+// for which it waits a while.
+func (c *Client) Record(ctx context.Context, name, key string, atLeast dataset.Token) (Record, error) {
+	query := url.Values{}
+	if !atLeast.IsZero() {
+		query.Set("at_least", atLeast.String())
+	}
+	record, err := c.record(ctx, name, key, query)
+	if err == nil && !atLeast.IsZero() && !record.knowsTokens {
+		return Record{}, fmt.Errorf("the server at %s is of a release up to v0.4, which does not know tokens; its answer is of version %d", redact.URL(c.base), record.Version)
+	}
+	return record, err
 }
 
 func (c *Client) record(ctx context.Context, name, key string, query url.Values) (Record, error) {
@@ -38,7 +50,7 @@ func (c *Client) record(ctx context.Context, name, key string, query url.Values)
 	if err != nil {
 		return Record{}, fmt.Errorf("the answer of %s does not name its version: is it a freshet %s?", redact.URL(c.base), c.what)
 	}
-	return Record{Version: version, Value: value}, nil
+	return Record{Version: version, Value: value, knowsTokens: resp.Header.Get("Freshet-State") != ""}, nil
 }
 
 // Served returns the names of the datasets that an instance subscribes to.

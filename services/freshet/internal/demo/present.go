@@ -238,7 +238,7 @@ func (p *presenter) lookUp(ctx context.Context) (client.Record, error) {
 		return client.Record{}, err
 	}
 	defer c.Close()
-	return c.Record(ctx, Dataset, shownKey)
+	return c.Record(ctx, Dataset, shownKey, dataset.Token{})
 }
 
 // compare prints how the record's value changed.

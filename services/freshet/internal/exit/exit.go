@@ -42,7 +42,7 @@ var Codes = [...]Meaning{
 	{Refused, "the publisher refused the input, and nothing was published; or an instance refuses remote gets (get --instance) or a scan"},
 	{Conflict, "nothing was published: other publishers committed versions at the same time, or the newest version is not --base"},
 	{NotFound, "no such dataset, version, key, instance, label or pin; or the bytes of the version are gone, because retention does not keep them"},
-	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store; or an instance did not answer in time (get --instance), or did not do what it should (replay, pin --wait, unpin --wait)"},
+	{TimedOut, "published, but not every instance served the version within --wait-timeout, or it was not announced because the event log holds versions of another store, or of another copy of the store; or an instance did not answer in time (get --instance), did not do what it should (replay, pin --wait, unpin --wait), or does not serve the version yet (get --at-least)"},
 	{Stale, "stale: an instance does not serve the newest version, or cannot know it (status --fail-if-stale)"},
 	{NoInstance, "published, but no live instance has the dataset, or all that have it are pinned to another version (publish --wait)"},
 	{Disagree, "the instances do not serve the same value (get --instance, --label or --all)"},

@@ -37,6 +37,19 @@ func (o *Origin) Pins(ctx context.Context, name string) (pins dataset.Pins, err 
 	return pins, nil
 }
 
+// Record returns the record of one version of the dataset, as the first relay in order that reads the origin's store answers. It fails with
+// [store.ErrNotFound] if that store has no such version, or if all relays are of releases that do not answer such queries.
+func (o *Origin) Record(ctx context.Context, name string, version uint64) (dataset.VersionRecord, error) {
+	a, err := o.oneStore(ctx, func(accept pull.Accept) error { return o.client.VersionInOrder(ctx, name, version, accept) })
+	switch {
+	case err != nil:
+		return dataset.VersionRecord{}, err
+	case a.none:
+		return dataset.VersionRecord{}, store.ErrNotFound
+	}
+	return a.Record, nil
+}
+
 // ID returns the id of the store of the origin's answers, or [store.ErrNotFound] if that store has none.
 //
 // The first answer that names a store decides. The store changes when every relay that is up names another one, because

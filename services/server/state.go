@@ -1,0 +1,31 @@
+package server
+
+import (
+	"net/http"
+
+	"freshet.dev/pkg/fleet"
+)
+
+// stateHeader is the header with the state of the dataset, of every answer about a dataset that the instance has. The state is judged when the
+// request reads the served version, by the rules of the status.
+const stateHeader = "Freshet-State"
+
+// stateValues has the header's value of each state, shared by all responses.
+var stateValues = func() map[fleet.State][]string {
+	values := make(map[fleet.State][]string)
+	for _, s := range fleet.States {
+		values[s] = []string{string(s)}
+	}
+	return values
+}()
+
+// state returns the header's value now.
+func (l *lookups) state() []string { return stateValues[l.dataset.State()] }
+
+// describe adds to h the headers of the dataset: its state and the served version, if there is one.
+func (l *lookups) describe(h http.Header) {
+	h[stateHeader] = l.state()
+	if v, ok := l.now(); ok {
+		v.set(h)
+	}
+}
