@@ -36,6 +36,7 @@ type Dataset struct {
 
 	// The fields below are guarded by Subscriber.mu.
 	callbacks []*callback
+	followers []*Follower
 	refreshes fleet.Refreshes
 }
 

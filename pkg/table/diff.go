@@ -15,9 +15,13 @@ import (
 //
 // Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
 // records last.
-func Diff(old, new *Table) iter.Seq[snapshot.Change] {
+func Diff(old, new *Table) iter.Seq[snapshot.Change] { return DiffPaced(old, new, func() {}) }
+
+// DiffPaced is Diff for work that shares its processor: the iterator also calls pace after each record that it compares, whether the record
+// differs or not.
+func DiffPaced(old, new *Table, pace func()) iter.Seq[snapshot.Change] {
 	if old.seed != new.seed {
-		return diffUnordered(old, new)
+		return diffUnordered(old, new, pace)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		for w := align(old, new); w.next(); {
@@ -25,7 +29,7 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 				continue
 			}
 			a, b := old.cursor(w.first, w.end), new.cursor(w.otherFirst, w.otherEnd)
-			if !diffOrdered(&a, &b, yield) {
+			if !diffOrdered(&a, &b, pace, yield) {
 				return
 			}
 		}
@@ -33,9 +37,10 @@ func Diff(old, new *Table) iter.Seq[snapshot.Change] {
 }
 
 // diffOrdered yields the changes from the records of a to those of b. It returns false if yield does.
-func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
+func diffOrdered(a, b *tableCursor, pace func(), yield func(snapshot.Change) bool) bool {
 	inA, inB := a.next(), b.next()
 	for inA || inB {
+		pace()
 		order := 0
 		switch {
 		case !inB:
@@ -67,14 +72,16 @@ func diffOrdered(a, b *tableCursor, yield func(snapshot.Change) bool) bool {
 	return true
 }
 
-func diffUnordered(old, new *Table) iter.Seq[snapshot.Change] {
+func diffUnordered(old, new *Table, pace func()) iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		for key := range old.All() {
+			pace()
 			if change, differs := compare(old, new, key); differs && !yield(change) {
 				return
 			}
 		}
 		for key, value := range new.All() {
+			pace()
 			if _, ok := old.lookup(key); !ok && !yield(added(dataset.Record{Key: key, Value: value})) {
 				return
 			}
