@@ -44,11 +44,11 @@ const (
 // tables in memory.
 //
 // Keys and values must not be modified. They may be kept; see [Dataset.Get].
-func (s Swap) Changes() iter.Seq[Change] { return s.Paced(func() {}) }
+func (s Swap) Changes() iter.Seq[Change] { return s.Paced(func() bool { return true }) }
 
-// Paced is Changes for work that shares its processor, as in a lane: the iterator also calls pace after each record that it compares,
-// whether the record differs or not. Between two changes there may be a whole table without one.
-func (s Swap) Paced(pace func()) iter.Seq[Change] {
+// Paced is Changes for work that shares its processor, as in a lane: the iterator also calls pace before each record that it compares,
+// whether the record differs or not, and ends if pace returns false. Between two changes there may be a whole table without one.
+func (s Swap) Paced(pace func() bool) iter.Seq[Change] {
 	switch {
 	case s.changes != nil:
 		return s.changes.Paced(pace)
@@ -57,8 +57,7 @@ func (s Swap) Paced(pace func()) iter.Seq[Change] {
 	}
 	return func(yield func(Change) bool) {
 		for key, value := range s.New.All() {
-			pace()
-			if !yield(Change{Op: Added, Key: key, New: value}) {
+			if !pace() || !yield(Change{Op: Added, Key: key, New: value}) {
 				return
 			}
 		}

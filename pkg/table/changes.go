@@ -58,17 +58,22 @@ func (c *Changes) Bytes() (sum int64) {
 //
 // Keys and values alias the memory of the tables, as those of [Table.Get] do. Old aliases the old table. Key and New alias
 // the new table; the Key of a removed record aliases the old one.
-func (c *Changes) All() iter.Seq[snapshot.Change] { return c.Paced(func() {}) }
+func (c *Changes) All() iter.Seq[snapshot.Change] { return c.Paced(always) }
 
-// Paced is All for work that shares its processor: the iterator also calls pace after each key that it reads, whether the record differs or
-// not. Several deltas are sorted without a call.
-func (c *Changes) Paced(pace func()) iter.Seq[snapshot.Change] {
+// always is the pace of an iterator that runs to its end.
+func always() bool { return true }
+
+// Paced is All for work that shares its processor: the iterator also calls pace before each key that it reads, whether the record differs or
+// not, and ends if pace returns false. Several deltas are sorted without a call.
+func (c *Changes) Paced(pace func() bool) iter.Seq[snapshot.Change] {
 	if len(c.deltas) > 1 {
 		return c.merged(pace)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		for key := range c.keys() {
-			pace()
+			if !pace() {
+				return
+			}
 			if change, differs := compare(c.old, c.new, key); differs && !yield(change) {
 				return
 			}
@@ -99,7 +104,7 @@ func (c *Changes) keys() iter.Seq[[]byte] {
 }
 
 // merged implements Paced for several deltas. It yields a record that several deltas changed once, if it differs at all.
-func (c *Changes) merged(pace func()) iter.Seq[snapshot.Change] {
+func (c *Changes) merged(pace func() bool) iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		type keyed struct {
 			hash uint64
@@ -107,7 +112,9 @@ func (c *Changes) merged(pace func()) iter.Seq[snapshot.Change] {
 		}
 		var all []keyed
 		for key := range c.keys() {
-			pace()
+			if !pace() {
+				return
+			}
 			if change, differs := compare(c.old, c.new, key); differs {
 				all = append(all, keyed{dataset.Hash(c.old.seed, key), change})
 			}

@@ -15,11 +15,11 @@ import (
 //
 // Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
 // records last.
-func Diff(old, new *Table) iter.Seq[snapshot.Change] { return DiffPaced(old, new, func() {}) }
+func Diff(old, new *Table) iter.Seq[snapshot.Change] { return DiffPaced(old, new, always) }
 
-// DiffPaced is Diff for work that shares its processor: the iterator also calls pace after each record that it compares, whether the record
-// differs or not.
-func DiffPaced(old, new *Table, pace func()) iter.Seq[snapshot.Change] {
+// DiffPaced is Diff for work that shares its processor: the iterator also calls pace before each record that it compares, whether the record
+// differs or not, and ends if pace returns false.
+func DiffPaced(old, new *Table, pace func() bool) iter.Seq[snapshot.Change] {
 	if old.seed != new.seed {
 		return diffUnordered(old, new, pace)
 	}
@@ -37,10 +37,12 @@ func DiffPaced(old, new *Table, pace func()) iter.Seq[snapshot.Change] {
 }
 
 // diffOrdered yields the changes from the records of a to those of b. It returns false if yield does.
-func diffOrdered(a, b *tableCursor, pace func(), yield func(snapshot.Change) bool) bool {
+func diffOrdered(a, b *tableCursor, pace func() bool, yield func(snapshot.Change) bool) bool {
 	inA, inB := a.next(), b.next()
 	for inA || inB {
-		pace()
+		if !pace() {
+			return false
+		}
 		order := 0
 		switch {
 		case !inB:
@@ -72,16 +74,20 @@ func diffOrdered(a, b *tableCursor, pace func(), yield func(snapshot.Change) boo
 	return true
 }
 
-func diffUnordered(old, new *Table, pace func()) iter.Seq[snapshot.Change] {
+func diffUnordered(old, new *Table, pace func() bool) iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		for key := range old.All() {
-			pace()
+			if !pace() {
+				return
+			}
 			if change, differs := compare(old, new, key); differs && !yield(change) {
 				return
 			}
 		}
 		for key, value := range new.All() {
-			pace()
+			if !pace() {
+				return
+			}
 			if _, ok := old.lookup(key); !ok && !yield(added(dataset.Record{Key: key, Value: value})) {
 				return
 			}

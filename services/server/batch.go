@@ -1,14 +1,13 @@
 package server
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"unicode/utf8"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/jsonrecord"
 )
 
 // batchRequest is the body of a batchGet.
@@ -83,17 +82,11 @@ func encodeBatch(name string, v view, keys []string, values [][]byte, total int)
 			return nil, err
 		}
 		body = append(append(body, `{"key":`...), key...)
-		switch {
-		case value == nil:
+		if value == nil {
 			body = append(body, `,"found":false}`...)
-		case json.Valid(value) && utf8.Valid(value):
-			body = append(append(body, `,"found":true,"value":`...), value...)
-			body = append(body, '}')
-		default:
-			body = append(body, `,"found":true,"value_base64":"`...)
-			body = base64.StdEncoding.AppendEncode(body, value)
-			body = append(body, `"}`...)
+			continue
 		}
+		body = append(jsonrecord.AppendValue(append(body, `,"found":true,`...), value), '}')
 	}
 	return append(body, "]}\n"...), nil
 }

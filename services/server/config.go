@@ -49,6 +49,10 @@ type Config struct {
 
 	BatchKeys  int            `split_words:"true" default:"1000" desc:"maximum keys in one batchGet"`
 	BatchBytes settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of values in the answer to one batchGet"`
+
+	Feeds      int           `split_words:"true" default:"64" desc:"maximum change feeds that are open; more are refused with 503; 0 refuses all"`
+	FeedStall  time.Duration `split_words:"true" default:"10s" desc:"how long the reader of a change feed may take to receive 64 KiB before it is cut"`
+	FeedBehind time.Duration `split_words:"true" default:"1m" desc:"how long the reader of a change feed may take for a version, while its feed keeps the table of an earlier one in memory, before it is cut"`
 }
 
 // Validate returns all errors of c, each with the name of its variable.
@@ -71,6 +75,9 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_MIN_MEMORY_LEFT", c.MinMemoryLeft, 0),
 		settings.CheckAtLeast("FRESHET_BATCH_KEYS", c.BatchKeys, 1),
 		settings.CheckAtLeast("FRESHET_BATCH_BYTES", c.BatchBytes, dataset.MaxValueBytes),
+		settings.CheckAtLeast("FRESHET_FEEDS", c.Feeds, 0),
+		settings.CheckAtLeast("FRESHET_FEED_STALL", c.FeedStall, time.Second),
+		settings.CheckAtLeast("FRESHET_FEED_BEHIND", c.FeedBehind, time.Second),
 	}
 	if c.RedisURL != "" {
 		errs = append(errs, settings.CheckURL("FRESHET_REDIS_URL", c.RedisURL, "redis", "rediss", "unix"))

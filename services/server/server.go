@@ -9,6 +9,7 @@ import (
 	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/feed"
 )
 
 // Server is the service.
@@ -19,6 +20,7 @@ type Server struct {
 	datasets map[string]*lookups // by name; never changes
 	mux      *web.Mux
 	server   *web.Server
+	feeds    *feed.Feeds
 }
 
 // New returns a server that [Server.Run] starts.
@@ -45,6 +47,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
 	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
+	s.feeds = newFeeds(cfg, deps, s.lanes)
+	s.mux.Handle("GET /v1/datasets/{name}/changes", s.changes)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
 	return s, nil
 }

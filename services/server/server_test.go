@@ -28,6 +28,7 @@ func config() server.Config {
 	return server.Config{
 		Listen: "127.0.0.1:0", Datasets: []string{"cities", "prices"}, NatsURL: "nats://127.0.0.1:4222", Relays: []string{"http://127.0.0.1:8481"},
 		StallTimeout: 30 * time.Second, ConfirmAfter: time.Minute, BatchKeys: 5, BatchBytes: 2 << 20,
+		Feeds: 2, FeedStall: 10 * time.Second, FeedBehind: time.Minute,
 	}
 }
 
@@ -221,6 +222,9 @@ func TestValidate(t *testing.T) {
 		"FRESHET_STALL_TIMEOUT":          func(c *server.Config) { c.StallTimeout = 0 },
 		"FRESHET_BATCH_KEYS":             func(c *server.Config) { c.BatchKeys = 0 },
 		"FRESHET_BATCH_BYTES":            func(c *server.Config) { c.BatchBytes = 1 },
+		"FRESHET_FEEDS":                  func(c *server.Config) { c.Feeds = -1 },
+		"FRESHET_FEED_STALL":             func(c *server.Config) { c.FeedStall = 0 },
+		"FRESHET_FEED_BEHIND":            func(c *server.Config) { c.FeedBehind = 0 },
 	} {
 		cfg := config()
 		change(&cfg)

@@ -97,7 +97,9 @@ func (r *Roots) Find(rec dataset.VersionRecord, served *table.Table) (root Root,
 // deltas lead from one to the other. A ref without an id names the version with its number. ok is false if there is no such root, or if
 // there are several of different versions.
 func (r *Roots) Since(name string, from dataset.Ref, to Root) (old *table.Table, by *table.Changes, ok bool) {
-	isFrom := func(ref dataset.Ref) bool { return ref.Version == from.Version && (from.ID.IsZero() || ref.ID == from.ID) }
+	isFrom := func(ref dataset.Ref) bool {
+		return ref.Version == from.Version && (from.ID.IsZero() || ref.ID == from.ID)
+	}
 	var nodes []*node
 	var served *table.Table
 	if r != nil {
