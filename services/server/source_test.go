@@ -23,7 +23,7 @@ type source struct {
 	names  []string
 	tables map[string]*atomic.Pointer[table.Table]
 	// deleted has the versions that delete datasets.
-	deleted map[string]dataset.VersionRecord
+	deleted   map[string]dataset.VersionRecord
 	mu        sync.Mutex
 	followers map[*follower]bool // guarded by mu
 	// says changes the status of a dataset; nil for no change.
