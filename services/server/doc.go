@@ -2,6 +2,7 @@
 //
 //	GET, HEAD /v1/datasets/{name}/records/{key}        a value, the bytes as they are
 //	POST      /v1/datasets/{name}/records:batchGet     many values, all from one version
+//	GET       /v1/datasets/{name}/changes              a change feed: versions as they are served, and their changes
 //	GET       /v1/status                               the served versions, their freshness, and the state of refreshing
 //	GET       /healthz, /readyz, /metrics
 //
