@@ -88,14 +88,17 @@ func (c *callback) stop() {
 	c.d.callbacks = slices.DeleteFunc(c.d.callbacks, func(other *callback) bool { return other == c })
 }
 
-// signal passes a swap to the dataset's callbacks.
+// signal passes a swap to the dataset's callbacks and followers.
 func (d *Dataset) signal(next *pendingSwap) {
-	if next == nil {
-		return // a deleted version, which keeps the table
-	}
-	now := next.to
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
+	for _, f := range d.followers {
+		f.signal(next)
+	}
+	if next == nil {
+		return // a deleted version, which keeps the table, or a replay, which callbacks have already
+	}
+	now := next.to
 	for _, c := range d.callbacks {
 		if c.newest == now {
 			continue // it was registered between the swap and now

@@ -41,6 +41,7 @@ type Dataset struct {
 
 	// The fields below are guarded by Subscriber.mu.
 	callbacks []*callback
+	followers []*Follower
 	refreshes fleet.Refreshes
 }
 

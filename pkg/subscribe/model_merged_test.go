@@ -57,6 +57,7 @@ type mergedInstance struct {
 	s                 *subscribe.Subscriber
 	view              *subscribe.View[string]
 	followers         [2]*follower
+	puller            *puller
 	pinned            uint64 // to that version; 0 if it is not
 	version, contents uint64 // served, and that of the table; contents is 0 without a table
 }
@@ -283,6 +284,7 @@ func (i *mergedInstance) start(cfg subscribe.Config) {
 			t.Fatal(err)
 		}
 	}
+	i.follow()
 	if i.view, err = subscribe.NewView(d, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}
@@ -388,6 +390,7 @@ func (i *mergedInstance) checkTable() {
 			t.Fatalf("callback %d of %s has %d records, and not those of version %d", n, who, len(got), i.contents)
 		}
 	}
+	i.checkPuller(v)
 	await(t, who+"'s view", func() bool { return i.view.Version() == i.contents })
 	for _, key := range i.m.keys {
 		want, has := v.all[key]

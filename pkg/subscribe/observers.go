@@ -12,13 +12,9 @@ func (s *Subscriber) observers() Observer {
 	return TeeObserver(s.callbacksObserver(), s.sumsObserver(), logObserver(s.cfg.Log), s.reportObserver(), guardedObserver(s.cfg.Observer, s.observerPanicked))
 }
 
-// callbacksObserver signals new versions to callbacks.
+// callbacksObserver signals new versions to callbacks and followers.
 func (s *Subscriber) callbacksObserver() Observer {
-	return Observer{Swapped: func(e Refresh) {
-		if e.swap != nil { // callbacks have a replay already
-			s.datasets[e.Record.Dataset].signal(e.swap)
-		}
-	}}
+	return Observer{Swapped: func(e Refresh) { s.datasets[e.Record.Dataset].signal(e.swap) }}
 }
 
 // sumsObserver counts refreshes for the status.

@@ -115,6 +115,9 @@ func (r *replays) signal(id string, d *Dataset, swap *pendingSwap) {
 		t.passed(len(d.callbacks))
 		swap.replays = []*replayTask{t}
 	}
+	for _, f := range d.followers {
+		f.signal(&pendingSwap{to: swap.to})
+	}
 	for _, c := range d.callbacks {
 		c.newest, c.pending = swap.to, c.pending.then(new(*swap))
 		if c.behind.IsZero() {

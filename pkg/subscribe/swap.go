@@ -53,16 +53,20 @@ func (s Swap) brief() iter.Seq[Change] {
 // tables in memory.
 //
 // Keys and values must not be modified. They may be kept; see [Dataset.Get].
-func (s Swap) Changes() iter.Seq[Change] {
+func (s Swap) Changes() iter.Seq[Change] { return s.Paced(func() bool { return true }) }
+
+// Paced is Changes for work that shares its processor, as in a lane: the iterator also calls pace before each record that it compares,
+// whether the record differs or not, and ends if pace returns false. Between two changes there may be a whole table without one.
+func (s Swap) Paced(pace func() bool) iter.Seq[Change] {
 	switch {
 	case s.changes != nil:
-		return s.changes.All()
+		return s.changes.Paced(pace)
 	case s.Old != nil:
-		return table.Diff(s.Old, s.New)
+		return table.DiffPaced(s.Old, s.New, pace)
 	}
 	return func(yield func(Change) bool) {
 		for key, value := range s.New.All() {
-			if !yield(Change{Op: Added, Key: key, New: value}) {
+			if !pace() || !yield(Change{Op: Added, Key: key, New: value}) {
 				return
 			}
 		}

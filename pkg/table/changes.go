@@ -42,6 +42,9 @@ func (c *Changes) Then(next *Changes) *Changes {
 // Reverse returns the changes from c's new table back to its old one. No memory becomes free by them as long as c's new table is in use.
 func (c *Changes) Reverse() *Changes { return &Changes{old: c.new, new: c.old, deltas: c.deltas} }
 
+// Deltas returns the number of deltas. An iteration over the changes of several needs memory for all of them; over those of one it does not.
+func (c *Changes) Deltas() int { return len(c.deltas) }
+
 // Bytes returns the memory of the compressed deltas.
 func (c *Changes) Bytes() (sum int64) {
 	for _, delta := range c.deltas {
@@ -57,12 +60,22 @@ func (c *Changes) Bytes() (sum int64) {
 //
 // Keys and values alias the memory of the tables, as those of [Table.Get] do. Old aliases the old table. Key and New alias
 // the new table; the Key of a removed record aliases the old one.
-func (c *Changes) All() iter.Seq[snapshot.Change] {
+func (c *Changes) All() iter.Seq[snapshot.Change] { return c.Paced(always) }
+
+// always is the pace of an iterator that runs to its end.
+func always() bool { return true }
+
+// Paced is All for work that shares its processor: the iterator also calls pace before each key that it reads, whether the record differs or
+// not, and ends if pace returns false. Several deltas are sorted without a call.
+func (c *Changes) Paced(pace func() bool) iter.Seq[snapshot.Change] {
 	if len(c.deltas) > 1 {
-		return c.merged()
+		return c.merged(pace)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		for key := range c.Keys() {
+			if !pace() {
+				return
+			}
 			if change, differs := compare(c.old, c.new, key); differs && !yield(change) {
 				return
 			}
@@ -149,8 +162,8 @@ func (c *Changes) Keys() iter.Seq[[]byte] {
 	}
 }
 
-// merged implements All for several deltas. It yields a record that several deltas changed once, if it differs at all.
-func (c *Changes) merged() iter.Seq[snapshot.Change] {
+// merged implements Paced for several deltas. It yields a record that several deltas changed once, if it differs at all.
+func (c *Changes) merged(pace func() bool) iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		type keyed struct {
 			hash uint64
@@ -158,6 +171,9 @@ func (c *Changes) merged() iter.Seq[snapshot.Change] {
 		}
 		var all []keyed
 		for key := range c.Keys() {
+			if !pace() {
+				return
+			}
 			if change, differs := compare(c.old, c.new, key); differs {
 				all = append(all, keyed{dataset.Hash(c.old.seed, key), change})
 			}

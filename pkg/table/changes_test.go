@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"runtime"
 	"testing"
@@ -159,4 +160,39 @@ func TestJoinedChangesFreeTheTablesBetween(t *testing.T) {
 		}
 	}
 	checkChanges(t, "all", testSeed, all.All(), first, last)
+}
+
+// TestPace ends each kind of iteration by its pace, in the middle of records that do not differ.
+func TestPace(t *testing.T) {
+	m := numberedRecords(3000, 10)
+	l := newLine(t, m)
+	_, one, err := apply(t.Context(), l.tab, deltaOf(t, testSeed, m, map[string][]byte{"key-1": []byte("a"), "key-2": nil, "new": []byte("b")}), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := load(t, snapshotOf(t, testSeed+1, m, 0), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := tableOf(t, m)
+	for name, changes := range map[string]func(pace func() bool) iter.Seq[snapshot.Change]{
+		"one delta": one.Paced, "two deltas": one.Then(one.Reverse()).Paced,
+		"tables":       func(pace func() bool) iter.Seq[snapshot.Change] { return DiffPaced(l.tab, same, pace) },
+		"of two seeds": func(pace func() bool) iter.Seq[snapshot.Change] { return DiffPaced(l.tab, other, pace) },
+	} {
+		for most := 1; most <= 3; most++ {
+			calls := 0
+			for range changes(func() bool { calls++; return calls < most }) {
+			}
+			if calls != most {
+				t.Errorf("%s: %d calls of a pace that ends at %d", name, calls, most)
+			}
+		}
+		calls := 0
+		for range changes(func() bool { calls++; return true }) {
+		}
+		if want := map[bool]int{true: 3, false: 3000}[name == "one delta" || name == "two deltas"]; calls < want {
+			t.Errorf("%s: %d calls, want at least %d", name, calls, want)
+		}
+	}
 }

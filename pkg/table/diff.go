@@ -17,23 +17,25 @@ import (
 //
 // Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
 // records last.
-func Diff(old, new *Table) iter.Seq[snapshot.Change] { return diff(old, new, nil) }
+func Diff(old, new *Table) iter.Seq[snapshot.Change] { return DiffPaced(old, new, always) }
 
 // DiffIn is [Diff] for a function that runs in the lane of ctx: the iterator calls [lane.Yield] after some hundreds of records, also
 // where they do not differ.
 func DiffIn(ctx context.Context, old, new *Table) iter.Seq[snapshot.Change] {
 	n := 0
-	return diff(old, new, func() {
+	return DiffPaced(old, new, func() bool {
 		if n++; n%yieldRecords == 0 {
 			lane.Yield(ctx)
 		}
+		return true
 	})
 }
 
-// diff implements Diff. It calls compared, unless it is nil, for each comparison of two records.
-func diff(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
+// DiffPaced is Diff for work that shares its processor: the iterator also calls pace before each record that it compares, whether the record
+// differs or not, and ends if pace returns false.
+func DiffPaced(old, new *Table, pace func() bool) iter.Seq[snapshot.Change] {
 	if old.seed != new.seed {
-		return diffUnordered(old, new, compared)
+		return diffUnordered(old, new, pace)
 	}
 	return func(yield func(snapshot.Change) bool) {
 		for w := align(old, new); w.next(); {
@@ -41,7 +43,7 @@ func diff(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
 				continue
 			}
 			a, b := old.cursor(w.first, w.end), new.cursor(w.otherFirst, w.otherEnd)
-			if !diffOrdered(&a, &b, compared, yield) {
+			if !diffOrdered(&a, &b, pace, yield) {
 				return
 			}
 		}
@@ -49,11 +51,11 @@ func diff(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
 }
 
 // diffOrdered yields the changes from the records of a to those of b. It returns false if yield does.
-func diffOrdered(a, b *tableCursor, compared func(), yield func(snapshot.Change) bool) bool {
+func diffOrdered(a, b *tableCursor, pace func() bool, yield func(snapshot.Change) bool) bool {
 	inA, inB := a.next(), b.next()
 	for inA || inB {
-		if compared != nil {
-			compared()
+		if !pace() {
+			return false
 		}
 		order := 0
 		switch {
@@ -86,19 +88,20 @@ func diffOrdered(a, b *tableCursor, compared func(), yield func(snapshot.Change)
 	return true
 }
 
-func diffUnordered(old, new *Table, compared func()) iter.Seq[snapshot.Change] {
-	if compared == nil {
-		compared = func() {}
-	}
+func diffUnordered(old, new *Table, pace func() bool) iter.Seq[snapshot.Change] {
 	return func(yield func(snapshot.Change) bool) {
 		for key := range old.All() {
-			compared()
+			if !pace() {
+				return
+			}
 			if change, differs := compare(old, new, key); differs && !yield(change) {
 				return
 			}
 		}
 		for key, value := range new.All() {
-			compared()
+			if !pace() {
+				return
+			}
 			if _, ok := old.lookup(key); !ok && !yield(added(dataset.Record{Key: key, Value: value})) {
 				return
 			}

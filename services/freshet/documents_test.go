@@ -31,6 +31,7 @@ const (
 	docs           = "deployments/docs/"
 	operationsFile = docs + "operations.md"
 	publishingFile = docs + "publishing.md"
+	feedFile       = docs + "feed.md"
 	settingsFile   = docs + "settings.md"
 	metricsFile    = docs + "metrics.md"
 )
@@ -148,7 +149,7 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 	dir := t.TempDir()
 	var printed bytes.Buffer
 	var code []string
-	for _, name := range []string{readmeFile, publishingFile, operationsFile} { // later blocks use the files of earlier ones
+	for _, name := range []string{readmeFile, publishingFile, operationsFile, feedFile} { // later blocks use the files of earlier ones
 		_, more := blocks(t, name, "runs")
 		code = append(code, more...)
 	}

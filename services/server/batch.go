@@ -1,14 +1,13 @@
 package server
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"unicode/utf8"
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/jsonrecord"
 )
 
 // batchRequest is the body of a batchGet.
@@ -86,21 +85,11 @@ func encodeBatch(name string, v view, keys []string, values [][]byte, total int)
 			return nil, err
 		}
 		body = append(append(body, `{"key":`...), key...)
-		switch {
-		case value == nil:
+		if value == nil {
 			body = append(body, `,"found":false}`...)
-		default:
-			body = append(appendValue(append(body, `,"found":true,`...), value), '}')
+			continue
 		}
+		body = append(jsonrecord.AppendValue(append(body, `,"found":true,`...), value), '}')
 	}
 	return append(body, "]}\n"...), nil
-}
-
-// appendValue appends the member with the value.
-func appendValue(body, value []byte) []byte {
-	if json.Valid(value) && utf8.Valid(value) {
-		return append(append(body, `"value":`...), value...)
-	}
-	body = append(body, `"value_base64":"`...)
-	return append(base64.StdEncoding.AppendEncode(body, value), '"')
 }

@@ -52,7 +52,7 @@ func TestBoundsOfAServer(t *testing.T) {
 	cfg := server.Config{
 		Listen: "127.0.0.1:0", Datasets: settings.List{"prices"}, NatsURL: settings.URL(nats.URL), Relays: settings.List{relayOf(t, s).URL},
 		StopGrace: time.Second, ConfirmAfter: time.Millisecond, StallTimeout: 30 * time.Second, BatchKeys: 10, BatchBytes: dataset.MaxValueBytes,
-		MaxRecords: 2, MaxWaits: 1, ScanTime: time.Minute, ScanMemory: 1 << 20,
+		MaxRecords: 2, FeedStall: time.Second, FeedBehind: time.Second, MaxWaits: 1, ScanTime: time.Minute, ScanMemory: 1 << 20,
 	}
 	i := run(t, cfg)
 	defer func() { i.stop() }()

@@ -64,6 +64,10 @@ type Config struct {
 	ScanTime   time.Duration  `split_words:"true" default:"1m" desc:"how long one scan may take, also with a slow client, and so keep its version in memory; a scan of rows then ends with a cursor, one of groups fails"`
 	ScanMemory settings.Bytes `split_words:"true" default:"16MiB" desc:"maximum bytes of the groups and aggregates of one scan"`
 
+	Feeds      int           `split_words:"true" default:"64" desc:"maximum change feeds that are open; more are refused with 503; 0 refuses all"`
+	FeedStall  time.Duration `split_words:"true" default:"10s" desc:"how long the reader of a change feed may take to receive 64 KiB before it is cut"`
+	FeedBehind time.Duration `split_words:"true" default:"1m" desc:"how long the reader of a change feed may take for a version, while its feed keeps the table of an earlier one in memory, before it is cut"`
+
 	RespListen       string         `split_words:"true" desc:"port for lookups in Redis' protocol: a port alone, such as 6380, listens on loopback; host:port, such as 0.0.0.0:6380, elsewhere; off if not set"`
 	RespPasswordFile string         `split_words:"true" desc:"file with the password that clients of Redis' protocol send with AUTH; without it every client that reaches the port may read"`
 	RespConnections  int            `split_words:"true" default:"10000" desc:"maximum clients of Redis' protocol that are connected at a time"`
@@ -99,6 +103,9 @@ func (c *Config) Validate() error {
 		settings.CheckAtLeast("FRESHET_SCANS", c.Scans, 0),
 		settings.CheckAtLeast("FRESHET_SCAN_TIME", c.ScanTime, 10*time.Millisecond),
 		settings.CheckAtLeast("FRESHET_SCAN_MEMORY", c.ScanMemory, 64<<10),
+		settings.CheckAtLeast("FRESHET_FEEDS", c.Feeds, 0),
+		settings.CheckAtLeast("FRESHET_FEED_STALL", c.FeedStall, time.Second),
+		settings.CheckAtLeast("FRESHET_FEED_BEHIND", c.FeedBehind, time.Second),
 	}
 	errs = append(errs, c.validateResp()...)
 	if c.RedisURL != "" {

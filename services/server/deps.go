@@ -15,6 +15,7 @@ import (
 	"freshet.dev/pkg/table"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/feed"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -42,6 +43,10 @@ type Dataset interface {
 	State() fleet.State
 	// Deleted returns the record of the version that deletes the dataset; ok is false if it is not deleted.
 	Deleted() (rec dataset.VersionRecord, ok bool)
+	// Follow returns a follower of the dataset. Since returns the swap from an earlier version to that of the swap to, as
+	// [subscribe.Dataset.Since] does.
+	Follow() feed.Follower
+	Since(from dataset.Ref, to subscribe.Swap) (swap subscribe.Swap, ok bool)
 }
 
 // FromSubscriber returns the source that reads the datasets of s.
@@ -49,7 +54,14 @@ func FromSubscriber(s *subscribe.Subscriber) Source { return subscriber{s} }
 
 type subscriber struct{ *subscribe.Subscriber }
 
-func (s subscriber) Dataset(name string) (Dataset, error) { return s.Subscriber.Dataset(name) }
+func (s subscriber) Dataset(name string) (Dataset, error) {
+	d, err := s.Subscriber.Dataset(name)
+	return subscribed{d}, err
+}
+
+type subscribed struct{ *subscribe.Dataset }
+
+func (d subscribed) Follow() feed.Follower { return d.Dataset.Follow() }
 
 // Deps are what a server uses. The server closes none of them.
 type Deps struct {

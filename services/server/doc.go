@@ -4,6 +4,7 @@
 //	POST      /v1/datasets/{name}/records:batchGet     many values, all from one version
 //	POST      /v1/datasets/{name}/scan                 rows of all records that match an expression, or of their groups
 //	GET, HEAD /v1/datasets/{name}/records?country=KR   the records that meet conditions, from secondary indexes (FRESHET_INDEXES)
+//	GET       /v1/datasets/{name}/changes              a change feed: versions as they are served, and their changes
 //	GET       /v1/status                               the served versions, their freshness, and the state of refreshing
 //	GET       /healthz, /readyz, /metrics
 //

@@ -15,6 +15,7 @@ import (
 
 	"freshet.dev/pkg/index"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/jsonrecord"
 )
 
 const (
@@ -222,17 +223,8 @@ func encodePage(name string, set *index.Set, page []index.Match, cursor string) 
 		if i > 0 {
 			body = append(body, ',')
 		}
-		if utf8.Valid(m.Key) {
-			key, err := json.Marshal(string(m.Key))
-			if err != nil {
-				return nil, err
-			}
-			body = append(append(body, `{"key":`...), key...)
-		} else {
-			body = append(body, `{"key_base64":"`...)
-			body = append(base64.StdEncoding.AppendEncode(body, m.Key), '"')
-		}
-		body = append(appendValue(append(body, ','), m.Value), '}')
+		body = jsonrecord.AppendKey(append(body, '{'), m.Key)
+		body = append(jsonrecord.AppendValue(append(body, ','), m.Value), '}')
 	}
 	body = append(body, ']')
 	if cursor != "" {

@@ -78,14 +78,19 @@ func (v view) set(h http.Header) {
 	h[stateHeader] = v.state
 }
 
+// unknownDataset returns the problem of a dataset that the instance does not have.
+func (s *Server) unknownDataset(name string) error {
+	return web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS lists its datasets",
+		name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
+}
+
 // view returns the served version of the request's dataset, of at least the version that the request names. Its error is the problem to answer
 // with.
 func (s *Server) view(r *http.Request) (view, error) {
 	name := r.PathValue("name")
 	l, ok := s.datasets[name]
 	if !ok {
-		return view{}, web.Refuse(http.StatusNotFound, "unknown-dataset", "this instance does not have dataset %.80q; it has %s; FRESHET_DATASETS lists its datasets",
-			name, strings.Join(s.deps.Source.Datasets(), ", ")).With("dataset", name)
+		return view{}, s.unknownDataset(name)
 	}
 	token, wait, err := s.wanted(r)
 	if err != nil {

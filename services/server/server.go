@@ -12,6 +12,7 @@ import (
 	"freshet.dev/pkg/subscribe/prom"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
+	"freshet.dev/services/server/internal/feed"
 	"freshet.dev/services/server/internal/resp"
 	"freshet.dev/services/server/internal/tracking"
 )
@@ -30,6 +31,7 @@ type Server struct {
 	port     *resp.Port        // nil without Redis' protocol
 	respAddr atomic.Value      // of port
 	tracker  *tracking.Tracker // of port; nil without FRESHET_RESP_TRACKED_KEYS
+	feeds    *feed.Feeds
 }
 
 // New returns a server that [Server.Run] starts.
@@ -66,6 +68,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.mux.Handle("GET /v1/datasets/{name}/records", s.find, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
 	s.mux.Handle("POST /v1/datasets/{name}/scan", s.scan)
+	s.feeds = newFeeds(cfg, deps, s.lanes)
+	s.mux.Handle("GET /v1/datasets/{name}/changes", s.changes)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
 	var err error
 	s.port, err = s.newPort()

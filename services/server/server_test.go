@@ -30,6 +30,7 @@ func config() server.Config {
 		StallTimeout: 30 * time.Second, ConfirmAfter: time.Minute, BatchKeys: 5, BatchBytes: 2 << 20,
 		Scans: 2, ScanTime: time.Minute, ScanMemory: 1 << 20,
 		WaitMax: 10 * time.Second, MaxWaits: 3,
+		Feeds: 2, FeedStall: 10 * time.Second, FeedBehind: time.Minute,
 	}
 }
 
@@ -230,6 +231,9 @@ func TestValidate(t *testing.T) {
 		"FRESHET_SCANS":                  func(c *server.Config) { c.Scans = -1 },
 		"FRESHET_SCAN_TIME":              func(c *server.Config) { c.ScanTime = 0 },
 		"FRESHET_SCAN_MEMORY":            func(c *server.Config) { c.ScanMemory = 1 },
+		"FRESHET_FEEDS":                  func(c *server.Config) { c.Feeds = -1 },
+		"FRESHET_FEED_STALL":             func(c *server.Config) { c.FeedStall = 0 },
+		"FRESHET_FEED_BEHIND":            func(c *server.Config) { c.FeedBehind = 0 },
 	} {
 		cfg := config()
 		change(&cfg)

@@ -79,7 +79,7 @@ func (d *drainer) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 // finish sends the answer and discards the rest of the body. It keeps the connection only if the body has ended.
 func (d *drainer) finish(rec *recorder, r *http.Request, body *requestBody) {
 	_ = body.control.SetWriteDeadline(time.Now().Add(d.write))
-	stop := stopping(r.Context())
+	stop := Stopping(r.Context())
 	// Without a Content-Length, net/http sends the end of the answer after finish returns: a long drain would delay it.
 	open := rec.open(r.Method)
 	if open && d.drain(stop, body, d.brief) {
@@ -173,8 +173,9 @@ func withStop(requests, stop context.Context) context.Context {
 	return context.WithValue(requests, stopKey{}, stop)
 }
 
-// stopping returns the context that ends when the server of the request stops.
-func stopping(request context.Context) context.Context {
+// Stopping returns the context that ends when the [Server] of the request begins to stop. The context of the request outlives it by the grace
+// period. A handler whose response has no end must return then. Without a Server the context never ends.
+func Stopping(request context.Context) context.Context {
 	if stop, ok := request.Value(stopKey{}).(context.Context); ok {
 		return stop
 	}

@@ -188,6 +188,23 @@ func (i *instance) find(to uint64) (root Root, by *table.Changes, ok bool) {
 	return root, by, true
 }
 
+// checkSince checks the changes since the version from: they are known if and only if it is kept.
+func (i *instance) checkSince(from uint64, kept bool) {
+	i.t.Helper()
+	now := Root{refOf(i.next() - 1), i.tab}
+	old, by, ok := i.roots.Since("prices", refOf(from), now)
+	if kept != ok {
+		i.t.Fatalf("version %d is kept: %t, the changes since it are known: %t", from, kept, ok)
+	}
+	if !ok {
+		return
+	}
+	if by == nil || by.Old() != old || by.New() != i.tab  {
+		i.t.Fatalf("the changes since version %d lead from another table, or elsewhere", from)
+	}
+	checkChanges(i.t, by.All(), i.history[from-1], i.content)
+}
+
 // rollback swaps to the root of the version to. ok is false if that is not kept.
 func (i *instance) rollback(to uint64) (ok bool) {
 	i.t.Helper()

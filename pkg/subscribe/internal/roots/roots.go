@@ -93,6 +93,43 @@ func (r *Roots) Find(rec dataset.VersionRecord, served *table.Table) (root Root,
 	return Root{}, nil, false
 }
 
+// Since returns the table of the version from, which is to itself or a root, and the changes from it to the table of to. by is nil if no
+// deltas lead from one to the other. A ref without an id names the version with its number. ok is false if there is no such root, or if
+// there are several of different versions.
+func (r *Roots) Since(name string, from dataset.Ref, to Root) (old *table.Table, by *table.Changes, ok bool) {
+	isFrom := func(ref dataset.Ref) bool {
+		return ref.Version == from.Version && (from.ID.IsZero() || ref.ID == from.ID)
+	}
+	var nodes []*node
+	var served *table.Table
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if t := r.trees[name]; t != nil {
+			nodes, served = append(nodes, t.kept...), t.served.Table
+			nodes = append(nodes, t.served)
+		}
+	}
+	found := &node{Root: to}
+	ok = isFrom(to.Ref)
+	for _, n := range nodes {
+		switch {
+		case !isFrom(n.Ref):
+		case ok && n.Ref != found.Ref:
+			return nil, nil, false
+		case !ok:
+			found, ok = n, true
+		}
+	}
+	if !ok {
+		return nil, nil, false
+	}
+	if found.parent != nil && served == to.Table {
+		by = found.toServed()
+	}
+	return found.Table, by, true
+}
+
 // Swap is a swap of the served table.
 type Swap struct {
 	Dataset string
@@ -157,14 +194,17 @@ func (n *node) link(parent *node, changes *table.Changes) {
 	n.alone = n.Table.Unshared(parent.Table) + changes.Bytes()
 }
 
-// fromServed returns the changes from the served table to that of n, which must not be the served one.
-func (n *node) fromServed() *table.Changes {
+// toServed returns the changes from the table of n, which must not be the served one, to that.
+func (n *node) toServed() *table.Changes {
 	to := n.changes
 	for p := n.parent; p.parent != nil; p = p.parent {
 		to = to.Then(p.changes)
 	}
-	return to.Reverse()
+	return to
 }
+
+// fromServed returns the changes from the served table to that of n, which must not be the served one.
+func (n *node) fromServed() *table.Changes { return n.toServed().Reverse() }
 
 // bytes returns the bytes that the roots hold alone.
 func (t *tree) bytes() (sum int64) {

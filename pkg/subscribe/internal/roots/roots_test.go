@@ -196,9 +196,11 @@ func (i *instance) checkKept(percent int, order []uint64) {
 		i.t.Fatalf("%d roots hold %d bytes, the table has %d", n, bytes, i.tab.Bytes())
 	}
 	for at, version := range order {
-		if _, _, ok := i.find(version); ok != (at >= len(order)-n) {
+		_, _, ok := i.find(version)
+		if ok != (at >= len(order)-n) {
 			i.t.Fatalf("version %d, the %d. of %v, is kept: %v; %d roots", version, at+1, order, ok, n)
 		}
+		i.checkSince(version, ok)
 	}
 }
 
@@ -236,4 +238,31 @@ func heap() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// A number alone names a version, unless there are several with it.
+func TestSinceANumber(t *testing.T) {
+	i := newInstance(t, 15, 5000)
+	i.patch(one(1))
+	now := Root{refOf(2), i.tab}
+	if _, by, ok := i.roots.Since("prices", dataset.Ref{Version: 1}, now); !ok || by == nil {
+		t.Error("version 1 is not found by its number")
+	}
+	if tab, by, ok := i.roots.Since("prices", dataset.Ref{Version: 2}, now); !ok || by != nil || tab != i.tab {
+		t.Error("the served version is not found by its number")
+	}
+	other := Root{dataset.Ref{Version: 1, ID: dataset.VersionID{9}}, loadTable(t, 1, i.content)}
+	if _, _, ok := i.roots.Since("prices", dataset.Ref{Version: 1}, other); ok {
+		t.Error("one of two versions with the number 1 was chosen")
+	}
+	if tab, by, ok := i.roots.Since("prices", refOf(1), other); !ok || by != nil || tab == other.Table {
+		t.Error("version 1 is not found by its id, before the Roots know of the swap")
+	}
+	var none *Roots
+	if tab, _, ok := none.Since("prices", other.Ref, other); !ok || tab != other.Table {
+		t.Error("the served version is not found without roots")
+	}
+	if _, _, ok := New(15).Since("prices", refOf(1), other); ok {
+		t.Error("a version is found before the first swap")
+	}
 }
