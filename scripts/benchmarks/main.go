@@ -3,6 +3,7 @@
 //	scripts/bench table      lookups, memory, collection and load against other tables
 //	scripts/bench publish    memory of publishing and of loading a large file
 //	scripts/bench delta      the cost of refreshes by deltas, with the bounds of the design
+//	scripts/bench latency    lookups while an instance refreshes, scans, and has a surge of scans
 //	scripts/bench relay      a relay under a storm of clients, compared with nginx; 200 instances that start at once
 //
 // The numbers are medians of interleaved rounds. Close other programs first. "-h" after a subcommand lists its flags.
@@ -19,6 +20,7 @@ import (
 	"strings"
 
 	"freshet.dev/scripts/benchmarks/delta"
+	"freshet.dev/scripts/benchmarks/latency"
 	"freshet.dev/scripts/benchmarks/publish"
 	"freshet.dev/scripts/benchmarks/relay"
 	"freshet.dev/scripts/benchmarks/table"
@@ -27,6 +29,7 @@ import (
 // commands are the subcommands by name.
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"delta":   delta.Main,
+	"latency": latency.Main,
 	"publish": publish.Main,
 	"relay":   relay.Main,
 	"table":   table.Main,
