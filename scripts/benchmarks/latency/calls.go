@@ -106,14 +106,11 @@ func offer(ctx context.Context, rate float64, window time.Duration, do call) (r 
 	return r
 }
 
-// capacityFor is how long the capacity of the lane is measured.
-const capacityFor = 4 * time.Second
-
-// capacity returns how many calls a second one client gets done that makes one after the other. The call that runs at the end counts with
-// its whole time.
-func capacity(ctx context.Context, do call) float64 {
+// capacity returns how many calls a second one client gets done that makes one after the other for the time of window. The call that runs
+// at the end counts with its whole time.
+func capacity(ctx context.Context, window time.Duration, do call) float64 {
 	n, start := 0, time.Now()
-	for time.Since(start) < capacityFor && ctx.Err() == nil {
+	for time.Since(start) < window && ctx.Err() == nil {
 		if do(ctx) == done {
 			n++
 		}

@@ -38,6 +38,7 @@ type embedCommand struct {
 	Do          string // measure, surge or status
 	Rate        float64
 	WarmUp, For time.Duration
+	Calm        time.Duration // how long the capacity before a surge is measured
 	Scans       scanKind
 	Requests    int
 }
@@ -136,7 +137,7 @@ func (s *service) lookup(n int64) bool {
 
 // surge times lookups during ten times the scans that the lane can do.
 func (s *service) surge(ctx context.Context, c embedCommand) (r surged, err error) {
-	r.Capacity = capacity(ctx, s.callInLane)
+	r.Capacity = capacity(ctx, c.Calm, s.callInLane)
 	s.longest.Store(0)
 	ended := make(chan offered, 1)
 	go func() { ended <- offer(ctx, surgeFactor*r.Capacity, c.For, s.callInLane) }()

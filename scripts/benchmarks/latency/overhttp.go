@@ -95,15 +95,12 @@ func (b *bench) generate(ctx context.Context, g openloop.Generator, rate float64
 	return measured{lookups: l.Latencies, lost: l.Latencies.TotalCount() - l.Statuses[http.StatusOK]}, err
 }
 
-// idleFor is how long the most lookups a second are measured.
-const idleFor = 3 * time.Second
-
 // halfLoad returns the rate of lookups: that of the options, or half of what the server answers when it is idle.
 func (b *bench) halfLoad(ctx context.Context, g openloop.Generator) (float64, error) {
 	if b.httpRate > 0 {
 		return b.httpRate, nil
 	}
-	g.WarmUp, g.For = warmUp, idleFor
+	g.WarmUp, g.For = warmUp, b.calm()
 	l, err := g.Start(ctx, "latency", "-part", "generate")
 	return l.PerSecond / 2, err
 }

@@ -79,6 +79,9 @@ func watchMemory(ctx context.Context, pid int, peak func() (footprint.Peak, erro
 	return m, err
 }
 
+// calm is how long the capacity of an idle server is measured.
+func (b *bench) calm() time.Duration { return min(b.window, 4*time.Second) }
+
 // surgeInProcess lets the embedding service have a surge of scans.
 func (b *bench) surgeInProcess(ctx context.Context, t inner) error {
 	calm, err := t.measure(ctx, noScans)
@@ -87,7 +90,7 @@ func (b *bench) surgeInProcess(ctx context.Context, t inner) error {
 	}
 	var r embedResult
 	mem, err := watchMemory(ctx, t.PID(), t.Peak, func() error {
-		return t.Call(embedCommand{Do: "surge", Rate: b.rate, For: b.options.surge, Requests: b.requests}, &r)
+		return t.Call(embedCommand{Do: "surge", Rate: b.rate, For: b.options.surge, Calm: b.calm()}, &r)
 	})
 	if err != nil {
 		return err
@@ -104,7 +107,7 @@ func (b *bench) surgeOverHTTP(ctx context.Context, t *outer, meter *footprint.Me
 		return err
 	}
 	r := surged{Where: "over HTTP, POST scan", Idle: calm.lookups, LongestQueue: -1}
-	r.Capacity = capacity(ctx, t.scans.call)
+	r.Capacity = capacity(ctx, b.calm(), t.scans.call)
 	var queue atomic.Int64
 	queue.Store(-1)
 	watch, stop := context.WithCancel(ctx)
