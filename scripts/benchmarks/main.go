@@ -5,6 +5,7 @@
 //	scripts/bench delta      the cost of refreshes by deltas, with the bounds of the design
 //	scripts/bench latency    lookups while an instance refreshes, scans, and has a surge of scans
 //	scripts/bench relay      a relay under a storm of clients, compared with nginx; 200 instances that start at once
+//	scripts/bench resp       Redis' protocol, compared with redis-server
 //
 // The numbers are medians of interleaved rounds. Close other programs first. "-h" after a subcommand lists its flags.
 package main
@@ -23,6 +24,7 @@ import (
 	"freshet.dev/scripts/benchmarks/latency"
 	"freshet.dev/scripts/benchmarks/publish"
 	"freshet.dev/scripts/benchmarks/relay"
+	"freshet.dev/scripts/benchmarks/resp"
 	"freshet.dev/scripts/benchmarks/table"
 )
 
@@ -32,6 +34,7 @@ var commands = map[string]func(ctx context.Context, args []string, out io.Writer
 	"latency": latency.Main,
 	"publish": publish.Main,
 	"relay":   relay.Main,
+	"resp":    resp.Main,
 	"table":   table.Main,
 }
 
