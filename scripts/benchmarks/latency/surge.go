@@ -41,7 +41,7 @@ type memory struct {
 }
 
 // laneQueue is the metric of the functions that wait for a lane.
-const laneQueue = "freshet_lane_waiting"
+const laneQueue = "freshet_lane_queued"
 
 // sampleEvery is how often the memory and the queue of a process are read during a surge.
 const sampleEvery = 100 * time.Millisecond

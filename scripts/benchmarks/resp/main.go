@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"freshet.dev/scripts/benchmarks/internal/system"
@@ -112,5 +113,5 @@ func version(ctx context.Context, program string) string {
 	if err != nil {
 		return program + ": " + err.Error()
 	}
-	return string(out)
+	return strings.TrimSpace(string(out))
 }
