@@ -66,7 +66,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 	flags.Float64Var(&o.httpRate, "http-rate", 0, "lookups a second over HTTP; 0 means half of what the server answers when it is idle")
 	flags.IntVar(&o.connections, "connections", 16, "connections of the lookups over HTTP")
 	flags.IntVar(&o.requests, "requests", 8, "scans that are sent at a time to saturate the CPU lane")
-	flags.StringVar(&o.filter, "filter", "value.price > 995.0", "filter of the scans over HTTP, a CEL expression over key and value")
+	flags.StringVar(&o.filter, "filter", "value.price > 999.8", "filter of the scans over HTTP, a CEL expression over key and value that only few records match")
 	flags.DurationVar(&o.surge, "surge", 30*time.Second, "length of the surge; 0 leaves it out")
 	flags.StringVar(&o.temp, "temp", "", "folder for the files, which take about 200 bytes a record; default: the system's")
 	flags.StringVar(&o.part, "part", "", "used by the program itself: what a child process does")

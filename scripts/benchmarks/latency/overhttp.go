@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func (t *outer) generator() openloop.Generator {
 func (b *bench) startServer(ctx context.Context, meter *footprint.Meter, redis, relay string) (*outer, error) {
 	url, process := b.system.Measured(meter, "", "NATS_URL="+b.system.NATS, "REDIS_URL="+redis, "RELAYS="+relay, "DATASETS="+name,
 		"CACHE_DIR="+b.system.TempDir(), "INSTANCE=server")
-	t := &outer{Process: process, b: b, url: url, scans: newHTTPScans(url, b.filter)}
+	t := &outer{Process: process, b: b, url: url, scans: newHTTPScans(url, b.filter, b.records)}
 	for start := time.Now(); ; pause(ctx, 20*time.Millisecond) {
 		s, err := t.status(ctx)
 		switch {
@@ -148,9 +149,10 @@ func (b *bench) overHTTP(ctx context.Context) error {
 
 // httpScans sends scans to a server.
 type httpScans struct {
-	client *http.Client
-	url    string
-	body   string
+	client  *http.Client
+	url     string
+	body    string
+	records int
 
 	mu    sync.Mutex
 	first string // the first answer that is neither 200 nor a refusal; guarded by mu
@@ -159,13 +161,13 @@ type httpScans struct {
 // scanWithin bounds a scan.
 const scanWithin = 2 * time.Minute
 
-func newHTTPScans(url, filter string) *httpScans {
+func newHTTPScans(url, filter string, records int) *httpScans {
 	body, err := json.Marshal(map[string]string{"filter": filter})
 	if err != nil {
 		panic(err) // a string is always JSON
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: mostOffered}
-	return &httpScans{client: &http.Client{Transport: transport, Timeout: scanWithin}, url: url + "/v1/datasets/" + name + "/scan", body: string(body)}
+	return &httpScans{client: &http.Client{Transport: transport, Timeout: scanWithin}, url: url + "/v1/datasets/" + name + "/scan", body: string(body), records: records}
 }
 
 // probe returns why the server does not scan, "" if it does.
@@ -177,9 +179,23 @@ func (s *httpScans) probe(ctx context.Context) string {
 	if status != http.StatusOK {
 		return fmt.Sprintf("POST %s answers %d: %.300s", s.url, status, text)
 	}
+	return s.incomplete(text)
+}
+
+// incomplete returns why the last line of an answer is not that of a scan of all records, "" if it is.
+func (s *httpScans) incomplete(last string) string {
+	var summary struct {
+		End     bool
+		Scanned int
+		Errors  int
+	}
+	if err := json.Unmarshal([]byte(last), &summary); err != nil || !summary.End || summary.Scanned != s.records || summary.Errors > 0 {
+		return fmt.Sprintf("a scan of %d records ends with %.300s", s.records, last)
+	}
 	return ""
 }
 
+// post sends a scan. text is the body of a refusal, and the last line of any other answer.
 func (s *httpScans) post(ctx context.Context) (status int, header http.Header, text string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader(s.body))
 	if err != nil {
@@ -195,11 +211,16 @@ func (s *httpScans) post(ctx context.Context) (status int, header http.Header, t
 		b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return resp.StatusCode, resp.Header, string(b), err
 	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, resp.Header, "", err
+	// The last line is the summary.
+	var last string
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	return resp.StatusCode, resp.Header, last, lines.Err()
 }
 
-// call sends one scan and reads its whole answer.
+// call sends one scan, reads its whole answer and checks that it scanned all records.
 func (s *httpScans) call(ctx context.Context) outcome {
 	status, header, text, err := s.post(ctx)
 	switch {
@@ -208,7 +229,9 @@ func (s *httpScans) call(ctx context.Context) outcome {
 	case err != nil:
 		text = err.Error()
 	case status == http.StatusOK:
-		return done
+		if text = s.incomplete(text); text == "" {
+			return done
+		}
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
 		if header.Get("Retry-After") != "" {
 			return shed
