@@ -29,7 +29,7 @@ type scanKind string
 const (
 	noScans scanKind = ""
 	inLane  scanKind = "lane"
-	// plain scans run on goroutines of their own, as many as there are requests, and never yield.
+	// plain scans run on their callers' goroutines, as many as there are requests, and never yield.
 	plain scanKind = "plain"
 )
 

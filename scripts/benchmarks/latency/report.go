@@ -136,7 +136,7 @@ func (b *bench) printSurges() error {
 		{"other answers"},
 		{"not sent, because too many were open"},
 		{"most open at a time"},
-		{"most that waited"},
+		{"most that had not begun, or waited in the lane"},
 		{"last offer to the next scan done, ms"},
 		{"lookups, p99 us"},
 		{"before the surge"},

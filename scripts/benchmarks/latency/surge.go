@@ -23,8 +23,8 @@ type surged struct {
 	// Capacity is how many scans a second one client gets, one after the other.
 	Capacity float64
 	Offered  offered
-	// LongestQueue is the most scans that had been called and had not begun, with those that were about to be refused. It is -1 if the
-	// process does not report it.
+	// LongestQueue is in process the most scans that had been called and had not begun, with those that the lane was about to refuse. Over
+	// HTTP it is the most that waited in the lane, as its metric says, or -1 without that metric.
 	LongestQueue int64
 	Lookups      openloop.Latencies
 	// Idle are lookups before the surge.

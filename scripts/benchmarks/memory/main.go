@@ -89,7 +89,7 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 // halfRing is the number of deltas after which the feeder has a snapshot.
 const halfRing = 10
 
-// measure measures one number of records, in a folder of its own.
+// measure measures one number of records. Its files are in a folder that it removes.
 func (b *bench) measure(ctx context.Context, count int) (err error) {
 	folder, err := os.MkdirTemp(b.temp, "freshet-bench-")
 	if err != nil {

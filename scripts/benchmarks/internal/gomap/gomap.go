@@ -180,7 +180,7 @@ func (s *service) update(generation int) {
 	}
 }
 
-// differentKeys is the number of keys that are looked up in turn.
+// differentKeys is the number of keys of the lookups.
 const differentKeys = 1 << 16
 
 func (s *service) measure(ctx context.Context, c Command) (r Result, err error) {

@@ -17,11 +17,11 @@ import (
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
-// Generator gets records over HTTP. It runs in a process of its own.
+// Generator gets records over HTTP. It runs in a child process.
 type Generator struct {
 	Addr string // of the server
 	Path string // before the keys, such as /v1/datasets/bench/records/
-	// Records is the number of rows whose keys are looked up.
+	// Records is the number of rows. The lookups have random keys of these.
 	Records     int
 	Connections int
 	// Rate is the number of lookups a second over all connections. 0 means as many as possible: each connection sends a lookup after the
@@ -43,7 +43,7 @@ type Lookups struct {
 // differentKeys is the number of keys that a connection looks up in turn.
 const differentKeys = 1 << 14
 
-// Start runs the generator in a process of its own. The arguments are those with which this program calls [GeneratorMain].
+// Start runs the generator in a child process. The arguments are those with which this program calls [GeneratorMain].
 func (g Generator) Start(ctx context.Context, args ...string) (l Lookups, err error) {
 	text, err := json.Marshal(g)
 	if err == nil {
@@ -66,7 +66,7 @@ func GeneratorMain(ctx context.Context, config string, out io.Writer) error {
 }
 
 func (g Generator) run(ctx context.Context) (Lookups, error) {
-	// Each connection has a thread of its own, which must never wait for a processor of the Go runtime or for the collector.
+	// Each connection has a thread, which must never wait for a processor of the Go runtime or for the collector.
 	runtime.GOMAXPROCS(g.Connections + 2)
 	debug.SetGCPercent(-1)
 	start := time.Now().Add(100 * time.Millisecond)

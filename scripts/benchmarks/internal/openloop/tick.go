@@ -14,7 +14,7 @@ type Ticks struct {
 	Lost int64
 }
 
-// Tick calls lookup at the rate a second, on a goroutine of its own, until warmUp and then window have passed, and measures the calls in the
+// Tick calls lookup at the rate a second, on a pinned goroutine, until warmUp and then window have passed, and measures the calls in the
 // window. lookup gets the number of the call and reports whether it found a record.
 func Tick(ctx context.Context, rate float64, warmUp, window time.Duration, lookup func(n int64) bool) (Ticks, error) {
 	t := Ticks{FromTick: NewLatencies(), Alone: NewLatencies()}

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pin gives the goroutine a thread of its own whose sleeps end at most a microsecond late on an idle processor. The timers of the Go
+// Pin locks the goroutine to a thread whose sleeps end at most a microsecond late on an idle processor. The timers of the Go
 // runtime end up to a millisecond late. The caller ends the goroutine without unpinning it.
 func Pin() {
 	runtime.LockOSThread()
