@@ -19,6 +19,7 @@ import (
 	"freshet.dev/pkg/store"
 	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/pkg/table"
+	"freshet.dev/scripts/benchmarks/internal/objects"
 )
 
 // edition is one version of a real dataset.
@@ -157,7 +158,7 @@ func refresh(ctx context.Context, st store.Store, base *table.Table, o dataset.O
 		return nil, 0, err
 	}
 	defer body.Close()
-	f := file{Object: o}
+	f := file{objects.File{Object: o}}
 	if base == nil {
 		t, err := f.load(ctx, body)
 		return t, 0, err

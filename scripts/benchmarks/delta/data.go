@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/snapshot"
+	"freshet.dev/scripts/benchmarks/internal/objects"
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
@@ -35,15 +33,6 @@ var sizes = []size{
 // depths are the numbers of deltas of 1 % after which lookups are measured.
 var depths = []int{1, 10, 30}
 
-// file is a snapshot or delta on disk.
-type file struct {
-	Path    string
-	Object  dataset.Object
-	State   dataset.Checksum // after the file is applied
-	Payload uint64
-	Changes int
-}
-
 // data describes the files for one number of records. Child processes read it from a file.
 type data struct {
 	Records int
@@ -58,20 +47,27 @@ type data struct {
 	Alone, AloneNDJSON []int64
 }
 
+// file is a snapshot or delta on disk.
+type file struct{ objects.File }
+
 // maker writes the files.
-type maker struct {
-	dir   string
-	order []int32
-	rng   *rand.Rand
-	// generations holds the generation of each row; nil if all are 0.
-	generations []uint8
-	state       dataset.Checksum
+type maker struct{ *objects.Maker }
+
+func (m maker) snapshot(version uint64) (file, error) {
+	f, err := m.Snapshot(version)
+	return file{f}, err
+}
+
+// delta writes a delta that changes the rows at the picked positions again. If keep is true it also changes the maker's rows.
+func (m maker) delta(version uint64, picked []int, keep bool) (file, error) {
+	f, err := m.Delta(version, picked, objects.Next, keep)
+	return file{f}, err
 }
 
 // makeData writes the files for count records in dir and returns the name of their description. It writes the files for lookups after
 // deltas only if chain is true.
 func makeData(dir string, count int, chain bool) (string, error) {
-	m := &maker{dir: dir, order: rows.Order(count), rng: rand.New(rand.NewPCG(1, uint64(count)))}
+	m := maker{objects.NewMaker(dir, count)}
 	d := data{Records: count}
 	var err error
 	if d.Base, err = m.snapshot(1); err != nil {
@@ -80,7 +76,7 @@ func makeData(dir string, count int, chain bool) (string, error) {
 	for _, s := range sizes {
 		var files []file
 		for range s.variants {
-			picked := m.pick(s.changes(count))
+			picked := m.Pick(s.changes(count))
 			f, err := m.delta(2, picked, false)
 			if err != nil {
 				return "", err
@@ -93,9 +89,8 @@ func makeData(dir string, count int, chain bool) (string, error) {
 		d.Single = append(d.Single, files)
 	}
 	if chain {
-		m.generations = make([]uint8, count)
 		for i := range slices.Max(depths) {
-			f, err := m.delta(uint64(i+2), m.pick(sizes[0].changes(count)), true)
+			f, err := m.delta(uint64(i+2), m.Pick(sizes[0].changes(count)), true)
 			if err != nil {
 				return "", err
 			}
@@ -128,100 +123,13 @@ func readData(path string) (d data, err error) {
 	return d, err
 }
 
-// snapshot writes the current rows.
-func (m *maker) snapshot(version uint64) (file, error) {
-	f, err := m.write(version, "snapshot", func(w io.Writer) (snapshot.Totals, error) {
-		return rows.WriteGenerations(w, m.order, m.generation)
-	})
-	m.state = f.State
-	return f, err
-}
-
-func (m *maker) generation(row int) int {
-	if m.generations == nil {
-		return 0
-	}
-	return int(m.generations[row])
-}
-
-// pick returns n random positions in the order, sorted.
-func (m *maker) pick(n int) []int {
-	taken := make(map[int]bool, n)
-	picked := make([]int, 0, n)
-	for len(picked) < n {
-		if i := m.rng.IntN(len(m.order)); !taken[i] {
-			taken[i] = true
-			picked = append(picked, i)
-		}
-	}
-	slices.Sort(picked)
-	return picked
-}
-
-// deltaScale is the value of package publish, which makes the blocks of a delta small.
-const deltaScale = 8
-
-// delta writes a delta that changes the rows at the picked positions again. If keep is true it also changes the maker's rows.
-func (m *maker) delta(version uint64, picked []int, keep bool) (file, error) {
-	f, err := m.write(version, "delta", func(w io.Writer) (snapshot.Totals, error) {
-		out, err := snapshot.NewWriter(w, snapshot.WriterConfig{
-			Kind: snapshot.Delta, Seed: rows.Seed, RawBytes: deltaScale * int64(rows.EncodedBytes()) * int64(len(picked)), Base: m.state,
-		})
-		if err != nil {
-			return snapshot.Totals{}, err
-		}
-		state := m.state
-		var key, was, is, encoded []byte
-		for _, at := range picked {
-			row := int(m.order[at])
-			g := m.generation(row)
-			key, was, is = rows.AppendKey(key[:0], row), rows.AppendGeneration(was[:0], row, g), rows.AppendGeneration(is[:0], row, g+1)
-			encoded = dataset.AppendRecord(encoded[:0], dataset.Record{Key: key, Value: was})
-			state.Remove(rows.Seed, encoded)
-			r := dataset.Record{Key: key, Value: is}
-			encoded = dataset.AppendRecord(encoded[:0], r)
-			state.Add(rows.Seed, encoded)
-			if err := out.Add(r); err != nil {
-				out.Abort()
-				return snapshot.Totals{}, err
-			}
-			if keep {
-				m.generations[row]++
-			}
-		}
-		return out.CloseDelta(state)
-	})
-	f.Changes = len(picked)
-	if keep {
-		m.state = f.State
-	}
-	return f, err
-}
-
-// write writes a file.
-func (m *maker) write(version uint64, kind string, write func(io.Writer) (snapshot.Totals, error)) (_ file, err error) {
-	out, err := os.CreateTemp(m.dir, fmt.Sprintf("%d-%d-*.%s", len(m.order), version, kind))
-	if err != nil {
-		return file{}, err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	totals, err := write(out)
-	if err != nil {
-		return file{}, err
-	}
-	return file{
-		Path: out.Name(), Object: dataset.Object{Version: version, Digest: totals.Digest, Bytes: totals.FileBytes},
-		State: totals.State, Payload: totals.PayloadBytes,
-	}, nil
-}
-
 // alone returns the sizes of the changed records at the picked positions, in the order of the delta, compressed in one piece at the
 // level of the files: encoded as in a file, and as NDJSON with each key once.
-func (m *maker) alone(picked []int) (encoded, lines int64) {
+func (m maker) alone(picked []int) (encoded, lines int64) {
 	var key, value, records, text []byte
 	for _, at := range picked {
-		row := int(m.order[at])
-		key, value = rows.AppendKey(key[:0], row), rows.AppendGeneration(value[:0], row, m.generation(row)+1)
+		row := int(m.Order[at])
+		key, value = rows.AppendKey(key[:0], row), rows.AppendGeneration(value[:0], row, m.Generation(row)+1)
 		records = dataset.AppendRecord(records, dataset.Record{Key: key, Value: value})
 		text = append(append(text, value...), '\n')
 	}

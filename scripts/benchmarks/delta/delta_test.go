@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/publish"
 	"freshet.dev/pkg/store/storeurl"
+	"freshet.dev/scripts/benchmarks/internal/objects"
 	"freshet.dev/scripts/benchmarks/internal/rows"
 )
 
@@ -178,7 +178,7 @@ func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The same picks as in makeData.
-		m := &maker{order: rows.Order(small), rng: rand.New(rand.NewPCG(1, small))}
+		m := maker{objects.NewMaker("", small)}
 		var picked []int
 		for j, of := range sizes[:i+1] {
 			n := of.variants
@@ -186,12 +186,12 @@ func TestDeltasAreThoseOfAPublisher(t *testing.T) {
 				n = 1
 			}
 			for range n {
-				picked = m.pick(of.changes(small))
+				picked = m.Pick(of.changes(small))
 			}
 		}
 		var patch []byte
 		for _, at := range picked {
-			patch = append(rows.AppendUpdate(patch, int(m.order[at])), '\n')
+			patch = append(rows.AppendUpdate(patch, int(m.Order[at])), '\n')
 		}
 		in := publish.PatchInput{Input: publish.Input{Body: bytes.NewReader(patch), Format: publish.FormatNDJSON, Key: "key"}}
 		result, err := p.Patch(ctx, name, in)
