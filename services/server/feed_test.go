@@ -12,8 +12,8 @@ import (
 
 const changes = "/v1/datasets/cities/changes"
 
-// lines returns a function that reads the next line of a response with one of the texts.
-func lines(t *testing.T, base, path string) func(text string) string {
+// feedLines returns a function that reads the next line of a response with one of the texts.
+func feedLines(t *testing.T, base, path string) func(text string) string {
 	t.Helper()
 	res, err := http.Get(base + path)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestFeed(t *testing.T) {
 	go func() { done <- srv.Run(ctx) }()
 	<-srv.Ready()
 	base := "http://" + srv.Addr()
-	next := lines(t, base, changes+"?from=0&records=true")
+	next := feedLines(t, base, changes+"?from=0&records=true")
 	s.serve(t, "cities", 1, map[string]string{"a": `{"n":1}`})
 	next(`"reset"`)
 	next(`{"event":"change","op":"added","key":"a","value":{"n":1}}`)

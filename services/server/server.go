@@ -71,7 +71,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.feeds = newFeeds(cfg, deps, s.lanes)
 	s.mux.Handle("GET /v1/datasets/{name}/changes", s.changes)
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
-	var err error
 	s.port, err = s.newPort()
 	return s, err
 }
