@@ -23,6 +23,9 @@ func runStreams(ctx context.Context, p *Port, conns <-chan *net.TCPConn) error {
 		case tcp := <-conns:
 			s := &stream{port: p, tcp: tcp, woken: make(chan struct{}, 1), executor: newExecutor(p)}
 			s.wake = func() {
+				if s.slow { // push may wait for the client: only the end of the connection wakes it
+					_ = s.tcp.Close()
+				}
 				select {
 				case s.woken <- struct{}{}:
 				default:
@@ -153,10 +156,6 @@ func (s *stream) push(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.woken:
-		}
-		if s.tooSlow() { // also while serve waits for the client
-			_ = s.tcp.Close()
-			return
 		}
 		s.turn.Lock()
 		s.out = s.out[:0]
