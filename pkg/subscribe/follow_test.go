@@ -15,21 +15,22 @@ import (
 // puller keeps the records which the swaps of a Follower lead to.
 type puller struct {
 	mirror
+	of     *subscribe.Subscriber
 	f      *subscribe.Follower
 	last   subscribe.Swap
 	checks int
 }
 
-func (i *mergedInstance) follow() {
-	i.puller = &puller{mirror: mirror{t: i.m.t}, f: handle(i.s, "prices").Follow()}
-}
-
 // checkPuller takes the swaps of the instance's follower at two of three checks, and compares the changes since all earlier versions with
 // their records.
 func (i *mergedInstance) checkPuller(v mergedVersion) {
-	t, p := i.m.t, i.puller
+	t := i.m.t
 	t.Helper()
-	if p.checks++; p.checks%3 == 0 {
+	if i.puller == nil || i.puller.of != i.s { // restarted
+		i.puller = &puller{mirror: mirror{t: t}, of: i.s, f: handle(i.s, "prices").Follow()}
+	}
+	p := i.puller
+	if p.checks++; p.checks%3 == 2 {
 		return
 	}
 	await(t, "a swap of the follower of "+i.cfg.Instance, func() bool {

@@ -284,7 +284,6 @@ func (i *mergedInstance) start(cfg subscribe.Config) {
 			t.Fatal(err)
 		}
 	}
-	i.follow()
 	if i.view, err = subscribe.NewView(d, func(_, v []byte) (string, error) { return string(v), nil }, subscribe.Eager()); err != nil {
 		t.Fatal(err)
 	}

@@ -199,7 +199,7 @@ func (i *instance) checkSince(from uint64, kept bool) {
 	if !ok {
 		return
 	}
-	if by == nil || by.Old() != old || by.New() != i.tab  {
+	if by == nil || by.Old() != old || by.New() != i.tab {
 		i.t.Fatalf("the changes since version %d lead from another table, or elsewhere", from)
 	}
 	checkChanges(i.t, by.All(), i.history[from-1], i.content)

@@ -67,7 +67,7 @@ func (f format) appendEvent(dst []byte, event, id string, v any) ([]byte, error)
 	return f.end(append(f.begin(dst, event, id), text...)), nil
 }
 
-// appendHeartbeat appends what keeps an idle connection open: a comment, or a line of its own.
+// appendHeartbeat appends what keeps an idle connection open: a comment, or an event in a line.
 func (f format) appendHeartbeat(dst []byte) []byte {
 	if f.framed {
 		return append(dst, ": heartbeat\n\n"...)
