@@ -38,6 +38,18 @@ func do(t *testing.T, l *lane.Lane, wg *sync.WaitGroup, f func(context.Context))
 	synctest.Wait()
 }
 
+// notes is a list that functions may extend at the same time.
+type notes struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (n *notes) add(note string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, note)
+}
+
 func TestFullLaneRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := narrow(1)
@@ -252,13 +264,13 @@ func TestContextEndsInYield(t *testing.T) {
 		l := narrow(4)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		var order []string
+		var order notes // functions without a place run at the same time as others
 		goOn := make(chan struct{})
 		wg.Go(func() {
 			if err := l.Do(ctx, func(ctx context.Context) error {
 				time.Sleep(2 * time.Millisecond)
 				lane.Yield(ctx) // passes the place to the refresh
-				order = append(order, "canceled")
+				order.add("canceled")
 				lane.Yield(ctx)
 				<-goOn
 				return context.Cause(ctx)
@@ -273,7 +285,7 @@ func TestContextEndsInYield(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		do(t, l, &wg, func(context.Context) { order = append(order, "next") })
+		do(t, l, &wg, func(context.Context) { order.add("next") })
 		leave()
 		synctest.Wait()
 		s := l.Stats()
@@ -287,8 +299,8 @@ func TestContextEndsInYield(t *testing.T) {
 		}
 		close(goOn)
 		wg.Wait()
-		if want := []string{"canceled", "next"}; !slices.Equal(order, want) || l.Stats().Astray != 0 {
-			t.Errorf("order %v, want %v; stats %+v", order, want, l.Stats())
+		if want := []string{"canceled", "next"}; !slices.Equal(order.list, want) || l.Stats().Astray != 0 {
+			t.Errorf("order %v, want %v; stats %+v", order.list, want, l.Stats())
 		}
 	})
 }
@@ -299,14 +311,14 @@ func TestHoldEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := narrow(4)
 		var wg sync.WaitGroup
-		var order []string
+		var order notes // functions without a place run at the same time as others
 		do(t, l, &wg, func(ctx context.Context) {
 			time.Sleep(time.Second) // does not yield
-			order = append(order, "hog")
+			order.add("hog")
 			lane.Yield(ctx)
-			order = append(order, "hog has a place again")
+			order.add("hog has a place again")
 		})
-		do(t, l, &wg, func(context.Context) { order = append(order, "function") })
+		do(t, l, &wg, func(context.Context) { order.add("function") })
 		began := time.Now()
 		_, leave, err := l.Enter(t.Context())
 		if err != nil {
@@ -315,15 +327,15 @@ func TestHoldEnds(t *testing.T) {
 		if waited := time.Since(began); waited != 100*time.Millisecond {
 			t.Errorf("the refresh waited %s", waited)
 		}
-		order = append(order, "refresh")
+		order.add("refresh")
 		leave()
 		synctest.Wait()
 		if s := l.Stats(); s.Astray != 1 || s.User.Waiting != 1 || s.Held != 1 {
 			t.Errorf("stats %+v", s)
 		}
 		wg.Wait()
-		if want := []string{"refresh", "hog", "function", "hog has a place again"}; !slices.Equal(order, want) {
-			t.Errorf("order %q, want %q", order, want)
+		if want := []string{"refresh", "hog", "function", "hog has a place again"}; !slices.Equal(order.list, want) {
+			t.Errorf("order %q, want %q", order.list, want)
 		}
 		if s := l.Stats(); s.Astray != 0 || s.User.Running != 0 {
 			t.Errorf("stats %+v", s)
