@@ -213,6 +213,26 @@ func (c Config) Check() error {
 			return bad("Datasets[%d]: %s is named twice", i, name)
 		}
 	}
+	if field := c.negative(); field != "" {
+		return bad("%s must not be negative", field)
+	}
+	if field := c.Bounds.check(); field != "" {
+		return bad("Bounds.%s must not be negative", field)
+	}
+	if c.KeepRoots < -1 || c.KeepRoots > 100 {
+		return bad("KeepRoots (FRESHET_KEEP_ROOTS) is %d; want a percentage, up to 100", c.KeepRoots)
+	}
+	if c.RetryMax != 0 && c.RetryMax < c.RetryInitial {
+		return bad("RetryMax is %s, below RetryInitial, which is %s", c.RetryMax, c.RetryInitial)
+	}
+	if err := c.pull().Check(); err != nil {
+		return bad("%w", err) // its message names Relays
+	}
+	return nil
+}
+
+// negative returns the name of a field that is negative and must not be; "" if none is.
+func (c Config) negative() string {
 	for _, f := range []struct {
 		field string
 		value int64
@@ -229,22 +249,10 @@ func (c Config) Check() error {
 		{"RetryMax", int64(c.RetryMax)},
 	} {
 		if f.value < 0 {
-			return bad("%s must not be negative", f.field)
+			return f.field
 		}
 	}
-	if field := c.Bounds.check(); field != "" {
-		return bad("Bounds.%s must not be negative", field)
-	}
-	if c.KeepRoots < -1 || c.KeepRoots > 100 {
-		return bad("KeepRoots (FRESHET_KEEP_ROOTS) is %d; want a percentage, up to 100", c.KeepRoots)
-	}
-	if c.RetryMax != 0 && c.RetryMax < c.RetryInitial {
-		return bad("RetryMax is %s, below RetryInitial, which is %s", c.RetryMax, c.RetryInitial)
-	}
-	if err := c.pull().Check(); err != nil {
-		return bad("%w", err) // its message names Relays
-	}
-	return nil
+	return ""
 }
 
 // pull returns the configuration of the client of the relays. Each of its waits is shorter than StallTimeout and ends with
