@@ -221,24 +221,8 @@ func (c Config) Check() error {
 	if err := c.checkIndexes(); err != nil {
 		return bad("Indexes (FRESHET_INDEXES): %w", err)
 	}
-	for _, f := range []struct {
-		field string
-		value int64
-	}{
-		{"Lanes", int64(c.Lanes)},
-		{"Workers", int64(c.Workers)},
-		{"LaneQueue", int64(c.LaneQueue)},
-		{"LaneWait", int64(c.LaneWait)},
-		{"StallTimeout", int64(c.StallTimeout)},
-		{"BeaconWithin", int64(c.BeaconWithin)},
-		{"ConfirmAfter", int64(c.ConfirmAfter)},
-		{"PinFor", int64(c.PinFor)},
-		{"RetryInitial", int64(c.RetryInitial)},
-		{"RetryMax", int64(c.RetryMax)},
-	} {
-		if f.value < 0 {
-			return bad("%s must not be negative", f.field)
-		}
+	if field := c.negative(); field != "" {
+		return bad("%s must not be negative", field)
 	}
 	if field := c.Bounds.check(); field != "" {
 		return bad("Bounds.%s must not be negative", field)
@@ -266,6 +250,30 @@ func (c Config) checkIndexes() error {
 		}
 	}
 	return nil
+}
+
+// negative returns the name of a field that is negative and must not be; "" if none is.
+func (c Config) negative() string {
+	for _, f := range []struct {
+		field string
+		value int64
+	}{
+		{"Lanes", int64(c.Lanes)},
+		{"Workers", int64(c.Workers)},
+		{"LaneQueue", int64(c.LaneQueue)},
+		{"LaneWait", int64(c.LaneWait)},
+		{"StallTimeout", int64(c.StallTimeout)},
+		{"BeaconWithin", int64(c.BeaconWithin)},
+		{"ConfirmAfter", int64(c.ConfirmAfter)},
+		{"PinFor", int64(c.PinFor)},
+		{"RetryInitial", int64(c.RetryInitial)},
+		{"RetryMax", int64(c.RetryMax)},
+	} {
+		if f.value < 0 {
+			return f.field
+		}
+	}
+	return ""
 }
 
 // pull returns the configuration of the client of the relays. Each of its waits is shorter than StallTimeout and ends with

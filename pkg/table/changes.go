@@ -62,6 +62,9 @@ func (c *Changes) Bytes() (sum int64) {
 // the new table; the Key of a removed record aliases the old one.
 func (c *Changes) All() iter.Seq[snapshot.Change] { return c.Paced(always) }
 
+// always is the pace of an iterator that runs to its end.
+func always() bool { return true }
+
 // Paced is All for work that shares its processor: the iterator also calls pace before each key that it reads, whether the record differs or
 // not, and ends if pace returns false. Several deltas are sorted without a call.
 func (c *Changes) Paced(pace func() bool) iter.Seq[snapshot.Change] {
