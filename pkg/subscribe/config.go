@@ -202,7 +202,7 @@ func (c Config) Check() error {
 		return bad("Labels (FRESHET_LABELS): %w", err)
 	}
 	if err := c.checkDatasets(); err != nil {
-		return bad("%w", err)
+		return err
 	}
 	for _, f := range []struct {
 		field string
@@ -236,25 +236,25 @@ func (c Config) Check() error {
 	return nil
 }
 
-// checkDatasets returns an error if a name or an index cannot work.
+// checkDatasets returns an [ErrConfig] if the name of a dataset or an index cannot work.
 func (c Config) checkDatasets() error {
 	if len(c.Datasets) == 0 {
-		return errors.New("Datasets is empty; name at least one")
+		return fmt.Errorf("%w: Datasets is empty; name at least one", ErrConfig)
 	}
 	for i, name := range c.Datasets {
 		if err := dataset.CheckName(name); err != nil {
-			return fmt.Errorf("Datasets[%d]: %w", i, err)
+			return fmt.Errorf("%w: Datasets[%d]: %w", ErrConfig, i, err)
 		}
 		if slices.Contains(c.Datasets[:i], name) {
-			return fmt.Errorf("Datasets[%d]: %s is named twice", i, name)
+			return fmt.Errorf("%w: Datasets[%d]: %s is named twice", ErrConfig, i, name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Indexes)) {
 		if !slices.Contains(c.Datasets, name) {
-			return fmt.Errorf("Indexes (FRESHET_INDEXES): dataset %.80q is not one of Datasets (FRESHET_DATASETS), which has %s", name, strings.Join(c.Datasets, ", "))
+			return fmt.Errorf("%w: Indexes (FRESHET_INDEXES): dataset %.80q is not one of Datasets (FRESHET_DATASETS), which has %s", ErrConfig, name, strings.Join(c.Datasets, ", "))
 		}
 		if err := index.Check(c.Indexes[name]); err != nil {
-			return fmt.Errorf("Indexes (FRESHET_INDEXES): dataset %s: %w", name, err)
+			return fmt.Errorf("%w: Indexes (FRESHET_INDEXES): dataset %s: %w", ErrConfig, name, err)
 		}
 	}
 	return nil
