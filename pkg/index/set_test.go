@@ -190,7 +190,6 @@ func TestReplacedTablesAreFreed(t *testing.T) {
 
 // Readers see one version each, while versions follow one another.
 func TestReadersDuringUpdates(t *testing.T) {
-	content := records{}
 	version := func(v int) records {
 		set := records{}
 		for i := range 300 {
@@ -198,9 +197,8 @@ func TestReadersDuringUpdates(t *testing.T) {
 		}
 		return set
 	}
-	content = version(0)
 	current := make(chan *index.Set, 1)
-	current <- build(t, load(t, 1, content), "v^", "group")
+	current <- build(t, load(t, 1, version(0)), "v^", "group")
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 3 {

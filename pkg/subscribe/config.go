@@ -207,19 +207,8 @@ func (c Config) Check() error {
 	if err := fleet.CheckLabels(c.Labels); err != nil {
 		return bad("Labels (FRESHET_LABELS): %w", err)
 	}
-	if len(c.Datasets) == 0 {
-		return bad("Datasets is empty; name at least one")
-	}
-	for i, name := range c.Datasets {
-		if err := dataset.CheckName(name); err != nil {
-			return bad("Datasets[%d]: %w", i, err)
-		}
-		if slices.Contains(c.Datasets[:i], name) {
-			return bad("Datasets[%d]: %s is named twice", i, name)
-		}
-	}
-	if err := c.checkIndexes(); err != nil {
-		return bad("Indexes (FRESHET_INDEXES): %w", err)
+	if err := c.checkDatasets(); err != nil {
+		return err
 	}
 	if field := c.negative(); field != "" {
 		return bad("%s must not be negative", field)
@@ -239,14 +228,25 @@ func (c Config) Check() error {
 	return nil
 }
 
-// checkIndexes returns an error if an index cannot work.
-func (c Config) checkIndexes() error {
+// checkDatasets returns an [ErrConfig] if the name of a dataset or an index cannot work.
+func (c Config) checkDatasets() error {
+	if len(c.Datasets) == 0 {
+		return fmt.Errorf("%w: Datasets is empty; name at least one", ErrConfig)
+	}
+	for i, name := range c.Datasets {
+		if err := dataset.CheckName(name); err != nil {
+			return fmt.Errorf("%w: Datasets[%d]: %w", ErrConfig, i, err)
+		}
+		if slices.Contains(c.Datasets[:i], name) {
+			return fmt.Errorf("%w: Datasets[%d]: %s is named twice", ErrConfig, i, name)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Indexes)) {
 		if !slices.Contains(c.Datasets, name) {
-			return fmt.Errorf("dataset %.80q is not one of Datasets (FRESHET_DATASETS), which has %s", name, strings.Join(c.Datasets, ", "))
+			return fmt.Errorf("%w: Indexes (FRESHET_INDEXES): dataset %.80q is not one of Datasets (FRESHET_DATASETS), which has %s", ErrConfig, name, strings.Join(c.Datasets, ", "))
 		}
 		if err := index.Check(c.Indexes[name]); err != nil {
-			return fmt.Errorf("dataset %s: %w", name, err)
+			return fmt.Errorf("%w: Indexes (FRESHET_INDEXES): dataset %s: %w", ErrConfig, name, err)
 		}
 	}
 	return nil

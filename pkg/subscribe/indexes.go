@@ -32,8 +32,8 @@ type indexed struct {
 // cpuLane returns the lane in which indexes are built.
 func (s *Subscriber) cpuLane() *lane.Lane { return s.lanes.CPU }
 
-// startIndexes starts the goroutines of the datasets' indexes.
-func (s *Subscriber) startIndexes() error {
+// addIndexes adds indexes to the datasets that have some. It must precede the subscriber's goroutines, which read them for the status.
+func (s *Subscriber) addIndexes() error {
 	for name, specs := range s.cfg.Indexes {
 		if len(specs) == 0 {
 			continue
@@ -46,7 +46,17 @@ func (s *Subscriber) startIndexes() error {
 		x := &indexes{d: d, specs: compiled, first: make(chan struct{})}
 		x.callback = &callback{what: "the update of the secondary indexes", call: x.swap, decodeErr: x.err}
 		d.indexes = x
-		if _, err := d.register(x.callback); err != nil {
+	}
+	return nil
+}
+
+// startIndexes starts the goroutines of the datasets' indexes.
+func (s *Subscriber) startIndexes() error {
+	for _, d := range s.datasets {
+		if d.indexes == nil {
+			continue
+		}
+		if _, err := d.register(d.indexes.callback); err != nil {
 			return err
 		}
 	}

@@ -130,7 +130,10 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 	for _, name := range cfg.Datasets {
 		s.datasets[name] = newDataset(s, name)
 	}
-
+	if err := s.addIndexes(); err != nil {
+		s.nc.release()
+		return nil, err
+	}
 	s.start(ctx, listener)
 	if err := s.startIndexes(); err != nil {
 		return nil, errors.Join(err, s.Close())

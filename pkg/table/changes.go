@@ -83,7 +83,7 @@ func (c *Changes) Paced(pace func() bool) iter.Seq[snapshot.Change] {
 	}
 }
 
-// briefKeys is how many keys of a delta are looked up together.
+// briefKeys is the number of keys of a delta in one call of GetMany.
 const briefKeys = 64
 
 // Brief returns an iterator over the same changes as All, and is several times as fast. Key and New are valid until the next iteration
