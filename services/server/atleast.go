@@ -88,10 +88,14 @@ func (s *Server) waitAtLeast(ctx context.Context, l *lookups, name, token string
 	if err != nil {
 		return view{}, l.behind(ctx, name, err, wait)
 	}
+	state := l.state()
+	if newer, its, err := l.dataset.AtLeast(ended, want.Ref); err == nil {
+		t, id = newer, its // read after the state was judged, as in now
+	}
 	if t == nil {
 		return view{}, nil
 	}
-	return l.viewOf(t, id), nil
+	return l.viewOf(t, id, state), nil
 }
 
 // behind returns the problem of a version that is not served, as err of AtLeast says.

@@ -43,8 +43,10 @@ type view struct {
 	state []string // the value of stateHeader
 }
 
-// now returns the version that is served; ok is false before the first.
+// now returns the version that is served; ok is false before the first. The state is judged first, so that it never says fresh of a version
+// that has just been replaced.
 func (l *lookups) now() (v view, ok bool) {
+	state := l.state()
 	t, id := l.dataset.Table(), l.dataset.VersionID()
 	if t == nil {
 		return view{}, false
@@ -52,12 +54,11 @@ func (l *lookups) now() (v view, ok bool) {
 	if l.dataset.Table() != t { // swapped in between: the id may be the next version's
 		t, id = l.dataset.Table(), dataset.VersionID{}
 	}
-	return l.viewOf(t, id), true
+	return l.viewOf(t, id, state), true
 }
 
-// viewOf returns the view of a table of the version with the id, which may be zero.
-func (l *lookups) viewOf(t *table.Table, id dataset.VersionID) view {
-	state := l.state()
+// viewOf returns the view of a table of the version with the id, which may be zero, and a state that was judged before the table was read.
+func (l *lookups) viewOf(t *table.Table, id dataset.VersionID, state []string) view {
 	if n := l.last.Load(); n != nil && n.id == id && n.table.Value() == t {
 		return view{t, n, state}
 	}

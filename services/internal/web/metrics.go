@@ -62,7 +62,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// routeMetrics are the metrics of a route. They are looked up once, because the three searches by labels cost a lookup more than its table does.
+// routeMetrics are the metrics of a route. Each is found by its labels once: three such searches cost a lookup more than the table does.
 type routeMetrics struct {
 	all     *metrics
 	route   string

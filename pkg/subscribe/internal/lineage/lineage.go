@@ -43,7 +43,7 @@ const (
 // ErrNone is returned by an [Ask] if the store has no version with the number, or does not know such queries.
 var ErrNone = errors.New("the store has no such version")
 
-// Ask returns the id of the store's version with the number, or [ErrNone]. The Lineage calls it on a goroutine of its own.
+// Ask returns the id of the store's version with the number, or [ErrNone]. The Lineage calls it on a goroutine that it starts.
 type Ask func(version uint64) (dataset.VersionID, error)
 
 // Lineage decides for one dataset. Its methods may be called concurrently, and never wait for the store.
