@@ -71,17 +71,17 @@ func TestOfferCountsEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		r := offer(t.Context(), 10, time.Second, func(context.Context) outcome {
-			if at := time.Since(start); at > 250*time.Millisecond && at < time.Second {
+			if at := time.Since(start); at > 270*time.Millisecond && at < time.Second {
 				return shed
 			}
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(250 * time.Millisecond)
 			return done
 		})
 		if r.Sent != 10 || r.Counts[done] != 3 || r.Counts[shed] != 7 || r.MostOpen != 3 || r.Unsent != 0 {
 			t.Errorf("%+v", r)
 		}
 		// The last call is sent after 900 ms. The first one that is not refused begins after 1 s.
-		if r.Recovery < 400*time.Millisecond || r.Recovery > 410*time.Millisecond {
+		if r.Recovery < 350*time.Millisecond || r.Recovery > 360*time.Millisecond {
 			t.Errorf("the first call after the surge was done after %s", r.Recovery)
 		}
 	})

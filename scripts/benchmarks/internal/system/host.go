@@ -27,6 +27,12 @@ func (h *host) Failed() bool             { return h.failed }
 
 func (h *host) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
+// Error logs the failure and goes on.
+func (h *host) Error(args ...any) {
+	h.failed = true
+	fmt.Fprintln(os.Stderr, args...)
+}
+
 func (h *host) Fatal(args ...any) {
 	h.failed = true
 	panic(fatal{fmt.Errorf("%s", fmt.Sprint(args...))})
