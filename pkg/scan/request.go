@@ -118,8 +118,8 @@ func refuse(member, format string, args ...any) error {
 
 // LimitError is why a scan that aggregates ended without a result.
 type LimitError struct {
-	// What names the limit: memory or time.
-	What   string
+	// Limit is the name of the limit: memory or time.
+	Limit  string
 	Reason string
 }
 

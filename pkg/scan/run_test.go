@@ -115,7 +115,7 @@ func TestTime(t *testing.T) {
 		t.Errorf("%d records", len(seen))
 	}
 	var limit *scan.LimitError
-	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.What != "time" {
+	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.Limit != "time" {
 		t.Errorf("groups: %v", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestMemoryOfGroups(t *testing.T) {
 		{GroupBy: map[string]string{"n": "value.n % 100"}, Aggregate: map[string]string{"m": "max(key)", "d": "count_distinct(value.n)"}},
 	} {
 		var limit *scan.LimitError
-		if _, err := try(t.Context(), tab, r, scan.Limits{Memory: 100 << 10}); !errors.As(err, &limit) || limit.What != "memory" || !strings.Contains(err.Error(), "use a filter") {
+		if _, err := try(t.Context(), tab, r, scan.Limits{Memory: 100 << 10}); !errors.As(err, &limit) || limit.Limit != "memory" || !strings.Contains(err.Error(), "use a filter") {
 			t.Errorf("%+v: %v", r, err)
 		}
 		if _, err := try(t.Context(), tab, r, scan.Limits{}); err != nil {
