@@ -96,6 +96,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// WholeRequest is the Member of a [RequestError] about no single member.
+const WholeRequest = "the request"
+
 // RequestError says what is wrong with a request.
 type RequestError struct {
 	// Member is the member of the request, such as filter or aggregate.total.

@@ -222,3 +222,32 @@ func TestCostOfAnEvaluation(t *testing.T) {
 		t.Errorf("%+v %+v", got.Summary, got.FirstError)
 	}
 }
+
+// A filter allocates for few records: once for each different text, and for few matches. The key costs one allocation.
+func TestAllocationsOfAFilter(t *testing.T) {
+	const n = 20_000
+	records := make(map[string]string, n)
+	for i := range n {
+		records[fmt.Sprintf("k/%d", i)] = fmt.Sprintf(`{"name":"name %d","geo":{"alt":%d},"country":"C%d"}`, i, i%200, i%50)
+	}
+	tab := tableOf(t, records)
+	for filter, most := range map[string]float64{"value.country == 'C7' && value.geo.alt > 5": 0.1, "value.geo.alt < 5": 0.1, "key == 'k/9' || key.startsWith('k/1')": 1.1} {
+		plan, err := scan.Compile(scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLane(1, 1)
+		allocations := testing.AllocsPerRun(3, func() {
+			s, err := plan.Open(tab, dataset.VersionID{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Run(t.Context(), l, func([]byte) error { return nil }); err != nil || got.Errors != 0 || got.Matched == 0 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+		})
+		if each := allocations / n; each > most {
+			t.Errorf("%s: %.2f allocations a record", filter, each)
+		}
+	}
+}
