@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/scan"
 )
 
@@ -121,7 +120,7 @@ func BenchmarkFilter(b *testing.B) {
 // BenchmarkCompile is the cost of a scan that reads nothing.
 func BenchmarkCompile(b *testing.B) {
 	tab := tableOf(b, nil)
-	l := lane.New(lane.Config{Width: 1})
+	l := newLane(1, 1)
 	for b.Loop() {
 		plan, err := scan.Compile(scan.Request{Filter: "value.country == 'C7' && value.pop > 3"}, scan.Limits{})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
@@ -102,7 +103,7 @@ func (r *record) ResolveName(name string) (any, bool) {
 		return r.root, true
 	case "key":
 		if r.keyText == nil {
-			r.keyText = types.String(r.key)
+			r.keyText = types.String(unsafe.String(unsafe.SliceData(r.key), len(r.key))) // the table never changes
 		}
 		return r.keyText, true
 	}

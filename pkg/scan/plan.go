@@ -41,7 +41,7 @@ type order struct {
 func Compile(r Request, limits Limits) (*Plan, error) {
 	p := &Plan{limits: limits.withDefaults(), prefix: []byte(r.Prefix), limit: r.Limit}
 	if n := len(r.Select.Members) + len(r.Select.Named) + len(r.GroupBy) + len(r.Aggregate) + len(r.Order); n > MaxExpressions {
-		return nil, refuse("the request", "it has %d expressions and names, the most is %d", n, MaxExpressions)
+		return nil, refuse(WholeRequest, "it has %d expressions and names, the most is %d", n, MaxExpressions)
 	}
 	if r.Limit < 0 {
 		return nil, refuse("limit", "it is %d; want 1 or more, or 0 for all rows", r.Limit)

@@ -96,6 +96,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// WholeRequest is the Member of a [RequestError] about no single member.
+const WholeRequest = "the request"
+
 // RequestError says what is wrong with a request.
 type RequestError struct {
 	// Member is the member of the request, such as filter or aggregate.total.
@@ -118,8 +121,8 @@ func refuse(member, format string, args ...any) error {
 
 // LimitError is why a scan that aggregates ended without a result.
 type LimitError struct {
-	// What names the limit: memory or time.
-	What   string
+	// Limit is the name of the limit: memory or time.
+	Limit  string
 	Reason string
 }
 

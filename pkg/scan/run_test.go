@@ -115,7 +115,7 @@ func TestTime(t *testing.T) {
 		t.Errorf("%d records", len(seen))
 	}
 	var limit *scan.LimitError
-	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.What != "time" {
+	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.Limit != "time" {
 		t.Errorf("groups: %v", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestMemoryOfGroups(t *testing.T) {
 		{GroupBy: map[string]string{"n": "value.n % 100"}, Aggregate: map[string]string{"m": "max(key)", "d": "count_distinct(value.n)"}},
 	} {
 		var limit *scan.LimitError
-		if _, err := try(t.Context(), tab, r, scan.Limits{Memory: 100 << 10}); !errors.As(err, &limit) || limit.What != "memory" || !strings.Contains(err.Error(), "use a filter") {
+		if _, err := try(t.Context(), tab, r, scan.Limits{Memory: 100 << 10}); !errors.As(err, &limit) || limit.Limit != "memory" || !strings.Contains(err.Error(), "use a filter") {
 			t.Errorf("%+v: %v", r, err)
 		}
 		if _, err := try(t.Context(), tab, r, scan.Limits{}); err != nil {
@@ -220,5 +220,34 @@ func TestCostOfAnEvaluation(t *testing.T) {
 	long := scan.Request{Select: scan.Select{Named: map[string]string{"x": "[" + strings.Repeat("value,", 20) + "value]"}}}
 	if got := run(t, tab, long); got.Errors != 1 || !strings.Contains(got.FirstError.Reason, "more than 4194304 bytes") {
 		t.Errorf("%+v %+v", got.Summary, got.FirstError)
+	}
+}
+
+// A filter allocates for few records: once for each different text, and for few matches. The key costs one allocation.
+func TestAllocationsOfAFilter(t *testing.T) {
+	const n = 20_000
+	records := make(map[string]string, n)
+	for i := range n {
+		records[fmt.Sprintf("k/%d", i)] = fmt.Sprintf(`{"name":"name %d","geo":{"alt":%d},"country":"C%d"}`, i, i%200, i%50)
+	}
+	tab := tableOf(t, records)
+	for filter, most := range map[string]float64{"value.country == 'C7' && value.geo.alt > 5": 0.1, "value.geo.alt < 5": 0.1, "key == 'k/9' || key.startsWith('k/1')": 1.1} {
+		plan, err := scan.Compile(scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLane(1, 1)
+		allocations := testing.AllocsPerRun(3, func() {
+			s, err := plan.Open(tab, dataset.VersionID{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Run(t.Context(), l, func([]byte) error { return nil }); err != nil || got.Errors != 0 || got.Matched == 0 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+		})
+		if each := allocations / n; each > most {
+			t.Errorf("%s: %.2f allocations a record", filter, each)
+		}
 	}
 }

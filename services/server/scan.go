@@ -103,8 +103,8 @@ func scanProblem(name string, err error) error {
 		}
 		return p
 	case errors.As(err, &limit):
-		setting := map[string]string{"memory": "FRESHET_SCAN_MEMORY", "time": "FRESHET_SCAN_TIME"}[limit.What]
-		return web.Refuse(http.StatusUnprocessableEntity, "scan-limit", "%v (%s)", limit, setting).With("dataset", name).With("limit", limit.What)
+		setting := map[string]string{"memory": "FRESHET_SCAN_MEMORY", "time": "FRESHET_SCAN_TIME"}[limit.Limit]
+		return web.Refuse(http.StatusUnprocessableEntity, "scan-limit", "%v (%s)", limit, setting).With("dataset", name).With("limit", limit.Limit)
 	case errors.Is(err, scan.ErrCursor):
 		return web.Refuse(http.StatusGone, "cursor-gone", "%v", err).With("dataset", name)
 	case errors.Is(err, lane.ErrShed):

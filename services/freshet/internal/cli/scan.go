@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -116,10 +117,11 @@ func (f *scanFlags) fill(name string) (err error) {
 		return exit.Errorf(exit.Usage, "--select takes members or NAME=EXPR, not both; write name=value.name for a member")
 	}
 	_, err = scan.Compile(f.request, scan.Limits{})
-	if err != nil {
-		return exit.Errorf(exit.Usage, "--%s", strings.ReplaceAll(err.Error(), "group_by", "group-by"))
+	bad, ok := errors.AsType[*scan.RequestError](err)
+	if ok && bad.Member != scan.WholeRequest {
+		bad.Member = "--" + strings.Replace(bad.Member, "group_by", "group-by", 1)
 	}
-	return nil
+	return exit.With(exit.Usage, err)
 }
 
 func (f *scanFlags) run(ctx context.Context, p Process, name string) error {
