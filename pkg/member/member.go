@@ -116,7 +116,7 @@ func escape(path string) (string, error) {
 	return strings.Join(parts, "."), nil
 }
 
-// Names returns the paths as they were given to [Parse].
+// Names returns the paths as passed to [Parse].
 func (p *Paths) Names() []string { return p.names }
 
 // Read appends the value of each path in the JSON object to dst and returns it. Any number of goroutines may call it.

@@ -44,3 +44,27 @@ func TestRead(t *testing.T) {
 		}
 	}
 }
+
+func TestAll(t *testing.T) {
+	for value, want := range map[string]string{
+		`{"a":1,"b\"":"x","c":{"d":null}}`: `a=1 b"=x c={"d":null} `,
+		`{}`:                               "",
+		`[1,2]`:                            "",
+		`{`:                                "",
+		"":                                 "",
+	} {
+		got := ""
+		for name, v := range member.All([]byte(value)) {
+			got += name + "=" + v.Text() + " "
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
+		}
+	}
+	for name := range member.All([]byte(`{"a":1,"b":2}`)) {
+		if name != "a" {
+			t.Error("the iteration does not stop")
+		}
+		break
+	}
+}

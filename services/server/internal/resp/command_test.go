@@ -210,7 +210,7 @@ func TestDescriptions(t *testing.T) {
 	k.want("CONFIG GET appendonly nope", "*2|$10|appendonly|$2|no")
 	got := k.do("INFO")
 	for _, want := range []string{
-		"# Server\r\nredis_version:7.2.0\r\n", "freshet_version:v0.0-test\r\n", "role:master\r\n", "loading:1\r\n", "db0:keys=5,expires=0,avg_ttl=0\r\n",
+		"# Server\r\nredis_version:7.2.0\r\n", "freshet_version:v0.0-test\r\n", "role:master\r\n", "loading:0\r\n", "db0:keys=5,expires=0,avg_ttl=0\r\n",
 		"dataset_cities:version=3,records=5,bytes=", ",deleted=false\r\n", "dataset_later:version=0,records=0,bytes=0\r\n",
 	} {
 		if !strings.Contains(got, want) {
@@ -223,6 +223,45 @@ func TestDescriptions(t *testing.T) {
 	k.conn.proto.Store(3)
 	if got := k.do("INFO", "cluster"); got != "=34\r\ntxt:# Cluster\r\ncluster_enabled:0\r\n\r\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// After a command of many keys nothing keeps the version in memory that it has read.
+func TestVersionsAreReleased(t *testing.T) {
+	k := newTalk(t, newPort(testConfig(), map[string]*fake{"cities": cities(t)}))
+	for _, command := range []string{"MGET", "EXISTS"} {
+		k.do(command, "cities:KR:1", "cities:KR:2")
+		for _, o := range k.executor.opened[:cap(k.executor.opened)] {
+			if o.table != nil {
+				t.Errorf("%s keeps a table", command)
+			}
+		}
+		for _, v := range k.executor.values[:cap(k.executor.values)] {
+			if v != nil {
+				t.Errorf("%s keeps a value", command)
+			}
+		}
+	}
+}
+
+// Clients that wait for loading:0 wait for the first dataset only.
+func TestLoading(t *testing.T) {
+	k := newTalk(t, newPort(testConfig(), map[string]*fake{"later": {}}))
+	if got := k.do("INFO", "persistence"); !strings.Contains(got, "loading:1\r\n") {
+		t.Error(got)
+	}
+}
+
+// A read allocates nothing, whether it finds a record or not.
+func TestAllocations(t *testing.T) {
+	k := newTalk(t, newPort(testConfig(), map[string]*fake{"cities": cities(t)}))
+	for _, args := range [][]string{
+		{"GET", "cities:KR:1"}, {"get", "cities:x"}, {"MGET", "cities:KR:1", "cities:x", "cities:KR:2"}, {"EXISTS", "cities:KR:1"}, {"HGET", "cities:KR:1", "name"},
+	} {
+		in, out := []byte(encode(args...)), make([]byte, 0, 4096)
+		if n := testing.AllocsPerRun(100, func() { k.executor.run(k.conn, in, out) }); n > 0 {
+			t.Errorf("%q allocates %v times", args, n)
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ func (x *executor) find(c *conn, key []byte) (*table.Table, []byte, error) {
 }
 
 // lookupAll looks up the records that a client names with keys, those of a dataset in one version, and returns their values; nil for none. The
-// values are valid until the next call. Its error is the reply.
+// values are valid until the command's end. Its error is the reply.
 func (x *executor) lookupAll(c *conn, keys [][]byte) ([][]byte, error) {
 	if c.session != nil && c.session.Tracking() { // before the first version is opened; see Session.Read
 		for _, key := range keys {
@@ -100,8 +100,8 @@ func (x *executor) lookupAll(c *conn, keys [][]byte) ([][]byte, error) {
 			c.session.Read(key)
 		}
 	}
-	x.opened, x.keys = x.opened[:0], x.keys[:0]
-	x.values = slices.Grow(x.values[:0], len(keys))[:len(keys)]
+	x.keys = x.keys[:0]
+	x.values = slices.Grow(x.values, len(keys))[:len(keys)]
 	var from opened
 	first := 0 // of the neighbouring keys of one dataset
 	for i, key := range keys {

@@ -13,7 +13,7 @@ import (
 //
 // A goroutine that blocks in a system call keeps its processor until the runtime takes it away, which takes up to 10 ms: with few processors
 // that delays lookups over HTTP. So the goroutine of a poller parks in the runtime's own poller, which waits for the gate, another epoll. The gate
-// is armed for one event while the goroutine parks, and closed otherwise: events under load wake nobody but the goroutine that handles them.
+// is armed for one event while the goroutine parks, and closed otherwise: events under load wake only the goroutine that handles them.
 type poller struct {
 	epoll  int
 	gate   *os.File

@@ -75,6 +75,7 @@ func (x *executor) execute(c *conn, out []byte) []byte {
 		out = appendError(out, fmt.Sprintf("ERR wrong number of arguments for '%s' command", cmd.name))
 	default:
 		out = cmd.run(x, c, out)
+		x.release()
 		if c.session != nil && !cmd.client {
 			c.session.Executed()
 		}
@@ -90,6 +91,15 @@ func (x *executor) execute(c *conn, out []byte) []byte {
 		out = out[:before]
 	}
 	return out
+}
+
+// release forgets the tables and values that the command has read: until the next command they would keep old versions in memory.
+func (x *executor) release() {
+	if len(x.opened) > 0 {
+		clear(x.opened)
+		clear(x.values)
+		x.opened, x.values = x.opened[:0], x.values[:0]
+	}
 }
 
 // readOnly are the commands of Redis that change data, and refusals other commands of Redis that clients send.

@@ -24,7 +24,11 @@ var infoSections = []struct {
 	{"Memory", infoMemory},
 	{"Persistence", func(p *Port, line func(string, any)) {
 		_, missing := p.served()
-		line("loading", min(missing, 1))
+		loading := 0
+		if missing > 0 && missing == len(p.sorted) { // clients wait until it is 0: datasets that are served do not wait for others
+			loading = 1
+		}
+		line("loading", loading)
 		line("rdb_changes_since_last_save", 0)
 		line("rdb_bgsave_in_progress", 0)
 		line("aof_enabled", 0)

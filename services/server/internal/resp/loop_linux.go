@@ -144,7 +144,7 @@ func (l *loop) tell(change func()) {
 	}
 }
 
-// run serves until it is told to stop.
+// run serves until the loop is to stop.
 func (l *loop) run() error {
 	for {
 		events := l.poller.poll()
@@ -182,6 +182,7 @@ func (l *loop) run() error {
 func (l *loop) recovered(s *socket) {
 	if reason := recover(); reason != nil {
 		l.port.panicked(reason)
+		l.executor.release()
 		l.close(s)
 	}
 }
@@ -322,7 +323,7 @@ func (l *loop) flush(s *socket) {
 	l.serve(s, s.in)
 }
 
-// listen does what the loop was told. It returns true if the loop is to stop.
+// listen handles what tell has changed. listen returns true if the loop is to stop.
 func (l *loop) listen() (stop bool) {
 	l.poller.notified()
 	l.mu.Lock()
@@ -348,7 +349,7 @@ func (l *loop) listen() (stop bool) {
 	}
 	if sweep {
 		for _, s := range l.sockets {
-			if why, ok := l.port.expired(&s.conn, s.since); ok {
+			if why, ok := l.port.expired(&s.conn, s.since, len(s.in) > 0 && !s.queued); ok {
 				l.cut(s, why)
 			}
 		}

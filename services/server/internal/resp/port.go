@@ -174,7 +174,10 @@ func (p *Port) Serve(ctx context.Context, ln net.Listener) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	conns, served := make(chan *net.TCPConn), make(chan error, 1)
-	go func() { served <- p.run(ctx, p, conns) }()
+	go func() {
+		defer cancel() // accept ends with the transport
+		served <- p.run(ctx, p, conns)
+	}()
 	err := p.accept(ctx, ln, conns)
 	cancel()
 	err = errors.Join(err, <-served)
@@ -277,14 +280,14 @@ func (p *Port) panicked(reason any) {
 func (p *Port) port() int { return int(p.number.Load()) }
 
 // expired returns why the connection is to be cut now; ok is false if it is not. since is the second since which replies have waited for the
-// client to read; 0 if none do.
-func (p *Port) expired(c *conn, since int64) (why cut, ok bool) {
+// client to read, 0 if none do; half is true if a part of a command has arrived.
+func (p *Port) expired(c *conn, since int64, half bool) (why cut, ok bool) {
 	now := p.clock.Load()
 	quiet := now - c.last.Load()
 	switch {
 	case since > 0 && now-since > stallAfter:
 		return cutStalled, true
-	case since == 0 && c.half.left > 0 && quiet > halfAfter:
+	case since == 0 && half && quiet > halfAfter:
 		return cutHalf, true
 	case !c.authed && now-c.created > authAfter:
 		return cutStranger, true

@@ -23,6 +23,13 @@ func (r *recorder) Register(c Client) Session {
 	return r
 }
 
+// registered returns the client that has registered.
+func (r *recorder) registered() Client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.client
+}
+
 func (r *recorder) note(call string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,7 +47,7 @@ func (r *recorder) Tracking() bool { return true }
 func (r *recorder) Read(key []byte) {
 	r.note("read:" + string(key))
 	if r.onRead != nil {
-		r.onRead(r.client)
+		r.onRead(r.registered())
 	}
 }
 
@@ -84,23 +91,23 @@ func TestPush(t *testing.T) {
 		c := r.dial()
 		c.send(encode("CLIENT", "TRACKING", "on"))
 		c.want("+OK\r\n")
-		if !tracker.client.Push([]byte("RESP2 has no pushes")) {
+		if !tracker.registered().Push([]byte("RESP2 has no pushes")) {
 			t.Error("a client of RESP2 is taken for slow")
 		}
 		c.send(encode("HELLO", "3"))
-		c.want(strings.ReplaceAll(fmt.Sprintf("%%7|$6|server|$5|redis|$7|version|$5|7.2.0|$5|proto|:3|$2|id|:%d|$4|mode|$10|standalone|$4|role|$6|master|$7|modules|*0|", tracker.client.ID()), "|", "\r\n"))
+		c.want(strings.ReplaceAll(fmt.Sprintf("%%7|$6|server|$5|redis|$7|version|$5|7.2.0|$5|proto|:3|$2|id|:%d|$4|mode|$10|standalone|$4|role|$6|master|$7|modules|*0|", tracker.registered().ID()), "|", "\r\n"))
 		c.send(encode("GET", "cities:raw") + encode("GET", "cities:x"))
 		c.want("$4\r\n\x00\x01\r\n\r\n_\r\n>1\r\n+read\r\n>1\r\n+read\r\n")
 		for i := range 100 {
 			push := fmt.Sprintf(">1\r\n:%d\r\n", i)
-			if !tracker.client.Push([]byte(push)) {
+			if !tracker.registered().Push([]byte(push)) {
 				t.Fatal("the client is gone")
 			}
 			c.want(push)
 		}
 		_ = c.Close()
 		r.until("the session is closed", func() bool { return strings.HasSuffix(tracker.noted(), "close") })
-		if tracker.client.Push([]byte(">0\r\n")) {
+		if tracker.registered().Push([]byte(">0\r\n")) {
 			t.Error("a closed connection takes pushes")
 		}
 	})
@@ -118,7 +125,7 @@ func TestSlowReaderOfPushes(t *testing.T) {
 		r.until("the client is registered", func() bool { return tracker.noted() != "" })
 		push := []byte(">1\r\n$1000\r\n" + strings.Repeat("x", 1000) + "\r\n")
 		sent := 0
-		for tracker.client.Push(push) {
+		for tracker.registered().Push(push) {
 			sent += len(push)
 		}
 		r.until("the connection is closed", func() bool { return p.count() == 0 && strings.HasSuffix(tracker.noted(), "close") })

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// runStreams serves each connection on goroutines of its own. It is the transport of systems without epoll.
+// runStreams serves each connection on two goroutines. It is the transport of systems without epoll.
 func runStreams(ctx context.Context, p *Port, conns <-chan *net.TCPConn) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -90,7 +90,7 @@ func (s *stream) patience() (why cut, within time.Duration) {
 	switch {
 	case !s.authed:
 		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.created)))
-	case s.half.left > 0:
+	case len(s.in) > 0:
 		return cutHalf, halfAfter * time.Second
 	}
 	return cutIdle, s.port.cfg.Idle

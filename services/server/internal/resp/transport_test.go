@@ -244,20 +244,21 @@ func TestExpired(t *testing.T) {
 		name   string
 		conn   *conn
 		since  int64
+		half   bool
 		before int64 // the last second at which it stays
 		why    cut
 	}{
-		{"stalled", &conn{authed: true}, 5, 35, cutStalled},
-		{"half", &conn{authed: true, half: progress{left: 1}}, 0, 30, cutHalf},
-		{"stranger", &conn{}, 0, 30, cutStranger},
-		{"idle", &conn{authed: true}, 0, 100, cutIdle},
+		{"stalled", &conn{authed: true}, 5, false, 35, cutStalled},
+		{"half", &conn{authed: true}, 0, true, 30, cutHalf},
+		{"stranger", &conn{}, 0, false, 30, cutStranger},
+		{"idle", &conn{authed: true}, 0, false, 100, cutIdle},
 	} {
 		p.clock.Store(c.before)
-		if why, ok := p.expired(c.conn, c.since); ok {
+		if why, ok := p.expired(c.conn, c.since, c.half); ok {
 			t.Errorf("%s: cut at %d because of %s", c.name, c.before, cutNames[why])
 		}
 		p.clock.Store(c.before + 1)
-		if why, ok := p.expired(c.conn, c.since); !ok || why != c.why {
+		if why, ok := p.expired(c.conn, c.since, c.half); !ok || why != c.why {
 			t.Errorf("%s: %v, %s", c.name, ok, cutNames[why])
 		}
 	}
@@ -278,6 +279,20 @@ func TestPanic(t *testing.T) {
 			t.Errorf("%d panics", n)
 		}
 	})
+}
+
+// A transport that cannot start ends the port with its error.
+func TestTransportFails(t *testing.T) {
+	p := newPort(testConfig(), nil)
+	failed := errors.New("no epoll")
+	p.run = func(context.Context, *Port, <-chan *net.TCPConn) error { return failed }
+	ln, err := p.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Serve(t.Context(), ln); !errors.Is(err, failed) {
+		t.Errorf("%v", err)
+	}
 }
 
 type brokenTracker struct{}
