@@ -138,6 +138,23 @@ func TestClientSideCaches(t *testing.T) {
 	w.i.until("/metrics", 200, "freshet_resp_tracking_clients 1\n") // the raw connection in BCAST mode
 }
 
+// FRESHET_RESP_TRACKED_KEYS is bounded from below, and 0 switches tracking off; so does a source whose swaps cannot be followed.
+func TestTrackedKeysSetting(t *testing.T) {
+	cfg := respConfig(t)
+	cfg.RespTrackedKeys = -1
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "FRESHET_RESP_TRACKED_KEYS") {
+		t.Errorf("%v", err)
+	}
+	for _, keys := range []int{0, 10} {
+		cfg.RespTrackedKeys = keys
+		_, port := runResp(t, cfg)
+		got := tool(t, redisTools, "redis-cli", "-3", "-p", port, "--no-auth-warning", "-a", respPassword, "client", "tracking", "on")
+		if !strings.Contains(got, "client tracking is switched off on this server") {
+			t.Error(got)
+		}
+	}
+}
+
 func (w *cachedCities) testRaw(t *testing.T) {
 	say, line := w.raw()
 	say("client tracking on")
