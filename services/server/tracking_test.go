@@ -257,6 +257,9 @@ func (w *cachedCities) testNode(t *testing.T) {
 		}
 		w.publish("k1", "k7")
 	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
 	if err := node.Wait(); err != nil {
 		t.Error(err)
 	}
