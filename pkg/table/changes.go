@@ -139,7 +139,7 @@ func yieldBrief(records []dataset.Record, olds [][]byte, yield func(snapshot.Cha
 }
 
 // Keys returns an iterator over the keys in the deltas, one delta after the other. A key that several deltas change comes several times, also
-// if it has the same record in both tables; nothing is looked up. A key is valid until the next iteration. The iterator may be used more than
+// if it has the same record in both tables. Keys looks up nothing. A key is valid until the next iteration. The iterator may be used more than
 // once.
 func (c *Changes) Keys() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {

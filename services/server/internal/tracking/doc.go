@@ -16,8 +16,8 @@
 // # Bounds
 //
 // Config.Keys bounds the tracked keys of all clients together; a key that n clients have read counts n times. Past the bound a random key
-// falls out, and its clients have an invalidation of it first. A tracked key takes about 75 bytes and its own length
-// (BenchmarkTrackedKeyMemory); the same key for a further client about 60 bytes. The keys of a client that has left stay until they are
+// falls out, and its clients have an invalidation of it first. A tracked key takes about 85 bytes and its own length
+// (BenchmarkTrackedKeyMemory); the same key for a further client about 65 bytes. The keys of a client that has left stay until they are
 // invalidated, fall out, or are half of all tracked keys; then they are removed together.
 //
 // The changes of a version cost one lookup each, and nothing while no client tracks. A client that would have more than
