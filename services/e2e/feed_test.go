@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -221,6 +223,9 @@ func startEventSource(t *testing.T, base string) *eventSource {
 				e.at = 0
 			}
 			e.mu.Unlock()
+		}
+		if err := in.Err(); err != nil && !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("read the output of Node.js: %v", err)
 		}
 	}()
 	t.Cleanup(func() {

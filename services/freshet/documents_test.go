@@ -177,12 +177,13 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 }
 
 // metrics returns the metrics to watch, as each has its description in an answer of /metrics, without those
-// of relays behind others, of which there is none here: services/relay's own tests look for them.
+// of relays behind others and of the port in Redis' protocol, of which there is none here: the tests of services/relay and
+// services/server look for them.
 func metrics(t *testing.T) (descriptions []string) {
 	t.Helper()
 	watched, _, _ := strings.Cut(document(t, metricsFile), "<!-- metrics: begin -->")
 	for _, m := range regexp.MustCompile("`(freshet_[a-z_]+)`").FindAllStringSubmatch(watched, -1) {
-		if !strings.HasPrefix(m[1], "freshet_relay_upstream_") {
+		if !strings.HasPrefix(m[1], "freshet_relay_upstream_") && !strings.HasPrefix(m[1], "freshet_resp_") {
 			descriptions = append(descriptions, "# HELP "+m[1]+" ")
 		}
 	}

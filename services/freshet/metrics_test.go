@@ -174,7 +174,9 @@ func described(t *testing.T, program string, registry *prometheus.Registry, all 
 				all[name].labels = append(all[name].labels, strings.Split(m[4], ",")...)
 			}
 		}
-		all[name].programs = append(all[name].programs, program)
+		if !slices.Contains(all[name].programs, program) { // one with constant labels is described several times
+			all[name].programs = append(all[name].programs, program)
+		}
 	}
 }
 

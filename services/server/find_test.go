@@ -302,7 +302,8 @@ func TestFindOfAServer(t *testing.T) {
 	cfg := server.Config{
 		Listen: "127.0.0.1:0", Datasets: settings.List{"ranges"}, NatsURL: settings.URL(nats.URL), Relays: settings.List{relayOf(t, s).URL},
 		StopGrace: time.Second, ConfirmAfter: time.Millisecond, StallTimeout: 30 * time.Second, BatchKeys: 10, BatchBytes: dataset.MaxValueBytes,
-		Indexes: settings.List{"ranges:first..last/ip", "ranges:owner"},
+		Indexes:  settings.List{"ranges:first..last/ip", "ranges:owner"},
+		MaxWaits: 1, ScanTime: time.Minute, ScanMemory: 1 << 20, FeedStall: time.Second, FeedBehind: time.Second,
 	}
 	i := run(t, cfg)
 	defer func() { i.stop() }()
