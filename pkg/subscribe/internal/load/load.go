@@ -76,6 +76,9 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 	if of, by, ok := l.held(rec, served); ok {
 		return l.adopt(ctx, rec, of, by, progress), nil
 	}
+	if served != nil {
+		l.Collector.wait(ctx)
+	}
 	var pulled int64
 	var fallback error
 	if deltas, ok := deltasFrom(served, rec); ok && !l.refusedTooOften(rec, deltas) {
