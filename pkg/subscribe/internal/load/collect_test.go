@@ -2,7 +2,9 @@ package load
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,4 +118,144 @@ func TestSmallRefreshIsCollectedAMinuteLater(t *testing.T) {
 			t.Errorf("collections ran at %v, and memory was given back %d times; want one of each after a minute", at, gave)
 		}
 	})
+}
+
+// Invariant: refreshes that follow each other at once leave garbage up to the bound and one refresh more, however long the collector rests.
+// Without a Collector that runs, and while garbage is below the bound, none waits.
+func TestGarbageOfBackToBackRefreshesIsBounded(t *testing.T) {
+	_, tab := tableOf(t, 9, 100, 100)
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			each   = 30 << 20
+			tables = 1 << 30 // the larger part of the test's heap
+		)
+		ctx, stop := context.WithCancel(t.Context())
+		c := NewCollector()
+		var mu sync.Mutex
+		var garbage, most int64
+		refresh := func() {
+			c.wait(ctx)
+			time.Sleep(10 * time.Millisecond) // of the refresh
+			mu.Lock()
+			garbage += each
+			most = max(most, garbage)
+			mu.Unlock()
+			c.swapped("prices", tab, each, tables, false)
+		}
+		start := time.Now()
+		for range 2 * tables / maxGarbageShare / each { // more than the bound
+			refresh()
+		}
+		if took, want := time.Since(start), 2*tables/maxGarbageShare/each*10*time.Millisecond; took != want {
+			t.Errorf("refreshes without a collector took %s, want %s", took, want)
+		}
+		collections, done := 0, make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := c.run(ctx, func() {
+				mu.Lock()
+				before := garbage
+				mu.Unlock()
+				time.Sleep(100 * time.Millisecond)
+				mu.Lock()
+				garbage -= before
+				mu.Unlock()
+				collections++
+			}, func() int64 { return 0 }, nil); err != nil {
+				t.Error(err)
+			}
+		}()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		most = 0
+		mu.Unlock()
+		start = time.Now()
+		for range 1000 {
+			refresh()
+		}
+		if limit := int64(tables)/maxGarbageShare + 2*each; most > limit {
+			t.Errorf("%d bytes were garbage, want %d at most", most, limit)
+		}
+		if took := time.Since(start); took > time.Minute || collections < 100 {
+			t.Errorf("1000 refreshes took %s with %d collections", took, collections)
+		}
+		stop()
+		<-done
+	})
+}
+
+// A collection that takes long delays a refresh by maxWait, and a refresh whose context ends by nothing.
+func TestRefreshWaitsForACollectionAWhile(t *testing.T) {
+	_, tab := tableOf(t, 9, 100, 100)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		c := NewCollector()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := c.run(ctx, func() { time.Sleep(time.Hour) }, func() int64 { return 0 }, nil); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		c.swapped("prices", tab, 1<<30, 1<<30, false)
+		start := time.Now()
+		if c.wait(ctx); time.Since(start) != maxWait {
+			t.Errorf("the refresh waited for %s, want %s", time.Since(start), maxWait)
+		}
+		ended, end := context.WithCancel(ctx)
+		end()
+		start = time.Now()
+		if c.wait(ended); time.Since(start) != 0 {
+			t.Errorf("a refresh whose context has ended waited for %s", time.Since(start))
+		}
+		stop()
+		<-done
+		start = time.Now()
+		if c.wait(t.Context()); time.Since(start) != 0 {
+			t.Errorf("a refresh waited for %s for a collector that has ended", time.Since(start))
+		}
+	})
+}
+
+// Invariant: Load waits before it pulls a delta, while too much is garbage.
+func TestLoadWaitsForACollection(t *testing.T) {
+	c := newChain(t)
+	collector := NewCollector()
+	collector.patience = time.Hour
+	c.loader.Collector = collector
+	before := c.asked.Load()
+	ctx, stop := context.WithCancel(t.Context())
+	begun, collect, done := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := collector.run(ctx, func() {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			<-collect
+		}, func() int64 { return 0 }, nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	defer func() { stop(); <-done }()
+	collector.swapped("other", c.first.Value, 1<<30, 1<<30, false)
+	<-begun
+	ended, end := context.WithTimeout(t.Context(), time.Second)
+	defer end()
+	if _, err := c.loader.Load(ended, c.rec, c.served(), nothing); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a load that has to wait for a collection ended with %v", err)
+	}
+	if n := c.asked.Load(); n != before {
+		t.Errorf("%d objects were pulled before the collection ended", n-before)
+	}
+	close(collect)
+	v, err := c.loader.Load(t.Context(), c.rec, c.served(), nothing)
+	if err == nil {
+		err = v.Finish(true)
+	}
+	if n := c.asked.Load(); err != nil || n != before+1 {
+		t.Errorf("%d objects were pulled after the collection, want 1: %v", n-before, err)
+	}
 }

@@ -64,7 +64,7 @@ type refusals struct {
 
 // Load loads the version rec. It pulls nothing if the served table or a root has the content of rec. Otherwise it applies the deltas from
 // the served version if they are fewer bytes than the snapshot and the deltas that extend it, and pulls those otherwise. If the deltas from
-// the served version cannot lead to rec, Load pulls the snapshot as well.
+// the served version cannot lead to rec, Load pulls the snapshot as well. Before a pull it waits for the Collector, see [Collector.wait].
 func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *served, progress func()) (loaded, error) {
 	// gofail: var refreshLoad struct{}
 	if rec.Deleted {
@@ -77,7 +77,9 @@ func (l *Loader) Load(ctx context.Context, rec dataset.VersionRecord, served *se
 		return l.adopt(ctx, rec, of, by, progress), nil
 	}
 	if served != nil {
-		l.Collector.wait(ctx)
+		if l.Collector.wait(ctx); ctx.Err() != nil {
+			return loaded{}, fmt.Errorf("load version %s: %w", rec.ID(), context.Cause(ctx))
+		}
 	}
 	var pulled int64
 	var fallback error
