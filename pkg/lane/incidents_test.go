@@ -46,7 +46,7 @@ func judged(t *testing.T, judge func(t *testing.T, with run) error, inLane func(
 }
 
 // Incident 1: a pool of processes multiplied memory. Each worker had a copy of the data that it worked on, and there were as many workers
-// as requests. In a lane there are at most as many copies as the lane is wide.
+// as requests. In a lane there are at most as many copies as the lane is wide; of functions that yield, as many as have a place or wait.
 func TestIncidentOfTheProcessPool(t *testing.T) {
 	const (
 		jobs  = 12
@@ -87,6 +87,48 @@ func TestIncidentOfTheProcessPool(t *testing.T) {
 	}
 	judged(t, judge, func() run {
 		return lane.New(lane.Config{Name: "cpu", Width: width, Queue: jobs, Wait: time.Hour}).Do
+	}, atOnce)
+}
+
+// Functions that yield take turns, each with its copy: as many as have a place or wait, however many are called.
+func TestCopiesOfFunctionsThatYield(t *testing.T) {
+	const (
+		jobs  = 40
+		width = 2
+		queue = 6
+	)
+	judge := func(t *testing.T, with run) error {
+		var copies, most, refused atomic.Int64
+		var ended sync.WaitGroup
+		for range jobs {
+			ended.Go(func() {
+				err := with(t.Context(), func(ctx context.Context) error {
+					now := copies.Add(1)
+					defer copies.Add(-1)
+					for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
+					}
+					for range 50 {
+						time.Sleep(time.Millisecond)
+						lane.Yield(ctx)
+					}
+					return nil
+				})
+				switch {
+				case errors.Is(err, lane.ErrShed):
+					refused.Add(1)
+				case err != nil:
+					t.Error(err)
+				}
+			})
+		}
+		ended.Wait()
+		if most.Load() > width+queue || refused.Load() != jobs-width-queue {
+			return fmt.Errorf("%d copies at a time and %d of %d refused; want at most %d copies", most.Load(), refused.Load(), jobs, width+queue)
+		}
+		return nil
+	}
+	judged(t, judge, func() run {
+		return lane.New(lane.Config{Name: "cpu", Width: width, Queue: queue, Wait: time.Hour}).Do
 	}, atOnce)
 }
 

@@ -126,6 +126,9 @@ func (l *Lane) contains(t *ticket) bool {
 
 // SetWidth changes how many functions run at a time. Functions that run go on until they end or call [Yield].
 func (l *Lane) SetWidth(width int) {
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.width = max(width, 1)

@@ -243,6 +243,10 @@ func TestNilLane(t *testing.T) {
 	if err := l.Do(t.Context(), func(context.Context) error { return lane.ErrShed }); !errors.Is(err, lane.ErrShed) {
 		t.Error(err)
 	}
+	l.SetWidth(2)
+	if s := l.Stats(); s != (lane.Stats{}) {
+		t.Errorf("stats %+v", s)
+	}
 }
 
 // The histograms have the time that a function waited, and the time that it had a place.

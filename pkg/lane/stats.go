@@ -77,8 +77,11 @@ func (h *histogram) read() (r Histogram) {
 	return r
 }
 
-// Stats returns the state and the counts of the lane. It may be called at any time.
+// Stats returns the state and the counts of the lane. It may be called at any time. Those of a nil Lane are zero.
 func (l *Lane) Stats() Stats {
+	if l == nil {
+		return Stats{}
+	}
 	m := &l.metrics
 	s := Stats{
 		Name: l.cfg.Name, Queue: l.cfg.Queue,

@@ -218,6 +218,28 @@ func TestHoldEnds(t *testing.T) {
 	})
 }
 
+// A function of Do that does not yield keeps its place while only functions of Do wait.
+func TestFunctionsKeepTheirPlaceFromOneAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(4)
+		var wg sync.WaitGroup
+		began := time.Now()
+		do(t, l, &wg, func(context.Context) { time.Sleep(time.Second) })
+		if err := l.Do(t.Context(), func(context.Context) error {
+			if waited := time.Since(began); waited != time.Second {
+				t.Errorf("the other function began after %s", waited)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if s := l.Stats(); s.Held != 0 || s.Astray != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
 // Config.Hold counts from the last yield, and not from the call that waits: a caller with less patience gets the place in a later attempt.
 func TestHoldCountsFromTheYield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

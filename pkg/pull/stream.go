@@ -54,7 +54,17 @@ func (c *Client) send(ctx context.Context, r *relays.Relay, q query) (*stream, A
 	}
 	var res *http.Response
 	if err == nil {
-		res, err = c.roundTrip(ctx, r, q)
+		res, err = func() (*http.Response, error) {
+			panics := true
+			defer func() {
+				if panics { // of a caller's transport; the place in the lane must not be lost
+					end()
+				}
+			}()
+			res, err := c.roundTrip(ctx, r, q)
+			panics = false
+			return res, err
+		}()
 	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

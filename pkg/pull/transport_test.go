@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/pull"
 )
 
@@ -97,3 +100,27 @@ func TestGivenTransportKeepsItsProxy(t *testing.T) {
 		t.Error("the client changed the caller's transport")
 	}
 }
+
+// A transport that panics does not keep its requests' places in the lane.
+func TestTransportThatPanics(t *testing.T) {
+	l := lane.New(lane.Config{Name: "io", Width: 1})
+	c, err := pull.New(pull.Config{Relays: []string{"http://relay.invalid"}, Transport: panicking{}, Lane: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for range 2 {
+		if _, err := c.Size(ctx, dataset.Digest{}); err == nil || !strings.Contains(err.Error(), "broken transport") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if s := l.Stats(); s.Own.Running != 0 {
+		t.Errorf("%d requests have a place", s.Own.Running)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("broken transport") }

@@ -82,16 +82,8 @@ func embedMain(ctx context.Context, cfg embedConfig, in io.Reader, out io.Writer
 	if err != nil {
 		return err
 	}
-	s := &service{dataset: d, lanes: lanesOf(sub), price: price, keys: gomap.Keys(d.Table().Len())}
+	s := &service{dataset: d, lanes: sub.Lanes(), price: price, keys: gomap.Keys(d.Table().Len())}
 	return control.Serve(ctx, in, out, s.obey)
-}
-
-// lanesOf returns the lanes of the subscriber, which its refreshes share.
-func lanesOf(sub *subscribe.Subscriber) lane.Lanes {
-	if s, ok := any(sub).(interface{ Lanes() lane.Lanes }); ok {
-		return s.Lanes()
-	}
-	return lane.Defaults()
 }
 
 func (s *service) obey(ctx context.Context, c embedCommand) (any, error) {
