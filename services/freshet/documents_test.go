@@ -32,6 +32,8 @@ const (
 	operationsFile = docs + "operations.md"
 	publishingFile = docs + "publishing.md"
 	feedFile       = docs + "feed.md"
+	indexesFile    = docs + "indexes.md"
+	redisFile      = docs + "redis.md"
 	settingsFile   = docs + "settings.md"
 	metricsFile    = docs + "metrics.md"
 )
@@ -128,12 +130,18 @@ func exampleBody(t *testing.T, file, name string) string {
 func TestShellCodeOfDocumentsRuns(t *testing.T) {
 	t.Setenv("FRESHET_LABELS", "zone=a,tier=canary") // as in operations.md
 	t.Setenv("FRESHET_REMOTE_GET", "true")
+	t.Setenv("FRESHET_INDEXES", "prices:cents^") // as in indexes.md
+	t.Setenv("FRESHET_RESP_LISTEN", "127.0.0.1:0")
 	p := begin(t, "up", "prices", "--dir", t.TempDir(),
 		"--nats-port", "0", "--redis-port", "0", "--publisher-port", "0", "--relay-port", "0", "--server-port", "0")
 	urls := map[string]string{}
+	respPort := ""
 	for p.lines.Scan() && !strings.HasPrefix(p.lines.Text(), "Ctrl-C") {
 		if f := strings.Fields(p.lines.Text()); len(f) >= 2 {
 			urls[f[0]] = f[1]
+			if port, ok := strings.CutPrefix(f[0], "redis://127.0.0.1:"); ok {
+				respPort = port
+			}
 		}
 	}
 	defer func() {
@@ -145,11 +153,13 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 		}
 	}()
 	ports := strings.NewReplacer(
-		"http://127.0.0.1:8480", urls["publisher"], "http://127.0.0.1:8481", urls["relay"], "http://127.0.0.1:8482", urls["up-1"])
+		"http://127.0.0.1:8480", urls["publisher"], "http://127.0.0.1:8481", urls["relay"], "http://127.0.0.1:8482", urls["up-1"],
+		"redis-cli -p 6380", "redis-cli -p "+respPort)
 	dir := t.TempDir()
 	var printed bytes.Buffer
 	var code []string
-	for _, name := range []string{readmeFile, publishingFile, operationsFile, feedFile} { // later blocks use the files of earlier ones
+	// Later blocks use the files and versions of earlier ones.
+	for _, name := range []string{readmeFile, indexesFile, redisFile, publishingFile, operationsFile, feedFile} {
 		_, more := blocks(t, name, "runs")
 		code = append(code, more...)
 	}
@@ -169,6 +179,7 @@ func TestShellCodeOfDocumentsRuns(t *testing.T) {
 		"prices version 2: 1 record (0 added, 1 changed, 1 removed)", "up-1 serves version 2",
 		`"patch":{"added":1,"changed":0,"removed":1,"unchanged":0,"missing":0}`, "1 delta",
 		"1 instance answers", `"agree": true`,
+		`"records":[{"key":"B/2","value":{"sku":"B/2","cents":1250}}]`, "\n1250\n", "\nNODATASET ",
 	) {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("printed no %q:\n%s", want, printed.String())

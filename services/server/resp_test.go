@@ -202,7 +202,7 @@ func TestNodeClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(modules, "redis")); err != nil {
-		t.Fatalf("this test needs npm's redis in dist/node: mkdir -p dist/node && cp services/server/testdata/node/*.json dist/node && npm ci --prefix dist/node: %v", err)
+		t.Fatalf("this test needs npm's redis in dist/node: mkdir -p dist/node && cp scripts/tools/node/*.json dist/node && npm ci --prefix dist/node: %v", err)
 	}
 	t.Setenv("NODE_PATH", modules)
 	if got := tool(t, "apt-get install nodejs npm", "node", "testdata/node/read.js", port, respPassword); got != "fine\n" {

@@ -26,9 +26,10 @@ The value of one record is printed unchanged and without a line end. Several rec
 printed as lines: {"dataset":...,"version":...,"key":...,"value":...}. A value that is no JSON is the member value_text,
 or value_base64 if it is not UTF-8.
 
-The exit code is %d if there is no such record, dataset or version.
+The exit code is %d if there is no such record, dataset or version, and %d if the instance does not serve the version of
+--at-least in time.
 
-`, exit.NotFound) + remoteGetHelp,
+`, exit.NotFound, exit.TimedOut) + remoteGetHelp,
 		Example: `  freshet get browser-compat webassembly.memory64 | jq .support
   freshet get prices A1 --version 41
   freshet get prices A1 --at-least prices/17@0123456789012345678901234567890123456789

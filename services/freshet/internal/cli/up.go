@@ -31,8 +31,10 @@ func newUp(p Process) *cobra.Command {
 It is for one machine and for trials. Published data stays in --dir; the next ` + "`freshet up`" + ` with the same folder serves
 it again. The command runs until Ctrl-C (exit code 0).
 
-The services read their other settings from the environment, as their own programs do.`,
-		Example: `  freshet up prices cities --instances 2`,
+The services read their other settings from the environment, as their own programs do: FRESHET_INDEXES declares secondary
+indexes, and FRESHET_RESP_LISTEN=6380 answers lookups of Redis' clients on port 6380; further instances use the next ports.`,
+		Example: `  freshet up prices cities --instances 2
+  FRESHET_INDEXES=prices:cents^ FRESHET_RESP_LISTEN=6380 freshet up prices`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg := stack.Config{
@@ -96,6 +98,9 @@ func printAddresses(p Process, at stack.Addresses, name, dir, namespace string) 
 	}
 	for _, i := range at.Instances {
 		rows = append(rows, []string{i.Name, i.URL, "GET /v1/datasets/" + name + "/records/KEY"})
+		if i.RESP != "" {
+			rows = append(rows, []string{"", "redis://" + i.RESP, "GET " + name + ":KEY"})
+		}
 	}
 	rows = append(rows, []string{"NATS", at.NATS, ""}, []string{"Redis", at.Redis, ""}, []string{"data", dir, ""})
 	if err := show.Table(p.Out, []show.Column{{Title: "part"}, {Title: "listens on"}, {Title: "for example"}}, rows); err != nil {

@@ -29,6 +29,7 @@ func upOnFreePorts(dir string, more ...string) []string {
 
 // TestUp runs what `freshet up` prints, and ends it well.
 func TestUp(t *testing.T) {
+	t.Setenv("FRESHET_RESP_LISTEN", "127.0.0.1:0")
 	t.Run("default namespace", func(t *testing.T) { tryUp(t, nil, map[string]string{"FRESHET_NAMESPACE": "try"}) })
 	t.Run("another", func(t *testing.T) { tryUp(t, map[string]string{"FRESHET_NAMESPACE": "try"}, nil) })
 }
@@ -50,10 +51,13 @@ func tryUp(t *testing.T, env, other map[string]string) {
 		ended <- result{code: code, err: errs.String()}
 	}()
 	urls := map[string]string{}
-	var suggested []string
+	var suggested, resp []string
 	for lines := bufio.NewScanner(reader); lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C"); {
 		if f := strings.Fields(lines.Text()); len(f) >= 2 {
 			urls[f[0]] = f[1]
+			if address, ok := strings.CutPrefix(f[0], "redis://"); ok {
+				resp = append(resp, address)
+			}
 		}
 		if _, command, ok := strings.Cut(lines.Text(), ": "); ok {
 			suggested = append(suggested, command)
@@ -73,6 +77,14 @@ func tryUp(t *testing.T, env, other map[string]string) {
 	for _, instance := range []string{"up-1", "up-2"} {
 		run(t.Context(), nil, "", "get", "prices", "A1", "--server", urls[instance]).want(t, exit.OK, `{"sku":"A1","price":5}`)
 		run(t.Context(), nil, "", "get", "prices", "B2", "--server", urls[instance]).want(t, exit.NotFound)
+	}
+	if len(resp) != 2 {
+		t.Errorf("prints the addresses %q for Redis' protocol, want one of each instance", resp)
+	}
+	for _, address := range resp {
+		if got := strlen(t, address, "prices:A1"); got != ":22\r\n" {
+			t.Errorf("STRLEN answers %q on %s", got, address)
+		}
 	}
 	at := []string{"status", "--publisher", urls["publisher"], "--nats", urls["NATS"], "--redis", urls["Redis"]}
 	run(t.Context(), env, "", at...).want(t, exit.OK, "up-1", "up-2")
@@ -95,6 +107,24 @@ func tryUp(t *testing.T, env, other map[string]string) {
 	}
 }
 
+// strlen returns the reply to STRLEN in Redis' protocol.
+func strlen(t *testing.T, address, key string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "STRLEN %s\r\n", key); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
 func TestUpCannotStart(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -104,6 +134,12 @@ func TestUpCannotStart(t *testing.T) {
 	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 	run(t.Context(), nil, "", upOnFreePorts(t.TempDir(), "--relay-port", port)...).
 		want(t, exit.Failure, "stderr:cannot start the relay on 127.0.0.1:"+port, "stderr:--relay-port")
+
+	t.Run("Redis' protocol", func(t *testing.T) {
+		t.Setenv("FRESHET_RESP_LISTEN", port)
+		run(t.Context(), nil, "", upOnFreePorts(t.TempDir())...).
+			want(t, exit.Failure, "stderr:set FRESHET_RESP_LISTEN to a free port", "stderr:"+port, "!--server-port")
+	})
 
 	notAFolder := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(notAFolder, nil, 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"freshet.dev/services/freshet/internal/brokers"
@@ -30,11 +31,11 @@ func startAll(s *supervisor, cfg Config) (at Addresses, err error) {
 		return at, err
 	}
 	for i, name := range cfg.Instances {
-		address, err := startServer(s, cfg, at, i)
+		address, resp, err := startServer(s, cfg, at, i)
 		if err != nil {
 			return at, err
 		}
-		at.Instances = append(at.Instances, Instance{Name: name, URL: address})
+		at.Instances = append(at.Instances, Instance{Name: name, URL: address, RESP: resp})
 	}
 	return at, nil
 }
@@ -104,11 +105,11 @@ func startRelay(s *supervisor, cfg Config, at Addresses) (address string, err er
 	return s.run("relay", c.Listen, r)
 }
 
-func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string, err error) {
+func startServer(s *supervisor, cfg Config, at Addresses, i int) (address, resp string, err error) {
 	name := cfg.Instances[i]
 	var c server.Config
 	if err := load(&c); err != nil {
-		return "", err
+		return "", "", err
 	}
 	c.Listen = cfg.address(cfg.Ports.server(i))
 	c.NatsURL = settings.URL(at.NATS)
@@ -118,16 +119,28 @@ func startServer(s *supervisor, cfg Config, at Addresses, i int) (address string
 	c.Datasets = settings.List(cfg.Datasets)
 	c.CacheDir = filepath.Join(cfg.Dir, "cache", name)
 	c.Instance = name
+	c.RespListen = respListen(c.RespListen, i)
 	deps, err := server.Open(s.ctx, c, cfg.Log.With("service", "server", "instance", name))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	s.onStop(deps.Close)
 	svc, err := server.New(c, deps)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return s.run("server", c.Listen, svc)
+	address, err = s.run("server", c.Listen, svc)
+	return address, svc.RespAddr(), err
+}
+
+// respListen returns the value of FRESHET_RESP_LISTEN for instance i: like HTTP, further instances use the next ports.
+func respListen(listen string, i int) string {
+	before := listen[:strings.LastIndexByte(listen, ':')+1]
+	port, err := strconv.Atoi(listen[len(before):])
+	if err != nil || port == 0 {
+		return listen // off, wrong, or any free port
+	}
+	return before + strconv.Itoa(port+i)
 }
 
 // load fills a service's configuration from the environment, as the service's own program does. The caller then overrides addresses

@@ -86,7 +86,11 @@ type Addresses struct {
 }
 
 // Instance is one instance of the stack.
-type Instance struct{ Name, URL string }
+type Instance struct {
+	Name, URL string
+	// RESP is the address for Redis' protocol; empty without FRESHET_RESP_LISTEN.
+	RESP string
+}
 
 // PortError is returned when another program listens on the port of a part.
 type PortError struct {

@@ -268,3 +268,24 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 		t.Errorf("got %v, want an error that names %s", err, file)
 	}
 }
+
+func TestRESPListen(t *testing.T) {
+	for _, c := range []struct {
+		listen string
+		i      int
+		want   string
+	}{
+		{"", 1, ""},
+		{"0", 1, "0"},
+		{"6380", 0, "6380"},
+		{"6380", 2, "6382"},
+		{":6380", 1, ":6381"},
+		{"0.0.0.0:6380", 1, "0.0.0.0:6381"},
+		{"[::1]:6380", 1, "[::1]:6381"},
+		{"localhost", 1, "localhost"}, // the server refuses it
+	} {
+		if got := respListen(c.listen, c.i); got != c.want {
+			t.Errorf("respListen(%q, %d) = %q, want %q", c.listen, c.i, got, c.want)
+		}
+	}
+}

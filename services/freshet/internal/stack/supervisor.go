@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/sourcegraph/conc/panics"
@@ -71,7 +74,7 @@ func guarded(ctx context.Context, part, address string, svc service) (err error)
 		err = r.AsError()
 	}
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case inUse(err, address):
 		return &PortError{Part: part, Address: address}
 	case err != nil:
 		return fmt.Errorf("%s failed: %w", title(part), err)
@@ -79,6 +82,16 @@ func guarded(ctx context.Context, part, address string, svc service) (err error)
 		return fmt.Errorf("%s stopped unexpectedly", title(part))
 	}
 	return nil
+}
+
+// inUse reports whether err means that another program listens on the port of address. A server has a second port, whose error names its setting.
+func inUse(err error, address string) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || !errors.Is(err, syscall.EADDRINUSE) {
+		return false
+	}
+	at, ok := op.Addr.(*net.TCPAddr)
+	return ok && strings.HasSuffix(address, ":"+strconv.Itoa(at.Port))
 }
 
 // stop stops all parts. It returns their errors, joined with err unless the failure of a part caused err.
