@@ -23,9 +23,10 @@ type conn struct {
 	half    progress
 	session Session // nil if the client has sent no command about tracking
 	authed  bool
-	closing bool // close the connection when the replies are sent
-	silent  bool // CLIENT REPLY OFF
-	skip    bool // CLIENT REPLY SKIP: no reply to the command after this one
+	closing bool  // close the connection when the replies are sent
+	wait    *wait // the command that waits; nil if none does
+	silent  bool  // CLIENT REPLY OFF
+	skip    bool  // CLIENT REPLY SKIP: no reply to the command after this one
 
 	mu       sync.Mutex
 	pushed   []byte // guarded by mu: messages to send
@@ -84,6 +85,9 @@ func (c *conn) end() (slow bool) {
 	c.mu.Lock()
 	c.gone, c.pushed, slow = true, nil, c.slow
 	c.mu.Unlock()
+	if c.wait != nil {
+		c.wait.cancel()
+	}
 	if c.session != nil {
 		c.session.Close()
 		c.session = nil

@@ -34,7 +34,13 @@ type opened struct {
 // run executes the commands in in, as long as they are complete and out has less than flushAt bytes. It appends their replies to out and returns
 // the rest of in.
 func (x *executor) run(c *conn, in, out []byte) (rest, replies []byte) {
-	for len(in) > 0 && len(out) < flushAt && !c.closing {
+	if c.wait != nil {
+		var ok bool
+		if out, ok = x.waited(c, out); !ok {
+			return in, out
+		}
+	}
+	for len(in) > 0 && len(out) < flushAt && !c.closing && c.wait == nil {
 		lim := x.port.limits
 		if !c.authed {
 			lim = limits{min(lim.args, strangerArgs), min(lim.bytes, strangerBytes)}
@@ -86,6 +92,9 @@ func (x *executor) execute(c *conn, out []byte) []byte {
 	}
 	if len(out) > before && out[before] == '-' {
 		x.port.metrics.errors.Add(1)
+	}
+	if c.wait != nil {
+		c.wait.mute = c.silent || skip
 	}
 	if c.silent || skip {
 		out = out[:before]
