@@ -232,7 +232,7 @@ func (l *loop) serve(s *socket, in []byte) {
 		}
 		out := l.out[:0]
 		in, out = l.executor.run(&s.conn, in, out)
-		more := len(out) >= flushAt
+		more := l.executor.more(out)
 		out, ok := s.takePushed(out)
 		if !ok {
 			l.close(s)
@@ -244,6 +244,9 @@ func (l *loop) serve(s *socket, in []byte) {
 		}
 		if !more || len(s.out) > 0 || s.closing {
 			break
+		}
+		if l.executor.work >= turnWork {
+			round = turnRounds - 1
 		}
 	}
 	if s.closing && len(s.out) == 0 {

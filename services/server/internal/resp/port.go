@@ -245,6 +245,7 @@ func (p *Port) attach(c *conn, remote, local net.Addr) {
 	c.id, c.limit, c.authed = p.lastID.Add(1), p.cfg.Output, !p.protected
 	c.remote, c.local = remote.String(), local.String()
 	c.created = p.clock.Load()
+	c.began = c.created
 	c.last.Store(c.created)
 	c.proto.Store(2)
 	p.metrics.accepted.Add(1)
@@ -298,7 +299,7 @@ func (p *Port) expired(c *conn, since int64, half bool) (why cut, ok bool) {
 		return cutStalled, true
 	case since == 0 && half && quiet > halfAfter:
 		return cutHalf, true
-	case !c.authed && now-c.created > authAfter:
+	case !c.authed && now-c.began > authAfter:
 		return cutStranger, true
 	case p.cfg.Idle > 0 && since == 0 && quiet > int64(p.cfg.Idle/time.Second):
 		return cutIdle, true

@@ -91,7 +91,7 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) patience() (why cut, within time.Duration) {
 	switch {
 	case !s.authed:
-		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.created)))
+		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.began)))
 	case len(s.in) > 0:
 		return cutHalf, halfAfter * time.Second
 	}
@@ -117,7 +117,7 @@ func (s *stream) serve(ctx context.Context, arrived []byte) bool {
 			}
 		}
 		in, s.out = s.executor.run(&s.conn, in, s.out[:0])
-		more := len(s.out) >= flushAt
+		more := s.executor.more(s.out)
 		if !s.send(len(in)) {
 			return false
 		}
