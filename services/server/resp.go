@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/services/internal/build"
 	"freshet.dev/services/internal/settings"
+	"freshet.dev/services/internal/web"
 	"freshet.dev/services/server/internal/resp"
 )
 
@@ -57,8 +60,30 @@ func (s *Server) newPort() (*resp.Port, error) {
 	}
 	return resp.New(resp.Config{
 		Listen: cfg.RespListen, Password: password, Connections: cfg.RespConnections, Idle: cfg.RespIdle,
-		Keys: cfg.BatchKeys, Bytes: int(cfg.BatchBytes), Output: int(cfg.RespOutputBytes),
-	}, resp.Deps{Datasets: datasets, Tracker: tracker, Log: s.deps.Log, Registry: s.deps.Registry, Build: build.Read().Version}), nil
+		Keys: cfg.BatchKeys, Bytes: int(cfg.BatchBytes), Output: int(cfg.RespOutputBytes), WaitMax: cfg.WaitMax,
+	}, resp.Deps{Datasets: datasets, Tracker: tracker, AtLeast: s.respAtLeast, Log: s.deps.Log, Registry: s.deps.Registry, Build: build.Read().Version}), nil
+}
+
+// respAtLeast waits as lookups over HTTP do. Its error is the reply.
+func (s *Server) respAtLeast(ctx context.Context, name, token string, wait time.Duration) error {
+	l := s.datasets[name]
+	if l == nil { // a token without a name
+		_, err := dataset.ParseToken(token)
+		return fmt.Errorf("ERR %w", err)
+	}
+	_, err := s.waitAtLeast(ctx, l, name, token, wait)
+	var problem *web.Problem
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &problem): // the client has left
+		return fmt.Errorf("%s %w", resp.NotYet, err)
+	case problem.Kind == "not-yet" || problem.Kind == "busy" || problem.Kind == "stopping":
+		return errors.New(resp.NotYet + " " + problem.Detail)
+	case problem.Kind == "other-history":
+		return errors.New("OTHERHISTORY " + problem.Detail)
+	}
+	return errors.New("ERR " + problem.Detail)
 }
 
 // runPort serves HTTP and Redis' protocol until ctx ends, or one of them fails.

@@ -38,7 +38,12 @@ func respConfig(t *testing.T) server.Config {
 // runResp runs a server with Redis' protocol and a few records, and returns it and the port.
 func runResp(t *testing.T, cfg server.Config) (s *server.Server, port string) {
 	t.Helper()
-	src := newSource("cities", "prices")
+	return runRespOf(t, cfg, newSource("cities", "prices"))
+}
+
+// runRespOf is runResp with a source to which it adds versions.
+func runRespOf(t *testing.T, cfg server.Config, src *source) (s *server.Server, port string) {
+	t.Helper()
 	cities := map[string]string{"a": `{"name":"A"}`, "b": "{}"}
 	for i := range 99 {
 		cities[fmt.Sprintf("k%d", i)] = "{}"

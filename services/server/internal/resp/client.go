@@ -23,9 +23,11 @@ type conn struct {
 	half    progress
 	session Session // nil if the client has sent no command about tracking
 	authed  bool
-	closing bool // close the connection when the replies are sent
-	silent  bool // CLIENT REPLY OFF
-	skip    bool // CLIENT REPLY SKIP: no reply to the command after this one
+	began   int64 // when the connection began or was reset: seconds, of the port's clock
+	closing bool  // close the connection when the replies are sent
+	wait    *wait // the command that waits; nil if none does
+	silent  bool  // CLIENT REPLY OFF
+	skip    bool  // CLIENT REPLY SKIP: no reply to the command after this one
 
 	mu       sync.Mutex
 	pushed   []byte // guarded by mu: messages to send
@@ -43,13 +45,13 @@ func (c *conn) Protocol() int { return int(c.proto.Load()) }
 
 // Push implements [Client].
 func (c *conn) Push(b []byte) bool {
-	if c.Protocol() != 3 {
-		return true
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
 		return false
+	}
+	if c.Protocol() != 3 {
+		return true
 	}
 	if int(c.unsent.Load())+len(c.pushed)+len(b) > c.limit {
 		c.gone, c.slow, c.pushed = true, true, nil
@@ -61,6 +63,16 @@ func (c *conn) Push(b []byte) bool {
 		c.wake()
 	}
 	return true
+}
+
+// speak selects the protocol. Tracking ends with RESP3: what is pushed and not sent would be no reply of RESP2.
+func (c *conn) speak(proto int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if proto != 3 {
+		c.pushed = nil
+	}
+	c.proto.Store(int32(proto))
 }
 
 // takePushed appends the messages that were pushed to dst. ok is false if the connection is to be closed.
@@ -84,6 +96,9 @@ func (c *conn) end() (slow bool) {
 	c.mu.Lock()
 	c.gone, c.pushed, slow = true, nil, c.slow
 	c.mu.Unlock()
+	if c.wait != nil {
+		c.wait.cancel()
+	}
 	if c.session != nil {
 		c.session.Close()
 		c.session = nil

@@ -49,6 +49,7 @@ func init() { // not initializers: COMMAND is a command
 		read("hkeys", 2, 1, members(true, false), "hash", "Returns the names of the members of a JSON object."),
 		read("hvals", 2, 1, members(false, true), "hash", "Returns the values of the members of a JSON object."),
 		read("hlen", 2, 1, members(false, false), "hash", "Returns the number of members of a JSON object."),
+		other("freshet.atleast", -2, atLeast, "connection", "Waits until at least the version of a token is served."),
 		other("scan", -2, scan, "generic", "Iterates over the keys of all datasets, or of those that MATCH names."),
 		other("dbsize", 1, dbsize, "server", "Returns the number of records of all datasets."),
 		other("info", -1, info, "server", "Returns what is served and how."),

@@ -45,7 +45,8 @@ func reset(x *executor, c *conn, out []byte) []byte {
 		c.session.Close()
 		c.session = nil
 	}
-	c.proto.Store(2)
+	c.speak(2)
+	c.began = x.port.clock.Load()
 	c.silent, c.authed = false, !x.port.protected
 	c.setName("")
 	return appendSimple(out, "RESET")
@@ -118,7 +119,7 @@ func hello(x *executor, c *conn, out []byte) []byte {
 	if name != nil {
 		c.setName(string(name))
 	}
-	c.proto.Store(int32(proto))
+	c.speak(proto)
 	out = appendMap(out, proto, 7)
 	out = appendBulk(appendBulk(out, "server"), "redis") // clients compare it
 	out = appendBulk(appendBulk(out, "version"), compatible)

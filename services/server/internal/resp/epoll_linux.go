@@ -65,6 +65,7 @@ func (p *poller) close() {
 const (
 	readable = unix.EPOLLIN
 	writable = unix.EPOLLOUT
+	hangup   = unix.EPOLLRDHUP // the client will send nothing more
 	broken   = unix.EPOLLERR | unix.EPOLLHUP
 )
 

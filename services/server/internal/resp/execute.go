@@ -11,10 +11,19 @@ import (
 // flushAt is how many bytes of replies are collected before they are sent.
 const flushAt = 128 << 10
 
+const (
+	// turnWork is the work after which it is the turn of other connections, about a millisecond, and commandWork the most of one command. The
+	// unit is a byte of JSON that is parsed.
+	turnWork, commandWork = 1 << 20, 32 << 20
+	// recordWork is the work of a record that a SCAN examines.
+	recordWork = 128
+)
+
 // executor executes the commands of connections that share a goroutine. It is not safe for concurrent use.
 type executor struct {
 	port *Port
 	args [][]byte // of the running command
+	work int      // of the commands of the run
 
 	// For commands of many keys.
 	keys, values [][]byte
@@ -31,10 +40,18 @@ type opened struct {
 	table *table.Table
 }
 
-// run executes the commands in in, as long as they are complete and out has less than flushAt bytes. It appends their replies to out and returns
+// run executes the commands in in, as long as they are complete, out has less than flushAt bytes, and the work is less than
+// turnWork. It appends their replies to out and returns
 // the rest of in.
 func (x *executor) run(c *conn, in, out []byte) (rest, replies []byte) {
-	for len(in) > 0 && len(out) < flushAt && !c.closing {
+	x.work = 0
+	if c.wait != nil {
+		var ok bool
+		if out, ok = x.waited(c, out); !ok {
+			return in, out
+		}
+	}
+	for len(in) > 0 && len(out) < flushAt && x.work < turnWork && !c.closing && c.wait == nil {
 		lim := x.port.limits
 		if !c.authed {
 			lim = limits{min(lim.args, strangerArgs), min(lim.bytes, strangerBytes)}
@@ -61,6 +78,9 @@ func (x *executor) run(c *conn, in, out []byte) (rest, replies []byte) {
 	return in, out
 }
 
+// more reports whether the last run, which returned the replies, may have left complete commands.
+func (x *executor) more(replies []byte) bool { return len(replies) >= flushAt || x.work >= turnWork }
+
 // execute executes the command of x.args and appends its reply to out.
 func (x *executor) execute(c *conn, out []byte) []byte {
 	before, skip := len(out), c.skip
@@ -76,9 +96,9 @@ func (x *executor) execute(c *conn, out []byte) []byte {
 	default:
 		out = cmd.run(x, c, out)
 		x.release()
-		if c.session != nil && !cmd.client {
-			c.session.Executed()
-		}
+	}
+	if c.session != nil && (cmd == nil || !cmd.client) {
+		c.session.Executed() // also after an error, as in Redis
 	}
 	if cmd != nil {
 		c.command.Store(cmd)
@@ -86,6 +106,9 @@ func (x *executor) execute(c *conn, out []byte) []byte {
 	}
 	if len(out) > before && out[before] == '-' {
 		x.port.metrics.errors.Add(1)
+	}
+	if c.wait != nil {
+		c.wait.mute = c.silent || skip
 	}
 	if c.silent || skip {
 		out = out[:before]

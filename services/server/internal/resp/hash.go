@@ -45,6 +45,7 @@ func (x *executor) memberOf(object, name []byte) (v member.Value, err error) {
 	if err != nil || object == nil {
 		return v, err
 	}
+	x.work += len(object)
 	var one [1]member.Value
 	return p.Read(object, one[:0])[0], nil
 }
@@ -73,6 +74,10 @@ func hmget(x *executor, c *conn, out []byte) []byte {
 	object, err := x.object(c)
 	if err != nil {
 		return appendError(out, err.Error())
+	}
+	if n := len(x.args) - 2; n > 1 && n*len(object) > commandWork {
+		return appendError(out, fmt.Sprintf("ERR %d members of a value of %d bytes take too long for one command: want at most %d at a time, or GET the value",
+			n, len(object), commandWork/len(object)))
 	}
 	before := len(out)
 	out = appendArray(out, len(x.args)-2)
@@ -111,6 +116,7 @@ func members(names, values bool) func(*executor, *conn, []byte) []byte {
 		if err != nil {
 			return appendError(out, err.Error())
 		}
+		x.work += 2 * len(object)
 		n := 0
 		for range member.Whole(object).Members() {
 			n++

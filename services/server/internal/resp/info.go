@@ -19,7 +19,7 @@ var infoSections = []struct {
 	{"Clients", func(p *Port, line func(string, any)) {
 		line("connected_clients", p.count())
 		line("maxclients", p.cfg.Connections)
-		line("blocked_clients", 0)
+		line("blocked_clients", p.blocked.Load())
 	}},
 	{"Memory", infoMemory},
 	{"Persistence", func(p *Port, line func(string, any)) {

@@ -89,9 +89,10 @@ type socket struct {
 	// in is input that no complete command has been made of, out replies that the socket has not taken.
 	in, out []byte
 	// since is when the socket took something of out last, in seconds of the port's clock and plus 1; 0 if out is empty.
-	since  int64
-	queued bool // in loop.backlog
-	closed bool
+	since   int64
+	watched uint32 // events that the poller watches
+	queued  bool   // in loop.backlog
+	closed  bool
 }
 
 // newSocket takes over the connection, which the runtime's poller would also watch.
@@ -189,7 +190,7 @@ func (l *loop) recovered(s *socket) {
 
 func (l *loop) event(s *socket, events uint32) {
 	switch {
-	case events&broken != 0:
+	case events&(broken|hangup) != 0:
 		l.close(s)
 	case len(s.out) > 0:
 		if events&writable != 0 {
@@ -231,7 +232,7 @@ func (l *loop) serve(s *socket, in []byte) {
 		}
 		out := l.out[:0]
 		in, out = l.executor.run(&s.conn, in, out)
-		more := len(out) >= flushAt
+		more := l.executor.more(out)
 		out, ok := s.takePushed(out)
 		if !ok {
 			l.close(s)
@@ -244,16 +245,38 @@ func (l *loop) serve(s *socket, in []byte) {
 		if !more || len(s.out) > 0 || s.closing {
 			break
 		}
+		if l.executor.work >= turnWork {
+			round = turnRounds - 1
+		}
 	}
 	if s.closing && len(s.out) == 0 {
 		l.close(s)
 		return
 	}
-	l.keepInput(s, in)
+	if l.keepInput(s, in) && len(s.out) == 0 {
+		events := uint32(readable)
+		if s.wait != nil {
+			events = hangup // what it sends waits in the socket
+		}
+		l.watch(s, events)
+	}
 }
 
-// keepInput keeps the rest of the input for the next turn.
-func (l *loop) keepInput(s *socket, in []byte) {
+// watch makes the poller watch the events of s. It returns false if it closed the connection.
+func (l *loop) watch(s *socket, events uint32) bool {
+	if events == s.watched {
+		return true
+	}
+	if err := l.poller.change(s.fd, events); err != nil {
+		l.close(s)
+		return false
+	}
+	s.watched = events
+	return true
+}
+
+// keepInput keeps the rest of the input for the next turn. It returns false if it closed the connection.
+func (l *loop) keepInput(s *socket, in []byte) bool {
 	if len(in) == 0 && cap(s.in) > keepBytes {
 		s.in = nil
 	} else {
@@ -261,7 +284,9 @@ func (l *loop) keepInput(s *socket, in []byte) {
 	}
 	if !l.port.keep(&s.conn, len(s.in)+len(s.out)) {
 		l.cut(s, cutOutput)
+		return false
 	}
+	return true
 }
 
 // send writes out and keeps what the socket does not take. It returns false if it closed the connection.
@@ -292,11 +317,7 @@ func (l *loop) send(s *socket, out []byte) bool {
 	s.out = out[sent:]
 	l.out = nil // its memory is s.out now
 	s.since = l.port.clock.Load() + 1
-	if err := l.poller.change(s.fd, writable); err != nil {
-		l.close(s)
-		return false
-	}
-	return true
+	return l.watch(s, writable)
 }
 
 // flush writes replies that the socket has not taken yet. When all are sent, the connection's commands are executed again.
@@ -316,11 +337,9 @@ func (l *loop) flush(s *socket) {
 		return
 	}
 	s.out, s.since = nil, 0
-	if err := l.poller.change(s.fd, readable); err != nil {
-		l.close(s)
-		return
+	if l.watch(s, readable) {
+		l.serve(s, s.in)
 	}
-	l.serve(s, s.in)
 }
 
 // listen handles what tell has changed. listen returns true if the loop is to stop.
@@ -336,7 +355,7 @@ func (l *loop) listen() (stop bool) {
 			l.close(s)
 			continue
 		}
-		l.sockets[int32(s.fd)] = s
+		l.sockets[int32(s.fd)], s.watched = s, readable
 	}
 	for _, s := range woken {
 		switch {
@@ -349,6 +368,9 @@ func (l *loop) listen() (stop bool) {
 	}
 	if sweep {
 		for _, s := range l.sockets {
+			if s.wait != nil && s.since == 0 {
+				continue // its wait is bounded
+			}
 			if why, ok := l.port.expired(&s.conn, s.since, len(s.in) > 0 && !s.queued); ok {
 				l.cut(s, why)
 			}

@@ -132,7 +132,7 @@ func (k *talk) send(bytes string) string {
 		var out []byte
 		k.in, out = k.executor.run(k.conn, k.in, nil)
 		replies = append(replies, out...)
-		if len(out) < flushAt {
+		if !k.executor.more(out) {
 			return string(replies)
 		}
 	}

@@ -36,12 +36,17 @@ type Config struct {
 	// Output is how many bytes the port keeps of a client: replies and pushes that it does not read, and an incomplete command. It is more than
 	// Bytes. For all clients together the bound is 8 times as much.
 	Output int
+	// WaitMax is how long a command may wait for a version.
+	WaitMax time.Duration
 }
 
 // Deps are what a port uses.
 type Deps struct {
 	Datasets map[string]Dataset
 	Tracker  Tracker // nil: CLIENT TRACKING is refused
+	// AtLeast waits until a lookup in the dataset reads at least the version of the token, at most wait or until ctx ends; not at all if wait is 0.
+	// The text of its error is that of the reply, and begins with a code, which is [NotYet] if a longer wait may help.
+	AtLeast  func(ctx context.Context, dataset, token string, wait time.Duration) error
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	// Build is the version of freshet, for INFO.
@@ -67,6 +72,7 @@ type Port struct {
 	sorted    []*served // by name
 	names     string    // of the datasets, for errors
 	tracker   Tracker
+	atLeast   func(ctx context.Context, dataset, token string, wait time.Duration) error
 	limits    limits
 	protected bool // with a password
 	password  [sha256.Size]byte
@@ -79,6 +85,8 @@ type Port struct {
 	waiting atomic.Int64 // the sum of all conn.unsent
 	lastID  atomic.Int64
 	number  atomic.Int64 // of the TCP port
+	blocked atomic.Int64 // commands that wait for versions
+	waits   sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[int64]*conn // guarded by mu: by id
@@ -87,7 +95,7 @@ type Port struct {
 // New returns a port. [Port.Listen] binds its address.
 func New(cfg Config, deps Deps) *Port {
 	p := &Port{
-		cfg: cfg, log: deps.Log, tracker: deps.Tracker, build: deps.Build, datasets: make(map[string]*served), conns: make(map[int64]*conn),
+		cfg: cfg, log: deps.Log, tracker: deps.Tracker, atLeast: deps.AtLeast, build: deps.Build, datasets: make(map[string]*served), conns: make(map[int64]*conn),
 		protected: cfg.Password != "", password: sha256.Sum256([]byte(cfg.Password)), started: time.Now(), run: transport,
 	}
 	var names []string
@@ -181,6 +189,7 @@ func (p *Port) Serve(ctx context.Context, ln net.Listener) error {
 	err := p.accept(ctx, ln, conns)
 	cancel()
 	err = errors.Join(err, <-served)
+	p.waits.Wait() // their connections are closed
 	p.log.InfoContext(ctx, "stopped listening for Redis' protocol", "address", addr.String())
 	return err
 }
@@ -236,6 +245,7 @@ func (p *Port) attach(c *conn, remote, local net.Addr) {
 	c.id, c.limit, c.authed = p.lastID.Add(1), p.cfg.Output, !p.protected
 	c.remote, c.local = remote.String(), local.String()
 	c.created = p.clock.Load()
+	c.began = c.created
 	c.last.Store(c.created)
 	c.proto.Store(2)
 	p.metrics.accepted.Add(1)
@@ -289,7 +299,7 @@ func (p *Port) expired(c *conn, since int64, half bool) (why cut, ok bool) {
 		return cutStalled, true
 	case since == 0 && half && quiet > halfAfter:
 		return cutHalf, true
-	case !c.authed && now-c.created > authAfter:
+	case !c.authed && now-c.began > authAfter:
 		return cutStranger, true
 	case p.cfg.Idle > 0 && since == 0 && quiet > int64(p.cfg.Idle/time.Second):
 		return cutIdle, true

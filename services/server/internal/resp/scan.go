@@ -83,6 +83,7 @@ func scan(x *executor, c *conn, out []byte) []byte {
 			next = uint64(number+1) << hashBits
 		}
 	}
+	x.work += recordWork * (o.count - left)
 	out = appendBulk(appendArray(out, 2), strconv.FormatUint(next, 10))
 	return append(appendArray(out, n), keys...)
 }

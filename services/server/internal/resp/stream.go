@@ -81,8 +81,7 @@ func (s *stream) run(ctx context.Context) {
 		}
 		s.port.metrics.received.Add(uint64(n))
 		s.last.Store(s.port.clock.Load())
-		s.in = append(s.in, buffer[:n]...)
-		if !s.serve() {
+		if !s.serve(ctx, buffer[:n]) {
 			return
 		}
 	}
@@ -92,25 +91,37 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) patience() (why cut, within time.Duration) {
 	switch {
 	case !s.authed:
-		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.created)))
+		return cutStranger, time.Second * time.Duration(max(1, authAfter-(s.port.clock.Load()-s.began)))
 	case len(s.in) > 0:
 		return cutHalf, halfAfter * time.Second
 	}
 	return cutIdle, s.port.cfg.Idle
 }
 
-// serve executes the commands that have arrived. It returns false if the connection is to be closed.
-func (s *stream) serve() bool {
+// serve executes the commands that have arrived, and waits for those that wait. It returns false if the connection is to be closed.
+func (s *stream) serve(ctx context.Context, arrived []byte) bool {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	s.in = append(s.in, arrived...)
 	in := s.in
 	for {
+		if w := s.wait; w != nil {
+			s.turn.Unlock() // for pushes
+			select {
+			case <-w.done:
+			case <-ctx.Done():
+			}
+			s.turn.Lock()
+			if ctx.Err() != nil {
+				return false
+			}
+		}
 		in, s.out = s.executor.run(&s.conn, in, s.out[:0])
-		more := len(s.out) >= flushAt
+		more := s.executor.more(s.out)
 		if !s.send(len(in)) {
 			return false
 		}
-		if !more || s.closing {
+		if (!more || s.closing) && s.wait == nil {
 			break
 		}
 	}

@@ -24,28 +24,31 @@ type rig struct {
 func onEach(t *testing.T, test func(t *testing.T, start func(p *Port) *rig)) {
 	for name, run := range map[string]func(context.Context, *Port, <-chan *net.TCPConn) error{"system": transport, "streams": runStreams} {
 		t.Run(name, func(t *testing.T) {
-			test(t, func(p *Port) *rig {
-				p.run = run
-				ln, err := p.Listen(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- p.Serve(ctx, ln) }()
-				t.Cleanup(func() {
-					cancel()
-					if err := <-done; err != nil {
-						t.Errorf("a stop is an error: %v", err)
-					}
-					if n := p.count(); n != 0 || p.waiting.Load() != 0 {
-						t.Errorf("%d connections and %d bytes are left", n, p.waiting.Load())
-					}
-				})
-				return &rig{t, p, ln.Addr().String()}
-			})
+			test(t, func(p *Port) *rig { return serveOn(t, p, run) })
 		})
 	}
+}
+
+// serveOn serves the port with a transport until the test ends.
+func serveOn(t *testing.T, p *Port, run func(context.Context, *Port, <-chan *net.TCPConn) error) *rig {
+	p.run = run
+	ln, err := p.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("a stop is an error: %v", err)
+		}
+		if n := p.count(); n != 0 || p.waiting.Load() != 0 {
+			t.Errorf("%d connections and %d bytes are left", n, p.waiting.Load())
+		}
+	})
+	return &rig{t, p, ln.Addr().String()}
 }
 
 // client is a connection of a test. Reads and writes fail after a minute.
