@@ -140,6 +140,9 @@ func (u *update) change(c snapshot.Change) {
 		u.news = u.specs.paths.Read(c.New, u.news)
 	}
 	for i, spec := range u.specs.specs {
+		if c.Op == snapshot.Changed && slices.EqualFunc(u.specs.values(i, u.olds), u.specs.values(i, u.news), sameText) {
+			continue
+		}
 		if c.Op != snapshot.Added {
 			u.was.read(spec, u.specs.values(i, u.olds))
 		}
@@ -158,6 +161,9 @@ func (u *update) change(c snapshot.Change) {
 	}
 	u.flush(batchEntries, batchBytes)
 }
+
+// sameText reports whether the values have the same JSON text.
+func sameText(a, b member.Value) bool { return a.Raw() == b.Raw() }
 
 // remove removes what u.was has for the key.
 func (u *update) remove(i int, key []byte) {

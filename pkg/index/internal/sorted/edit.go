@@ -2,7 +2,6 @@ package sorted
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
 )
@@ -46,32 +45,6 @@ func (e *Edits) Bytes() int { return len(e.slab) }
 func (e *Edits) Reset() { e.slab, e.edits = e.slab[:0], e.edits[:0] }
 
 func (e *Edits) entry(d edit) []byte { return e.slab[d.off : d.off+uint32(d.len)] }
-
-// yieldEvery is how many comparisons a sort makes between two calls of yield.
-const yieldEvery = 4096
-
-// sort orders the edits by their entries, the removal of an entry before its addition.
-func (e *Edits) sort(yield func()) {
-	compared := 0
-	slices.SortFunc(e.edits, func(a, b edit) int {
-		if compared++; compared%yieldEvery == 0 {
-			yield()
-		}
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
-		}
-		if c := bytes.Compare(e.entry(a), e.entry(b)); c != 0 {
-			return c
-		}
-		switch {
-		case a.add == b.add:
-			return 0
-		case b.add:
-			return -1
-		}
-		return 1
-	})
-}
 
 // below returns how many of the first edits are below the first entry of l.
 func (e *Edits) below(edits []edit, l leaf) (n int) {

@@ -47,16 +47,6 @@ const (
 	chunkBytes = 48 // the size of a chunk
 )
 
-// head returns the first bytes of x as a number. Entries with different heads have the order of their heads.
-func head(x []byte) uint64 {
-	if len(x) >= 8 {
-		return binary.BigEndian.Uint64(x)
-	}
-	var padded [8]byte
-	copy(padded[:], x)
-	return binary.BigEndian.Uint64(padded[:])
-}
-
 // Len returns the number of entries.
 func (s *Set) Len() int { return s.entries }
 
