@@ -7,12 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/index"
-	"freshet.dev/pkg/internal/wake"
 	"freshet.dev/pkg/lane"
-	"freshet.dev/pkg/subscribe/internal/lineage"
 )
 
 // indexes keeps the secondary indexes of a dataset. A goroutine of the dataset makes them follow the served version, like an eager view.
@@ -23,16 +20,13 @@ type indexes struct {
 	current  atomic.Pointer[indexed]
 	first    chan struct{} // closed when there is a version
 	once     sync.Once
-	moved    wake.Broadcast // after current changes
 }
 
 // indexed is a version with its indexes, and what they cost.
 type indexed struct {
-	set *index.Set
-	// record is the set's version's.
-	record dataset.VersionRecord
-	full   bool          // built from all records
-	took   time.Duration // without the wait for the CPU lane
+	set  *index.Set
+	full bool          // built from all records
+	took time.Duration // without the wait for the CPU lane
 }
 
 // cpuLane returns the lane in which indexes are built.
@@ -77,7 +71,7 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	}
 	defer leave()
 	began := time.Now()
-	now := &indexed{record: swap.Record, full: true}
+	now := &indexed{full: true}
 	if before := x.current.Load(); before != nil && !swap.Replayed && swap.Old == before.set.Table() {
 		now.full = false
 		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.brief())
@@ -89,7 +83,6 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	}
 	now.took = time.Since(began)
 	x.current.Store(now)
-	x.moved.Wake()
 	x.once.Do(func() { close(x.first) })
 }
 
@@ -142,49 +135,6 @@ func (d *Dataset) Indexes() *index.Set {
 		return now.set
 	}
 	return nil
-}
-
-// IndexesAtLeast waits as [Dataset.AtLeast] does, until the indexes are of want or of a version that has it in its history: they follow the table
-// a little later. The errors are the same. The set is nil for a dataset without indexes, and if AtLeast returns no table.
-func (d *Dataset) IndexesAtLeast(ctx context.Context, want dataset.Ref) (*index.Set, error) {
-	var proven dataset.Ref // a version that satisfies want
-	for {
-		var moved <-chan struct{}
-		var now *indexed
-		if d.indexes != nil {
-			moved = d.indexes.moved.Next()
-			now = d.indexes.current.Load()
-		}
-		if now.satisfies(want) || !proven.ID.IsZero() && now.satisfies(proven) {
-			return now.set, nil
-		}
-		t, id, err := d.AtLeast(ctx, want)
-		switch {
-		case err != nil:
-			return nil, err
-		case t == nil, d.indexes == nil:
-			return nil, nil
-		case now != nil && now.set.Table() == t:
-			return now.set, nil
-		}
-		proven = dataset.Ref{Version: t.Version(), ID: id}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			behind := &BehindError{Dataset: d.name, Want: want, Why: "its table is; the secondary indexes are being updated", Err: context.Cause(ctx)}
-			if now != nil {
-				behind.Served = dataset.Ref{Version: now.set.Table().Version(), ID: now.set.ID()}
-			}
-			return nil, behind
-		case <-d.s.ctx.Done():
-			return nil, fmt.Errorf("wait for the indexes of version %s of dataset %s: %w", want, d.name, ErrClosed)
-		}
-	}
-}
-
-// satisfies reports whether the record of x shows that its version is want or has it in its history.
-func (x *indexed) satisfies(want dataset.Ref) bool {
-	return x != nil && lineage.Satisfies(lineage.Served{Record: &x.record, ID: x.set.ID()}, want)
 }
 
 // WaitIndexes returns nil as soon as [Dataset.Indexes] is not nil; for a dataset without indexes, as soon as a version is served. Its errors

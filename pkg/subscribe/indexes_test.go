@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/subscribe"
 )
@@ -128,30 +127,6 @@ func TestIndexesWaitForTheirLane(t *testing.T) {
 	})
 	release()
 	await(t, "the indexes of version 2", func() bool { return cities.Indexes().Table().Version() == 2 })
-}
-
-// A wait for the indexes of a version ends with those of that version, or says why not.
-func TestIndexesAtLeast(t *testing.T) {
-	w := newWorld(t)
-	cfg := w.config("cities")
-	cfg.Indexes = indexOf(t, "cities:country")
-	s := open(t, cfg)
-	cities := handle(s, "cities")
-	var rec dataset.VersionRecord
-	for version := uint64(1); version <= 3; version++ {
-		rec = w.commit("cities", version, records{"a": fmt.Sprintf(`{"country":"%d"}`, version)})
-		w.announce(rec)
-		set, err := cities.IndexesAtLeast(w.context(), rec.Ref())
-		if err != nil || set.ID() != rec.VersionID() || !slices.Equal(found(t, set, "country", fmt.Sprint(version)), []string{"a"}) {
-			t.Errorf("version %d: %v", version, err)
-		}
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	var behind *subscribe.BehindError
-	if _, err := cities.IndexesAtLeast(ended, dataset.Ref{Version: 4, ID: rec.VersionID()}); !errors.As(err, &behind) || behind.Served != rec.Ref() {
-		t.Errorf("a version that is not there: %v", err)
-	}
 }
 
 func TestIndexesAreChecked(t *testing.T) {

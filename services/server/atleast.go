@@ -8,7 +8,6 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe"
-	"freshet.dev/pkg/table"
 	"freshet.dev/services/internal/web"
 )
 
@@ -74,14 +73,20 @@ func (s *Server) waitAtLeast(ctx context.Context, l *lookups, name, token string
 		return view{}, web.Refuse(http.StatusBadRequest, "other-dataset", "the token %s is of dataset %s, and the request of %s: send a dataset only its own tokens", want, want.Dataset, name).
 			With("dataset", name)
 	}
-	var t *table.Table
-	var id dataset.VersionID
-	err = s.await(ctx, l, name, wait, func(ctx context.Context) (err error) {
-		t, id, err = l.dataset.AtLeast(ctx, want.Ref)
-		return err
-	})
+	t, id, err := l.dataset.AtLeast(ended, want.Ref)
+	if behind := (*subscribe.BehindError)(nil); wait > 0 && errors.As(err, &behind) {
+		select {
+		case s.waits <- struct{}{}:
+		default:
+			return view{}, l.decorate(web.Unavailable("busy", 1, nil, "%d lookups wait for versions, as many as FRESHET_MAX_WAITS allows; %v", cap(s.waits), err), name)
+		}
+		defer func() { <-s.waits }()
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		t, id, err = l.dataset.AtLeast(waiting, want.Ref)
+	}
 	if err != nil {
-		return view{}, err
+		return view{}, l.behind(ctx, name, err, wait)
 	}
 	state := l.state()
 	if newer, its, err := l.dataset.AtLeast(ended, want.Ref); err == nil {
@@ -91,26 +96,6 @@ func (s *Server) waitAtLeast(ctx context.Context, l *lookups, name, token string
 		return view{}, nil
 	}
 	return l.viewOf(t, id, state), nil
-}
-
-// await calls read at once, and once more for at most wait if the version is not there yet. The error is a problem, or that of ctx.
-func (s *Server) await(ctx context.Context, l *lookups, name string, wait time.Duration, read func(context.Context) error) error {
-	err := read(ended)
-	if behind := (*subscribe.BehindError)(nil); wait > 0 && errors.As(err, &behind) {
-		select {
-		case s.waits <- struct{}{}:
-		default:
-			return l.decorate(web.Unavailable("busy", 1, nil, "%d lookups wait for versions, as many as FRESHET_MAX_WAITS allows; %v", cap(s.waits), err), name)
-		}
-		defer func() { <-s.waits }()
-		waiting, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		err = read(waiting)
-	}
-	if err != nil {
-		return l.behind(ctx, name, err, wait)
-	}
-	return nil
 }
 
 // behind returns the problem of a version that is not served, as err of AtLeast says.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,11 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/index"
-	"freshet.dev/pkg/nearest"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/server/internal/jsonrecord"
 )
@@ -26,15 +22,12 @@ const (
 	findReads = 2000
 )
 
-// Parameters that name no member.
+// Parameters that are no conditions.
 const (
 	paramLimit  = "limit"
 	paramCursor = "cursor"
 	paramIP     = "ip" // for the only index of addresses
 )
-
-// findParameters are the parameters that are no conditions.
-var findParameters = []string{paramLimit, paramCursor, atLeastParameter, waitParameter}
 
 // operators are the endings of parameters that are conditions.
 var operators = []string{".eq", ".prefix", ".min", ".max", ".ip"}
@@ -42,20 +35,14 @@ var operators = []string{".eq", ".prefix", ".min", ".max", ".ip"}
 // find answers GET /v1/datasets/{name}/records: the records that meet conditions, from secondary indexes.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	l, ok := s.datasets[name]
-	if !ok {
-		return s.unknownDataset(name)
+	if _, err := s.view(r); err != nil {
+		return err
 	}
-	h := w.Header()
-	l.describe(h)
 	q, err := s.findQuery(r, name)
 	if err != nil {
 		return err
 	}
-	set, err := s.findIn(r, l, name)
-	if err != nil {
-		return err
-	}
+	set := s.datasets[name].dataset.Indexes()
 	if set == nil {
 		return web.Unavailable("indexes-building", 2, nil, "the indexes of dataset %s are being built for the first time; /v1/status has them", name).With("dataset", name)
 	}
@@ -71,8 +58,8 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	h := w.Header()
 	h.Set(versionHeader, strconv.FormatUint(set.Table().Version(), 10))
-	h.Del(idHeader) // of the table, which may be newer
 	if id := set.ID(); !id.IsZero() {
 		h.Set(idHeader, id.String())
 	}
@@ -81,28 +68,6 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // it fails only when the client has left
 	return nil
-}
-
-// findIn returns the indexes to read for a request, of at least the version that it names; nil before the first. The error is a problem.
-func (s *Server) findIn(r *http.Request, l *lookups, name string) (*index.Set, error) {
-	began := time.Now()
-	if _, err := s.view(r); err != nil { // among others, of a token
-		return nil, err
-	}
-	text, wait, err := s.wanted(r)
-	if err != nil || text == "" {
-		return l.dataset.Indexes(), err
-	}
-	token, err := dataset.ParseToken(text)
-	if err != nil {
-		return nil, err // view has parsed it
-	}
-	var set *index.Set
-	err = s.await(r.Context(), l, name, wait-time.Since(began), func(ctx context.Context) (err error) {
-		set, err = l.dataset.IndexesAtLeast(ctx, token.Ref)
-		return err
-	})
-	return set, err
 }
 
 // refuseIndex returns a problem that names the dataset's indexes.
@@ -141,7 +106,7 @@ func (s *Server) findQuery(r *http.Request, name string) (findQuery, error) {
 	}
 	params := make([]string, 0, len(values))
 	for param := range values {
-		if !slices.Contains(findParameters, param) {
+		if param != paramLimit && param != paramCursor {
 			params = append(params, param)
 		}
 	}
@@ -190,23 +155,15 @@ func (s *Server) indexFor(name, param string) (index.Spec, string, error) {
 		}
 		return specs[i], ".eq", nil
 	}
-	meant := param
 	for _, op := range operators {
 		if member, ok := strings.CutSuffix(param, op); ok {
 			if i := named(member); i >= 0 {
 				return specs[i], op, nil
 			}
-			meant = member
 		}
 	}
 	if param != paramIP {
-		known := append([]string{paramIP}, findParameters...)
-		for _, spec := range specs {
-			known = append(known, spec.Name())
-		}
-		slices.Sort(known)
-		known = slices.Compact(known)
-		return index.Spec{}, "", s.refuseIndex(name, "no-index", "there is no index for the parameter %.80q%s", param, nearest.Hint(meant, known))
+		return index.Spec{}, "", s.refuseIndex(name, "no-index", "there is no index for the parameter %.80q", param)
 	}
 	var ofAddresses []index.Spec
 	for _, spec := range specs {

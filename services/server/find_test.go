@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -44,7 +43,6 @@ func (s *source) index(t testing.TB, name string, texts ...string) {
 		t.Fatal(err)
 	}
 	s.indexed[name].Store(set)
-	close(*s.swapped.Swap(new(make(chan struct{}))))
 }
 
 // page is an answer to a find.
@@ -200,9 +198,6 @@ func TestFindRefusals(t *testing.T) {
 		"limit=2":                           "400 no-condition",
 		"mayor=x":                           "400 no-index",
 		"name.suffix=x":                     "400 no-index",
-		"contry.min=x":                      "400 no-index (did you mean country?)",
-		"limt=2":                            "400 no-index (did you mean limit?)",
-		"country=KR&at_least=x":             "400 bad-token",
 		"country.prefix=K":                  "400 wrong-index",
 		"country.min=K":                     "400 wrong-index",
 		"country.ip=10.0.0.1":               "400 wrong-index",
@@ -216,14 +211,13 @@ func TestFindRefusals(t *testing.T) {
 		"country=KR&cursor=x":               "400 bad-cursor",
 		"country=KR&cursor=B2NvdW50cnnAS1I": "400 bad-cursor",
 	} {
-		want, hint, _ := strings.Cut(want, " (")
 		var status int
 		var kind string
 		if _, err := fmt.Sscanf(want, "%d %s", &status, &kind); err != nil {
 			t.Fatal(err)
 		}
 		doc := wantProblem(t, send(h, "GET", find+query, ""), status, kind)
-		if text := doc["detail"].(string); strings.HasSuffix(kind, "index") && (!strings.Contains(text, hint) || !strings.Contains(text, "country, name^, pop^, net/ip") || !strings.Contains(text, "FRESHET_INDEXES=cities:MEMBER")) {
+		if text := doc["detail"].(string); strings.HasSuffix(kind, "index") && (!strings.Contains(text, "country, name^, pop^, net/ip") || !strings.Contains(text, "FRESHET_INDEXES=cities:MEMBER")) {
 			t.Errorf("%s: %s", query, text)
 		}
 	}
@@ -231,50 +225,13 @@ func TestFindRefusals(t *testing.T) {
 	wantProblem(t, send(h, "GET", find+"country=CH&cursor="+p.Cursor, ""), 400, "bad-cursor")
 	wantProblem(t, send(h, "GET", find+"name.prefix=S&cursor="+p.Cursor, ""), 400, "bad-cursor")
 	wantProblem(t, send(h, "GET", "/v1/datasets/other/records?a=1", ""), 404, "unknown-dataset")
-	wantProblem(t, send(h, "GET", "/v1/datasets/prices/records?a=1", ""), 400, "no-index")
+	wantProblem(t, send(h, "GET", "/v1/datasets/prices/records?a=1", ""), 503, "no-version-yet")
 	wantProblem(t, send(h, "POST", "/v1/datasets/prices/records?a=1", ""), 405, "method-not-allowed")
 	s.serve(t, "prices", 1, map[string]string{"a": `{}`})
 	doc := wantProblem(t, send(h, "GET", "/v1/datasets/prices/records?a=1", ""), 400, "no-index")
 	if text := doc["detail"].(string); !strings.Contains(text, "dataset prices has no index; FRESHET_INDEXES=prices:MEMBER declares one") {
 		t.Error(text)
 	}
-}
-
-// A page with a token is never of an older version than the token's: the indexes follow the table later.
-func TestFindAtLeast(t *testing.T) {
-	one, two := tableOf(t, 1, map[string]string{"a": `{"n":1}`}), tableOf(t, 2, map[string]string{"a": `{"n":2}`})
-	synctest.Test(t, func(t *testing.T) {
-		s := newSource("cities", "prices")
-		s.show("cities", one)
-		s.index(t, "cities", "n")
-		cfg := config()
-		cfg.Indexes = settings.List{"cities:n"}
-		h := newServerWith(t, cfg, s).Handler()
-		s.show("cities", two)
-		for way, name := range ways {
-			query, header := name("/v1/datasets/cities/records", tokenOf(1), "0")
-			query = strings.Replace(query+"&n=1", "records&", "records?", 1)
-			if rec := send(h, "GET", query, "", header...); rec.Code != 200 || rec.Header().Get("Freshet-Version") != "1" ||
-				rec.Header().Get("Freshet-Version-Id") != idOf(1).String() || rec.Header().Get("Freshet-State") != "fresh" {
-				t.Errorf("%s: %d %s %v", way, rec.Code, rec.Body, rec.Header())
-			}
-		}
-		start := time.Now()
-		rec := send(h, "GET", find+"n=2", "", "Freshet-At-Least", tokenOf(2), "Freshet-Wait", "500ms")
-		if wantProblem(t, rec, 503, "not-yet"); time.Since(start) != 500*time.Millisecond || rec.Header().Get("Retry-After") != "1" {
-			t.Errorf("after %s: %v", time.Since(start), rec.Header())
-		}
-		wantProblem(t, send(h, "GET", find+"n=2", "", "Freshet-At-Least", otherToken(2)), 412, "other-history")
-		time.AfterFunc(300*time.Millisecond, func() { s.index(t, "cities", "n") })
-		start = time.Now()
-		rec = send(h, "GET", find+"n=2&wait=2s&at_least="+tokenOf(2), "")
-		if rec.Code != 200 || time.Since(start) != 300*time.Millisecond || rec.Header().Get("Freshet-Version") != "2" || !strings.Contains(rec.Body.String(), `"key":"a"`) {
-			t.Errorf("after %s: %d %s", time.Since(start), rec.Code, rec.Body)
-		}
-		if rec := send(h, "GET", find+"limt=2", ""); rec.Code != 400 || rec.Header().Get("Freshet-State") != "fresh" {
-			t.Errorf("%d %v", rec.Code, rec.Header())
-		}
-	})
 }
 
 // Until the first indexes of a dataset are built, the instance is not ready, and says why.

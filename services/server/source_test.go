@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -58,24 +57,6 @@ type served struct {
 func (d served) Deleted() (rec dataset.VersionRecord, ok bool) {
 	rec, ok = d.source.deleted[d.name]
 	return rec, ok
-}
-
-// IndexesAtLeast waits for the indexes of the test after the table.
-func (d served) IndexesAtLeast(ctx context.Context, want dataset.Ref) (*index.Set, error) {
-	for {
-		indexed := *d.source.swapped.Load()
-		if set := d.Indexes(); set != nil && set.Table().Version() >= want.Version {
-			return set, nil
-		}
-		if _, _, err := d.AtLeast(ctx, want); err != nil {
-			return nil, err
-		}
-		select {
-		case <-indexed:
-		case <-ctx.Done():
-			return nil, &subscribe.BehindError{Dataset: d.name, Want: want, Why: "the indexes are being updated", Err: context.Cause(ctx)}
-		}
-	}
 }
 
 func (d served) Indexes() *index.Set { return d.source.indexed[d.name].Load() }
