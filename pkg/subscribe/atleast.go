@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/pull"
 	"freshet.dev/pkg/subscribe/internal/lineage"
 	"freshet.dev/pkg/table"
@@ -97,12 +98,41 @@ func (d *Dataset) AtLeast(ctx context.Context, want dataset.Ref) (t *table.Table
 	if want.ID.IsZero() || want.Version == 0 {
 		return nil, id, fmt.Errorf("wait for version %d of dataset %s: %w", want.Version, d.name, ErrVersionID)
 	}
-	v, err := d.await(ctx, want)
+	var v *served
+	err = d.await(ctx, want, func() lineage.Served {
+		if v = d.readable(); v == nil {
+			return lineage.Served{}
+		}
+		return lineage.Served{Record: &v.Record, ID: v.ID}
+	})
 	if err != nil {
 		return nil, id, err
 	}
 	t, id = contentOf(v)
 	return t, id, nil
+}
+
+// IndexesAtLeast is [Dataset.AtLeast] for [Dataset.Indexes], which may be a little older than the table: it waits until they are of a version
+// that satisfies want. It returns nil for a dataset without indexes, and for one that was deleted before this instance had a table.
+func (d *Dataset) IndexesAtLeast(ctx context.Context, want dataset.Ref) (*index.Set, error) {
+	if d.indexes == nil {
+		return nil, d.WaitVersion(ctx, want)
+	}
+	if want.ID.IsZero() || want.Version == 0 {
+		return nil, fmt.Errorf("wait for the indexes of version %d of dataset %s: %w", want.Version, d.name, ErrVersionID)
+	}
+	var set *index.Set
+	err := d.await(ctx, want, func() (now lineage.Served) {
+		set, now = d.indexes.served()
+		return now
+	})
+	if behind := (*BehindError)(nil); errors.As(err, &behind) {
+		behind.Why += "; a condition reads the secondary indexes, which follow the table"
+	}
+	if err != nil {
+		return nil, err
+	}
+	return set, nil
 }
 
 // contentOf returns the table that readers have of v, nil for none, and the id of its version.
@@ -125,25 +155,24 @@ func (d *Dataset) readable() *served {
 	return nil
 }
 
-// await waits for a version that satisfies want.
-func (d *Dataset) await(ctx context.Context, want dataset.Ref) (*served, error) {
+// await waits until the version that served returns satisfies want. It calls served after each swap of the dataset or its indexes.
+func (d *Dataset) await(ctx context.Context, want dataset.Ref, served func() lineage.Served) error {
 	began := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		swapped := d.swapped.Next()
-		v := d.readable()
-		var now lineage.Served
+		now := served()
 		var ref dataset.Ref
-		if v != nil {
-			now, ref = lineage.Served{Record: &v.Record, ID: v.ID}, v.Ref()
+		if now.Record != nil {
+			ref = dataset.Ref{Version: now.Record.Version, ID: now.ID}
 		}
 		verdict := d.lineage.Judge(now, want, began)
 		switch {
 		case verdict.Satisfied:
-			return v, nil
+			return nil
 		case !verdict.Other.IsZero():
-			return nil, &HistoryError{Dataset: d.name, Want: want, Stored: dataset.Ref{Version: want.Version, ID: verdict.Other}, Served: ref}
+			return &HistoryError{Dataset: d.name, Want: want, Stored: dataset.Ref{Version: want.Version, ID: verdict.Other}, Served: ref}
 		}
 		var again <-chan time.Time
 		if !verdict.Again.IsZero() {
@@ -155,9 +184,9 @@ func (d *Dataset) await(ctx context.Context, want dataset.Ref) (*served, error) 
 		case <-verdict.Answered:
 		case <-again:
 		case <-ctx.Done():
-			return nil, &BehindError{Dataset: d.name, Want: want, Served: ref, Why: d.whyBehind(verdict.Why), Err: context.Cause(ctx)}
+			return &BehindError{Dataset: d.name, Want: want, Served: ref, Why: d.whyBehind(verdict.Why), Err: context.Cause(ctx)}
 		case <-d.s.ctx.Done():
-			return nil, fmt.Errorf("wait for version %s of dataset %s: %w", want, d.name, ErrClosed)
+			return fmt.Errorf("wait for version %s of dataset %s: %w", want, d.name, ErrClosed)
 		}
 	}
 }

@@ -34,6 +34,19 @@ func WithMemory(cfg Config, left func() (bytes int64, err error)) Config {
 	return cfg
 }
 
+// KeepIndexes returns a function that makes the dataset answer from its indexes of now again, as if no newer ones were complete, and returns a
+// function that ends that.
+func KeepIndexes(d *Dataset) (again func() (end func())) {
+	old := d.indexes.current.Load()
+	return func() func() {
+		newest := d.indexes.current.Swap(old)
+		return func() {
+			d.indexes.current.Store(newest)
+			d.swapped.Wake()
+		}
+	}
+}
+
 // HoldCPULane takes all places of the lane in which indexes are built, until release is called.
 func HoldCPULane(s *Subscriber) (release func()) {
 	s.cpuLane().SetWidth(1)

@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
 	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/lane"
+	"freshet.dev/pkg/subscribe/internal/lineage"
 )
 
 // indexes keeps the secondary indexes of a dataset. A goroutine of the dataset makes them follow the served version, like an eager view.
@@ -24,9 +26,10 @@ type indexes struct {
 
 // indexed is a version with its indexes, and what they cost.
 type indexed struct {
-	set  *index.Set
-	full bool          // built from all records
-	took time.Duration // without the wait for the CPU lane
+	set    *index.Set
+	record dataset.VersionRecord // of the set's version
+	full   bool                  // built from all records
+	took   time.Duration         // without the wait for the CPU lane
 }
 
 // cpuLane returns the lane in which indexes are built.
@@ -71,7 +74,7 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	}
 	defer leave()
 	began := time.Now()
-	now := &indexed{full: true}
+	now := &indexed{record: swap.Record, full: true}
 	if before := x.current.Load(); before != nil && !swap.Replayed && swap.Old == before.set.Table() {
 		now.full = false
 		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.brief())
@@ -84,6 +87,24 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	now.took = time.Since(began)
 	x.current.Store(now)
 	x.once.Do(func() { close(x.first) })
+	x.d.swapped.Wake()
+}
+
+// served returns the newest set and the version that a token asks for with it. While the set has the table that is served, that is the served
+// version, which may be one that deletes the dataset and keeps its table.
+func (x *indexes) served() (*index.Set, lineage.Served) {
+	now, v := x.current.Load(), x.d.readable()
+	switch {
+	case v != nil && v.NoValue, v != nil && now != nil && v.Value == now.set.Table():
+		served := lineage.Served{Record: &v.Record, ID: v.ID}
+		if v.NoValue {
+			return nil, served
+		}
+		return now.set, served
+	case now != nil:
+		return now.set, lineage.Served{Record: &now.record, ID: now.set.ID()}
+	}
+	return nil, lineage.Served{}
 }
 
 // err returns an error if the indexes lack records that they should have.

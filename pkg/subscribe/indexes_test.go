@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/subscribe"
 )
@@ -127,6 +129,58 @@ func TestIndexesWaitForTheirLane(t *testing.T) {
 	})
 	release()
 	await(t, "the indexes of version 2", func() bool { return cities.Indexes().Table().Version() == 2 })
+}
+
+// While the indexes are behind the table, a wait for them ends when they have the version, and not before; also if the version keeps the table.
+func TestIndexesAtLeast(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.config("prices", "cities")
+	cfg.Indexes = indexOf(t, "prices:n")
+	s := open(t, cfg)
+	prices := handle(s, "prices")
+	one := w.chained("prices", dataset.VersionRecord{Dataset: "prices"})
+	if set, err := prices.IndexesAtLeast(w.context(), one.Ref()); err != nil || set.ID() != one.VersionID() {
+		t.Fatalf("%v, %v", set, err)
+	}
+	other := w.chained("cities", dataset.VersionRecord{Dataset: "cities"})
+	if set, err := handle(s, "cities").IndexesAtLeast(w.context(), other.Ref()); err != nil || set != nil {
+		t.Errorf("a dataset without indexes: %v, %v", set, err)
+	}
+	again := subscribe.KeepIndexes(prices)
+	two := w.chained("prices", one)
+	if _, err := prices.IndexesAtLeast(w.context(), two.Ref()); err != nil {
+		t.Fatal(err)
+	}
+	release := again()
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	set, err := prices.IndexesAtLeast(soon, two.Ref())
+	if behind := (*subscribe.BehindError)(nil); !errors.As(err, &behind) || behind.Served != one.Ref() || !strings.Contains(err.Error(), "secondary indexes, which follow the table") {
+		t.Errorf("%v, %v", set, err)
+	}
+	if set, err := prices.IndexesAtLeast(w.context(), one.Ref()); err != nil || set.Table().Version() != 1 {
+		t.Errorf("%v, %v", set, err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		set, err := prices.IndexesAtLeast(w.context(), two.Ref())
+		if err == nil && set.Table() != prices.Table() {
+			err = fmt.Errorf("version %d answers", set.Table().Version())
+		}
+		waited <- err
+	}()
+	release()
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	gone := w.delete(3, false)
+	w.announce(gone)
+	if set, err := prices.IndexesAtLeast(w.context(), gone.Ref()); err != nil || set.Table() != prices.Table() {
+		t.Errorf("%v, %v", set, err)
+	}
+	if _, err := prices.IndexesAtLeast(w.context(), dataset.Ref{Version: 2}); !errors.Is(err, subscribe.ErrVersionID) {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestIndexesAreChecked(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/internal/web"
 )
 
@@ -15,7 +16,10 @@ import (
 func TestStateHeader(t *testing.T) {
 	s := newSource("cities", "prices")
 	s.serve(t, "cities", 3, map[string]string{"a": `{}`})
-	h := newServer(t, s).Handler()
+	s.index(t, "cities", "v")
+	cfg := config()
+	cfg.Indexes = settings.List{"cities:v"}
+	h := newServerWith(t, cfg, s).Handler()
 	tag := send(h, "GET", records+"a", "").Header().Get("Etag")
 	const batch = "/v1/datasets/cities/records:batchGet"
 	for _, state := range fleet.States {
@@ -35,6 +39,14 @@ func TestStateHeader(t *testing.T) {
 			"of at least":        {send(h, "GET", records+"a", "", "Freshet-At-Least", tokenOf(3)), 200},
 			"of more":            {send(h, "GET", records+"a", "", "Freshet-At-Least", tokenOf(4), "Freshet-Wait", "0"), 503},
 			"of another history": {send(h, "GET", records+"a", "", "Freshet-At-Least", otherToken(3)), 412},
+			"an unknown name":    {send(h, "GET", records+"a?x=1", ""), 400},
+			"a bad token":        {send(h, "GET", records+"a", "", "Freshet-At-Least", "17"), 400},
+			"scan":               {send(h, "POST", "/v1/datasets/cities/scan", `{}`), 200},
+			"scan, refused":      {send(h, "POST", "/v1/datasets/cities/scan", `{"filter":1}`), 400},
+			"find":               {send(h, "GET", find+"v=1", ""), 200},
+			"find, refused":      {send(h, "GET", find+"x=1", ""), 400},
+			"changes":            {send(h, "HEAD", "/v1/datasets/cities/changes", ""), 200},
+			"changes, refused":   {send(h, "GET", "/v1/datasets/cities/changes?x=1", ""), 400},
 			"no version":         {send(h, "GET", strings.Replace(records, "cities", "prices", 1)+"a", ""), 503},
 		} {
 			if got := c.rec.Header().Get("Freshet-State"); c.rec.Code != c.status || got != string(state) {

@@ -8,6 +8,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/subscribe"
+	"freshet.dev/pkg/table"
 	"freshet.dev/services/internal/web"
 )
 
@@ -62,40 +63,64 @@ func (s *Server) wanted(r *http.Request) (token string, wait time.Duration, err 
 	return token, min(wait, s.cfg.WaitMax), nil
 }
 
+// parseToken returns the version that a token of a lookup in the dataset names. The error is a problem.
+func parseToken(name, token string) (dataset.Ref, error) {
+	want, err := dataset.ParseToken(token)
+	if err != nil {
+		return dataset.Ref{}, web.Refuse(http.StatusBadRequest, "bad-token", "%v", err).With("dataset", name)
+	}
+	if want.Dataset != name {
+		return dataset.Ref{}, web.Refuse(http.StatusBadRequest, "other-dataset", "the token %s is of dataset %s, and the request of %s: send a dataset only its own tokens", want, want.Dataset, name).
+			With("dataset", name)
+	}
+	return want.Ref, nil
+}
+
 // waitAtLeast returns the version to read for a lookup with a token, at once if it is served already, and waits at most wait if it is not. The
 // view has no table if the dataset was deleted and there was none. The error is a problem, or that of ctx.
 func (s *Server) waitAtLeast(ctx context.Context, l *lookups, name, token string, wait time.Duration) (view, error) {
-	want, err := dataset.ParseToken(token)
+	want, err := parseToken(name, token)
 	if err != nil {
-		return view{}, web.Refuse(http.StatusBadRequest, "bad-token", "%v", err).With("dataset", name)
+		return view{}, err
 	}
-	if want.Dataset != name {
-		return view{}, web.Refuse(http.StatusBadRequest, "other-dataset", "the token %s is of dataset %s, and the request of %s: send a dataset only its own tokens", want, want.Dataset, name).
-			With("dataset", name)
-	}
-	t, id, err := l.dataset.AtLeast(ended, want.Ref)
-	if behind := (*subscribe.BehindError)(nil); wait > 0 && errors.As(err, &behind) {
-		select {
-		case s.waits <- struct{}{}:
-		default:
-			return view{}, l.decorate(web.Unavailable("busy", 1, nil, "%d lookups wait for versions, as many as FRESHET_MAX_WAITS allows; %v", cap(s.waits), err), name)
-		}
-		defer func() { <-s.waits }()
-		waiting, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		t, id, err = l.dataset.AtLeast(waiting, want.Ref)
-	}
+	var t *table.Table
+	var id dataset.VersionID
+	err = s.wait(ctx, l, name, wait, func(ctx context.Context) (err error) {
+		t, id, err = l.dataset.AtLeast(ctx, want)
+		return err
+	})
 	if err != nil {
-		return view{}, l.behind(ctx, name, err, wait)
+		return view{}, err
 	}
 	state := l.state()
-	if newer, its, err := l.dataset.AtLeast(ended, want.Ref); err == nil {
+	if newer, its, err := l.dataset.AtLeast(ended, want); err == nil {
 		t, id = newer, its // read after the state was judged, as in now
 	}
 	if t == nil {
 		return view{}, nil
 	}
 	return l.viewOf(t, id, state), nil
+}
+
+// wait calls read, which waits for a version, at first with a context that has ended, and again for at most wait if the version is not there.
+// The error is a problem, or that of ctx.
+func (s *Server) wait(ctx context.Context, l *lookups, name string, wait time.Duration, read func(ctx context.Context) error) error {
+	err := read(ended)
+	if behind := (*subscribe.BehindError)(nil); wait > 0 && errors.As(err, &behind) {
+		select {
+		case s.waits <- struct{}{}:
+		default:
+			return l.decorate(web.Unavailable("busy", 1, nil, "%d lookups wait for versions, as many as FRESHET_MAX_WAITS allows; %v", cap(s.waits), err), name)
+		}
+		defer func() { <-s.waits }()
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		err = read(waiting)
+	}
+	if err != nil {
+		return l.behind(ctx, name, err, wait)
+	}
+	return nil
 }
 
 // behind returns the problem of a version that is not served, as err of AtLeast says.

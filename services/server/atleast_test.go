@@ -13,6 +13,7 @@ import (
 
 	"freshet.dev/pkg/dataset"
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/subscribe"
 	"freshet.dev/pkg/table"
 )
@@ -63,6 +64,22 @@ func (d served) AtLeast(ctx context.Context, want dataset.Ref) (*table.Table, da
 	}
 }
 
+// IndexesAtLeast waits as a subscriber does.
+func (d served) IndexesAtLeast(ctx context.Context, want dataset.Ref) (*index.Set, error) {
+	for {
+		swapped := *d.source.swapped.Load()
+		set := d.Indexes()
+		if set != nil && set.Table().Version() >= want.Version {
+			return set, nil
+		}
+		select {
+		case <-swapped:
+		case <-ctx.Done():
+			return nil, &subscribe.BehindError{Dataset: d.name, Want: want, Served: dataset.Ref{Version: set.Table().Version(), ID: set.ID()}, Why: "the indexes are behind", Err: context.Cause(ctx)}
+		}
+	}
+}
+
 // ways are the ways to name a token in a request.
 var ways = map[string]func(path, token, wait string) (string, []string){
 	"headers": func(path, token, wait string) (string, []string) {
@@ -86,6 +103,9 @@ var reads = map[string]func(h http.Handler, path string, header ...string) *http
 	},
 	"batchGet": func(h http.Handler, query string, header ...string) *httptest.ResponseRecorder {
 		return send(h, "POST", "/v1/datasets/cities/records:batchGet"+query, `{"keys":["a"]}`, header...)
+	},
+	"scan": func(h http.Handler, query string, header ...string) *httptest.ResponseRecorder {
+		return send(h, "POST", "/v1/datasets/cities/scan"+query, `{}`, header...)
 	},
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Source keeps datasets in memory. Its methods, and those of its datasets but AtLeast, return at once. [FromSubscriber] returns the usual one.
+// Source keeps datasets in memory. Its methods, and those of its datasets but AtLeast and IndexesAtLeast, return at once. [FromSubscriber] returns the usual one.
 type Source interface {
 	// Datasets returns the names of the datasets, which never change.
 	Datasets() []string
@@ -39,6 +39,8 @@ type Dataset interface {
 	Indexes() *index.Set
 	// AtLeast returns the table of a version that is want or has it in its history, as [subscribe.Dataset.AtLeast] does. It waits until ctx ends.
 	AtLeast(ctx context.Context, want dataset.Ref) (t *table.Table, id dataset.VersionID, err error)
+	// IndexesAtLeast waits for the indexes as AtLeast does for the table.
+	IndexesAtLeast(ctx context.Context, want dataset.Ref) (*index.Set, error)
 	// State returns the state of the dataset now, at the cost of a lookup or less.
 	State() fleet.State
 	// Deleted returns the record of the version that deletes the dataset; ok is false if it is not deleted.

@@ -28,5 +28,6 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return s.unknownDataset(name)
 	}
+	w.Header()[stateHeader] = l.state() // at the start of the feed
 	return s.feeds.Serve(w, r, name, l.dataset)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"freshet.dev/pkg/index"
 	"freshet.dev/services/internal/web"
@@ -29,22 +31,26 @@ const (
 	paramIP     = "ip" // for the only index of addresses
 )
 
+// noConditions are the parameters that stand for no index, also if there is one with the name: its condition is NAME.eq.
+var noConditions = []string{paramLimit, paramCursor, atLeastParameter, waitParameter}
+
 // operators are the endings of parameters that are conditions.
 var operators = []string{".eq", ".prefix", ".min", ".max", ".ip"}
 
 // find answers GET /v1/datasets/{name}/records: the records that meet conditions, from secondary indexes.
 func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	if _, err := s.view(r); err != nil {
+	name, began := r.PathValue("name"), time.Now()
+	v, err := s.view(r)
+	if err != nil {
 		return err
 	}
 	q, err := s.findQuery(r, name)
 	if err != nil {
 		return err
 	}
-	set := s.datasets[name].dataset.Indexes()
-	if set == nil {
-		return web.Unavailable("indexes-building", 2, nil, "the indexes of dataset %s are being built for the first time; /v1/status has them", name).With("dataset", name)
+	set, err := s.indexesOf(r, name, began)
+	if err != nil {
+		return err
 	}
 	matches, err := set.FindAfter(q.cursor, q.conditions...)
 	switch {
@@ -59,6 +65,7 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h := w.Header()
+	h[stateHeader] = v.state
 	h.Set(versionHeader, strconv.FormatUint(set.Table().Version(), 10))
 	if id := set.ID(); !id.IsZero() {
 		h.Set(idHeader, id.String())
@@ -68,6 +75,35 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // it fails only when the client has left
 	return nil
+}
+
+// indexesOf returns the dataset's indexes, of at least the version that the request names. They may be a little older than the table, so that
+// this may wait although the view did not. The wait of both together, since began, is bounded.
+func (s *Server) indexesOf(r *http.Request, name string, began time.Time) (set *index.Set, err error) {
+	l := s.datasets[name]
+	token, wait, err := s.wanted(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case token == "":
+		set = l.dataset.Indexes()
+	default:
+		want, err := parseToken(name, token)
+		if err != nil {
+			return nil, err
+		}
+		err = s.wait(r.Context(), l, name, max(0, wait-time.Since(began)), func(ctx context.Context) (err error) {
+			set, err = l.dataset.IndexesAtLeast(ctx, want)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if set == nil {
+		return nil, web.Unavailable("indexes-building", 2, nil, "the indexes of dataset %s are being built for the first time; /v1/status has them", name).With("dataset", name)
+	}
+	return set, nil
 }
 
 // refuseIndex returns a problem that names the dataset's indexes.
@@ -106,7 +142,7 @@ func (s *Server) findQuery(r *http.Request, name string) (findQuery, error) {
 	}
 	params := make([]string, 0, len(values))
 	for param := range values {
-		if param != paramLimit && param != paramCursor {
+		if !slices.Contains(noConditions, param) {
 			params = append(params, param)
 		}
 	}

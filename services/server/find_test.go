@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -127,6 +129,51 @@ func TestFind(t *testing.T) {
 	if !strings.HasPrefix(rec.Body.String(), want) || rec.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%v %s, want %s", rec.Header(), rec.Body, want)
 	}
+}
+
+// A find with a token answers from indexes that have the version of the token, also while they are behind the table. It waits no longer than it
+// says, for both together.
+func TestFindAtLeast(t *testing.T) {
+	s, h := newFinder(t)
+	old := s.indexed["cities"].Load()
+	s.serve(t, "cities", 8, map[string]string{"pus": `{"country":"KR"}`})
+	s.index(t, "cities", "country")
+	current := s.indexed["cities"].Swap(old)
+	before, after := s.table("cities"), tableOf(t, 9, map[string]string{"pus": `{"country":"KR"}`})
+	for way, name := range ways {
+		get := func(token, wait string) *httptest.ResponseRecorder {
+			query, header := name("", token, wait)
+			return send(h, "GET", strings.TrimSuffix(find+strings.TrimPrefix(query, "?")+"&country=KR", "&"), "", header...)
+		}
+		s.indexed["cities"].Store(old)
+		rec := get(tokenOf(8), "1ms")
+		if wantProblem(t, rec, 503, "not-yet"); !strings.Contains(rec.Body.String(), "version 7 (070000000000) is served") {
+			t.Errorf("%s: %s", way, rec.Body)
+		}
+		if rec := get(tokenOf(7), "0"); rec.Code != 200 || rec.Header().Get("Freshet-Version") != "7" || rec.Header().Get("Freshet-State") != "fresh" {
+			t.Errorf("%s: %d %v", way, rec.Code, rec.Header())
+		}
+		s.indexed["cities"].Store(current)
+		if rec := get(tokenOf(8), "0"); rec.Code != 200 || rec.Header().Get("Freshet-Version") != "8" || !strings.Contains(rec.Body.String(), `"pus"`) {
+			t.Errorf("%s: %d %s", way, rec.Code, rec.Body)
+		}
+		wantProblem(t, get(otherToken(8), "0"), 412, "other-history")
+		wantProblem(t, get("cities/8", "0"), 400, "bad-token")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource("cities", "prices") // its channel is of the bubble
+		s.show("cities", before)
+		s.indexed["cities"].Store(old)
+		cfg := config()
+		cfg.Indexes = settings.List{"cities:country"}
+		h := newServerWith(t, cfg, s).Handler()
+		time.AfterFunc(400*time.Millisecond, func() { s.show("cities", after) })
+		start := time.Now()
+		rec := send(h, "GET", find+"country=KR&wait=1s&at_least="+tokenOf(9), "")
+		if wantProblem(t, rec, 503, "not-yet"); time.Since(start) != time.Second {
+			t.Errorf("it waited %s", time.Since(start))
+		}
+	})
 }
 
 // Pages follow one another across versions, also if the last record of a page is gone.

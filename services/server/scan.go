@@ -24,6 +24,9 @@ var typeLines = []string{"application/x-ndjson"}
 // scan answers POST /v1/datasets/{name}/scan with a line for each row and a last line, the [scan.Summary]. An answer without the last
 // line was cut.
 func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
+	if err := lookupQuery(r); err != nil {
+		return err
+	}
 	if s.cfg.Scans == 0 {
 		return web.Refuse(http.StatusForbidden, "scans-off", "this instance refuses scans; FRESHET_SCANS says how many may run at a time")
 	}

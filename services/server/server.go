@@ -64,12 +64,12 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.mux = web.NewMux(deps.Log, deps.Registry, s.ready)
 	s.mux.Handle("GET /v1/status", s.status, web.Quiet) // monitors poll it every few seconds
-	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.record, web.Quiet)
-	s.mux.Handle("GET /v1/datasets/{name}/records", s.find, web.Quiet)
-	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.batchGet, web.Quiet)
-	s.mux.Handle("POST /v1/datasets/{name}/scan", s.scan)
+	s.mux.Handle("GET /v1/datasets/{name}/records/{key...}", s.stated(s.record), web.Quiet)
+	s.mux.Handle("GET /v1/datasets/{name}/records", s.stated(s.find), web.Quiet)
+	s.mux.Handle("POST /v1/datasets/{name}/records:batchGet", s.stated(s.batchGet), web.Quiet)
+	s.mux.Handle("POST /v1/datasets/{name}/scan", s.stated(s.scan))
 	s.feeds = newFeeds(cfg, deps, s.lanes)
-	s.mux.Handle("GET /v1/datasets/{name}/changes", s.changes)
+	s.mux.Handle("GET /v1/datasets/{name}/changes", s.stated(s.changes))
 	s.server = web.NewServer(web.ServerConfig{Listen: cfg.Listen, Grace: cfg.StopGrace, Log: deps.Log}, s.Handler())
 	s.port, err = s.newPort()
 	return s, err

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"freshet.dev/pkg/fleet"
+	"freshet.dev/services/internal/web"
 )
 
 // stateHeader is the header with the state of the dataset, of every answer about a dataset that the instance has. The state is judged when the
@@ -27,5 +28,16 @@ func (l *lookups) describe(h http.Header) {
 	h[stateHeader] = l.state()
 	if v, ok := l.now(); ok {
 		v.set(h)
+	}
+}
+
+// stated returns h for a route of a dataset. Its problems have the headers of the dataset, also those of requests that no version was read for.
+func (s *Server) stated(h web.Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := h(w, r)
+		if l := s.datasets[r.PathValue("name")]; err != nil && l != nil && w.Header()[stateHeader] == nil {
+			l.describe(w.Header())
+		}
+		return err
 	}
 }

@@ -133,7 +133,7 @@ func (l *Lineage) Judge(served Served, want dataset.Ref, began time.Time) Verdic
 	case a.err != nil:
 		v.Why = fmt.Sprintf("the store's version %d is not known: %v", want.Version, a.err)
 		if errors.Is(a.err, ErrNone) {
-			v.Why = fmt.Sprintf("the relays know no version %d; if the store was restored from an older copy, the version is lost", want.Version)
+			v.Why = fmt.Sprintf("the relays know no version %d; if the store was restored from an older copy, the version is lost; relays of releases up to v0.4 cannot be queried", want.Version)
 		}
 		return v
 	case a.id != want.ID:
