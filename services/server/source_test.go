@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,7 +26,9 @@ type source struct {
 	// indexed has the indexes of datasets.
 	indexed map[string]*atomic.Pointer[index.Set]
 	// deleted has the versions that delete datasets.
-	deleted map[string]dataset.VersionRecord
+	deleted   map[string]dataset.VersionRecord
+	mu        sync.Mutex
+	followers map[*follower]bool // guarded by mu
 	// says changes the status of a dataset; nil for no change.
 	says map[string]func(*fleet.DatasetStatus)
 	// swapped is closed and replaced when a version is served.
@@ -33,7 +36,7 @@ type source struct {
 }
 
 func newSource(names ...string) *source {
-	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord), indexed: make(map[string]*atomic.Pointer[index.Set])}
+	s := &source{names: names, tables: make(map[string]*atomic.Pointer[table.Table]), says: make(map[string]func(*fleet.DatasetStatus)), deleted: make(map[string]dataset.VersionRecord), followers: make(map[*follower]bool), indexed: make(map[string]*atomic.Pointer[index.Set])}
 	s.swapped.Store(new(make(chan struct{})))
 	for _, n := range names {
 		s.tables[n] = new(atomic.Pointer[table.Table])
@@ -67,7 +70,7 @@ func (d served) VersionID() dataset.VersionID {
 	return dataset.VersionID{}
 }
 
-// follower follows a dataset of a source; Changed says nothing of versions that are served later.
+// follower follows a dataset of a source.
 type follower struct {
 	served
 	changed chan struct{}
@@ -75,13 +78,24 @@ type follower struct {
 }
 
 func (d served) Follow() feed.Follower {
-	return &follower{served: d, changed: make(chan struct{}, 1)}
+	f := &follower{served: d, changed: make(chan struct{}, 1)}
+	d.source.mu.Lock()
+	defer d.source.mu.Unlock()
+	d.source.followers[f] = true
+	return f
 }
 
 // Since knows only the served version.
 func (d served) Since(from dataset.Ref, to subscribe.Swap) (swap subscribe.Swap, ok bool) {
 	to.Old = to.New
 	return to, from == dataset.Ref{Version: to.Record.Version, ID: to.ID}
+}
+
+func (f *follower) wake() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (f *follower) Changed() <-chan struct{} { return f.changed }
@@ -98,7 +112,11 @@ func (f *follower) Take() (swap subscribe.Swap, ok bool) {
 	return swap, true
 }
 
-func (f *follower) Stop() {}
+func (f *follower) Stop() {
+	f.source.mu.Lock()
+	defer f.source.mu.Unlock()
+	delete(f.source.followers, f)
+}
 
 func (s *source) Dataset(name string) (server.Dataset, error) {
 	p, ok := s.tables[name]
