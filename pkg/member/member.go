@@ -1,5 +1,6 @@
 // Package member reads members of values that are JSON objects, without decoding the rest. The values are those of one version of a
-// dataset, and never change.
+// dataset, and never change. Indexes, scans and Redis' protocol read members only through this package: another layout of values needs a
+// change here alone.
 package member
 
 import (

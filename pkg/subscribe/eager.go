@@ -92,15 +92,18 @@ func (e *eager[V]) swap(ctx context.Context, swap Swap) {
 	defer leave()
 	b := e.newBuild(inside, swap)
 	n := 0
-	for c := range swap.changesIn(inside) {
-		if ctx.Err() != nil {
-			return // Close waits
-		}
+	pace := func() bool {
 		if n++; n%yieldRecords == 0 {
 			lane.Yield(inside)
 			slot.progress()
 		}
+		return ctx.Err() == nil
+	}
+	for c := range swap.Paced(pace) {
 		b.apply(c)
+	}
+	if ctx.Err() != nil {
+		return // Close waits
 	}
 	if b.failed > 0 {
 		s.events.DecodeFailed(DecodeFailure{Dataset: swap.Dataset, Version: b.version, Records: b.failed, Err: b.newErr})

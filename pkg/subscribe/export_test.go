@@ -2,8 +2,10 @@ package subscribe
 
 import (
 	"context"
+	"iter"
 	"sync"
 
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/subscribe/internal/cachedir"
 	"freshet.dev/pkg/subscribe/internal/memory"
 )
@@ -47,12 +49,29 @@ func KeepIndexes(d *Dataset) (again func() (end func())) {
 	}
 }
 
-// HoldCPULane takes all places of the lane in which indexes are built, until release is called.
+// HoldCPULane holds the building of indexes until release is called. The subscriber's own lane passes a place on that is held for long.
 func HoldCPULane(s *Subscriber) (release func()) {
-	s.cpuLane().SetWidth(1)
-	_, leave, err := s.cpuLane().Enter(context.Background())
+	l := lane.New(lane.Config{Name: "cpu", Width: 1})
+	_, leave, err := l.Enter(context.Background())
 	if err != nil {
 		panic(err)
 	}
-	return sync.OnceFunc(leave)
+	heldLanes.Store(s, l)
+	return sync.OnceFunc(func() { heldLanes.Delete(s); leave() })
 }
+
+// heldLanes has the lanes of HoldCPULane by subscriber.
+var heldLanes sync.Map
+
+func init() {
+	usual := cpuLane
+	cpuLane = func(s *Subscriber) *lane.Lane {
+		if l, ok := heldLanes.Load(s); ok {
+			return l.(*lane.Lane)
+		}
+		return usual(s)
+	}
+}
+
+// Brief returns the changes of a swap as the indexes read them.
+func Brief(ctx context.Context, s Swap) iter.Seq[Change] { return s.brief(ctx) }

@@ -32,8 +32,8 @@ type indexed struct {
 	took   time.Duration         // without the wait for the CPU lane
 }
 
-// cpuLane returns the lane in which indexes are built.
-func (s *Subscriber) cpuLane() *lane.Lane { return s.lanes.CPU }
+// cpuLane returns the lane in which indexes are built. A test replaces it.
+var cpuLane = func(s *Subscriber) *lane.Lane { return s.lanes.CPU }
 
 // addIndexes adds indexes to the datasets that have some. It must precede the subscriber's goroutines, which read them for the status.
 func (s *Subscriber) addIndexes() error {
@@ -68,7 +68,7 @@ func (s *Subscriber) startIndexes() error {
 
 // swap moves the indexes to another version. It is a callback, so its calls come one at a time.
 func (x *indexes) swap(ctx context.Context, swap Swap) {
-	ctx, leave, err := x.d.s.cpuLane().Enter(ctx)
+	ctx, leave, err := cpuLane(x.d.s).Enter(ctx)
 	if err != nil {
 		return // Close waits
 	}
@@ -77,11 +77,11 @@ func (x *indexes) swap(ctx context.Context, swap Swap) {
 	now := &indexed{record: swap.Record, full: true}
 	if before := x.current.Load(); before != nil && !swap.Replayed && swap.Old == before.set.Table() {
 		now.full = false
-		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.brief())
+		now.set, err = before.set.Apply(ctx, swap.New, swap.ID, swap.brief(ctx))
 	} else {
 		now.set, err = x.specs.Build(ctx, swap.New, swap.ID)
 	}
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return // Close waits
 	}
 	now.took = time.Since(began)

@@ -216,3 +216,43 @@ func TestWaitForIndexesEnds(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// After a full load almost all records are compared and do not differ: the comparison for the indexes ends when the subscriber closes.
+func TestComparisonForIndexesEnds(t *testing.T) {
+	w := newWorld(t)
+	s := open(t, w.config("cities"))
+	swaps := make(chan subscribe.Swap, 2)
+	if _, err := handle(s, "cities").OnSwap(func(swap subscribe.Swap) { swaps <- swap }); err != nil {
+		t.Fatal(err)
+	}
+	content := make(records)
+	for i := range 3000 {
+		content[fmt.Sprintf("city-%d", i)] = `{"country":"CH"}`
+	}
+	w.announce(w.commit("cities", 1, content))
+	<-swaps
+	maps.Copy(content, records{"new": `{"country":"KR"}`})
+	w.announce(w.commit("cities", 2, content))
+	swap := <-swaps
+	if !swap.Full || swap.Old.Version() != 1 {
+		t.Fatalf("the swap is %+v", swap)
+	}
+	count := func(ctx context.Context) (n int) {
+		for range subscribe.Brief(ctx, swap) {
+			n++
+		}
+		return n
+	}
+	if n := count(t.Context()); n != 1 {
+		t.Errorf("%d changes, want 1", n)
+	}
+	compared := 0
+	for range swap.Paced(func() bool { compared++; return true }) {
+		break // at the record that differs
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if n := count(ended); n != 0 {
+		t.Errorf("%d changes after the end, of %d records that were compared", n, compared)
+	}
+}

@@ -127,10 +127,7 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 			Table: table.Config{Workers: cfg.Workers, Lane: s.lanes.CPU}, Bounds: s.newBounds(),
 		},
 	})
-	for _, name := range cfg.Datasets {
-		s.datasets[name] = newDataset(s, name)
-	}
-	if err := s.addIndexes(); err != nil {
+	if err := s.addDatasets(); err != nil {
 		s.nc.release()
 		return nil, err
 	}
@@ -139,6 +136,14 @@ func Open(ctx context.Context, cfg Config) (*Subscriber, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// addDatasets makes the datasets, with their indexes.
+func (s *Subscriber) addDatasets() error {
+	for _, name := range s.cfg.Datasets {
+		s.datasets[name] = newDataset(s, name)
+	}
+	return s.addIndexes()
 }
 
 // start starts the goroutines of s. The values of ctx are theirs, its end is not.

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"freshet.dev/pkg/dataset"
+	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 	"freshet.dev/pkg/table"
 )
@@ -40,12 +41,20 @@ const (
 	Removed = snapshot.Removed
 )
 
-// brief is Changes for a caller that keeps neither keys nor values.
-func (s Swap) brief() iter.Seq[Change] {
+// brief is Changes for a caller that keeps neither keys nor values and works in the lane of ctx. Where most records are compared and do not
+// differ, it yields the processor, and ends early when ctx ends.
+func (s Swap) brief(ctx context.Context) iter.Seq[Change] {
 	if s.changes != nil {
 		return s.changes.Brief()
 	}
-	return s.Changes()
+	n := 0
+	return s.Paced(func() bool {
+		if n++; n%yieldRecords != 0 {
+			return true
+		}
+		lane.Yield(ctx)
+		return ctx.Err() == nil
+	})
 }
 
 // Changes returns an iterator over the records that differ between Old and New, each once and in the order of (hash, key). In
@@ -71,14 +80,6 @@ func (s Swap) Paced(pace func() bool) iter.Seq[Change] {
 			}
 		}
 	}
-}
-
-// changesIn is Changes for a function in the lane of ctx.
-func (s Swap) changesIn(ctx context.Context) iter.Seq[Change] {
-	if s.changes == nil && s.Old != nil {
-		return table.DiffIn(ctx, s.Old, s.New)
-	}
-	return s.Changes()
 }
 
 // Touched returns an iterator over the keys of all records that differ between Old and New, or that did in a version between them. If swaps are

@@ -66,7 +66,7 @@ func (c *Changes) All() iter.Seq[snapshot.Change] { return c.Paced(always) }
 func always() bool { return true }
 
 // Paced is All for work that shares its processor: the iterator also calls pace before each key that it reads, whether the record differs or
-// not, and ends if pace returns false. Several deltas are sorted without a call.
+// not, and ends if pace returns false. Several deltas are sorted without a call; pace is called again before each of their changes.
 func (c *Changes) Paced(pace func() bool) iter.Seq[snapshot.Change] {
 	if len(c.deltas) > 1 {
 		return c.merged(pace)
@@ -184,7 +184,7 @@ func (c *Changes) merged(pace func() bool) iter.Seq[snapshot.Change] {
 			if i > 0 && order(all[i-1], all[i]) == 0 {
 				continue
 			}
-			if !yield(all[i].Change) {
+			if !pace() || !yield(all[i].Change) {
 				return
 			}
 		}

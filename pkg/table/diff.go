@@ -3,11 +3,9 @@ package table
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"iter"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/lane"
 	"freshet.dev/pkg/snapshot"
 )
 
@@ -18,18 +16,6 @@ import (
 // Tables with different seeds have different orders. Diff then looks up each record of one in the other, and yields added
 // records last.
 func Diff(old, new *Table) iter.Seq[snapshot.Change] { return DiffPaced(old, new, always) }
-
-// DiffIn is [Diff] for a function that runs in the lane of ctx: the iterator calls [lane.Yield] after some hundreds of records, also
-// where they do not differ.
-func DiffIn(ctx context.Context, old, new *Table) iter.Seq[snapshot.Change] {
-	n := 0
-	return DiffPaced(old, new, func() bool {
-		if n++; n%yieldRecords == 0 {
-			lane.Yield(ctx)
-		}
-		return true
-	})
-}
 
 // DiffPaced is Diff for work that shares its processor: the iterator also calls pace before each record that it compares, whether the record
 // differs or not, and ends if pace returns false.

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"iter"
 
 	"freshet.dev/pkg/dataset"
 )
@@ -14,27 +15,38 @@ type Cursor struct {
 	held bool
 }
 
-// After returns a cursor on the first record after the position of key, or on the first record if key is nil. The table need not have a
-// record with the key. The order depends only on the dataset's seed: a key of one version is a position in all versions with that seed.
-// The cost is that of walking one partition's records.
-func (t *Table) After(key []byte) *Cursor {
-	if key == nil {
-		return &Cursor{cursor: t.cursor(0, len(t.partitions))}
+// seek returns a cursor on the first record whose hash is at least hash. It finds the record in the time of a lookup.
+func (t *Table) seek(hash uint64) Cursor {
+	c := Cursor{cursor: t.cursor(int(hash>>(t.shift&63)), len(t.partitions))}
+	p := t.partitions[c.cursor.i]
+	_, c.cursor.i = t.extent(c.cursor.i)
+	if p.records > 0 {
+		// Records with this hash or a higher one have its home, or a later slot.
+		at := p.place(hash)
+		c.cursor.cursor = cursor{p: p, page: at.page + 1, rest: p.page(at.page)[at.home:]}
 	}
-	hash := dataset.Hash(t.seed, key)
-	entry := int(hash >> (t.shift & 63))
-	c := &Cursor{cursor: t.cursor(entry, len(t.partitions))}
-	p := t.partitions[entry]
-	page := hash << (p.bits & 63) >> (64 - pageBits)
-	c.cursor.cursor = cursor{p: p, page: int(page)}
-	_, c.cursor.i = t.extent(entry)
 	for c.cursor.next() {
-		if h := c.cursor.hash(); h > hash || h == hash && bytes.Compare(c.cursor.record.Key, key) > 0 {
+		if c.cursor.hash() >= hash {
 			c.held = true
 			break
 		}
 	}
 	return c
+}
+
+// After returns a cursor on the first record after the position of key, or on the first record if key is nil. The table need not have a
+// record with the key. The order depends only on the dataset's seed: a key of one version is a position in all versions with that seed.
+// The cost is that of a lookup.
+func (t *Table) After(key []byte) *Cursor {
+	if key == nil {
+		return &Cursor{cursor: t.cursor(0, len(t.partitions))}
+	}
+	hash := dataset.Hash(t.seed, key)
+	c := t.seek(hash)
+	for c.held && c.cursor.hash() == hash && bytes.Compare(c.cursor.record.Key, key) <= 0 {
+		c.held = c.cursor.next()
+	}
+	return &c
 }
 
 // Next returns the next record; ok is false after the last. Key and value alias the table's memory; see [Table.Get].
@@ -44,4 +56,16 @@ func (c *Cursor) Next() (key, value []byte, ok bool) {
 	}
 	c.held = false
 	return c.cursor.record.Key, c.cursor.record.Value, true
+}
+
+// From returns an iterator over the keys and values of the records whose hash is at least hash, in the order of (hash, key). It finds the first
+// in the time of a lookup. Both alias the table's memory; see [Table.Get]. The hash of a key is [dataset.Hash] with [Table.Seed], the same in
+// all versions with this seed.
+func (t *Table) From(hash uint64) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		c := t.seek(hash)
+		for key, value, ok := c.Next(); ok && yield(key, value); {
+			key, value, ok = c.Next()
+		}
+	}
 }

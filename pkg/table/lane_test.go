@@ -127,29 +127,3 @@ func TestWaitForTheLaneEnds(t *testing.T) {
 		}
 	})
 }
-
-// DiffIn has the changes of Diff.
-func TestDiffIn(t *testing.T) {
-	m := numberedRecords(3000, 10)
-	changes := map[string][]byte{"key-7": []byte("changed"), "new": nil}
-	old, now := tableOf(t, m), tableOf(t, changedBy(m, changes))
-	if err := narrowLane().Do(t.Context(), func(ctx context.Context) error {
-		var keys []string
-		for c := range DiffIn(ctx, old, now) {
-			keys = append(keys, string(c.Key))
-		}
-		i := 0
-		for c := range Diff(old, now) {
-			if i >= len(keys) || keys[i] != string(c.Key) {
-				t.Errorf("change %d is %q, DiffIn has %q", i, c.Key, keys)
-			}
-			i++
-		}
-		if i != len(keys) || i == 0 {
-			t.Errorf("Diff has %d changes, DiffIn %d", i, len(keys))
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-}

@@ -68,7 +68,7 @@ func emptyPartition() *partition {
 	return p
 }
 
-// yieldRecords is how many records are decoded, indexed or compared between two calls of [lane.Yield].
+// yieldRecords is how many records are decoded or indexed between two calls of [lane.Yield].
 const yieldRecords = 512
 
 // decodePartition decodes the block s into slab, verifies every record and indexes it. slab must be empty and have

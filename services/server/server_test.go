@@ -220,6 +220,8 @@ func TestValidate(t *testing.T) {
 		"FRESHET_CONFIRM_AFTER":          func(c *server.Config) { c.ConfirmAfter = 0 },
 		"FRESHET_KEEP_ROOTS":             func(c *server.Config) { c.KeepRoots = 101 },
 		"FRESHET_STOP_GRACE":             func(c *server.Config) { c.StopGrace = -1 },
+		"FRESHET_BEACON_WITHIN":          func(c *server.Config) { c.BeaconWithin = -1 },
+		"FRESHET_PIN_FOR":                func(c *server.Config) { c.PinFor = -1 },
 		"FRESHET_WORKERS":                func(c *server.Config) { c.Workers = -1 },
 		"FRESHET_LANE_QUEUE":             func(c *server.Config) { c.LaneQueue = -1 },
 		"FRESHET_LANE_WAIT":              func(c *server.Config) { c.LaneWait = -1 },

@@ -10,9 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// DefaultKeys is the usual bound of tracked keys.
-const DefaultKeys = 1_000_000
-
 // Config configures a tracker.
 type Config struct {
 	// Keys is how many keys are tracked for all clients together, at least 1.
