@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"freshet.dev/pkg/index"
+	"freshet.dev/pkg/nearest"
 	"freshet.dev/services/internal/web"
 	"freshet.dev/services/server/internal/jsonrecord"
 )
@@ -191,15 +192,22 @@ func (s *Server) indexFor(name, param string) (index.Spec, string, error) {
 		}
 		return specs[i], ".eq", nil
 	}
+	meant := param
 	for _, op := range operators {
 		if member, ok := strings.CutSuffix(param, op); ok {
 			if i := named(member); i >= 0 {
 				return specs[i], op, nil
 			}
+			meant = member
 		}
 	}
 	if param != paramIP {
-		return index.Spec{}, "", s.refuseIndex(name, "no-index", "there is no index for the parameter %.80q", param)
+		known := append([]string{paramIP}, noConditions...)
+		for _, spec := range specs {
+			known = append(known, spec.Name())
+		}
+		slices.Sort(known)
+		return index.Spec{}, "", s.refuseIndex(name, "no-index", "there is no index for the parameter %.80q%s", param, nearest.Hint(meant, slices.Compact(known)))
 	}
 	var ofAddresses []index.Spec
 	for _, spec := range specs {

@@ -245,6 +245,8 @@ func TestFindRefusals(t *testing.T) {
 		"limit=2":                           "400 no-condition",
 		"mayor=x":                           "400 no-index",
 		"name.suffix=x":                     "400 no-index",
+		"contry.min=x":                      "400 no-index (did you mean country?)",
+		"limt=2":                            "400 no-index (did you mean limit?)",
 		"country.prefix=K":                  "400 wrong-index",
 		"country.min=K":                     "400 wrong-index",
 		"country.ip=10.0.0.1":               "400 wrong-index",
@@ -258,13 +260,14 @@ func TestFindRefusals(t *testing.T) {
 		"country=KR&cursor=x":               "400 bad-cursor",
 		"country=KR&cursor=B2NvdW50cnnAS1I": "400 bad-cursor",
 	} {
+		want, hint, _ := strings.Cut(want, " (")
 		var status int
 		var kind string
 		if _, err := fmt.Sscanf(want, "%d %s", &status, &kind); err != nil {
 			t.Fatal(err)
 		}
 		doc := wantProblem(t, send(h, "GET", find+query, ""), status, kind)
-		if text := doc["detail"].(string); strings.HasSuffix(kind, "index") && (!strings.Contains(text, "country, name^, pop^, net/ip") || !strings.Contains(text, "FRESHET_INDEXES=cities:MEMBER")) {
+		if text := doc["detail"].(string); strings.HasSuffix(kind, "index") && (!strings.Contains(text, hint) || !strings.Contains(text, "country, name^, pop^, net/ip") || !strings.Contains(text, "FRESHET_INDEXES=cities:MEMBER")) {
 			t.Errorf("%s: %s", query, text)
 		}
 	}
