@@ -35,7 +35,7 @@ The services read their other settings from the environment, as their own progra
 indexes, and FRESHET_RESP_LISTEN=6380 answers lookups of Redis' clients on port 6380; further instances use the next ports.`,
 		Example: `  freshet up prices cities --instances 2
   FRESHET_INDEXES=prices:cents^ FRESHET_RESP_LISTEN=6380 freshet up prices`,
-		Args:    cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg := stack.Config{
 				Dir: dir, Host: host, Ports: ports, Namespace: inNamespace, Datasets: args,
