@@ -157,6 +157,11 @@ func (s *source) serve(t testing.TB, name string, version uint64, records map[st
 func (s *source) show(name string, version *table.Table) {
 	s.tables[name].Store(version)
 	close(*s.swapped.Swap(new(make(chan struct{}))))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.followers {
+		f.wake()
+	}
 }
 
 // tableOf makes a version of the records. A test with fake time calls it outside of its bubble, because encoders of zstd are shared.
