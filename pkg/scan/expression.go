@@ -57,7 +57,8 @@ func compile(name, text string, before int) (*expression, *cel.Ast, error) {
 	}
 	x := &expression{member: name}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(boundedMatches...)}
-	if x.any, err = env.Program(compiled, append(options, cel.CostTracking(callCost{}), cel.CostLimit(maxCost))...); err == nil && cheap(env, compiled) {
+	// A small program has neither loops nor variables, so that its lists are no longer than its text and the value.
+	if x.any, err = env.Program(compiled, append(options, cel.CustomDecoratorV2(boundLists), cel.CostTracking(callCost{}), cel.CostLimit(maxCost))...); err == nil && cheap(env, compiled) {
 		x.small, err = env.Program(compiled, options...)
 	}
 	if err != nil { // such as a constant regular expression that is none
@@ -93,7 +94,6 @@ func newRecord() *record { return &record{root: &object{with: new(strs)}} }
 func (r *record) set(key, value []byte) {
 	r.key, r.value, r.keyText = key, value, nil
 	r.root.reset(value)
-	r.root.with.compared = 0
 }
 
 // ResolveName implements cel.Activation.

@@ -1,6 +1,7 @@
 package scan_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,8 +204,8 @@ func TestCostOfAnEvaluation(t *testing.T) {
 		"size(" + double + ") > 0":                                                     "cost limit exceeded",
 		"value.text.contains(value.text + 'z')":                                        "cost limit exceeded",
 		"value.text.matches('z')":                                                      "matches reads texts of up to 65536 bytes, this one has 921600",
-		"value.items.map(a, value.items) == value.items.map(a, value.items)":           "",
-		"value.items.map(a, value.items) == value.items.map(a, value.items + [])":      "compares too many lists and maps",
+		"value.items.map(a, value.items) == value.items.map(a, value.items)":           "cost limit exceeded",
+		"value.items.map(a, value.items) == value.items.map(a, value.items + [])":      "cost limit exceeded",
 		"value.items.all(a, value.items[a] == a)":                                      "",
 		"value.items.all(a, !(string(a) in value) && !has(value.none))":                "",
 		"value.items.map(a, value.items).size() == 3000":                               "",
@@ -220,6 +221,44 @@ func TestCostOfAnEvaluation(t *testing.T) {
 	long := scan.Request{Select: scan.Select{Named: map[string]string{"x": "[" + strings.Repeat("value,", 20) + "value]"}}}
 	if got := run(t, tab, long); got.Errors != 1 || !strings.Contains(got.FirstError.Reason, "more than 4194304 bytes") {
 		t.Errorf("%+v %+v", got.Summary, got.FirstError)
+	}
+}
+
+// A short expression that makes a value of 2^31 elements, in little memory, ends soon, with an error. A list that is equal to many others
+// does too.
+func TestValuesThatExplode(t *testing.T) {
+	text := strings.Repeat("x", 400_000)
+	tab := tableOf(t, map[string]string{"a": `{"s":"` + text + `","t":"` + text + `","n":[0` + strings.Repeat(",0", 5000) + `]}`})
+	levels := func(form string) string {
+		text := "[[1,1]]"
+		for i := range 30 {
+			text += strings.ReplaceAll(form, "X", fmt.Sprint("v", i))
+		}
+		return text
+	}
+	lists, sums := levels(".map(X,[X,X])"), levels(".map(X,X+X)")
+	long := "[" + strings.Repeat("value.F,", 20) + "1]"
+	for text, want := range map[string]string{
+		lists + ".exists(z, z == z)":                                       "",
+		lists + ".exists(z, z != z)":                                       "",
+		lists + ".exists(z, z in [z])":                                     "",
+		levels(".map(X,[{'a':X,'b':X}])") + ".all(z, z == z)":              "",
+		levels(".map(X,[optional.of(X),optional.of(X)])") + ".all(z,z==z)": "",
+		sums + ".exists(z, size(z) > 0)":                                   "",
+		sums + ".exists(z, 2 in z)":                                        "",
+		sums + ".exists(z, z[5] == 1)":                                     "",
+		levels(".map(X,[])") + ".all(z, z + z == [])":                      "matches",
+		"[" + strings.ReplaceAll(long, "F", "s") + "].exists(l, [" + strings.ReplaceAll(long, "F", "t") + "].exists(m, value.n.all(i, l == m)))": "",
+		"value.n + value.n == value.n + value.n && 0 in value.n + [1] && [1] + [2] != [1, 3]":                                                    "matches",
+		"value.n + 1 == value.n": "no such overload",
+	} {
+		got := run(t, tab, scan.Request{Filter: text, Aggregate: map[string]string{"n": "count()"}})
+		switch {
+		case want == "matches" && got.Matched == 1:
+		case got.Errors == 1 && strings.Contains(got.FirstError.Reason, cmp.Or(want, "cost limit exceeded")):
+		default:
+			t.Errorf("%.80s: %+v %+v", text, got.Summary, got.FirstError)
+		}
 	}
 }
 
