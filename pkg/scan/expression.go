@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+
+	"freshet.dev/pkg/lane"
 )
 
 // environment returns the CEL environment, which all expressions share. The first call takes some milliseconds.
@@ -40,9 +43,13 @@ type expression struct {
 }
 
 // compile compiles the expression text of the member. before are the characters before it in the member's text.
-func compile(name, text string, before int) (*expression, *cel.Ast, error) {
+func compile(ctx context.Context, name, text string, before int) (*expression, *cel.Ast, error) {
 	if n := utf8.RuneCountInString(text); n > MaxExpression {
 		return nil, nil, refuse(name, "the expression has %d characters, the most is %d", n, MaxExpression)
+	}
+	lane.Yield(ctx)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
 	}
 	env, err := environment()
 	if err != nil {

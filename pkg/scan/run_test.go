@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -27,7 +28,7 @@ func numbered(n int) map[string]string {
 
 func open(tb testing.TB, t *table.Table, r scan.Request, limits scan.Limits) *scan.Scan {
 	tb.Helper()
-	plan, err := scan.Compile(r, limits)
+	plan, err := scan.Compile(tb.Context(), r, limits)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestPagesOverVersions(t *testing.T) {
 		t.Errorf("%d pages", pages)
 	}
 
-	plan, err := scan.Compile(r, scan.Limits{})
+	plan, err := scan.Compile(t.Context(), r, scan.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +120,24 @@ func TestTime(t *testing.T) {
 	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.Limit != "time" {
 		t.Errorf("groups: %v", err)
 	}
+}
+
+// The rows of groups have a time too: a slow reader keeps them in memory, and a place of the server.
+func TestTimeOfRowsOfGroups(t *testing.T) {
+	tab := tableOf(t, numbered(20_000))
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, tab, scan.Request{GroupBy: map[string]string{"n": "value.n", "text": "value.text"}}, scan.Limits{Time: time.Minute})
+		batches := 0
+		_, err := s.Run(t.Context(), newLane(1, 1), func([]byte) error {
+			batches++
+			time.Sleep(25 * time.Second)
+			return nil
+		})
+		var limit *scan.LimitError
+		if !errors.As(err, &limit) || limit.Limit != "time" || batches != 3 {
+			t.Errorf("%d batches, %v", batches, err)
+		}
+	})
 }
 
 func TestMemoryOfGroups(t *testing.T) {
@@ -271,7 +290,7 @@ func TestAllocationsOfAFilter(t *testing.T) {
 	}
 	tab := tableOf(t, records)
 	for filter, most := range map[string]float64{"value.country == 'C7' && value.geo.alt > 5": 0.1, "value.geo.alt < 5": 0.1, "key == 'k/9' || key.startsWith('k/1')": 1.1} {
-		plan, err := scan.Compile(scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
+		plan, err := scan.Compile(t.Context(), scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
