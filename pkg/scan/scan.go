@@ -100,7 +100,7 @@ func (p *Plan) Open(t *table.Table, id dataset.VersionID) (*Scan, error) {
 // the slice. Call Run once.
 //
 // The error is that of emit, the cause of ctx, a [*lane.ShedError] if the lane refused the scan before it had read a record, or a
-// [*LimitError]. The last two come before the first row, except that the rows of groups, which have Limits.Time of their own, are cut after it.
+// [*LimitError]. The last two come before the first row, but for a reader that takes longer than Limits.Time for the rows of groups.
 func (s *Scan) Run(ctx context.Context, l *lane.Lane, emit func(rows []byte) error) (Summary, error) {
 	s.deadline = time.Now().Add(s.plan.limits.Time)
 	fill := func() error { return l.Do(ctx, s.fillRows) }
