@@ -174,7 +174,9 @@ func TestReplacedTablesAreFreed(t *testing.T) {
 	}
 	set = next
 	next = nil
-	runtime.GC()
+	for range 3 { // what a pool has goes with the second
+		runtime.GC()
+	}
 	for i, p := range old {
 		if p.Value() != nil {
 			t.Errorf("the table of step %d is in memory", i)

@@ -1,7 +1,9 @@
 package scan
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -36,7 +38,7 @@ var call = regexp.MustCompile(`(?s)^(\s*([a-z_]+)\s*\()(.*)\)\s*$`)
 
 const aggregateForms = "want count(), sum(EXPR), min(EXPR), max(EXPR), avg(EXPR) or count_distinct(EXPR)"
 
-func compileAggregate(name, text string) (aggregate, error) {
+func compileAggregate(ctx context.Context, name, text string) (aggregate, error) {
 	member := "aggregate." + name
 	parts := call.FindStringSubmatch(text)
 	if parts == nil {
@@ -57,7 +59,7 @@ func compileAggregate(name, text string) (aggregate, error) {
 		return aggregate{}, refuse(member, "%s needs an expression, such as %s(value.n)", a.kind, a.kind)
 	}
 	var err error
-	a.of, _, err = compile(member, parts[3], utf8.RuneCountInString(parts[1]))
+	a.of, _, err = compile(ctx, member, parts[3], utf8.RuneCountInString(parts[1]))
 	return a, err
 }
 
@@ -87,6 +89,9 @@ type total struct {
 
 // check returns why v, which is not nil, cannot be added to the total; nil if it can.
 func (a *aggregate) check(t *total, v ref.Val) error {
+	if d, ok := v.(types.Double); ok && math.IsNaN(float64(d)) && a.kind != countDistinct {
+		return fmt.Errorf("%s of a number that is NaN", a.kind)
+	}
 	switch a.kind {
 	case sum, average:
 		switch v.(type) {
@@ -109,8 +114,8 @@ func (a *aggregate) check(t *total, v ref.Val) error {
 	return nil
 }
 
-// add adds v, which check has taken, and returns by how many bytes the total grows. text is the JSON of v, for count_distinct.
-func (a *aggregate) add(t *total, v ref.Val, text []byte) (grown int64) {
+// add adds v, which check has taken, and returns by how many bytes the total grows. hash is that of the JSON of v, for count_distinct.
+func (a *aggregate) add(t *total, v ref.Val, hash xxh3.Uint128) (grown int64) {
 	if a.kind == count {
 		t.count++
 		return 0
@@ -130,7 +135,7 @@ func (a *aggregate) add(t *total, v ref.Val, text []byte) (grown int64) {
 			t.distinct = make(map[xxh3.Uint128]struct{})
 		}
 		before := len(t.distinct)
-		t.distinct[xxh3.Hash128(text)] = struct{}{}
+		t.distinct[hash] = struct{}{}
 		return int64(len(t.distinct)-before) * each
 	}
 	return 0

@@ -54,6 +54,5 @@ func (a *array) Equal(other ref.Val) ref.Val {
 	if a == other {
 		return types.True
 	}
-	a.with.compare(len(a.json.Raw()))
 	return a.list().Equal(other)
 }

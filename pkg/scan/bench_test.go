@@ -122,7 +122,7 @@ func BenchmarkCompile(b *testing.B) {
 	tab := tableOf(b, nil)
 	l := newLane(1, 1)
 	for b.Loop() {
-		plan, err := scan.Compile(scan.Request{Filter: "value.country == 'C7' && value.pop > 3"}, scan.Limits{})
+		plan, err := scan.Compile(b.Context(), scan.Request{Filter: "value.country == 'C7' && value.pop > 3"}, scan.Limits{})
 		if err != nil {
 			b.Fatal(err)
 		}

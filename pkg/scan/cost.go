@@ -11,7 +11,6 @@ import (
 	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/common/types/traits"
 	"github.com/google/cel-go/interpreter"
 )
 
@@ -37,12 +36,7 @@ func (callCost) CallCost(function, _ string, args []ref.Val, result ref.Val) *ui
 	for _, v := range args {
 		length += textLength(v)
 	}
-	cost := 1 + uint64(length)/10
-	if function == "@in" && len(args) == 2 {
-		if l, ok := args[1].(traits.Lister); ok {
-			cost += uint64(l.Size().(types.Int))
-		}
-	}
+	cost := 1 + uint64(length/10+compared(function, args)+added(function, args, result))
 	return &cost
 }
 

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+
+	"freshet.dev/pkg/lane"
 )
 
 // environment returns the CEL environment, which all expressions share. The first call takes some milliseconds.
@@ -40,9 +43,13 @@ type expression struct {
 }
 
 // compile compiles the expression text of the member. before are the characters before it in the member's text.
-func compile(name, text string, before int) (*expression, *cel.Ast, error) {
+func compile(ctx context.Context, name, text string, before int) (*expression, *cel.Ast, error) {
 	if n := utf8.RuneCountInString(text); n > MaxExpression {
 		return nil, nil, refuse(name, "the expression has %d characters, the most is %d", n, MaxExpression)
+	}
+	lane.Yield(ctx)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
 	}
 	env, err := environment()
 	if err != nil {
@@ -57,7 +64,8 @@ func compile(name, text string, before int) (*expression, *cel.Ast, error) {
 	}
 	x := &expression{member: name}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(boundedMatches...)}
-	if x.any, err = env.Program(compiled, append(options, cel.CostTracking(callCost{}), cel.CostLimit(maxCost))...); err == nil && cheap(env, compiled) {
+	// A small program has neither loops nor variables, so that its lists are no longer than its text and the value.
+	if x.any, err = env.Program(compiled, append(options, cel.CustomDecoratorV2(boundLists), cel.CostTracking(callCost{}), cel.CostLimit(maxCost))...); err == nil && cheap(env, compiled) {
 		x.small, err = env.Program(compiled, options...)
 	}
 	if err != nil { // such as a constant regular expression that is none
@@ -93,7 +101,6 @@ func newRecord() *record { return &record{root: &object{with: new(strs)}} }
 func (r *record) set(key, value []byte) {
 	r.key, r.value, r.keyText = key, value, nil
 	r.root.reset(value)
-	r.root.with.compared = 0
 }
 
 // ResolveName implements cel.Activation.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/common/types/ref"
+	"github.com/zeebo/xxh3"
 
 	"freshet.dev/pkg/lane"
 )
@@ -17,13 +18,14 @@ type groups struct {
 	byKey  map[string][]total // by the JSON texts of the group_by values, separated by line ends, which JSON texts on one line lack
 	memory int64
 
-	key    []byte    // of the present record
-	values []ref.Val // of its aggregates
-	texts  [][]byte  // of their JSON, for count_distinct
+	key    []byte         // of the present record
+	values []ref.Val      // of its aggregates
+	hashes []xxh3.Uint128 // of their JSON, for count_distinct
+	text   []byte
 }
 
 func newGroups(p *Plan) *groups {
-	g := &groups{plan: p, byKey: make(map[string][]total), values: make([]ref.Val, len(p.aggs)), texts: make([][]byte, len(p.aggs))}
+	g := &groups{plan: p, byKey: make(map[string][]total), values: make([]ref.Val, len(p.aggs)), hashes: make([]xxh3.Uint128, len(p.aggs))}
 	if len(p.groupBy) == 0 {
 		g.byKey[""] = make([]total, len(p.aggs)) // without records there is one row too
 	}
@@ -61,7 +63,7 @@ func (g *groups) add(r *record) (costly bool, failed *evalError, err error) {
 		g.memory += groupBytes + int64(len(g.key)) + totalBytes*int64(len(totals))
 	}
 	for i := range g.plan.aggs {
-		g.memory += g.plan.aggs[i].add(&totals[i], g.values[i], g.texts[i])
+		g.memory += g.plan.aggs[i].add(&totals[i], g.values[i], g.hashes[i])
 	}
 	if g.memory > g.plan.limits.Memory {
 		return costly, nil, &LimitError{"memory", fmt.Sprintf("the %d groups and their aggregates take more than %d bytes; use a filter, a prefix, or a group_by with fewer values", len(g.byKey), g.plan.limits.Memory)}
@@ -81,6 +83,9 @@ func (g *groups) read(r *record) (costly bool, _ *evalError) {
 		if err == nil {
 			g.key, err = appendValue(g.key, v, 0)
 		}
+		if err == nil {
+			err = checkLength(len(g.key))
+		}
 		if err != nil {
 			return costly, &evalError{x.member, err}
 		}
@@ -97,9 +102,10 @@ func (g *groups) read(r *record) (costly bool, _ *evalError) {
 		}
 		g.values[i] = unwrap(v)
 		if a.kind == countDistinct && g.values[i] != nil {
-			if g.texts[i], err = appendValue(g.texts[i][:0], g.values[i], 0); err != nil {
+			if g.text, err = appendValue(g.text[:0], g.values[i], 0); err != nil {
 				return costly, &evalError{a.of.member, err}
 			}
+			g.hashes[i] = xxh3.Hash128(g.text)
 		}
 	}
 	return costly, nil

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,17 +38,21 @@ type order struct {
 	descending bool
 }
 
-// Compile returns the plan of a request. Its error is a [*RequestError] if the request is wrong.
-func Compile(r Request, limits Limits) (*Plan, error) {
+// Compile returns the plan of a request. Its error is a [*RequestError] if the request is wrong, or the cause of ctx. An expression may take
+// some hundred milliseconds; between two of them, Compile yields in the lane of ctx.
+func Compile(ctx context.Context, r Request, limits Limits) (*Plan, error) {
 	p := &Plan{limits: limits.withDefaults(), prefix: []byte(r.Prefix), limit: r.Limit}
 	if n := len(r.Select.Members) + len(r.Select.Named) + len(r.GroupBy) + len(r.Aggregate) + len(r.Order); n > MaxExpressions {
 		return nil, refuse(WholeRequest, "it has %d expressions and names, the most is %d", n, MaxExpressions)
 	}
+	if n := r.textLength(); n > MaxText {
+		return nil, refuse(WholeRequest, "its expressions and names have %d bytes, the most is %d", n, MaxText)
+	}
 	if r.Limit < 0 {
 		return nil, refuse("limit", "it is %d; want 1 or more, or 0 for all rows", r.Limit)
 	}
-	for _, step := range []func(Request) error{p.compileFilter, p.compileRows, p.compileGroups, p.compileOrder, p.readCursor} {
-		if err := step(r); err != nil {
+	for _, step := range []func(context.Context, Request) error{p.compileFilter, p.compileRows, p.compileGroups, p.compileOrder, p.readCursor} {
+		if err := step(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -57,11 +62,11 @@ func Compile(r Request, limits Limits) (*Plan, error) {
 // Groups reports whether the rows are groups and not records.
 func (p *Plan) Groups() bool { return len(p.groupBy)+len(p.aggs) > 0 }
 
-func (p *Plan) compileFilter(r Request) error {
+func (p *Plan) compileFilter(ctx context.Context, r Request) error {
 	if r.Filter == "" {
 		return nil
 	}
-	x, compiled, err := compile("filter", r.Filter, 0)
+	x, compiled, err := compile(ctx, "filter", r.Filter, 0)
 	if err != nil {
 		return err
 	}
@@ -72,7 +77,7 @@ func (p *Plan) compileFilter(r Request) error {
 	return nil
 }
 
-func (p *Plan) compileRows(r Request) (err error) {
+func (p *Plan) compileRows(ctx context.Context, r Request) (err error) {
 	if !r.Select.IsZero() && len(r.GroupBy)+len(r.Aggregate) > 0 {
 		return refuse("select", "rows of groups have the members of group_by and aggregate; leave out select, or both of them")
 	}
@@ -90,13 +95,13 @@ func (p *Plan) compileRows(r Request) (err error) {
 		}
 		return nil
 	}
-	p.selects, err = compileNamed("select", r.Select.Named)
+	p.selects, err = compileNamed(ctx, "select", r.Select.Named)
 	return err
 }
 
-func compileNamed(of string, texts map[string]string) (all []named, err error) {
+func compileNamed(ctx context.Context, of string, texts map[string]string) (all []named, err error) {
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		x, _, err := compile(of+"."+name, texts[name], 0)
+		x, _, err := compile(ctx, of+"."+name, texts[name], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -108,20 +113,20 @@ func compileNamed(of string, texts map[string]string) (all []named, err error) {
 // endName is the member that tells [Summary] from a row.
 const endName = "end"
 
-func (p *Plan) compileGroups(r Request) (err error) {
+func (p *Plan) compileGroups(ctx context.Context, r Request) (err error) {
 	for of, names := range map[string]map[string]string{"group_by": r.GroupBy, "aggregate": r.Aggregate} {
 		if _, taken := names[endName]; taken {
 			return refuse(of+"."+endName, "the name is that of the last line; use another one")
 		}
 	}
-	if p.groupBy, err = compileNamed("group_by", r.GroupBy); err != nil {
+	if p.groupBy, err = compileNamed(ctx, "group_by", r.GroupBy); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Aggregate)) {
 		if _, twice := r.GroupBy[name]; twice {
 			return refuse("aggregate."+name, "group_by has the name too, and a row can have it once")
 		}
-		a, err := compileAggregate(name, r.Aggregate[name])
+		a, err := compileAggregate(ctx, name, r.Aggregate[name])
 		if err != nil {
 			return err
 		}
@@ -141,7 +146,7 @@ func (p *Plan) columns() (names []string) {
 	return names
 }
 
-func (p *Plan) compileOrder(r Request) error {
+func (p *Plan) compileOrder(_ context.Context, r Request) error {
 	if len(r.Order) > 0 && !p.Groups() {
 		return refuse("order", "only groups are sorted; rows of records are in the order of the table")
 	}
@@ -156,7 +161,7 @@ func (p *Plan) compileOrder(r Request) error {
 	return nil
 }
 
-func (p *Plan) readCursor(r Request) error {
+func (p *Plan) readCursor(_ context.Context, r Request) error {
 	if r.Cursor == "" {
 		return nil
 	}

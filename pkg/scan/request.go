@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -74,15 +75,32 @@ func (s *Select) UnmarshalJSON(text []byte) error {
 const (
 	// MaxExpression is the most characters of an expression.
 	MaxExpression = 4096
+	// MaxText is the most bytes of all expressions, names and members of a request together: it bounds the time of [Compile].
+	MaxText = 8 << 10
 	// MaxExpressions is the most expressions, members and order members of a request together.
 	MaxExpressions = 64
 )
+
+// textLength returns the bytes of the expressions, names and members of r.
+func (r Request) textLength() int {
+	n := len(r.Filter)
+	for _, text := range slices.Concat(r.Select.Members, r.Order) {
+		n += len(text)
+	}
+	for _, named := range []map[string]string{r.Select.Named, r.GroupBy, r.Aggregate} {
+		for name, text := range named {
+			n += len(name) + len(text)
+		}
+	}
+	return n
+}
 
 // Limits are what one scan may take.
 type Limits struct {
 	// Memory is the most bytes of groups and their aggregates. Zero means 16 MiB.
 	Memory int64
-	// Time is how long a scan may take, with its waits for the lane and for the reader of its rows. Zero means a minute.
+	// Time is how long a scan may take, with its waits for the lane and for the reader of its rows. Zero means a minute. The rows of groups
+	// have as much time again.
 	Time time.Duration
 }
 

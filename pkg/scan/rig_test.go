@@ -93,7 +93,7 @@ func run(tb testing.TB, t *table.Table, r scan.Request) answer {
 }
 
 func try(ctx context.Context, t *table.Table, r scan.Request, limits scan.Limits) (a answer, err error) {
-	plan, err := scan.Compile(r, limits)
+	plan, err := scan.Compile(ctx, r, limits)
 	if err != nil {
 		return a, err
 	}

@@ -1,12 +1,14 @@
 package scan_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet.dev/pkg/dataset"
@@ -26,7 +28,7 @@ func numbered(n int) map[string]string {
 
 func open(tb testing.TB, t *table.Table, r scan.Request, limits scan.Limits) *scan.Scan {
 	tb.Helper()
-	plan, err := scan.Compile(r, limits)
+	plan, err := scan.Compile(tb.Context(), r, limits)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func TestPagesOverVersions(t *testing.T) {
 		t.Errorf("%d pages", pages)
 	}
 
-	plan, err := scan.Compile(r, scan.Limits{})
+	plan, err := scan.Compile(t.Context(), r, scan.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +120,24 @@ func TestTime(t *testing.T) {
 	if _, err := try(t.Context(), tab, scan.Request{Aggregate: map[string]string{"n": "count()"}}, scan.Limits{Time: 1}); !errors.As(err, &limit) || limit.Limit != "time" {
 		t.Errorf("groups: %v", err)
 	}
+}
+
+// The rows of groups have a time too: a slow reader keeps them in memory, and a place of the server.
+func TestTimeOfRowsOfGroups(t *testing.T) {
+	tab := tableOf(t, numbered(20_000))
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, tab, scan.Request{GroupBy: map[string]string{"n": "value.n", "text": "value.text"}}, scan.Limits{Time: time.Minute})
+		batches := 0
+		_, err := s.Run(t.Context(), newLane(1, 1), func([]byte) error {
+			batches++
+			time.Sleep(25 * time.Second)
+			return nil
+		})
+		var limit *scan.LimitError
+		if !errors.As(err, &limit) || limit.Limit != "time" || batches != 3 {
+			t.Errorf("%d batches, %v", batches, err)
+		}
+	})
 }
 
 func TestMemoryOfGroups(t *testing.T) {
@@ -203,8 +223,8 @@ func TestCostOfAnEvaluation(t *testing.T) {
 		"size(" + double + ") > 0":                                                     "cost limit exceeded",
 		"value.text.contains(value.text + 'z')":                                        "cost limit exceeded",
 		"value.text.matches('z')":                                                      "matches reads texts of up to 65536 bytes, this one has 921600",
-		"value.items.map(a, value.items) == value.items.map(a, value.items)":           "",
-		"value.items.map(a, value.items) == value.items.map(a, value.items + [])":      "compares too many lists and maps",
+		"value.items.map(a, value.items) == value.items.map(a, value.items)":           "cost limit exceeded",
+		"value.items.map(a, value.items) == value.items.map(a, value.items + [])":      "cost limit exceeded",
 		"value.items.all(a, value.items[a] == a)":                                      "",
 		"value.items.all(a, !(string(a) in value) && !has(value.none))":                "",
 		"value.items.map(a, value.items).size() == 3000":                               "",
@@ -223,6 +243,44 @@ func TestCostOfAnEvaluation(t *testing.T) {
 	}
 }
 
+// A short expression that makes a value of 2^31 elements, in little memory, ends soon, with an error. A list that is equal to many others
+// does too.
+func TestValuesThatExplode(t *testing.T) {
+	text := strings.Repeat("x", 400_000)
+	tab := tableOf(t, map[string]string{"a": `{"s":"` + text + `","t":"` + text + `","n":[0` + strings.Repeat(",0", 5000) + `]}`})
+	levels := func(form string) string {
+		text := "[[1,1]]"
+		for i := range 30 {
+			text += strings.ReplaceAll(form, "X", fmt.Sprint("v", i))
+		}
+		return text
+	}
+	lists, sums := levels(".map(X,[X,X])"), levels(".map(X,X+X)")
+	long := "[" + strings.Repeat("value.F,", 20) + "1]"
+	for text, want := range map[string]string{
+		lists + ".exists(z, z == z)":                                       "",
+		lists + ".exists(z, z != z)":                                       "",
+		lists + ".exists(z, z in [z])":                                     "",
+		levels(".map(X,[{'a':X,'b':X}])") + ".all(z, z == z)":              "",
+		levels(".map(X,[optional.of(X),optional.of(X)])") + ".all(z,z==z)": "",
+		sums + ".exists(z, size(z) > 0)":                                   "",
+		sums + ".exists(z, 2 in z)":                                        "",
+		sums + ".exists(z, z[5] == 1)":                                     "",
+		levels(".map(X,[])") + ".all(z, z + z == [])":                      "matches",
+		"[" + strings.ReplaceAll(long, "F", "s") + "].exists(l, [" + strings.ReplaceAll(long, "F", "t") + "].exists(m, value.n.all(i, l == m)))": "",
+		"value.n + value.n == value.n + value.n && 0 in value.n + [1] && [1] + [2] != [1, 3]":                                                    "matches",
+		"value.n + 1 == value.n": "no such overload",
+	} {
+		got := run(t, tab, scan.Request{Filter: text, Aggregate: map[string]string{"n": "count()"}})
+		switch {
+		case want == "matches" && got.Matched == 1:
+		case got.Errors == 1 && strings.Contains(got.FirstError.Reason, cmp.Or(want, "cost limit exceeded")):
+		default:
+			t.Errorf("%.80s: %+v %+v", text, got.Summary, got.FirstError)
+		}
+	}
+}
+
 // A filter allocates for few records: once for each different text, and for few matches. The key costs one allocation.
 func TestAllocationsOfAFilter(t *testing.T) {
 	const n = 20_000
@@ -233,7 +291,7 @@ func TestAllocationsOfAFilter(t *testing.T) {
 	tab := tableOf(t, records)
 	// With the race detector a sync.Pool drops a quarter of what it gets.
 	for filter, most := range map[string]float64{"value.country == 'C7' && value.geo.alt > 5": 0.4, "value.geo.alt < 5": 0.4, "key == 'k/9' || key.startsWith('k/1')": 1.4} {
-		plan, err := scan.Compile(scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
+		plan, err := scan.Compile(t.Context(), scan.Request{Filter: filter, Aggregate: map[string]string{"n": "count()"}}, scan.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}

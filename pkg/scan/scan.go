@@ -100,7 +100,7 @@ func (p *Plan) Open(t *table.Table, id dataset.VersionID) (*Scan, error) {
 // the slice. Call Run once.
 //
 // The error is that of emit, the cause of ctx, a [*lane.ShedError] if the lane refused the scan before it had read a record, or a
-// [*LimitError]. The last two come before the first row.
+// [*LimitError]. The last two come before the first row, but for a reader that takes longer than Limits.Time for the rows of groups.
 func (s *Scan) Run(ctx context.Context, l *lane.Lane, emit func(rows []byte) error) (Summary, error) {
 	s.deadline = time.Now().Add(s.plan.limits.Time)
 	fill := func() error { return l.Do(ctx, s.fillRows) }
@@ -109,7 +109,9 @@ func (s *Scan) Run(ctx context.Context, l *lane.Lane, emit func(rows []byte) err
 		if err != nil {
 			return s.summary, err
 		}
-		fill = func() error { s.fillGroups(&rows); return context.Cause(ctx) }
+		s.table, s.cursor, s.record, s.groups, s.last = nil, nil, nil, nil, nil // the rows have copies
+		s.deadline = time.Now().Add(s.plan.limits.Time)
+		fill = func() error { return s.fillGroups(ctx, &rows) }
 	}
 	for !s.done {
 		s.buf = s.buf[:0]
@@ -271,7 +273,10 @@ func (s *Scan) group(ctx context.Context, l *lane.Lane) (rows []row, err error) 
 }
 
 // fillGroups fills the buffer with the next rows of groups, which are JSON already.
-func (s *Scan) fillGroups(rows *[]row) {
+func (s *Scan) fillGroups(ctx context.Context, rows *[]row) error {
+	if s.summary.Rows > 0 && time.Now().After(s.deadline) {
+		return &LimitError{"time", fmt.Sprintf("the reader received %d rows of groups in %s and not all of them; use a limit, or read faster", s.summary.Rows, s.plan.limits.Time)}
+	}
 	names := s.plan.columns()
 	for len(s.buf) < batchBytes && len(*rows) > 0 {
 		s.buf = append(s.buf, '{')
@@ -286,4 +291,5 @@ func (s *Scan) fillGroups(rows *[]row) {
 		s.summary.Rows++
 	}
 	s.done = len(*rows) == 0
+	return context.Cause(ctx)
 }

@@ -81,6 +81,17 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// A number that is NaN is an error of its record, and does not spoil the others.
+func TestNaN(t *testing.T) {
+	tab := tableOf(t, map[string]string{"a": `{"n":"NaN"}`, "b": `{"n":"1"}`, "c": `{"n":"NaN"}`, "d": `{"n":"3"}`})
+	for _, kind := range []string{"min", "max", "sum", "avg"} {
+		got := run(t, tab, scan.Request{Aggregate: map[string]string{"x": kind + "(double(value.n))"}})
+		if want := map[string]string{"min": `{"x":1}`, "max": `{"x":3}`, "sum": `{"x":4}`, "avg": `{"x":2}`}[kind]; got.rows[0] != want || got.Errors != 2 {
+			t.Errorf("%s: %q %+v %+v", kind, got.rows, got.Summary, got.FirstError)
+		}
+	}
+}
+
 // Sums are exact as long as an int64 can hold them.
 func TestNumbers(t *testing.T) {
 	tab := tableOf(t, map[string]string{"a": `{"n":9223372036854775806,"x":1}`, "b": `{"n":1,"x":1.0}`, "c": `{"n":0,"x":1e0}`, "d": `{"n":-0,"x":2.5}`})
@@ -101,35 +112,36 @@ func TestNumbers(t *testing.T) {
 
 func TestWrongRequests(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"filter":"value.country ==="}`:                                           "filter, line 1, column 17: Syntax error",
-		`{"filter":"true &&\n  valu.x"}`:                                           "filter, line 2, column 3: undeclared reference to 'valu'",
-		`{"filter":"value.n + 'a' == 'xa'"}`:                                       "",
-		`{"filter":"size(key)"}`:                                                   "filter: the expression gives a int; want a bool",
-		`{"filter":"key.matches(value.p)"}`:                                        "filter: the pattern of matches is not a constant",
-		`{"filter":"matches(key, '(a{20}){30}')"}`:                                 "filter: the regular expression \"(a{20}){30}\" has",
-		`{"filter":"key.matches('(')"}`:                                            "filter: error parsing regexp: missing closing ): `(`",
-		`{"select":{"a":"value.b","c":"key +"}}`:                                   "select.c, line 1, column 6: Syntax error",
-		`{"select":["a","a"]}`:                                                     `select: the member "a" comes twice`,
-		`{"select":["a..b"]}`:                                                      "select: not the path of a member",
-		`{"select":["a"],"aggregate":{"n":"count()"}}`:                             "select: rows of groups have",
-		`{"group_by":{"n":"value.n"},"aggregate":{"n":"count()"}}`:                 "aggregate.n: group_by has the name too",
-		`{"aggregate":{"n":"count(value.x)"}}`:                                     "aggregate.n: count() counts records",
-		`{"group_by":{"end":"true"}}`:                                              "group_by.end: the name is that of the last line",
-		`{"aggregate":{"end":"count()"}}`:                                          "aggregate.end: the name is that of the last line",
-		`{"aggregate":{"n":"sum()"}}`:                                              "aggregate.n: sum needs an expression, such as sum(value.n)",
-		`{"aggregate":{"n":"median(value.x)"}}`:                                    `aggregate.n: there is no aggregate "median"; want count()`,
-		`{"aggregate":{"n":"value.x"}}`:                                            `aggregate.n: "value.x" is no aggregate; want count()`,
-		`{"aggregate":{"n":"sum(value.x) + sum(value.y)"}}`:                        "aggregate.n, line 1, column 12: Syntax error",
-		`{"aggregate":{"n":"count()"},"order":["x"]}`:                              `order: "x" is no member of the rows; they have n`,
-		`{"order":["x"]}`:                                                          "order: only groups are sorted",
-		`{"limit":-1}`:                                                             "limit: it is -1",
-		`{"cursor":"x"}`:                                                           `cursor: "x" is no cursor of an earlier scan`,
-		`{"cursor":"AQwAAAAAAAAAAGE","aggregate":{"n":"count()"}}`:                 "cursor: a cursor is for rows of records",
-		`{"filter":"` + strings.Repeat("x", scan.MaxExpression+1) + `"}`:           "filter: the expression has 4097 characters, the most is 4096",
-		`{"filter":"` + strings.Repeat("(", 300) + strings.Repeat(")", 300) + `"}`: "filter",
-		`{"order":["` + strings.Repeat(`a","`, scan.MaxExpressions) + `b"]}`:       "the request: it has 65 expressions and names, the most is 64",
+		`{"filter":"value.country ==="}`:                                               "filter, line 1, column 17: Syntax error",
+		`{"filter":"true &&\n  valu.x"}`:                                               "filter, line 2, column 3: undeclared reference to 'valu'",
+		`{"filter":"value.n + 'a' == 'xa'"}`:                                           "",
+		`{"filter":"size(key)"}`:                                                       "filter: the expression gives a int; want a bool",
+		`{"filter":"key.matches(value.p)"}`:                                            "filter: the pattern of matches is not a constant",
+		`{"filter":"matches(key, '(a{20}){30}')"}`:                                     "filter: the regular expression \"(a{20}){30}\" has",
+		`{"filter":"key.matches('(')"}`:                                                "filter: error parsing regexp: missing closing ): `(`",
+		`{"select":{"a":"value.b","c":"key +"}}`:                                       "select.c, line 1, column 6: Syntax error",
+		`{"select":["a","a"]}`:                                                         `select: the member "a" comes twice`,
+		`{"select":["a..b"]}`:                                                          "select: not the path of a member",
+		`{"select":["a"],"aggregate":{"n":"count()"}}`:                                 "select: rows of groups have",
+		`{"group_by":{"n":"value.n"},"aggregate":{"n":"count()"}}`:                     "aggregate.n: group_by has the name too",
+		`{"aggregate":{"n":"count(value.x)"}}`:                                         "aggregate.n: count() counts records",
+		`{"group_by":{"end":"true"}}`:                                                  "group_by.end: the name is that of the last line",
+		`{"aggregate":{"end":"count()"}}`:                                              "aggregate.end: the name is that of the last line",
+		`{"aggregate":{"n":"sum()"}}`:                                                  "aggregate.n: sum needs an expression, such as sum(value.n)",
+		`{"aggregate":{"n":"median(value.x)"}}`:                                        `aggregate.n: there is no aggregate "median"; want count()`,
+		`{"aggregate":{"n":"value.x"}}`:                                                `aggregate.n: "value.x" is no aggregate; want count()`,
+		`{"aggregate":{"n":"sum(value.x) + sum(value.y)"}}`:                            "aggregate.n, line 1, column 12: Syntax error",
+		`{"aggregate":{"n":"count()"},"order":["x"]}`:                                  `order: "x" is no member of the rows; they have n`,
+		`{"order":["x"]}`:                                                              "order: only groups are sorted",
+		`{"limit":-1}`:                                                                 "limit: it is -1",
+		`{"cursor":"x"}`:                                                               `cursor: "x" is no cursor of an earlier scan`,
+		`{"cursor":"AQwAAAAAAAAAAGE","aggregate":{"n":"count()"}}`:                     "cursor: a cursor is for rows of records",
+		`{"filter":"` + strings.Repeat("x", scan.MaxExpression+1) + `"}`:               "filter: the expression has 4097 characters, the most is 4096",
+		`{"filter":"` + strings.Repeat("(", 300) + strings.Repeat(")", 300) + `"}`:     "filter",
+		`{"filter":"true","select":{"` + strings.Repeat("n", scan.MaxText) + `":"1"}}`: "the request: its expressions and names have 8197 bytes, the most is 8192",
+		`{"order":["` + strings.Repeat(`a","`, scan.MaxExpressions) + `b"]}`:           "the request: it has 65 expressions and names, the most is 64",
 	} {
-		_, err := scan.Compile(request(t, text), scan.Limits{})
+		_, err := scan.Compile(t.Context(), request(t, text), scan.Limits{})
 		var bad *scan.RequestError
 		switch {
 		case want == "" && err != nil:

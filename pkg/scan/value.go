@@ -9,7 +9,6 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
-	"github.com/google/cel-go/interpreter"
 	"github.com/zeebo/xxh3"
 
 	"freshet.dev/pkg/member"
@@ -106,17 +105,6 @@ func (o *object) all() map[string]ref.Val {
 // conversion allocates.
 type strs struct {
 	kept [1024]ref.Val
-	// compared is how many bytes of objects and arrays were compared for the present record.
-	compared int
-}
-
-// compare counts a comparison of an object or array, and ends the evaluation if there were too many: CEL counts the cost of a comparison
-// only after it.
-func (t *strs) compare(length int) {
-	const most = 4 << 20
-	if t.compared += 16 + length; t.compared > most {
-		panic(interpreter.EvalCancelledError{Cause: interpreter.CostLimitExceeded, Message: "actual cost limit exceeded: it compares too many lists and maps"})
-	}
 }
 
 func (t *strs) text(s string) ref.Val {
@@ -187,7 +175,6 @@ func (o *object) Equal(other ref.Val) ref.Val {
 	if o == other {
 		return types.True
 	}
-	o.with.compare(len(o.raw))
 	m, ok := other.(traits.Mapper)
 	if !ok || m.Size() != o.Size() {
 		return types.False

@@ -30,6 +30,9 @@ func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Scans == 0 {
 		return web.Refuse(http.StatusForbidden, "scans-off", "this instance refuses scans; FRESHET_SCANS says how many may run at a time")
 	}
+	if err := lookupQuery(r); err != nil {
+		return err
+	}
 	if _, err := s.view(r); err != nil {
 		return err
 	}
@@ -44,8 +47,8 @@ func (s *Server) scan(w http.ResponseWriter, r *http.Request) error {
 		return web.Unavailable("busy", 2, nil, "%d scans run at the time, which is the most (FRESHET_SCANS); retry later", s.cfg.Scans).With("limit", s.cfg.Scans)
 	}
 	var plan *scan.Plan
-	err := s.lanes.CPU.Do(r.Context(), func(context.Context) (err error) {
-		plan, err = scan.Compile(request, scan.Limits{Memory: int64(s.cfg.ScanMemory), Time: s.cfg.ScanTime})
+	err := s.lanes.CPU.Do(r.Context(), func(ctx context.Context) (err error) {
+		plan, err = scan.Compile(ctx, request, scan.Limits{Memory: int64(s.cfg.ScanMemory), Time: s.cfg.ScanTime})
 		return err
 	})
 	if err != nil {
@@ -61,6 +64,7 @@ func (s *Server) sendScan(w http.ResponseWriter, r *http.Request, plan *scan.Pla
 		return err
 	}
 	run, err := plan.Open(v.Table, v.id)
+	v.Table = nil // a scan of groups needs it until the first row only
 	if err != nil {
 		return scanProblem(r.PathValue("name"), err)
 	}

@@ -93,6 +93,7 @@ func TestScanRefusals(t *testing.T) {
 	}
 	wantProblem(t, send(h, "POST", "/v1/datasets/other/scan", `{}`), 404, "unknown-dataset")
 	wantProblem(t, send(h, "POST", "/v1/datasets/prices/scan", `{}`), 503, "no-version-yet")
+	wantProblem(t, send(h, "POST", scans+"?limit=1", `{}`), 400, "bad-parameter")
 	wantProblem(t, send(h, "GET", scans, ""), 405, "method-not-allowed")
 	cfg := config()
 	cfg.Scans = 0

@@ -116,7 +116,7 @@ func (f *scanFlags) fill(name string) (err error) {
 	default:
 		return exit.Errorf(exit.Usage, "--select takes members or NAME=EXPR, not both; write name=value.name for a member")
 	}
-	_, err = scan.Compile(f.request, scan.Limits{})
+	_, err = scan.Compile(context.Background(), f.request, scan.Limits{})
 	bad, ok := errors.AsType[*scan.RequestError](err)
 	if ok && bad.Member != scan.WholeRequest {
 		bad.Member = "--" + strings.Replace(bad.Member, "group_by", "group-by", 1)
