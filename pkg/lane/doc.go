@@ -24,8 +24,8 @@
 // hangs, loses its place in the same way, to any function that waits.
 //
 // A function that passed on its place has begun: it keeps its memory and goes on later. So up to Config.Width and Config.Queue functions of Do
-// together have begun, and after a surge a new one takes its turns with all of them. Functions that need much memory need a bound of their own.
-// Functions that do not yield are begun Config.Width at a time.
+// together have begun, and after a surge a new one takes its turns with all of them. Bound functions that need much memory apart.
+// Of functions that do not yield, Config.Width run at a time.
 //
 // A function may start goroutines. They share its place, and end before the function returns.
 package lane

@@ -23,7 +23,7 @@ type wait struct {
 	reply []byte
 }
 
-// atLeast answers FRESHET.ATLEAST token [milliseconds]. If the version is not served yet, it waits on a goroutine of its own.
+// atLeast answers FRESHET.ATLEAST token [milliseconds]. If the version is not served yet, a new goroutine waits for it.
 func atLeast(x *executor, c *conn, out []byte) []byte {
 	p, token := x.port, string(x.args[1])
 	within := min(defaultWait, p.cfg.WaitMax)
