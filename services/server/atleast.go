@@ -50,6 +50,9 @@ func (s *Server) wanted(r *http.Request) (token string, wait time.Duration, err 
 	if token, err = one(atLeastHeader, atLeastParameter); err != nil {
 		return "", 0, err
 	}
+	if token == "" && (query.Has(atLeastParameter) || len(r.Header[atLeastHeader]) > 0) { // of a client that expected one, and got none
+		return "", 0, web.Refuse(http.StatusBadRequest, "bad-token", "the token is empty; want the token of a publish, such as prices/17@ and 40 hex digits. Publishers of releases up to v0.4 answer with none")
+	}
 	text, err := one(waitHeader, waitParameter)
 	if err != nil {
 		return "", 0, err
@@ -115,7 +118,10 @@ func (s *Server) wait(ctx context.Context, l *lookups, name string, wait time.Du
 		defer func() { <-s.waits }()
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		err = read(waiting)
+		defer context.AfterFunc(web.Stopping(ctx), cancel)()
+		if err = read(waiting); err != nil && web.Stopping(ctx).Err() != nil && ctx.Err() == nil {
+			return l.decorate(web.Unavailable("stopping", 1, nil, "the instance stops: %v", err), name)
+		}
 	}
 	if err != nil {
 		return l.behind(ctx, name, err, wait)

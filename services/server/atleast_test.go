@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,8 @@ func TestRefusedTokens(t *testing.T) {
 		kind   string
 		want   string
 	}{
+		"an empty token":    {"?at_least=", nil, "bad-token", "the token is empty"},
+		"an empty header":   {"", []string{"Freshet-At-Least", ""}, "bad-token", "the token is empty"},
 		"no token":          {"", []string{"Freshet-At-Least", "17"}, "bad-token", `"17" has no /`},
 		"a number":          {"?at_least=cities/17", nil, "bad-token", "the number alone names no version"},
 		"another dataset":   {"", []string{"Freshet-At-Least", ofPrices}, "other-dataset", "is of dataset prices, and the request of cities"},
@@ -281,4 +284,38 @@ func TestAtLeastADeletedVersion(t *testing.T) {
 	s.deleted["cities"] = dataset.VersionRecord{Dataset: "cities", Version: 2, Deleted: true, By: "ann@host"}
 	h := newServer(t, s).Handler()
 	wantProblem(t, send(h, "GET", records+"a", "", "Freshet-At-Least", tokenOf(2)), 404, "deleted")
+}
+
+// A server that stops answers the lookups that wait for a version, and does not let them wait out their time.
+func TestStopEndsWait(t *testing.T) {
+	s := newSource("cities", "prices")
+	s.serve(t, "cities", 16, map[string]string{"a": `{}`})
+	cfg := config()
+	cfg.MaxWaits, cfg.StopGrace, cfg.WaitMax = 1, time.Minute, 30*time.Second
+	srv := newServerWith(t, cfg, s)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	<-srv.Ready()
+	ended := make(chan string, 1)
+	go func() {
+		res, err := http.Get("http://" + srv.Addr() + records + "a?wait=30s&at_least=" + tokenOf(17))
+		if err != nil {
+			ended <- err.Error()
+			return
+		}
+		res.Body.Close()
+		ended <- res.Header.Get("Freshet-Error")
+	}()
+	for srv.Waiting() == 0 {
+		runtime.Gosched()
+	}
+	stop()
+	if got := <-ended; got != "stopping" {
+		t.Errorf("the lookup that waited got %q, want stopping", got)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }

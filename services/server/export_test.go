@@ -7,3 +7,6 @@ func (s *Server) Routes() []string { return s.mux.Routes() }
 
 // Registry returns the server's metrics.
 func (s *Server) Registry() *prometheus.Registry { return s.deps.Registry }
+
+// Waiting returns how many lookups wait for a version.
+func (s *Server) Waiting() int { return len(s.waits) }

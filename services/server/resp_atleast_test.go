@@ -14,7 +14,7 @@ func TestRespAtLeast(t *testing.T) {
 	cfg := respConfig(t)
 	cfg.WaitMax, cfg.MaxWaits = 20*time.Second, 1
 	src := newSource("cities", "prices")
-	_, port := runRespOf(t, cfg, src)
+	srv, port := runRespOf(t, cfg, src)
 	c := redis.NewClient(&redis.Options{
 		Addr: "127.0.0.1:" + port, Password: respPassword, MaxRetries: -1, ReadTimeout: time.Minute,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -55,7 +55,7 @@ func TestRespAtLeast(t *testing.T) {
 		_, err := pipe.Exec(t.Context())
 		done <- err
 	}()
-	for !strings.Contains(c.Info(t.Context(), "clients").Val(), "blocked_clients:1") {
+	for srv.Waiting() == 0 || !strings.Contains(c.Info(t.Context(), "clients").Val(), "blocked_clients:1") {
 		if t.Context().Err() != nil {
 			t.Fatal(t.Context().Err())
 		}
