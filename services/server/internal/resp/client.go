@@ -11,6 +11,7 @@ type conn struct {
 	remote, local string
 	created       int64 // seconds, of the port's clock
 	limit         int   // bytes that may wait for the client
+	port          *Port // counts what was pushed; nil in tests of other things
 	// wake makes the transport send what was pushed, or close the connection. It is called with mu held.
 	wake func()
 
@@ -53,8 +54,9 @@ func (c *conn) Push(b []byte) bool {
 	if c.Protocol() != 3 {
 		return true
 	}
-	if int(c.unsent.Load())+len(c.pushed)+len(b) > c.limit {
-		c.gone, c.slow, c.pushed = true, true, nil
+	if int(c.unsent.Load())+len(c.pushed)+len(b) > c.limit || !c.port.admit(len(b)) {
+		c.gone, c.slow = true, true
+		c.dropPushed()
 		c.wake()
 		return false
 	}
@@ -70,7 +72,7 @@ func (c *conn) speak(proto int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if proto != 3 {
-		c.pushed = nil
+		c.dropPushed()
 	}
 	c.proto.Store(int32(proto))
 }
@@ -80,8 +82,14 @@ func (c *conn) takePushed(dst []byte) (out []byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	dst = append(dst, c.pushed...)
-	c.pushed = nil
+	c.dropPushed()
 	return dst, !c.gone
+}
+
+// dropPushed forgets what was pushed. The caller holds mu.
+func (c *conn) dropPushed() {
+	c.port.release(len(c.pushed))
+	c.pushed = nil
 }
 
 // tooSlow reports whether the connection is to be closed because the client does not read what was pushed.
@@ -94,7 +102,8 @@ func (c *conn) tooSlow() bool {
 // end ends the connection for trackers. It returns whether a tracker found the client too slow.
 func (c *conn) end() (slow bool) {
 	c.mu.Lock()
-	c.gone, c.pushed, slow = true, nil, c.slow
+	c.gone, slow = true, c.slow
+	c.dropPushed()
 	c.mu.Unlock()
 	if c.wait != nil {
 		c.wait.cancel()

@@ -82,7 +82,7 @@ type Port struct {
 	run       func(ctx context.Context, p *Port, conns <-chan *net.TCPConn) error // the transport
 
 	clock   atomic.Int64 // seconds since started
-	waiting atomic.Int64 // the sum of all conn.unsent
+	waiting atomic.Int64 // the sum of all conn.unsent and the lengths of all conn.pushed
 	lastID  atomic.Int64
 	number  atomic.Int64 // of the TCP port
 	blocked atomic.Int64 // commands that wait for versions
@@ -242,7 +242,7 @@ func (p *Port) acceptFailed(ctx context.Context, err error) error {
 
 // attach makes c a connection of the port.
 func (p *Port) attach(c *conn, remote, local net.Addr) {
-	c.id, c.limit, c.authed = p.lastID.Add(1), p.cfg.Output, !p.protected
+	c.id, c.limit, c.port, c.authed = p.lastID.Add(1), p.cfg.Output, p, !p.protected
 	c.remote, c.local = remote.String(), local.String()
 	c.created = p.clock.Load()
 	c.began = c.created
@@ -278,6 +278,25 @@ func (p *Port) keep(c *conn, n int) bool {
 	}
 	all := p.waiting.Add(int64(n) - c.unsent.Swap(int64(n)))
 	return n == 0 || n <= p.cfg.Output && all <= outputsOfAll*int64(p.cfg.Output)
+}
+
+// admit counts n bytes that are pushed to a client. It returns false, and counts nothing, if too many wait for all clients together.
+func (p *Port) admit(n int) bool {
+	if p == nil {
+		return true
+	}
+	if p.waiting.Add(int64(n)) > outputsOfAll*int64(p.cfg.Output) {
+		p.waiting.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+// release ends the counting of n bytes of admit.
+func (p *Port) release(n int) {
+	if p != nil {
+		p.waiting.Add(-int64(n))
+	}
 }
 
 // panicked counts a panic of a command.

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -133,4 +134,37 @@ func TestSlowReaderOfPushes(t *testing.T) {
 			t.Errorf("%d cut, after %d bytes", n, sent)
 		}
 	})
+}
+
+// Messages that wait for all clients together are bounded as replies are, and no longer counted when they are sent or dropped.
+func TestPushesToAllAreBounded(t *testing.T) {
+	cfg := testConfig()
+	p := newPort(cfg, nil)
+	message := make([]byte, cfg.Output/2)
+	var conns []*conn
+	for range 2*outputsOfAll + 1 {
+		c := &conn{wake: func() {}}
+		p.attach(c, &net.TCPAddr{}, &net.TCPAddr{})
+		c.proto.Store(3)
+		if got, want := c.Push(message), len(conns) < 2*outputsOfAll; got != want {
+			t.Fatalf("the push to client %d: %v, want %v", len(conns)+1, got, want)
+		}
+		conns = append(conns, c)
+	}
+	if _, ok := conns[0].takePushed(nil); !ok {
+		t.Error("the first client is to be closed")
+	}
+	conns[1].speak(2)
+	if got, want := p.waiting.Load(), int64((2*outputsOfAll-2)*len(message)); got != want {
+		t.Errorf("%d bytes wait, want %d", got, want)
+	}
+	if !conns[0].Push(message) {
+		t.Error("a push is refused though there is room again")
+	}
+	for _, c := range conns {
+		p.detach(c)
+	}
+	if got := p.waiting.Load(); got != 0 {
+		t.Errorf("%d bytes wait for nobody", got)
+	}
 }
