@@ -16,7 +16,7 @@ func TestUsage(t *testing.T) {
 		args []string
 	}{
 		{"unknown command \"publsh\" (did you mean publish?); `freshet --help` shows", []string{"publsh"}},
-		{"did you mean status?", []string{"stat"}},
+		{"did you mean status?", []string{"stats"}},
 		{"did you mean status?", []string{"statuss", "--watch"}},
 		{"unknown command \"nothing-like-it\"; `freshet --help` shows", []string{"nothing-like-it"}},
 		{"requires at least 2 arg(s)", []string{"publish", "prices"}},

@@ -144,23 +144,32 @@ func (s *waiting) every() string {
 	return "every live instance"
 }
 
-// all waits until every instance serves the version: those that answer over NATS, and those with a record in Redis.
+// all waits until every instance serves the version: those that answer over NATS, and those with a record in Redis. If ctx ends during a
+// round, the error is what the round before found.
 func (s *waiting) all(ctx context.Context) error {
+	var silent []string
+	ended := func(err error) error {
+		if len(silent) == 0 || ctx.Err() == nil {
+			return err
+		}
+		return fmt.Errorf("instances with a record in Redis do not answer over NATS: %s: %w", strings.Join(silent, ", "), context.Cause(ctx))
+	}
 	for {
 		if err := s.answering(ctx); err != nil {
-			return err
+			return ended(err)
 		}
-		silent, err := s.silent(ctx)
+		now, err := s.silent(ctx)
 		if err != nil {
-			return err
+			return ended(err)
 		}
-		if len(silent) == 0 {
+		if len(now) == 0 {
 			return nil
 		}
+		silent = now
 		select {
 		case <-time.After(recordsInterval):
 		case <-ctx.Done():
-			return fmt.Errorf("instances with a record in Redis do not answer over NATS: %s: %w", strings.Join(silent, ", "), context.Cause(ctx))
+			return ended(context.Cause(ctx))
 		}
 	}
 }
