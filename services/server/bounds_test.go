@@ -2,17 +2,13 @@ package server_test
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/server"
 )
@@ -20,25 +16,7 @@ import (
 // A server with bounds is not ready while the first version is outside of them, and says why in /readyz, in the status and in the metrics.
 // It serves the next version that fits, and keeps it.
 func TestBoundsOfAServer(t *testing.T) {
-	nats := servertest.NATS(t)
-	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	log, err := events.NewLog(nc, events.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	nats, s, publisher := newPipeline(t)
 	give := func(keys ...string) {
 		t.Helper()
 		var text strings.Builder

@@ -3,7 +3,6 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,11 +13,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/index"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/server"
 )
@@ -324,25 +320,7 @@ func TestIndexSettingsAreChecked(t *testing.T) {
 
 // A server with FRESHET_INDEXES answers from them, follows a publish, and shows them in its status and metrics.
 func TestFindOfAServer(t *testing.T) {
-	nats := servertest.NATS(t)
-	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	log, err := events.NewLog(nc, events.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	nats, s, publisher := newPipeline(t)
 	give := func(text string) {
 		t.Helper()
 		if _, err := publisher.Publish(t.Context(), "ranges", publish.Input{Body: strings.NewReader(text), Key: "id"}); err != nil {

@@ -12,11 +12,8 @@ import (
 	"time"
 
 	"freshet.dev/pkg/dataset"
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/servertest"
 	"freshet.dev/pkg/store"
-	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"freshet.dev/services/server"
 )
@@ -125,25 +122,7 @@ func relayOf(t *testing.T, s store.Store) *httptest.Server {
 // With a real NATS server and a real subscriber, two versions arrive. After a restart with all servers down, the second is served
 // from the cache folder.
 func TestRunWithRealNATS(t *testing.T) {
-	nats := servertest.NATS(t)
-	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	log, err := events.NewLog(nc, events.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	nats, s, publisher := newPipeline(t)
 	publishVersion := func(v int) {
 		t.Helper()
 		body := fmt.Sprintf(`{"id":"a//b","v":%d}`, v)

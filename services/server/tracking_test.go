@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -16,10 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"freshet.dev/pkg/events"
 	"freshet.dev/pkg/publish"
-	"freshet.dev/pkg/servertest"
-	"freshet.dev/pkg/store/storeurl"
 	"freshet.dev/services/internal/settings"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -36,25 +32,8 @@ type cachedCities struct {
 }
 
 func newCachedCities(t *testing.T) *cachedCities {
-	nats := servertest.NATS(t)
-	s, err := storeurl.Open(t.Context(), "dir://"+t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	nc, err := events.Connect(nats.URL, "test", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	log, err := events.NewLog(nc, events.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &cachedCities{t: t, values: make(map[string]int)}
-	if w.publisher, err = publish.Open(publish.Config{TempDir: t.TempDir()}, publish.Deps{Store: s, Events: log}); err != nil {
-		t.Fatal(err)
-	}
+	nats, s, publisher := newPipeline(t)
+	w := &cachedCities{t: t, values: make(map[string]int), publisher: publisher}
 	for i := range 2000 {
 		w.values[fmt.Sprint("k", i)] = rand.Int()
 	}
@@ -65,6 +44,7 @@ func newCachedCities(t *testing.T) *cachedCities {
 	i, srv := runServer(t, cfg)
 	t.Cleanup(i.stop)
 	w.i = i
+	var err error
 	if _, w.port, err = net.SplitHostPort(srv.RespAddr()); err != nil {
 		t.Fatal(err)
 	}
