@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// A client that sends the token of a publish reads what the publish wrote, and is told why if it cannot.
+// A client that sends the token of a publish reads the published values, or gets an error with the reason.
 func TestRespAtLeast(t *testing.T) {
 	cfg := respConfig(t)
 	cfg.WaitMax, cfg.MaxWaits = 20*time.Second, 1

@@ -34,7 +34,7 @@ func large(n int) records {
 	return all
 }
 
-// A reader that stops to read is cut, and others get their versions meanwhile.
+// A reader that stops reading is cut. Other readers get their versions without delay.
 func TestReaderThatDoesNotRead(t *testing.T) {
 	s := newSite(t, func(c *feed.Config) { c.Stall = 100 * time.Millisecond })
 	s.serve(1, large(30))

@@ -98,7 +98,7 @@ func TestAtLeast(t *testing.T) {
 	})
 }
 
-// A wait ends with the port, and what a client sends meanwhile waits in its socket.
+// A wait ends when the port stops. Commands that a client sends during its wait stay in the socket.
 func TestAtLeastEnds(t *testing.T) {
 	onEach(t, func(t *testing.T, start func(*Port) *rig) {
 		cfg := testConfig()

@@ -82,7 +82,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// What is pushed while a command runs follows its reply; what is pushed while no command runs arrives at once.
+// A message that is pushed during a command follows its reply. Without a command, it arrives at once.
 func TestPush(t *testing.T) {
 	onEach(t, func(t *testing.T, start func(*Port) *rig) {
 		p := newPort(testConfig(), map[string]*fake{"cities": cities(t)})
@@ -165,6 +165,6 @@ func TestPushesToAllAreBounded(t *testing.T) {
 		p.detach(c)
 	}
 	if got := p.waiting.Load(); got != 0 {
-		t.Errorf("%d bytes wait for nobody", got)
+		t.Errorf("%d bytes are still counted after all clients have left", got)
 	}
 }

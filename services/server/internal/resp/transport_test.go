@@ -237,7 +237,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// What a connection is cut for, and when.
+// The reasons and the times at which connections are cut.
 func TestExpired(t *testing.T) {
 	cfg := testConfig()
 	cfg.Password = "p"

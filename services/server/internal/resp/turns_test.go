@@ -45,7 +45,7 @@ func TestTurnsOfHeavyCommands(t *testing.T) {
 	c.want(strings.Repeat("$1\r\n1\r\n", 100) + "+PONG\r\n")
 }
 
-// What was pushed and not sent does not follow the reply with which the connection leaves RESP3, in which it would be a reply.
+// When a connection changes to RESP2, unsent pushes are dropped: the client would take them for replies.
 func TestNoPushesAfterRESP3(t *testing.T) {
 	for _, leave := range []string{encode("RESET"), encode("HELLO", "2")} {
 		p := newPort(testConfig(), map[string]*fake{"d": new(fake)})

@@ -146,7 +146,7 @@ client tracking off`), "\n") {
 	}
 }
 
-// What differs from Redis.
+// The differences from Redis.
 func TestRefusals(t *testing.T) {
 	a := connect(newTracker(t, 100, "d"))
 	long := strings.Repeat("x", maxPrefix+1)
